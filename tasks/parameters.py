@@ -1,0 +1,155 @@
+"""The parameters of the verbs, typed once for the flow, its form in the Prefect UI and the command line.
+
+Only shapes that Prefect's form renders well are used: text, numbers, choices, lists and nested models with
+real defaults; no dictionaries and no optional fields. An empty list or 0 means "choose for me".
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# Neither credentials before "@" nor signed queries after "?" can be written into a URL, and chained URLs are refused.
+Url = Annotated[
+    str,
+    Field(
+        pattern=r"^(?!.*::)[^@?]+$",
+        description="A local path, or s3://, gs://, az:// with no credentials in it",
+        examples=["s3://staging/survey.sgy"],
+    ),
+]
+
+HeaderType = Literal["int16", "int32", "uint16", "float32", "ibm32"]
+Quality = Literal["very_low", "low", "medium", "high", "very_high", "ultra", "lossless"]
+Preset = Literal["fast_inline", "fast_crossline", "fast_time"]
+Step = Literal["copies", "pyramid", "report", "proof"]
+Codec = Literal["zstd-1", "zstd-3", "zstd-5", "zstd-9", "lz4-5"]
+
+
+class _Parameters(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Index(_Parameters):
+    """Which header words say where a trace lies in the grid."""
+
+    bytes: str = Field(
+        default="auto",
+        pattern=r"^(auto|\d+(,\d+)*)$",
+        title="Index bytes",
+        description="First byte of each index word in the trace header (1 to 240), slowest dimension first, "
+        "or auto: 189,193 if they hold a grid, else the only words that do",
+        examples=["189,193"],
+    )
+    names: list[str] = Field(
+        default=[], title="Names", description="Names of the dimensions; empty: inline, crossline"
+    )
+    types: list[HeaderType] = Field(
+        default=[], title="Types", description="Type of each index word; empty: int32"
+    )
+    coordinate_bytes: str = Field(
+        default="auto",
+        pattern=r"^(auto|none|\d+,\d+)$",
+        title="Coordinate bytes",
+        description="First bytes of the X and Y coordinates; auto: 181,185 unless the index lies there; none: no coordinates",
+        examples=["181,185"],
+    )
+    template: Literal["PostStack3DTime", "PostStack3DDepth"] = Field(
+        default="PostStack3DTime",
+        title="Template",
+        description="MDIO's name for the kind of survey; says if the sample axis is time (ms) or depth",
+    )
+
+
+class Master(_Parameters):
+    """How the lossless array is stored."""
+
+    chunks: list[int] = Field(
+        default=[], title="Chunks", description="Samples a reader decodes at once, per axis; empty: 64 x 64 x 64"
+    )
+    shards: list[int] = Field(
+        default=[],
+        title="Shards",
+        description="Samples per stored object, per axis, multiples of the chunks; empty: about 32 MB on object "
+        "stores and one chunk on local disk; 0: one chunk",
+    )
+    codec: Codec = Field(default="zstd-3", title="Codec", description="Compressor and level, after a byte shuffle")
+
+
+class Copy(_Parameters):
+    """A copy of the master in other chunks."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", title="Name", examples=["fast_inline"])
+    chunks: list[int] = Field(title="Chunks", description="Samples per chunk, per axis", examples=[[4, 512, 512]])
+
+
+class Copies(_Parameters):
+    """Copies of the master, each chunked for one way of reading."""
+
+    presets: list[Preset] = Field(
+        default=["fast_inline", "fast_crossline", "fast_time"],
+        title="Presets",
+        description="Slices that should read fast",
+    )
+    more: list[Copy] = Field(default=[], title="More", description="Copies with chunks of your own")
+    quality: Quality = Field(
+        default="low",
+        title="Quality",
+        description="Largest error in standard deviations of the master: very_low 6, low 3, medium 1, high 0.1, "
+        "very_high 0.01, ultra 0.001; or lossless",
+    )
+    tolerance: float = Field(
+        default=0,
+        ge=0,
+        title="Tolerance",
+        description="Largest error in the unit of the data, instead of a quality; 0: by quality",
+    )
+
+
+class Levels(_Parameters):
+    """Coarser levels of the master."""
+
+    factor: list[int] = Field(default=[], title="Factor", description="Samples averaged per axis; empty: 2 on each")
+    method: Literal["mean"] = Field(default="mean", title="Method")
+    levels: int = Field(default=4, ge=1, le=16, title="Levels", description="How many levels below the master")
+
+
+class StorageOptions(_Parameters):
+    """Non-secret options of the stores; credentials come from the environment."""
+
+    endpoint_url: str = Field(default="", pattern=r"^[^@?]*$", title="Endpoint", description="For S3-compatible stores")
+    region_name: str = Field(default="", title="Region")
+    requester_pays: bool = Field(default=False, title="Requester pays")
+    account_name: str = Field(default="", title="Azure account")
+    project: str = Field(default="", title="Google Cloud project")
+
+
+class Run(_Parameters):
+    """How the run is carried out; nothing here changes the data."""
+
+    dry_run: bool = Field(default=False, title="Dry run", description="Say what would be done and write nothing")
+    memory: str = Field(
+        default="auto",
+        pattern=r"^(auto|\d+(\.\d+)?\s*[kMGT]i?B)$",
+        title="Memory",
+        description="What the run may use; auto: 80 % of the machine or container",
+        examples=["4 GiB"],
+    )
+    dask: str = Field(
+        default="threads",
+        pattern=r"^(threads|local:\d+|cluster|(tcp|tls)://[^@?]+)$",
+        title="Compute",
+        description="threads of this process, local:N processes, cluster (the operator's) or a Dask scheduler's address",
+    )
+    lock_wait: float = Field(
+        default=0, ge=0, title="Wait for the lock", description="Seconds to wait while another run writes the volume"
+    )
+    accept_versions: bool = Field(
+        default=False, title="Accept versions", description="Go on with a run that other library versions began"
+    )
+    created_on: str = Field(
+        default="",
+        title="Created on",
+        description="Time stamp to store instead of the present, for reproducible volumes (ISO 8601)",
+        examples=["2026-01-01T00:00:00+00:00"],
+    )
+    storage_options: StorageOptions = Field(default=StorageOptions(), title="Storage options")

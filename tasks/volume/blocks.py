@@ -1,0 +1,129 @@
+"""Cut arrays into blocks that can be written without two writers meeting in one stored object, and run them.
+
+A block is a whole number of shards. Blocks are handed to a `concurrent.futures.Executor` (threads here, or
+Dask's on many machines) as a function and addresses, never as arrays; a window keeps the number in flight
+bounded, so that neither memory nor a scheduler's queue grows with the volume.
+"""
+
+import itertools
+import math
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeVar
+
+Region = tuple[slice, ...]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage has come.
+
+    `done` and `total` count blocks, `bytes_done` raw bytes handled since the stage began or was resumed,
+    `seconds` the time that took.
+    """
+
+    stage: str
+    done: int
+    total: int
+    bytes_done: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where blocks run and who hears of it.
+
+    `executor` takes picklable calls; `workers` is how many blocks it runs at once; `memory_bytes` bounds
+    what one process may use. `report` is called from the driver's thread after each finished block. When
+    `stopping` is set no new block starts and the run ends resumable.
+    """
+
+    executor: Executor
+    workers: int
+    memory_bytes: int
+    report: Callable[[Progress], None] = lambda progress: None
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+def cpu_count() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def chunk_pool() -> ThreadPoolExecutor:
+    """The one pool of this process on which chunks are decoded and encoded, whatever the number of blocks.
+
+    Its tasks never wait for other tasks of the pool, so it cannot deadlock.
+    """
+    return ThreadPoolExecutor(cpu_count(), thread_name_prefix="chunk")
+
+
+def on_chunks(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Run `work` on each item on the chunk pool; return the results in order.
+
+    The first failure is raised after the items in flight ended, so that no task outlives its buffers.
+    """
+    futures = [chunk_pool().submit(work, item) for item in items]
+    wait(futures)
+    return [future.result() for future in futures]
+
+
+def regions(shape: tuple[int, ...], block: tuple[int, ...]) -> Iterator[Region]:
+    """Yield regions of size `block` that tile `shape` once, in C order; edge regions are shorter."""
+    for corner in itertools.product(*(range(0, n, b) for n, b in zip(shape, block, strict=True))):
+        yield tuple(slice(i, min(i + b, n)) for i, b, n in zip(corner, block, shape, strict=True))
+
+
+def block_count(shape: tuple[int, ...], block: tuple[int, ...]) -> int:
+    """How many regions of size `block` tile `shape`."""
+    return math.prod(math.ceil(n / b) for n, b in zip(shape, block, strict=True))
+
+
+def nth_region(shape: tuple[int, ...], block: tuple[int, ...], number: int) -> Region:
+    """The region that `regions` yields as number `number`, counted from 0."""
+    corner = []
+    for n, b in zip(reversed(shape), reversed(block), strict=True):
+        number, position = divmod(number, math.ceil(n / b))
+        corner.append(position * b)
+    return tuple(
+        slice(i, min(i + b, n)) for i, b, n in zip(reversed(corner), block, shape, strict=True)
+    )
+
+
+def windowed(
+    compute: Compute, call: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]
+) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Run `call(*job)` for every job with a bounded number in flight; yield (job, result) as they end.
+
+    When a job fails, or `compute.stopping` is set, no further job starts; those in flight are awaited and
+    yielded first, so that their work is not lost, and then the first failure is raised.
+    """
+    pending: dict[Future[Any], tuple[Any, ...]] = {}
+    queue = iter(jobs)
+    failure: BaseException | None = None
+    while True:
+        while failure is None and not compute.stopping.is_set() and len(pending) < compute.workers:
+            job = next(queue, None)
+            if job is None:
+                break
+            pending[compute.executor.submit(call, *job)] = job
+        if not pending:
+            break
+        # The timeout lets a stop request, set by a signal or another thread, be seen while blocks run.
+        done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+        for future in done:
+            job = pending.pop(future)
+            error = future.exception()
+            if error is None:
+                yield job, future.result()
+            elif failure is None:
+                failure = error
+    if failure is not None:
+        raise failure
