@@ -1,0 +1,30 @@
+"""The loops over samples, compiled by numba: decoding, means, errors, header fields and checksums.
+
+All release the GIL and run on the caller's thread; several calls run side by side on a thread pool. Nothing
+is compiled on import: the first call with new argument types compiles, some seconds, and keeps the machine
+code in `__pycache__` beside the source or, where that is read-only, in the user's cache directory.
+NUMBA_CACHE_DIR names another place; where none is writable (a container without a home), importing fails
+unless it is set. Each module here compiles from its own source alone: numba notices a change of the file that
+holds a kernel but not of others that it calls into, and would go on using the old machine code.
+"""
+
+from tasks.volume.kernels.crc import combine_all, crc32c_combine
+from tasks.volume.kernels.errors import error_sums, finite_or_zero
+from tasks.volume.kernels.headers import swap_fields
+from tasks.volume.kernels.means import any_live, mean_floats, mean_integers
+from tasks.volume.kernels.traces import decode_traces, encode_traces, merge_stats, new_stats
+
+__all__ = [
+    "any_live",
+    "combine_all",
+    "crc32c_combine",
+    "decode_traces",
+    "encode_traces",
+    "error_sums",
+    "finite_or_zero",
+    "mean_floats",
+    "mean_integers",
+    "merge_stats",
+    "new_stats",
+    "swap_fields",
+]

@@ -1,0 +1,258 @@
+"""Coarser levels: means over cells of samples, floats without their NaN samples, integers exactly.
+
+A row of cells is made by adding the fine rows of the cell into one line of sums, which vectorises, and folding
+that line along the last axis. Sums are taken in a fixed order, so a level has the same bits on any machine.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+def mean_floats(fine: np.ndarray, factor: tuple[int, int, int], out: np.ndarray) -> None:
+    """Fill `out` with the mean over the samples of each cell of `fine` that are not NaN; NaN where none is.
+
+    Args:
+        fine: float32 or float64 with 3 axes, any strides.
+        factor: Samples of `fine` per sample of `out` along each axis; cells at the far edges may be short.
+        out: C-contiguous, the same dtype, shape ``ceil(fine.shape / factor)``. Summed in float64.
+    """
+    _check(fine, factor, out, "f")
+    flat, strides = _rows(fine)
+    _mean_floats(flat, fine.shape, strides, factor, out)
+
+
+def mean_integers(fine: np.ndarray, live: np.ndarray, factor: tuple[int, int, int], out: np.ndarray) -> None:
+    """Fill `out` with the mean over the live samples of each cell, rounded half to even; 0 where none is live.
+
+    Args:
+        fine: Signed or unsigned integers of 8 to 64 bits with 3 axes, any strides.
+        live: bool, over the first two axes.
+        factor: Samples of `fine` per sample of `out` along each axis; cells at the far edges may be short.
+        out: C-contiguous, the same dtype, shape ``ceil(fine.shape / factor)``. Exact for every value.
+    """
+    _check(fine, factor, out, "iu")
+    if live.shape != fine.shape[:2]:
+        raise ValueError(f"live has shape {live.shape}, but the traces have {fine.shape[:2]}")
+    flat, strides = _rows(fine)
+    bits = 8 * fine.itemsize + math.ceil(math.log2(math.prod(factor)))
+    live = np.ascontiguousarray(live, np.bool_)
+    if fine.itemsize == 8:
+        flip = np.int64(0 if fine.dtype.kind == "i" else -(2**63))
+        _mean_wide(flat.view(np.int64), fine.shape, strides, live, factor, out.view(np.int64), flip)
+    else:
+        sums = np.zeros(fine.shape[2], np.int32 if bits <= 31 else np.int64)
+        _mean_narrow(flat, fine.shape, strides, live, factor, out, sums)
+
+
+def any_live(live: np.ndarray, factor: tuple[int, int]) -> np.ndarray:
+    """Where the coarser level is live: in every cell of `factor` traces that holds a live one."""
+    for axis, step in enumerate(factor):
+        live = np.logical_or.reduceat(live, np.arange(0, live.shape[axis], step), axis=axis)
+    return live
+
+
+def _check(fine: np.ndarray, factor: tuple[int, int, int], out: np.ndarray, kinds: str) -> None:
+    if fine.ndim != 3 or len(factor) != 3 or min(factor) < 1 or math.prod(factor) > 2**30:
+        raise ValueError(
+            f"means take 3 axes and 3 factors of at least 1, got shape {fine.shape} and {factor}; "
+            "pass a 2-D array as (1, n, m) with factor 1 first"
+        )
+    shape = tuple(math.ceil(n / f) for n, f in zip(fine.shape, factor, strict=True))
+    if fine.dtype.kind not in kinds or not fine.dtype.isnative or fine.dtype.itemsize not in (1, 2, 4, 8):
+        raise ValueError(f"got {fine.dtype}, wanted a native dtype of kind {' or '.join(kinds)}")
+    if out.shape != shape or out.dtype != fine.dtype or not out.flags.c_contiguous:
+        raise ValueError(
+            f"{fine.dtype} {fine.shape} reduced by {factor} is {shape}, C-contiguous, but out is "
+            f"{out.dtype} {out.shape}"
+        )
+
+
+def _rows(array: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The elements `array` spans as one axis, and its strides in elements: numba then sees contiguous rows.
+
+    A view whose last axis is not contiguous is copied first.
+    """
+    size = array.itemsize
+    if (
+        not array.flags.aligned
+        or any(stride < 0 or stride % size for stride in array.strides)
+        or (array.shape[-1] > 1 and array.strides[-1] != size)
+    ):
+        array = np.ascontiguousarray(array)
+    strides = tuple(stride // size for stride in array.strides[:-1])
+    span = sum((n - 1) * s for n, s in zip(array.shape[:-1], strides, strict=True)) + array.shape[-1]
+    flat = np.lib.stride_tricks.as_strided(array, (span if array.size else 0,), (size,), writeable=False)
+    return flat, strides
+
+
+@njit(cache=True, nogil=True)
+def _add(row, sums):
+    for k in range(row.size):
+        sums[k] += row[k]
+
+
+@njit(cache=True, nogil=True)
+def _add_numbers(row, sums, counts):
+    for k in range(row.size):
+        number = row[k] == row[k]
+        sums[k] += row[k] if number else 0.0
+        counts[k] += np.int32(number)
+
+
+@njit(cache=True, nogil=True)
+def _fold(line, factor, folded):
+    """Sum groups of `factor`; the last group may be short."""
+    whole = line.size // factor
+    if factor == 2:
+        for k in range(whole):
+            folded[k] = line[2 * k] + line[2 * k + 1]
+    else:
+        for k in range(whole):
+            total = line[k * factor]
+            for r in range(1, factor):
+                total += line[k * factor + r]
+            folded[k] = total
+    if whole < folded.size:
+        total = line[whole * factor]
+        for r in range(whole * factor + 1, line.size):
+            total += line[r]
+        folded[whole] = total
+
+
+@njit(cache=True, nogil=True)
+def _has_nan(row):
+    count = np.int32(0)
+    for k in range(row.size):
+        count += np.int32(row[k] != row[k])
+    return count > 0
+
+
+@njit(cache=True, nogil=True)
+def _mean_floats(flat, shape, strides, factor, out):
+    n = shape[2]
+    sums, counts = np.empty(n), np.empty(n, np.int32)
+    folded, folded_counts = np.empty(out.shape[2]), np.empty(out.shape[2], np.int32)
+    for i in range(out.shape[0]):
+        i_stop = min((i + 1) * factor[0], shape[0])
+        for j in range(out.shape[1]):
+            j_stop = min((j + 1) * factor[1], shape[1])
+            row = out[i, j]
+            sums[:] = 0.0
+            for p in range(i * factor[0], i_stop):
+                for q in range(j * factor[1], j_stop):
+                    at = p * strides[0] + q * strides[1]
+                    _add(flat[at : at + n], sums)
+            _fold(sums, factor[2], folded)
+            if not _has_nan(folded):
+                rows = (i_stop - i * factor[0]) * (j_stop - j * factor[1])
+                whole = n // factor[2]
+                cell = np.float64(rows * factor[2])
+                for k in range(whole):
+                    row[k] = folded[k] / cell
+                if whole < row.size:
+                    row[whole] = folded[whole] / (rows * (n - whole * factor[2]))
+                continue
+            sums[:] = 0.0
+            counts[:] = 0
+            for p in range(i * factor[0], i_stop):
+                for q in range(j * factor[1], j_stop):
+                    at = p * strides[0] + q * strides[1]
+                    _add_numbers(flat[at : at + n], sums, counts)
+            _fold(sums, factor[2], folded)
+            _fold(counts, factor[2], folded_counts)
+            for k in range(row.size):
+                row[k] = folded[k] / folded_counts[k] if folded_counts[k] else np.nan
+
+
+@njit(cache=True, nogil=True)
+def _rounded(total, count):
+    """total / count, half to even."""
+    quotient = total // count
+    twice = 2 * (total - quotient * count)
+    if twice > count or (twice == count and quotient & 1):
+        quotient += 1
+    return quotient
+
+
+@njit(cache=True, nogil=True)
+def _round_row(folded, rows, n, factor, row):
+    whole = n // factor
+    cell = rows * factor
+    if cell & (cell - 1) == 0:
+        shift = 0
+        while (1 << shift) < cell:
+            shift += 1
+        for k in range(whole):
+            floor = folded[k] >> shift
+            twice = 2 * (folded[k] & (cell - 1))
+            row[k] = floor + ((twice > cell) | ((twice == cell) & (floor & 1 == 1)))
+    else:
+        for k in range(whole):
+            row[k] = _rounded(folded[k], cell)
+    if whole < row.size:
+        row[whole] = _rounded(folded[whole], rows * (n - whole * factor))
+
+
+@njit(cache=True, nogil=True)
+def _mean_narrow(flat, shape, strides, live, factor, out, sums):
+    n = shape[2]
+    folded = np.empty(out.shape[2], sums.dtype)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            sums[:] = 0
+            rows = 0
+            for p in range(i * factor[0], min((i + 1) * factor[0], shape[0])):
+                for q in range(j * factor[1], min((j + 1) * factor[1], shape[1])):
+                    if live[p, q]:
+                        rows += 1
+                        at = p * strides[0] + q * strides[1]
+                        _add(flat[at : at + n], sums)
+            if rows:
+                _fold(sums, factor[2], folded)
+                _round_row(folded, rows, n, factor[2], out[i, j])
+            else:
+                out[i, j, :] = 0
+
+
+@njit(cache=True, nogil=True)
+def _mean_wide(flat, shape, strides, live, factor, out, flip):
+    """64-bit integers: sums of the high and the low 32 bits apart, so that none overflows.
+
+    Unsigned ones come as signed ones whose highest bit `flip` turns, which subtracts 2^63; that is even, so
+    the rounding is the same.
+    """
+    n = shape[2]
+    high, low = np.empty(n, np.int64), np.empty(n, np.int64)
+    folded_high, folded_low = np.empty(out.shape[2], np.int64), np.empty(out.shape[2], np.int64)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            high[:] = 0
+            low[:] = 0
+            rows = 0
+            for p in range(i * factor[0], min((i + 1) * factor[0], shape[0])):
+                for q in range(j * factor[1], min((j + 1) * factor[1], shape[1])):
+                    if live[p, q]:
+                        rows += 1
+                        at = p * strides[0] + q * strides[1]
+                        _add_halves(flat[at : at + n], flip, high, low)
+            if rows == 0:
+                out[i, j, :] = 0
+                continue
+            _fold(high, factor[2], folded_high)
+            _fold(low, factor[2], folded_low)
+            for k in range(out.shape[2]):
+                count = rows * min(factor[2], n - k * factor[2])
+                # (high 2^32 + low) / count; what the high half leaves over is carried down.
+                floor = folded_high[k] // count
+                carried = ((folded_high[k] - floor * count) << 32) + folded_low[k]
+                out[i, j, k] = ((floor << 32) + _rounded(carried, count)) ^ flip
+
+
+@njit(cache=True, nogil=True)
+def _add_halves(row, flip, high, low):
+    for k in range(row.size):
+        value = row[k] ^ flip
+        high[k] += value >> 32
+        low[k] += value & 0xFFFFFFFF
