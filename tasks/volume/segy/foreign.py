@@ -1,0 +1,97 @@
+"""Recognise files that are called SEG-Y and are something else, so that they are refused by name.
+
+A SEG-Y file has no signature of its own; without this, a compressed file or a storage service's error page would
+be refused with a sentence about sample formats.
+"""
+
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.text import encoding, printable
+
+# What a file begins with, what it then is, and what helps.
+_SIGNATURES = (
+    (b"\x1f\x8b", "a gzip file", "unpack it first"),
+    (b"BZh", "a bzip2 file", "unpack it first"),
+    (b"\xfd7zXZ\x00", "an xz file", "unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file", "unpack it first"),
+    (b"PK\x03\x04", "a zip file", "unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z file", "unpack it first"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "convert it to SEG-Y first"),
+    (b"%PDF", "a PDF document", "check the address"),
+    (b"\x55\x3a", "SEG-2", "convert it to SEG-Y first"),
+    (b"\x3a\x55", "SEG-2", "convert it to SEG-Y first"),
+)
+_MARKUP = (b"<?xml", b"<!doctype", b"<html", b"<error", b"<listbucketresult")
+
+# SEG-D rev 0 to 3: format codes at bytes 3-4 of the first general header block, as BCD.
+_SEGD_CODES = frozenset(
+    code.to_bytes(2, "big")
+    for low in (0x15, 0x22, 0x24, 0x36, 0x38, 0x42, 0x44, 0x48, 0x58, 0x80)
+    for code in (low, 0x8000 | low)
+)
+_TEXT_BYTES = 3200
+_SU_SAMPLES = slice(114, 116)
+_TRACE_HEADER_BYTES = 240
+
+
+def refuse_foreign(name: str, size: int, head: bytes) -> None:
+    """Raise a refusal if the first bytes of a file are those of another format.
+
+    Args:
+        name: What the file is called in the message.
+        size: Its length in bytes.
+        head: Its first bytes, 3,840 or more if it has as many.
+    """
+    if size == 0:
+        raise InputRefused(f"{name} is empty; fetch it again")
+    for signature, what, advice in _SIGNATURES:
+        if head.startswith(signature):
+            raise InputRefused(f"{name} is {what}, not SEG-Y (it begins with {head[:4].hex(' ')}); {advice}")
+    opening = head[:200].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if opening.startswith(_MARKUP):
+        raise InputRefused(
+            f"{name} is an XML or HTML page, not SEG-Y, most likely the error of a server: "
+            f"{head[:60].decode('latin-1').strip()!r}; check the address and the access rights"
+        )
+    if head[257:262] == b"ustar":
+        raise InputRefused(f"{name} is a tar archive, not SEG-Y ('ustar' at byte 258); unpack it first")
+    if head[4:7] == b"SD1" or head[4:7] == b"SD2":
+        raise InputRefused(f"{name} is SEG-D with a tape label (byte 5); convert it to SEG-Y first")
+    if head[4:7] == b"SY1" or head[4:7] == b"SY2":
+        raise InputRefused(
+            f"{name} begins with a SEG-Y tape label of 128 bytes (byte 5 reads {head[4:9].decode('latin-1')}); remove it first"
+        )
+    if not any(head[:3600]):
+        raise InputRefused(f"{name} holds only zeros in its first {len(head[:3600]):,} bytes; fetch it again")
+    if not _is_text(head[:_TEXT_BYTES]):
+        if head[2:4] in _SEGD_CODES and _is_bcd(head[:4]):
+            raise InputRefused(
+                f"{name} looks like SEG-D (format code {head[2:4].hex()} at byte 3, no textual header); convert it to SEG-Y first"
+            )
+        if samples := _su_samples(size, head):
+            raise InputRefused(
+                f"{name} looks like Seismic Unix data ({samples} samples at byte 115, no textual header); "
+                "convert it with segywrite first"
+            )
+
+
+def _is_text(raw: bytes) -> bool:
+    """Whether at least half of the bytes that are not NUL are printable."""
+    filled = raw.replace(b"\x00", b"")
+    return bool(filled) and 2 * printable(filled, encoding(filled)) >= len(filled)
+
+
+def _is_bcd(raw: bytes) -> bool:
+    return all(byte >> 4 <= 9 and byte & 15 <= 9 for byte in raw)
+
+
+def _su_samples(size: int, head: bytes) -> int:
+    """The number of samples if the file reads as Seismic Unix traces of 4-byte samples, else 0."""
+    for order in ("little", "big"):
+        samples = int.from_bytes(head[_SU_SAMPLES], order)
+        trace_bytes = _TRACE_HEADER_BYTES + 4 * samples
+        if samples == 0 or size % trace_bytes:
+            continue
+        following = head[trace_bytes:][_SU_SAMPLES]
+        if len(following) < 2 or int.from_bytes(following, order) == samples:
+            return samples
+    return 0

@@ -1,0 +1,289 @@
+"""Where each trace of a file lies in the grid of the volume.
+
+Axes hold the index values that occur, ascending, whatever the order in the file; the order is kept by the trace
+numbers. Whether a grid is acceptable is decided before anything of the grid's size is allocated, because one
+wrong header word can ask for 10^18 cells.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.format import FileFormat
+from tasks.volume.segy.headers import word
+
+# MDIO refuses grids of more cells per trace as well; below the floor a sparse grid costs nothing.
+MOST_CELLS_PER_TRACE = 10
+_FLOOR_CELLS = 10_000
+# Traces handled at once where temporaries are several times as large as the index words.
+_STEP = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """A dimension of the grid: int64 values, strictly ascending."""
+
+    name: str
+    values: np.ndarray
+
+    @property
+    def step(self) -> int:
+        """The constant distance of the values; 0 if it varies, 1 if there is one value."""
+        if len(self.values) == 1:
+            return 1
+        steps = np.diff(self.values)
+        return int(steps[0]) if (steps == steps[0]).all() else 0
+
+    def __str__(self) -> str:
+        first, last, step = int(self.values[0]), int(self.values[-1]), self.step
+        by = "" if step == 1 else f" by {step}" if step else " in unequal steps"
+        return f"{self.name} {first} to {last}{by} ({len(self.values):,})"
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Axes and, for every cell, the number of its trace: int64 of the grid's shape, from 0, -1 where none."""
+
+    axes: tuple[Axis, ...]
+    trace_numbers: np.ndarray
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(axis.name for axis in self.axes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(axis.values) for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class RegularGrid:
+    """A full grid in row-major order: per dimension the first trace's value, the step in file order, the count.
+
+    `order` lists dimensions from the slowest to the fastest in the file. Steps may be negative.
+    """
+
+    starts: tuple[int, ...]
+    steps: tuple[int, ...]
+    counts: tuple[int, ...]
+    order: tuple[int, ...]
+
+    @property
+    def n_traces(self) -> int:
+        return math.prod(self.counts)
+
+    def index_of(self, trace: int) -> tuple[int, ...]:
+        """The index values that trace number `trace` has in such a file."""
+        values = [0] * len(self.counts)
+        for dimension in reversed(self.order):
+            trace, position = divmod(trace, self.counts[dimension])
+            values[dimension] = self.starts[dimension] + position * self.steps[dimension]
+        return tuple(values)
+
+
+def grid_of(
+    index_values: Sequence[np.ndarray], names: Sequence[str], *, index_bytes: Sequence[int] = ()
+) -> Grid:
+    """The grid on which every trace has a cell of its own.
+
+    Memory beyond the result is about 40 MB plus, for index values spread over much more numbers than there are
+    traces, a sorted copy of them.
+
+    Args:
+        index_values: For each dimension the index word of every trace, in file order; integers, or floats
+            that are whole numbers.
+        names: Of the dimensions.
+        index_bytes: Where the index words lie, to name them in refusals.
+
+    Raises:
+        InputRefused: Two traces have one cell, the words hold no grid, or the grid would be nearly empty.
+    """
+    columns = [_whole(values, name) for values, name in zip(index_values, names, strict=True)]
+    n_traces = len(columns[0])
+    axes = tuple(Axis(name, _distinct(values)) for name, values in zip(names, columns, strict=True))
+    _refuse_no_grid(axes, n_traces, index_bytes)
+    shape = tuple(len(axis.values) for axis in axes)
+    trace_numbers = np.full(math.prod(shape), -1, np.int64)
+    ranks = [_ranking(axis.values, n_traces) for axis in axes]
+    starts = range(0, n_traces, _STEP)
+    for start in reversed(starts):
+        cells = _cells(columns, ranks, shape, start)
+        # Backwards, so that of traces with the same cell the first keeps it.
+        trace_numbers[cells[::-1]] = np.arange(start, start + len(cells))[::-1]
+    duplicates, first = 0, -1
+    for start in starts:
+        cells = _cells(columns, ranks, shape, start)
+        extra = np.flatnonzero(trace_numbers[cells] != np.arange(start, start + len(cells)))
+        if len(extra) and first < 0:
+            first, kept = start + int(extra[0]), int(trace_numbers[cells[extra[0]]])
+        duplicates += len(extra)
+    if duplicates:
+        index = ", ".join(f"{name} {int(values[first])}" for name, values in zip(names, columns, strict=True))
+        raise InputRefused(
+            f"{duplicates:,} of {n_traces:,} traces have the {_place(names, index_bytes)} of an earlier trace, first "
+            f"traces {kept + 1:,} and {first + 1:,} ({index}); name index bytes that tell them apart"
+        )
+    return Grid(axes, trace_numbers.reshape(shape))
+
+
+def grid_from_regular(regular: RegularGrid, names: Sequence[str]) -> Grid:
+    """The grid of a file that is regular, without reading its headers."""
+    axes = []
+    for name, start, step, count in zip(names, regular.starts, regular.steps, regular.counts, strict=True):
+        values = start + step * np.arange(count, dtype=np.int64)
+        axes.append(Axis(name, values[::-1].copy() if step < 0 else values))
+    in_file = np.arange(regular.n_traces, dtype=np.int64).reshape([regular.counts[d] for d in regular.order])
+    by_dimension = in_file.transpose(np.argsort(regular.order))
+    flipped = by_dimension[tuple(slice(None, None, -1 if step < 0 else 1) for step in regular.steps)]
+    return Grid(tuple(axes), np.ascontiguousarray(flipped))
+
+
+def predict_regular(probe: Callable[[int], tuple[int, ...]], n_traces: int) -> RegularGrid | None:
+    """The full regular grid that a file seems to hold in row-major order, or None.
+
+    A guess from at most 16 probes, whatever the number of traces: under the hypothesis the first, second and last
+    trace fix everything, and the others test it. Whoever uses it must compare each trace's words when they
+    are read.
+
+    Args:
+        probe: Reads the two index words of a trace, by its number from 0.
+        n_traces: In the file.
+    """
+    first, last = probe(0), probe(n_traces - 1)
+    if n_traces == 1:
+        return RegularGrid(first, (1, 1), (1, 1), (0, 1))
+    second = probe(1)
+    changed = [d for d in (0, 1) if first[d] != second[d]]
+    if len(changed) != 1:
+        return None
+    fast, slow = changed[0], 1 - changed[0]
+    fast_step = second[fast] - first[fast]
+    positions, remainder = divmod(last[fast] - first[fast], fast_step)
+    fast_count = positions + 1
+    if remainder or fast_count < 2 or n_traces % fast_count:
+        return None
+    slow_count = n_traces // fast_count
+    slow_step, remainder = divmod(last[slow] - first[slow], slow_count - 1) if slow_count > 1 else (1, 0)
+    if remainder or slow_step == 0 or (slow_count == 1 and last[slow] != first[slow]):
+        return None
+    steps, counts = [0, 0], [0, 0]
+    steps[fast], steps[slow], counts[fast], counts[slow] = fast_step, slow_step, fast_count, slow_count
+    regular = RegularGrid(first, (steps[0], steps[1]), (counts[0], counts[1]), (slow, fast))
+    # Ends of the first and the last line, and places that no small period shares.
+    places = {fast_count - 1, fast_count, n_traces - fast_count, n_traces - fast_count - 1}
+    places |= {int(n_traces * ((k * 0.6180339887498949) % 1)) for k in range(1, 10)}
+    if any(probe(t) != regular.index_of(t) for t in sorted(places) if 0 < t < n_traces - 1):
+        return None
+    return regular
+
+
+def coordinates(
+    headers: np.ndarray, x_byte: int, y_byte: int, byte_order: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """X and Y of each trace, float64, with the scalar at byte 71 of its own header applied.
+
+    SEG-Y rev 1, table 3: a positive scalar multiplies, a negative one divides; 0 is taken as 1.
+
+    Args:
+        headers: Trace headers as stored, uint8, shape (traces, 240).
+        x_byte: First byte of the X word (int32).
+        y_byte: First byte of the Y word (int32).
+        byte_order: '>' or '<', of the file.
+    """
+    scalar = word(headers, 71, "int16", byte_order).astype(np.float64)
+    factor, divisor = np.where(scalar > 0, scalar, 1.0), np.where(scalar < 0, -scalar, 1.0)
+    # Divided, not multiplied by the inverse: 61000001 / 10 is the double nearest to what was meant.
+    x, y = (word(headers, byte, "int32", byte_order) * factor / divisor for byte in (x_byte, y_byte))
+    return x, y
+
+
+def sample_axis(file_format: FileFormat, delay: float, *, depth: bool = False) -> tuple[str, np.ndarray]:
+    """Name and values of the sample axis: time in ms, or depth in thousandths of the interval's unit likewise.
+
+    int32 where all values are whole, else float64. With an interval of 0 the samples are numbered from 0.
+
+    Args:
+        file_format: For the number of samples and the interval (µs).
+        delay: Of the first sample, in ms (byte 109 of the trace headers).
+        depth: The axis is depth.
+    """
+    name, count = "depth" if depth else "time", file_format.n_samples
+    if file_format.sample_interval_us == 0:
+        return name, np.arange(count, dtype=np.int32)
+    values = delay + np.arange(count) * file_format.sample_interval_us / 1000
+    whole = (values == np.rint(values)).all() and np.abs(values).max() <= np.iinfo(np.int32).max
+    return name, values.astype(np.int32) if whole else values
+
+
+def _whole(values: np.ndarray, name: str) -> np.ndarray:
+    """Index values as integers."""
+    if values.dtype.kind in "iu":
+        return values
+    whole = (values == np.rint(values)) & (np.abs(values) < 2**62)
+    if not whole.all():
+        raise InputRefused(
+            f"the index word of {name} is not a whole number in {int((~whole).sum()):,} traces "
+            f"(first {values[~whole][0]:g}); give its type or another byte"
+        )
+    return values.astype(np.int64)
+
+
+def _distinct(values: np.ndarray) -> np.ndarray:
+    """The values that occur, ascending, int64."""
+    low, high = int(values.min()), int(values.max())
+    if high - low >= max(4 * len(values), _STEP):
+        return np.unique(values).astype(np.int64)
+    present = np.zeros(high - low + 1, bool)
+    for start in range(0, len(values), _STEP):
+        present[values[start : start + _STEP].astype(np.int64) - low] = True
+    return np.flatnonzero(present) + low
+
+
+def _ranking(axis: np.ndarray, n_traces: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from index values to their positions on the axis: a table where that is small, else a search."""
+    low, high = int(axis[0]), int(axis[-1])
+    if high - low >= max(4 * n_traces, _STEP):
+        return lambda values: np.searchsorted(axis, values)
+    table = np.zeros(high - low + 1, np.int64)
+    table[axis - low] = np.arange(len(axis))
+    return lambda values: table[values.astype(np.int64) - low]
+
+
+def _cells(
+    columns: Sequence[np.ndarray],
+    ranks: Sequence[Callable[[np.ndarray], np.ndarray]],
+    shape: tuple[int, ...],
+    start: int,
+) -> np.ndarray:
+    """Flat cell numbers of `_STEP` traces from `start`."""
+    cells = np.zeros(min(_STEP, len(columns[0]) - start), np.int64)
+    for values, rank, count in zip(columns, ranks, shape, strict=True):
+        cells = cells * count + rank(values[start : start + _STEP])
+    return cells
+
+
+def _refuse_no_grid(axes: tuple[Axis, ...], n_traces: int, index_bytes: Sequence[int]) -> None:
+    place = _place([axis.name for axis in axes], index_bytes)
+    counts = [len(axis.values) for axis in axes]
+    cells = math.prod(counts)
+    if n_traces > 1 and cells == 1:
+        raise InputRefused(f"{place} are the same in all {n_traces:,} traces; name other index bytes")
+    extents = " x ".join(str(axis) for axis in axes)
+    if cells > MOST_CELLS_PER_TRACE * n_traces and cells > _FLOOR_CELLS:
+        raise InputRefused(
+            f"{place} would make a grid of {cells:,} cells for {n_traces:,} traces ({extents}), more than "
+            f"{MOST_CELLS_PER_TRACE} a trace; name other index bytes"
+        )
+    if len(axes) > 1 and n_traces > 3 and min(counts) == n_traces:
+        raise InputRefused(
+            f"{place} hold no grid: all {n_traces:,} traces differ in each of them ({extents}); name other index bytes"
+        )
+
+
+def _place(names: Sequence[str], index_bytes: Sequence[int]) -> str:
+    """The index words by name and byte."""
+    where = f" (bytes {', '.join(map(str, index_bytes))})" if index_bytes else ""
+    return " and ".join(names) + where
