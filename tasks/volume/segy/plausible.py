@@ -1,0 +1,211 @@
+"""Whether two words of the trace headers could number the inlines and crosslines of a post-stack survey.
+
+Words are judged by what a grid must look like: few values, shared by many traces, at regular distances,
+filling the rectangle they span, and no two traces with the same pair.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tasks.volume.segy.geometry import MOST_CELLS_PER_TRACE
+from tasks.volume.segy.headers import TRACE_HEADER_FIELDS, word, word_bytes
+
+NAMES = ("inline", "crossline")
+STANDARD = (189, 193)
+# By the standard these count traces within a line, record or gather: with the record they always form a grid, also
+# in prestack and on 2-D lines. They are shown, never chosen.
+_COUNTERS = frozenset((1, 13, 25))
+# Offset, codes, scalars, sample counts and the time of day: never line numbers, and hours by minutes would factor.
+_NEVER = _COUNTERS | {29, 37, 69, 71, 89, 115, 117} | set(range(157, 169, 2))
+# Numbers from here on, in steps other than 1, are taken for coordinates.
+_COORDINATE = 100_000
+# In a sample the extents may be seen too small, so somewhat more traces than cells are no objection.
+_MOST_TRACES_PER_CELL = 1.8
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Two header words as an index: what they span, how full the rectangle is, and what speaks against them.
+
+    `objection` is empty for words that could be the index. `density` is traces per cell. From a sample, steps,
+    counts and density are estimates.
+    """
+
+    bytes: tuple[int, int]
+    types: tuple[str, str]
+    lows: tuple[int, int]
+    highs: tuple[int, int]
+    steps: tuple[int, int]
+    counts: tuple[int, int]
+    density: float
+    objection: str
+
+    @property
+    def option(self) -> str:
+        """What to write on the command line."""
+        types = "" if set(self.types) == {"int32"} else f" --index-types {','.join(self.types)}"
+        return f"--index-bytes {self.bytes[0]},{self.bytes[1]}{types}"
+
+    def __str__(self) -> str:
+        spans = (
+            f"{name} {low} to {high}" + (f" by {step}" if step > 1 else "")
+            for name, low, high, step in zip(NAMES, self.lows, self.highs, self.steps, strict=True)
+        )
+        return f"{', '.join(spans)}, {self.density:.0%} filled"
+
+
+@dataclass(frozen=True, eq=False)
+class HeaderWord:
+    """One word of the traces at hand, which are all traces of the file if `complete`."""
+
+    byte: int
+    type: str
+    values: np.ndarray
+    complete: bool
+
+    @cached_property
+    def low(self) -> int:
+        return int(self.values.min())
+
+    @cached_property
+    def high(self) -> int:
+        return int(self.values.max())
+
+    @cached_property
+    def step(self) -> int:
+        """The largest step in which all values lie; in a sample it can be a multiple of the file's."""
+        return int(np.gcd.reduce(self.values - self.low)) or 1
+
+    @cached_property
+    def _axis(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.unique(self.values, return_inverse=True)
+
+    @property
+    def distinct(self) -> int:
+        return len(self._axis[0])
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Of each trace on the axis of the values that occur."""
+        return self._axis[1]
+
+    @property
+    def span(self) -> int:
+        """How many values there are from the lowest to the highest, in steps."""
+        return (self.high - self.low) // self.step + 1
+
+    @property
+    def count(self) -> int:
+        """How many values the word has in the file, as far as the traces at hand tell."""
+        return self.distinct if self.complete else self.span
+
+    @property
+    def like_coordinates(self) -> bool:
+        huge = max(abs(self.low), abs(self.high)) >= _COORDINATE
+        return huge and (self.step > 1 or self.span > 2 * self.count)
+
+    def same_lines(self, other: "HeaderWord") -> bool:
+        """Whether two words number the same lines, in the same or the opposite direction."""
+        if self.distinct != other.distinct:
+            return False
+        here, there = self.positions, other.positions
+        return bool(np.array_equal(here, there) or np.array_equal(self.distinct - 1 - here, there))
+
+
+def header_word(
+    headers: np.ndarray, byte: int, byte_order: str, *, word_type: str = "int32", complete: bool = True
+) -> HeaderWord:
+    """A word of some traces (headers: uint8, shape (traces, 240)) to be judged."""
+    return HeaderWord(byte, word_type, word(headers, byte, word_type, byte_order).astype(np.int64), complete)
+
+
+def judge(first: HeaderWord, second: HeaderWord, n_traces: int) -> Candidate:
+    """Two words as inline and crossline of a file of `n_traces` traces."""
+    return Candidate(
+        bytes=(first.byte, second.byte),
+        types=(first.type, second.type),
+        lows=(first.low, second.low),
+        highs=(first.high, second.high),
+        steps=(first.step, second.step),
+        counts=(first.count, second.count),
+        density=n_traces / (first.count * second.count),
+        objection=_objection(first, second, n_traces),
+    )
+
+
+def _objection(first: HeaderWord, second: HeaderWord, n_traces: int) -> str:
+    """What shows that two words are not the index, or nothing."""
+    words = (first, second)
+    standard = (first.byte, second.byte) == STANDARD
+    constant = [w for w in words if w.low == w.high]
+    if len(constant) == 2 and (n_traces > 1 or not standard or first.low == 0):
+        return f"both are constant ({first.low} and {second.low})"
+    # A single line is a volume too, but only the standard place says that it is one.
+    if constant and (not standard or constant[0].low == 0):
+        return f"byte {constant[0].byte} is {constant[0].low} in all traces"
+    counter = next((w.byte for w in words if w.byte in _COUNTERS), 0)
+    if counter:
+        return f"byte {counter} counts traces within a record by the standard"
+    if all(w.like_coordinates for w in words):
+        return "the values look like coordinates"
+    own = next((w.byte for w in words if w.count >= n_traces > 1), 0)
+    if own and not constant:
+        return f"byte {own} differs in every trace"
+    # At the standard place gaps in the numbering are believed; elsewhere they show that these are no line numbers.
+    believed = standard and not constant
+    cells = (first.count if believed else first.span) * (second.count if believed else second.span)
+    if cells > MOST_CELLS_PER_TRACE * n_traces:
+        return f"{cells:,} cells for {n_traces:,} traces"
+    # A sample may have skipped lines regularly, so as many as there can be are granted.
+    most = cells if first.complete else (first.high - first.low + 1) * (second.high - second.low + 1)
+    if n_traces > _MOST_TRACES_PER_CELL * most:
+        return f"{n_traces:,} traces for {most:,} cells"
+    count, _, _ = repeated(first, second)
+    return f"{count:,} traces have the numbers of an earlier one" if count else ""
+
+
+def repeated(first: HeaderWord, second: HeaderWord) -> tuple[int, int, int]:
+    """How many traces at hand have both words of an earlier one; positions of the first such pair at hand."""
+    cells = first.positions * second.distinct + second.positions
+    _, earliest, cell = np.unique(cells, return_index=True, return_inverse=True)
+    again = np.flatnonzero(earliest[cell] != np.arange(len(cells)))
+    return (len(again), int(earliest[cell][again[0]]), int(again[0])) if len(again) else (0, -1, -1)
+
+
+def anywhere(
+    headers: np.ndarray, numbers: np.ndarray, n_traces: int, byte_order: str, *, complete: bool
+) -> list[Candidate]:
+    """Candidates without objection among all aligned words of the header, the slower word first.
+
+    At least 3 lines a side, since almost any two words make a grid of 2 by something.
+    """
+    # The fields of the standard and, where it assigns nothing or shorter ones, aligned int32 words of rev 0 files.
+    places = {(f.byte, f.type) for f in TRACE_HEADER_FIELDS if f.byte not in _NEVER}
+    places |= {(byte, "int32") for byte in range(181, 238, 4)}
+    words: list[HeaderWord] = []
+    # Of words that number the same lines the first stays: int32 first, the part for the binned trace first.
+    for byte, word_type in sorted(places, key=lambda place: (place[1] == "int16", place[0] < 181, place[0])):
+        one = header_word(headers, byte, byte_order, word_type=word_type, complete=complete)
+        if one.low == one.high or one.distinct < 3 or one.count >= n_traces:
+            continue
+        if not any(one.same_lines(other) for other in words):
+            words.append(one)
+    adjacent = np.diff(numbers) == 1
+    changes = {one: int(np.count_nonzero(np.diff(one.values)[adjacent])) for one in words}
+    found = []
+    for pair in itertools.combinations(words, 2):
+        slow, fast = sorted(pair, key=changes.__getitem__)
+        if not overlap([slow.byte], [fast.byte], word_bytes(slow.type), word_bytes(fast.type)):
+            candidate = judge(slow, fast, n_traces)
+            if not candidate.objection:
+                found.append(candidate)
+    return found
+
+
+def overlap(places: Sequence[int], others: Sequence[int], width: int = 4, other_width: int = 4) -> bool:
+    """Whether any of some words shares bytes with any of some others."""
+    return any(a < b + other_width and b < a + width for a in places for b in others)
