@@ -141,7 +141,7 @@ class Run(_Parameters):
         description="threads of this process, local:N processes, cluster (the operator's) or a Dask scheduler's address",
     )
     lock_wait: float = Field(
-        default=0, ge=0, title="Wait for the lock", description="Seconds to wait while another run writes the volume"
+        default=60, ge=0, title="Wait for the lock", description="Seconds to wait while another run writes the volume"
     )
     accept_versions: bool = Field(
         default=False, title="Accept versions", description="Go on with a run that other library versions began"

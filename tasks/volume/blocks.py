@@ -57,6 +57,12 @@ def cpu_count() -> int:
 
 
 @cache
+def io_pool() -> ThreadPoolExecutor:
+    """The one pool of this process for store calls that wait for a network. Its tasks wait for no other task."""
+    return ThreadPoolExecutor(16, thread_name_prefix="io")
+
+
+@cache
 def chunk_pool() -> ThreadPoolExecutor:
     """The one pool of this process on which chunks are decoded and encoded, whatever the number of blocks.
 
@@ -70,7 +76,16 @@ def on_chunks(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
 
     The first failure is raised after the items in flight ended, so that no task outlives its buffers.
     """
-    futures = [chunk_pool().submit(work, item) for item in items]
+    return _on_pool(chunk_pool(), work, items)
+
+
+def on_io(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Run `work` on each item on the pool for store calls; return the results in order."""
+    return _on_pool(io_pool(), work, items)
+
+
+def _on_pool(pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    futures = [pool.submit(work, item) for item in items]
     wait(futures)
     return [future.result() for future in futures]
 
@@ -97,33 +112,49 @@ def nth_region(shape: tuple[int, ...], block: tuple[int, ...], number: int) -> R
     )
 
 
-def windowed(
-    compute: Compute, call: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]
-) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Run `call(*job)` for every job with a bounded number in flight; yield (job, result) as they end.
+DRAIN_SECONDS = 9.0  # Prefect and container runtimes kill 10 s or more after they ask to stop
+
+
+def run_window(
+    compute: Compute, call: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], on_result: Callable[[Any], None]
+) -> None:
+    """Run `call(*job)` for every job with a bounded number in flight; hand each result to `on_result`.
 
     When a job fails, or `compute.stopping` is set, no further job starts; those in flight are awaited and
-    yielded first, so that their work is not lost, and then the first failure is raised.
+    handed over first, so that their work is not lost, and then the first failure is raised. When this thread
+    is interrupted (Prefect raises its termination signal here), the same happens within `DRAIN_SECONDS`.
     """
-    pending: dict[Future[Any], tuple[Any, ...]] = {}
+    pending: set[Future[Any]] = set()
     queue = iter(jobs)
     failure: BaseException | None = None
-    while True:
-        while failure is None and not compute.stopping.is_set() and len(pending) < compute.workers:
-            job = next(queue, None)
-            if job is None:
-                break
-            pending[compute.executor.submit(call, *job)] = job
-        if not pending:
-            break
-        # The timeout lets a stop request, set by a signal or another thread, be seen while blocks run.
-        done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+
+    def collect(done: Iterable[Future[Any]]) -> None:
+        nonlocal failure
         for future in done:
-            job = pending.pop(future)
+            pending.discard(future)
             error = future.exception()
             if error is None:
-                yield job, future.result()
+                on_result(future.result())
             elif failure is None:
                 failure = error
+
+    try:
+        while True:
+            while failure is None and not compute.stopping.is_set() and len(pending) < compute.workers:
+                job = next(queue, None)
+                if job is None:
+                    break
+                pending.add(compute.executor.submit(call, *job))
+            if not pending:
+                break
+            # The timeout lets a stop request, set by a signal or another thread, be seen while blocks run.
+            collect(wait(pending, timeout=0.5, return_when=FIRST_COMPLETED).done)
+    except BaseException:
+        compute.stopping.set()
+        for future in list(pending):
+            if future.cancel():
+                pending.discard(future)
+        collect(wait(pending, timeout=DRAIN_SECONDS).done)
+        raise
     if failure is not None:
         raise failure

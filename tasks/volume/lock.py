@@ -1,0 +1,143 @@
+"""One writer at a time, with nothing but create-if-absent and no clock that two machines must share.
+
+`.seismill/lock/<epoch>` is created; the highest epoch owns the volume. Its holder rewrites the object as a
+heartbeat, and marks it released at the end. An observer who sees it unchanged for the lease, by the
+observer's own monotonic clock, creates the next epoch. Workers check before each block that no higher
+epoch exists, so a holder that was only asleep stops writing; a holder's process on this machine that
+no longer exists is superseded at once. Old epochs stay: they are what tells a holder that was asleep.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tasks.volume.outcomes import Resumable
+from tasks.volume.store import DEADLINE_SECONDS, Store
+
+LEASE_SECONDS = 600.0
+HEARTBEAT_SECONDS = 60.0
+assert DEADLINE_SECONDS + HEARTBEAT_SECONDS < LEASE_SECONDS
+
+
+def _key(epoch: int) -> str:
+    return f".seismill/lock/{epoch:08d}"
+
+
+def _machine() -> str:
+    """This boot of this machine, and the process namespace in it: where a process number means one process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _started(process: int) -> str:
+    """When a process of this machine started, in the kernel's ticks; '' if there is no such process."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _holder() -> dict[str, Any]:
+    return {
+        "holder": f"{socket.gethostname()} process {os.getpid()}",
+        "machine": _machine(),
+        "process": os.getpid(),
+        "started": _started(os.getpid()),
+        "token": uuid.uuid4().hex,
+        "state": "held",
+        "beat": 0,
+    }
+
+
+def _gone(lock: dict[str, Any]) -> bool:
+    """Whether the holder released the lock, or was a process of this machine that has ended."""
+    if lock["state"] == "released":
+        return True
+    here = bool(lock["machine"]) and lock["machine"] == _machine()
+    return here and _started(lock["process"]) != lock["started"]
+
+
+def highest(store: Store) -> int:
+    """The epoch that owns the volume; 0 if none ever did."""
+    return max((int(key.rsplit("/", 1)[1]) for key in store.list(".seismill/lock")), default=0)
+
+
+def check_epoch(store: Store, epoch: int) -> None:
+    """Return if `epoch` still owns the volume.
+
+    Raises:
+        Resumable: Another run took over.
+    """
+    if store.exists(_key(epoch + 1)):
+        raise Resumable(
+            f"another run took over {store.url} because this one had been silent for longer than its lease; "
+            "look at that run, or run this again"
+        )
+
+
+@contextmanager
+def locked(
+    store: Store, *, wait_seconds: float, say: Callable[[str], None] = lambda sentence: None
+) -> Iterator[int]:
+    """Own the volume inside the `with`; yields the epoch.
+
+    Args:
+        store: The volume.
+        wait_seconds: How long to wait for another holder.
+        say: Told once, in a sentence, who is waited for.
+
+    Raises:
+        Resumable: Another run holds the volume and did not finish in time.
+    """
+    epoch, mine = _acquire(store, wait_seconds, say)
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            mine["beat"] += 1
+            store.put(_key(epoch), json.dumps(mine).encode())
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield epoch
+    finally:
+        ended.set()
+        thread.join()
+        mine["state"] = "released"
+        store.put(_key(epoch), json.dumps(mine).encode())
+
+
+def _acquire(store: Store, wait_seconds: float, say: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
+    began = time.monotonic()
+    mine, seen, seen_at, told = _holder(), b"", began, False
+    while True:
+        top = highest(store)
+        if top:
+            current = store.get(_key(top))
+            lock = json.loads(current)
+            if current != seen:
+                seen, seen_at = current, time.monotonic()
+            free = _gone(lock) or time.monotonic() - seen_at >= LEASE_SECONDS
+        if not top or free:
+            if store.create(_key(top + 1), json.dumps(mine).encode()):
+                return top + 1, mine
+            continue
+        if time.monotonic() - began >= wait_seconds:
+            raise Resumable(f"{lock['holder']} is writing {store.url}; run this again when it has finished")
+        if not told:
+            say(f"waiting up to {wait_seconds:.0f} s for {lock['holder']}, which is writing {store.url}")
+            told = True
+        time.sleep(min(1.0, max(0.05, wait_seconds / 20)))

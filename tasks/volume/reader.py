@@ -1,0 +1,182 @@
+"""Read regions of stored arrays, chunks decoded in parallel, each object asked for once."""
+
+import itertools
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasks.volume.blocks import Region, on_chunks, on_io
+from tasks.volume.codecs import ABSENT, decode_chunk, index_bytes, read_index
+from tasks.volume.layout import ArraySpec, positions, spec_of
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.store import Store
+
+WHOLE_SHARD_FRACTION = 0.4  # of its chunks wanted: from there on one request for all is cheaper than ranges
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A published volume as its root describes it."""
+
+    store: Store
+    root: dict[str, Any]
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The root group's attributes."""
+        return self.root["attributes"]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What Seismill keeps of the volume (`seismill` in the root's attributes)."""
+        return self.root["attributes"]["seismill"]
+
+    @property
+    def members(self) -> dict[str, dict[str, Any]]:
+        """The zarr.json of every array and group by path."""
+        return self.root["consolidated_metadata"]["metadata"]
+
+    @property
+    def master(self) -> str:
+        """Path of the lossless array."""
+        return self.attributes["attributes"]["defaultVariableName"]
+
+    def has(self, path: str) -> bool:
+        """Whether the volume holds an array or group of that path."""
+        return path in self.members
+
+    def spec(self, path: str) -> ArraySpec:
+        """The spec of one array."""
+        if path not in self.members:
+            raise InputRefused(f"{self.store.url} has no array {path}; it has {', '.join(sorted(self.members))}")
+        return spec_of(path, self.members[path])
+
+    def array_attributes(self, path: str) -> dict[str, Any]:
+        """The attributes of one array."""
+        return self.members[path].get("attributes", {})
+
+    def read(self, path: str, region: Region | None = None) -> np.ndarray:
+        """The values of an array, or of a region of it."""
+        return read_region(self.store, self.spec(path), region)
+
+
+def open_volume(store: Store) -> Volume:
+    """The published volume at a store.
+
+    Raises:
+        InputRefused: There is none, or another tool wrote it.
+    """
+    try:
+        root = json.loads(store.get("zarr.json"))
+    except FileNotFoundError:
+        raise InputRefused(f"there is no published volume at {store.url}; publish one there first") from None
+    if "seismill" not in root.get("attributes", {}) or "consolidated_metadata" not in root:
+        raise InputRefused(f"{store.url} was not written by Seismill; name a volume that was")
+    return Volume(store, root)
+
+
+def read_region(
+    store: Store, spec: ArraySpec, region: Region | None = None, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Values of a region, in C order; samples that are not stored hold the fill value.
+
+    Args:
+        store: The volume's store.
+        spec: The array.
+        region: Slices per axis; all of it if None.
+        out: Where to put the values, of the region's shape; made if None.
+
+    Raises:
+        IntegrityFailure: A chunk does not fit its checksum.
+    """
+    region = region or tuple(slice(0, n) for n in spec.shape)
+    shape = tuple(r.stop - r.start for r in region)
+    if out is None:
+        out = np.empty(shape, spec.numpy)
+
+    def paste(chunk_index: tuple[int, ...], data: bytes | memoryview | None) -> None:
+        inside, outside = [], []
+        for i, c, r in zip(chunk_index, spec.chunks, region, strict=True):
+            start, stop = max(i * c, r.start), min((i + 1) * c, r.stop)
+            inside.append(slice(start - i * c, stop - i * c))
+            outside.append(slice(start - r.start, stop - r.start))
+        if data is None:
+            out[tuple(outside)] = spec.fill_value
+        else:
+            chunk = decode_chunk(spec, data, where=f"{store.url}/{spec.path}, chunk {chunk_index}")
+            out[tuple(outside)] = chunk[tuple(inside)]
+
+    if not spec.shards:
+
+        def fetch(position: tuple[int, ...]) -> bytes | None:
+            try:
+                return store.get(spec.key(position))
+            except FileNotFoundError:
+                return None
+
+        wanted = positions(spec, region)
+        if store.local:
+            on_chunks(lambda p: paste(p, fetch(p)), wanted)
+        else:
+            for start in range(0, len(wanted), 32):  # encoded chunks of 32 objects in memory at once
+                some = wanted[start : start + 32]
+                on_chunks(lambda pair: paste(*pair), zip(some, on_io(fetch, some), strict=True))
+        return out
+
+    found = on_io(lambda p: _shard_chunks(store, spec, p, region), positions(spec, region))
+    on_chunks(lambda pair: paste(*pair), itertools.chain.from_iterable(found))
+    return out
+
+
+def _shard_chunks(
+    store: Store, spec: ArraySpec, position: tuple[int, ...], region: Region
+) -> list[tuple[tuple[int, ...], memoryview | None]]:
+    """The encoded chunks of one shard that meet `region`, by their position in the array's grid of chunks."""
+    corner = [p * n for p, n in zip(position, spec.chunks_per_shard, strict=True)]
+    wanted = list(
+        itertools.product(
+            *(
+                range(max(r.start // c, k), min(-(-r.stop // c), k + n))
+                for r, c, k, n in zip(region, spec.chunks, corner, spec.chunks_per_shard, strict=True)
+            )
+        )
+    )
+    key, where = spec.key(position), f"{store.url}/{spec.key(position)}"
+    try:
+        if len(wanted) >= WHOLE_SHARD_FRACTION * math.prod(spec.chunks_per_shard):
+            data = memoryview(store.get(key))
+            index = read_index(spec, data, where=where)
+            return [(w, _cut(index, data, w, corner)) for w in wanted]
+        index = read_index(spec, store.get_tail(key, index_bytes(spec)), where=where)
+    except FileNotFoundError:
+        return [(w, None) for w in wanted]
+    spans = {w: tuple(int(v) for v in index[tuple(i - k for i, k in zip(w, corner, strict=True))]) for w in wanted}
+    present = sorted((span, w) for w, span in spans.items() if span[0] != ABSENT)
+    result: list[tuple[tuple[int, ...], memoryview | None]] = [(w, None) for w in wanted if spans[w][0] == ABSENT]
+    for run in _runs(present):
+        start, stop = run[0][0][0], run[-1][0][0] + run[-1][0][1]
+        data = memoryview(store.get_range(key, start, stop - start))
+        result += [(w, data[offset - start : offset - start + size]) for (offset, size), w in run]
+    return result
+
+
+def _cut(
+    index: np.ndarray, data: memoryview, wanted: tuple[int, ...], corner: list[int]
+) -> memoryview | None:
+    offset, size = (int(v) for v in index[tuple(i - k for i, k in zip(wanted, corner, strict=True))])
+    return None if offset == ABSENT else data[offset : offset + size]
+
+
+def _runs(present: list[Any], gap: int = 1 << 16) -> list[list[Any]]:
+    """Neighbours in the object joined into one request where what lies between is small."""
+    runs: list[list[Any]] = []
+    for item in present:
+        (offset, _), _ = item
+        if runs and offset - sum(runs[-1][-1][0]) <= gap:
+            runs[-1].append(item)
+        else:
+            runs.append([item])
+    return runs

@@ -1,0 +1,239 @@
+"""The shape that every writing verb has: plan, blocks, ledger, commit.
+
+A verb gives arithmetic (a plan as a value), one function that does a block, and the metadata to publish when
+all blocks are done; everything else about being stopped, resumed, watched and made visible is here, once.
+
+Visibility comes in this order: an array's zarr.json when all its chunks are in the ledger, the groups
+above it, its manifest, the root. So an array that exists is complete, also for readers that ignore the
+consolidated metadata or open an array directly; and withdrawing goes the other way.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.parameters import Run, StorageOptions
+from tasks.volume.blocks import Compute, Progress, on_io, run_window
+from tasks.volume.codecs import crc32c, document_bytes
+from tasks.volume.ledger import Ledger, Record, Stored
+from tasks.volume.lock import check_epoch
+from tasks.volume.outcomes import Resumable
+from tasks.volume.plan import Plan, plan_at, settle_plan
+from tasks.volume.root import GROUP, commit, members
+from tasks.volume.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One block as it travels to a worker: addresses only.
+
+    Attributes:
+        volume: URL of the volume.
+        options: Non-secret options of its store and the source's.
+        digest: Which plan.
+        epoch: Under which lock.
+        block: Which block of the plan.
+        memory_bytes: What the worker's process may use.
+        accept_versions: Whether other library versions than the plan's are accepted.
+    """
+
+    volume: str
+    options: StorageOptions
+    digest: str
+    epoch: int
+    block: int
+    memory_bytes: int
+    accept_versions: bool
+
+    def open(self) -> tuple[Store, Plan]:
+        """The store and plan, after a look that this run still owns the volume."""
+        store, plan = plan_at(self.volume, self.options, self.digest, self.accept_versions)
+        check_epoch(store, self.epoch)
+        return store, plan
+
+    def put(self, store: Store, key: str, data: bytes) -> Stored:
+        """Store one object of this block; the same bytes that are there already are left alone."""
+        if not store.create(key, data) and store.get(key) != data:
+            check_epoch(store, self.epoch)
+            store.put(key, data)
+        return Stored(key, len(data), crc32c(data))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A plan being carried out under a lock."""
+
+    name: str
+    store: Store
+    plan: Plan
+    epoch: int
+    ledger: Ledger
+    run: Run
+    compute: Compute
+
+    @property
+    def resumed(self) -> int:
+        """How many blocks earlier runs had done."""
+        return self.ledger.resumed
+
+
+def begin_stage(
+    name: str, store: Store, body: dict[str, Any], epoch: int, run: Run, compute: Compute, *, created_on: str = ""
+) -> Stage:
+    """Settle the plan and read its ledger."""
+    plan, found = settle_plan(
+        store, body, created_on=created_on or run.created_on, accept_versions=run.accept_versions
+    )
+    return Stage(name, store, plan, epoch, Ledger(store, plan, epoch, resumed=found), run, compute)
+
+
+def clear_leftovers(store: Store, root: dict[str, Any] | None, keep_digests: Iterable[str]) -> None:
+    """Remove what abandoned runs left: arrays and groups that no root names, and other plans' folders.
+
+    Call it when a new plan begins; when one is resumed, what lies there is its own.
+    """
+    known = set(members(root)) if root else set()
+    kept = {f".seismill/runs/{digest}/" for digest in keep_digests}
+    stray = []
+    for key in store.list(""):
+        if key.startswith(".seismill/"):
+            if key.startswith(".seismill/runs/") and not any(key.startswith(prefix) for prefix in kept):
+                stray.append(key)
+        elif key != "zarr.json" and _owner(key) not in known:
+            stray.append(key)
+    stray.sort(key=lambda key: not key.endswith("zarr.json"))  # what makes an array exist goes first
+    on_io(store.delete, stray)
+
+
+def _owner(key: str) -> str:
+    """The array or group that an object belongs to."""
+    if key.endswith("/zarr.json"):
+        return key.removesuffix("/zarr.json")
+    return key.partition("/c/")[0] if "/c/" in key else key.removesuffix("/c")
+
+
+def run_blocks(stage: Stage, work: Callable[[Job], Record], blocks: Sequence[int], *, of: int = 0) -> list[Record]:
+    """Do every block of `blocks` that the ledger does not have; return all their records in block order.
+
+    Args:
+        stage: The stage.
+        work: A module-level function, safe to repeat, that stores whole objects.
+        blocks: Numbers of the blocks of this phase.
+        of: How many blocks the whole stage has, for progress; by default those of this phase.
+
+    Raises:
+        Resumable: The run was asked to stop, or another took over.
+    """
+    ledger, compute, total = stage.ledger, stage.compute, of or len(blocks)
+    todo = [number for number in blocks if number not in ledger.records]
+    began, handled = time.monotonic(), 0
+
+    def on_result(record: Record) -> None:
+        nonlocal handled
+        ledger.add(record)
+        handled += record.raw_bytes
+        compute.report(Progress(stage.name, len(ledger.records), total, handled, time.monotonic() - began))
+
+    compute.report(Progress(stage.name, len(ledger.records), total, 0, 0.0))
+    jobs = (
+        Job(
+            stage.store.url,
+            stage.store.options,
+            stage.plan.digest,
+            stage.epoch,
+            number,
+            compute.memory_bytes,
+            stage.run.accept_versions,
+        )
+        for number in todo
+    )
+    try:
+        run_window(compute, work, ((job,) for job in jobs), on_result)
+    finally:
+        ledger.flush()
+    if any(number not in ledger.records for number in blocks):
+        raise Resumable(
+            f"stopped after {len(ledger.records)} of {total} blocks of {stage.name}; run the same command again to go on"
+        )
+    return [ledger.records[number] for number in blocks]
+
+
+def put_array(
+    stage: Stage, path: str, metadata: Mapping[str, Any], objects: Iterable[Stored]
+) -> tuple[str, dict[str, Any]]:
+    """Make an array exist: remove what is not its own, put its zarr.json, then its manifest.
+
+    Args:
+        stage: The stage, all of whose blocks are done.
+        path: The array's path.
+        metadata: Its zarr.json.
+        objects: Every object that holds its chunks.
+
+    Returns:
+        The path and the metadata as they enter the root.
+    """
+    store, listed = stage.store, sorted(objects, key=lambda stored: stored.key)
+    own = {stored.key for stored in listed} | {f"{path}/zarr.json"}
+    on_io(store.delete, [key for key in store.list(f"{path}/") if key not in own])
+    check_epoch(store, stage.epoch)
+    document = document_bytes(metadata)
+    store.put(f"{path}/zarr.json", document)
+    lines = [*listed, Stored(f"{path}/zarr.json", len(document), crc32c(document))]
+    text = "".join(
+        json.dumps({"key": o.key, "bytes": o.bytes, "crc32c": f"{o.crc32c:08x}"}) + "\n"
+        for o in sorted(lines, key=lambda stored: stored.key)
+    )
+    store.put(manifest_key(path), text.encode())
+    return path, dict(metadata)
+
+
+def put_group(store: Store, path: str, attributes: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+    """Make a group exist below the root."""
+    document = GROUP | {"attributes": dict(attributes or {})}
+    store.put(f"{path}/zarr.json", document_bytes(document))
+    return path, document
+
+
+def manifest_key(path: str) -> str:
+    """Where the manifest of an array lies."""
+    return f".seismill/manifests/{path}.jsonl"
+
+
+def publish_root(stage: Stage, root: dict[str, Any]) -> None:
+    """Commit the root, and drop what only an unfinished stage needs."""
+    stage.store.put(".seismill/zarr.json", document_bytes(GROUP))
+    commit(stage.store, stage.epoch, root)
+    for name in ("ledger", "spill", "parts"):
+        stage.store.delete_all(f"{stage.plan.folder}/{name}")
+
+
+def withdraw(store: Store, epoch: int, root: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """Take arrays and groups out of a volume, so that no reader ever finds part of one; return the new root.
+
+    The root goes first, then what makes each exist, then its chunks.
+    """
+    fewer = json.loads(json.dumps(root))
+    gone = [m for m in members(root) if any(m == path or m.startswith(f"{path}/") for path in paths)]
+    for path in gone:
+        del members(fewer)[path]
+    commit(store, epoch, fewer)
+    for path in gone:
+        store.delete(f"{path}/zarr.json")
+    for path in paths:
+        store.delete_all(f"{path}/")
+        store.delete(manifest_key(path))
+        store.delete_all(f".seismill/manifests/{path}/")
+    return fewer
+
+
+def unpublish(store: Store, epoch: int, root: dict[str, Any]) -> None:
+    """Take the whole volume away: the root, then every zarr.json, then every object but `.seismill/`."""
+    commit(store, epoch, None)
+    for path in sorted(members(root)):
+        store.delete(f"{path}/zarr.json")
+    store.delete_all("", keep=lambda key: key.startswith((".seismill/lock/", ".seismill/commits/")))

@@ -1,0 +1,139 @@
+"""The attributes by which other tools know a volume: MDIO v1's, OME-Zarr 0.5's, and Seismill's own.
+
+One group is all of them at once. OME-Zarr metadata is written for 2-D and 3-D masters only, because readers
+refuse more dimensions without time and channel axes; `seismill.levels` is always there.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tasks.volume.kernels.traces import (
+    COUNT,
+    DEAD,
+    LIVE,
+    MAXIMUM,
+    MINIMUM,
+    NONFINITE,
+    SUM,
+    SUM_OF_SQUARES,
+    ZERO,
+)
+
+MDIO_API_VERSION = "1.1.3"  # whose layout of variables and attributes this is
+NAN_FILL = "AAAAAAAA+H8="  # xarray's encoding of NaN (float64, base64) for _FillValue in Zarr v3
+
+
+def mdio_attributes(template: str, created_on: str, master: str) -> dict[str, Any]:
+    """Attributes of the root group after MDIO v1 (dataset metadata)."""
+    return {
+        "apiVersion": MDIO_API_VERSION,
+        "createdOn": created_on,
+        "name": template,
+        "attributes": {"surveyType": "3D", "gatherType": "stacked", "defaultVariableName": master},
+    }
+
+
+def statistics(stats: np.ndarray) -> dict[str, Any]:
+    """Attributes that describe the samples: MDIO's statsV1 as JSON text, and the same as plain numbers.
+
+    Args:
+        stats: As `kernels.traces.new_stats`.
+    """
+    count = int(stats[COUNT])
+    mean = float(stats[SUM] / count) if count else 0.0
+    square = float(stats[SUM_OF_SQUARES] / count) if count else 0.0
+    low, high = (float(stats[MINIMUM]), float(stats[MAXIMUM])) if count else (0.0, 0.0)
+    text = json.dumps(
+        {
+            "count": count,
+            "sum": float(stats[SUM]),
+            "sumSquares": float(stats[SUM_OF_SQUARES]),
+            "min": low,
+            "max": high,
+            "histogram": {"counts": [], "binCenters": []},
+        },
+        separators=(",", ":"),
+    )
+    return {
+        "statsV1": text,
+        "count": count,
+        "min": low,
+        "max": high,
+        "mean": mean,
+        "rms": float(np.sqrt(square)),
+        "std": float(np.sqrt(max(square - mean * mean, 0.0))),
+        "nonfinite_count": int(stats[NONFINITE]),
+        "zero_count": int(stats[ZERO]),
+        "live_traces": int(stats[LIVE]),
+        "zero_traces": int(stats[DEAD]),
+    }
+
+
+def axis_scale(values: np.ndarray) -> tuple[float, float]:
+    """OME scale and translation of an axis: its step and first value, or index units if steps differ."""
+    if values.size == 1:
+        return 1.0, float(values[0])
+    steps = np.diff(values.astype(np.float64))
+    if not np.allclose(steps, steps[0], rtol=1e-9, atol=0) or steps[0] <= 0:
+        return 1.0, 0.0
+    return float(steps[0]), float(values[0])
+
+
+def level_scale(scale: float, translation: float, factor: int) -> tuple[float, float]:
+    """Scale and translation of a level whose samples are means of `factor` samples of the master."""
+    return scale * factor, translation + scale * (factor - 1) / 2
+
+
+def coarse_axis(values: np.ndarray, factor: int) -> np.ndarray:
+    """Coordinates of a coarser level, float64: the means of the labels of each cell, short at the end."""
+    starts = np.arange(0, values.size, factor)
+    sums = np.add.reduceat(values.astype(np.float64), starts)
+    counts = np.diff(np.append(starts, values.size))
+    return sums / counts
+
+
+def ome_attributes(
+    name: str, dims: Sequence[str], levels: Sequence[dict[str, Any]], low: float, high: float
+) -> dict[str, Any]:
+    """OME-Zarr 0.5 `ome`: multiscales with one image, and a one-channel omero window.
+
+    Args:
+        name: Of the image.
+        dims: Names of the axes, equal to the arrays' dimension names.
+        levels: Finest first: `path`, `scale` and `translation` per axis.
+        low: Smallest sample.
+        high: Largest sample.
+    """
+    largest = max(abs(low), abs(high)) or 1.0
+    return {
+        "version": "0.5",
+        "multiscales": [
+            {
+                "name": name,
+                "axes": [{"name": dim, "type": "space"} for dim in dims],
+                "datasets": [
+                    {
+                        "path": level["path"],
+                        "coordinateTransformations": [
+                            {"type": "scale", "scale": level["scale"]},
+                            {"type": "translation", "translation": level["translation"]},
+                        ],
+                    }
+                    for level in levels
+                ],
+            }
+        ],
+        "omero": {
+            "channels": [
+                {
+                    "label": name,
+                    "color": "FFFFFF",
+                    "active": True,
+                    "window": {"min": low, "max": high, "start": -largest, "end": largest},
+                }
+            ]
+        },
+    }
