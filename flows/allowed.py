@@ -1,0 +1,53 @@
+"""What a run that somebody triggered through a server may touch.
+
+A person at a terminal has a shell's rights anyway. A deployment is called by whoever reaches the server, so its
+operator names the prefixes in SEISMILL_ALLOW. This catches mistakes; identity and policy are the boundary.
+"""
+
+import os
+from collections.abc import Iterable
+
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.store import locate
+
+
+def refuse_outside(urls: Iterable[str], allowed: str) -> None:
+    """Return if every URL lies under one of the allowed prefixes.
+
+    Args:
+        urls: Paths and URLs that the run would read or write.
+        allowed: Prefixes separated by commas; an empty text refuses everything. A prefix ends at a path's
+            separator: s3://volumes/a allows s3://volumes/a/b and not s3://volumes/ab.
+
+    Raises:
+        InputRefused: One does not.
+    """
+    prefixes = [_whole_path(prefix.strip()) for prefix in allowed.split(",") if prefix.strip()]
+    for url in urls:
+        protocol, path = _whole_path(url)
+        if ".." in path.split("/"):  # some stores would resolve it, others would take it as a name
+            raise InputRefused(f"{url} goes up with '..'; name the place itself")
+        if not any(protocol == p and (path == prefix or path.startswith(prefix.rstrip("/") + "/")) for p, prefix in prefixes):
+            raise InputRefused(
+                f"{url} is outside of what this worker may touch, which is {allowed or 'nothing'}; "
+                "its operator sets SEISMILL_ALLOW"
+            )
+
+
+def refuse_foreign_compute(dask: str) -> None:
+    """Return if a triggered run may compute there: this worker's threads or the operator's cluster.
+
+    Raises:
+        InputRefused: It names another place, which could read and write with this worker's identity.
+    """
+    if dask not in ("threads", "cluster"):
+        raise InputRefused(
+            f"got dask={dask!r}, but a run triggered through a deployment computes on 'threads' or on the "
+            "operator's 'cluster'"
+        )
+
+
+def _whole_path(url: str) -> tuple[str, str]:
+    location = locate(url)
+    # A link inside of an allowed folder may point out of it.
+    return location.protocol, os.path.realpath(location.path) if location.local else location.path

@@ -1,0 +1,109 @@
+"""What a run leaves in Prefect's UI: progress, a table of arrays, pictures and links.
+
+None of it may fail or hold up a run whose data is in order: a server that does not answer costs a warning that says
+so, in the log of the run.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+
+from flows.summary import Summary, filled_columns, headline, progress_sentence, short_name, table_rows
+from tasks.volume.blocks import Progress
+
+
+def progress_sender(volume: str) -> Callable[[Progress], None]:
+    """A function that keeps one progress artifact for each phase that it is told of."""
+    artifacts: dict[str, UUID] = {}
+
+    def send(progress: Progress) -> None:
+        percent = 100 * progress.done / progress.total if progress.total else 100.0
+        description = progress_sentence(progress)
+        with _not_vital("progress"):
+            if progress.stage in artifacts:
+                update_progress_artifact(artifacts[progress.stage], progress=percent, description=description)
+            else:
+                artifacts[progress.stage] = create_progress_artifact(
+                    progress=percent, key=artifact_key("progress", progress.stage, volume), description=description
+                )
+
+    return send
+
+
+def put_summary(summary: Summary) -> None:
+    """Leave the table of arrays, the pictures and the links of a finished run."""
+    if "volume" not in summary:
+        return
+    volume = summary["volume"]
+    rows = table_rows(summary)
+    shown = [{name: row[name] for name in filled_columns(rows)} for row in rows]
+    if shown:
+        _put(create_table_artifact, table=shown, key=artifact_key("arrays", volume), description=headline(summary))
+    _put(create_link_artifact, link=_link(volume), link_text=volume, key=artifact_key("volume", volume))
+    thumbnails = summary.get("thumbnails", [])
+    for thumbnail in thumbnails:
+        _put(
+            create_image_artifact,
+            image_url=f"data:image/png;base64,{thumbnail['png_base64']}",
+            key=artifact_key("picture", thumbnail["name"], volume),
+            description=thumbnail["name"],
+        )
+    _put(
+        create_markdown_artifact,
+        markdown=_markdown(summary, shown),
+        key=artifact_key("report", volume),
+        description=headline(summary),
+    )
+
+
+def artifact_key(*parts: str) -> str:
+    """A key as Prefect wants it: lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(short_name(part) for part in parts).lower()).strip("-")
+
+
+def _markdown(summary: Summary, rows: list[dict[str, str]]) -> str:
+    lines = [f"# {headline(summary)}", ""]
+    if rows:
+        lines += [f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}"]
+        lines += [f"| {' | '.join(row.values())} |" for row in rows]
+        lines.append("")
+    lines += [f"- {note}" for note in summary.get("notes", [])]
+    lines += [f"- [{short_name(picture)}]({_link(picture)})" for picture in summary.get("pictures", [])]
+    for thumbnail in summary.get("thumbnails", []):
+        lines += ["", f"![{thumbnail['name']}](data:image/png;base64,{thumbnail['png_base64']})"]
+    return "\n".join(lines)
+
+
+def _link(url: str) -> str:
+    return url if "://" in url else f"file://{url}"
+
+
+def _put(create: Callable[..., Any], **arguments: Any) -> None:
+    with _not_vital(arguments["key"]):
+        create(**arguments)
+
+
+@contextmanager
+def _not_vital(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever the server or the way to it does, the volume is in order
+        try:
+            logger: Any = get_run_logger()
+        except MissingContextError:
+            logger = logging.getLogger(__name__)
+        logger.warning("the artifact %s is not shown, the run goes on: %s: %s", what, type(error).__name__, error)

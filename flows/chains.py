@@ -1,0 +1,100 @@
+"""The chains of stages that `publish` and `demo` are, written once for Prefect and for the bare command line.
+
+A chain takes its stages as a mapping of callables: plain ones on the command line, Prefect tasks in a flow.
+"""
+
+import filecmp
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from flows.stages import Stage
+from flows.summary import Summary, combined
+from tasks.parameters import Copies, Index, Levels, Master, Run, Step
+from tasks.volume.outcomes import IntegrityFailure
+
+PUBLISH_STAGES = ("ingest_segy", "rechunk", "pyramid", "report", "prove")
+DEMO_STAGES = ("make_survey", *PUBLISH_STAGES, "export_segy")
+ALL_STEPS: tuple[Step, ...] = ("copies", "pyramid", "report", "proof")
+
+
+def publish_chain(
+    stages: Mapping[str, Stage],
+    *,
+    source: str,
+    volume: str,
+    index: Index,
+    master: Master,
+    copies: Copies,
+    pyramid: Levels,
+    steps: list[Step],
+    run: Run,
+) -> Summary:
+    """Source to volume, copies, levels, pictures and proof; what is done under the same plan already is recognised.
+
+    Args:
+        stages: The callables of `PUBLISH_STAGES`.
+        source: The SEG-Y.
+        volume: Where the volume goes.
+        index: How traces are placed.
+        master: How the lossless array is stored.
+        copies: What `rechunk` writes.
+        pyramid: What `pyramid` writes.
+        steps: What is done beyond the master.
+        run: How all stages are carried out.
+    """
+    summaries = [stages["ingest_segy"](source, volume, index=index, master=master, run=run)]
+    if run.dry_run:
+        # The other stages plan from the master, which does not exist yet.
+        return combined("publish", summaries)
+    if "copies" in steps:
+        summaries.append(stages["rechunk"](volume, copies=copies, run=run))
+    if "pyramid" in steps:
+        summaries.append(stages["pyramid"](volume, levels=pyramid, run=run))
+    if "report" in steps:
+        summaries.append(stages["report"](volume, run=run))
+    if "proof" in steps:
+        summaries.append(stages["prove"](volume, run=run))
+    return combined("publish", summaries)
+
+
+def demo_chain(stages: Mapping[str, Stage], *, folder: str) -> Summary:
+    """A survey made, published, exported and compared byte for byte, all in one local folder.
+
+    The survey is kept when the demo is run again, so that what was published from it is recognised.
+
+    Args:
+        stages: The callables of `DEMO_STAGES`.
+        folder: Made if it is not there.
+
+    Raises:
+        IntegrityFailure: The export differs from the survey.
+    """
+    place = Path(folder).expanduser().absolute()
+    place.mkdir(parents=True, exist_ok=True)
+    survey, volume, exported = place / "survey.sgy", place / "survey.zarr", place / "export.sgy"
+    if not survey.exists():
+        unfinished = place / "survey.sgy.partial"
+        stages["make_survey"](str(unfinished))
+        os.replace(unfinished, survey)
+    published = publish_chain(
+        stages,
+        source=str(survey),
+        volume=str(volume),
+        index=Index(),
+        master=Master(),
+        copies=Copies(),
+        pyramid=Levels(),
+        steps=list(ALL_STEPS),
+        run=Run(),
+    )
+    export = stages["export_segy"](str(volume), str(exported), overwrite=True)
+    if not filecmp.cmp(survey, exported, shallow=False):
+        raise IntegrityFailure(f"{exported} differs from {survey}, from which its volume was made; keep both and report it")
+    return {
+        **combined("demo", [published, export]),
+        "source": str(survey),
+        "source_bytes": survey.stat().st_size,
+        "target": str(exported),
+        "export_identical": True,
+    }

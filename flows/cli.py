@@ -1,0 +1,257 @@
+"""The command line: each verb with its own parameters as flags.
+
+Commands are declared here once more, because importing the verbs takes longer than `--help` may; a test holds their
+signatures to the verbs'. Exit codes: 0 done, 2 usage, 3 input refused, 4 destination refused, 5 integrity failure,
+75 stopped or locked (run again to resume), 1 anything else.
+"""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from flows.command import carry_out, told_in_one_sentence
+from flows.flags import UsageError, flattened
+from tasks.parameters import Copies, Index, Levels, Master, Run, Step, StorageOptions, Url
+
+USAGE = 2
+_OUTPUT = Group("Output", sort_key=9)
+_FLAGS = {
+    "json": Parameter(help="Print one JSON object as the last line of standard output", negative=(), show_default=False),
+    "debug": Parameter(help="Show the traceback of an error", negative=(), show_default=False),
+    "flow": Parameter(help="Run as a Prefect flow, on the configured API or an embedded server"),
+}
+
+app = App(
+    name="seismill",
+    help="Turn SEG-Y archives into proven, cloud-native Zarr volumes, and back, byte for byte.",
+    version=lambda: version("seismill"),
+    help_format="plaintext",  # Markdown would cost a fifth of the time that --help takes
+    result_action="return_value",
+)
+
+
+def _command(function: Callable[..., None] | None = None, *, flow: bool = False) -> Any:
+    """Add a command that runs the verb of this function's name; `flow` says if it is a flow run unless told otherwise."""
+    if function is None:
+        return functools.partial(_command, flow=flow)
+    name = function.__name__
+    # The function's own body is empty: its parameters, checked and made models again, are what the verb is called with.
+    arguments = flattened(_returning_arguments(function))
+    signature = inspect.signature(arguments)
+
+    @functools.wraps(arguments)
+    def command(*args: Any, json: bool = False, debug: bool = False, flow: bool = flow, **flags: Any) -> int:
+        given = arguments(*args, **flags)
+        with told_in_one_sentence(debug=debug) as code:
+            carry_out(name, given, flow=flow, as_json=json)
+        return code()
+
+    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[
+            *signature.parameters.values(),
+            *(
+                inspect.Parameter(
+                    flag,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=flow if flag == "flow" else False,
+                    annotation=Annotated[bool, Parameter(group=_OUTPUT), described],
+                )
+                for flag, described in _FLAGS.items()
+            ),
+        ]
+    )
+    app.command(command, name=name.replace("_", "-"))
+    return function
+
+
+def _returning_arguments(function: Callable[..., None]) -> Callable[..., dict[str, Any]]:
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        return dict(signature.bind(*args, **kwargs).arguments)
+
+    return arguments
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: list[str]) -> int:
+    """Run one command; return its exit code."""
+    try:
+        return app(words, exit_on_error=False, print_error=False) or 0
+    except (CycloptsError, UsageError) as error:
+        print(f"{str(error).strip().rstrip('.')}; seismill --help shows what there is", file=sys.stderr)
+        return USAGE
+
+
+@_command(flow=True)
+def publish(
+    source: Url,
+    volume: Url,
+    index: Index = Index(),
+    master: Master = Master(),
+    copies: Copies = Copies(),
+    pyramid: Levels = Levels(),
+    steps: list[Step] = ["copies", "pyramid", "report", "proof"],  # noqa: B006  # the same default as the flow's
+    run: Run = Run(),
+) -> None:
+    """Turn a SEG-Y into a volume: lossless master, copies, coarser levels, pictures and proof.
+
+    Running it again is safe: finished stages are recognised, missing ones are added, another plan is refused.
+
+    Args:
+        source: The SEG-Y, such as s3://staging/survey.sgy
+        volume: Where the volume goes, such as s3://volumes/survey.zarr
+    """
+
+
+@_command
+def ingest_segy(
+    source: Url,
+    volume: Url,
+    index: Index = Index(),
+    master: Master = Master(),
+    overwrite: bool = False,
+    run: Run = Run(),
+) -> None:
+    """Turn a SEG-Y into a volume that holds its lossless array alone.
+
+    Args:
+        source: The SEG-Y, such as s3://staging/survey.sgy
+        volume: Where the volume goes, such as s3://volumes/survey.zarr
+        overwrite: Replace a volume that was made from something else
+    """
+
+
+@_command
+def rechunk(volume: Url, copies: Copies = Copies(), run: Run = Run()) -> None:
+    """Add copies of a volume's array in other chunks, all from one read of it.
+
+    Args:
+        volume: The volume
+    """
+
+
+@_command
+def pyramid(volume: Url, levels: Levels = Levels(), run: Run = Run()) -> None:
+    """Add coarser levels to a volume.
+
+    Args:
+        volume: The volume
+    """
+
+
+@_command
+def export_segy(volume: Url, target: Url, overwrite: bool = False, run: Run = Run()) -> None:
+    """Write a volume's SEG-Y again, byte for byte as it was.
+
+    Args:
+        volume: The volume
+        target: The SEG-Y to write, local or in a store
+        overwrite: Replace a file that is there
+    """
+
+
+@_command
+def prove(volume: Url, run: Run = Run()) -> None:
+    """Show that the export would be the source, byte for byte, by its checksums; nothing is exported.
+
+    Args:
+        volume: The volume
+    """
+
+
+@_command
+def verify(volume: Url, fraction: float = 1.0, errors: bool = False, run: Run = Run()) -> None:
+    """Read stored objects again and compare them with their checksums.
+
+    Args:
+        volume: The volume
+        fraction: Of the objects that are read, chosen evenly
+        errors: Measure the copies' errors and prove the export again too
+    """
+
+
+@_command
+def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> None:
+    """Say what a volume holds, from its metadata.
+
+    Args:
+        volume: The volume
+    """
+
+
+@_command
+def scan(source: Url, storage_options: StorageOptions = StorageOptions()) -> None:
+    """Say what a SEG-Y holds, from its headers: formats, candidate index bytes, oddities.
+
+    Args:
+        source: The SEG-Y
+    """
+
+
+@_command
+def report(volume: Url, run: Run = Run()) -> None:
+    """Draw a volume's middle slices, its copies with their differences, and a histogram.
+
+    Args:
+        volume: The volume
+    """
+
+
+@_command(flow=True)
+def demo(folder: Url = "seismill-demo") -> None:
+    """Make a survey, publish it, export it again and compare the bytes, with nothing configured.
+
+    Args:
+        folder: Where survey, volume, pictures and export go
+    """
+
+
+@app.command
+def up(
+    root: str = ".",
+    /,
+    *,
+    home: str = ".seismill-server",
+    port: Annotated[int, Parameter(help="Of the API and the UI")] = 4200,
+    debug: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Start a local Prefect server and a worker, so that runs can be triggered from the UI.
+
+    Starting it again is safe: what runs already is left running.
+
+    Args:
+        root: The prefix that triggered runs may read and write: a folder, or URLs separated by commas
+        home: Folder for the server's state, logs and process numbers
+        debug: Show the traceback of an error
+    """
+    from flows.server import start
+
+    with told_in_one_sentence(debug=debug) as code:
+        start(root, home=home, port=port)
+    return code()
+
+
+@app.command
+def down(*, home: str = ".seismill-server", debug: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """End the server and the worker that `up` started.
+
+    Args:
+        home: The folder given to `up`
+        debug: Show the traceback of an error
+    """
+    from flows.server import stop
+
+    with told_in_one_sentence(debug=debug) as code:
+        stop(home=home)
+    return code()

@@ -1,0 +1,118 @@
+"""One command from its arguments to its exit code: run directly or as a flow, shown, and ended in one sentence."""
+
+import json
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from flows.summary import Summary
+from tasks.volume.outcomes import Outcome, Resumable
+
+CHAINS = ("publish", "demo")
+STOPPED = "stopped; run the same command again to go on where it ended"
+
+
+def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool) -> int:
+    """Run a verb or a chain, show its progress and its outcome; return 0.
+
+    Args:
+        name: The verb's, or one of `CHAINS`.
+        arguments: By parameter name.
+        flow: Through Prefect, on the API that is configured or on an embedded server.
+        as_json: Words go to standard error, and one JSON object is the last line of standard output.
+    """
+    from rich.console import Console
+
+    from flows.progress import shown_by
+    from flows.terminal import progress_bar, show
+
+    words = Console(stderr=as_json)
+    run = _in_flow if flow else _directly
+    with progress_bar(Console(stderr=True)) as report, shown_by(report):
+        summary = run(name, arguments)
+    show(summary, words)
+    if as_json:
+        print(json.dumps({key: value for key, value in summary.items() if key != "thumbnails"}))
+    return 0
+
+
+@contextmanager
+def told_in_one_sentence(*, debug: bool) -> Iterator[Callable[[], int]]:
+    """Give a function that returns the exit code of what was raised inside, after its sentence went to standard error."""
+    code = 0
+    try:
+        yield lambda: code
+    except Outcome as outcome:
+        code = outcome.exit_code
+        _tell(str(outcome), debug)
+    except KeyboardInterrupt:
+        code = Resumable.exit_code
+        _tell(STOPPED, debug)
+    except Exception as error:
+        code = 1
+        _tell(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, debug)
+        if not debug:
+            print("--debug shows where this happened", file=sys.stderr)
+
+
+def _tell(sentence: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    print(sentence, file=sys.stderr)
+
+
+def _directly(name: str, arguments: dict[str, Any]) -> Summary:
+    from flows import chains
+    from flows.stages import as_stage, load_verb
+
+    with _stop_on_signals() as stopping:
+        if name not in CHAINS:
+            return dict(as_stage(load_verb(name), stopping=stopping)(**arguments))
+        names = chains.PUBLISH_STAGES if name == "publish" else chains.DEMO_STAGES
+        chain = chains.publish_chain if name == "publish" else chains.demo_chain
+        return chain({stage: as_stage(load_verb(stage), stopping=stopping) for stage in names}, **arguments)
+
+
+def _in_flow(name: str, arguments: dict[str, Any]) -> Summary:
+    from flows.api import connect
+
+    print(connect(), file=sys.stderr, flush=True)
+    # Until the flow begins and after it ended, SIGTERM is ours; in between it is Prefect's, which raises its own.
+    signal.signal(signal.SIGTERM, _interrupt)
+    import importlib
+
+    from prefect.exceptions import TerminationSignal
+
+    module = importlib.import_module(f"flows.{name if name in CHAINS else 'verbs'}")
+    try:
+        return dict(getattr(module, name)(**arguments))
+    except TerminationSignal as error:
+        raise KeyboardInterrupt from error
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """While open, the first SIGINT or SIGTERM lets the blocks in flight end; the second ends the process."""
+    stopping = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if stopping.is_set():
+            raise KeyboardInterrupt
+        stopping.set()
+        print("stopping when the blocks in flight are done; again: at once", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

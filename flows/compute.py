@@ -1,0 +1,118 @@
+"""Where blocks run: threads of this process, processes of this machine, or a Dask cluster.
+
+The only module that knows Dask. A compute is opened inside the stage that uses it and closed with it, because
+executors cannot be stored or sent; between stages travel only addresses.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tasks.parameters import Run
+from tasks.volume.blocks import Compute, Progress
+from tasks.volume.memory import memory_budget
+from tasks.volume.outcomes import InputRefused
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# Two blocks overlap reading with encoding; the chunks of one block already use every core.
+_THREADS = 2
+# A nanny sets MALLOC_TRIM_THRESHOLD_ to 64 KiB, which makes glibc map, fault and unmap every chunk buffer
+# anew: twice the codecs' time. glibc reads these when a process starts, so they are set before it is spawned.
+_MALLOC = {
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+_CONNECT_SECONDS = 30
+
+
+@contextmanager
+def open_compute(
+    run: Run,
+    report: Callable[[Progress], None] = lambda progress: None,
+    stopping: threading.Event | None = None,
+) -> Iterator[Compute]:
+    """Give blocks a place to run for the length of a stage, as `run.dask` says.
+
+    Args:
+        run: Its `dask` says where: "threads", "local:N", "cluster" (the address in SEISMILL_DASK) or a scheduler's
+            address; its `memory` is what the run may use on each machine.
+        report: Called in the driver's thread after each finished block.
+        stopping: Set from outside (by a signal handler) to end the stage resumable.
+
+    Raises:
+        InputRefused: There is no such cluster.
+    """
+    stopping = stopping or threading.Event()
+    if run.dask == "threads":
+        executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="block")
+        try:
+            yield Compute(executor, _THREADS, memory_budget(run.memory), report, stopping)
+        except BaseException:
+            # Blocks in flight were given their time by `run_window`; what hangs now must not hold up the end.
+            stopping.set()
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+        executor.shutdown()
+    else:
+        with _open_client(run.dask) as client:
+            threads, budgets = client.nthreads(), client.run(_worker_budget, run.memory)
+            hosts = [address.rpartition(":")[0] for address in threads]  # workers of one machine share its memory
+            memory_bytes = min(budget // hosts.count(name.rpartition(":")[0]) for name, budget in budgets.items())
+            yield Compute(client.get_executor(pure=False), sum(threads.values()), memory_bytes, report, stopping)
+
+
+def _worker_budget(text: str, dask_worker: Any) -> int:
+    limit = dask_worker.memory_manager.memory_limit  # above 95 % of it the nanny ends the worker; None: no nanny
+    return min(memory_budget(text), int(0.8 * limit)) if limit else memory_budget(text)
+
+
+@contextmanager
+def _open_client(dask: str) -> Iterator["Client"]:
+    from dask import config
+    from distributed import Client, LocalCluster
+
+    if dask.startswith("local:"):
+        processes = int(dask.removeprefix("local:"))
+        if processes < 1:
+            raise InputRefused(f"got dask={dask!r}, wanted at least one process, such as local:2")
+        nanny = config.get("distributed.nanny.pre-spawn-environ") | _MALLOC
+        with (
+            config.set({"distributed.nanny.pre-spawn-environ": nanny}),
+            # memory_limit=None: the plan bounds memory; a nanny that pauses workers half-way only stalls them.
+            LocalCluster(
+                n_workers=processes,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=None,
+                dashboard_address=None,
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+        return
+    address = os.environ.get("SEISMILL_DASK", "") if dask == "cluster" else dask
+    if not address:
+        raise InputRefused(
+            "dask is 'cluster', but this worker has no cluster: set SEISMILL_DASK to its scheduler's address, "
+            "or run on threads"
+        )
+    try:
+        client = Client(address, timeout=_CONNECT_SECONDS)
+    except OSError as error:
+        raise InputRefused(
+            f"no Dask scheduler answers at {address} within {_CONNECT_SECONDS} s ({error}); start one or run on threads"
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+        except TimeoutError as error:
+            raise InputRefused(
+                f"the Dask scheduler at {address} has no worker after {_CONNECT_SECONDS} s; start one or run on threads"
+            ) from error
+        yield client

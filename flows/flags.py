@@ -1,0 +1,150 @@
+"""The parameter models of `tasks.parameters` as flags of the command line.
+
+A command is declared with the verb's own signature. Here its models are flattened: each field becomes a flag with
+the field's type, default and description, under a heading of its model; the models are built again from the flags
+that were given. Lists are separated by commas, as in MDIO: `--chunks 64,64,64`.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, get_args, get_origin
+
+from cyclopts import Group, Parameter, Token
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from tasks.parameters import Copy, Step, Url
+
+# A field's own name, except where it would say too little without its model, or is usual in another form.
+_RENAMED = {"bytes": "index-bytes", "names": "index-names", "types": "index-types", "more": "copy"}
+_STEPS = get_args(Step)
+_METAVARS = {list[int]: "INT,INT,…", list[str]: "NAME,NAME,…", list[Copy]: "NAME=INT,INT,…"}
+
+
+class UsageError(Exception):
+    """The command line cannot be read."""
+
+
+def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with URLs as arguments and a flag for each field of its models, each step and each plain value.
+
+    Raises (when called):
+        UsageError: A value is not what its field takes; one sentence that names the flag.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def command(*args: Any, **flags: Any) -> Any:
+        bound = signature.bind_partial(*args)  # and only what was given: defaults are the function's own
+        for parameter in signature.parameters.values():
+            if parameter.name in bound.arguments:
+                bound.arguments[parameter.name] = _checked(parameter, bound.arguments[parameter.name])
+            elif parameter.annotation == list[Step]:
+                steps = [step for step in _STEPS if flags.get(f"step_{step}", step in parameter.default)]
+                bound.arguments[parameter.name] = steps
+            elif _is_model(parameter.annotation):
+                bound.arguments[parameter.name] = _built(parameter.annotation, flags)
+            elif parameter.name in flags:
+                bound.arguments[parameter.name] = _checked(parameter, flags[parameter.name])
+        return function(**bound.arguments)
+
+    del command.__wrapped__  # type: ignore[attr-defined]  # the flags are this function's signature, not the models
+    command.__annotations__ = {}
+    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=sorted(
+            (flag for place, parameter in enumerate(signature.parameters.values()) for flag in _flags(parameter, place)),
+            key=lambda flag: flag.kind,
+        )
+    )
+    return command
+
+
+def _flags(parameter: inspect.Parameter, place: int) -> Iterator[inspect.Parameter]:
+    if parameter.annotation == list[Step]:
+        for step in _STEPS:
+            flag = Parameter(name=f"--{step}", group=Group("Steps", sort_key=place))
+            yield _keyword(f"step_{step}", Annotated[bool, flag], step in parameter.default)
+    elif _is_model(parameter.annotation):
+        yield from _model_flags(parameter.annotation, place)
+    elif _is_positional(parameter):
+        yield parameter.replace(kind=inspect.Parameter.POSITIONAL_ONLY, annotation=str)
+    else:
+        shown = Parameter(negative=(), show_default=parameter.default is not False)
+        yield _keyword(parameter.name, Annotated[parameter.annotation, shown], parameter.default)
+
+
+def _model_flags(model: type[BaseModel], place: int) -> Iterator[inspect.Parameter]:
+    group = Group((model.__doc__ or "").split("\n")[0].rstrip("."), sort_key=place)
+    for name, field in model.model_fields.items():
+        if _is_model(field.annotation):
+            yield from _model_flags(field.annotation, place)
+            continue
+        is_list = get_origin(field.annotation) is list
+        choices = get_args(get_args(field.annotation)[0]) if is_list else ()
+        described = Parameter(
+            name=_flag_name(name),
+            help=(field.description or field.title or "") + (f" ({', '.join(choices)})" if choices else ""),
+            group=group,
+            negative=(),
+            converter=(_copies if get_args(field.annotation) == (Copy,) else _split) if is_list else None,
+            n_tokens=1 if is_list else None,
+            metavar=_METAVARS.get(field.annotation),
+            show_default=(lambda value: ",".join(map(str, value))) if is_list and field.default else bool(field.default),
+        )
+        # A list is checked with the rest of its model, so that every wrong value is told of in the same words.
+        yield _keyword(name, Annotated[list[Any] if is_list else field.annotation, described], field.default)
+
+
+def _split(annotation: Any, tokens: Sequence[Token]) -> list[str]:
+    return [text.strip() for token in tokens for text in token.value.split(",") if text.strip()]
+
+
+def _copies(annotation: Any, tokens: Sequence[Token]) -> list[dict[str, Any]]:
+    pairs = [token.value.partition("=") for token in tokens]
+    for name, _, chunks in pairs:
+        if not chunks:
+            raise ValueError(f"got {name!r}, wanted a name and chunks, such as fast_inline=4,512,512")
+    return [{"name": name, "chunks": chunks.split(",")} for name, _, chunks in pairs]
+
+
+def _built(model: type[BaseModel], flags: dict[str, Any]) -> BaseModel:
+    values = {name: flags[name] for name in model.model_fields if name in flags}
+    if "more" in values:
+        values.setdefault("presets", [])  # copies of one's own replace the usual ones
+    nested = {name: field.annotation for name, field in model.model_fields.items() if _is_model(field.annotation)}
+    try:
+        return model(**values, **{name: _built(inner, flags) for name, inner in nested.items()})
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise UsageError(_sentence(_flag_name(name), model.model_fields[name].description, error)) from error
+
+
+def _checked(parameter: inspect.Parameter, value: Any) -> Any:
+    try:
+        return TypeAdapter(parameter.annotation).validate_python(value)
+    except ValidationError as error:
+        described = [field.description for field in get_args(parameter.annotation)[1:]]  # of an Annotated
+        raise UsageError(_sentence(parameter.name.upper(), *described, error)) from error
+
+
+def _sentence(name: str, description: str | None, error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "string_pattern_mismatch" and description:  # a pattern says little to a person
+        return f"{name}: got {first['input']!r}, wanted {description[0].lower()}{description[1:]}"
+    return f"{name}: got {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _flag_name(field: str) -> str:
+    return f"--{_RENAMED.get(field, field).replace('_', '-')}"
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _is_positional(parameter: inspect.Parameter) -> bool:
+    return parameter.annotation == Url
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -1,0 +1,72 @@
+"""How a function of parameters becomes a Prefect flow: guarded when triggered, its outcome a state, its result shown.
+
+The flow has the function's own signature and docstring, which Prefect turns into the form of a custom run.
+"""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from typing import Any
+
+import prefect.runtime
+from prefect import Flow, flow
+from prefect.states import Completed, State
+
+from flows.allowed import refuse_foreign_compute, refuse_outside
+from flows.artifacts import put_summary
+from flows.progress import artifact_report
+from flows.stages import Stage, as_stage
+from flows.summary import Summary, headline, short_name
+from tasks.parameters import Run, Url
+from tasks.prefect_tasks import as_task, outcome_state
+from tasks.volume.outcomes import Outcome
+
+
+def as_flow(function: Callable[..., Summary]) -> Flow[..., Summary]:
+    """A flow that runs `function`, which returns a summary.
+
+    An `Outcome` becomes a failed state with its sentence as message; a summary becomes artifacts and the message of
+    the completed state. A run triggered through a deployment reads and writes only what SEISMILL_ALLOW names.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> State[Any]:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        try:
+            if prefect.runtime.deployment.id is not None:
+                _refuse_what_no_trigger_may(signature, bound.arguments)
+            summary = function(*args, **kwargs)
+        except Outcome as outcome:
+            return outcome_state(outcome)
+        put_summary(summary)
+        return Completed(message=headline(summary), data=summary)
+
+    return flow(run, name=function.__name__.replace("_", "-"), flow_run_name=functools.partial(_run_name, function.__name__))
+
+
+def as_task_call(verb: Stage) -> Stage:
+    """The verb as a call that runs it as one Prefect task, with its compute opened inside the task."""
+    task = as_task(as_stage(verb, report_for=artifact_report))
+
+    @functools.wraps(task.fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = task(*args, **kwargs)
+        return result.result() if isinstance(result, State) else result  # a task's `Outcome` is raised again here
+
+    return call
+
+
+def _refuse_what_no_trigger_may(signature: inspect.Signature, arguments: dict[str, Any]) -> None:
+    urls = [arguments[name] for name, parameter in signature.parameters.items() if parameter.annotation == Url]
+    refuse_outside(urls, os.environ.get("SEISMILL_ALLOW", ""))
+    for value in arguments.values():
+        if isinstance(value, Run):
+            refuse_foreign_compute(value.dask)
+
+
+def _run_name(name: str) -> str:
+    parameters = prefect.runtime.flow_run.parameters
+    return f"{name} {short_name(str(parameters.get('volume') or parameters.get('source') or ''))}".strip()

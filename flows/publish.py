@@ -1,0 +1,51 @@
+"""The main job: one SEG-Y becomes one published and proven volume.
+
+Requires on a worker: SEISMILL_ALLOW, the prefixes that triggered runs may touch; SEISMILL_DASK, if runs may compute
+on "cluster"; the stores' credentials in the environment.
+"""
+
+from flows.chains import PUBLISH_STAGES, publish_chain
+from flows.prefect_flows import as_flow, as_task_call
+from flows.stages import load_verb
+from flows.summary import Summary
+from tasks.parameters import Copies, Index, Levels, Master, Run, Step, Url
+
+_STAGES = {name: as_task_call(load_verb(name)) for name in PUBLISH_STAGES}
+
+
+@as_flow
+def publish(
+    source: Url,
+    volume: Url,
+    index: Index = Index(),
+    master: Master = Master(),
+    copies: Copies = Copies(),
+    pyramid: Levels = Levels(),
+    steps: list[Step] = ["copies", "pyramid", "report", "proof"],  # noqa: B006  # a default that Prefect's form shows
+    run: Run = Run(),
+) -> Summary:
+    """Turn a SEG-Y into a volume: lossless master, copies for fast slices, coarser levels, pictures and proof.
+
+    Running it again is safe: finished stages are recognised, missing ones are added, and another plan is refused.
+
+    Args:
+        source: The SEG-Y, such as s3://staging/survey.sgy
+        volume: Where the volume goes, such as s3://volumes/survey.zarr
+        index: Which header words say where a trace lies
+        master: How the lossless array is stored
+        copies: Copies in other chunks, mostly lossy
+        pyramid: Coarser levels
+        steps: What is done beyond the master; proof streams the export through the source's checksums
+        run: How the run is carried out; nothing here changes the data
+    """
+    return publish_chain(
+        _STAGES,
+        source=source,
+        volume=volume,
+        index=index,
+        master=master,
+        copies=copies,
+        pyramid=pyramid,
+        steps=steps,
+        run=run,
+    )

@@ -1,0 +1,54 @@
+"""The verbs as stages: a verb that opens its own compute, so that it can be called with parameters alone."""
+
+import functools
+import importlib
+import inspect
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from flows.compute import open_compute
+from flows.progress import Report, direct_report
+from tasks.parameters import Run
+
+Stage = Callable[..., Any]
+
+
+def load_verb(name: str) -> Stage:
+    """The verb `name`, imported when it is first wanted: numba and zarr take longer to import than `--help` may."""
+    module = {"make_survey": "demo"}.get(name, name)
+    verb: Stage = getattr(importlib.import_module(f"tasks.{module}"), name)
+    return verb
+
+
+def as_stage(
+    verb: Stage,
+    *,
+    report_for: Callable[[str], AbstractContextManager[Report]] = direct_report,
+    stopping: threading.Event | None = None,
+) -> Stage:
+    """The verb as a function of its parameters alone: the compute that it takes is opened for each call.
+
+    Args:
+        verb: A function with a keyword `compute`, or without one: that is a stage already.
+        report_for: Opens what hears of the progress, given the volume.
+        stopping: Set from outside to end the stage resumable.
+    """
+    signature = inspect.signature(verb)
+    if "compute" not in signature.parameters:
+        return verb
+    public = signature.replace(parameters=[p for p in signature.parameters.values() if p.name != "compute"])
+
+    @functools.wraps(verb)
+    def stage(*args: Any, **kwargs: Any) -> Any:
+        bound = public.bind(*args, **kwargs)
+        bound.apply_defaults()
+        run: Run = bound.arguments["run"]
+        if run.dry_run:  # plans only: no cluster is started for it
+            run = run.model_copy(update={"dask": "threads"})
+        with report_for(bound.arguments["volume"]) as report, open_compute(run, report, stopping) as compute:
+            return verb(*args, **kwargs, compute=compute)
+
+    stage.__signature__ = public  # type: ignore[attr-defined]  # what Prefect makes the form of
+    return stage

@@ -1,0 +1,121 @@
+"""What a verb's summary says to a person: sentences and table rows, the same on the terminal and in Prefect.
+
+A summary is the JSON-able dictionary that every verb returns: volume, stage, arrays (path, shape, chunks, stored
+bytes, measured errors …), blocks, seconds, requests, bytes and notes.
+"""
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from tasks.volume.blocks import Progress
+
+Summary = dict[str, Any]
+
+_ADDED = ("blocks_done", "blocks_resumed", "seconds", "requests", "bytes_read", "bytes_written")
+
+
+def combined(stage: str, summaries: Sequence[Summary]) -> Summary:
+    """One summary of several stages of one volume; an array that two of them name is described by the later."""
+    arrays = {array["path"]: array for summary in summaries for array in summary.get("arrays", [])}
+    together: Summary = {
+        "volume": summaries[0]["volume"],
+        "stage": stage,
+        "arrays": list(arrays.values()),
+        **{name: sum(summary.get(name, 0) for summary in summaries) for name in _ADDED},
+        "notes": [note for summary in summaries for note in summary.get("notes", [])],
+        "stages": [
+            {name: summary[name] for name in ("stage", *_ADDED) if name in summary} for summary in summaries
+        ],
+    }
+    for summary in summaries:
+        # What only one stage says (the pictures of report, proven_at of prove, the plan of a dry run) is kept.
+        together.update({name: value for name, value in summary.items() if name not in together})
+    return together
+
+
+def headline(summary: Summary) -> str:
+    """The run in one sentence."""
+    if "volume" not in summary:
+        return str(summary.get("stage", "done"))
+    name = short_name(summary["volume"])
+    arrays = summary.get("arrays", [])
+    if summary.get("dry_run"):
+        raw = sum(array.get("raw_bytes") or 0 for array in arrays)
+        return f"{name}: {len(arrays)} arrays of {size(raw)} would be written; nothing was"
+    words = [f"{len(arrays)} arrays" if arrays else summary.get("stage", "done")]
+    stored = sum(array.get("stored_bytes") or 0 for array in arrays)
+    if stored:
+        words.append(f"{size(stored)} stored")
+    if summary.get("proven_at"):
+        words.append("export proven identical")
+    if summary.get("seconds"):
+        words.append(f"{summary['seconds']:.1f} s")
+    return f"{name}: {', '.join(words)}"
+
+
+def progress_sentence(progress: Progress) -> str:
+    """Blocks done of blocks known, bytes per second and time left."""
+    words = f"{progress.stage}: {progress.done} of {progress.total} blocks"
+    if progress.seconds > 0 and progress.bytes_done:
+        words += f", {size(progress.bytes_done / progress.seconds)}/s"
+    if 0 < progress.done < progress.total and progress.seconds > 0:
+        words += f", about {duration(progress.seconds / progress.done * (progress.total - progress.done))} left"
+    return words
+
+
+def table_rows(summary: Summary) -> list[dict[str, str]]:
+    """One row of short texts per array, all with the same columns; what was not measured is empty."""
+    return [
+        {
+            "array": array["path"],
+            "shape": times(array.get("shape")),
+            "chunks": times(array.get("chunks")),
+            "shards": times(array.get("shards")),
+            "dtype": str(array.get("dtype", "")),
+            "stored": size(array["stored_bytes"]) if array.get("stored_bytes") is not None else "",
+            "ratio": _number(array.get("ratio"), ".2f"),
+            "allowed": _number(array.get("tolerance"), ".3g"),
+            "max error": _number(array.get("max_abs_error"), ".3g"),
+            "rmse": _number(array.get("rmse"), ".3g"),
+            "SNR dB": _number(array.get("snr_db"), ".1f"),
+        }
+        for array in summary.get("arrays", [])
+    ]
+
+
+def filled_columns(rows: Sequence[dict[str, str]]) -> list[str]:
+    """The columns in which some row says something."""
+    return [name for name in (rows[0] if rows else {}) if any(row[name] for row in rows)]
+
+
+def short_name(url: str) -> str:
+    """The last part of a path or URL."""
+    return PurePosixPath(url.rstrip("/")).name or url
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that a person would choose (powers of 1000, as stores and discs are sold)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds below a minute, minutes below two hours, else hours."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def times(lengths: Sequence[int] | None) -> str:
+    """4x512x512."""
+    return "x".join(map(str, lengths or ()))
+
+
+def _number(value: float | None, format_spec: str) -> str:
+    return "" if value is None else format(value, format_spec)

@@ -1,0 +1,106 @@
+"""What a person sees while a command runs and when it has ended; progress and words go where the caller says."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.progress import Report
+from flows.summary import Summary, filled_columns, headline, progress_sentence, size, table_rows
+from tasks.volume.blocks import Progress
+
+# Keys that the table, the headline or the last lines show already.
+_SHOWN = {"volume", "stage", "arrays", "stages", "notes", "pictures", "thumbnails", "dry_run", "proven_at"}
+_SHOWN |= {"seconds", "requests", "bytes_read", "bytes_written", "blocks_done", "blocks_resumed"}
+_SHOWN |= {"source", "source_bytes", "target", "export_identical"}
+
+_TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest of the table fits 80 columns; --json and the artifact have all
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[Report]:
+    """While open, a bar for each phase of each stage; where nobody looks on (a pipe, a log) a line when it ends."""
+    if not console.is_terminal:
+
+        def report(progress: Progress) -> None:
+            if progress.done >= progress.total:
+                console.print(progress_sentence(progress), highlight=False, soft_wrap=True)
+
+        yield report
+        return
+
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = [SpinnerColumn(), TextColumn("{task.fields[stage]}"), BarColumn(), MofNCompleteColumn()]
+    with Bars(*columns, TextColumn("{task.fields[rate]}"), console=console, transient=False) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(progress: Progress) -> None:
+            stage, _, rate = progress_sentence(progress).partition(f": {progress.done} of {progress.total} blocks")
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=progress.total, stage=stage, rate="")
+            bars.update(tasks[stage], completed=progress.done, total=progress.total, rate=rate.lstrip(", "))
+
+        yield report
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Print the outcome: a table of arrays, what the verb found, notes, and the places of what was made."""
+    rows = table_rows(summary)
+    if rows:
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+        names = [name for name in filled_columns(rows) if name not in _TOO_WIDE]
+        for name in names:
+            table.add_column(name.replace(" ", "\n"), justify="left" if name == "array" else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*(row[name] for name in names))
+        console.print(table)
+    _show_findings({name: value for name, value in summary.items() if name not in _SHOWN}, console)
+    for note in summary.get("notes", []):
+        _line(console, f"note: {note}")
+    if summary.get("requests"):
+        read, written = size(summary.get("bytes_read", 0)), size(summary.get("bytes_written", 0))
+        _line(console, f"{summary['requests']} requests to stores, {read} read, {written} written")
+    if summary.get("source"):
+        length = f" ({size(summary['source_bytes'])})" if "source_bytes" in summary else ""
+        _line(console, f"source: {summary['source']}{length}")
+    for picture in summary.get("pictures", []):
+        _line(console, f"picture: {picture}")
+    if summary.get("target"):
+        _line(console, f"export: {summary['target']}")
+    if summary.get("volume"):
+        _line(console, f"volume: {summary['volume']}")
+        _line(console, headline(summary))
+    if "export_identical" in summary:
+        _line(console, f"export identical: {'yes' if summary['export_identical'] else 'no'}")
+
+
+def _show_findings(findings: dict[str, Any], console: Console, indent: str = "") -> None:
+    for name, value in findings.items():
+        label = f"{indent}{str(name).replace('_', ' ')}:"
+        if isinstance(value, dict) and value:
+            _line(console, label)
+            _show_findings(value, console, indent + "  ")
+        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            _line(console, label)
+            for item in value:
+                words = ", ".join(f"{key.replace('_', ' ')} {_text(content)}" for key, content in item.items())
+                _line(console, f"{indent}  - {words}")
+        elif value not in (None, "", [], {}):
+            _line(console, f"{label} {_text(value)}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _line(console: Console, text: str) -> None:
+    # No markup, colours or wrapping: brackets in a path are not styles, and paths are copied from here.
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

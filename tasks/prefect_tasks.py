@@ -1,0 +1,65 @@
+"""How a stage becomes a Prefect task; the verbs themselves know nothing of Prefect.
+
+One layer, the store, retries single calls; Prefect repeats a whole stage, which resumes from its ledger, when a
+store was out of reach for longer. What the user must act on is never repeated: it becomes the task's state, with
+the sentence as its message and no traceback in the log.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Failed, State
+from prefect.tasks import exponential_backoff
+
+from tasks.volume.outcomes import Outcome, Resumable
+
+
+def as_task(stage: Callable[..., Any]) -> Task[..., Any]:
+    """A Prefect task that runs `stage`; an `Outcome` becomes its state, a store out of reach is tried thrice more.
+
+    Args:
+        stage: A plain function of addresses and parameters; its name and docstring become the task's.
+    """
+
+    @functools.wraps(stage)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return stage(*args, **kwargs)
+        except Outcome as outcome:
+            return outcome_state(outcome)
+
+    return task(
+        run,
+        task_run_name=functools.partial(_run_name, stage.__name__),
+        retries=3,
+        retry_delay_seconds=exponential_backoff(10),
+        retry_jitter_factor=0.5,
+        retry_condition_fn=lambda task, task_run, state: store_out_of_reach(state.data),
+        # A stage knows from its ledger what is done; a cache of results would know it twice, and could be wrong.
+        cache_policy=NO_CACHE,
+    )
+
+
+def outcome_state(outcome: Outcome) -> State[Outcome]:
+    """A failed state whose message is the outcome's sentence; what running again would finish is named Resumable."""
+    return Failed(name="Resumable" if isinstance(outcome, Resumable) else "Failed", message=str(outcome), data=outcome)
+
+
+def store_out_of_reach(error: object) -> bool:
+    """Whether `error` is a store's fault that may be gone in a minute: a connection, a time-out, a server's 5xx."""
+    if isinstance(error, Outcome):
+        return False
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return True
+    # The SDKs' own classes, told by their module because importing five SDKs here would cost seconds. What fsspec
+    # translates (missing, forbidden, exists) is an OSError of the built-in kind and stays as it is.
+    module = type(error).__module__
+    return module.startswith(("aiohttp.", "botocore.", "aiobotocore.", "azure.core.", "gcsfs.retry", "fsspec.exceptions"))
+
+
+def _run_name(stage: str, parameters: dict[str, Any]) -> str:
+    return f"{stage} {PurePosixPath(str(parameters.get('volume', ''))).name}".strip()
