@@ -5,7 +5,7 @@ from numba import njit
 
 COUNT, MAX_ABS_ERROR, SUM_OF_SQUARES, NONFINITE = range(4)
 STEP = 2048  # samples
-LANES = 64
+LANES = 64  # STEP is a multiple of 4 LANES
 
 
 def finite_or_zero(x: np.ndarray, out: np.ndarray, live: np.ndarray | None = None) -> int:
@@ -23,9 +23,12 @@ def finite_or_zero(x: np.ndarray, out: np.ndarray, live: np.ndarray | None = Non
         count = finite_or_zero(x, buffer, live)
         out[...] = buffer
         return count
-    shape, source, strides = _rows(x)
-    _, target, out_strides = _rows(out)
-    return int(_finite_or_zero(shape, source, strides, target, out_strides, _live(x, live)))
+    # numpy copies rows of any stride best; what remains is to mend the copy in place.
+    np.copyto(out, x)
+    if live is None and out.flags.c_contiguous:
+        out = out.reshape(-1)
+    shape, target, strides = _rows(out)
+    return int(_mend(shape, target, strides, _live(out, live)))
 
 
 def error_sums(
@@ -77,40 +80,43 @@ def _rows(array: np.ndarray) -> tuple[tuple[int, ...], np.ndarray, tuple[int, ..
     return shape, np.lib.stride_tricks.as_strided(array, (span,), (size,)), strides
 
 
+# Rows may be as short as 4 samples (a chunk of an inline copy), so they are reached by unsigned offsets: slices
+# and indices that may be negative cost more than such a row.
 @njit(cache=True, nogil=True)
-def _copy_finite(row, target):
+def _mend_row(target, at, n):
     count = np.int32(0)
-    for k in range(row.size):
+    for k in range(np.uint64(n)):
+        value = target[at + k]
         # The difference of a finite number with itself is 0, of any other NaN.
-        finite = row[k] - row[k] == 0
-        target[k] = row[k] if finite else 0
+        finite = value - value == 0
+        target[at + k] = value if finite else 0
         count += np.int32(not finite)
     return count
 
 
 @njit(cache=True, nogil=True)
-def _finite_or_zero(shape, source, strides, target, out_strides, live):
+def _mend(shape, target, strides, live):
     count = 0
-    n = shape[3]
     for i in range(shape[0]):
         for j in range(shape[1]):
             for k in range(shape[2]):
-                to = i * out_strides[0] + j * out_strides[1] + k * out_strides[2]
-                at = i * strides[0] + j * strides[1] + k * strides[2]
+                at = np.uint64(i * strides[0] + j * strides[1] + k * strides[2])
                 if live[i, j, k]:
-                    count += _copy_finite(source[at : at + n], target[to : to + n])
+                    count += _mend_row(target, at, shape[3])
                 else:
-                    target[to : to + n] = 0
+                    for q in range(np.uint64(shape[3])):
+                        target[at + q] = 0
     return count
 
 
 @njit(cache=True, nogil=True)
-def _errors(original, decoded, errors):
-    """Differences where `original` is finite, else 0; return where it is not."""
+def _errors(original, at, decoded, by, n, errors, held):
+    """Append differences where `original` is finite, else 0; return where it is not."""
     count = np.int32(0)
-    for k in range(original.size):
-        finite = original[k] - original[k] == 0
-        errors[k] = np.float64(decoded[k]) - np.float64(original[k]) if finite else 0.0
+    for k in range(np.uint64(n)):
+        value = original[at + k]
+        finite = value - value == 0
+        errors[held + k] = np.float64(decoded[by + k]) - np.float64(value) if finite else 0.0
         count += np.int32(not finite)
     return count
 
@@ -121,29 +127,24 @@ def _greatest(errors):
     bits = errors.view(np.int64)
     greatest = np.int64(0)
     for k in range(bits.size):
-        magnitude = bits[k] & 0x7FFFFFFFFFFFFFFF
-        greatest = magnitude if magnitude > greatest else greatest
+        greatest = max(greatest, bits[k] & 0x7FFFFFFFFFFFFFFF)
     return greatest
 
 
 @njit(cache=True, nogil=True)
-def _sum_of_squares(errors, lanes):
-    """The length is a multiple of LANES; lanes make the order of the sum the same on every processor."""
-    lanes[:] = 0.0
-    for row in range(0, errors.size, LANES):
-        lane = errors[row : row + LANES]
+def _add_squares(errors, lanes):
+    """The length is a multiple of 4 LANES; lanes make the order of the sum the same on every processor."""
+    for row in range(0, errors.size, 4 * LANES):
+        a, b = errors[row : row + LANES], errors[row + LANES : row + 2 * LANES]
+        c, d = errors[row + 2 * LANES : row + 3 * LANES], errors[row + 3 * LANES : row + 4 * LANES]
         for k in range(LANES):
-            lanes[k] += lane[k] * lane[k]
-    total = 0.0
-    for k in range(LANES):
-        total += lanes[k]
-    return total
+            lanes[k] += (a[k] * a[k] + b[k] * b[k]) + (c[k] * c[k] + d[k] * d[k])
 
 
 @njit(cache=True, nogil=True)
 def _error_sums(shape, source, strides, other, other_strides, live, sums):
-    errors, lanes = np.empty(STEP), np.empty(LANES)
-    greatest = np.int64(0)
+    errors, lanes = np.zeros(STEP), np.zeros(LANES)
+    greatest, held, compared, nonfinite = np.int64(0), 0, 0, 0
     for i in range(shape[0]):
         for j in range(shape[1]):
             for k in range(shape[2]):
@@ -151,15 +152,27 @@ def _error_sums(shape, source, strides, other, other_strides, live, sums):
                     continue
                 at = i * strides[0] + j * strides[1] + k * strides[2]
                 by = i * other_strides[0] + j * other_strides[1] + k * other_strides[2]
-                for first in range(0, shape[3], STEP):
-                    n = min(STEP, shape[3] - first)
-                    padded = (n + LANES - 1) // LANES * LANES
-                    a, b = at + first, by + first
-                    bad = _errors(source[a : a + n], other[b : b + n], errors)
-                    errors[n:padded] = 0.0
-                    greatest = max(greatest, _greatest(errors[:n]))
-                    sums[COUNT] += n - bad
-                    sums[SUM_OF_SQUARES] += _sum_of_squares(errors[:padded], lanes)
-                    sums[NONFINITE] += bad
+                done = 0
+                while done < shape[3]:
+                    n = min(STEP - held, shape[3] - done)
+                    a, b = np.uint64(at + done), np.uint64(by + done)
+                    bad = _errors(source, a, other, b, n, errors, np.uint64(held))
+                    compared += n - bad
+                    nonfinite += bad
+                    done += n
+                    held += n
+                    if held == STEP:
+                        greatest = max(greatest, _greatest(errors))
+                        _add_squares(errors, lanes)
+                        held = 0
+    # What the last step left behind the held errors has been counted and would be again.
+    for k in range(held, STEP):
+        errors[k] = 0.0
+    greatest = max(greatest, _greatest(errors))
+    _add_squares(errors, lanes)
+    sums[COUNT] += compared
+    sums[NONFINITE] += nonfinite
+    for k in range(LANES):
+        sums[SUM_OF_SQUARES] += lanes[k]
     worst = np.int64(greatest).view(np.float64)
-    sums[MAX_ABS_ERROR] = max(sums[MAX_ABS_ERROR], worst if worst == worst else np.inf)
+    sums[MAX_ABS_ERROR] = max(sums[MAX_ABS_ERROR], np.inf if np.isnan(worst) else worst)

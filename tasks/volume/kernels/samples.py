@@ -143,8 +143,8 @@ def _extremes(bits):
     for i in range(bits.size):
         value = np.int32(bits[i])
         value = np.int32(value ^ ((value >> 31) & 0x7FFFFFFF))
-        low = value if value < low else low
-        high = value if value > high else high
+        low = min(low, value)
+        high = max(high, value)
     return low, high
 
 
