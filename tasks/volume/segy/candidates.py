@@ -1,8 +1,8 @@
 """Which header words index a file: as the user says, or found where there is only one way to read it.
 
-Rev 1 puts inline and crossline at bytes 189 and 193, but many files hold X and Y there and the numbers elsewhere. The
-standard place wins if it is plausible; then the places where vendors put them; then anything. A wrong
-guess would be found out a year later, so what leaves a doubt is refused with the candidates to choose from.
+Rev 1 puts inline and crossline at bytes 189 and 193, but many files hold X and Y there and the numbers
+elsewhere. The standard place wins if it is plausible; then the places where vendors put them; then anything.
+A wrong guess would be found out a year later, so what leaves a doubt is refused with the candidates.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ from tasks.volume.segy.plausible import (
     repeated,
 )
 
-# Where files are known to have them, best first. At equal grids the first wins: 181 and 185 lie side by side in
-# the part of the header that describes the binned trace, whereas 5 to 21 have meanings of their own from
+# Where files are known to have them, best first. At equal grids the first wins: 181 and 185 lie side by side
+# in the part of the header that describes the binned trace, whereas 5 to 21 have meanings of their own from
 # acquisition and merely repeat the numbers.
 _LIKELY = ((181, 185), (9, 21), (17, 21), (5, 21), (5, 9), (17, 13))
 _COORDINATES = (181, 185)
@@ -101,7 +101,8 @@ def _named(index: Index, dimensions: int) -> tuple[tuple[int, ...], tuple[str, .
     places = tuple(int(byte) for byte in index.bytes.split(","))
     if len(places) != dimensions or len(set(places)) != dimensions:
         raise InputRefused(
-            f"index bytes {index.bytes} are {len(places)} words; post-stack 3-D has {dimensions} different ones, as in 189,193"
+            f"index bytes {index.bytes} are {len(places)} words, and post-stack 3-D has {dimensions} "
+            "different ones; name them as in 189,193"
         )
     types: tuple[str, ...] = tuple(index.types) or ("int32",) * dimensions
     if len(types) != dimensions:
@@ -120,7 +121,7 @@ def _named(index: Index, dimensions: int) -> tuple[tuple[int, ...], tuple[str, .
 def _coordinate_bytes(
     headers: np.ndarray, index_bytes: Sequence[int], byte_order: str, asked: str
 ) -> tuple[int, ...]:
-    """First bytes of X and Y: 181 and 185 unless the index lies there, then 189 and 193 if they can be coordinates.
+    """First bytes of X and Y: 181 and 185 unless the index lies there, then 189 and 193 if they can be that.
 
     Empty where neither holds. Words can be coordinates if their pairs differ between most traces.
     """
@@ -158,7 +159,9 @@ def _find(
     place = ",".join(map(str, STANDARD))
     if not standard.objection:
         return standard, f"Bytes {place} hold {standard}.", judged
-    _refuse_gathers(headers, byte_order, standard.objection)
+    # At 181,185 one trace a cell is post-stack whatever the offset; at 9 to 21 it can be shots by channels.
+    if likely[0].objection:
+        _refuse_gathers(headers, byte_order, standard.objection)
     _refuse_duplicates(headers, numbers, byte_order, judged[:2], likely)
     known = [candidate for candidate in likely if not candidate.objection]
     if not known:
@@ -177,8 +180,8 @@ def _find(
         raise InputRefused(f"several header words could be inline and crossline; choose one of {options}")
     seen = "; ".join(f"{c.bytes[0]},{c.bytes[1]}: {c.objection}" for c in judged)
     raise InputRefused(
-        f"no header words hold a grid of inlines and crosslines ({seen}); this may be a 2-D line or prestack, and only "
-        "post-stack 3-D is read: if it is that, name the words with --index-bytes"
+        f"no header words hold a grid of inlines and crosslines ({seen}); it may be a 2-D line or prestack, "
+        "and only post-stack 3-D is read: if it is that, name the words with --index-bytes"
     )
 
 
@@ -202,8 +205,8 @@ def _refuse_gathers(headers: np.ndarray, byte_order: str, objection: str) -> Non
     else:
         return
     raise InputRefused(
-        f"this looks like prestack data ({seen}; bytes {STANDARD[0]},{STANDARD[1]}: {objection}), and only post-stack 3-D "
-        "is read: if it is that, name its inline and crossline with --index-bytes"
+        f"this looks like prestack data ({seen}; bytes {STANDARD[0]},{STANDARD[1]}: {objection}), and only "
+        "post-stack 3-D is read: if it is that, name its inline and crossline with --index-bytes"
     )
 
 
@@ -221,14 +224,14 @@ def _refuse_duplicates(
     first, second = (header_word(headers, byte, byte_order) for byte in spoilt[0].bytes)
     count, kept, again = repeated(first, second)
     raise InputRefused(
-        f"{count:,} traces have the inline and crossline ({_where(spoilt[0])}) of an earlier one, first traces "
-        f"{numbers[kept] + 1:,} and {numbers[again] + 1:,} (inline {first.values[again]}, crossline {second.values[again]}); "
-        "name index bytes that tell them apart with --index-bytes"
+        f"{count:,} traces have the inline and crossline ({_where(spoilt[0])}) of an earlier one, first "
+        f"traces {numbers[kept] + 1:,} and {numbers[again] + 1:,} (inline {first.values[again]}, crossline "
+        f"{second.values[again]}); name words that tell them apart with --index-bytes"
     )
 
 
 def _different(candidates: Sequence[Candidate], headers: np.ndarray, byte_order: str) -> list[Candidate]:
-    """The candidates that differ as grids: of those that number the same lines, whatever they call them, the first."""
+    """The candidates that differ as grids: of those that number the same lines, by any numbers, the first."""
     kept: list[tuple[Candidate, HeaderWord, HeaderWord]] = []
     for candidate in candidates:
         a, b = (

@@ -1,7 +1,7 @@
 """Recognise files that are called SEG-Y and are something else, so that they are refused by name.
 
-A SEG-Y file has no signature of its own; without this, a compressed file or a storage service's error page would
-be refused with a sentence about sample formats.
+A SEG-Y file has no signature of its own; without this, a compressed file or a storage service's error page
+would be refused with a sentence about sample formats.
 """
 
 from tasks.volume.outcomes import InputRefused
@@ -58,14 +58,16 @@ def refuse_foreign(name: str, size: int, head: bytes) -> None:
         raise InputRefused(f"{name} is SEG-D with a tape label (byte 5); convert it to SEG-Y first")
     if head[4:7] == b"SY1" or head[4:7] == b"SY2":
         raise InputRefused(
-            f"{name} begins with a SEG-Y tape label of 128 bytes (byte 5 reads {head[4:9].decode('latin-1')}); remove it first"
+            f"{name} begins with a SEG-Y tape label of 128 bytes (byte 5 reads "
+            f"{head[4:9].decode('latin-1')}); cut it off first"
         )
     if not any(head[:3600]):
         raise InputRefused(f"{name} holds only zeros in its first {len(head[:3600]):,} bytes; fetch it again")
     if not _is_text(head[:_TEXT_BYTES]):
         if head[2:4] in _SEGD_CODES and _is_bcd(head[:4]):
             raise InputRefused(
-                f"{name} looks like SEG-D (format code {head[2:4].hex()} at byte 3, no textual header); convert it to SEG-Y first"
+                f"{name} looks like SEG-D (format code {head[2:4].hex()} at byte 3, no textual header); "
+                "convert it to SEG-Y first"
             )
         if samples := _su_samples(size, head):
             raise InputRefused(

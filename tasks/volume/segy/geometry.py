@@ -1,8 +1,8 @@
 """Where each trace of a file lies in the grid of the volume.
 
-Axes hold the index values that occur, ascending, whatever the order in the file; the order is kept by the trace
-numbers. Whether a grid is acceptable is decided before anything of the grid's size is allocated, because one
-wrong header word can ask for 10^18 cells.
+Axes hold the index values that occur, ascending, whatever the order in the file; the order is kept by the
+trace numbers. Whether a grid is acceptable is decided before anything of its size is allocated, because
+one wrong header word can ask for 10^18 cells.
 """
 
 import math
@@ -61,7 +61,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class RegularGrid:
-    """A full grid in row-major order: per dimension the first trace's value, the step in file order, the count.
+    """A full grid in row-major order: per dimension the first trace's value, the step in the file, the count.
 
     `order` lists dimensions from the slowest to the fastest in the file. Steps may be negative.
     """
@@ -89,8 +89,8 @@ def grid_of(
 ) -> Grid:
     """The grid on which every trace has a cell of its own.
 
-    Memory beyond the result is about 40 MB plus, for index values spread over much more numbers than there are
-    traces, a sorted copy of them.
+    Memory beyond the result is tens of MB plus, for index values spread over many more numbers than there
+    are traces, a sorted copy of them.
 
     Args:
         index_values: For each dimension the index word of every trace, in file order; integers, or floats
@@ -123,8 +123,8 @@ def grid_of(
     if duplicates:
         index = ", ".join(f"{name} {int(values[first])}" for name, values in zip(names, columns, strict=True))
         raise InputRefused(
-            f"{duplicates:,} of {n_traces:,} traces have the {_place(names, index_bytes)} of an earlier trace, first "
-            f"traces {kept + 1:,} and {first + 1:,} ({index}); name index bytes that tell them apart"
+            f"{duplicates:,} of {n_traces:,} traces have the {_place(names, index_bytes)} of an earlier one, "
+            f"first traces {kept + 1:,} and {first + 1:,} ({index}); name index bytes that tell them apart"
         )
     return Grid(axes, trace_numbers.reshape(shape))
 
@@ -144,7 +144,7 @@ def grid_from_regular(regular: RegularGrid, names: Sequence[str]) -> Grid:
 def predict_regular(probe: Callable[[int], tuple[int, ...]], n_traces: int) -> RegularGrid | None:
     """The full regular grid that a file seems to hold in row-major order, or None.
 
-    A guess from at most 16 probes, whatever the number of traces: under the hypothesis the first, second and last
+    A guess from at most 16 probes, whatever the number of traces: if it is one, the first, second and last
     trace fix everything, and the others test it. Whoever uses it must compare each trace's words when they
     are read.
 
@@ -201,7 +201,7 @@ def coordinates(
 
 
 def sample_axis(file_format: FileFormat, delay: float, *, depth: bool = False) -> tuple[str, np.ndarray]:
-    """Name and values of the sample axis: time in ms, or depth in thousandths of the interval's unit likewise.
+    """Name and values of the sample axis: time in ms, or depth likewise in 1000 units of the interval.
 
     int32 where all values are whole, else float64. With an interval of 0 the samples are numbered from 0.
 
@@ -243,7 +243,7 @@ def _distinct(values: np.ndarray) -> np.ndarray:
 
 
 def _ranking(axis: np.ndarray, n_traces: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from index values to their positions on the axis: a table where that is small, else a search."""
+    """A function from index values to positions on the axis: a table where that is small, else a search."""
     low, high = int(axis[0]), int(axis[-1])
     if high - low >= max(4 * n_traces, _STEP):
         return lambda values: np.searchsorted(axis, values)
@@ -279,7 +279,8 @@ def _refuse_no_grid(axes: tuple[Axis, ...], n_traces: int, index_bytes: Sequence
         )
     if len(axes) > 1 and n_traces > 3 and min(counts) == n_traces:
         raise InputRefused(
-            f"{place} hold no grid: all {n_traces:,} traces differ in each of them ({extents}); name other index bytes"
+            f"{place} hold no grid: all {n_traces:,} traces differ in each of them ({extents}); name other "
+            "index bytes"
         )
 
 

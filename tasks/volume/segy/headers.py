@@ -115,8 +115,8 @@ TRACE_HEADER_FIELDS = (
     HeaderField("source_measurement_unit", 231, "int16"),
 )
 
-# SEG-Y rev 1, table 2, without the revision, which MDIO stores as two numbers (see `binary_header`). Bytes are
-# counted from the start of the binary header: 1 here is byte 3201 of the file.
+# SEG-Y rev 1, table 2, without the revision, which MDIO stores as two numbers (see `binary_header`). Bytes
+# are counted from the start of the binary header: 1 here is byte 3201 of the file.
 BINARY_HEADER_FIELDS = (
     HeaderField("job_id", 1, "int32"),
     HeaderField("line_num", 5, "int32"),
@@ -168,7 +168,7 @@ def word(raw: np.ndarray, byte: int, word_type: str, byte_order: str) -> np.ndar
     Args:
         raw: Trace headers as stored, uint8, shape (traces, 240).
         byte: First byte of the word, counted from 1.
-        word_type: int16, uint16, int32, float32 or ibm32; ibm32 comes back as float64, which holds it exactly.
+        word_type: int16, uint16, int32, float32 or ibm32; the last comes as float64, which holds it exactly.
         byte_order: '>' or '<', of the file.
     """
     width = word_bytes(word_type)
@@ -194,11 +194,11 @@ def ibm_values(bits: np.ndarray) -> np.ndarray:
 
 
 def binary_header(raw: bytes, byte_order: str) -> dict[str, int]:
-    """MDIO's `binaryHeader` attribute: every assigned word of the 400 bytes by MDIO's name, as plain integers.
+    """MDIO's `binaryHeader` attribute: every assigned word of the 400 bytes by MDIO's name, plain integers.
 
     The revision is split into segy_revision_major and segy_revision_minor so that multidimio, which joins
-    them to (major << 8) | minor in a big-endian file, writes the word back. Below rev 2 that is the 16-bit word in
-    the file's byte order; from rev 2 on they are two bytes whatever the order.
+    them to (major << 8) | minor in a big-endian file, writes the word back. Below rev 2 it is a 16-bit word
+    in the file's byte order; from rev 2 on it is two bytes whatever the order.
     """
     if len(raw) != BINARY_HEADER_BYTES:
         raise ValueError(f"a binary header has {BINARY_HEADER_BYTES} bytes, not {len(raw)}")

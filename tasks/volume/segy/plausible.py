@@ -16,10 +16,10 @@ from tasks.volume.segy.headers import TRACE_HEADER_FIELDS, word, word_bytes
 
 NAMES = ("inline", "crossline")
 STANDARD = (189, 193)
-# By the standard these count traces within a line, record or gather: with the record they always form a grid, also
-# in prestack and on 2-D lines. They are shown, never chosen.
+# By the standard these count traces within a line, record or gather: with the record they always form a
+# grid, also in prestack and on 2-D lines. They are shown, never chosen.
 _COUNTERS = frozenset((1, 13, 25))
-# Offset, codes, scalars, sample counts and the time of day: never line numbers, and hours by minutes would factor.
+# Offset, codes, scalars, sample counts and the time of day are no line numbers, but hours by minutes factor.
 _NEVER = _COUNTERS | {29, 37, 69, 71, 89, 115, 117} | set(range(157, 169, 2))
 # Numbers from here on, in steps other than 1, are taken for coordinates.
 _COORDINATE = 100_000
@@ -29,10 +29,10 @@ _MOST_TRACES_PER_CELL = 1.8
 
 @dataclass(frozen=True)
 class Candidate:
-    """Two header words as an index: what they span, how full the rectangle is, and what speaks against them.
+    """Two header words as an index: what they span, how full the rectangle is, what speaks against them.
 
-    `objection` is empty for words that could be the index. `density` is traces per cell. From a sample, steps,
-    counts and density are estimates.
+    `objection` is empty for words that could be the index. `density` is traces per cell. From a sample,
+    steps, counts and density are estimates.
     """
 
     bytes: tuple[int, int]
@@ -142,7 +142,7 @@ def _objection(first: HeaderWord, second: HeaderWord, n_traces: int) -> str:
     words = (first, second)
     standard = (first.byte, second.byte) == STANDARD
     constant = [w for w in words if w.low == w.high]
-    if len(constant) == 2 and (n_traces > 1 or not standard or first.low == 0):
+    if len(constant) == 2 and (n_traces > 1 or not standard or 0 in (first.low, second.low)):
         return f"both are constant ({first.low} and {second.low})"
     # A single line is a volume too, but only the standard place says that it is one.
     if constant and (not standard or constant[0].low == 0):
@@ -155,7 +155,7 @@ def _objection(first: HeaderWord, second: HeaderWord, n_traces: int) -> str:
     own = next((w.byte for w in words if w.count >= n_traces > 1), 0)
     if own and not constant:
         return f"byte {own} differs in every trace"
-    # At the standard place gaps in the numbering are believed; elsewhere they show that these are no line numbers.
+    # At the standard place gaps in the numbering are believed; elsewhere they speak against line numbers.
     believed = standard and not constant
     cells = (first.count if believed else first.span) * (second.count if believed else second.span)
     if cells > MOST_CELLS_PER_TRACE * n_traces:
@@ -183,7 +183,7 @@ def anywhere(
 
     At least 3 lines a side, since almost any two words make a grid of 2 by something.
     """
-    # The fields of the standard and, where it assigns nothing or shorter ones, aligned int32 words of rev 0 files.
+    # The fields of the standard and, where rev 0 assigns nothing, aligned int32 words.
     places = {(f.byte, f.type) for f in TRACE_HEADER_FIELDS if f.byte not in _NEVER}
     places |= {(byte, "int32") for byte in range(181, 238, 4)}
     words: list[HeaderWord] = []

@@ -1,0 +1,86 @@
+"""The SEG-Y standard as data: sample formats, revisions, and what a revision can ask for.
+
+One more sample format or revision is one more row; nothing that reads files changes.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SampleFormat:
+    """How a sample is stored (binary header, byte 3225) and the NumPy type a volume holds it in."""
+
+    code: int
+    name: str
+    bytes_per_sample: int
+    dtype: str
+
+
+SAMPLE_FORMATS = {
+    sample_format.code: sample_format
+    for sample_format in (SampleFormat(1, "ibm32", 4, "float32"), SampleFormat(5, "float32", 4, "float32"))
+}
+
+# SEG-Y rev 2.1, table 2, bytes 3225-3226: the standard's own words, to refuse by name what is not read.
+FORMAT_NAMES = {
+    1: "4-byte IBM floating-point",
+    2: "4-byte, two's complement integer",
+    3: "2-byte, two's complement integer",
+    4: "4-byte fixed-point with gain",
+    5: "4-byte IEEE floating-point",
+    6: "8-byte IEEE floating-point",
+    7: "3-byte, two's complement integer",
+    8: "1-byte, two's complement integer",
+    9: "8-byte, two's complement integer",
+    10: "4-byte, unsigned integer",
+    11: "2-byte, unsigned integer",
+    12: "8-byte, unsigned integer",
+    13: "not assigned",
+    14: "not assigned",
+    15: "3-byte, unsigned integer",
+    16: "1-byte, unsigned integer",
+}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A word of the binary header that can ask for more than is read; 0 asks for nothing.
+
+    `byte` is counted in the file from 1; `code` is struct's.
+    """
+
+    name: str
+    byte: int
+    code: str
+
+
+EXTENDED_SAMPLES = Feature("extended number of samples", 3269, "I")
+EXTENDED_INTERVAL = Feature("extended sample interval", 3273, "d")
+TRACE_COUNT = Feature("number of traces", 3513, "Q")
+FIRST_TRACE = Feature("offset of the first trace", 3521, "Q")
+_REV_2 = (
+    EXTENDED_SAMPLES,
+    EXTENDED_INTERVAL,
+    Feature("additional trace headers", 3507, "i"),
+    TRACE_COUNT,
+    FIRST_TRACE,
+    Feature("trailer stanzas", 3529, "i"),
+)
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A revision of the standard and the words at byte 3501 that files use for it, the right one first."""
+
+    name: str
+    words: tuple[int, ...]
+    features: tuple[Feature, ...] = ()
+
+
+# 1, 16 and 100 are found in files where 0x0100 is meant; those of rev 2 are the same mistakes.
+REVISIONS = (
+    Revision("0", (0x0000,)),
+    Revision("1.0", (0x0100, 0x0001, 0x0010, 0x0064)),
+    Revision("2.0", (0x0200, 0x0002, 0x0020, 0x00C8), _REV_2),
+    Revision("2.1", (0x0201, 0x0021, 0x00D2), _REV_2),
+)
