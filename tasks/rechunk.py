@@ -1,0 +1,360 @@
+"""Copies of the master in other chunks, all of them from one read of it, mostly lossy within a proven bound.
+
+Every chunk is decoded again right after it was encoded and compared with the master, so what the copy's
+attributes say of its error was measured on the very bytes that were stored. NaN and Inf would spoil
+their whole neighbourhood in ZFP and become 0 there; they survive in the master only.
+"""
+
+import itertools
+import logging
+import math
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tasks.parameters import Copies, Run, Url
+from tasks.volume.blocks import Compute, block_count, cpu_count, nth_region, on_chunks, on_io
+from tasks.volume.codecs import decode_chunk, encode_chunk, encoded_bound, join_shard, metadata_of, tolerance_of
+from tasks.volume.kernels.errors import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES, error_sums, finite_or_zero
+from tasks.volume.layout import COPY_SHARD_BYTES, ArraySpec, round_up
+from tasks.volume.ledger import Record, Stored
+from tasks.volume.lock import locked
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
+from tasks.volume.plan import digest_of, plan_at
+from tasks.volume.reader import Volume, open_volume, read_region
+from tasks.volume.root import current_root, members
+from tasks.volume.run import (
+    Job,
+    Stage,
+    begin_stage,
+    clear_leftovers,
+    publish_root,
+    put_array,
+    run_blocks,
+    withdraw,
+)
+from tasks.volume.store import Store, traffic
+from tasks.volume.summary import array_rows, ended, fitting, using
+from tasks.volume.superblocks import hull, owned, super_blocks
+
+log = logging.getLogger(__name__)
+
+QUALITY = {"very_low": 6.0, "low": 3.0, "medium": 1.0, "high": 0.1, "very_high": 0.01, "ultra": 0.001}
+PRESET_AXES = {"fast_inline": 0, "fast_crossline": 1, "fast_time": 2}
+THIN, WIDE = 4, 512  # extents of a preset's chunks across and along its slices
+
+
+def rechunk(
+    volume: Url,
+    copies: Copies = Copies(),
+    overwrite: bool = False,
+    run: Run = Run(),
+    *,
+    compute: Compute | None = None,
+) -> dict[str, Any]:
+    """Add copies of the master in other chunks, so that slices in each direction read fast.
+
+    Args:
+        volume: The published volume.
+        copies: Which copies, and how far they may be off.
+        overwrite: Replace copies that are there in another form.
+        run: How to run.
+        compute: Where blocks run; threads of this process if not given.
+
+    Returns:
+        The summary of the stage, with the errors measured.
+
+    Raises:
+        InputRefused: A parameter cannot be used, or there is no volume.
+        DestinationRefused: A copy of that name is there in another form.
+        IntegrityFailure: A stored chunk is further off than the tolerance.
+        Resumable: The run stopped before its end.
+    """
+    began, before = time.monotonic(), traffic.snapshot()
+    store = Store(volume, run.storage_options)
+    found = open_volume(store)
+    specs = copy_specs(found, copies, local=store.local)
+    if run.dry_run:
+        blocks = super_blocks(specs[0].shape, specs, 1 << 40)
+        rows = [{"path": s.path, "shape": s.shape, "chunks": s.chunks, "shards": s.shards, "raw_bytes": s.raw_bytes} for s in specs]
+        return {"dry_run": True, "volume": store.url, "stage": "copies", "arrays": rows, "block": blocks.block, "notes": []}
+    store.probe()
+    names = [spec.path for spec in specs]
+    with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
+        root = current_root(store)
+        if root is None:
+            raise InputRefused(f"the volume at {store.url} was taken away meanwhile; publish it again")
+        requests = {spec.path: digest_of(request_of(root, found.master, spec)) for spec in specs}
+        stages = root["attributes"]["seismill"]["stages"]
+        todo = [s for s in specs if stages.get(s.path, {}).get("request") != requests[s.path]]
+        replaced = [s.path for s in todo if s.path in members(root)]
+        if replaced and not overwrite:
+            raise DestinationRefused(
+                f"{store.url} has {', '.join(replaced)} with other chunks or tolerance; replace with --overwrite, or "
+                "give the copy another name"
+            )
+        if not todo:
+            return ended(store, "copies", array_rows(root, names), began, before, notes=["were done already"])
+        if replaced:
+            root = withdraw(store, epoch, root, replaced)
+            for path in replaced:
+                root["attributes"]["seismill"]["stages"].pop(path, None)
+        root, stage, notes = _add(store, Volume(store, root), todo, requests, epoch, run, compute)
+    return ended(store, "copies", array_rows(root, names), began, before, stage=stage, notes=notes)
+
+
+def request_of(root: dict[str, Any], master: str, spec: ArraySpec) -> dict[str, Any]:
+    """What a copy is made from and how: equal for a copy that need not be made again."""
+    made = root["attributes"]["seismill"]["stages"][master]
+    return {"verb": "rechunk", "master": made["plan"], "copy": spec.to_json()}
+
+
+def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec]:
+    """The arrays that the parameters ask for.
+
+    Raises:
+        InputRefused: They contradict each other, or do not fit the master.
+    """
+    master = volume.spec(volume.master)
+    rank = len(master.shape)
+    wanted: list[tuple[str, tuple[int, ...]]] = []
+    for preset in copies.presets if rank == 3 else ():
+        axis = PRESET_AXES[preset]
+        wanted.append((f"fast_{master.dims[axis]}", tuple(THIN if a == axis else WIDE for a in range(rank))))
+    for more in copies.more:
+        if len(more.chunks) != rank or min(more.chunks) < 1:
+            raise InputRefused(f"copy {more.name} has chunks {more.chunks}, but the volume has {rank} dimensions")
+        wanted.append((more.name, tuple(more.chunks)))
+    names = [name for name, _ in wanted]
+    taken = set(volume.members) - {
+        path for path in volume.members if volume.array_attributes(path).get("copy_of") == volume.master
+    }
+    for name in names:
+        if names.count(name) > 1 or name in taken or name in ("pyramid", *master.dims):
+            raise InputRefused(f"a copy cannot be named {name}: that name is taken; choose another")
+    if not wanted:
+        raise InputRefused("no copies were asked for; name a preset or a copy with its chunks")
+    if copies.tolerance and copies.quality != "low":
+        raise InputRefused(
+            f"both a tolerance ({copies.tolerance:g}) and a quality ({copies.quality}) were given; give one"
+        )
+    codec, fill = _codec(volume, copies)
+    specs = []
+    for name, chunks in wanted:
+        # ZFP works in cells of 4 samples: a chunk wider than the axis would be padding.
+        clipped = tuple(min(c, round_up(n, 4)) for c, n in zip(chunks, master.shape, strict=True))
+        specs.append(ArraySpec(name, master.shape, clipped, master.dtype, master.dims, codec, (), fill))
+    return specs if local else _sharded(specs)
+
+
+def _codec(volume: Volume, copies: Copies) -> tuple[str, str]:
+    master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
+    if copies.quality == "lossless" and not copies.tolerance:
+        return "zstd-3", master.fill
+    if master.numpy.kind != "f":
+        raise InputRefused(
+            f"the master holds {master.dtype}, whose error ZFP cannot bound; use quality lossless"
+        )
+    tolerance = copies.tolerance or QUALITY[copies.quality] * attributes["std"]
+    if not tolerance:
+        # A master that is constant: any positive tolerance stores it in a few bytes.
+        tolerance = max(abs(attributes["max"]) * 1e-6, 1e-30)
+    return f"zfp:{tolerance!r}", "0"
+
+
+def _sharded(specs: Sequence[ArraySpec]) -> list[ArraySpec]:
+    """The same copies in shards that share out the super-block of their chunks."""
+    block = super_blocks(specs[0].shape, specs, 1 << 62).block
+    result = []
+    for spec in specs:
+        shard = list(spec.chunks)
+        for axis in reversed(range(len(block))):
+            room = COPY_SHARD_BYTES // (math.prod(shard) * spec.numpy.itemsize)
+            per_block = round_up(block[axis], spec.chunks[axis]) // spec.chunks[axis]
+            fitting_counts = [n for n in range(1, per_block + 1) if per_block % n == 0 and n <= room]
+            shard[axis] = spec.chunks[axis] * max(fitting_counts, default=1)
+        result.append(spec.at(spec.path, shards=tuple(shard) if tuple(shard) != spec.chunks else ()))
+    return result
+
+
+def _add(
+    store: Store,
+    volume: Volume,
+    specs: list[ArraySpec],
+    requests: dict[str, str],
+    epoch: int,
+    run: Run,
+    compute: Compute,
+) -> tuple[dict[str, Any], Stage, list[str]]:
+    """Make the copies and commit them."""
+    master = volume.spec(volume.master)
+    overhead = cpu_count() * (2 * max(spec.chunk_bytes + encoded_bound(spec) for spec in specs) + master.chunk_bytes)
+    budget = (compute.memory_bytes - overhead) // 2  # samples once, and every copy encoded at worst
+    worst = sum(encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards)
+    blocks = super_blocks(master.shape, specs, max(1, budget - worst))
+    body = {
+        "verb": "rechunk",
+        "master": {"spec": master.to_json(), "plan": volume.state["stages"][volume.master]["plan"]},
+        "mask": volume.spec("trace_mask").to_json(),
+        "copies": [spec.to_json() for spec in specs],
+        "block": blocks.block,
+    }
+    need = 2 * math.prod(blocks.block) * master.numpy.itemsize + worst + overhead
+    if not store.exists(f".seismill/runs/{digest_of(body)}/plan.json"):
+        clear_leftovers(store, volume.root, [])
+    compute = fitting(compute, need, f"a block of {blocks.block} samples")
+    stage = begin_stage("copies", store, body, epoch, run, compute, created_on=volume.state["created_on"])
+    records = run_blocks(stage, rechunk_block, range(block_count(master.shape, blocks.block)))
+    attributes = volume.array_attributes(volume.master)
+    live_bytes = attributes["raw_bytes"]
+    notes = []
+    if blocks.read_factor > 1.01:
+        notes.append(f"the master was read {blocks.read_factor:.2f} times, for want of memory")
+    measured = {spec.path: _errors(spec, records, attributes, live_bytes) for spec in specs}
+    for spec in specs:
+        bound = tolerance_of(spec) or 0.0
+        if not measured[spec.path]["max_abs_error"] <= bound:
+            raise IntegrityFailure(
+                f"copy {spec.path} is off by {measured[spec.path]['max_abs_error']:g}, more than its tolerance of "
+                f"{bound:g}; it was not made visible, give a larger tolerance or quality lossless"
+            )
+    shown = []
+    for spec in specs:
+        extra = {k: v for k, v in attributes.items() if k == "coordinates" or (k == "_FillValue" and spec.fill == "NaN")}
+        objects = [o for r in records for o in r.objects if o.key.startswith(f"{spec.path}/c/")]
+        shown.append(put_array(stage, spec.path, metadata_of(spec, extra | measured[spec.path]), objects))
+    root = volume.root
+    members(root).update(dict(shown))
+    for spec in specs:
+        root["attributes"]["seismill"]["stages"][spec.path] = {
+            "plan": stage.plan.digest,
+            "request": requests[spec.path],
+        }
+    publish_root(stage, root)
+    return root, stage, notes
+
+
+def _errors(
+    spec: ArraySpec, records: list[Record], master: dict[str, Any], live_bytes: int
+) -> dict[str, Any]:
+    """What was measured of one copy, over live finite samples."""
+    count = sum(r.facts[spec.path][COUNT] for r in records)
+    squares = sum(r.facts[spec.path][SUM_OF_SQUARES] for r in records)
+    stored = sum(o.bytes for r in records for o in r.objects if o.key.startswith(f"{spec.path}/c/"))
+    rmse = math.sqrt(squares / count) if count else 0.0
+    result: dict[str, Any] = {
+        "copy_of": "amplitude",
+        "tolerance": tolerance_of(spec) or 0.0,
+        "max_abs_error": max((r.facts[spec.path][MAX_ABS_ERROR] for r in records), default=0.0),
+        "rmse": rmse,
+        "nonfinite_count": int(sum(r.facts[spec.path][NONFINITE] for r in records)),
+        "raw_bytes": live_bytes,
+        "stored_bytes": stored,
+        "ratio": live_bytes / stored if stored else 0.0,
+    }
+    if rmse and master["std"]:
+        result["nrmse"] = rmse / master["std"]
+        result["snr_db"] = 20 * math.log10(master["std"] / rmse)
+    if rmse and master["max"] > master["min"]:
+        result["psnr_db"] = 20 * math.log10((master["max"] - master["min"]) / rmse)
+    return result
+
+
+@lru_cache(maxsize=4)
+def _mask(volume: str, options: Any, digest: str, accept_versions: bool) -> np.ndarray:
+    store, plan = plan_at(volume, options, digest, accept_versions)
+    return read_region(store, ArraySpec.from_json(plan.body["mask"]))
+
+
+def rechunk_block(job: Job) -> Record:
+    """Read one super-block of the master and store every object of every copy that starts in it."""
+    store, plan = job.open()
+    master = ArraySpec.from_json(plan.body["master"]["spec"])
+    copies = [ArraySpec.from_json(plain) for plain in plan.body["copies"]]
+    region = hull(copies, nth_region(master.shape, tuple(plan.body["block"]), job.block))
+    shape = tuple(r.stop - r.start for r in region)
+    sums = {copy.path: np.zeros(4) for copy in copies}
+    if 0 in shape:
+        return Record(job.block, [], 0, {path: values.tolist() for path, values in sums.items()})
+    live = _mask(job.volume, job.options, job.digest, job.accept_versions)[region[:-1]]
+    if not live.any():
+        return Record(job.block, [], 0, {path: values.tolist() for path, values in sums.items()})
+    lossy = copies[0].codec.startswith("zfp:")
+    # Room for whole chunks at the volume's end, so that every chunk is a view of this buffer.
+    room = [
+        max(round_up(min(r.stop, n), c.chunks[axis]) - r.start for c in copies)
+        for axis, (r, n) in enumerate(zip(region, master.shape, strict=True))
+    ]
+    values = np.full(room, 0 if lossy else copies[0].fill_value, master.numpy)
+    valid = values[tuple(slice(0, n) for n in shape)]
+    read_region(store, master, region, out=valid)
+    original = valid
+    if lossy and finite_or_zero(valid, valid, live):
+        # Live samples that are NaN or Inf are rare: only then is the original needed beside the mended one.
+        original = read_region(store, master, region)
+
+    def one(task: tuple[ArraySpec, tuple[int, ...]]) -> tuple[bytes | None, np.ndarray]:
+        copy, position = task
+        start = [p * c - r.start for p, c, r in zip(position, copy.chunks, region, strict=True)]
+        whole = tuple(slice(s, s + c) for s, c in zip(start, copy.chunks, strict=True))
+        part = tuple(slice(s, min(s + c, n)) for s, c, n in zip(start, copy.chunks, shape, strict=True))
+        errors = np.zeros(4)
+        if not live[part[:-1]].any():
+            return None, errors
+        data = encode_chunk(copy, values[whole])
+        decoded = decode_chunk(copy, data)[tuple(slice(0, p.stop - p.start) for p in part)]
+        error_sums(original[part], decoded, live[part[:-1]], errors)
+        return data, errors
+
+    stored: list[Stored] = []
+    for copy in copies:
+        objects = list(itertools.product(*owned(copy, region)))
+        stored += _store_copy(job, store, copy, objects, one, sums[copy.path])
+    raw_bytes = math.prod(shape) * master.numpy.itemsize
+    return Record(job.block, stored, raw_bytes, {path: values.tolist() for path, values in sums.items()})
+
+
+def _store_copy(
+    job: Job, store: Store, copy: ArraySpec, objects: list[tuple[int, ...]], one: Any, sums: np.ndarray
+) -> list[Stored]:
+    """Encode, measure and store the objects of one copy; the sums are added in the order of its chunks."""
+    per = copy.chunks_per_shard
+    inner = list(itertools.product(*map(range, per)))
+    limit = [-(-n // c) for n, c in zip(copy.shape, copy.chunks, strict=True)]
+    stored: list[Stored] = []
+
+    def direct(position: tuple[int, ...]) -> tuple[Stored | None, np.ndarray]:
+        data, errors = one((copy, position))
+        return (job.put(store, copy.key(position), data) if data else None), errors
+
+    if not copy.shards and store.local:
+        for kept, errors in on_chunks(direct, objects):
+            add_errors(sums, errors)
+            stored += [kept] if kept else []
+        return stored
+    for position in objects:
+        chunks = [
+            place
+            for place in (tuple(p * n + i for p, n, i in zip(position, per, at, strict=True)) for at in inner)
+            if all(p < m for p, m in zip(place, limit, strict=True))
+        ]
+        done = on_chunks(one, [(copy, place) for place in chunks])
+        encoded = {}
+        for place, (data, errors) in zip(chunks, done, strict=True):
+            add_errors(sums, errors)
+            if data is not None:
+                encoded[tuple(p % n for p, n in zip(place, per, strict=True))] = data
+        if encoded:
+            whole = join_shard(copy, encoded) if copy.shards else next(iter(encoded.values()))
+            stored += on_io(lambda pair: job.put(store, *pair), [(copy.key(position), whole)])
+    return stored
+
+
+def add_errors(sums: np.ndarray, errors: np.ndarray) -> None:
+    """Merge error sums in place; the greatest error is not added."""
+    greatest = max(sums[MAX_ABS_ERROR], errors[MAX_ABS_ERROR])
+    sums += errors
+    sums[MAX_ABS_ERROR] = greatest
