@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,24 +112,41 @@ def read_region(
 
     if not spec.shards:
 
-        def fetch(position: tuple[int, ...]) -> bytes | None:
-            try:
-                return store.get(spec.key(position))
-            except FileNotFoundError:
-                return None
-
         wanted = positions(spec, region)
         if store.local:
-            on_chunks(lambda p: paste(p, fetch(p)), wanted)
+            on_chunks(lambda p: paste(p, _get(store, spec.key(p))), wanted)
         else:
             for start in range(0, len(wanted), 32):  # encoded chunks of 32 objects in memory at once
                 some = wanted[start : start + 32]
-                on_chunks(lambda pair: paste(*pair), zip(some, on_io(fetch, some), strict=True))
+                on_chunks(lambda pair: paste(*pair), zip(some, on_io(lambda p: _get(store, spec.key(p)), some), strict=True))
         return out
 
     found = on_io(lambda p: _shard_chunks(store, spec, p, region), positions(spec, region))
     on_chunks(lambda pair: paste(*pair), itertools.chain.from_iterable(found))
     return out
+
+
+def fetch_chunks(
+    store: Store, spec: ArraySpec, places: Sequence[tuple[int, ...]]
+) -> list[bytes | memoryview | None]:
+    """The encoded bytes of some chunks, by their position in the array's grid of chunks; None where absent."""
+    if not spec.shards:
+        return [_get(store, spec.key(place)) for place in places]
+    per = spec.chunks_per_shard
+    shards: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for place in places:
+        shards.setdefault(tuple(p // n for p, n in zip(place, per, strict=True)), []).append(place)
+    found: dict[tuple[int, ...], memoryview | None] = {}
+    for position, inside in shards.items():
+        found |= dict(_from_shard(store, spec, position, inside))
+    return [found[place] for place in places]
+
+
+def _get(store: Store, key: str) -> bytes | None:
+    try:
+        return store.get(key)
+    except FileNotFoundError:
+        return None
 
 
 def _shard_chunks(
@@ -144,9 +162,21 @@ def _shard_chunks(
             )
         )
     )
+    return _from_shard(store, spec, position, wanted)
+
+
+def _from_shard(
+    store: Store, spec: ArraySpec, position: tuple[int, ...], wanted: list[tuple[int, ...]]
+) -> list[tuple[tuple[int, ...], memoryview | None]]:
+    """Some encoded chunks of one shard: all of it in one request if most is wanted, else ranges of it."""
+    corner = [p * n for p, n in zip(position, spec.chunks_per_shard, strict=True)]
     key, where = spec.key(position), f"{store.url}/{spec.key(position)}"
+    inside = [
+        len(range(k, min(k + n, -(-extent // c))))
+        for k, n, extent, c in zip(corner, spec.chunks_per_shard, spec.shape, spec.chunks, strict=True)
+    ]
     try:
-        if len(wanted) >= WHOLE_SHARD_FRACTION * math.prod(spec.chunks_per_shard):
+        if len(wanted) >= WHOLE_SHARD_FRACTION * math.prod(inside):
             data = memoryview(store.get(key))
             index = read_index(spec, data, where=where)
             return [(w, _cut(index, data, w, corner)) for w in wanted]

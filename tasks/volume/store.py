@@ -536,3 +536,8 @@ class Source:
             yield start, min(length, self.size - start)
 
 
+
+
+def open_upload(location: Location, options: StorageOptions, part_bytes: int) -> Any:
+    """A file object that uploads parts in order; `close` completes, `discard` aborts."""
+    return _filesystem(location.protocol, options).open(location.path, "wb", block_size=part_bytes)

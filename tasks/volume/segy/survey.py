@@ -21,7 +21,7 @@ from tasks.volume.segy.candidates import choose_index
 
 SCAN_BYTES = 8 << 20
 HEAD_BYTES, TAIL_BYTES, SCATTERED = 1 << 20, 128 << 10, 12
-ALL_HEADERS = 100_000  # traces; of a near file with more, a sample chooses the index
+ALL_HEADERS_BYTES = 32 << 20  # a near file of at most this size is looked at whole to choose the index
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ def _sample(source: Source, fmt: FileFormat, *, near: bool) -> tuple[np.ndarray,
     """Numbers and headers of all traces of a small near file, else of its head, its tail and some between."""
     if fmt.n_traces < 1:
         raise InputRefused(f"{source.name} holds no trace; check that the file is complete")
-    if near and fmt.n_traces <= ALL_HEADERS:
+    if near and fmt.file_size <= ALL_HEADERS_BYTES:
         parts = [headers for _, headers in all_headers(source, fmt)]
         return np.arange(fmt.n_traces), np.concatenate(parts)
     size, last = fmt.trace_bytes, fmt.n_traces
