@@ -27,7 +27,10 @@ def refuse_outside(urls: Iterable[str], allowed: str) -> None:
         protocol, path = _whole_path(url)
         if ".." in path.split("/"):  # some stores would resolve it, others would take it as a name
             raise InputRefused(f"{url} goes up with '..'; name the place itself")
-        if not any(protocol == p and (path == prefix or path.startswith(prefix.rstrip("/") + "/")) for p, prefix in prefixes):
+        if not any(
+            protocol == p and (path == prefix or path.startswith(prefix.rstrip("/") + "/"))
+            for p, prefix in prefixes
+        ):
             raise InputRefused(
                 f"{url} is outside of what this worker may touch, which is {allowed or 'nothing'}; "
                 "its operator sets SEISMILL_ALLOW"

@@ -37,8 +37,10 @@ def progress_sender(volume: str) -> Callable[[Progress], None]:
             if progress.stage in artifacts:
                 update_progress_artifact(artifacts[progress.stage], progress=percent, description=description)
             else:
-                artifacts[progress.stage] = create_progress_artifact(
-                    progress=percent, key=artifact_key("progress", progress.stage, volume), description=description
+                artifacts[progress.stage] = create_progress_artifact(  # type: ignore[assignment]  # called outside of an event loop
+                    progress=percent,
+                    key=artifact_key("progress", progress.stage, volume),
+                    description=description,
                 )
 
     return send
@@ -52,7 +54,12 @@ def put_summary(summary: Summary) -> None:
     rows = table_rows(summary)
     shown = [{name: row[name] for name in filled_columns(rows)} for row in rows]
     if shown:
-        _put(create_table_artifact, table=shown, key=artifact_key("arrays", volume), description=headline(summary))
+        _put(
+            create_table_artifact,
+            table=shown,
+            key=artifact_key("arrays", volume),
+            description=headline(summary),
+        )
     _put(create_link_artifact, link=_link(volume), link_text=volume, key=artifact_key("volume", volume))
     thumbnails = summary.get("thumbnails", [])
     for thumbnail in thumbnails:
@@ -106,4 +113,6 @@ def _not_vital(what: str) -> Iterator[None]:
             logger: Any = get_run_logger()
         except MissingContextError:
             logger = logging.getLogger(__name__)
-        logger.warning("the artifact %s is not shown, the run goes on: %s: %s", what, type(error).__name__, error)
+        logger.warning(
+            "the artifact %s is not shown, the run goes on: %s: %s", what, type(error).__name__, error
+        )

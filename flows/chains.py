@@ -90,7 +90,9 @@ def demo_chain(stages: Mapping[str, Stage], *, folder: str) -> Summary:
     )
     export = stages["export_segy"](str(volume), str(exported), overwrite=True)
     if not filecmp.cmp(survey, exported, shallow=False):
-        raise IntegrityFailure(f"{exported} differs from {survey}, from which its volume was made; keep both and report it")
+        raise IntegrityFailure(
+            f"{exported} differs from {survey}, from which its volume was made; keep both and report it"
+        )
     return {
         **combined("demo", [published, export]),
         "source": str(survey),

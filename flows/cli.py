@@ -21,7 +21,9 @@ from tasks.parameters import Copies, Index, Levels, Master, Run, Step, StorageOp
 USAGE = 2
 _OUTPUT = Group("Output", sort_key=9)
 _FLAGS = {
-    "json": Parameter(help="Print one JSON object as the last line of standard output", negative=(), show_default=False),
+    "json": Parameter(
+        help="Print one JSON object as the last line of standard output", negative=(), show_default=False
+    ),
     "debug": Parameter(help="Show the traceback of an error", negative=(), show_default=False),
     "flow": Parameter(help="Run as a Prefect flow, on the configured API or an embedded server"),
 }
@@ -36,7 +38,7 @@ app = App(
 
 
 def _command(function: Callable[..., None] | None = None, *, flow: bool = False) -> Any:
-    """Add a command that runs the verb of this function's name; `flow` says if it is a flow run unless told otherwise."""
+    """Add a command that runs the verb of this name; `flow` says if it is a flow run unless told otherwise."""
     if function is None:
         return functools.partial(_command, flow=flow)
     name = function.__name__

@@ -43,7 +43,7 @@ def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool
 
 @contextmanager
 def told_in_one_sentence(*, debug: bool) -> Iterator[Callable[[], int]]:
-    """Give a function that returns the exit code of what was raised inside, after its sentence went to standard error."""
+    """Give a function that returns the exit code of what was raised inside and was told on standard error."""
     code = 0
     try:
         yield lambda: code

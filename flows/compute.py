@@ -62,13 +62,21 @@ def open_compute(
     else:
         with _open_client(run.dask) as client:
             threads, budgets = client.nthreads(), client.run(_worker_budget, run.memory)
-            hosts = [address.rpartition(":")[0] for address in threads]  # workers of one machine share its memory
-            memory_bytes = min(budget // hosts.count(name.rpartition(":")[0]) for name, budget in budgets.items())
-            yield Compute(client.get_executor(pure=False), sum(threads.values()), memory_bytes, report, stopping)
+            hosts = [
+                address.rpartition(":")[0] for address in threads
+            ]  # workers of one machine share its memory
+            memory_bytes = min(
+                budget // hosts.count(name.rpartition(":")[0]) for name, budget in budgets.items()
+            )
+            yield Compute(
+                client.get_executor(pure=False), sum(threads.values()), memory_bytes, report, stopping
+            )
 
 
 def _worker_budget(text: str, dask_worker: Any) -> int:
-    limit = dask_worker.memory_manager.memory_limit  # above 95 % of it the nanny ends the worker; None: no nanny
+    limit = (
+        dask_worker.memory_manager.memory_limit
+    )  # above 95 % of it the nanny ends the worker; None: no nanny
     return min(memory_budget(text), int(0.8 * limit)) if limit else memory_budget(text)
 
 

@@ -48,11 +48,15 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
                 bound.arguments[parameter.name] = _checked(parameter, flags[parameter.name])
         return function(**bound.arguments)
 
-    del command.__wrapped__  # type: ignore[attr-defined]  # the flags are this function's signature, not the models
+    del command.__wrapped__  # the flags are this function's signature, not the models
     command.__annotations__ = {}
     command.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=sorted(
-            (flag for place, parameter in enumerate(signature.parameters.values()) for flag in _flags(parameter, place)),
+            (
+                flag
+                for place, parameter in enumerate(signature.parameters.values())
+                for flag in _flags(parameter, place)
+            ),
             key=lambda flag: flag.kind,
         )
     )
@@ -76,23 +80,26 @@ def _flags(parameter: inspect.Parameter, place: int) -> Iterator[inspect.Paramet
 def _model_flags(model: type[BaseModel], place: int) -> Iterator[inspect.Parameter]:
     group = Group((model.__doc__ or "").split("\n")[0].rstrip("."), sort_key=place)
     for name, field in model.model_fields.items():
-        if _is_model(field.annotation):
-            yield from _model_flags(field.annotation, place)
+        kind: Any = field.annotation
+        if _is_model(kind):
+            yield from _model_flags(kind, place)
             continue
-        is_list = get_origin(field.annotation) is list
-        choices = get_args(get_args(field.annotation)[0]) if is_list else ()
+        is_list = get_origin(kind) is list
+        choices = get_args(get_args(kind)[0]) if is_list else ()
         described = Parameter(
             name=_flag_name(name),
             help=(field.description or field.title or "") + (f" ({', '.join(choices)})" if choices else ""),
             group=group,
             negative=(),
-            converter=(_copies if get_args(field.annotation) == (Copy,) else _split) if is_list else None,
+            converter=(_copies if kind == list[Copy] else _split) if is_list else None,
             n_tokens=1 if is_list else None,
-            metavar=_METAVARS.get(field.annotation),
-            show_default=(lambda value: ",".join(map(str, value))) if is_list and field.default else bool(field.default),
+            metavar=_METAVARS.get(kind),
+            show_default=(lambda value: ",".join(map(str, value)))
+            if is_list and field.default
+            else bool(field.default),
         )
         # A list is checked with the rest of its model, so that every wrong value is told of in the same words.
-        yield _keyword(name, Annotated[list[Any] if is_list else field.annotation, described], field.default)
+        yield _keyword(name, Annotated[list[Any] if is_list else kind, described], field.default)
 
 
 def _split(annotation: Any, tokens: Sequence[Token]) -> list[str]:
@@ -111,7 +118,9 @@ def _built(model: type[BaseModel], flags: dict[str, Any]) -> BaseModel:
     values = {name: flags[name] for name in model.model_fields if name in flags}
     if "more" in values:
         values.setdefault("presets", [])  # copies of one's own replace the usual ones
-    nested = {name: field.annotation for name, field in model.model_fields.items() if _is_model(field.annotation)}
+    nested: dict[str, Any] = {
+        name: field.annotation for name, field in model.model_fields.items() if _is_model(field.annotation)
+    }
     try:
         return model(**values, **{name: _built(inner, flags) for name, inner in nested.items()})
     except ValidationError as error:
@@ -123,8 +132,10 @@ def _checked(parameter: inspect.Parameter, value: Any) -> Any:
     try:
         return TypeAdapter(parameter.annotation).validate_python(value)
     except ValidationError as error:
-        described = [field.description for field in get_args(parameter.annotation)[1:]]  # of an Annotated
-        raise UsageError(_sentence(parameter.name.upper(), *described, error)) from error
+        described = next(
+            (field.description for field in get_args(parameter.annotation)[1:]), None
+        )  # of an Annotated
+        raise UsageError(_sentence(parameter.name.upper(), described, error)) from error
 
 
 def _sentence(name: str, description: str | None, error: ValidationError) -> str:

@@ -5,12 +5,13 @@ The flow has the function's own signature and docstring, which Prefect turns int
 
 import functools
 import inspect
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
 
 import prefect.runtime
-from prefect import Flow, flow
+from prefect import Flow
 from prefect.states import Completed, State
 
 from flows.allowed import refuse_foreign_compute, refuse_outside
@@ -22,8 +23,14 @@ from tasks.parameters import Run, Url
 from tasks.prefect_tasks import as_task, outcome_state
 from tasks.volume.outcomes import Outcome
 
+# Prefect logs a traceback for every run that does not return, on top of the state. An outcome is told by its state.
+for _name in ("prefect.flow_runs", "prefect.engine"):
+    logging.getLogger(_name).addFilter(
+        lambda record: not (record.exc_info and isinstance(record.exc_info[1], Outcome))
+    )
 
-def as_flow(function: Callable[..., Summary]) -> Flow[..., Summary]:
+
+def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
     """A flow that runs `function`, which returns a summary.
 
     An `Outcome` becomes a failed state with its sentence as message; a summary becomes artifacts and the message of
@@ -44,7 +51,8 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Summary]:
         put_summary(summary)
         return Completed(message=headline(summary), data=summary)
 
-    return flow(run, name=function.__name__.replace("_", "-"), flow_run_name=functools.partial(_run_name, function.__name__))
+    name = function.__name__
+    return Flow(run, name=name.replace("_", "-"), flow_run_name=functools.partial(_run_name, name))
 
 
 def as_task_call(verb: Stage) -> Stage:
@@ -54,13 +62,17 @@ def as_task_call(verb: Stage) -> Stage:
     @functools.wraps(task.fn)
     def call(*args: Any, **kwargs: Any) -> Any:
         result = task(*args, **kwargs)
-        return result.result() if isinstance(result, State) else result  # a task's `Outcome` is raised again here
+        return (
+            result.result() if isinstance(result, State) else result
+        )  # a task's `Outcome` is raised again here
 
     return call
 
 
 def _refuse_what_no_trigger_may(signature: inspect.Signature, arguments: dict[str, Any]) -> None:
-    urls = [arguments[name] for name, parameter in signature.parameters.items() if parameter.annotation == Url]
+    urls = [
+        arguments[name] for name, parameter in signature.parameters.items() if parameter.annotation == Url
+    ]
     refuse_outside(urls, os.environ.get("SEISMILL_ALLOW", ""))
     for value in arguments.values():
         if isinstance(value, Run):

@@ -60,7 +60,9 @@ def progress_sentence(progress: Progress) -> str:
     if progress.seconds > 0 and progress.bytes_done:
         words += f", {size(progress.bytes_done / progress.seconds)}/s"
     if 0 < progress.done < progress.total and progress.seconds > 0:
-        words += f", about {duration(progress.seconds / progress.done * (progress.total - progress.done))} left"
+        words += (
+            f", about {duration(progress.seconds / progress.done * (progress.total - progress.done))} left"
+        )
     return words
 
 
@@ -71,14 +73,14 @@ def table_rows(summary: Summary) -> list[dict[str, str]]:
             "array": array["path"],
             "shape": times(array.get("shape")),
             "chunks": times(array.get("chunks")),
-            "shards": times(array.get("shards")),
-            "dtype": str(array.get("dtype", "")),
             "stored": size(array["stored_bytes"]) if array.get("stored_bytes") is not None else "",
             "ratio": _number(array.get("ratio"), ".2f"),
-            "allowed": _number(array.get("tolerance"), ".3g"),
             "max error": _number(array.get("max_abs_error"), ".3g"),
-            "rmse": _number(array.get("rmse"), ".3g"),
+            "allowed": _number(array.get("tolerance"), ".3g"),
             "SNR dB": _number(array.get("snr_db"), ".1f"),
+            "rmse": _number(array.get("rmse"), ".3g"),
+            "shards": times(array.get("shards")),
+            "dtype": str(array.get("dtype", "")),
         }
         for array in summary.get("arrays", [])
     ]

@@ -16,7 +16,11 @@ _SHOWN = {"volume", "stage", "arrays", "stages", "notes", "pictures", "thumbnail
 _SHOWN |= {"seconds", "requests", "bytes_read", "bytes_written", "blocks_done", "blocks_resumed"}
 _SHOWN |= {"source", "source_bytes", "target", "export_identical"}
 
-_TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest of the table fits 80 columns; --json and the artifact have all
+_TOO_WIDE = {
+    "shards",
+    "dtype",
+    "rmse",
+}  # the rest of the table fits 80 columns; --json and the artifact have all
 
 
 @contextmanager
@@ -39,7 +43,9 @@ def progress_bar(console: Console) -> Iterator[Report]:
         tasks: dict[str, TaskID] = {}
 
         def report(progress: Progress) -> None:
-            stage, _, rate = progress_sentence(progress).partition(f": {progress.done} of {progress.total} blocks")
+            stage, _, rate = progress_sentence(progress).partition(
+                f": {progress.done} of {progress.total} blocks"
+            )
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=progress.total, stage=stage, rate="")
             bars.update(tasks[stage], completed=progress.done, total=progress.total, rate=rate.lstrip(", "))
@@ -54,7 +60,9 @@ def show(summary: Summary, console: Console) -> None:
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
         names = [name for name in filled_columns(rows) if name not in _TOO_WIDE]
         for name in names:
-            table.add_column(name.replace(" ", "\n"), justify="left" if name == "array" else "right", no_wrap=True)
+            table.add_column(
+                name.replace(" ", "\n"), justify="left" if name == "array" else "right", no_wrap=True
+            )
         for row in rows:
             table.add_row(*(row[name] for name in names))
         console.print(table)
@@ -87,7 +95,9 @@ def _show_findings(findings: dict[str, Any], console: Console, indent: str = "")
         elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
             _line(console, label)
             for item in value:
-                words = ", ".join(f"{key.replace('_', ' ')} {_text(content)}" for key, content in item.items())
+                words = ", ".join(
+                    f"{key.replace('_', ' ')} {_text(content)}" for key, content in item.items()
+                )
                 _line(console, f"{indent}  - {words}")
         elif value not in (None, "", [], {}):
             _line(console, f"{label} {_text(value)}")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
-from prefect import Task, task
+from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed, State
 from prefect.tasks import exponential_backoff
@@ -32,7 +32,7 @@ def as_task(stage: Callable[..., Any]) -> Task[..., Any]:
         except Outcome as outcome:
             return outcome_state(outcome)
 
-    return task(
+    return Task(
         run,
         task_run_name=functools.partial(_run_name, stage.__name__),
         retries=3,
@@ -46,7 +46,9 @@ def as_task(stage: Callable[..., Any]) -> Task[..., Any]:
 
 def outcome_state(outcome: Outcome) -> State[Outcome]:
     """A failed state whose message is the outcome's sentence; what running again would finish is named Resumable."""
-    return Failed(name="Resumable" if isinstance(outcome, Resumable) else "Failed", message=str(outcome), data=outcome)
+    return Failed(
+        name="Resumable" if isinstance(outcome, Resumable) else "Failed", message=str(outcome), data=outcome
+    )
 
 
 def store_out_of_reach(error: object) -> bool:
@@ -58,7 +60,9 @@ def store_out_of_reach(error: object) -> bool:
     # The SDKs' own classes, told by their module because importing five SDKs here would cost seconds. What fsspec
     # translates (missing, forbidden, exists) is an OSError of the built-in kind and stays as it is.
     module = type(error).__module__
-    return module.startswith(("aiohttp.", "botocore.", "aiobotocore.", "azure.core.", "gcsfs.retry", "fsspec.exceptions"))
+    return module.startswith(
+        ("aiohttp.", "botocore.", "aiobotocore.", "azure.core.", "gcsfs.retry", "fsspec.exceptions")
+    )
 
 
 def _run_name(stage: str, parameters: dict[str, Any]) -> str:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _UNITS = {"k": 1, "M": 2, "G": 3, "T": 4}
-_USABLE = 0.8  # the rest is for what no plan can count: fragmentation, libraries' buffers, the page cache's minimum
+_USABLE = (
+    0.8  # the rest is for what no plan can count: fragmentation, libraries' buffers, the page cache's minimum
+)
 
 
 def memory_budget(text: str) -> int:
@@ -52,9 +54,9 @@ def _cgroup_limits(proc: Path, cgroups: Path) -> Iterator[int]:
     for line in membership.read_text().splitlines() if membership.exists() else ():
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            mounts, name = (cgroups, cgroups / "unified"), "memory.max"
+            mounts, name = [cgroups, cgroups / "unified"], "memory.max"
         elif "memory" in controllers.split(","):
-            mounts, name = (cgroups / "memory",), "memory.limit_in_bytes"
+            mounts, name = [cgroups / "memory"], "memory.limit_in_bytes"
         else:
             continue
         # In a container the path may be the host's while the mount shows the container's own group as its root,

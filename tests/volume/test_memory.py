@@ -72,7 +72,12 @@ def fake_machine(tmp_path: Path, membership: str | None, limits: dict[str, str])
             80,
             "v1, whose huge number means no limit",
         ),
-        ("4:cpu,memory:/\n", {"memory/memory.limit_in_bytes": "60"}, 60, "v1 mounted with another controller"),
+        (
+            "4:cpu,memory:/\n",
+            {"memory/memory.limit_in_bytes": "60"},
+            60,
+            "v1 mounted with another controller",
+        ),
         ("3:cpuset:/a\n", {"memory/a/memory.limit_in_bytes": "10"}, MACHINE, "another controller's path"),
     ],
 )
