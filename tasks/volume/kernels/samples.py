@@ -45,7 +45,7 @@ def _bits_to_ibm(bits):
     # Denormals are made normal by an exact multiplication with 2^24.
     lifted = np.float32(np.uint32(magnitude).view(np.float32) * np.float32(16777216.0)).view(np.uint32)
     normal = np.uint32(lifted if denormal else magnitude)
-    # Four times the IBM exponent, up to three too large: these are the leading zero bits of its first digit.
+    # 4 (IBM exponent + 192) + r; the fraction then begins with 3 - r zero bits.
     power = np.uint32((normal >> 23) + (877 if denormal else 901))
     fraction = np.uint32((normal & 0x7FFFFF) | 0x800000) >> np.uint32(3 - (power & 3))
     word = np.uint32((((power >> 2) - 192) << 24) | fraction)
@@ -84,7 +84,7 @@ def _encode_words(bits, words):
 
 @njit(cache=True, nogil=True)
 def _suspect(words):
-    """Whether any word is not zero and not normalised with 2^-128 <= |value| < 2^128; all such come back."""
+    """False when all words are zero or normalised with 2^-128 <= |value| < 2^128: these come back exactly."""
     signs = np.uint32(0)
     for i in range(words.size):
         magnitude = np.uint32(words[i] & 0x7FFFFFFF)
@@ -97,7 +97,8 @@ def _suspect(words):
 @njit(cache=True, nogil=True)
 def _report(words, bits, trace, first, exceptions, found):
     for i in range(words.size):
-        if _bits_to_ibm(bits[i]) != words[i]:
+        # Inf is reported even for the one word that it is encoded to: the value is lost all the same.
+        if _bits_to_ibm(bits[i]) != words[i] or (bits[i] & 0x7FFFFFFF) == 0x7F800000:
             if found < exceptions.shape[0]:
                 exceptions[found, 0] = trace
                 exceptions[found, 1] = first + i

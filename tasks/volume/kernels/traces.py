@@ -87,9 +87,10 @@ def decode_traces(
         fill: What cells without a trace, and samples beyond `n_samples`, hold.
         out: float32, shape (chunk, trace, sample in chunk), C-contiguous; every element is written.
         stats: As `new_stats` makes it; added to.
-        exceptions: int64, shape (capacity, 3): receives (index into `starts`, sample, word) of each IBM word
-            that `encode_traces` would not return, in this order. When the result is larger than the capacity
-            the rest is missing: call again with fresh `stats` and room enough.
+        exceptions: int64, shape (capacity, 3): receives (index into `starts`, sample, word in this machine's
+            byte order) of each IBM word that `encode_traces` would not return or that became Inf, in this
+            order. When the result is larger than the capacity the rest is missing: call again with fresh
+            `stats` and room enough.
     """
     _check_room(starts, n_samples, words.size, out, "out")
     if stats.dtype != np.float64 or stats.shape != (9,):
