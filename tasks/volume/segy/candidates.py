@@ -54,7 +54,7 @@ def choose_index(
     trace_numbers: np.ndarray,
     n_traces: int,
     byte_order: str,
-    index: Index = Index(),  # noqa: B008 - frozen
+    index: Index = Index(),
 ) -> IndexChoice:
     """The header words that hold inline and crossline, and X and Y.
 
@@ -113,7 +113,7 @@ def _named(index: Index, dimensions: int) -> tuple[tuple[int, ...], tuple[str, .
         last = TRACE_HEADER_BYTES - word_bytes(word_type) + 1
         if not 1 <= byte <= last:
             raise InputRefused(
-                f"index byte {byte} is not in a trace header; an {word_type} starts at bytes 1 to {last}"
+                f"index byte {byte} is not in a trace header; {word_type} words start at bytes 1 to {last}"
             )
     return places, types
 

@@ -77,9 +77,9 @@ def refuse_foreign(name: str, size: int, head: bytes) -> None:
 
 
 def _is_text(raw: bytes) -> bool:
-    """Whether at least half of the bytes that are not NUL are printable."""
+    """Whether three in four bytes that are not NUL are printable: real texts have 98 %, samples about 40 %."""
     filled = raw.replace(b"\x00", b"")
-    return bool(filled) and 2 * printable(filled, encoding(filled)) >= len(filled)
+    return bool(filled) and 4 * printable(filled, encoding(filled)) >= 3 * len(filled)
 
 
 def _is_bcd(raw: bytes) -> bool:

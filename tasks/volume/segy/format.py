@@ -35,13 +35,18 @@ _HEAD_BYTES = 64 * 1024
 
 
 class Source(Protocol):
-    """Bytes somewhere: `read` returns exactly `length` bytes or raises."""
+    """Bytes somewhere."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """How many there are."""
+
     @property
-    def name(self) -> str: ...
-    def read(self, start: int, length: int) -> bytes: ...
+    def name(self) -> str:
+        """What they are called in messages."""
+
+    def read(self, start: int, length: int) -> bytes:
+        """Exactly `length` bytes from `start`, or an error."""
 
 
 @dataclass(frozen=True)

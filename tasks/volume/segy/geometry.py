@@ -52,10 +52,12 @@ class Grid:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Of the dimensions."""
         return tuple(axis.name for axis in self.axes)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Lines per dimension."""
         return tuple(len(axis.values) for axis in self.axes)
 
 
@@ -73,6 +75,7 @@ class RegularGrid:
 
     @property
     def n_traces(self) -> int:
+        """As many as cells."""
         return math.prod(self.counts)
 
     def index_of(self, trace: int) -> tuple[int, ...]:

@@ -69,10 +69,12 @@ class HeaderWord:
 
     @cached_property
     def low(self) -> int:
+        """The lowest value."""
         return int(self.values.min())
 
     @cached_property
     def high(self) -> int:
+        """The highest value."""
         return int(self.values.max())
 
     @cached_property
@@ -86,6 +88,7 @@ class HeaderWord:
 
     @property
     def distinct(self) -> int:
+        """How many values occur."""
         return len(self._axis[0])
 
     @property
@@ -105,6 +108,7 @@ class HeaderWord:
 
     @property
     def like_coordinates(self) -> bool:
+        """Whether the values are too large and too far apart for line numbers."""
         huge = max(abs(self.low), abs(self.high)) >= _COORDINATE
         return huge and (self.step > 1 or self.span > 2 * self.count)
 
@@ -179,26 +183,30 @@ def repeated(first: HeaderWord, second: HeaderWord) -> tuple[int, int, int]:
 def anywhere(
     headers: np.ndarray, numbers: np.ndarray, n_traces: int, byte_order: str, *, complete: bool
 ) -> list[Candidate]:
-    """Candidates without objection among all aligned words of the header, the slower word first.
+    """Candidates without objection among all aligned words of the header.
 
-    At least 3 lines a side, since almost any two words make a grid of 2 by something.
+    The word that changes more rarely from trace to trace comes first; where the order of the file does not
+    say, the first in the header. At least 3 lines a side, since any two words make a grid of 2 by something.
     """
     # The fields of the standard and, where rev 0 assigns nothing, aligned int32 words.
-    places = {(f.byte, f.type) for f in TRACE_HEADER_FIELDS if f.byte not in _NEVER}
-    places |= {(byte, "int32") for byte in range(181, 238, 4)}
-    words: list[HeaderWord] = []
+    fields = [(f.byte, f.type) for f in TRACE_HEADER_FIELDS if f.byte not in _NEVER]
     # Of words that number the same lines the first stays: int32 first, the part for the binned trace first.
-    for byte, word_type in sorted(places, key=lambda place: (place[1] == "int16", place[0] < 181, place[0])):
+    fields.sort(key=lambda place: (place[1] == "int16", place[0] < 181, place[0]))
+    unassigned = [(byte, "int32") for byte in range(181, 238, 4)]
+    words: list[HeaderWord] = []
+    for byte, word_type in dict.fromkeys(fields + unassigned):
         one = header_word(headers, byte, byte_order, word_type=word_type, complete=complete)
         if one.low == one.high or one.distinct < 3 or one.count >= n_traces:
             continue
         if not any(one.same_lines(other) for other in words):
             words.append(one)
     adjacent = np.diff(numbers) == 1
-    changes = {one: int(np.count_nonzero(np.diff(one.values)[adjacent])) for one in words}
+    changes = {one.byte: int(np.count_nonzero(np.diff(one.values)[adjacent])) for one in words}
     found = []
     for pair in itertools.combinations(words, 2):
-        slow, fast = sorted(pair, key=changes.__getitem__)
+        slow, fast = sorted(pair, key=lambda one: one.byte)
+        if changes[slow.byte] > 2 * changes[fast.byte]:
+            slow, fast = fast, slow
         if not overlap([slow.byte], [fast.byte], word_bytes(slow.type), word_bytes(fast.type)):
             candidate = judge(slow, fast, n_traces)
             if not candidate.objection:

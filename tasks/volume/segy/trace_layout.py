@@ -100,8 +100,14 @@ def _swapped(word: int) -> int:
     return int.from_bytes(word.to_bytes(2, "big"), "little")
 
 
-def _fit(layout: TraceLayout) -> tuple[bool, int]:
-    return layout.whole > 0 and layout.rest == 0, {True: 2, None: 1, False: 0}[layout.agrees]
+def _fit(layout: TraceLayout) -> tuple[bool, int, bool]:
+    # Last: with a count of twice as much every second header is met, and all of them agree.
+    fills = layout.whole > 0 and layout.rest == 0
+    return (
+        fills,
+        {True: 2, None: 1, False: 0}[layout.agrees],
+        bool(layout.agrees) and layout.said == layout.n_samples,
+    )
 
 
 def _readings(
