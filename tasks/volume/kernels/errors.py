@@ -3,6 +3,8 @@
 import numpy as np
 from numba import njit
 
+from tasks.volume.kernels.rows import as_rows
+
 COUNT, MAX_ABS_ERROR, SUM_OF_SQUARES, NONFINITE = range(4)
 STEP = 2048  # samples
 LANES = 64  # STEP is a multiple of 4 LANES
@@ -27,8 +29,8 @@ def finite_or_zero(x: np.ndarray, out: np.ndarray, live: np.ndarray | None = Non
     np.copyto(out, x)
     if live is None and out.flags.c_contiguous:
         out = out.reshape(-1)
-    shape, target, strides = _rows(out)
-    return int(_mend(shape, target, strides, _live(out, live)))
+    target, strides = as_rows(out, writable=True)
+    return int(_mend(_padded(out.shape, 4, 1), target, _padded(strides, 3, 0), _live(out, live)))
 
 
 def error_sums(
@@ -48,8 +50,9 @@ def error_sums(
             f"cannot compare {original.dtype} {original.shape} with {decoded.dtype} {decoded.shape}; "
             "wanted equal floats"
         )
-    shape, source, strides = _rows(original)
-    _, other, other_strides = _rows(decoded)
+    shape = _padded(original.shape, 4, 1)
+    (source, strides), (other, other_strides) = as_rows(original), as_rows(decoded)
+    strides, other_strides = _padded(strides, 3, 0), _padded(other_strides, 3, 0)
     _error_sums(shape, source, strides, other, other_strides, _live(original, live2d), sums)
 
 
@@ -62,22 +65,12 @@ def _live(x: np.ndarray, live: np.ndarray | None) -> np.ndarray:
     else:
         live = live.reshape(live.shape + (1,) * (x.ndim - 1 - live.ndim))
     live = np.broadcast_to(live, x.shape[:-1])
-    return np.ascontiguousarray(live, np.bool_).reshape((1,) * (4 - x.ndim) + live.shape)
+    return np.ascontiguousarray(live, np.bool_).reshape(_padded(x.shape[:-1], 3, 1))
 
 
-def _rows(array: np.ndarray) -> tuple[tuple[int, ...], np.ndarray, tuple[int, ...]]:
-    """4-axis shape, the elements spanned as one axis, and 3 strides in elements: rows are then contiguous.
-
-    A view whose last axis is not contiguous is copied first.
-    """
-    size = array.itemsize
-    in_place = array.flags.aligned and all(stride >= 0 and stride % size == 0 for stride in array.strides)
-    if not in_place or (array.strides[-1] != size and array.shape[-1] > 1):
-        array = np.ascontiguousarray(array)
-    shape = (1,) * (4 - array.ndim) + array.shape
-    strides = (0,) * (4 - array.ndim) + tuple(stride // size for stride in array.strides[:-1])
-    span = sum((n - 1) * s for n, s in zip(shape, strides, strict=False)) + shape[-1] if array.size else 0
-    return shape, np.lib.stride_tricks.as_strided(array, (span,), (size,)), strides
+def _padded(lengths: tuple[int, ...], size: int, value: int) -> tuple[int, ...]:
+    """As many leading `value` as make it `size` long."""
+    return (value,) * (size - len(lengths)) + lengths
 
 
 # Rows may be as short as 4 samples (a chunk of an inline copy), so they are reached by unsigned offsets: slices

@@ -23,7 +23,10 @@ def swap_fields(raw: np.ndarray, widths: np.ndarray, out: np.ndarray) -> None:
     if len(raw):
         # All fields are even, so bytes move in pairs: a 4-byte field is two pairs, each reversed, exchanged.
         first = np.cumsum(widths, dtype=np.int64) - widths
-        pairs = [[at // 2 + 1, at // 2] if width == 4 else [at // 2] for at, width in zip(first, widths)]
+        pairs = [
+            [at // 2 + 1, at // 2] if width == 4 else [at // 2]
+            for at, width in zip(first, widths, strict=True)
+        ]
         order = np.array([pair for field in pairs for pair in field], np.int64)
         source = raw[:, :n_bytes].view(np.uint16)
         source.flags.writeable = False

@@ -9,6 +9,8 @@ import math
 import numpy as np
 from numba import njit
 
+from tasks.volume.kernels.rows import as_rows
+
 
 def mean_floats(fine: np.ndarray, factor: tuple[int, int, int], out: np.ndarray) -> None:
     """Fill `out` with the mean over the samples of each cell of `fine` that are not NaN; NaN where none is.
@@ -19,7 +21,7 @@ def mean_floats(fine: np.ndarray, factor: tuple[int, int, int], out: np.ndarray)
         out: C-contiguous, the same dtype, shape ``ceil(fine.shape / factor)``. Summed in float64.
     """
     _check(fine, factor, out, "f")
-    flat, strides = _rows(fine)
+    flat, strides = as_rows(fine)
     _mean_floats(flat, fine.shape, strides, factor, out)
 
 
@@ -35,7 +37,7 @@ def mean_integers(fine: np.ndarray, live: np.ndarray, factor: tuple[int, int, in
     _check(fine, factor, out, "iu")
     if live.shape != fine.shape[:2]:
         raise ValueError(f"live has shape {live.shape}, but the traces have {fine.shape[:2]}")
-    flat, strides = _rows(fine)
+    flat, strides = as_rows(fine)
     bits = 8 * fine.itemsize + math.ceil(math.log2(math.prod(factor)))
     live = np.ascontiguousarray(live, np.bool_)
     if fine.itemsize == 8:
@@ -67,24 +69,6 @@ def _check(fine: np.ndarray, factor: tuple[int, int, int], out: np.ndarray, kind
             f"{fine.dtype} {fine.shape} reduced by {factor} is {shape}, C-contiguous, but out is "
             f"{out.dtype} {out.shape}"
         )
-
-
-def _rows(array: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
-    """The elements `array` spans as one axis, and its strides in elements: numba then sees contiguous rows.
-
-    A view whose last axis is not contiguous is copied first.
-    """
-    size = array.itemsize
-    if (
-        not array.flags.aligned
-        or any(stride < 0 or stride % size for stride in array.strides)
-        or (array.shape[-1] > 1 and array.strides[-1] != size)
-    ):
-        array = np.ascontiguousarray(array)
-    strides = tuple(stride // size for stride in array.strides[:-1])
-    span = sum((n - 1) * s for n, s in zip(array.shape[:-1], strides, strict=True)) + array.shape[-1]
-    flat = np.lib.stride_tricks.as_strided(array, (span if array.size else 0,), (size,), writeable=False)
-    return flat, strides
 
 
 @njit(cache=True, nogil=True)
@@ -168,7 +152,7 @@ def _mean_floats(flat, shape, strides, factor, out):
 
 @njit(cache=True, nogil=True)
 def _rounded(total, count):
-    """total / count, half to even."""
+    """Divide and round half to even."""
     quotient = total // count
     twice = 2 * (total - quotient * count)
     if twice > count or (twice == count and quotient & 1):
@@ -177,9 +161,9 @@ def _rounded(total, count):
 
 
 @njit(cache=True, nogil=True)
-def _round_row(folded, rows, n, factor, row):
+def _round_row(folded, held, n, factor, row):
     whole = n // factor
-    cell = rows * factor
+    cell = held * factor
     if cell & (cell - 1) == 0:
         shift = 0
         while (1 << shift) < cell:
@@ -192,7 +176,7 @@ def _round_row(folded, rows, n, factor, row):
         for k in range(whole):
             row[k] = _rounded(folded[k], cell)
     if whole < row.size:
-        row[whole] = _rounded(folded[whole], rows * (n - whole * factor))
+        row[whole] = _rounded(folded[whole], held * (n - whole * factor))
 
 
 @njit(cache=True, nogil=True)
@@ -202,16 +186,16 @@ def _mean_narrow(flat, shape, strides, live, factor, out, sums):
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             sums[:] = 0
-            rows = 0
+            held = 0
             for p in range(i * factor[0], min((i + 1) * factor[0], shape[0])):
                 for q in range(j * factor[1], min((j + 1) * factor[1], shape[1])):
                     if live[p, q]:
-                        rows += 1
+                        held += 1
                         at = p * strides[0] + q * strides[1]
                         _add(flat[at : at + n], sums)
-            if rows:
+            if held:
                 _fold(sums, factor[2], folded)
-                _round_row(folded, rows, n, factor[2], out[i, j])
+                _round_row(folded, held, n, factor[2], out[i, j])
             else:
                 out[i, j, :] = 0
 
@@ -230,20 +214,20 @@ def _mean_wide(flat, shape, strides, live, factor, out, flip):
         for j in range(out.shape[1]):
             high[:] = 0
             low[:] = 0
-            rows = 0
+            held = 0
             for p in range(i * factor[0], min((i + 1) * factor[0], shape[0])):
                 for q in range(j * factor[1], min((j + 1) * factor[1], shape[1])):
                     if live[p, q]:
-                        rows += 1
+                        held += 1
                         at = p * strides[0] + q * strides[1]
                         _add_halves(flat[at : at + n], flip, high, low)
-            if rows == 0:
+            if held == 0:
                 out[i, j, :] = 0
                 continue
             _fold(high, factor[2], folded_high)
             _fold(low, factor[2], folded_low)
             for k in range(out.shape[2]):
-                count = rows * min(factor[2], n - k * factor[2])
+                count = held * min(factor[2], n - k * factor[2])
                 # (high 2^32 + low) / count; what the high half leaves over is carried down.
                 floor = folded_high[k] // count
                 carried = ((folded_high[k] - floor * count) << 32) + folded_low[k]

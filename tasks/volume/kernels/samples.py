@@ -219,6 +219,7 @@ def _fill_from(first, trace, fill, out):
 
 @njit(cache=True, nogil=True)
 def decode(words, starts, n_samples, ibm, swap, fill, out, stats, exceptions, probe):
+    """`traces.decode_traces` on words; -1 when `probe`, an IBM word of a denormal, is not decoded."""
     if _ibm_to_bits(probe) != 0x00200000:
         return -1
     raw, bits, clean = np.empty(STEP, np.uint32), np.empty(STEP, np.uint32), np.empty(STEP, np.uint32)
@@ -265,6 +266,7 @@ def _from_chunks(chunks, flat, first, trace, bits):
 
 @njit(cache=True, nogil=True)
 def encode(chunks, records, starts, n_samples, ibm, swap, probe):
+    """`traces.encode_traces` on words; -1 when `probe`, the bits of a denormal, is not encoded."""
     if _bits_to_ibm(probe) != 0x21100000:
         return -1
     bits, raw, flat = np.empty(STEP, np.uint32), np.empty(STEP, np.uint32), chunks.reshape(-1)

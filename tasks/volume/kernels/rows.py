@@ -1,0 +1,25 @@
+"""Views of any strides as what the kernels take: one axis of elements, and where in it each row begins.
+
+Numba has no type for an array whose rows are contiguous and lie apart, which is what a region of a larger
+array is; its loops over such rows would not become vector instructions.
+"""
+
+import numpy as np
+
+
+def as_rows(array: np.ndarray, *, writable: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The elements `array` spans as one axis, and the strides of all its axes but the last, in elements.
+
+    A view whose last axis is not contiguous is copied first, and refused when it is to be `writable`. What is
+    only read is marked read-only, so that one compiled kernel serves both kinds.
+    """
+    size = array.itemsize
+    whole = array.flags.aligned and all(stride >= 0 and stride % size == 0 for stride in array.strides)
+    if not whole or (array.strides[-1] != size and array.shape[-1] > 1):
+        if writable:
+            raise ValueError(f"rows to be written must be contiguous, got strides {array.strides}")
+        array = np.ascontiguousarray(array)
+    strides = tuple(stride // size for stride in array.strides[:-1])
+    span = sum((n - 1) * s for n, s in zip(array.shape[:-1], strides, strict=True)) + array.shape[-1]
+    flat = np.lib.stride_tricks.as_strided(array, (span if array.size else 0,), (size,), writeable=writable)
+    return flat, strides
