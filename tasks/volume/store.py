@@ -303,9 +303,16 @@ class Store:
             return os.path.isfile(path)
         _count()
         try:
-            return _call(lambda: self._fs.info(path))["type"] == "file"
+            if self.location.protocol == "s3":  # s3fs would list what it does not find: a request more
+                _call(lambda: sync(self._fs.loop, self._s3_head, path))
+                return True
+            return bool(_call(lambda: self._fs.info(path))["type"] == "file")
         except FileNotFoundError:
             return False
+
+    async def _s3_head(self, path: str) -> None:
+        bucket, key, _ = self._fs.split_path(path)
+        await self._fs._call_s3("head_object", Bucket=bucket, Key=key)
 
     def list(self, prefix: str) -> list[str]:
         """Keys of all objects under `prefix`, sorted. Not for hot paths."""

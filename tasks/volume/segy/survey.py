@@ -21,6 +21,7 @@ from tasks.volume.segy.candidates import choose_index
 
 SCAN_BYTES = 8 << 20
 HEAD_BYTES, TAIL_BYTES, SCATTERED = 1 << 20, 128 << 10, 12
+HEAD_FRACTION, TAIL_FRACTION = 0.04, 0.01  # of a far file at most: looking is not to cost much beside reading
 ALL_HEADERS_BYTES = 32 << 20  # a near file of at most this size is looked at whole to choose the index
 
 
@@ -147,8 +148,8 @@ def _sample(source: Source, fmt: FileFormat, *, near: bool) -> tuple[np.ndarray,
         parts = [headers for _, headers in all_headers(source, fmt)]
         return np.arange(fmt.n_traces), np.concatenate(parts)
     size, last = fmt.trace_bytes, fmt.n_traces
-    head = min(last, max(2, HEAD_BYTES // size))
-    tail = max(head, last - max(1, TAIL_BYTES // size))
+    head = min(last, max(2, int(min(HEAD_BYTES, HEAD_FRACTION * source.size)) // size))
+    tail = max(head, last - max(1, int(min(TAIL_BYTES, TAIL_FRACTION * source.size)) // size))
     spread = (
         np.unique(np.linspace(head, tail - 1, SCATTERED + 2).astype(np.int64)[1:-1]) if tail > head else []
     )
