@@ -8,18 +8,15 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from tasks.parameters import Run, Url
-from tasks.volume.blocks import Compute, Progress
+from tasks.volume.blocks import Compute
 from tasks.volume.lock import locked
-from tasks.volume.outcomes import InputRefused, IntegrityFailure
-from tasks.volume.reader import Volume, open_volume
-from tasks.volume.rebuild import fitting_windows, open_parts, rebuilt_windows
-from tasks.volume.records import PART_BYTES, Segment, checksums, whole_checksums
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.proof import prove_bytes
+from tasks.volume.reader import open_volume
 from tasks.volume.root import commit, current_root
 from tasks.volume.store import Store, traffic
-from tasks.volume.summary import ended, fitting, using
+from tasks.volume.summary import ended, using
 
 log = logging.getLogger(__name__)
 
@@ -61,33 +58,3 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
         commit(store, epoch, root)
     log.info("%s: proven, crc32c %s", store.url, crc)
     return ended(store, "proof", [], began, before, proven_at=state["proven_at"], crc32c=crc)
-
-
-def prove_bytes(volume: Volume, compute: Compute) -> str:
-    """The CRC32C of the file that an export would write, after comparing every part with the source's.
-
-    Raises:
-        IntegrityFailure: A part differs.
-    """
-    parts = open_parts(volume)
-    fmt = parts.fmt
-    regions, _, need = fitting_windows(parts, compute.memory_bytes)
-    compute = fitting(compute, need, "a window of the proof")
-    segments: list[Segment] = checksums(np.frombuffer(parts.header, np.uint8), 0)
-    began = time.monotonic()
-    for number, rebuilt in enumerate(rebuilt_windows(parts, regions, compute), start=1):
-        for first, records in rebuilt.stretches():
-            segments += checksums(records.reshape(-1), fmt.trace_offset(first))
-        compute.report(Progress("proof", number, len(regions), number, time.monotonic() - began))
-    if parts.trailer:
-        segments += checksums(np.frombuffer(parts.trailer, np.uint8), fmt.trace_offset(fmt.n_traces))
-    sums, whole = whole_checksums(segments, parts.size)
-    expected = [int(text, 16) for text in parts.source["crc32c_parts"]]
-    wrong = [i for i, (got, wanted) in enumerate(zip(sums, expected, strict=True)) if got != wanted]
-    if wrong or f"{whole:08x}" != parts.source["crc32c"]:
-        where = ", ".join(f"{i * PART_BYTES:,} to {min((i + 1) * PART_BYTES, parts.size):,}" for i in wrong[:5])
-        raise IntegrityFailure(
-            f"{volume.store.url} does not give back bytes {where or 'of its source'} of {parts.source['url']}; keep the "
-            "source and run seismill verify"
-        )
-    return f"{whole:08x}"

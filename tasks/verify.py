@@ -1,0 +1,244 @@
+"""Check what is stored against what was written: every object by its manifest, and on request every promise.
+
+An object is checked for presence, size and CRC32C, and its chunks are decoded, so that what passes also
+opens. `fraction` draws objects by a seed, for nightly checks of a part. With `errors` the copies are compared
+with the master again, each pyramid level with the one above, and the proof is repeated.
+"""
+
+import json
+import logging
+import math
+import random
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasks.parameters import Run, Url
+from tasks.volume.blocks import Compute, Progress, on_chunks, on_io, regions
+from tasks.volume.codecs import crc32c, decode_chunk, document_bytes, read_index, tolerance_of
+from tasks.volume.kernels.errors import MAX_ABS_ERROR, error_sums
+from tasks.volume.kernels.means import mean_floats
+from tasks.volume.layout import ArraySpec, round_up
+from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.proof import prove_bytes
+from tasks.volume.reader import Volume, open_volume, read_region
+from tasks.volume.run import manifest_key
+from tasks.volume.store import Store, traffic
+from tasks.volume.summary import ended, using
+
+log = logging.getLogger(__name__)
+
+BATCH = 32  # objects in memory at once
+COMPARED_BYTES = 64 << 20
+MOST_NAMED = 5  # findings in the sentence; all are in the summary
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it was written: which object, which samples, and what is wrong."""
+
+    key: str
+    array: str
+    region: str
+    problem: str
+
+
+def verify(
+    volume: Url,
+    fraction: float = 1.0,
+    errors: bool = False,
+    run: Run = Run(),
+    *,
+    seed: int = 0,
+    compute: Compute | None = None,
+) -> dict[str, Any]:
+    """Check a volume against its manifests.
+
+    Args:
+        volume: The published volume.
+        fraction: Share of the objects to look at, drawn by chance; 1 for all.
+        errors: Also compare copies and pyramid with the master, and repeat the proof.
+        run: How to run.
+        seed: Which objects are drawn when `fraction` is below 1.
+        compute: Where to run; threads of this process if not given.
+
+    Returns:
+        The summary, with `objects`, `checked` and `findings`.
+
+    Raises:
+        InputRefused: There is no volume.
+        IntegrityFailure: Something is not as it was written.
+    """
+    began, before = time.monotonic(), traffic.snapshot()
+    store = Store(volume, run.storage_options)
+    found = open_volume(store)
+    findings: list[Finding] = []
+    entries = _entries(found, findings)
+    drawn = entries if fraction >= 1 else random.Random(seed).sample(entries, math.ceil(fraction * len(entries)))
+    with using(compute, run) as compute:
+        total = len(drawn)
+        for start in range(0, total, BATCH):
+            if compute.stopping.is_set():
+                break
+            some = drawn[start : start + BATCH]
+            fetched = on_io(lambda entry: _fetch(store, entry), some)
+            findings += [
+                f for f in on_chunks(lambda pair: _check(found, *pair), zip(some, fetched, strict=True)) if f
+            ]
+            done = min(start + BATCH, total)
+            compute.report(Progress("verify", done, total, done, time.monotonic() - began))
+        if errors and not findings:
+            findings += _promises(found, compute)
+    summary = ended(
+        store,
+        "verify",
+        [],
+        began,
+        before,
+        objects=len(entries),
+        checked=len(drawn),
+        findings=[vars(finding) for finding in findings],
+        errors_checked=errors,
+    )
+    if findings:
+        named = "; ".join(f"{f.key}{f' ({f.region})' if f.region else ''}: {f.problem}" for f in findings[:MOST_NAMED])
+        more = f" and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else ""
+        failure = IntegrityFailure(f"{len(findings)} of {len(drawn)} objects of {store.url} are wrong: {named}{more}")
+        failure.summary = summary  # type: ignore[attr-defined]
+        raise failure
+    return summary
+
+
+def _entries(volume: Volume, findings: list[Finding]) -> list[dict[str, Any]]:
+    """Every object that the manifests list, with the array it belongs to."""
+    arrays = [path for path, member in sorted(volume.members.items()) if member["node_type"] == "array"]
+
+    def read(path: str) -> bytes | None:
+        try:
+            return volume.store.get(manifest_key(path))
+        except FileNotFoundError:
+            return None
+
+    entries = []
+    for path, text in zip(arrays, on_io(read, arrays), strict=True):
+        if text is None:
+            findings.append(Finding(manifest_key(path), path, "", "the manifest is missing"))
+            continue
+        for line in text.decode().splitlines():
+            entries.append(json.loads(line) | {"array": path})
+    return entries
+
+
+def _fetch(store: Store, entry: dict[str, Any]) -> bytes | None:
+    try:
+        return store.get(entry["key"])
+    except FileNotFoundError:
+        return None
+
+
+def _check(volume: Volume, entry: dict[str, Any], data: bytes | None) -> Finding | None:
+    """What is wrong with one object, if anything."""
+    key, path = entry["key"], entry["array"]
+
+    def finding(problem: str) -> Finding:
+        return Finding(key, path, _region(volume, path, key), problem)
+
+    if data is None:
+        return finding("is missing")
+    if len(data) != entry["bytes"]:
+        return finding(f"has {len(data)} bytes, {entry['bytes']} were written")
+    if crc32c(data) != int(entry["crc32c"], 16):
+        return finding("has other bytes than were written")
+    if key.endswith("zarr.json"):
+        return None if data == document_bytes(volume.members[path]) else finding("is not what the root says")
+    spec = volume.spec(path)
+    try:
+        for encoded in _chunks(spec, data):
+            decode_chunk(spec, encoded)
+    except Exception as error:
+        return finding(f"does not decode: {error}")
+    return None
+
+
+def _chunks(spec: ArraySpec, data: bytes) -> list[memoryview]:
+    view = memoryview(data)
+    if not spec.shards:
+        return [view]
+    index = read_index(spec, view, where=spec.path).reshape(-1, 2)
+    return [view[int(o) : int(o) + int(n)] for o, n in index if int(o) != 0xFFFFFFFFFFFFFFFF]
+
+
+def _region(volume: Volume, path: str, key: str) -> str:
+    """The samples that an object holds, for people."""
+    if "/c/" not in key:
+        return ""
+    spec = volume.spec(path)
+    position = [int(p) for p in key.rpartition("/c/")[2].split("/")]
+    return ", ".join(
+        f"{dim} {p * u} to {min((p + 1) * u, n) - 1}"
+        for dim, p, u, n in zip(spec.dims, position, spec.unit, spec.shape, strict=True)
+    )
+
+
+def _promises(volume: Volume, compute: Compute) -> list[Finding]:
+    """What copies, levels and the proof promised and does not hold."""
+    findings = []
+    for path, member in sorted(volume.members.items()):
+        if member.get("attributes", {}).get("copy_of") == volume.master:
+            findings += _compare_copy(volume, path)
+    levels = [level["path"] for level in volume.state["levels"]]
+    for fine, coarse in zip(levels, levels[1:], strict=False):
+        factor = tuple(-(-a // b) for a, b in zip(volume.spec(fine).shape, volume.spec(coarse).shape, strict=True))
+        findings += _compare_level(volume, fine, coarse, factor)
+    if volume.has("segy_files/0"):
+        try:
+            prove_bytes(volume, compute)
+        except IntegrityFailure as failure:
+            findings.append(Finding(volume.master, volume.master, "", str(failure)))
+    return findings
+
+
+def _compared(spec: ArraySpec) -> tuple[int, ...]:
+    """Regions to compare at once: the whole last axes, as many lines as memory allows, in whole chunks."""
+    block = [round_up(n, c) for n, c in zip(spec.shape, spec.chunks, strict=True)]
+    for axis in range(len(block)):
+        while math.prod(block) * spec.numpy.itemsize > COMPARED_BYTES and block[axis] > spec.chunks[axis]:
+            block[axis] = max(spec.chunks[axis], round_up(block[axis] // 2, spec.chunks[axis]))
+    return tuple(block)
+
+
+def _compare_copy(volume: Volume, path: str) -> list[Finding]:
+    spec, master = volume.spec(path), volume.spec(volume.master)
+    bound = tolerance_of(spec) or 0.0
+    mask = volume.read("trace_mask")
+    for region in regions(spec.shape, _compared(spec)):
+        sums = np.zeros(4)
+        error_sums(
+            read_region(volume.store, master, region),
+            read_region(volume.store, spec, region),
+            mask[region[:-1]],
+            sums,
+        )
+        if not sums[MAX_ABS_ERROR] <= bound:
+            where = ", ".join(f"{d} {r.start} to {r.stop - 1}" for d, r in zip(spec.dims, region, strict=True))
+            return [Finding(path, path, where, f"is off by {sums[MAX_ABS_ERROR]:g}, its tolerance is {bound:g}")]
+    return []
+
+
+def _compare_level(volume: Volume, fine: str, coarse: str, factor: tuple[int, ...]) -> list[Finding]:
+    above, spec = volume.spec(fine), volume.spec(coarse)
+    for region in regions(spec.shape, _compared(spec)):
+        source = tuple(
+            slice(r.start * f, min(r.stop * f, n)) for r, f, n in zip(region, factor, above.shape, strict=True)
+        )
+        values = read_region(volume.store, above, source)
+        means = np.empty(tuple(r.stop - r.start for r in region), spec.numpy)
+        lead = (1,) * (3 - values.ndim)
+        mean_floats(values.reshape(lead + values.shape), lead + factor, means.reshape(lead + means.shape))
+        stored = read_region(volume.store, spec, region)
+        if not np.array_equal(means, stored, equal_nan=True):
+            where = ", ".join(f"{d} {r.start} to {r.stop - 1}" for d, r in zip(spec.dims, region, strict=True))
+            return [Finding(coarse, coarse, where, f"is not the mean of {fine}")]
+    return []
