@@ -20,6 +20,8 @@ def finite_or_zero(x: np.ndarray, out: np.ndarray, live: np.ndarray | None = Non
     """
     if x.shape != out.shape or x.dtype != out.dtype or x.dtype.kind != "f" or not 1 <= x.ndim <= 4:
         raise ValueError(f"cannot copy {x.dtype} {x.shape} to {out.dtype} {out.shape}; wanted equal floats")
+    if x.size == 0:
+        return 0
     if out.strides[-1] != out.itemsize and out.shape[-1] > 1:
         buffer = np.empty(out.shape, out.dtype)
         count = finite_or_zero(x, buffer, live)
