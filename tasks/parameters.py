@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Url = Annotated[
     str,
     Field(
-        pattern=r"^(?!.*::)[^@?]+$",
+        pattern=r"^(:?[^@?:])+$",
         description="A local path, or s3://, gs://, az:// with no credentials in it",
         examples=["s3://staging/survey.sgy"],
     ),
