@@ -37,31 +37,46 @@ def direct_report(volume: str) -> Iterator[Report]:
 
 @contextmanager
 def artifact_report(volume: str) -> Iterator[Report]:
-    """Give a stage in a task its report: the terminal's and one progress artifact for each phase of the stage.
-
-    The first and the last progress are always sent, the others when 10 s have passed and the one before is through.
-    """
+    """Give a stage in a task its report: the terminal's and one progress artifact for each phase of the stage."""
     from flows.artifacts import progress_sender
 
-    terminal, send = _terminal.get(), progress_sender(volume)
+    terminal = _terminal.get()
+    with sent_apart(progress_sender(volume)) as send:
+
+        def report(progress: Progress) -> None:
+            terminal(progress)
+            send(progress)
+
+        yield report
+
+
+@contextmanager
+def sent_apart(send: Report, *, seconds: float = EVERY_SECONDS) -> Iterator[Report]:
+    """Give a report that calls `send` in a thread of its own: first, last, and else `seconds` apart at least.
+
+    What is reported while `send` is busy is left out, so that nothing waits for it, except for the last of a phase.
+    Phases are told apart by `Progress.stage`.
+    """
     sent: dict[str, float] = {}
-    late: dict[str, Progress] = {}
+    unsent: dict[str, Progress] = {}
     pending: Future[None] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="progress") as sender:
 
+        def submit(progress: Progress) -> Future[None]:
+            # A copy of the context tells the thread which task run an artifact belongs to.
+            return sender.submit(contextvars.copy_context().run, send, progress)
+
         def report(progress: Progress) -> None:
             nonlocal pending
-            terminal(progress)
-            late[progress.stage] = progress
-            first, last = progress.stage not in sent, progress.done >= progress.total
-            due = time.monotonic() - sent.get(progress.stage, 0) >= EVERY_SECONDS
-            if (pending is None or pending.done() or last) and (first or last or due):
+            unsent[progress.stage] = progress
+            last = progress.done >= progress.total
+            due = time.monotonic() - sent.get(progress.stage, -seconds) >= seconds
+            if last or (due and (pending is None or pending.done())):
                 sent[progress.stage] = time.monotonic()
-                # A copy of the context tells the thread which task run the artifact belongs to.
-                pending = sender.submit(contextvars.copy_context().run, send, late.pop(progress.stage))
+                pending = submit(unsent.pop(progress.stage))
 
         try:
             yield report
         finally:
-            for progress in late.values():  # of a stage that stopped early
-                sender.submit(contextvars.copy_context().run, send, progress)
+            for progress in unsent.values():  # of a stage that stopped early
+                submit(progress)

@@ -23,7 +23,9 @@ def combined(stage: str, summaries: Sequence[Summary]) -> Summary:
         "stage": stage,
         "arrays": list(arrays.values()),
         **{name: sum(summary.get(name, 0) for summary in summaries) for name in _ADDED},
-        "notes": [note for summary in summaries for note in summary.get("notes", [])],
+        "notes": [
+            f"{summary['stage']}: {note}" for summary in summaries for note in summary.get("notes", [])
+        ],
         "stages": [
             {name: summary[name] for name in ("stage", *_ADDED) if name in summary} for summary in summaries
         ],
@@ -42,8 +44,8 @@ def headline(summary: Summary) -> str:
     arrays = summary.get("arrays", [])
     if summary.get("dry_run"):
         raw = sum(array.get("raw_bytes") or 0 for array in arrays)
-        return f"{name}: {len(arrays)} arrays of {size(raw)} would be written; nothing was"
-    words = [f"{len(arrays)} arrays" if arrays else summary.get("stage", "done")]
+        return f"{name}: {_counted(arrays)} of {size(raw)} would be written; nothing was"
+    words = [_counted(arrays) if arrays else summary.get("stage", "done")]
     stored = sum(array.get("stored_bytes") or 0 for array in arrays)
     if stored:
         words.append(f"{size(stored)} stored")
@@ -117,6 +119,10 @@ def duration(seconds: float) -> str:
 def times(lengths: Sequence[int] | None) -> str:
     """4x512x512."""
     return "x".join(map(str, lengths or ()))
+
+
+def _counted(arrays: Sequence[Any]) -> str:
+    return "1 array" if len(arrays) == 1 else f"{len(arrays)} arrays"
 
 
 def _number(value: float | None, format_spec: str) -> str:

@@ -26,7 +26,10 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def make_segy(shared: Path) -> Callable[..., int]:
-    """The function that writes a synthetic cube: make_segy(path, shape=(9, 5, 13), fmt="ieee", …) -> traces."""
+    """A function that writes a synthetic cube and gives the number of its traces.
+
+    It takes a path and, by name, shape, fmt ("ibm", "ieee"), endian, layout, drop_frac, nan, shuffle, seed …
+    """
     file = shared / "tools" / "make_segy.py"
     if not file.exists():
         pytest.skip(f"{file} is not there")
@@ -73,7 +76,9 @@ def s3(s3_server: str) -> str:
     reset = urllib.request.Request(f"{s3_server}/moto-api/reset", method="POST")
     urllib.request.urlopen(reset, timeout=30).close()
     for bucket in BUCKETS:
-        make = urllib.request.Request(f"{s3_server}/{bucket}", method="PUT", headers={"Authorization": _ANYBODY})
+        make = urllib.request.Request(
+            f"{s3_server}/{bucket}", method="PUT", headers={"Authorization": _ANYBODY}
+        )
         urllib.request.urlopen(make, timeout=30).close()
     return s3_server
 
@@ -100,5 +105,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60) ->
             return
         except OSError as error:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{url} does not answer, its process ended with {process.poll()}") from error
+                raise RuntimeError(
+                    f"{url} does not answer, its process ended with {process.poll()}"
+                ) from error
         time.sleep(0.05)
