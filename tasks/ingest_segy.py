@@ -36,6 +36,7 @@ from tasks.volume.run import (
     publish_root,
     put_array,
     put_group,
+    refuse_foreign,
     run_blocks,
     unpublish,
 )
@@ -101,6 +102,7 @@ def ingest_segy(
     }
     if run.dry_run:
         return _dry_run(store, survey, master, index)
+    refuse_foreign(store)
     store.probe()
     with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
         root = current_root(store)

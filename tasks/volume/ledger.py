@@ -63,7 +63,7 @@ class Ledger:
         self._flushed_at, self._cost = time.monotonic(), 0.0
         self.records: dict[int, Record] = {}
         if resumed:
-            for text in on_io(store.get, store.list(self._folder)):
+            for text in on_io(store.get, store.keys(self._folder)):
                 for line in text.splitlines():
                     record = Record.from_json(json.loads(line))
                     self.records[record.block] = record

@@ -71,7 +71,7 @@ def _gone(lock: dict[str, Any]) -> bool:
 
 def highest(store: Store) -> int:
     """The epoch that owns the volume; 0 if none ever did."""
-    return max((int(key.rsplit("/", 1)[1]) for key in store.list(".seismill/lock")), default=0)
+    return max((int(key.rsplit("/", 1)[1]) for key in store.keys(".seismill/lock")), default=0)
 
 
 def check_epoch(store: Store, epoch: int) -> None:

@@ -37,7 +37,7 @@ def members(root: dict[str, Any]) -> dict[str, Any]:
 
 def newest_commit(store: Store) -> tuple[int, bytes | None]:
     """Number and content of the newest commit; 0 and None before the first."""
-    numbers = [int(key.rsplit("/", 1)[1]) for key in store.list(COMMITS)]
+    numbers = [int(key.rsplit("/", 1)[1]) for key in store.keys(COMMITS)]
     if not numbers:
         return 0, None
     return max(numbers), store.get(f"{COMMITS}/{max(numbers):08d}")

@@ -20,7 +20,7 @@ from tasks.volume.blocks import Compute, Progress, on_io, run_window
 from tasks.volume.codecs import crc32c, document_bytes
 from tasks.volume.ledger import Ledger, Record, Stored
 from tasks.volume.lock import check_epoch
-from tasks.volume.outcomes import Resumable
+from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.plan import Plan, plan_at, settle_plan
 from tasks.volume.root import GROUP, commit, members
 from tasks.volume.store import Store
@@ -92,19 +92,34 @@ def begin_stage(
     return Stage(name, store, plan, epoch, Ledger(store, plan, epoch, resumed=found), run, compute)
 
 
+def refuse_foreign(store: Store) -> None:
+    """Return if the place is empty or ours, so that nothing of anybody else's is ever removed.
+
+    Raises:
+        DestinationRefused: Something else is there.
+    """
+    present = store.children()
+    if present and ".seismill" not in present:
+        shown = ", ".join(present[:3]) + (f" and {len(present) - 3} more" if len(present) > 3 else "")
+        raise DestinationRefused(
+            f"{store.url} is not empty and not a volume (it holds {shown}); name a place that does not exist yet"
+        )
+
+
 def clear_leftovers(store: Store, root: dict[str, Any] | None, keep_digests: Iterable[str]) -> None:
     """Remove what abandoned runs left: arrays and groups that no root names, and other plans' folders.
 
-    Call it when a new plan begins; when one is resumed, what lies there is its own.
+    Call it when a new plan begins; when one is resumed, what lies there is its own. Objects that are
+    neither metadata nor chunks are not ours and stay.
     """
     known = set(members(root)) if root else set()
     kept = {f".seismill/runs/{digest}/" for digest in keep_digests}
     stray = []
-    for key in store.list(""):
+    for key in store.keys(""):
         if key.startswith(".seismill/"):
             if key.startswith(".seismill/runs/") and not any(key.startswith(prefix) for prefix in kept):
                 stray.append(key)
-        elif key != "zarr.json" and _owner(key) not in known:
+        elif (key.endswith("/zarr.json") or "/c/" in key) and _owner(key) not in known:
             stray.append(key)
     stray.sort(key=lambda key: not key.endswith("zarr.json"))  # what makes an array exist goes first
     on_io(store.delete, stray)
@@ -179,7 +194,7 @@ def put_array(
     """
     store, listed = stage.store, sorted(objects, key=lambda stored: stored.key)
     own = {stored.key for stored in listed} | {f"{path}/zarr.json"}
-    on_io(store.delete, [key for key in store.list(f"{path}/") if key not in own])
+    on_io(store.delete, [key for key in store.keys(f"{path}/") if key not in own])
     check_epoch(store, stage.epoch)
     document = document_bytes(metadata)
     store.put(f"{path}/zarr.json", document)
@@ -232,8 +247,10 @@ def withdraw(store: Store, epoch: int, root: dict[str, Any], paths: Sequence[str
 
 
 def unpublish(store: Store, epoch: int, root: dict[str, Any]) -> None:
-    """Take the whole volume away: the root, then every zarr.json, then every object but `.seismill/`."""
+    """Take the whole volume away: the root, then every zarr.json, then everything below them and the run's notes."""
     commit(store, epoch, None)
     for path in sorted(members(root)):
         store.delete(f"{path}/zarr.json")
-    store.delete_all("", keep=lambda key: key.startswith((".seismill/lock/", ".seismill/commits/")))
+    for name in sorted({path.partition("/")[0] for path in members(root)}):
+        store.delete_all(f"{name}/")
+    store.delete_all(".seismill/", keep=lambda key: key.startswith((".seismill/lock/", ".seismill/commits/")))

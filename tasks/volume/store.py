@@ -314,7 +314,7 @@ class Store:
         bucket, key, _ = self._fs.split_path(path)
         await self._fs._call_s3("head_object", Bucket=bucket, Key=key)
 
-    def list(self, prefix: str) -> list[str]:
+    def keys(self, prefix: str) -> list[str]:
         """Keys of all objects under `prefix`, sorted. Not for hot paths."""
         path = self.path(prefix.rstrip("/"))
         _count()
@@ -330,6 +330,17 @@ class Store:
         start = len(self._root.rstrip("/")) + 1
         return sorted(name[start:] for name in found if name[start:])
 
+    def children(self) -> list[str]:
+        """Names directly under the prefix, objects and folders, sorted; one request however much lies below."""
+        _count()
+        try:
+            if self.local:
+                return sorted(os.listdir(self._root))
+            found = _call(lambda: self._fs.ls(self._root, detail=False))
+        except FileNotFoundError:
+            return []
+        return sorted(str(name).rstrip("/").rpartition("/")[2] for name in found)
+
     def delete(self, key: str) -> None:
         """Remove one object; one that is not there is removed already."""
         path = self.path(key)
@@ -344,7 +355,7 @@ class Store:
 
     def delete_all(self, prefix: str, keep: Callable[[str], bool] = lambda key: False) -> int:
         """Remove every object under `prefix` that `keep` does not name; return how many."""
-        present = self.list(prefix)
+        present = self.keys(prefix)
         keys = [key for key in present if not keep(key)]
         if self.local and keys:
             if len(keys) == len(present):
