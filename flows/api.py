@@ -32,6 +32,8 @@ def connect() -> str:
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if not os.environ.get("PREFECT_API_URL", "none"):
+        del os.environ["PREFECT_API_URL"]  # an empty one configures nothing, but Prefect would ask it
     from prefect.client.orchestration import get_client
     from prefect.settings import get_current_settings
 

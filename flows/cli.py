@@ -130,25 +130,27 @@ def ingest_segy(
     Args:
         source: The SEG-Y, such as s3://staging/survey.sgy
         volume: Where the volume goes, such as s3://volumes/survey.zarr
-        overwrite: Replace a volume that was made from something else
+        overwrite: Replace a volume that is there already
     """
 
 
 @_command
-def rechunk(volume: Url, copies: Copies = Copies(), run: Run = Run()) -> None:
+def rechunk(volume: Url, copies: Copies = Copies(), overwrite: bool = False, run: Run = Run()) -> None:
     """Add copies of a volume's array in other chunks, all from one read of it.
 
     Args:
         volume: The volume
+        overwrite: Replace copies that are there in another form
     """
 
 
 @_command
-def pyramid(volume: Url, levels: Levels = Levels(), run: Run = Run()) -> None:
+def pyramid(volume: Url, levels: Levels = Levels(), overwrite: bool = False, run: Run = Run()) -> None:
     """Add coarser levels to a volume.
 
     Args:
         volume: The volume
+        overwrite: Replace levels that are there in another form
     """
 
 
@@ -173,13 +175,16 @@ def prove(volume: Url, run: Run = Run()) -> None:
 
 
 @_command
-def verify(volume: Url, fraction: float = 1.0, errors: bool = False, run: Run = Run()) -> None:
+def verify(
+    volume: Url, fraction: float = 1.0, errors: bool = False, run: Run = Run(), *, seed: int = 0
+) -> None:
     """Read stored objects again and compare them with their checksums.
 
     Args:
         volume: The volume
-        fraction: Of the objects that are read, chosen evenly
-        errors: Measure the copies' errors and prove the export again too
+        fraction: Share of the objects to look at, drawn by chance; 1 for all
+        errors: Also compare copies and levels with the master, and prove the export again
+        seed: Which objects are drawn when the fraction is below 1
     """
 
 

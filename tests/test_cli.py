@@ -1,0 +1,359 @@
+"""The command line: flags become the verbs' parameters, outcomes become exit codes and one sentence."""
+
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import cli
+from flows.command import CHAINS
+from flows.flags import UsageError, flattened
+from flows.stages import as_stage, load_verb
+from tasks.parameters import Copies, Copy, Index, Levels, Master, Run, Step, StorageOptions, Url
+
+VERBS = [name for name in cli.app if not name.startswith("-") and name not in (*CHAINS, "up", "down")]
+
+
+def run_in_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command as a user calls it."""
+    return subprocess.run(
+        [sys.executable, "-c", "from flows.cli import main; main()", *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def survey(tmp_path: Path, make_segy: Any) -> Path:
+    """A small IBM cube, with index bytes that `auto` finds."""
+    path = tmp_path / "survey.sgy"
+    make_segy(path, shape=(9, 5, 13), drop_frac=0.1, seed=3)
+    return path
+
+
+# Declarations
+
+
+@pytest.mark.parametrize("command", VERBS)
+def test_every_command_has_the_parameters_and_defaults_of_its_verb(command):
+    name = command.replace("-", "_")
+    declared = inspect.signature(getattr(cli, name)).parameters
+    wanted = inspect.signature(as_stage(load_verb(name))).parameters
+    assert list(declared) == list(wanted)
+    for parameter in wanted.values():
+        assert declared[parameter.name].default == parameter.default, parameter.name
+        assert declared[parameter.name].annotation == parameter.annotation, parameter.name
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_every_chain_has_the_parameters_and_defaults_of_its_flow(name):
+    from importlib import import_module
+
+    flow = getattr(import_module(f"flows.{name}"), name)
+    declared, wanted = (inspect.signature(function).parameters for function in (getattr(cli, name), flow.fn))
+    assert {p.name: (p.default, p.annotation) for p in declared.values()} == {
+        p.name: (p.default, p.annotation) for p in wanted.values()
+    }
+
+
+def test_prefect_shows_at_most_eight_fields_and_a_description_for_each():
+    from importlib import import_module
+
+    from prefect.utilities.callables import parameter_schema
+
+    for command in (*VERBS, "publish", "demo"):
+        module = import_module(f"flows.{command}" if command in CHAINS else "flows.verbs")
+        fields = parameter_schema(getattr(module, command.replace("-", "_")).fn).properties
+        assert len(fields) <= 8
+        for name, field in fields.items():
+            assert field.get("description"), f"{command} {name}"
+
+
+# Flags
+
+
+@flattened
+def parameters(
+    source: Url,
+    volume: Url = "v.zarr",
+    index: Index = Index(),
+    master: Master = Master(),
+    copies: Copies = Copies(),
+    pyramid: Levels = Levels(),
+    steps: list[Step] = ["copies", "pyramid", "report", "proof"],  # noqa: B006
+    fraction: float = 1.0,
+    run: Run = Run(),
+) -> dict[str, Any]:
+    """Give back what was given.
+
+    Args:
+        source: From
+        volume: To
+        index: Where
+        master: How
+        copies: What
+        pyramid: What
+        steps: Which
+        fraction: How much
+        run: How
+    """
+    return dict(locals())
+
+
+def parse(*words: str) -> dict[str, Any]:
+    from cyclopts import App
+
+    app = App(result_action="return_value")
+    app.default(parameters)
+    return app(list(words), exit_on_error=False, print_error=False)
+
+
+def test_without_flags_the_parameters_are_the_defaults():
+    given = parse("a.sgy")
+    assert given.pop("source") == "a.sgy"
+    assert given == {
+        "volume": "v.zarr",
+        "index": Index(),
+        "master": Master(),
+        "copies": Copies(),
+        "pyramid": Levels(),
+        "steps": ["copies", "pyramid", "report", "proof"],
+        "fraction": 1.0,
+        "run": Run(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "wanted"),
+    [
+        ("--index-bytes 189,193", "index", Index(bytes="189,193")),
+        ("--index-names inline,crossline", "index", Index(names=["inline", "crossline"])),
+        ("--index-types int32,int16", "index", Index(types=["int32", "int16"])),
+        ("--coordinate-bytes none", "index", Index(coordinate_bytes="none")),
+        ("--chunks 64,32,128 --codec zstd-5", "master", Master(chunks=[64, 32, 128], codec="zstd-5")),
+        ("--shards 0", "master", Master(shards=[0])),
+        ("--presets fast_time --quality high", "copies", Copies(presets=["fast_time"], quality="high")),
+        ("--tolerance 0.5", "copies", Copies(tolerance=0.5)),
+        (
+            "--copy fast_inline=4,512,512 --copy b=1,2,3",  # replace the presets
+            "copies",
+            Copies(
+                presets=[],
+                more=[Copy(name="fast_inline", chunks=[4, 512, 512]), Copy(name="b", chunks=[1, 2, 3])],
+            ),
+        ),
+        (
+            "--copy b=1,2,3 --presets fast_time,fast_inline",
+            "copies",
+            Copies(presets=["fast_time", "fast_inline"], more=[Copy(name="b", chunks=[1, 2, 3])]),
+        ),
+        ("--levels 2 --factor 2,2,1", "pyramid", Levels(levels=2, factor=[2, 2, 1])),
+        ("--no-copies --no-proof", "steps", ["pyramid", "report"]),
+        ("--fraction 0.25", "fraction", 0.25),
+        ("--memory 4GiB --dask local:2 --dry-run", "run", Run(memory="4GiB", dask="local:2", dry_run=True)),
+        ("--created-on 2026-01-01T00:00:00+00:00", "run", Run(created_on="2026-01-01T00:00:00+00:00")),
+        (
+            "--region-name eu-1 --requester-pays",  # a model inside of a model
+            "run",
+            Run(storage_options=StorageOptions(region_name="eu-1", requester_pays=True)),
+        ),
+    ],
+)
+def test_a_flag_is_a_field_of_its_model(words, name, wanted):
+    assert parse("a.sgy", *words.split())[name] == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("a@b", r"SOURCE: got 'a@b', wanted a local path, or s3://"),
+        ("s3://a::b", r"SOURCE: got 's3://a::b', wanted"),
+        ("a --chunks 4,x", r"--chunks: got 'x'; input should be a valid integer"),
+        ("a --index-bytes inline", r"--index-bytes: got 'inline', wanted first byte of each index word"),
+        ("a --presets fast_inline,slow", r"--presets: got 'slow'; input should be 'fast_inline', "),
+        ("a --copy a=1,x", r"--copy: got 'x'; input should be a valid integer"),
+        ("a --tolerance -1", r"--tolerance: got -1\.0; input should be greater than or equal to 0"),
+        ("a --dask spark", r"--dask: got 'spark', wanted threads of this process, local:N"),
+        ("a --memory lots", r"--memory: got 'lots', wanted what the run may use"),
+    ],
+)
+def test_a_wrong_value_is_told_of_with_its_flag_and_what_was_wanted(words, sentence):
+    with pytest.raises(UsageError, match=f"^{sentence}"):
+        parse(*words.split())
+
+
+# Exit codes and sentences
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["publish"], 'Command "publish" parameter SOURCE requires an argument'),
+        (["rechunk", "v", "--chunks", "4"], "Unknown option: --chunks"),
+        (["rechunk", "v", "--copy", "a"], "got 'a', wanted a name and chunks, such as fast_inline=4,512,512"),
+        (["rechunk", "v", "--quality", "best"], 'Invalid value "best" for --quality'),
+        (["rechunk", "v", "--dask", "spark"], "--dask: got 'spark', wanted"),
+        (["sing"], 'Unknown command "sing"'),
+    ],
+)
+def test_usage_is_exit_code_2_and_one_line(capsys, words, sentence):
+    assert cli.run(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("flags", [[], ["--debug"]])
+def test_an_input_refused_is_exit_code_3_and_its_sentence_with_a_traceback_on_request(
+    capsys, tmp_path, flags
+):
+    (tmp_path / "text.sgy").write_bytes(b"this is not SEG-Y")
+    assert cli.run(["ingest-segy", str(tmp_path / "text.sgy"), str(tmp_path / "v.zarr"), *flags]) == 3
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].count(". ") == 0
+    assert ("Traceback" in err) == bool(flags)
+    assert not (tmp_path / "v.zarr").exists()
+
+
+def test_another_plan_is_exit_code_4_and_leaves_the_volume(capsys, tmp_path, survey):
+    volume = str(tmp_path / "v.zarr")
+    assert cli.run(["ingest-segy", str(survey), volume]) == 0
+    before = (tmp_path / "v.zarr" / "zarr.json").read_bytes()
+    assert cli.run(["ingest-segy", str(survey), volume, "--chunks", "4,4,4"]) == 4
+    assert "overwrite" in capsys.readouterr().err
+    assert (tmp_path / "v.zarr" / "zarr.json").read_bytes() == before
+
+
+def test_a_flipped_bit_is_exit_code_5(capsys, tmp_path, survey):
+    volume = tmp_path / "v.zarr"
+    assert cli.run(["ingest-segy", str(survey), str(volume)]) == 0
+    chunk = next(path for path in sorted((volume / "amplitude" / "c").rglob("*")) if path.is_file())
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 4
+    chunk.write_bytes(data)
+    capsys.readouterr()
+    assert cli.run(["verify", str(volume)]) == 5
+    assert "amplitude" in capsys.readouterr().err
+
+
+def test_what_nobody_foresaw_is_exit_code_1_and_says_where_to_look(capsys, tmp_path, survey):
+    (tmp_path / "file").write_bytes(b"")
+    assert cli.run(["ingest-segy", str(survey), str(tmp_path / "file" / "v.zarr")]) == 1
+    err = capsys.readouterr().err
+    assert "--debug shows where this happened" in err
+    assert "Traceback" not in err
+
+
+def test_a_stopped_run_is_exit_code_75_and_running_it_again_ends_it(tmp_path, make_segy):
+    survey = tmp_path / "survey.sgy"
+    make_segy(survey, shape=(120, 90, 300))
+    volume = tmp_path / "v.zarr"
+    words = ["ingest-segy", str(survey), str(volume), "--chunks", "8,8,304", "--memory", "20 MB"]
+    command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(volume.glob(".seismill/runs/*/ledger/*")) and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "Traceback" not in err
+    assert not (volume / "zarr.json").exists()
+    again = run_in_process(*words, "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout.splitlines()[-1])["blocks_resumed"] > 0
+
+
+# What is printed
+
+
+def test_json_is_the_last_line_and_alone_on_standard_output(capsys, tmp_path, survey):
+    volume = str(tmp_path / "v.zarr")
+    assert (
+        cli.run(["publish", str(survey), volume, "--no-flow", "--no-report", "--json", "--quality", "high"])
+        == 0
+    )
+    out, err = capsys.readouterr()
+    summary = json.loads(out)
+    assert (summary["volume"], summary["stage"]) == (volume, "publish")
+    assert {"amplitude", "fast_inline", "fast_crossline", "fast_time", "pyramid/1/amplitude"} <= {
+        array["path"] for array in summary["arrays"]
+    }
+    for array in summary["arrays"]:
+        assert array["shape"]
+        assert array["chunks"]
+        assert array["stored_bytes"] > 0
+    assert {"seconds", "requests", "bytes_read", "bytes_written", "proven_at"} <= summary.keys()
+    assert "fast_inline" in err  # the table is for people
+
+
+def test_the_table_the_places_and_the_proof_are_told(capsys, tmp_path, survey):
+    volume = str(tmp_path / "v.zarr")
+    assert cli.run(["publish", str(survey), volume, "--no-flow", "--no-report"]) == 0
+    out = capsys.readouterr().out
+    assert f"volume: {volume}" in out
+    assert "export proven identical" in out
+    assert max(map(len, out.splitlines()[:9])) <= 80
+
+
+def test_a_dry_run_writes_nothing(capsys, tmp_path, survey):
+    assert cli.run(["publish", str(survey), str(tmp_path / "v.zarr"), "--no-flow", "--dry-run"]) == 0
+    assert "would be written; nothing was" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["survey.sgy"]
+
+
+def test_help_needs_neither_prefect_nor_numba_nor_zarr():
+    program = (
+        "import sys\nfrom flows.cli import run\n"
+        "for words in (['--help'], ['publish', '--help']):\n    assert run(words) == 0\n"
+        "print(sorted({'prefect', 'numba', 'zarr', 'distributed', 'matplotlib', 's3fs'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_bare_demo_shows_the_whole_line(tmp_path):
+    done = run_in_process("demo", str(tmp_path / "demo"), "--no-flow")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "export identical: yes"
+    assert f"volume: {tmp_path / 'demo' / 'survey.zarr'}" in lines
+    pictures = [Path(line.removeprefix("picture: ")) for line in lines if line.startswith("picture: ")]
+    assert pictures
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+    assert (tmp_path / "demo" / "export.sgy").read_bytes() == (tmp_path / "demo" / "survey.sgy").read_bytes()
+
+
+# Through Prefect
+
+
+@pytest.mark.server
+def test_a_flow_run_starts_a_server_of_its_own_and_says_so(tmp_path, survey):
+    environment = {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": ""}
+    done = run_in_process("publish", str(survey), str(tmp_path / "v.zarr"), "--json", **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0].startswith("Prefect: an embedded server for this run")
+    assert json.loads(done.stdout)["proven_at"]
+    refused = run_in_process(
+        "ingest-segy", str(survey), str(tmp_path / "v.zarr"), "--chunks", "4,4,4", "--flow", **environment
+    )
+    assert refused.returncode == 4
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.server
+def test_an_api_that_is_configured_and_does_not_answer_is_an_error_that_names_it(tmp_path, survey):
+    url = "http://127.0.0.1:1/api"
+    done = run_in_process("publish", str(survey), str(tmp_path / "v.zarr"), PREFECT_API_URL=url)
+    assert done.returncode == 1
+    assert f"the Prefect API at {url} does not answer" in done.stderr
+    assert not (tmp_path / "v.zarr").exists()
