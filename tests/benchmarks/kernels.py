@@ -1,0 +1,182 @@
+"""Print the speed of each compiled kernel on one core, and of decoding on several threads.
+
+Run as ``python tests/benchmarks/kernels.py`` from the root of the clone. Figures are medians of CPU time, so that
+other work on the machine shows little; the last lines are wall time. Bytes are those of the samples read
+(for headers, of the headers).
+"""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tasks.volume import kernels
+
+REPEATS = 15
+SAMPLES = 1501
+RECORD = 60 + SAMPLES  # words
+
+
+def seconds(work: Callable[[], object], clock: Callable[[], float] = time.thread_time) -> float:
+    """Median time of `work`, which runs once before to compile."""
+    work()
+    times = []
+    for _ in range(REPEATS):
+        start = clock()
+        work()
+        times.append(clock() - start)
+    return float(np.median(times))
+
+
+def show(name: str, n_bytes: int, work: Callable[[], object]) -> None:
+    """Print one line of the table."""
+    taken = seconds(work)
+    print(f"{name:66} {n_bytes / taken / 1e9:7.2f} GB/s {taken * 1e3:9.3f} ms")
+
+
+class Column:
+    """A column of chunks, its file words, and what decoding them fills."""
+
+    def __init__(self, n_traces: int, chunk_samples: int, ibm: bool) -> None:
+        rng = np.random.default_rng(n_traces)
+        self.ibm, self.n_bytes = ibm, n_traces * SAMPLES * 4
+        self.starts = np.arange(n_traces) * RECORD + 60
+        self.words = np.zeros(n_traces * RECORD, np.uint32)
+        self.out = np.empty((-(-SAMPLES // chunk_samples), n_traces, chunk_samples), np.float32)
+        self.out[:] = rng.normal(0, 1000, self.out.shape)
+        self.exceptions = np.empty((16, 3), np.int64)
+        self.encode()
+
+    def encode(self) -> None:
+        """Chunks to words."""
+        kernels.encode_traces(self.out, self.words, self.starts, SAMPLES, self.ibm, True)
+
+    def decode(self) -> None:
+        """Words to chunks."""
+        stats = kernels.new_stats()
+        kernels.decode_traces(
+            self.words, self.starts, SAMPLES, self.ibm, True, np.nan, self.out, stats, self.exceptions
+        )
+
+
+def traces() -> None:
+    """Samples of files: in cache and from memory."""
+    for ibm in (True, False):
+        for n_traces, place in ((256, "in cache"), (4096, "from memory")):
+            column = Column(n_traces, 64, ibm)
+            kind = f"{'IBM' if ibm else 'IEEE'}, {n_traces} traces to 64-sample chunks, {place}"
+            show(f"decode_traces {kind}", column.n_bytes, column.decode)
+            show(f"encode_traces {kind}", column.n_bytes, column.encode)
+
+
+def means() -> None:
+    """Levels of 256^3 by 2 along each axis."""
+    rng = np.random.default_rng(1)
+    floats, live = rng.standard_normal((256, 256, 256)).astype(np.float32), np.ones((256, 256), bool)
+    coarse = np.empty((128, 128, 128), np.float32)
+    show("mean_floats float32", floats.nbytes, lambda: kernels.mean_floats(floats, (2, 2, 2), coarse))
+    holes = floats.copy()
+    dead = rng.random((256, 256)) < 0.1
+    holes[dead] = np.nan
+    show(
+        "mean_floats float32, 10 % not live",
+        floats.nbytes,
+        lambda: kernels.mean_floats(holes, (2, 2, 2), coarse),
+    )
+    for dtype in ("uint8", "uint16", "int32", "int64"):
+        whole = rng.integers(0, 100, floats.shape).astype(dtype)
+        means = np.empty(coarse.shape, dtype)
+        for kind, mask in (("", live), (", 10 % not live", ~dead)):
+            show(
+                f"mean_integers {dtype}{kind}",
+                whole.nbytes,
+                lambda whole=whole, mask=mask, means=means: kernels.mean_integers(
+                    whole, mask, (2, 2, 2), means
+                ),
+            )
+
+
+def copies() -> None:
+    """Chunks cut from a region of 256^3."""
+    rng = np.random.default_rng(2)
+    region = rng.standard_normal((256, 256, 256)).astype(np.float32)
+    for shape in ((64, 64, 64), (4, 256, 256), (256, 4, 256), (256, 256, 4)):
+        part = region[tuple(slice(n) for n in shape)]
+        chunk, sums = part + np.float32(0.01), np.zeros(4)
+        out, live = np.empty(shape, np.float32), rng.random(shape[:2]) < 0.9
+        show(
+            f"finite_or_zero {shape}",
+            part.nbytes,
+            lambda part=part, out=out: kernels.finite_or_zero(part, out),
+        )
+        show(
+            f"finite_or_zero {shape}, with a mask",
+            part.nbytes,
+            lambda part=part, out=out, live=live: kernels.finite_or_zero(part, out, live),
+        )
+        show(
+            f"error_sums {shape}, with a mask",
+            part.nbytes,
+            lambda part=part, chunk=chunk, live=live, sums=sums: kernels.error_sums(part, chunk, live, sums),
+        )
+
+
+def headers_and_checksums() -> None:
+    """Headers of fields as in rev 1, and CRCs of parts of equal and of changing lengths."""
+    rng = np.random.default_rng(3)
+    raw = rng.integers(0, 256, (200_000, 240), np.uint8)
+    widths = np.array([4] * 7 + [2] * 4 + [4] * 8 + [2] * 2 + [4] * 4 + [2] * 46 + [4] * 16, np.uint8)
+    widths = widths[np.cumsum(widths) <= 240]
+    out = np.empty((len(raw), int(widths.sum())), np.uint8)
+    show(
+        f"swap_fields, {out.shape[1]} bytes a trace",
+        out.nbytes,
+        lambda: kernels.swap_fields(raw, widths, out),
+    )
+    crcs = rng.integers(0, 2**32, 100_000, np.uint32)
+    for kind, lengths in (("equal", np.full(100_000, 2**26)), ("changing", rng.integers(0, 2**26, 100_000))):
+        taken = seconds(lambda lengths=lengths: kernels.combine_all(crcs, lengths))
+        print(f"{f'combine_all, 100,000 parts of {kind} length':66} {taken * 1e3:27.3f} ms")
+    pairs = [(int(crc), int(length)) for crc, length in zip(crcs, lengths, strict=True)]
+
+    def one_by_one() -> None:
+        whole = 0
+        for crc, length in pairs:
+            whole = kernels.crc32c_combine(whole, crc, length)
+
+    print(f"{'crc32c_combine, 100,000 calls':66} {seconds(one_by_one) * 1e3:27.3f} ms")
+
+
+def threads() -> None:
+    """Wall time of the same columns on one thread and on as many as there are processors."""
+    workers = os.cpu_count() or 1
+    columns = [Column(256, 64, True) for _ in range(workers)]
+    work = [column.decode for column in columns for _ in range(16)]
+    n_bytes = 16 * sum(column.n_bytes for column in columns)
+    one = seconds(lambda: [decode() for decode in work], time.perf_counter)
+    with ThreadPoolExecutor(workers) as pool:
+        many = seconds(
+            lambda: list(pool.map(lambda column: [column.decode() for _ in range(16)], columns)),
+            time.perf_counter,
+        )
+    print(
+        f"decode_traces IBM, wall: {n_bytes / one / 1e9:.1f} GB/s on 1 thread, {n_bytes / many / 1e9:.1f} on {workers}"
+    )
+
+
+if __name__ == "__main__":
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
+    )
+    traces()
+    means()
+    copies()
+    headers_and_checksums()
+    threads()
