@@ -10,21 +10,22 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from flows.summary import Summary
+from flows.summary import FOR_A_BROWSER, Summary
 from tasks.volume.outcomes import Outcome, Resumable
 
 CHAINS = ("publish", "demo")
 STOPPED = "stopped; run the same command again to go on where it ended"
 
 
-def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool) -> int:
-    """Run a verb or a chain, show its progress and its outcome; return 0.
+def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool) -> None:
+    """Run a verb or a chain, and show its progress and its outcome.
 
     Args:
         name: The verb's, or one of `CHAINS`.
         arguments: By parameter name.
         flow: Through Prefect, on the API that is configured or on an embedded server.
-        as_json: Words go to standard error, and one JSON object is the last line of standard output.
+        as_json: Words go to standard error, and one JSON object is the last line of standard output; also of an
+            outcome that carries a summary, such as what `verify` found.
     """
     from rich.console import Console
 
@@ -34,11 +35,19 @@ def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool
     words = Console(stderr=as_json)
     run = _in_flow if flow else _directly
     with progress_bar(Console(stderr=True)) as report, shown_by(report):
-        summary = run(name, arguments)
+        try:
+            summary = run(name, arguments)
+        except Outcome as outcome:
+            if as_json and hasattr(outcome, "summary"):
+                _print_json(outcome.summary)
+            raise
     show(summary, words)
     if as_json:
-        print(json.dumps({key: value for key, value in summary.items() if key != "thumbnails"}))
-    return 0
+        _print_json(summary)
+
+
+def _print_json(summary: Summary) -> None:
+    print(json.dumps({key: value for key, value in summary.items() if key not in FOR_A_BROWSER}), flush=True)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def start(root: str, *, home: str, port: int) -> None:
     if running.get("worker", {}).get("allowed") not in (None, allowed):
         _end(running.pop("worker")["pid"])  # what it may touch is fixed in its environment
     print(f"deployments: registering them with the pool {POOL!r}", flush=True)
-    _register(allowed, environment)
+    _register(state, allowed, environment)
     if "worker" not in running:
         command = ["worker", "start", "--pool", POOL, "--type", "process", "--name", f"worker-{port}"]
         pid = _spawn(state, "worker", command, environment | {"SEISMILL_ALLOW": allowed})
@@ -112,7 +112,7 @@ def _spawn(state: Path, name: str, command: list[str], environment: dict[str, st
     return process.pid
 
 
-def _register(allowed: str, environment: dict[str, str]) -> None:
+def _register(state: Path, allowed: str, environment: dict[str, str]) -> None:
     file = Path(flows.__file__).parents[1] / "deployments" / "prefect.yaml"
     first = allowed.split(",")[0]
     # Runs start in the folder from which they are registered, so that paths in the form may be relative to it.
@@ -121,16 +121,18 @@ def _register(allowed: str, environment: dict[str, str]) -> None:
         ["work-pool", "create", POOL, "--type", "process", "--overwrite"],
         ["--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect", *command],
-            env=environment,
-            cwd=place,
-            capture_output=True,
-            text=True,
-        )
+        with open(state / "deploy.log", "ab") as log:
+            done = subprocess.run(
+                [sys.executable, "-m", "prefect", *command],
+                env=environment,
+                cwd=place,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         if done.returncode:
+            last = (state / "deploy.log").read_text().strip().splitlines()[-1].strip()
             raise NotStarted(
-                f"'prefect {' '.join(command)}' failed: {(done.stderr or done.stdout).strip()[-2000:]}"
+                f"'prefect {' '.join(command)}' failed with {last!r}; see {state / 'deploy.log'}"
             )
 
 

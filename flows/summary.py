@@ -12,12 +12,16 @@ from tasks.volume.blocks import Progress
 
 Summary = dict[str, Any]
 
+# Of `report`, for pages and pictures; a terminal has its own table and --json has the arrays.
+FOR_A_BROWSER = ("thumbnails", "markdown", "table")
 _ADDED = ("blocks_done", "blocks_resumed", "seconds", "requests", "bytes_read", "bytes_written")
 
 
 def combined(stage: str, summaries: Sequence[Summary]) -> Summary:
-    """One summary of several stages of one volume; an array that two of them name is described by the later."""
-    arrays = {array["path"]: array for summary in summaries for array in summary.get("arrays", [])}
+    """One summary of several stages of one volume; what two of them say of an array is said by the later."""
+    arrays: dict[str, dict[str, Any]] = {}
+    for array in (array for summary in summaries for array in summary.get("arrays", [])):
+        arrays[array["path"]] = arrays.get(array["path"], {}) | array
     together: Summary = {
         "volume": summaries[0]["volume"],
         "stage": stage,

@@ -8,11 +8,19 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.progress import Report
-from flows.summary import Summary, filled_columns, headline, progress_sentence, size, table_rows
+from flows.summary import (
+    FOR_A_BROWSER,
+    Summary,
+    filled_columns,
+    headline,
+    progress_sentence,
+    size,
+    table_rows,
+)
 from tasks.volume.blocks import Progress
 
 # Keys that the table, the headline or the last lines show already.
-_SHOWN = {"volume", "stage", "arrays", "stages", "notes", "pictures", "thumbnails", "dry_run", "proven_at"}
+_SHOWN = {"volume", "stage", "arrays", "stages", "notes", "pictures", "dry_run", "proven_at", *FOR_A_BROWSER}
 _SHOWN |= {"seconds", "requests", "bytes_read", "bytes_written", "blocks_done", "blocks_resumed"}
 _SHOWN |= {"source", "source_bytes", "target", "export_identical"}
 

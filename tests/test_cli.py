@@ -242,8 +242,10 @@ def test_a_flipped_bit_is_exit_code_5(capsys, tmp_path, survey):
     data[len(data) // 2] ^= 4
     chunk.write_bytes(data)
     capsys.readouterr()
-    assert cli.run(["verify", str(volume)]) == 5
-    assert "amplitude" in capsys.readouterr().err
+    assert cli.run(["verify", str(volume), "--json"]) == 5
+    out, err = capsys.readouterr()
+    assert "amplitude" in err
+    assert json.loads(out)["findings"][0]["key"] == chunk.relative_to(volume).as_posix()
 
 
 def test_what_nobody_foresaw_is_exit_code_1_and_says_where_to_look(capsys, tmp_path, survey):
