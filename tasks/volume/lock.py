@@ -8,6 +8,7 @@ no longer exists is superseded at once. Old epochs stay: they are what tells a h
 """
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -15,11 +16,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tasks.volume.outcomes import Resumable
+from tasks.volume.process import ended_here, machine, started
 from tasks.volume.store import DEADLINE_SECONDS, Store
+
+log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 600.0
 HEARTBEAT_SECONDS = 60.0
@@ -30,31 +33,12 @@ def _key(epoch: int) -> str:
     return f".seismill/lock/{epoch:08d}"
 
 
-def _machine() -> str:
-    """This boot of this machine, and the process namespace in it: where a process number means one process."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-def _started(process: int) -> str:
-    """When a process of this machine started, in the kernel's ticks; '' if there is no such process."""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return ""
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] == "Z" else fields[19]
-
-
 def _holder() -> dict[str, Any]:
     return {
         "holder": f"{socket.gethostname()} process {os.getpid()}",
-        "machine": _machine(),
+        "machine": machine(),
         "process": os.getpid(),
-        "started": _started(os.getpid()),
+        "started": started(os.getpid()),
         "token": uuid.uuid4().hex,
         "state": "held",
         "beat": 0,
@@ -65,8 +49,7 @@ def _gone(lock: dict[str, Any]) -> bool:
     """Whether the holder released the lock, or was a process of this machine that has ended."""
     if lock["state"] == "released":
         return True
-    here = bool(lock["machine"]) and lock["machine"] == _machine()
-    return here and _started(lock["process"]) != lock["started"]
+    return ended_here(lock["machine"], lock["process"], lock["started"])
 
 
 def highest(store: Store) -> int:
@@ -89,7 +72,12 @@ def check_epoch(store: Store, epoch: int) -> None:
 
 @contextmanager
 def locked(
-    store: Store, *, wait_seconds: float, say: Callable[[str], None] = lambda sentence: None
+    store: Store,
+    *,
+    wait_seconds: float,
+    say: Callable[[str], None] = lambda sentence: None,
+    lease_seconds: float = LEASE_SECONDS,
+    heartbeat_seconds: float = HEARTBEAT_SECONDS,
 ) -> Iterator[int]:
     """Own the volume inside the `with`; yields the epoch.
 
@@ -97,21 +85,28 @@ def locked(
         store: The volume.
         wait_seconds: How long to wait for another holder.
         say: Told once, in a sentence, who is waited for.
+        lease_seconds: After which a silent holder is taken for dead; the same for all who write a volume.
+        heartbeat_seconds: Between two signs of life of this holder.
 
     Raises:
         Resumable: Another run holds the volume and did not finish in time.
     """
-    epoch, mine = _acquire(store, wait_seconds, say)
+    epoch, mine = _acquire(store, wait_seconds, lease_seconds, say)
     ended = threading.Event()
 
     def beat() -> None:
-        while not ended.wait(HEARTBEAT_SECONDS):
+        while not ended.wait(heartbeat_seconds):
             mine["beat"] += 1
-            store.put(_key(epoch), json.dumps(mine).encode())
+            try:
+                store.put(_key(epoch), json.dumps(mine).encode())
+            except Exception as error:
+                # The lease outlasts some lost beats; a thread that died of one would lose the volume for sure.
+                log.warning("no sign of life could be left at %s: %s", store.url, error)
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
     try:
+        store.remove_half_written()
         yield epoch
     finally:
         ended.set()
@@ -120,7 +115,9 @@ def locked(
         store.put(_key(epoch), json.dumps(mine).encode())
 
 
-def _acquire(store: Store, wait_seconds: float, say: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
+def _acquire(
+    store: Store, wait_seconds: float, lease_seconds: float, say: Callable[[str], None]
+) -> tuple[int, dict[str, Any]]:
     began = time.monotonic()
     mine, seen, seen_at, told = _holder(), b"", began, False
     while True:
@@ -130,7 +127,7 @@ def _acquire(store: Store, wait_seconds: float, say: Callable[[str], None]) -> t
             lock = json.loads(current)
             if current != seen:
                 seen, seen_at = current, time.monotonic()
-            free = _gone(lock) or time.monotonic() - seen_at >= LEASE_SECONDS
+            free = _gone(lock) or time.monotonic() - seen_at >= lease_seconds
         if not top or free:
             if store.create(_key(top + 1), json.dumps(mine).encode()):
                 return top + 1, mine

@@ -12,7 +12,9 @@ import os
 import shutil
 import stat
 import threading
+import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,9 +27,11 @@ from fsspec.asyn import sync
 
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.process import machine, started
 
 DEADLINE_SECONDS = 120.0  # of one store call with its retries; shorter than the lease of a lock (run.LEASE_SECONDS)
 TEMPORARY = ".seismill/tmp"
+FOREIGN_SECONDS = 86400.0  # a file that a process of another machine was writing is given up after that
 _FINAL_ERRNOS = {
     errno.ENOENT,
     errno.EEXIST,
@@ -339,6 +343,10 @@ class Store:
             found = _call(lambda: self._fs.ls(self._root, detail=False))
         except FileNotFoundError:
             return []
+        except NotADirectoryError:
+            raise DestinationRefused(
+                f"{self.url} is a file or below one; name a folder that does not exist yet"
+            ) from None
         return sorted(str(name).rstrip("/").rpartition("/")[2] for name in found)
 
     def delete(self, key: str) -> None:
@@ -370,13 +378,31 @@ class Store:
             _call(lambda batch=batch: self._fs.rm(batch))
         return len(keys)
 
+    def remove_half_written(self) -> None:
+        """Remove what killed writers were writing on a local disk; stores show nothing of that."""
+        folder = self.path(TEMPORARY)
+        if not self.local or not os.path.isdir(folder):
+            return
+        for name in os.listdir(folder):
+            path = f"{folder}/{name}"
+            if _abandoned(name, path):
+                Path(path).unlink(missing_ok=True)
+
     def probe(self) -> None:
         """Show that the store refuses to create an object twice, which the run protocol stands on.
 
         Raises:
             DestinationRefused: It overwrites instead, or the prefix cannot be written.
         """
-        if self.local or self.location.protocol == "memory":
+        if self.local:
+            try:
+                os.makedirs(self.path(TEMPORARY), exist_ok=True)
+            except OSError as error:
+                raise DestinationRefused(
+                    f"{self.url} cannot be written ({error.strerror}); name another folder"
+                ) from None
+            return
+        if self.location.protocol == "memory":
             return
         key = f"{TEMPORARY}/probe-{uuid.uuid4().hex}"
         try:
@@ -413,9 +439,27 @@ def _memory_create(filesystem: Any, path: str, data: bytes) -> bool:
         return True
 
 
+@lru_cache(maxsize=1)
+def _writer(process: int) -> str:
+    """The machine, number and start of this process, as they begin the names of files that it is writing."""
+    return f"{zlib.crc32(machine().encode()):08x}-{process}-{started(process)}"
+
+
+def _abandoned(name: str, path: str) -> bool:
+    """Whether nobody can be writing this temporary file any more."""
+    where, _, rest = name.partition("-")
+    process, _, rest = rest.partition("-")
+    if machine() and where == f"{zlib.crc32(machine().encode()):08x}" and process.isdigit():
+        return started(int(process)) != rest.partition("-")[0]
+    try:
+        return time.time() - os.stat(path).st_mtime > FOREIGN_SECONDS
+    except FileNotFoundError:
+        return False
+
+
 def _write_local(root: str, path: str, data: bytes, publish: Callable[[str, str], None]) -> None:
     """Write a file under a temporary name, then give it its name in one step (`os.replace` or `os.link`)."""
-    temporary = f"{root}/{TEMPORARY}/{uuid.uuid4().hex}"
+    temporary = f"{root}/{TEMPORARY}/{_writer(os.getpid())}-{uuid.uuid4().hex}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
         descriptor = os.open(temporary, flags, 0o666)

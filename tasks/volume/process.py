@@ -1,0 +1,33 @@
+"""Who a process is, so that another one on the same machine can tell for sure that it has ended.
+
+A process number alone is not enough: numbers are used again, and containers count for themselves.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def machine() -> str:
+    """This boot of this machine, and the process namespace in it: where a process number means one process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def started(process: int) -> str:
+    """When a process of this machine started, in the kernel's ticks; '' if there is no such process."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def ended_here(machine_of: str, process: int, started_at: str) -> bool:
+    """Whether a process that said this of itself was one of this machine and is no more."""
+    return bool(machine_of) and machine_of == machine() and started(process) != started_at

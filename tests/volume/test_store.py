@@ -1,0 +1,246 @@
+"""Stores and sources on a local disk and in memory; what S3 adds is tried in test_s3.py."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.store import Source, Store, locate
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "local":
+        return Store(str(tmp_path / "volume"))
+    return Store(f"memory://{uuid.uuid4().hex}")
+
+
+@pytest.mark.parametrize(
+    ("url", "protocol", "path"),
+    [
+        ("/data/a.sgy", "file", "/data/a.sgy"),
+        ("file:///data/a.sgy", "file", "/data/a.sgy"),
+        ("/data/with space/ü.sgy", "file", "/data/with space/ü.sgy"),
+        ("s3://bucket/a/b/", "s3", "bucket/a/b"),
+        ("s3a://bucket/a", "s3", "bucket/a"),
+        ("gcs://bucket/a", "gs", "bucket/a"),
+        ("abfss://container/a", "abfs", "container/a"),
+    ],
+)
+def test_a_url_is_its_protocol_and_path(url: str, protocol: str, path: str) -> None:
+    location = locate(url)
+    assert (location.protocol, location.path) == (protocol, path)
+    assert location.local == (protocol == "file")
+
+
+@pytest.mark.parametrize(
+    ("url", "helps"),
+    [
+        ("s3://key:XYZ@bucket/a", "identity"),
+        ("https://host/a.sgy", "s3://, gs:// or az://"),
+        ("zip::s3://bucket/a.zip", "name the object itself"),
+        ("s3://bucket/a?X-Amz-Signature=XYZ", "identity"),
+    ],
+)
+def test_urls_with_secrets_or_of_no_store_are_refused_without_repeating_them(url: str, helps: str) -> None:
+    with pytest.raises(InputRefused, match=helps) as refusal:
+        locate(url)
+    assert "XYZ" not in str(refusal.value)
+
+
+def test_an_object_comes_back_whole_in_part_and_from_its_end(store: Store) -> None:
+    data = bytes(range(256)) * 3
+    store.put("a/b", data)
+    assert store.get("a/b") == data
+    assert store.get_range("a/b", 250, 11) == data[250:261]
+    assert store.get_tail("a/b", 7) == data[-7:]
+
+
+def test_fewer_bytes_than_asked_for_are_an_error(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.put("a", b"12345")
+    with pytest.raises(OSError, match="gave 3 bytes of 4"):
+        store.get_range("a", 2, 4)
+
+
+def test_what_is_not_there_is_not_found(store: Store) -> None:
+    for work in (store.get, lambda key: store.get_range(key, 0, 1), lambda key: store.get_tail(key, 1)):
+        with pytest.raises(FileNotFoundError):
+            work("a")
+    assert not store.exists("a")
+    assert store.keys("") == []
+    assert store.children() == []
+    store.delete("a")
+    assert store.delete_all("") == 0
+
+
+def test_an_object_is_created_once_and_put_as_often_as_wanted(store: Store) -> None:
+    assert store.create("a", b"first")
+    assert not store.create("a", b"second")
+    assert store.get("a") == b"first"
+    store.create_or_match("a", b"third")
+    assert store.get("a") == b"third"
+    store.put("a", b"")
+    assert store.get("a") == b""
+
+
+def test_of_many_creators_at_once_exactly_one_succeeds(store: Store) -> None:
+    ready = threading.Barrier(16)
+
+    def work(number: int) -> bool:
+        ready.wait()
+        return store.create("a", b"%d" % number)
+
+    for _ in range(20):
+        with ThreadPoolExecutor(16) as pool:
+            created = list(pool.map(work, range(16)))
+        assert created.count(True) == 1
+        assert store.get("a") == b"%d" % created.index(True)
+        store.delete("a")
+
+
+def test_readers_see_the_old_object_or_the_new_one(store: Store) -> None:
+    store.put("a", b"0" * 100_000)
+    seen: set[bytes] = set()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            seen.add(store.get("a"))
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for number in range(200):
+        store.put("a", b"%d" % (number % 10) * 100_000)
+    ended.set()
+    reader.join()
+    assert {len(data) for data in seen} == {100_000}
+    assert all(len(set(data)) == 1 for data in seen)
+
+
+def test_keys_are_relative_and_sorted_and_neighbours_with_the_same_beginning_are_left_alone(
+    store: Store,
+) -> None:
+    for key in ("a/c/1", "a/c/0", "a/zarr.json", "ab/zarr.json", "b"):
+        store.put(key, b"1")
+    neighbour = Store(f"{store.url}b")
+    neighbour.put("a", b"1")
+    assert store.keys("") == ["a/c/0", "a/c/1", "a/zarr.json", "ab/zarr.json", "b"]
+    assert store.keys("a") == store.keys("a/") == ["a/c/0", "a/c/1", "a/zarr.json"]
+    assert [name for name in store.children() if name != ".seismill"] == ["a", "ab", "b"]
+    assert store.delete_all("a/") == 3
+    assert store.keys("") == ["ab/zarr.json", "b"]
+    assert neighbour.keys("") == ["a"]
+
+
+def test_all_but_what_is_kept_is_removed(store: Store) -> None:
+    for number in range(5):
+        store.put(f"a/{number}", b"1")
+    assert store.delete_all("a", keep=lambda key: key.endswith("3")) == 4
+    assert store.keys("") == ["a/3"]
+
+
+def test_a_writer_killed_half_way_leaves_nothing_under_the_name(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys; from tasks.volume.store import Store\n"
+        "write = os.write\n"
+        "def half(descriptor, data):\n"
+        "    write(descriptor, data[: len(data) // 2]); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "os.write = half\n"
+        "Store(sys.argv[1]).put('a', b'12345678')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert not (tmp_path / "a").exists()
+    assert Store(str(tmp_path)).create("a", b"whole")
+
+
+def test_files_of_killed_writers_are_removed_and_those_of_living_ones_kept(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    script = (
+        "import os, sys; from tasks.volume.store import Store\n"
+        "os.link = lambda a, b: (print(flush=True), sys.stdin.read())\n"
+        "Store(sys.argv[1]).create('a', b'12345678')\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as living:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
+            for writer in (living, killed):
+                assert writer.stdout is not None
+                writer.stdout.readline()
+            killed.kill()
+        assert len(store.keys(".seismill/tmp")) == 2
+        store.remove_half_written()
+        (left,) = store.keys(".seismill/tmp")
+        assert f"-{living.pid}-" in left
+        living.kill()
+    elsewhere = f".seismill/tmp/0badc0de-{living.pid}-1-{'0' * 32}"
+    store.put(elsewhere, b"")
+    store.remove_half_written()
+    assert store.keys(".seismill/tmp") == [elsewhere], "another machine may still be writing it"
+    os.utime(tmp_path / elsewhere, (1, 1))
+    store.remove_half_written()
+    assert store.keys(".seismill/tmp") == []
+
+
+def test_a_place_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for place in ("file", "file/volume"):
+        store = Store(str(tmp_path / place))
+        with pytest.raises(DestinationRefused, match="a folder that does not exist yet"):
+            store.children()
+        with pytest.raises(DestinationRefused, match="cannot be written"):
+            store.probe()
+
+
+def test_a_source_gives_any_range_and_knows_its_size(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(range(100)))
+    source = Source(str(tmp_path / "a"))
+    assert source.size == 100
+    assert source.read(17, 9) == bytes(range(17, 26))
+    assert [*source.ranges(40)] == [(0, 40), (40, 40), (80, 20)]
+    out = bytearray(5)
+    source.read_into(95, memoryview(out))
+    assert bytes(out) == bytes(range(95, 100))
+
+
+def test_reading_past_the_end_of_a_source_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    with pytest.raises(OSError, match="gave 3 bytes of 9"):
+        Source(str(tmp_path / "a")).read(2, 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "helps"), [("absent", "there is no file"), ("folder", "is a folder; name one SEG-Y file")]
+)
+def test_a_source_that_is_no_file_is_refused(tmp_path: Path, name: str, helps: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputRefused, match=helps):
+        Source(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("change", ["appended", "replaced", "touched"])
+def test_a_source_that_changed_is_refused_instead_of_mixed(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"12345678")
+    source = Source(str(path))
+    assert source.read(0, 4) == b"1234"
+    if change == "appended":
+        with path.open("ab") as file:
+            file.write(b"9")
+    elif change == "replaced":
+        (tmp_path / "b").write_bytes(b"abcdefgh")
+        os.replace(tmp_path / "b", path)
+    else:
+        os.utime(path, ns=(1, 1))
+    with pytest.raises(InputRefused, match=r"changed after the run began.*overwrite"):
+        source.read(4, 4)
+    with pytest.raises(InputRefused, match="changed after the run began"):
+        Source(str(path), identity=source.identity)
