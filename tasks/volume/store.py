@@ -349,6 +349,25 @@ class Store:
             ) from None
         return sorted(str(name).rstrip("/").rpartition("/")[2] for name in found)
 
+    def files(self) -> dict[str, tuple[int, str]]:
+        """Size and identity (as a `Source` has it) of each file directly under the prefix, by name; one request."""
+        _count()
+        if self.local:
+            with os.scandir(self._root) as entries:
+                found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+            return {name: (status.st_size, f"{status.st_size}-{status.st_mtime_ns}") for name, status in sorted(found)}
+        try:
+            listed = _call(lambda: self._fs.ls(self._root, detail=True))
+        except FileNotFoundError:
+            return {}
+        below = f"{self._root.strip('/')}/"  # listing a file gives that file, which is not below itself
+        infos = {info["name"].strip("/"): info for info in listed if info["type"] == "file"}
+        return {
+            name.removeprefix(below): (int(infos[name]["size"]), _identity(infos[name]))
+            for name in sorted(infos)
+            if name.startswith(below) and name != below
+        }
+
     def delete(self, key: str) -> None:
         """Remove one object; one that is not there is removed already."""
         path = self.path(key)
@@ -482,6 +501,11 @@ def _write_local(root: str, path: str, data: bytes, publish: Callable[[str, str]
         Path(temporary).unlink(missing_ok=True)
 
 
+def _identity(info: dict[str, Any]) -> str:
+    """What tells a version of a remote file from another, of fsspec's `info` of it."""
+    return str(info.get("ETag") or info.get("etag") or info.get("generation") or info.get("created") or "")
+
+
 class Source:
     """One file to read by ranges, as it was when it was opened.
 
@@ -489,13 +513,16 @@ class Source:
     replaced meanwhile is refused instead of mixed.
     """
 
-    def __init__(self, url: str, options: StorageOptions | None = None, identity: str = "") -> None:
+    def __init__(
+        self, url: str, options: StorageOptions | None = None, identity: str = "", *, size: int = -1
+    ) -> None:
         """Open `url` and learn its size and identity.
 
         Args:
             url: A local path or URL of a single file.
             options: Non-secret options of the store.
             identity: What the plan says the file is; empty: whatever it is now.
+            size: With the identity of a file that was listed: a remote one is not looked at again.
 
         Raises:
             InputRefused: There is no such file, it may not be read, or it is not what the plan says.
@@ -504,6 +531,9 @@ class Source:
         self.url = self.name = self.location.url
         self._fs = None if self.location.local else _filesystem(self.location.protocol, options or StorageOptions())
         self._descriptor = -1
+        if size >= 0 and identity and not self.location.local:
+            self.size, self.identity = size, identity
+            return
         try:
             self.size, self.identity = self._look()
         except FileNotFoundError:
@@ -532,8 +562,13 @@ class Source:
         info = _call(lambda: self._fs.info(self.location.path))
         if info["type"] != "file":
             raise IsADirectoryError
-        tag = info.get("ETag") or info.get("etag") or info.get("generation") or info.get("created") or ""
-        return int(info["size"]), str(tag)
+        return int(info["size"]), _identity(info)
+
+    def close(self) -> None:
+        """Give the descriptor of a local file back; it is not read after this."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def read(self, start: int, length: int) -> bytes:
         """`length` bytes from `start` on.
