@@ -17,6 +17,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -503,7 +504,9 @@ def _write_local(root: str, path: str, data: bytes, publish: Callable[[str, str]
 
 def _identity(info: dict[str, Any]) -> str:
     """What tells a version of a remote file from another, of fsspec's `info` of it."""
-    return str(info.get("ETag") or info.get("etag") or info.get("generation") or info.get("created") or "")
+    created = info.get("created") or ""  # fsspec's memory lists a number where it looks up a time
+    created = created.timestamp() if isinstance(created, datetime) else created
+    return str(info.get("ETag") or info.get("etag") or info.get("generation") or created)
 
 
 class Source:
