@@ -51,7 +51,7 @@ def current_root(store: Store) -> dict[str, Any] | None:
     Raises:
         DestinationRefused: There is something else than a volume of ours.
     """
-    number, content = newest_commit(store)
+    _, content = newest_commit(store)
     try:
         present: bytes | None = store.get("zarr.json")
     except FileNotFoundError:
@@ -78,12 +78,14 @@ def commit(store: Store, epoch: int, root: dict[str, Any] | None) -> None:
     Raises:
         Resumable: Another run owns the volume by now, or committed first.
     """
-    check_epoch(store, epoch)
     if root is not None:
         metadata = members(root)
         root["consolidated_metadata"]["metadata"] = {path: metadata[path] for path in sorted(metadata)}
     content = b"" if root is None else document_bytes(root)
+    # The number comes before the look at the epoch: a run that falls asleep anywhere from here on and loses the volume
+    # meanwhile finds the number taken by the new owner's commit.
     number, _ = newest_commit(store)
+    check_epoch(store, epoch)
     if not store.create(f"{COMMITS}/{number + 1:08d}", content):
         raise Resumable(f"another run committed to {store.url} first; run this again")
     if number:

@@ -107,13 +107,16 @@ def refuse_foreign(store: Store) -> None:
 
 
 def clear_leftovers(store: Store, root: dict[str, Any] | None, keep_digests: Iterable[str]) -> None:
-    """Remove what abandoned runs left: arrays and groups that no root names, and other plans' folders.
+    """Remove what abandoned runs left: arrays and groups that no root names, and the folders of their plans.
 
-    Call it when a new plan begins; when one is resumed, what lies there is its own. Objects that are
-    neither metadata nor chunks are not ours and stay.
+    Call it when a new plan begins; when one is resumed, what lies there is its own. Plans of stages that are done
+    stay, without what only an unfinished stage needs. Objects that are neither metadata nor chunks are not
+    ours and stay.
     """
     known = set(members(root)) if root else set()
     kept = {f".seismill/runs/{digest}/" for digest in keep_digests}
+    done = root["attributes"]["seismill"]["stages"].values() if root else ()
+    kept |= {f".seismill/runs/{stage['plan']}/{name}" for stage in done for name in ("plan.json", "grid.npz")}
     stray = []
     for key in store.keys(""):
         if key.startswith(".seismill/"):
@@ -193,12 +196,21 @@ def put_array(
         The path and the metadata as they enter the root.
     """
     store, listed = stage.store, sorted(objects, key=lambda stored: stored.key)
-    own = {stored.key for stored in listed} | {f"{path}/zarr.json"}
-    on_io(store.delete, [key for key in store.keys(f"{path}/") if key not in own])
+    chunks, described = {stored.key for stored in listed}, f"{path}/zarr.json"
+    present = set(store.keys(f"{path}/"))
+    if not chunks <= present:
+        # Not to be shown as whole. Without its ledger the next run does every block again.
+        store.delete_all(f"{stage.plan.folder}/ledger")
+        gone = sorted(chunks - present)
+        raise Resumable(
+            f"{len(gone)} objects that this run stored are gone from {store.url}, such as {gone[0]}; find out what "
+            "removes objects there, and run the same command again"
+        )
+    on_io(store.delete, sorted(present - chunks - {described}))
     check_epoch(store, stage.epoch)
     document = document_bytes(metadata)
-    store.put(f"{path}/zarr.json", document)
-    lines = [*listed, Stored(f"{path}/zarr.json", len(document), crc32c(document))]
+    store.put(described, document)
+    lines = [*listed, Stored(described, len(document), crc32c(document))]
     text = "".join(
         json.dumps({"key": o.key, "bytes": o.bytes, "crc32c": f"{o.crc32c:08x}"}) + "\n"
         for o in sorted(lines, key=lambda stored: stored.key)
@@ -230,7 +242,8 @@ def publish_root(stage: Stage, root: dict[str, Any]) -> None:
 def withdraw(store: Store, epoch: int, root: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
     """Take arrays and groups out of a volume, so that no reader ever finds part of one; return the new root.
 
-    The root goes first, then what makes each exist, then its chunks.
+    The root goes first, then what makes each exist, then its chunks. Notes of unfinished runs go before any chunk:
+    a ledger must never name what is gone.
     """
     fewer = json.loads(json.dumps(root))
     gone = [m for m in members(root) if any(m == path or m.startswith(f"{path}/") for path in paths)]
@@ -239,6 +252,7 @@ def withdraw(store: Store, epoch: int, root: dict[str, Any], paths: Sequence[str
     commit(store, epoch, fewer)
     for path in gone:
         store.delete(f"{path}/zarr.json")
+    store.delete_all(".seismill/runs", keep=lambda key: "/ledger/" not in key)
     for path in paths:
         store.delete_all(f"{path}/")
         store.delete(manifest_key(path))
@@ -247,10 +261,11 @@ def withdraw(store: Store, epoch: int, root: dict[str, Any], paths: Sequence[str
 
 
 def unpublish(store: Store, epoch: int, root: dict[str, Any]) -> None:
-    """Take the whole volume away: the root, then every zarr.json, then everything below them and the run's notes."""
+    """Take the whole volume away: the root, then every zarr.json, the notes of runs, then everything else of it."""
     commit(store, epoch, None)
     for path in sorted(members(root)):
         store.delete(f"{path}/zarr.json")
+    store.delete_all(".seismill/runs/")
     for name in sorted({path.partition("/")[0] for path in members(root)}):
         store.delete_all(f"{name}/")
     store.delete_all(".seismill/", keep=lambda key: key.startswith((".seismill/lock/", ".seismill/commits/")))

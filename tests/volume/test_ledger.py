@@ -1,0 +1,79 @@
+"""The ledger: what was added is there for the next run, up to one batch."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.volume.ledger import Ledger, Record, Stored
+from tasks.volume.plan import Plan, settle_plan
+from tasks.volume.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "volume"))
+
+
+@pytest.fixture
+def plan(store: Store) -> Plan:
+    return settle_plan(store, {"verb": "test"}, created_on="", accept_versions=False)[0]
+
+
+def record(block: int) -> Record:
+    return Record(block, [Stored(f"a/c/{block}", 17, 0xDEADBEEF)], 64, {"sum": block / 3, "none": None})
+
+
+def test_a_record_comes_back_from_json_as_it_was() -> None:
+    assert Record.from_json(record(5).to_json()) == record(5)
+
+
+def test_what_was_flushed_is_read_by_the_next_run_in_block_order(store: Store, plan: Plan) -> None:
+    first = Ledger(store, plan, 1, resumed=False)
+    for block in (4, 0, 2):
+        first.add(record(block))
+    first.flush()
+    second = Ledger(store, plan, 2, resumed=True)
+    assert second.resumed == 3
+    assert second.in_order() == [record(0), record(2), record(4)]
+    second.add(record(1))
+    second.flush()
+    third = Ledger(store, plan, 3, resumed=True)
+    assert [r.block for r in third.in_order()] == [0, 1, 2, 4]
+
+
+def test_a_plan_that_is_new_reads_nothing(store: Store, plan: Plan) -> None:
+    ledger = Ledger(store, plan, 1, resumed=False)
+    assert ledger.resumed == 0
+    assert ledger.in_order() == []
+    ledger.flush()
+    assert store.keys(plan.folder) == [f"{plan.folder}/plan.json"]
+
+
+def test_where_writing_is_cheap_every_block_is_written_at_once(store: Store, plan: Plan) -> None:
+    ledger = Ledger(store, plan, 1, resumed=False)
+    ledger.add(record(0))
+    time.sleep(0.2)
+    ledger.add(record(1))
+    assert Ledger(store, plan, 2, resumed=True).resumed == 2
+
+
+def test_where_writing_is_slow_it_takes_a_twentieth_of_the_time(tmp_path: Path, plan: Plan) -> None:
+    class Slow(Store):
+        puts = 0
+
+        def put(self, key: str, data: bytes) -> None:
+            self.puts += 1
+            time.sleep(0.02)
+            super().put(key, data)
+
+    store = Slow(str(tmp_path / "volume"))
+    ledger = Ledger(store, plan, 1, resumed=False)
+    began = time.monotonic()
+    for block in range(100):
+        time.sleep(0.01)
+        ledger.add(record(block))
+    seconds = time.monotonic() - began
+    assert 2 <= store.puts <= 2 + seconds / (0.02 / 0.05)
+    ledger.flush()
+    assert Ledger(store, plan, 2, resumed=True).resumed == 100

@@ -1,0 +1,125 @@
+"""The root: made visible by one commit after the other, whoever is interrupted where."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.volume.lock import locked
+from tasks.volume.outcomes import DestinationRefused, Resumable
+from tasks.volume.root import COMMITS, commit, current_root, members, new_root, newest_commit
+from tasks.volume.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "volume"))
+
+
+def root_of(name: str) -> dict:
+    """A root whose name tells it from others."""
+    return new_root({"name": name})
+
+
+def test_there_is_no_root_before_the_first_commit_and_then_the_committed_one(store: Store) -> None:
+    with locked(store, wait_seconds=0) as epoch:
+        assert current_root(store) is None
+        root = root_of("first")
+        members(root).update({"b": {"node_type": "array"}, "a": {"node_type": "group"}})
+        commit(store, epoch, root)
+        assert current_root(store) == root
+        assert list(members(current_root(store) or {})) == ["a", "b"], "the same content is the same text"
+        commit(store, epoch, root_of("second"))
+        assert (current_root(store) or {})["attributes"]["name"] == "second"
+        assert newest_commit(store)[0] == 2
+
+
+@pytest.mark.parametrize("state", ["absent", "older"])
+def test_a_commit_that_was_interrupted_before_its_put_is_finished_by_the_next_holder(
+    store: Store, state: str
+) -> None:
+    with locked(store, wait_seconds=0) as epoch:
+        commit(store, epoch, root_of("first"))
+        older = store.get("zarr.json")
+        commit(store, epoch, root_of("second"))
+        newer = store.get("zarr.json")
+    if state == "absent":
+        store.delete("zarr.json")
+    else:
+        store.put("zarr.json", older)
+    with locked(store, wait_seconds=0):
+        assert (current_root(store) or {})["attributes"]["name"] == "second"
+    assert store.get("zarr.json") == newer
+
+
+def test_an_unpublished_volume_has_no_root_even_if_its_removal_was_interrupted(store: Store) -> None:
+    with locked(store, wait_seconds=0) as epoch:
+        commit(store, epoch, root_of("first"))
+        before = store.get("zarr.json")
+        commit(store, epoch, None)
+        assert not store.exists("zarr.json")
+        store.put("zarr.json", before)
+        assert current_root(store) is None
+        assert not store.exists("zarr.json")
+        commit(store, epoch, root_of("second"))
+        assert (current_root(store) or {})["attributes"]["name"] == "second"
+
+
+def test_a_group_of_somebody_else_is_refused_and_left_as_it_is(store: Store) -> None:
+    store.put("zarr.json", b"{}")
+    with pytest.raises(DestinationRefused, match=r"did not write; choose another volume"):
+        current_root(store)
+    assert store.get("zarr.json") == b"{}"
+
+
+def test_who_lost_the_volume_cannot_commit(store: Store) -> None:
+    with locked(store, wait_seconds=0) as epoch:
+        commit(store, epoch, root_of("first"))
+    with locked(store, wait_seconds=0) as next_epoch:
+        with pytest.raises(Resumable, match="took over"):
+            commit(store, epoch, root_of("late"))
+        assert (current_root(store) or {})["attributes"]["name"] == "first"
+        commit(store, next_epoch, root_of("second"))
+    assert newest_commit(store)[0] == 2
+
+
+@pytest.mark.parametrize("call", ["keys", "exists", "create"])
+def test_who_falls_asleep_in_the_middle_of_a_commit_and_loses_the_volume_changes_nothing(
+    store: Store, call: str
+) -> None:
+    """Whatever call the sleeper is in when it falls asleep, the new owner's root is there at the end."""
+
+    class Sleeper(Store):
+        def _sleep(self, name: str) -> None:
+            if name != call:
+                return
+            self._sleep = lambda name: None  # type: ignore[method-assign]
+            with locked(store, wait_seconds=0) as next_epoch:
+                current_root(store)
+                commit(store, next_epoch, root_of("owner"))
+
+        def keys(self, prefix: str) -> list[str]:
+            self._sleep("keys")
+            return super().keys(prefix)
+
+        def exists(self, key: str) -> bool:
+            self._sleep("exists")
+            return super().exists(key)
+
+        def create(self, key: str, data: bytes) -> bool:
+            self._sleep("create")
+            return super().create(key, data)
+
+    with locked(store, wait_seconds=0) as epoch:
+        commit(store, epoch, root_of("first"))
+    # The lock was released, so that the next one is had at once: to the sleeper it looks as after the lease.
+    with pytest.raises(Resumable):
+        commit(Sleeper(store.url), epoch, root_of("late"))
+    assert (current_root(store) or {})["attributes"]["name"] == "owner"
+    assert b"late" not in store.get("zarr.json")
+
+
+def test_numbers_of_commits_stay_taken(store: Store) -> None:
+    with locked(store, wait_seconds=0) as epoch:
+        for name in ("first", "second", "third"):
+            commit(store, epoch, root_of(name))
+    assert store.keys(COMMITS) == [f"{COMMITS}/{number:08d}" for number in (1, 2, 3)]
