@@ -19,7 +19,7 @@ from tasks.parameters import Copies, Run, Url
 from tasks.volume.blocks import Compute, block_count, cpu_count, nth_region, on_chunks, on_io
 from tasks.volume.codecs import decode_chunk, encode_chunk, encoded_bound, join_shard, metadata_of, tolerance_of
 from tasks.volume.kernels.errors import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES, error_sums, finite_or_zero
-from tasks.volume.layout import COPY_SHARD_BYTES, ArraySpec, round_up
+from tasks.volume.layout import COPY_SHARD_BYTES, MOST_ZFP_DIMENSIONS, ArraySpec, copy_chunks, round_up
 from tasks.volume.ledger import Record, Stored
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
@@ -43,8 +43,12 @@ from tasks.volume.superblocks import hull, owned, super_blocks
 log = logging.getLogger(__name__)
 
 QUALITY = {"very_low": 6.0, "low": 3.0, "medium": 1.0, "high": 0.1, "very_high": 0.01, "ultra": 0.001}
-PRESET_AXES = {"fast_inline": 0, "fast_crossline": 1, "fast_time": 2}
-THIN, WIDE = 4, 512  # extents of a preset's chunks across and along its slices
+# The axis that a preset's slices lie across, by the volume's number of dimensions. The copy is named after that axis.
+PRESET_AXES = {
+    2: {"fast_inline": 0, "fast_time": 1},
+    3: {"fast_inline": 0, "fast_crossline": 1, "fast_time": 2},
+    4: {"fast_inline": 0, "fast_crossline": 1, "fast_offset": 2, "fast_time": 3},
+}
 
 
 def rechunk(
@@ -77,6 +81,9 @@ def rechunk(
     store = Store(volume, run.storage_options)
     found = open_volume(store)
     specs = copy_specs(found, copies, local=store.local)
+    if not specs:
+        dry = {"dry_run": True} if run.dry_run else {}
+        return ended(store, "copies", [], began, before, notes=[_no_copies(found)], **dry)
     if run.dry_run:
         blocks = super_blocks(specs[0].shape, specs, 1 << 40)
         rows = [{"path": s.path, "shape": s.shape, "chunks": s.chunks, "shards": s.shards, "raw_bytes": s.raw_bytes} for s in specs]
@@ -113,7 +120,7 @@ def request_of(root: dict[str, Any], master: str, spec: ArraySpec) -> dict[str, 
 
 
 def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec]:
-    """The arrays that the parameters ask for.
+    """The arrays that the parameters ask for; none where only presets are asked for and there are none for this rank.
 
     Raises:
         InputRefused: They contradict each other, or do not fit the master.
@@ -121,9 +128,9 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
     master = volume.spec(volume.master)
     rank = len(master.shape)
     wanted: list[tuple[str, tuple[int, ...]]] = []
-    for preset in copies.presets if rank == 3 else ():
-        axis = PRESET_AXES[preset]
-        wanted.append((f"fast_{master.dims[axis]}", tuple(THIN if a == axis else WIDE for a in range(rank))))
+    axes = PRESET_AXES.get(rank, {})
+    for axis in dict.fromkeys(axes[preset] for preset in copies.presets if preset in axes):
+        wanted.append((f"fast_{master.dims[axis]}", copy_chunks(rank, axis)))
     for more in copies.more:
         if len(more.chunks) != rank or min(more.chunks) < 1:
             raise InputRefused(f"copy {more.name} has chunks {more.chunks}, but the volume has {rank} dimensions")
@@ -135,8 +142,10 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
     for name in names:
         if names.count(name) > 1 or name in taken or name in ("pyramid", *master.dims):
             raise InputRefused(f"a copy cannot be named {name}: that name is taken; choose another")
-    if not wanted:
+    if not wanted and not copies.presets:
         raise InputRefused("no copies were asked for; name a preset or a copy with its chunks")
+    if not wanted:
+        return []
     if copies.tolerance and copies.quality != "low":
         raise InputRefused(
             f"both a tolerance ({copies.tolerance:g}) and a quality ({copies.quality}) were given; give one"
@@ -150,6 +159,15 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
     return specs if local else _sharded(specs)
 
 
+def _no_copies(volume: Volume) -> str:
+    """Why presets give no copies."""
+    dims = volume.spec(volume.master).dims
+    if len(dims) > MOST_ZFP_DIMENSIONS:
+        why = f"{len(dims)} dimensions, and ZFP takes at most {MOST_ZFP_DIMENSIONS}"
+        return f"presets make no copies of a volume of {why}; name copies with their chunks and quality lossless"
+    return f"none of the presets fits a volume of {', '.join(dims)}; name copies with their chunks"
+
+
 def _codec(volume: Volume, copies: Copies) -> tuple[str, str]:
     master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
     if copies.quality == "lossless" and not copies.tolerance:
@@ -157,6 +175,11 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str]:
     if master.numpy.kind != "f":
         raise InputRefused(
             f"the master holds {master.dtype}, whose error ZFP cannot bound; use quality lossless"
+        )
+    if len(master.shape) > MOST_ZFP_DIMENSIONS:
+        raise InputRefused(
+            f"the volume has {len(master.shape)} dimensions and ZFP takes at most {MOST_ZFP_DIMENSIONS}; use quality "
+            "lossless"
         )
     tolerance = copies.tolerance or QUALITY[copies.quality] * attributes["std"]
     if not tolerance:
@@ -202,7 +225,7 @@ def _add(
         "copies": [spec.to_json() for spec in specs],
         "block": blocks.block,
     }
-    need = 2 * math.prod(blocks.block) * master.numpy.itemsize + worst + overhead
+    need = 2 * math.prod(blocks.hull) * master.numpy.itemsize + worst + overhead
     if not store.exists(f".seismill/runs/{digest_of(body)}/plan.json"):
         clear_leftovers(store, volume.root, [])
     compute = fitting(compute, need, f"a block of {blocks.block} samples")

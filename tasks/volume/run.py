@@ -176,7 +176,8 @@ def run_blocks(stage: Stage, work: Callable[[Job], Record], blocks: Sequence[int
         ledger.flush()
     if any(number not in ledger.records for number in blocks):
         raise Resumable(
-            f"stopped after {len(ledger.records)} of {total} blocks of {stage.name}; run the same command again to go on"
+            f"stopped after {len(ledger.records)} of {total} blocks of {stage.name}; run the same command again to "
+            "go on"
         )
     return [ledger.records[number] for number in blocks]
 

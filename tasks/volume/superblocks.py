@@ -19,9 +19,16 @@ MOST_READ = 2.0  # times the master; beyond that the chunks asked for do not go 
 
 @dataclass(frozen=True)
 class SuperBlocks:
-    """How the master is cut: block extents, and how often its samples are read on average."""
+    """How the master is cut.
+
+    Attributes:
+        block: Extents of a block: they tile the master.
+        hull: Extents of what one block holds in memory at most: more where objects cross its end.
+        read_factor: How often samples are read, on average and at most.
+    """
 
     block: tuple[int, ...]
+    hull: tuple[int, ...]
     read_factor: float
 
 
@@ -57,13 +64,13 @@ def super_blocks(shape: Sequence[int], copies: Sequence[ArraySpec], budget_bytes
             f"the copies {wanted} need blocks of {math.prod(hull) * itemsize / 1e6:,.0f} MB, but a block may take "
             f"{budget_bytes / 1e6:,.0f} MB; give more memory, or chunk extents that divide {side}"
         )
-    return SuperBlocks(tuple(block), factor)
+    return SuperBlocks(tuple(block), tuple(hull), factor)
 
 
 def hull_bound(block: Sequence[int], extents: Sequence[Sequence[int]], shape: Sequence[int]) -> list[int]:
-    """The most samples per axis that one block reads: more than it spans where objects cross its end."""
+    """The most samples per axis that one block holds: more than it spans where objects cross its end."""
     return [
-        min(b + max((u if b % u else 0) for u in units), round_up(n, max(units)))
+        min(b + max((u if b % u else 0) for u in units), max(round_up(n, u) for u in units))
         for b, units, n in zip(block, extents, shape, strict=True)
     ]
 

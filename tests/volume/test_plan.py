@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.volume.outcomes import DestinationRefused, InputRefused
@@ -34,12 +34,14 @@ def changed_versions(store: Store, digest: str, **other: str) -> None:
     store.put(key, json.dumps(document).encode())
 
 
+@settings(deadline=None)
 @given(bodies)
 def test_a_digest_does_not_depend_on_the_order_of_keys_and_survives_json(body: dict) -> None:
     backwards = dict(reversed(body.items()))
     assert digest_of(body) == digest_of(backwards) == digest_of(json.loads(json.dumps(body)))
 
 
+@settings(deadline=None)
 @given(bodies, bodies)
 def test_digests_of_different_bodies_differ(one: dict, other: dict) -> None:
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
