@@ -76,6 +76,27 @@ def traces() -> None:
             show(f"encode_traces {kind}", column.n_bytes, column.encode)
 
 
+def plain() -> None:
+    """Integers and float64 of files with odd record lengths, in cache."""
+    rng = np.random.default_rng(3)
+    for dtype, width in (("int8", 1), ("int16", 2), ("int32", 3), ("int32", 4), ("int64", 8), ("float64", 8)):
+        starts = np.arange(256) * (240 + width * SAMPLES) + 240
+        data = rng.integers(0, 128, int(starts[-1]) + width * SAMPLES, np.uint8)
+        out, stats = np.empty((24, 256, 64), dtype), kernels.new_stats()
+        n_bytes, kind = 256 * SAMPLES * width, f"{dtype} of {width} bytes, 256 traces to 64-sample chunks"
+        arguments = (starts, SAMPLES, width, True)
+        show(
+            f"decode_plain {kind}",
+            n_bytes,
+            lambda data=data, a=arguments, out=out, stats=stats: kernels.decode_plain(data, *a, out, stats),
+        )
+        show(
+            f"encode_plain {kind}",
+            n_bytes,
+            lambda data=data, a=arguments, out=out: kernels.encode_plain(out, data, *a),
+        )
+
+
 def means() -> None:
     """Levels of 256^3 by 2 along each axis."""
     rng = np.random.default_rng(1)
@@ -176,6 +197,7 @@ if __name__ == "__main__":
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
     )
     traces()
+    plain()
     means()
     copies()
     headers_and_checksums()

@@ -23,6 +23,11 @@ for ibm in (False, True):
         kernels.encode_traces(out, words.reshape(-1), np.arange(50) * n, n, True, True)
         for made in (out, stats, exceptions, words):
             digest.update(made.tobytes())
+for dtype, width in (("int8", 1), ("uint16", 2), ("int32", 3), ("int64", 8), ("float64", 8)):
+    data = rng.integers(0, 128, 50 * 1501 * width, np.uint8)
+    out, stats = np.empty((24, 50, 64), dtype), kernels.new_stats()
+    kernels.decode_plain(data, np.arange(50) * 1501 * width, 1501, width, True, out, stats)
+    digest.update(out.tobytes() + stats.tobytes())
 fine = rng.standard_normal((33, 35, 37)).astype(np.float32)
 fine[rng.random((33, 35)) < 0.2] = np.nan
 for dtype in (np.float32, np.float64):
