@@ -20,7 +20,7 @@ Url = Annotated[
 
 HeaderType = Literal["int16", "int32", "uint16", "float32", "ibm32"]
 Quality = Literal["very_low", "low", "medium", "high", "very_high", "ultra", "lossless"]
-Preset = Literal["fast_inline", "fast_crossline", "fast_time"]
+Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time"]
 Step = Literal["copies", "pyramid", "report", "proof"]
 Codec = Literal["zstd-1", "zstd-3", "zstd-5", "zstd-9", "lz4-5"]
 
@@ -64,7 +64,7 @@ class Master(_Parameters):
     """How the lossless array is stored."""
 
     chunks: list[int] = Field(
-        default=[], title="Chunks", description="Samples a reader decodes at once, per axis; empty: 64 x 64 x 64"
+        default=[], title="Chunks", description="Samples a reader decodes at once, per axis; empty: 512 x 512, 64 x 64 x 64, above that 4 MiB"
     )
     shards: list[int] = Field(
         default=[],
@@ -86,9 +86,9 @@ class Copies(_Parameters):
     """Copies of the master, each chunked for one way of reading."""
 
     presets: list[Preset] = Field(
-        default=["fast_inline", "fast_crossline", "fast_time"],
+        default=["fast_inline", "fast_crossline", "fast_offset", "fast_time"],
         title="Presets",
-        description="Slices that should read fast",
+        description="Slices that should read fast: across the first dimension, the second, the third of four, the samples",
     )
     more: list[Copy] = Field(default=[], title="More", description="Copies with chunks of your own")
     quality: Quality = Field(
@@ -108,7 +108,7 @@ class Copies(_Parameters):
 class Levels(_Parameters):
     """Coarser levels of the master."""
 
-    factor: list[int] = Field(default=[], title="Factor", description="Samples averaged per axis; empty: 2 on each")
+    factor: list[int] = Field(default=[], title="Factor", description="Samples averaged per axis; empty: 2 on the last three")
     method: Literal["mean"] = Field(default="mean", title="Method")
     levels: int = Field(default=4, ge=1, le=16, title="Levels", description="How many levels below the master")
 

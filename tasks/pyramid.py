@@ -8,6 +8,7 @@ blocks of a level start when the level above is complete, and no level is visibl
 import logging
 import math
 import time
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,13 @@ import numpy as np
 from tasks.parameters import Levels, Run, Url
 from tasks.volume.blocks import Compute, block_count, cpu_count, nth_region, on_chunks, on_io
 from tasks.volume.codecs import crc32c, encode_chunk, encoded_bound, join_shard, metadata_of
-from tasks.volume.kernels.means import any_live, mean_floats
-from tasks.volume.layout import ArraySpec, shards_by_default
+from tasks.volume.kernels.means import any_live
+from tasks.volume.layout import ArraySpec, factor_by_default, shards_by_default
 from tasks.volume.ledger import Record, Stored
+from tasks.volume.levels import MOST_COARSENED, coarsen
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused
-from tasks.volume.plan import digest_of
+from tasks.volume.plan import Plan, digest_of
 from tasks.volume.reader import Volume, open_volume, read_region
 from tasks.volume.root import current_root, members
 from tasks.volume.run import (
@@ -117,13 +119,18 @@ def level_specs(volume: Volume, levels: Levels, *, local: bool) -> tuple[list[Ar
     """
     master = volume.spec(volume.master)
     rank = len(master.shape)
-    factor = tuple(levels.factor) or (2,) * rank
+    factor = tuple(levels.factor) or factor_by_default(rank)
     if len(factor) != rank or min(factor) < 1 or max(factor) < 2:
         raise InputRefused(
             f"factor {list(factor)} does not coarsen a volume of {rank} dimensions; give {rank} whole numbers of at "
             "least 1, one of them above 1"
         )
-    if master.numpy.kind != "f" or rank not in (2, 3):
+    if sum(f > 1 for f in factor[:-1]) > MOST_COARSENED - 1:
+        raise InputRefused(
+            f"factor {list(factor)} coarsens more than {MOST_COARSENED - 1} axes beside the samples; "
+            "set the others to 1"
+        )
+    if master.numpy.kind != "f":
         raise InputRefused(f"a pyramid of a {rank}-D {master.dtype} volume is not supported yet")
     specs = [master]
     for level in range(1, levels.levels + 1):
@@ -189,6 +196,11 @@ def _add(
     return stage
 
 
+@lru_cache(maxsize=4)
+def _mask(store: Store, plan: Plan) -> np.ndarray:
+    return read_region(store, ArraySpec.from_json(plan.body["mask"]))
+
+
 def pyramid_block(job: Job) -> Record:
     """Store one block of one level from the level above it."""
     store, plan = job.open()
@@ -201,11 +213,10 @@ def pyramid_block(job: Job) -> Record:
     source = tuple(
         slice(r.start * f, min(r.stop * f, n)) for r, f, n in zip(region, factor, fine.shape, strict=True)
     )
-    values = read_region(store, fine, source)
-    means = np.empty(tuple(r.stop - r.start for r in region), coarse.numpy)
-    # The kernel takes three axes: a section is a volume of one line.
-    lead = (1,) * (3 - values.ndim)
-    mean_floats(values.reshape(lead + values.shape), lead + factor, means.reshape(lead + means.shape))
+    # Of a coarser level, chunks of NaN are left out even where traces live.
+    live = _mask(store, plan)[source[:-1]] if level == 1 else None
+    values = read_region(store, fine, source, live=live)
+    means = coarsen(values, factor)
     raw_bytes = values.nbytes
     del values
     return Record(job.block, put_block(job, store, coarse, region, means), raw_bytes, {})

@@ -313,7 +313,7 @@ def rechunk_block(job: Job) -> Record:
     ]
     values = np.full(room, 0 if lossy else copies[0].fill_value, master.numpy)
     valid = values[tuple(slice(0, n) for n in shape)]
-    read_region(store, master, region, out=valid)
+    read_region(store, master, region, out=valid, live=live)
     original = valid
     if lossy and finite_or_zero(valid, valid, live):
         # Live samples that are NaN or Inf are rare: only then is the original needed beside the mended one.

@@ -19,8 +19,8 @@ from tasks.parameters import Run, Url
 from tasks.volume.blocks import Compute, Progress, on_chunks, on_io, regions
 from tasks.volume.codecs import crc32c, decode_chunk, document_bytes, read_index, tolerance_of
 from tasks.volume.kernels.errors import MAX_ABS_ERROR, error_sums
-from tasks.volume.kernels.means import mean_floats
 from tasks.volume.layout import ArraySpec, round_up
+from tasks.volume.levels import coarsen
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.proof import prove_bytes
 from tasks.volume.reader import Volume, open_volume, read_region
@@ -188,10 +188,10 @@ def _promises(volume: Volume, compute: Compute) -> list[Finding]:
     for path, member in sorted(volume.members.items()):
         if member.get("attributes", {}).get("copy_of") == volume.master:
             findings += _compare_copy(volume, path)
-    levels = [level["path"] for level in volume.state["levels"]]
+    levels = volume.state["levels"]
     for fine, coarse in zip(levels, levels[1:], strict=False):
-        factor = tuple(-(-a // b) for a, b in zip(volume.spec(fine).shape, volume.spec(coarse).shape, strict=True))
-        findings += _compare_level(volume, fine, coarse, factor)
+        factor = tuple(round(b / a) for a, b in zip(fine["scale"], coarse["scale"], strict=True))
+        findings += _compare_level(volume, fine["path"], coarse["path"], factor)
     if volume.has("segy_files/0"):
         try:
             prove_bytes(volume, compute)
@@ -234,9 +234,7 @@ def _compare_level(volume: Volume, fine: str, coarse: str, factor: tuple[int, ..
             slice(r.start * f, min(r.stop * f, n)) for r, f, n in zip(region, factor, above.shape, strict=True)
         )
         values = read_region(volume.store, above, source)
-        means = np.empty(tuple(r.stop - r.start for r in region), spec.numpy)
-        lead = (1,) * (3 - values.ndim)
-        mean_floats(values.reshape(lead + values.shape), lead + factor, means.reshape(lead + means.shape))
+        means = coarsen(values, factor)
         stored = read_region(volume.store, spec, region)
         if not np.array_equal(means, stored, equal_nan=True):
             where = ", ".join(f"{d} {r.start} to {r.stop - 1}" for d, r in zip(spec.dims, region, strict=True))

@@ -15,7 +15,18 @@ from tasks.volume.blocks import Region
 from tasks.volume.segy.headers import TRACE_HEADER_DTYPE
 
 MASTER = "amplitude"
-DEFAULT_CHUNKS = {1: (65536,), 2: (512, 512), 3: (64, 64, 64), 4: (32, 32, 32, 32), 5: (8, 8, 16, 16, 64)}
+DEFAULT_CHUNKS: dict[int, tuple[int, ...]] = {
+    1: (65536,),
+    2: (512, 512),
+    3: (64, 64, 64),
+    4: (32, 32, 32, 32),
+    5: (8, 8, 16, 16, 64),
+    6: (4, 4, 8, 8, 16, 64),
+}
+CHUNK_BYTES = 4 << 20  # raw, at most, of a chunk chosen here for four dimensions or more
+# Extents of a copy's chunks across its slices, and along each of the other axes; 4 MiB of float32 in 3-D and 4-D.
+COPY_CHUNKS = {2: (64, 4096), 3: (4, 512), 4: (4, 64)}
+MOST_ZFP_DIMENSIONS = 4  # zfpy takes no more
 SHARD_BYTES = 48 << 20  # raw; 16 to 64 MB stored at the ratios seen (1.1 to 1.3 lossless)
 COPY_SHARD_BYTES = 192 << 20  # raw; ZFP stores a fifth or less of it
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -143,6 +154,39 @@ def spec_of(path: str, metadata: dict[str, Any]) -> ArraySpec:
 def round_up(n: int, step: int) -> int:
     """The smallest multiple of `step` that is at least `n`."""
     return -(-n // step) * step
+
+
+def chunks_by_default(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """The chunks of a master: the table's, which above three dimensions are fitted to the extents.
+
+    A gun or a component has few values; what such an axis does not need goes to the others, the narrowest first,
+    as powers of two and within `CHUNK_BYTES`.
+    """
+    rank = len(shape)
+    if rank <= 3:
+        return DEFAULT_CHUNKS[rank]
+    widest = max(DEFAULT_CHUNKS)
+    table = (1,) * (rank - widest) + DEFAULT_CHUNKS[min(rank, widest)]
+    chunks = [min(c, 1 << (n - 1).bit_length()) for c, n in zip(table, shape, strict=True)]
+    while math.prod(chunks) * itemsize > CHUNK_BYTES:
+        chunks[chunks.index(max(chunks))] //= 2
+    while math.prod(chunks) * itemsize * 2 <= CHUNK_BYTES:
+        narrow = [axis for axis in range(rank) if chunks[axis] < shape[axis]]
+        if not narrow:
+            break
+        chunks[min(narrow, key=lambda axis: (chunks[axis], -axis))] *= 2
+    return tuple(chunks)
+
+
+def copy_chunks(rank: int, axis: int) -> tuple[int, ...]:
+    """The chunks of a copy for reading slices across one axis; up to `MOST_ZFP_DIMENSIONS` dimensions."""
+    thin, wide = COPY_CHUNKS[rank]
+    return tuple(thin if a == axis else wide for a in range(rank))
+
+
+def factor_by_default(rank: int) -> tuple[int, ...]:
+    """Samples averaged per axis for a coarser level: 2 on the last three axes, gathers and shots kept apart."""
+    return (1,) * (rank - 3) + (2,) * min(rank, 3)
 
 
 def shards_by_default(

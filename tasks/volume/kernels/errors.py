@@ -41,7 +41,7 @@ def error_sums(
     """Add the errors of `decoded` to `sums`, over samples that are live, and finite in `original`.
 
     Args:
-        original: float32 or float64 with 1 to 4 axes, any strides; NaN and Inf still in it.
+        original: float32 or float64, any strides; NaN and Inf still in it.
         decoded: The same shape and dtype.
         live2d: bool, over the leading axes; None when all is live.
         sums: float64: samples, greatest absolute error (Inf if a decoded sample is not finite), sum of squared
@@ -52,6 +52,12 @@ def error_sums(
             f"cannot compare {original.dtype} {original.shape} with {decoded.dtype} {decoded.shape}; "
             "wanted equal floats"
         )
+    if original.ndim > 4:
+        live = np.broadcast_to(True, original.shape[:-1]) if live2d is None else live2d
+        for one in range(len(original)):
+            rows = live[one] if live.ndim > 1 else np.broadcast_to(live[one], original.shape[1:-1])
+            error_sums(original[one], decoded[one], rows, sums)
+        return
     shape = _padded(original.shape, 4, 1)
     (source, strides), (other, other_strides) = as_rows(original), as_rows(decoded)
     strides, other_strides = _padded(strides, 3, 0), _padded(other_strides, 3, 0)
