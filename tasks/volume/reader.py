@@ -12,7 +12,7 @@ import numpy as np
 from tasks.volume.blocks import Region, on_chunks, on_io
 from tasks.volume.codecs import ABSENT, decode_chunk, index_bytes, read_index
 from tasks.volume.layout import ArraySpec, positions, spec_of
-from tasks.volume.outcomes import InputRefused
+from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.store import Store
 
 WHOLE_SHARD_FRACTION = 0.4  # of its chunks wanted: from there on one request for all is cheaper than ranges
@@ -80,7 +80,12 @@ def open_volume(store: Store) -> Volume:
 
 
 def read_region(
-    store: Store, spec: ArraySpec, region: Region | None = None, out: np.ndarray | None = None
+    store: Store,
+    spec: ArraySpec,
+    region: Region | None = None,
+    out: np.ndarray | None = None,
+    *,
+    live: np.ndarray | None = None,
 ) -> np.ndarray:
     """Values of a region, in C order; samples that are not stored hold the fill value.
 
@@ -89,9 +94,10 @@ def read_region(
         spec: The array.
         region: Slices per axis; all of it if None.
         out: Where to put the values, of the region's shape; made if None.
+        live: Which traces of the region exist, bool of its shape without the last axis: their chunks must be there.
 
     Raises:
-        IntegrityFailure: A chunk does not fit its checksum.
+        IntegrityFailure: A chunk does not fit its checksum, or is missing where a trace is live.
     """
     region = region or tuple(slice(0, n) for n in spec.shape)
     shape = tuple(r.stop - r.start for r in region)
@@ -104,10 +110,13 @@ def read_region(
             start, stop = max(i * c, r.start), min((i + 1) * c, r.stop)
             inside.append(slice(start - i * c, stop - i * c))
             outside.append(slice(start - r.start, stop - r.start))
+        where = f"{store.url}/{spec.path}, chunk {chunk_index}"
         if data is None:
+            if live is not None and live[tuple(outside[:-1])].any():
+                raise missing_chunk(where)
             out[tuple(outside)] = spec.fill_value
         else:
-            chunk = decode_chunk(spec, data, where=f"{store.url}/{spec.path}, chunk {chunk_index}")
+            chunk = decode_chunk(spec, data, where=where)
             out[tuple(outside)] = chunk[tuple(inside)]
 
     if not spec.shards:
@@ -124,6 +133,13 @@ def read_region(
     found = on_io(lambda p: _shard_chunks(store, spec, p, region), positions(spec, region))
     on_chunks(lambda pair: paste(*pair), itertools.chain.from_iterable(found))
     return out
+
+
+def missing_chunk(where: str) -> IntegrityFailure:
+    """What to raise when a chunk that must be stored is not there."""
+    return IntegrityFailure(
+        f"{where}, is missing though traces live there; run seismill verify to find all that are"
+    )
 
 
 def fetch_chunks(

@@ -239,11 +239,11 @@ class Store:
         return data
 
     def get_tail(self, key: str, length: int) -> bytes:
-        """The last `length` bytes of an object."""
+        """The last `length` bytes of an object, or all of a shorter one."""
         path = self.path(key)
         if self.local:
             with open(path, "rb") as file:
-                file.seek(-length, os.SEEK_END)
+                file.seek(max(0, os.fstat(file.fileno()).st_size - length))
                 data = file.read()
         else:
             data = _call(lambda: self._fs.cat_file(path, start=-length))
