@@ -3,6 +3,7 @@
 zarr-python costs about 0.4 ms of GIL-held Python per chunk, and rewrites shards part by part. So arrays and their
 metadata are made with zarr-python, while whole chunks and shards are encoded here and put as whole objects;
 tests read them back with plain zarr. Every chunk ends in a CRC32C, because ZFP alone notices no flipped bit.
+The codecs are imported when a chunk is handled, so that looking at a volume's root does not wait for them.
 """
 
 import json
@@ -11,22 +12,21 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import google_crc32c
-import numcodecs.blosc
 import numpy as np
-import zfpy
-from numcodecs import Blosc
 
 from tasks.volume.layout import ArraySpec
 from tasks.volume.outcomes import IntegrityFailure
 
-# Chunks are encoded on several threads at once: Blosc's own threads would only take turns with each other.
-numcodecs.blosc.use_threads = False
 ABSENT = 0xFFFFFFFFFFFFFFFF
 
 
 @lru_cache
-def _blosc(codec: str) -> Blosc:
+def _blosc(codec: str) -> Any:
+    import numcodecs.blosc
+    from numcodecs import Blosc
+
+    # Chunks are encoded on several threads at once: Blosc's own threads would only take turns with each other.
+    numcodecs.blosc.use_threads = False
     name, level = codec.split("-")
     return Blosc(cname=name, clevel=int(level), shuffle=Blosc.SHUFFLE)
 
@@ -38,6 +38,8 @@ def tolerance_of(spec: ArraySpec) -> float | None:
 
 def crc32c(data: bytes) -> int:
     """CRC32C (Castagnoli) of some bytes, as S3 and GCS compute it for an object."""
+    import google_crc32c
+
     return int(google_crc32c.value(data))
 
 
@@ -49,6 +51,8 @@ def encode_chunk(spec: ArraySpec, chunk: np.ndarray) -> bytes:
         chunk: Values of shape `spec.chunks` and the array's dtype; any strides for ZFP, else C order.
     """
     if spec.codec.startswith("zfp:"):
+        import zfpy
+
         data = zfpy.compress_numpy(chunk, tolerance=tolerance_of(spec), write_header=True)
     elif spec.codec == "raw":
         data = np.ascontiguousarray(chunk).tobytes()
@@ -72,6 +76,8 @@ def decode_chunk(spec: ArraySpec, data: bytes | memoryview, *, where: str = "") 
             "run seismill verify to find all that did"
         )
     if spec.codec.startswith("zfp:"):
+        import zfpy
+
         return zfpy.decompress_numpy(body)
     raw = body if spec.codec == "raw" else _blosc(spec.codec).decode(body)
     return np.frombuffer(raw, spec.numpy).reshape(spec.chunks)
@@ -124,6 +130,7 @@ def _metadata_template(spec: ArraySpec) -> dict[str, Any]:
     import warnings
 
     import zarr
+    import zfpy
     from zarr.codecs import BloscCodec, Crc32cCodec
     from zarr.storage import MemoryStore
 
