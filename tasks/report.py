@@ -1,0 +1,192 @@
+"""Pictures and figures of a volume, by which a geophysicist sees that it is the survey and what its copies lose.
+
+The pictures lie in the volume, under `.seismill/report/`, where no reader of arrays meets them. What is read
+does not grow with the volume beyond one slice in each direction, cut to its middle where even that is much.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from tasks.parameters import Run, Url
+from tasks.volume.blocks import cpu_count
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.reader import Volume, open_volume
+from tasks.volume.slices import Slice, compared, mask_of, sample, sides_of, slice_of
+from tasks.volume.store import Store, traffic
+from tasks.volume.summary import array_rows
+
+if TYPE_CHECKING:
+    from tasks.volume.pictures import Picture
+
+log = logging.getLogger(__name__)
+
+FOLDER = ".seismill/report"
+LEGEND = (
+    "Grey: no trace. Yellow: NaN or Inf. Colours reach to the 99th percentile of the amplitudes of the slice, and "
+    "those of a difference to its own."
+)
+
+
+def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
+    """Draw the middle slices of the master and of every copy with its difference, and a histogram of amplitudes.
+
+    Args:
+        volume: The published volume; the pictures are stored inside it.
+        run: How to run.
+
+    Returns:
+        The summary of the stage, with the places of the pictures, small versions of them, and the table of arrays.
+
+    Raises:
+        InputRefused: There is no volume.
+    """
+    began, before = time.monotonic(), traffic.snapshot()
+    store = Store(volume, run.storage_options)
+    found = open_volume(store)
+    copies = copies_of(found)
+    levels = [level["path"] for level in found.state["levels"] if level["path"] != found.master]
+    rows = array_rows(found.root, [found.master, *copies, *levels])
+    notes: list[str] = []
+    names = [*(name for name, _ in directions(found)), "histogram"]
+    places = [f"{store.url}/{FOLDER}/{name}.png" for name in names]
+    pictures: list[Picture] = []
+    markdown = ""
+    if not run.dry_run:
+        pictures = _draw(found, rows, copies, notes)
+        markdown = _markdown(found, rows, pictures, notes)
+        for picture in pictures:
+            store.put(f"{FOLDER}/{picture.name}.png", picture.png)
+        store.put(f"{FOLDER}/report.md", markdown.encode())
+        log.info("%s: %d pictures in %.1f s", store.url, len(pictures), time.monotonic() - began)
+    spent = traffic.since(before)
+    return {
+        **({"dry_run": True} if run.dry_run else {}),
+        "volume": store.url,
+        "stage": "report",
+        "arrays": rows,
+        "table": table(rows),
+        "pictures": places,
+        "thumbnails": [{"name": p.name, "png_base64": p.thumbnail} for p in pictures],
+        "markdown": markdown,
+        "seconds": round(time.monotonic() - began, 3),
+        "requests": spent.requests,
+        "bytes_read": spent.bytes_read,
+        "bytes_written": spent.bytes_written,
+        "notes": notes,
+    }
+
+
+def copies_of(volume: Volume) -> list[str]:
+    """Paths of the copies of the master."""
+    return [path for path in volume.members if volume.array_attributes(path).get("copy_of") == volume.master]
+
+
+def directions(volume: Volume) -> list[tuple[str, tuple[int, int]]]:
+    """The slices that are shown: a name, and the two axes of each.
+
+    In volumes of more than three dimensions the leading ones are fixed at their middle. A slice that would be a
+    single line of samples is left out, unless there is no other.
+    """
+    spec = volume.spec(volume.master)
+    rank = len(spec.shape)
+    if rank < 2:
+        raise InputRefused(f"the master of {volume.store.url} has {rank} dimension; a report needs 2 or more")
+    if rank == 2:
+        return [("section", (0, 1))]
+    first, second, third = range(rank - 3, rank)
+    every = [
+        (spec.dims[first], (second, third)),
+        (spec.dims[second], (first, third)),
+        (spec.dims[third], (first, second)),
+    ]
+    wide = [(name, axes) for name, axes in every if min(spec.shape[a] for a in axes) > 1]
+    return wide or [max(every, key=lambda item: spec.shape[item[1][1]])]
+
+
+def table(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
+    """Array by array what a person compares, as text; empty where there is no such number."""
+
+    def number(row: dict[str, Any], name: str, form: str) -> str:
+        return format(row[name], form) if name in row else ""
+
+    return [
+        {
+            "array": row["path"],
+            "shape": _times(row["shape"]),
+            "chunks": _times(row["chunks"]),
+            "raw bytes": f"{row['raw_bytes']:,}",
+            "stored bytes": f"{row['stored_bytes']:,}",
+            "ratio": f"{row['ratio']:.2f}",
+            "tolerance": number(row, "tolerance", ".4g"),
+            "max error": number(row, "max_abs_error", ".4g"),
+            "rmse": number(row, "rmse", ".4g"),
+            "SNR (dB)": number(row, "snr_db", ".1f"),
+        }
+        for row in rows
+    ]
+
+
+def _draw(volume: Volume, rows: list[dict[str, Any]], copies: list[str], notes: list[str]) -> list["Picture"]:
+    """All pictures; what they leave out is added to `notes`."""
+    # Here, because importing matplotlib takes as long as drawing all pictures.
+    from tasks.volume.histograms import draw_histogram
+    from tasks.volume.pictures import draw_views
+
+    name, master = _name(volume), volume.master
+    captions = {row["path"]: _caption(row) for row in rows}
+    mask, sides = mask_of(volume), sides_of(volume)
+
+    def draw(shown: tuple[str, tuple[int, int]]) -> tuple["Picture", Slice]:
+        found = slice_of(volume, shown[1], copies, mask=mask, sides=sides, captions=captions)
+        return draw_views(shown[0], f"{name}: {found.title}", list(found.views.values())), found
+
+    # A pool of its own: reading waits for tasks of the process's pools.
+    with ThreadPoolExecutor(cpu_count() + 1, thread_name_prefix="report") as pool:
+        drawing = [pool.submit(draw, shown) for shown in directions(volume)]
+        sampling = pool.submit(sample, volume, master, mask)
+        drawn = [future.result() for future in drawing]
+        values, words = sampling.result()
+    notes += [f"{picture.name}.png shows {phrase}" for picture, found in drawn for phrase in found.partial]
+    against = [
+        (f"{path} (red), in the pictures", *compared(path, [found for _, found in drawn])) for path in copies
+    ]
+    histogram = draw_histogram(
+        "histogram", f"{name}: samples", master, (f"{master}, {words}", values), against
+    )
+    return [*(picture for picture, _ in drawn), histogram]
+
+
+def _caption(row: dict[str, Any]) -> str:
+    """How an array is stored, in a few words."""
+    words = [
+        f"within ±{row['tolerance']:.3g}" if row.get("tolerance") else "lossless",
+        f"{row['ratio']:.1f} : 1",
+    ]
+    if row.get("tolerance") and "snr_db" in row:
+        words.append(f"SNR {row['snr_db']:.1f} dB")
+    return ", ".join(words)
+
+
+def _times(extents: Iterable[int]) -> str:
+    return " x ".join(map(str, extents))
+
+
+def _name(volume: Volume) -> str:
+    return volume.store.url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".zarr")
+
+
+def _markdown(volume: Volume, rows: list[dict[str, Any]], pictures: list["Picture"], notes: list[str]) -> str:
+    """The report as a text that stands beside its pictures."""
+    lines = [f"# {_name(volume)}", ""]
+    for source in volume.state["sources"]:
+        lines.append(f"{source['url']}, {source['bytes']:,} bytes, crc32c {source['crc32c']}")
+    cells = table(rows)
+    lines += ["", f"| {' | '.join(cells[0])} |", f"|---|{'---:|' * (len(cells[0]) - 1)}"]
+    lines += [f"| {' | '.join(row.values())} |" for row in cells]
+    for picture in pictures:
+        lines += ["", f"![{picture.name}]({picture.name}.png)"]
+    lines += ["", LEGEND, *(["", *(f"- {note}" for note in notes)] if notes else [])]
+    return "\n".join(lines) + "\n"
