@@ -1,0 +1,197 @@
+"""A scan says what an ingest would find, or the sentence it would refuse with, and reads headers only."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks import scan as scanning
+from tasks.demo import make_survey
+from tasks.parameters import Index, StorageOptions
+from tasks.scan import scan
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.survey import survey_file
+from tasks.volume.store import Source
+
+SHAPE = (9, 15, 13)
+TRACE = 240 + 4 * SHAPE[2]
+
+
+@pytest.fixture
+def survey(tmp_path: Path) -> Path:
+    path = tmp_path / "survey.sgy"
+    make_survey(str(path), shape=SHAPE)
+    return path
+
+
+def change(path: Path, **words: np.ndarray | int) -> None:
+    """Set int32 header words, named b<first byte>, in every trace of a file."""
+    content = np.fromfile(path, np.uint8)
+    traces = content[3600:].reshape(-1, TRACE)
+    for name, values in words.items():
+        byte = int(name[1:])
+        column = np.broadcast_to(np.asarray(values), len(traces)).astype(">i4")
+        traces[:, byte - 1 : byte + 3] = column.view(np.uint8).reshape(-1, 4)
+    content.tofile(path)
+
+
+def words(path: Path, byte: int) -> np.ndarray:
+    traces = np.fromfile(path, np.uint8, offset=3600).reshape(-1, TRACE)
+    return np.ascontiguousarray(traces[:, byte - 1 : byte + 3]).view(">i4")[:, 0].astype(int)
+
+
+def test_a_plain_file_is_described(survey):
+    found = scan(str(survey))
+    traces = (survey.stat().st_size - 3600) // TRACE
+    assert found["source"] == str(survey)
+    assert found["source_bytes"] == survey.stat().st_size
+    assert found["traces"] == traces
+    assert found["format"] == {
+        "revision": "1.0",
+        "sample_format": 1,
+        "samples_are": "4-byte IBM floating-point",
+        "byte_order": "big endian",
+        "byte_order_reason": found["format"]["byte_order_reason"],
+        "samples_per_trace": 13,
+        "sample_interval_us": 4000.0,
+        "extended_textual_headers": 0,
+        "first_trace_offset": 3600,
+        "trace_bytes": TRACE,
+    }
+    assert "3225" in found["format"]["byte_order_reason"]
+    lines = found["textual_header"].split("\n")
+    assert len(lines) == 40
+    assert {len(line) for line in lines} == {80}
+    assert lines[0].startswith("C 1 SEISMILL")
+    assert found["index"] == {
+        "bytes": [189, 193],
+        "types": ["int32", "int32"],
+        "names": ["inline", "crossline"],
+        "coordinate_bytes": [181, 185],
+        "delay_ms": 0,
+    }
+    assert found["grid"]["shape"] == [9, 15]
+    assert found["grid"]["axes"] == [
+        {"name": "inline", "first": 1001, "last": 1009, "step": 1, "count": 9},
+        {"name": "crossline", "first": 2040, "last": 2068, "step": 2, "count": 15},
+    ]
+    assert found["grid"]["density"] == pytest.approx(traces / 135)
+    assert found["error"] == ""
+    json.dumps(found)
+
+
+def test_candidates_have_extents_density_and_what_speaks_against_them(survey):
+    first, second, *_ = scan(str(survey))["candidates"]
+    assert first["bytes"] == [189, 193]
+    assert (first["firsts"], first["lasts"]) == ([1001, 2040], [1009, 2068])
+    assert (first["steps"], first["counts"]) == ([1, 2], [9, 15])
+    assert first["objection"] == ""
+    assert first["option"] == "--index-bytes 189,193"
+    assert second["bytes"] == [181, 185]
+    assert second["objection"]
+
+
+def test_the_index_found_is_the_one_an_ingest_takes(survey):
+    inline, crossline = words(survey, 189), words(survey, 193)
+    x, y = words(survey, 181), words(survey, 185)
+    change(survey, b181=inline, b185=crossline, b189=x, b193=y)
+    found = scan(str(survey))
+    taken = survey_file(Source(str(survey)), Index(), near=True)
+    assert found["index"]["bytes"] == list(taken.index_bytes) == [181, 185]
+    assert found["index"]["coordinate_bytes"] == list(taken.coordinate_bytes) == [189, 193]
+    assert any("are not the index" in note for note in found["notes"])
+
+
+def test_a_file_with_an_index_in_doubt_is_described_with_the_candidates(survey):
+    i, j = words(survey, 189) - 1001, (words(survey, 193) - 2040) // 2
+    change(survey, b9=i // 3, b21=3 * j + i % 3, b181=i, b185=j, b189=0, b193=0)
+    found = scan(str(survey))
+    assert "several header words could be inline and crossline" in found["error"]
+    assert found["index"] == {}
+    assert found["grid"] == {}
+    assert found["traces"] == len(i)
+    usable = [candidate["bytes"] for candidate in found["candidates"] if not candidate["objection"]]
+    assert [181, 185] in usable
+    assert len(usable) >= 2
+    for candidate in found["candidates"]:
+        if not candidate["objection"]:
+            assert candidate["option"].startswith("--index-bytes")
+    json.dumps(found)
+
+
+def test_a_file_without_any_grid_is_described_with_the_sentence(survey):
+    change(survey, b5=0, b9=0, b17=0, b21=0, b181=0, b185=0, b189=0, b193=0)
+    found = scan(str(survey))
+    assert "no header words hold a grid" in found["error"]
+    assert found["candidates"][0]["bytes"] == [189, 193]
+    assert "constant" in found["candidates"][0]["objection"]
+
+
+def test_duplicates_are_told_although_the_index_is_clear(survey):
+    crossline = words(survey, 193)
+    crossline[1] = crossline[0]
+    change(survey, b193=crossline, b5=0, b9=0, b21=0)  # and no other words hold the grid
+    found = scan(str(survey))
+    assert "of an earlier" in found["error"]
+    assert found["candidates"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda data: data[:-1], "truncated"),
+        (lambda data: b"", "empty"),
+        (lambda data: b"PK\x03\x04" + data, "zip"),
+        (lambda data: data[:3224] + b"\x00\x0d" + data[3226:], "sample format 13"),
+    ],
+)
+def test_what_is_not_readable_seg_y_is_refused(survey, spoil, sentence):
+    survey.write_bytes(spoil(survey.read_bytes()))
+    with pytest.raises(InputRefused, match=sentence):
+        scan(str(survey))
+
+
+def test_no_file_is_refused(tmp_path):
+    with pytest.raises(InputRefused, match="no file"):
+        scan(str(tmp_path / "absent.sgy"))
+
+
+def test_of_a_far_file_little_is_read_and_no_range_twice(tmp_path, monkeypatch):
+    path = tmp_path / "large.sgy"
+    make_survey(str(path), shape=(60, 50, 501))
+    near = scan(str(path))
+    monkeypatch.setattr(scanning, "NEAR_BYTES", 0)
+    far = scan(str(path))
+    assert far["bytes_read"] < 0.2 * path.stat().st_size
+    assert far["requests"] <= 40
+    assert far["index"] == near["index"]
+    # A corner is missing, so only reading all headers tells the grid.
+    assert far["grid"] == {}
+    assert any("known when all are read" in note for note in far["notes"])
+    assert near["grid"]["shape"] == [60, 50]
+
+
+def test_a_file_on_s3_is_scanned_by_ranges(s3, survey):
+    import fsspec
+
+    bucket = fsspec.filesystem("s3", endpoint_url=s3, use_listings_cache=False)
+    bucket.pipe_file("staging/survey.sgy", survey.read_bytes())
+    found = scan("s3://staging/survey.sgy", StorageOptions(endpoint_url=s3))
+    assert found["index"]["bytes"] == [189, 193]
+    assert found["source"] == "s3://staging/survey.sgy"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("seisplot/data/F3_very_small.sgy", [11, 11]),
+        ("segysak", [23, 18]),
+        ("seg-tutorials-2014", [601, 1]),
+        ("xtgeo-testdata", [75, 71]),
+    ],
+)
+def test_real_files_have_the_grid_that_is_known_of_them(shared, name, shape):
+    place = shared / "data" / name
+    files = [place] if place.is_file() else sorted([*place.rglob("*.sgy"), *place.rglob("*.segy")])
+    assert scan(str(files[0]))["grid"]["shape"] == shape
