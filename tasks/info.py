@@ -1,0 +1,112 @@
+"""Say what a volume is, from its root alone: one request, whatever the volume's size.
+
+A command that is typed to look something up must answer at once, so nothing heavy is imported on the way: no
+zarr, codecs, numba or matplotlib.
+"""
+
+import time
+from typing import Any
+
+from tasks.parameters import StorageOptions, Url
+from tasks.volume.reader import Volume, open_volume
+from tasks.volume.store import Store, traffic
+
+STATISTICS = (
+    "count",
+    "min",
+    "max",
+    "mean",
+    "rms",
+    "std",
+    "nonfinite_count",
+    "zero_count",
+    "live_traces",
+    "zero_traces",
+)
+MEASURED = ("tolerance", "max_abs_error", "rmse", "nrmse", "snr_db", "psnr_db", "nonfinite_count")
+
+
+def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> dict[str, Any]:
+    """Say what a volume holds: sources, arrays with sizes and errors, levels, statistics, and whether it is proven.
+
+    Args:
+        volume: The published volume.
+        storage_options: Non-secret options of its store.
+
+    Returns:
+        `arrays` has a row for the master, each copy and each level, `kind` saying which; `others` are the
+        paths of the remaining arrays. `proven_at` is empty for a volume whose export was not proven.
+
+    Raises:
+        InputRefused: There is no volume.
+    """
+    began, before = time.monotonic(), traffic.snapshot()
+    found = open_volume(Store(volume, storage_options))
+    state, attributes = found.state, found.array_attributes(found.master)
+    rows = _rows(found)
+    listed = {row["path"] for row in rows}
+    others = [
+        path
+        for path, member in found.members.items()
+        if member["node_type"] == "array" and path not in listed
+    ]
+    spent = traffic.since(before)
+    return {
+        "volume": found.store.url,
+        "stage": "info",
+        "template": found.attributes.get("name", ""),
+        "format": state["format"],
+        "writer": state["writer"],
+        "created_on": state["created_on"],
+        "proven_at": state.get("proven_at", ""),
+        "attributes": state.get("attributes", {}),
+        "sources": [_source(source) for source in state["sources"]],
+        "index": state.get("index", {}),
+        "arrays": rows,
+        "others": others,
+        "levels": state["levels"],
+        "statistics": {name: attributes[name] for name in STATISTICS if name in attributes},
+        "exceptions": state.get("exceptions", 0),
+        "seconds": round(time.monotonic() - began, 3),
+        "requests": spent.requests,
+        "bytes_read": spent.bytes_read,
+        "notes": [],
+    }
+
+
+def _rows(volume: Volume) -> list[dict[str, Any]]:
+    """The master first, then copies and levels by path."""
+    kinds = {volume.master: "master"}
+    kinds |= {p: "copy" for p in volume.members if volume.array_attributes(p).get("copy_of") == volume.master}
+    kinds |= {level["path"]: "level" for level in volume.state["levels"] if level["path"] != volume.master}
+    rows = []
+    for path, kind in kinds.items():
+        spec, attributes = volume.spec(path), volume.array_attributes(path)
+        raw, stored = attributes.get("raw_bytes", spec.raw_bytes), attributes.get("stored_bytes", 0)
+        rows.append(
+            {
+                "path": path,
+                "kind": kind,
+                "dims": list(spec.dims),
+                "shape": list(spec.shape),
+                "chunks": list(spec.chunks),
+                "shards": list(spec.shards),
+                "dtype": spec.dtype,
+                "codec": spec.codec,
+                "raw_bytes": raw,
+                "stored_bytes": stored,
+                "ratio": raw / stored if stored else 0.0,
+                **{name: attributes[name] for name in MEASURED if name in attributes and kind == "copy"},
+            }
+        )
+    return rows
+
+
+def _source(source: dict[str, Any]) -> dict[str, Any]:
+    """What a person wants to know of a source; the checksums of its parts stay in the root."""
+    file = source.get("file", {})
+    kept = {
+        name: source[name] for name in ("url", "bytes", "trace_count", "crc32c", "etag") if name in source
+    }
+    about = ("revision", "sample_format", "byte_order", "n_samples", "sample_interval_us", "oddities")
+    return kept | {name: file[name] for name in about if name in file}
