@@ -7,6 +7,7 @@ that were given. Lists are separated by commas, as in MDIO: `--chunks 64,64,64`.
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
@@ -55,7 +56,7 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
             (
                 flag
                 for place, parameter in enumerate(signature.parameters.values())
-                for flag in _flags(parameter, place)
+                for flag in _flags(parameter, 10 * place)  # between them the models inside of a model
             ),
             key=lambda flag: flag.kind,
         )
@@ -82,7 +83,7 @@ def _model_flags(model: type[BaseModel], place: int) -> Iterator[inspect.Paramet
     for name, field in model.model_fields.items():
         kind: Any = field.annotation
         if _is_model(kind):
-            yield from _model_flags(kind, place)
+            yield from _model_flags(kind, place + 1)
             continue
         is_list = get_origin(kind) is list
         choices = get_args(get_args(kind)[0]) if is_list else ()
@@ -93,7 +94,7 @@ def _model_flags(model: type[BaseModel], place: int) -> Iterator[inspect.Paramet
             negative=(),
             converter=(_copies if kind == list[Copy] else _split) if is_list else None,
             n_tokens=1 if is_list else None,
-            metavar=_METAVARS.get(kind),
+            metavar=_METAVARS.get(kind, "CHOICE,CHOICE,…" if choices else None),
             show_default=(lambda value: ",".join(map(str, value)))
             if is_list and field.default
             else bool(field.default),
@@ -146,7 +147,10 @@ def _sentence(name: str, description: str | None, error: ValidationError) -> str
 
 
 def _flag_name(field: str) -> str:
-    return f"--{_RENAMED.get(field, field).replace('_', '-')}"
+    words = re.sub(
+        r"(?<=[a-z0-9])(?=[A-Z])", "-", _RENAMED.get(field, field)
+    ).lower()  # MDIO's AutoChannelWrap too
+    return f"--{words.replace('_', '-')}"
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

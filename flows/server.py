@@ -174,10 +174,11 @@ def _remember(state: Path, running: dict[str, dict[str, Any]]) -> None:
 def _is_prefect(pid: int) -> bool:
     """Whether the process lives and is one of ours: numbers are used again after a restart of the machine."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        return (
-            b"prefect" in words and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        )
+        command = Path(
+            f"/proc/{pid}/cmdline"
+        ).read_bytes()  # empty for a moment after the process was started
+        ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return not ended and (not command or b"prefect" in command.split(b"\0"))
     except (FileNotFoundError, ProcessLookupError):
         return False
 

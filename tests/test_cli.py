@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from flows import cli
-from flows.command import CHAINS
+from flows.command import CHAINS, told_in_one_sentence
 from flows.flags import UsageError, flattened
 from flows.stages import as_stage, load_verb
 from tasks.parameters import Copies, Copy, Index, Levels, Master, Run, Step, StorageOptions, Url
+from tasks.volume.outcomes import IntegrityFailure, Resumable
 
 VERBS = [name for name in cli.app if not name.startswith("-") and name not in (*CHAINS, "up", "down")]
 
@@ -248,12 +249,21 @@ def test_a_flipped_bit_is_exit_code_5(capsys, tmp_path, survey):
     assert json.loads(out)["findings"][0]["key"] == chunk.relative_to(volume).as_posix()
 
 
-def test_what_nobody_foresaw_is_exit_code_1_and_says_where_to_look(capsys, tmp_path, survey):
-    (tmp_path / "file").write_bytes(b"")
-    assert cli.run(["ingest-segy", str(survey), str(tmp_path / "file" / "v.zarr")]) == 1
-    err = capsys.readouterr().err
-    assert "--debug shows where this happened" in err
-    assert "Traceback" not in err
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (KeyError("bug"), 1, "KeyError: 'bug'\n--debug shows where this happened"),
+        (RuntimeError(), 1, "RuntimeError\n--debug shows where this happened"),
+        (KeyboardInterrupt(), 75, "stopped; run the same command again to go on where it ended"),
+        (Resumable("a.zarr is written by another run"), 75, "a.zarr is written by another run"),
+        (IntegrityFailure("3 objects are wrong"), 5, "3 objects are wrong"),
+    ],
+)
+def test_every_way_to_end_has_its_code_and_is_told_without_a_traceback(capsys, error, code, sentence):
+    with told_in_one_sentence(debug=False) as ended:
+        raise error
+    assert ended() == code
+    assert capsys.readouterr().err == sentence + "\n"
 
 
 def test_a_stopped_run_is_exit_code_75_and_running_it_again_ends_it(tmp_path, make_segy):

@@ -1,0 +1,275 @@
+"""deployments/prefect.yaml says what it means, and a server, a worker and a browser can do what it says.
+
+Prefect passes over keys that it does not know, so a misspelt one would be a deployment without that setting.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import free_port
+
+from flows.server import POOL
+
+FILE = Path(__file__).parents[1] / "deployments" / "prefect.yaml"
+YAML = yaml.safe_load(FILE.read_text())
+VERBS = ["scan", "ingest-segy", "rechunk", "pyramid", "export-segy", "prove", "verify", "report"]
+
+
+def test_every_key_is_one_that_prefect_knows():
+    from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, WorkPoolConfig
+    from prefect.workers.process import ProcessJobConfiguration
+
+    assert YAML.keys() <= {*PrefectYamlModel.model_fields, "prefect-version", "definitions"}
+    for deployment in YAML["deployments"]:
+        assert deployment.keys() <= DeploymentConfig.model_fields.keys(), deployment["name"]
+        pool = deployment["work_pool"]
+        assert pool.keys() <= WorkPoolConfig.model_fields.keys(), deployment["name"]
+        assert pool["job_variables"].keys() <= ProcessJobConfiguration.model_fields.keys(), deployment["name"]
+        assert pool["name"] == POOL
+
+
+@pytest.mark.parametrize("deployment", YAML["deployments"], ids=lambda deployment: deployment["name"])
+def test_every_entrypoint_is_a_flow_that_takes_the_parameters(deployment):
+    from prefect.flows import load_flow_from_entrypoint
+
+    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    assert flow.name == deployment["name"]
+    assert ":" in deployment["entrypoint"]
+    assert "/" not in deployment["entrypoint"]  # a file would be loaded under another name than workers know
+    given = deployment.get("parameters", {})
+    assert given.keys() <= flow.parameters.properties.keys()
+    assert deployment["description"]
+
+
+def test_there_is_one_deployment_for_each_verb_and_for_publish():
+    assert sorted(deployment["name"] for deployment in YAML["deployments"]) == sorted([*VERBS, "publish"])
+
+
+# A server and a worker
+
+
+def seismill(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from flows.cli import main; main()", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+class Server:
+    """What `seismill up` started, and the folder that its runs may touch."""
+
+    def __init__(self, root: Path, port: int) -> None:
+        self.root, self.ui, self.api = root, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}/api"
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        """What the API answers: to a question without a body by GET, else by POST."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.api + path, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def start(self, deployment: str, **parameters: Any) -> str:
+        """Trigger a run as the UI does; its number."""
+        found = self.ask(f"/deployments/name/{deployment}/{deployment}")
+        return self.ask(f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"]
+
+    def end(self, run: str, seconds: float = 120) -> dict[str, Any]:
+        """Wait for a run to end; its state."""
+        return self.until(
+            run, lambda state: state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"), seconds
+        )
+
+    def until(self, run: str, true: Callable[[dict[str, Any]], bool], seconds: float = 120) -> dict[str, Any]:
+        """Wait for a run's state."""
+        deadline = time.monotonic() + seconds
+        while not true(state := self.ask(f"/flow_runs/{run}")["state"]):
+            assert time.monotonic() < deadline, state
+            time.sleep(0.2)
+        return state
+
+    def artifacts(self, run: str) -> dict[str, list[dict[str, Any]]]:
+        """The artifacts that a run left, by type."""
+        asked = {"artifacts": {"flow_run_id": {"any_": [run]}, "key": {"exists_": True}}}
+        found: dict[str, list[dict[str, Any]]] = {}
+        for artifact in self.ask("/artifacts/filter", asked):
+            found.setdefault(artifact["type"], []).append(artifact)
+        return found
+
+    def log(self, run: str) -> list[str]:
+        """The lines of a run's log."""
+        asked = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
+        return [f"{line['name']}: {line['message']}" for line in self.ask("/logs/filter", asked)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, make_segy: Any) -> Iterator[Server]:
+    """`seismill up` in a folder with a survey, on a free port; ended with `seismill down`."""
+    root, port = tmp_path_factory.mktemp("root"), free_port()
+    make_segy(root / "survey.sgy", shape=(19, 15, 53), drop_frac=0.05)
+    try:
+        up = seismill("up", ".", "--port", str(port), cwd=root)
+        assert up.returncode == 0, up.stderr
+        assert f"UI:     http://127.0.0.1:{port}/deployments" in up.stdout
+        yield Server(root, port)
+    finally:
+        down = seismill("down", cwd=root)
+        assert down.stdout == "worker: ended\nserver: ended\n", down.stderr
+
+
+@pytest.mark.server
+def test_a_triggered_publish_leaves_a_proven_volume_and_shows_it(server):
+    run = server.start("publish", source="survey.sgy", volume="survey.zarr")  # relative to the root
+    state = server.end(run)
+    assert (state["type"], state["name"]) == ("COMPLETED", "Completed"), state
+    assert state["message"].startswith("survey.zarr: 8 arrays, ")
+    assert "export proven identical" in state["message"]
+    assert (server.root / "survey.zarr" / "zarr.json").exists()
+    found = server.artifacts(run)
+    (table,) = found["table"]
+    rows = json.loads(table["data"])
+    assert {"amplitude", "fast_inline", "pyramid/1/amplitude"} <= {row["array"] for row in rows}
+    assert all(
+        float(row["max error"]) <= float(row["allowed"]) for row in rows if row["array"].startswith("fast_")
+    )
+    assert {artifact["data"] for artifact in found["progress"]} == {100.0}
+    assert len(found["progress"]) >= 4
+    assert all(artifact["data"].startswith("data:image/png;base64,") for artifact in found["image"])
+    assert len(found["image"]) >= 4
+    assert any("survey.zarr" in artifact["data"] for artifact in found["markdown"])
+    time.sleep(3)  # log lines are sent every 2 s
+    assert any(line.startswith("tasks.ingest_segy: ") for line in server.log(run))
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        (
+            {"source": "/etc/passwd", "volume": "a.zarr"},
+            "/etc/passwd is outside of what this worker may touch",
+        ),
+        (
+            {"source": "survey.sgy", "volume": "../a.zarr"},
+            "../a.zarr is outside of what this worker may touch",
+        ),
+        (
+            {"source": "survey.sgy", "volume": "s3://v/a.zarr"},
+            "s3://v/a.zarr is outside of what this worker may touch",
+        ),
+        (
+            {"source": "survey.sgy", "volume": "a.zarr", "run": {"dask": "local:2"}},
+            "got dask='local:2', but a run",
+        ),
+        ({"source": "missing.sgy", "volume": "a.zarr"}, "missing.sgy"),
+    ],
+)
+def test_what_a_person_can_cause_is_the_message_of_the_state_and_no_traceback(server, parameters, sentence):
+    run = server.start("publish", **parameters)
+    state = server.end(run)
+    assert (state["type"], state["name"]) == ("FAILED", "Failed")
+    assert sentence in state["message"]
+    assert "Error" not in state["message"].split()[0]
+    time.sleep(3)
+    assert not [line for line in server.log(run) if "Traceback" in line]
+    assert not (server.root / "a.zarr").exists()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"source": "s3://key:secret@staging/a.sgy", "volume": "a.zarr"},
+        {"source": "s3://staging/a.sgy?X-Amz-Signature=1", "volume": "a.zarr"},
+        {"source": "simplecache::s3://staging/a.sgy", "volume": "a.zarr"},
+        {"source": "survey.sgy", "volume": "a.zarr", "master": {"codec": "gzip"}},
+        {"source": "survey.sgy", "volume": "a.zarr", "master": {"chunk": [4, 4, 4]}},
+    ],
+)
+def test_secrets_and_misspelt_parameters_are_refused_before_they_are_stored(server, parameters):
+    with pytest.raises(urllib.error.HTTPError, match="409"):
+        server.start("publish", **parameters)
+
+
+@pytest.mark.server
+def test_a_cancelled_run_ends_cancelled_and_the_next_one_goes_on(server, make_segy):
+    make_segy(server.root / "big.sgy", shape=(200, 150, 400))
+    parameters = {
+        "source": "big.sgy",
+        "volume": "big.zarr",
+        "master": {"chunks": [4, 8, 64]},
+        "run": {"memory": "20 MB"},
+    }
+    run = server.start("ingest-segy", **parameters)
+    deadline = time.monotonic() + 60
+    while not list(server.root.glob("big.zarr/.seismill/runs/*/ledger/*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    server.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+    assert server.end(run)["type"] == "CANCELLED"
+    assert not (server.root / "big.zarr" / "zarr.json").exists()
+    again = server.end(server.start("ingest-segy", **parameters))
+    assert again["type"] == "COMPLETED", again
+    assert (server.root / "big.zarr" / "zarr.json").exists()
+
+
+@pytest.mark.server
+def test_up_again_leaves_what_runs_and_another_root_replaces_the_worker(server, tmp_path):
+    port = server.ui.rpartition(":")[2]
+    processes = server.root / ".seismill-server" / "processes.json"
+    before = json.loads(processes.read_text())
+    assert seismill("up", "--port", port, cwd=server.root).returncode == 0
+    assert json.loads(processes.read_text()) == before
+    try:
+        other = seismill("up", f"{tmp_path},s3://staging", "--port", port, cwd=server.root)
+        assert f"runs may read and write {tmp_path},s3://staging" in other.stdout, other.stderr
+        after = json.loads(processes.read_text())
+        assert after["server"] == before["server"]
+        assert after["worker"]["pid"] != before["worker"]["pid"]
+    finally:
+        assert seismill("up", "--port", port, cwd=server.root).returncode == 0
+    refused = seismill("up", "--port", str(free_port()), cwd=server.root)
+    assert refused.returncode == 1
+    assert f"runs on port {port}; end it with 'seismill down'" in refused.stderr
+    taken = seismill("up", "--port", port, "--home", str(tmp_path / "home"), cwd=server.root)
+    assert taken.returncode == 1
+    assert f"port {port} is taken" in taken.stderr
+
+
+def test_down_where_nothing_runs_says_so(tmp_path):
+    down = seismill("down", cwd=tmp_path)
+    assert (down.returncode, down.stdout) == (0, "worker: was not running\nserver: was not running\n")
+
+
+# A browser
+
+
+@pytest.mark.browser
+def test_a_run_from_the_form_of_the_ui_completes_and_shows_progress_table_and_pictures(server, tmp_path):
+    script = Path(__file__).with_name("browser_publish.js")
+    deployment = server.ask("/deployments/name/publish/publish")["id"]
+    done = subprocess.run(
+        ["node", str(script), server.ui, deployment, "survey.sgy", "browser.zarr", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["state"] == "Completed"
+    assert seen["progress"] == "Progress: 100%"
+    assert "fast_inline" in seen["table"]
+    assert seen["picture"]["width"] > 100
+    assert (server.root / "browser.zarr" / "zarr.json").exists()
