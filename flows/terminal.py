@@ -1,5 +1,6 @@
 """What a person sees while a command runs and when it has ended; progress and words go where the caller says."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,11 +25,8 @@ _SHOWN = {"volume", "stage", "arrays", "stages", "notes", "pictures", "dry_run",
 _SHOWN |= {"seconds", "requests", "bytes_read", "bytes_written", "blocks_done", "blocks_resumed"}
 _SHOWN |= {"source", "source_bytes", "target", "export_identical"}
 
-_TOO_WIDE = {
-    "shards",
-    "dtype",
-    "rmse",
-}  # the rest of the table fits 80 columns; --json and the artifact have all
+_TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest fits 80 columns; --json and the artifact have all
+_NOTHING = (None, "", [], {}, ())
 
 
 @contextmanager
@@ -97,17 +95,26 @@ def show(summary: Summary, console: Console) -> None:
 def _show_findings(findings: dict[str, Any], console: Console, indent: str = "") -> None:
     for name, value in findings.items():
         label = f"{indent}{str(name).replace('_', ' ')}:"
-        if isinstance(value, dict) and value:
+        if value in _NOTHING:
+            continue
+        if isinstance(value, dict):
             _line(console, label)
             _show_findings(value, console, indent + "  ")
-        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
             _line(console, label)
             for item in value:
-                words = ", ".join(
-                    f"{key.replace('_', ' ')} {_text(content)}" for key, content in item.items()
-                )
-                _line(console, f"{indent}  - {words}")
-        elif value not in (None, "", [], {}):
+                said = [
+                    f"{key.replace('_', ' ')} {_text(part)}"
+                    for key, part in item.items()
+                    if part not in _NOTHING
+                ]
+                _line(console, f"{indent}  - {', '.join(said)}")
+        elif isinstance(value, str) and "\n" in value:
+            _line(console, label)
+            for text in value.splitlines():
+                if not re.fullmatch(r"C\s*\d+\s*", text):  # an empty card of a textual header
+                    _line(console, f"{indent}  {text.rstrip()}")
+        else:
             _line(console, f"{label} {_text(value)}")
 
 
