@@ -162,7 +162,7 @@ def _draw(volume: Volume, rows: list[dict[str, Any]], copies: list[str], notes: 
 def _caption(row: dict[str, Any]) -> str:
     """How an array is stored, in a few words."""
     words = [
-        f"within ±{row['tolerance']:.3g}" if row.get("tolerance") else "lossless",
+        f"within ±{row['tolerance']:.4g}" if row.get("tolerance") else "lossless",
         f"{row['ratio']:.1f} : 1",
     ]
     if row.get("tolerance") and "snr_db" in row:

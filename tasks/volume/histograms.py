@@ -97,7 +97,7 @@ def _beyond(values: np.ndarray, low: float, high: float) -> str:
     outside = int(np.count_nonzero((values < low) | (values > high)))
     if not outside:
         return ""
-    return f"; {outside:,} of {values.size:,} lie beyond, from {values.min():.4g} to {values.max():.4g}"
+    return f"; {outside:,} of {values.size:,} lie beyond, from {values.min():.6g} to {values.max():.6g}"
 
 
 def _amount(value: float) -> str:
