@@ -16,7 +16,7 @@ from tasks.parameters import Index, Master, Run, Url
 from tasks.volume.blocks import Compute, block_count, cpu_count
 from tasks.volume.codecs import crc32c, encode_chunk, metadata_of
 from tasks.volume.intake import Unpredicted, block_memory, exceptions_of, grid_bytes, grid_key, ingest_block
-from tasks.volume.kernels.traces import merge_stats
+from tasks.volume.kernels.traces import LIVE, merge_stats
 from tasks.volume.layout import (
     DEFAULT_CHUNKS,
     MASTER,
@@ -43,6 +43,7 @@ from tasks.volume.run import (
 from tasks.volume.schema import NAN_FILL, axis_scale, mdio_attributes, ome_attributes, statistics
 from tasks.volume.segy.geometry import Grid, grid_of, sample_axis
 from tasks.volume.segy.headers import binary_header
+from tasks.volume.segy.samples import merge_extremes
 from tasks.volume.segy.survey import Survey, survey_file
 from tasks.volume.segy.text import textual_header
 from tasks.volume.spill import index_columns, spill_block, spill_blocks, spill_body, spill_of
@@ -192,7 +193,8 @@ def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any
     chunks = _chunks(master, shape)
     dtype = survey.fmt.sample_format.dtype
     shards = _shards(master, store, shape, chunks, np.dtype(dtype).itemsize)
-    spec = ArraySpec(MASTER, shape, chunks, dtype, dims, master.codec, shards, "NaN")
+    fill = "NaN" if np.dtype(dtype).kind == "f" else "0"
+    spec = ArraySpec(MASTER, shape, chunks, dtype, dims, master.codec, shards, fill)
     block = _block(spec, survey, near=store.local)
     flat = {"shape": grid.shape, "chunks": block, "dims": dims[:-1], "codec": "zstd-3"}
     arrays = {
@@ -271,7 +273,9 @@ def _scattered(file: Source, survey: Survey, master: Master, store: Store) -> bo
         return False
     shape = (*grid.shape, survey.fmt.n_samples)
     chunks = _chunks(master, shape)
-    spec = ArraySpec(MASTER, shape, chunks, "float32", ("",) * len(shape), shards=_shards(master, store, shape, chunks, 4))
+    dtype = survey.fmt.sample_format.dtype
+    shards = _shards(master, store, shape, chunks, np.dtype(dtype).itemsize)
+    spec = ArraySpec(MASTER, shape, chunks, dtype, ("",) * len(shape), shards=shards)
     block = _block(spec, survey, near=store.local)
     counts = [-(-n // b) for n, b in zip(grid.shape, block, strict=True)]
     block_of_cell = np.ravel_multi_index(
@@ -333,9 +337,11 @@ def _finish(
         if name in specs:
             extra = {"_FillValue": NAN_FILL, "unitsV1": {"length": "m"}} if name.startswith("cdp") else labelled
             shown.append(put_array(stage, name, metadata_of(specs[name], extra), objects[name]))
-    described = labelled | {"_FillValue": NAN_FILL} | statistics(stats)
+    extremes = merge_extremes(r.facts["extremes"] for r in records)
+    described = labelled | ({"_FillValue": NAN_FILL} if master.fill == "NaN" else {}) | statistics(stats, extremes)
     stored_bytes = sum(o.bytes for o in objects[MASTER])
-    described |= {"raw_bytes": int(stats[7]) * fmt.n_samples * 4, "stored_bytes": stored_bytes}
+    raw_bytes = int(stats[LIVE]) * fmt.n_samples * master.numpy.itemsize
+    described |= {"raw_bytes": raw_bytes, "stored_bytes": stored_bytes}
     shown.append(put_array(stage, MASTER, metadata_of(master, described), objects[MASTER]))
 
     scales = [axis_scale(np.asarray(values)) for _, values in axes]

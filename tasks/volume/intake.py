@@ -16,7 +16,7 @@ from tasks.parameters import StorageOptions
 from tasks.volume.blocks import Region, nth_region, on_chunks, on_io
 from tasks.volume.codecs import encode_chunk, encoded_bound, join_shard
 from tasks.volume.kernels.headers import swap_fields
-from tasks.volume.kernels.traces import decode_traces, merge_stats, new_stats
+from tasks.volume.kernels.traces import merge_stats, new_stats
 from tasks.volume.layout import ArraySpec
 from tasks.volume.ledger import Record, Stored
 from tasks.volume.outcomes import IntegrityFailure
@@ -26,10 +26,9 @@ from tasks.volume.run import Job
 from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.geometry import Grid, coordinates
 from tasks.volume.segy.headers import FIELD_WIDTHS, word
+from tasks.volume.segy.samples import decode_column, merge_extremes
 from tasks.volume.spill import read_spilled
 from tasks.volume.store import Source, Store
-
-FIRST_EXCEPTIONS = 4096
 
 
 class Unpredicted(Exception):
@@ -101,7 +100,7 @@ def ingest_block(job: Job) -> Record:
     cells = intake.trace_numbers[intake.region(job.block)]
     live = cells[cells >= 0]
     if live.size == 0:
-        return Record(job.block, [], 0, {"stats": None, "exceptions": 0, "segments": []})
+        return Record(job.block, [], 0, {"stats": None, "extremes": None, "exceptions": 0, "segments": []})
     numbers = np.sort(live)
     if intake.spill:
         records = read_spilled(store, intake.spill, intake.fmt, intake.trace_numbers, intake.axes[0], numbers)
@@ -122,6 +121,7 @@ def ingest_block(job: Job) -> Record:
         store.put(f"{plan.folder}/parts/exceptions-{job.block:08d}", stored_rows.tobytes())
     facts = {
         "stats": merge_stats([part.stats for part in done]).tolist(),
+        "extremes": merge_extremes(part.extremes for part in done),
         "exceptions": sum(len(part) for part in exceptions),
         "segments": records.segments,
     }
@@ -153,6 +153,7 @@ class _Column:
     encoded: list[bytes]
     stored: list[Stored]
     stats: np.ndarray
+    extremes: tuple[int, int] | None
     exceptions: np.ndarray
 
 
@@ -192,33 +193,21 @@ def _column(
     place = tuple(k + p for k, p in zip(corner, position, strict=True))
     mine = mine.ravel()
     if (mine < 0).all():
-        return _Column(place, [], [], new_stats(), np.empty((0, 3), np.int64))
-    per_record = fmt.trace_bytes // 4
-    starts = np.where(mine < 0, -1, mine * per_record + 60)
+        return _Column(place, [], [], new_stats(), None, np.empty((0, 3), np.int64))
     depth = -(-fmt.n_samples // spec.chunks[-1])
-    out = np.empty((depth, mine.size, spec.chunks[-1]), np.float32)
-    words = records.data.reshape(-1).view(np.uint32)
-    swap = (fmt.byte_order == ">") == (np.little_endian)
-    room = FIRST_EXCEPTIONS
-    while True:
-        stats, found = new_stats(), np.empty((room, 3), np.int64)
-        count = decode_traces(
-            words, starts, fmt.n_samples, fmt.sample_format.code == 1, swap, np.nan, out, stats, found
-        )
-        if count <= room:
-            break
-        room = count
-    found = found[:count]
-    if count:
+    out = np.empty((depth, mine.size, spec.chunks[-1]), spec.numpy)
+    decoded = decode_column(fmt, records.data, mine, out)
+    found = decoded.exceptions
+    if len(found):
         by_row = np.empty(len(records.data), np.int64)
         by_row[records.rows] = records.numbers
         found[:, 0] = by_row[mine[found[:, 0]]]
     encoded = [encode_chunk(spec, out[k].reshape(spec.chunks)) for k in range(depth)]
     if spec.shards:
-        return _Column(place, encoded, [], stats, found)
+        return _Column(place, encoded, [], decoded.stats, decoded.extremes, found)
     keyed = [(spec.key((*place, k)), data) for k, data in enumerate(encoded)]
     stored = [job.put(store, *pair) for pair in keyed] if store.local else on_io(lambda pair: job.put(store, *pair), keyed)
-    return _Column(place, [], stored, stats, found)
+    return _Column(place, [], stored, decoded.stats, decoded.extremes, found)
 
 
 def _put_shards(job: Job, store: Store, intake: Intake, done: list[_Column]) -> list[Stored]:

@@ -15,11 +15,11 @@ import numpy as np
 
 from tasks.volume.blocks import Compute, Region, cpu_count, on_chunks, on_io
 from tasks.volume.codecs import decode_chunk
-from tasks.volume.kernels.traces import encode_traces
 from tasks.volume.layout import ArraySpec
 from tasks.volume.outcomes import InputRefused, Resumable
-from tasks.volume.reader import Volume, fetch_chunks
+from tasks.volume.reader import Volume, fetch_chunks, missing_chunk
 from tasks.volume.segy.format import FileFormat
+from tasks.volume.segy.samples import encode_column, put_words
 
 WINDOW_BYTES = 96 << 20  # of records; smaller only where memory is short
 
@@ -135,7 +135,7 @@ def rebuild(parts: SegyParts, region: Region) -> Rebuilt:
     """The records of all traces in a region of cells, as they were in the source.
 
     Raises:
-        IntegrityFailure: A stored chunk does not fit its checksum.
+        IntegrityFailure: A stored chunk does not fit its checksum, or is missing.
     """
     volume, fmt, master = parts.volume, parts.fmt, parts.master
     cells = parts.trace_numbers[region]
@@ -148,9 +148,6 @@ def rebuild(parts: SegyParts, region: Region) -> Rebuilt:
     rows[live] = np.searchsorted(numbers, cells[live])
     headers = volume.read("raw_headers", region).view(np.uint8).reshape(*cells.shape, 240)
     records[rows[live], :240] = headers[live]
-    words = records.reshape(-1).view(np.uint32)
-    swap = (fmt.byte_order == ">") == np.little_endian
-    per_record, ibm = fmt.trace_bytes // 4, fmt.sample_format.code == 1
     chunks = master.chunks
     depth = -(-master.shape[-1] // chunks[-1])
     grid = [range(r.start // c, -(-r.stop // c)) for r, c in zip(region, chunks[:-1], strict=True)]
@@ -169,15 +166,13 @@ def rebuild(parts: SegyParts, region: Region) -> Rebuilt:
         )
         mine[inner] = part
         mine = mine.ravel()
-        values = np.empty((depth, mine.size, chunks[-1]), np.float32)
+        values = np.empty((depth, mine.size, chunks[-1]), master.numpy)
         for k, encoded in enumerate(data):
             where = f"{volume.store.url}/{master.path}, chunk {(*place, k)}"
             if encoded is None:
-                values[k] = np.nan
-            else:
-                values[k] = decode_chunk(master, encoded, where=where).reshape(mine.size, chunks[-1])
-        starts = np.where(mine < 0, -1, mine * per_record + 60)
-        encode_traces(values, words, starts, fmt.n_samples, ibm, swap)
+                raise missing_chunk(where)
+            values[k] = decode_chunk(master, encoded, where=where).reshape(mine.size, chunks[-1])
+        encode_column(fmt, values, records, mine)
 
     places = [[(*place, k) for k in range(depth)] for place in wanted]
     if volume.store.local and not master.shards:
@@ -187,7 +182,7 @@ def rebuild(parts: SegyParts, region: Region) -> Rebuilt:
         for start in range(0, len(wanted), step):
             some = on_io(lambda keys: fetch_chunks(volume.store, master, keys), places[start : start + step])
             on_chunks(lambda pair: column(*pair), zip(wanted[start : start + step], some, strict=True))
-    _put_back(parts, numbers, words.reshape(numbers.size, per_record), swap)
+    _put_back(parts, numbers, records)
     return Rebuilt(numbers, records)
 
 
@@ -201,7 +196,7 @@ def _part(rows: np.ndarray, region: Region, place: tuple[int, ...], chunks: tupl
     ]
 
 
-def _put_back(parts: SegyParts, numbers: np.ndarray, words: np.ndarray, swap: bool) -> None:
+def _put_back(parts: SegyParts, numbers: np.ndarray, records: np.ndarray) -> None:
     """Put the words that float32 does not give back in their places."""
     traces, samples, exact = parts.exceptions
     if not traces.size:
@@ -209,8 +204,7 @@ def _put_back(parts: SegyParts, numbers: np.ndarray, words: np.ndarray, swap: bo
     first, last = np.searchsorted(traces, [numbers[0], numbers[-1] + 1])
     at = np.searchsorted(numbers, traces[first:last])
     mine = numbers[np.minimum(at, numbers.size - 1)] == traces[first:last]
-    values = exact[first:last][mine]
-    words[at[mine], 60 + samples[first:last][mine]] = values.byteswap() if swap else values
+    put_words(parts.fmt, records, at[mine], samples[first:last][mine], exact[first:last][mine])
 
 
 def fitting_windows(parts: SegyParts, memory_bytes: int) -> tuple[list[Region], bool, int]:

@@ -36,16 +36,19 @@ def mdio_attributes(template: str, created_on: str, master: str) -> dict[str, An
     }
 
 
-def statistics(stats: np.ndarray) -> dict[str, Any]:
+def statistics(stats: np.ndarray, extremes: tuple[int, int] | None = None) -> dict[str, Any]:
     """Attributes that describe the samples: MDIO's statsV1 as JSON text, and the same as plain numbers.
 
     Args:
         stats: As `kernels.traces.new_stats`.
+        extremes: Least and greatest sample if they are integers, which float64 may not hold.
     """
+    # JSON has no Inf: what float64 samples sum up to beyond its range becomes the nearest number that it has.
+    stats = np.nan_to_num(stats)
     count = int(stats[COUNT])
     mean = float(stats[SUM] / count) if count else 0.0
     square = float(stats[SUM_OF_SQUARES] / count) if count else 0.0
-    low, high = (float(stats[MINIMUM]), float(stats[MAXIMUM])) if count else (0.0, 0.0)
+    low, high = extremes or ((float(stats[MINIMUM]), float(stats[MAXIMUM])) if count else (0.0, 0.0))
     text = json.dumps(
         {
             "count": count,
@@ -64,7 +67,8 @@ def statistics(stats: np.ndarray) -> dict[str, Any]:
         "max": high,
         "mean": mean,
         "rms": float(np.sqrt(square)),
-        "std": float(np.sqrt(max(square - mean * mean, 0.0))),
+        # Beyond 1e150 squares of float64 are not what they should be, and their difference would be nothing.
+        "std": float(np.sqrt(max(square - mean * mean, 0.0) if abs(mean) < 1e150 else square)),
         "nonfinite_count": int(stats[NONFINITE]),
         "zero_count": int(stats[ZERO]),
         "live_traces": int(stats[LIVE]),

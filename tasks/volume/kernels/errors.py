@@ -41,16 +41,16 @@ def error_sums(
     """Add the errors of `decoded` to `sums`, over samples that are live, and finite in `original`.
 
     Args:
-        original: float32 or float64, any strides; NaN and Inf still in it.
+        original: Floats or integers, any strides; NaN and Inf still in it.
         decoded: The same shape and dtype.
         live2d: bool, over the leading axes; None when all is live.
         sums: float64: samples, greatest absolute error (Inf if a decoded sample is not finite), sum of squared
             errors, and live samples left out as not finite, at COUNT to NONFINITE of this module.
     """
-    if original.shape != decoded.shape or original.dtype != decoded.dtype or original.dtype.kind != "f":
+    if original.shape != decoded.shape or original.dtype != decoded.dtype or original.dtype.kind not in "fiu":
         raise ValueError(
             f"cannot compare {original.dtype} {original.shape} with {decoded.dtype} {decoded.shape}; "
-            "wanted equal floats"
+            "wanted equal floats or integers"
         )
     if original.ndim > 4:
         live = np.broadcast_to(True, original.shape[:-1]) if live2d is None else live2d

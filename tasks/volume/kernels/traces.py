@@ -60,7 +60,8 @@ def merge_stats(parts: Iterable[np.ndarray]) -> np.ndarray:
     merged = new_stats()
     for part in parts:
         low, high = min(merged[MINIMUM], part[MINIMUM]), max(merged[MAXIMUM], part[MAXIMUM])
-        merged += part
+        with np.errstate(over="ignore", invalid="ignore"):  # sums of float64 samples can be Inf
+            merged += part
         merged[MINIMUM], merged[MAXIMUM] = low, high
     return merged
 

@@ -70,6 +70,11 @@ class FileFormat:
     file_size: int
     oddities: tuple[str, ...] = ()
 
+    @property
+    def trace_header_bytes(self) -> int:
+        """Bytes of a trace before its samples."""
+        return TRACE_HEADER_BYTES
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, as a plan stores them."""
         return asdict(self) | {"sample_format": self.sample_format.code, "oddities": list(self.oddities)}
@@ -172,10 +177,11 @@ def _byte_order(name: str, binary: bytes) -> tuple[ByteOrder, str]:
 def _sample_format(name: str, code: int) -> SampleFormat:
     if code in SAMPLE_FORMATS:
         return SAMPLE_FORMATS[code]
-    known = " and ".join(f"{code} ({FORMAT_NAMES[code]})" for code in SAMPLE_FORMATS)
+    known = ", ".join(map(str, SAMPLE_FORMATS))
     what = FORMAT_NAMES.get(code, "not in the standard")
     raise InputRefused(
-        f"{name} has sample format {code} ({what}) at byte 3225, and only {known} are read; convert it first"
+        f"{name} has sample format {code} ({what}) at byte 3225, and {known} are read; convert it first, or "
+        "write the code of its samples there"
     )
 
 

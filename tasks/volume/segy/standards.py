@@ -16,12 +16,28 @@ class SampleFormat:
     dtype: str
 
 
+# SEG-Y rev 2.1, table 2, bytes 3225-3226. Code 4, fixed point with gain, is obsolete and not read; 13 and 14 are
+# not assigned.
 SAMPLE_FORMATS = {
     sample_format.code: sample_format
-    for sample_format in (SampleFormat(1, "ibm32", 4, "float32"), SampleFormat(5, "float32", 4, "float32"))
+    for sample_format in (
+        SampleFormat(1, "ibm32", 4, "float32"),
+        SampleFormat(2, "int32", 4, "int32"),
+        SampleFormat(3, "int16", 2, "int16"),
+        SampleFormat(5, "float32", 4, "float32"),
+        SampleFormat(6, "float64", 8, "float64"),
+        SampleFormat(7, "int24", 3, "int32"),
+        SampleFormat(8, "int8", 1, "int8"),
+        SampleFormat(9, "int64", 8, "int64"),
+        SampleFormat(10, "uint32", 4, "uint32"),
+        SampleFormat(11, "uint16", 2, "uint16"),
+        SampleFormat(12, "uint64", 8, "uint64"),
+        SampleFormat(15, "uint24", 3, "uint32"),
+        SampleFormat(16, "uint8", 1, "uint8"),
+    )
 }
 
-# SEG-Y rev 2.1, table 2, bytes 3225-3226: the standard's own words, to refuse by name what is not read.
+# The standard's own words, to refuse by name what is not read.
 FORMAT_NAMES = {
     1: "4-byte IBM floating-point",
     2: "4-byte, two's complement integer",

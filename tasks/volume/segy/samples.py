@@ -1,0 +1,99 @@
+"""The samples of trace records by their format: the one place that knows which kernel reads and writes which.
+
+Records are the file's bytes, one trace a row; columns of chunks are what the volume stores. IBM words that float32
+does not give back are reported; every other format moves without loss.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.volume.kernels.plain import decode_plain, encode_plain
+from tasks.volume.kernels.traces import decode_traces, encode_traces, new_stats
+from tasks.volume.segy.format import FileFormat
+
+_FIRST_EXCEPTIONS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What was seen while a column was decoded.
+
+    Attributes:
+        stats: As `kernels.traces.new_stats`.
+        extremes: Least and greatest sample of integer formats, exact.
+        exceptions: int64, shape (n, 3): index into `rows`, sample, IBM word.
+    """
+
+    stats: np.ndarray
+    extremes: tuple[int, int] | None
+    exceptions: np.ndarray
+
+
+def decode_column(fmt: FileFormat, records: np.ndarray, rows: np.ndarray, out: np.ndarray) -> Decoded:
+    """Fill `out` with the samples of some records.
+
+    Args:
+        fmt: What the records are made of.
+        records: uint8, shape (record, byte of the record), C-contiguous.
+        rows: int64: the record of each trace of `out`, -1 where there is none.
+        out: Of the format's dtype, shape (chunk, trace, sample in chunk), C-contiguous; what is no sample of a
+            trace becomes NaN in floats, 0 in integers.
+    """
+    data, starts, swap = records.reshape(-1), _starts(fmt, rows), _swapped(fmt)
+    nothing = np.empty((0, 3), np.int64)
+    stats = new_stats()
+    if not _by_word(fmt):
+        width = fmt.sample_format.bytes_per_sample
+        return Decoded(stats, decode_plain(data, starts, fmt.n_samples, width, swap, out, stats), nothing)
+    words, starts, ibm = data.view(np.uint32), _in_words(starts), fmt.sample_format.name == "ibm32"
+    room = _FIRST_EXCEPTIONS if ibm else 0
+    while True:
+        stats, found = new_stats(), np.empty((room, 3), np.int64)
+        count = decode_traces(words, starts, fmt.n_samples, ibm, swap, np.nan, out, stats, found)
+        if count <= room:
+            return Decoded(stats, None, found[:count])
+        room = count
+
+
+def merge_extremes(parts: Iterable[Sequence[int] | None]) -> tuple[int, int] | None:
+    """Least and greatest of all parts; None if no part has any."""
+    known = [part for part in parts if part is not None]
+    return (min(low for low, _ in known), max(high for _, high in known)) if known else None
+
+
+def encode_column(fmt: FileFormat, chunks: np.ndarray, records: np.ndarray, rows: np.ndarray) -> None:
+    """Write the samples of a column of chunks into their records; the inverse of `decode_column`."""
+    data, starts, swap = records.reshape(-1), _starts(fmt, rows), _swapped(fmt)
+    if _by_word(fmt):
+        ibm = fmt.sample_format.name == "ibm32"
+        encode_traces(chunks, data.view(np.uint32), _in_words(starts), fmt.n_samples, ibm, swap)
+    else:
+        encode_plain(chunks, data, starts, fmt.n_samples, fmt.sample_format.bytes_per_sample, swap)
+
+
+def put_words(
+    fmt: FileFormat, records: np.ndarray, rows: np.ndarray, samples: np.ndarray, words: np.ndarray
+) -> None:
+    """Put 4-byte words (uint32) at samples of records, where float32 does not give them back."""
+    at = fmt.trace_header_bytes // 4 + samples
+    records.view(np.uint32)[rows, at] = words.byteswap() if _swapped(fmt) else words
+
+
+def _by_word(fmt: FileFormat) -> bool:
+    """Whether samples are 4-byte floats, whose records are whole words."""
+    return fmt.sample_format.dtype == "float32"
+
+
+def _swapped(fmt: FileFormat) -> bool:
+    return (fmt.byte_order == ">") == np.little_endian
+
+
+def _starts(fmt: FileFormat, rows: np.ndarray) -> np.ndarray:
+    """The byte at which the samples of each record begin, -1 for none."""
+    return np.where(rows < 0, -1, rows * fmt.trace_bytes + fmt.trace_header_bytes)
+
+
+def _in_words(starts: np.ndarray) -> np.ndarray:
+    return np.where(starts < 0, -1, starts // 4)

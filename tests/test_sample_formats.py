@@ -1,0 +1,131 @@
+"""Every sample format in both byte orders: values as decoded by hand, and the file back byte for byte."""
+
+import filecmp
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from segy_maker import DTYPES, WIDTHS, sample_bytes, segy_bytes, values_of
+
+from tasks.export_segy import export_segy
+from tasks.ingest_segy import ingest_segy
+from tasks.parameters import Copies, Copy, Master
+from tasks.prove import prove
+from tasks.rechunk import rechunk
+from tasks.volume.outcomes import InputRefused
+
+SHAPE, N_SAMPLES = (5, 7), 13  # odd counts: records are no whole words
+SMALL = Master(chunks=[2, 4, 8])
+
+
+def live_cells() -> np.ndarray:
+    live = np.ones(SHAPE, bool)
+    live[1, 2:5] = live[3, :4] = False
+    live[2:4, 4:6] = False  # two traces are left in one column of chunks
+    return live
+
+
+def round_trip(source: Path, folder: Path) -> Path:
+    """The volume of a file that came back as it was."""
+    volume = folder / "volume.zarr"
+    ingest_segy(str(source), str(volume), master=SMALL)
+    summary = export_segy(str(volume), str(folder / "back.sgy"))
+    assert summary["identical"]
+    assert filecmp.cmp(source, folder / "back.sgy", shallow=False)
+    prove(str(volume))
+    return volume
+
+
+@pytest.mark.parametrize("code", sorted(WIDTHS))
+@pytest.mark.parametrize("order", [">", "<"])
+def test_every_format_keeps_its_values_and_comes_back(tmp_path, code, order):
+    live = live_cells()
+    samples = sample_bytes(int(live.sum()), N_SAMPLES, code, order)
+    source = tmp_path / "source.sgy"
+    source.write_bytes(
+        segy_bytes(shape=SHAPE, n_samples=N_SAMPLES, code=code, order=order, live=live, samples=samples)
+    )
+    volume = round_trip(source, tmp_path)
+
+    amplitude = zarr.open_array(str(volume / "amplitude"), mode="r")
+    expected = np.full((*SHAPE, N_SAMPLES), np.nan if DTYPES[code][0] == "f" else 0, DTYPES[code])
+    values = values_of(samples, code, order)
+    expected[live] = values
+    assert amplitude.dtype == expected.dtype
+    np.testing.assert_array_equal(amplitude[:], expected)
+    assert ("_FillValue" in amplitude.attrs) == (DTYPES[code][0] == "f")
+    if DTYPES[code][0] != "f":
+        assert amplitude.fill_value == 0
+
+    finite = values[np.isfinite(values)]
+    stats = json.loads(amplitude.attrs["statsV1"])
+    assert stats["count"] == finite.size
+    assert stats["min"] == finite.min()
+    assert stats["max"] == finite.max()
+    assert stats["sum"] == pytest.approx(sum(map(float, finite.ravel())), rel=1e-9)
+    assert stats["sumSquares"] == pytest.approx(sum(float(v) ** 2 for v in finite.ravel()), rel=1e-12)
+    assert amplitude.attrs["nonfinite_count"] == values.size - finite.size
+    assert amplitude.attrs["zero_count"] == np.count_nonzero(values == 0)
+    assert amplitude.attrs["zero_traces"] == np.count_nonzero((values == 0).all(axis=1))
+    assert amplitude.attrs["raw_bytes"] == values.nbytes
+
+
+def test_extremes_of_64_bit_integers_are_exact(tmp_path):
+    values = np.full((35, 9), 5, ">i8")
+    values[3, 3], values[20, 8] = -(2**63) + 1, 2**63 - 1
+    source = tmp_path / "source.sgy"
+    source.write_bytes(segy_bytes(code=9, samples=values.view(np.uint8)))
+    volume = round_trip(source, tmp_path)
+    stats = json.loads(zarr.open_array(str(volume / "amplitude"), mode="r").attrs["statsV1"])
+    assert (stats["min"], stats["max"]) == (-(2**63) + 1, 2**63 - 1)
+
+
+def test_float64_beyond_what_squares_hold_is_stored_all_the_same(tmp_path):
+    values = np.full((35, 9), 1.5e308, ">f8")
+    values[:, 3], values[7] = np.nan, -1.7e308
+    source = tmp_path / "source.sgy"
+    source.write_bytes(segy_bytes(code=6, samples=values.view(np.uint8)))
+    volume = round_trip(source, tmp_path)
+    attributes = zarr.open_array(str(volume / "amplitude"), mode="r").attrs
+    assert attributes["min"] == -1.7e308
+    assert np.isfinite([attributes[name] for name in ("mean", "rms", "std")]).all()
+    assert attributes["std"] > 0
+
+
+def test_copies_of_integers_are_lossless_or_refused_with_the_alternative(tmp_path):
+    source = tmp_path / "source.sgy"
+    source.write_bytes(segy_bytes(code=3))
+    volume = round_trip(source, tmp_path)
+    with pytest.raises(InputRefused, match="holds int16, whose error ZFP cannot bound; use quality lossless"):
+        rechunk(str(volume), Copies())
+    own = Copies(presets=[], more=[Copy(name="slices", chunks=[1, 7, 9])], quality="lossless")
+    (row,) = rechunk(str(volume), own)["arrays"]
+    assert row["max_abs_error"] == 0
+    slices, amplitude = (zarr.open_array(str(volume / name), mode="r") for name in ("slices", "amplitude"))
+    np.testing.assert_array_equal(slices[:], amplitude[:])
+
+
+@pytest.mark.parametrize(
+    ("path", "dtype"),
+    [
+        ("segyio/f3.sgy", "int16"),
+        ("segyio/f3-lsb.sgy", "int16"),
+        ("segyio/multiformats/Format8msb.sgy", "int8"),
+        ("segyio/multiformats/Format1msb.sgy", "float32"),
+        ("segyio/multiformats/Format5lsb.sgy", "float32"),
+    ],
+)
+def test_real_files_come_back(shared, tmp_path, path, dtype):
+    volume = round_trip(shared / "data" / path, tmp_path)
+    assert zarr.open_array(str(volume / "amplitude"), mode="r").dtype == dtype
+
+
+def test_the_same_survey_in_both_byte_orders_has_the_same_samples(shared, tmp_path):
+    both = []
+    for name in ("f3.sgy", "f3-lsb.sgy"):
+        volume = tmp_path / name
+        ingest_segy(str(shared / "data" / "segyio" / name), str(volume))
+        both.append(zarr.open_array(str(volume / "amplitude"), mode="r")[:])
+    np.testing.assert_array_equal(*both)
