@@ -45,8 +45,11 @@ def publish_chain(
     """
     summaries = [stages["ingest_segy"](source, volume, index=index, master=master, run=run)]
     if run.dry_run:
-        # The other stages plan from the master, which does not exist yet.
-        return combined("publish", summaries)
+        planned = combined("publish", summaries)
+        planned["notes"] += [
+            f"{step}: follows; it is planned from the master, once that is there" for step in steps
+        ]
+        return planned
     if "copies" in steps:
         summaries.append(stages["rechunk"](volume, copies=copies, run=run))
     if "pyramid" in steps:

@@ -178,7 +178,8 @@ def test_publish_is_the_chain_of_the_stages_wanted(steps, run, wanted):
     summary = publish_chain(stages, source="s", volume="v", steps=list(steps), run=run, **CHOICES)
     assert calls == [(name, "v") for name in wanted]
     assert (summary["stage"], summary["seconds"]) == ("publish", 1.5 * len(wanted))
-    assert summary["notes"] == [f"{name}: done" for name in wanted]
+    assert summary["notes"][: len(wanted)] == [f"{name}: done" for name in wanted]
+    assert len(summary["notes"]) == len(wanted) + len(steps) * run.dry_run  # what would follow is said
 
 
 def demo_stages(exported: bytes) -> dict[str, Callable[..., dict[str, Any]]]:
