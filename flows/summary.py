@@ -27,9 +27,7 @@ def combined(stage: str, summaries: Sequence[Summary]) -> Summary:
         "stage": stage,
         "arrays": list(arrays.values()),
         **{name: sum(summary.get(name, 0) for summary in summaries) for name in _ADDED},
-        "notes": [
-            f"{summary['stage']}: {note}" for summary in summaries for note in summary.get("notes", [])
-        ],
+        "notes": [note for summary in summaries for note in _notes_with_stage(summary)],
         "stages": [
             {name: summary[name] for name in ("stage", *_ADDED) if name in summary} for summary in summaries
         ],
@@ -38,6 +36,11 @@ def combined(stage: str, summaries: Sequence[Summary]) -> Summary:
         # What only one stage says (the pictures of report, proven_at of prove, the plan of a dry run) is kept.
         together.update({name: value for name, value in summary.items() if name not in together})
     return together
+
+
+def _notes_with_stage(summary: Summary) -> list[str]:
+    notes: list[str] = summary.get("notes", [])
+    return notes if "stages" in summary else [f"{summary['stage']}: {note}" for note in notes]
 
 
 def headline(summary: Summary) -> str:

@@ -23,7 +23,7 @@ from tasks.volume.blocks import Progress
 # Keys that the table, the headline or the last lines show already.
 _SHOWN = {"volume", "stage", "arrays", "stages", "notes", "pictures", "dry_run", "proven_at", *FOR_A_BROWSER}
 _SHOWN |= {"seconds", "requests", "bytes_read", "bytes_written", "blocks_done", "blocks_resumed"}
-_SHOWN |= {"source", "source_bytes", "target", "export_identical"}
+_SHOWN |= {"source", "source_bytes", "target", "bytes", "identical", "export_identical"}
 
 _TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest fits 80 columns; --json and the artifact have all
 _NOTHING = (None, "", [], {}, ())
@@ -84,12 +84,19 @@ def show(summary: Summary, console: Console) -> None:
     for picture in summary.get("pictures", []):
         _line(console, f"picture: {picture}")
     if summary.get("target"):
-        _line(console, f"export: {summary['target']}")
+        _line(console, f"export: {summary['target']}{_described(summary)}")
     if summary.get("volume"):
         _line(console, f"volume: {summary['volume']}")
         _line(console, headline(summary))
     if "export_identical" in summary:
         _line(console, f"export identical: {'yes' if summary['export_identical'] else 'no'}")
+
+
+def _described(export: Summary) -> str:
+    said = [size(export["bytes"])] if "bytes" in export else []
+    if "identical" in export:
+        said.append("identical to the source" if export["identical"] else "not identical to the source")
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _show_findings(findings: dict[str, Any], console: Console, indent: str = "") -> None:
