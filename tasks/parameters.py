@@ -23,6 +23,12 @@ Quality = Literal["very_low", "low", "medium", "high", "very_high", "ultra", "lo
 Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time"]
 Step = Literal["copies", "pyramid", "report", "proof"]
 Codec = Literal["zstd-1", "zstd-3", "zstd-5", "zstd-9", "lz4-5"]
+_Integers = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
+VoxelType = Literal["unknown", "bool", _Integers, "float16", "float32", "float64"]
+# OME-Zarr's names of units (UDUNITS-2); others keep neuroglancer from opening a volume.
+VoxelUnit = Literal[
+    "auto", "none", "angstrom", "nanometer", "micrometer", "millimeter", "centimeter", "meter", "inch"
+]
 
 
 class _Parameters(BaseModel):
@@ -73,6 +79,55 @@ class Master(_Parameters):
         "stores and one chunk on local disk; 0: one chunk",
     )
     codec: Codec = Field(default="zstd-3", title="Codec", description="Compressor and level, after a byte shuffle")
+
+
+class Raw(_Parameters):
+    """What a file of voxels without a header holds."""
+
+    dtype: VoxelType = Field(default="unknown", title="Type", description="Of the voxels in a raw binary file")
+    shape: list[int] = Field(
+        default=[],
+        title="Shape",
+        description="Voxels along z, y and x in a raw binary file",
+        examples=[[1000, 2048, 2048]],
+    )
+    offset: int = Field(default=0, ge=0, title="Offset", description="Bytes before the first voxel")
+    order: Literal["C", "F"] = Field(
+        default="C", title="Order", description="C: neighbours in the file are neighbours in x; F: in z"
+    )
+    byte_order: Literal["little", "big"] = Field(default="little", title="Byte order")
+
+
+class Image(_Parameters):
+    """What the voxels of an image are, and where they lie."""
+
+    field_name: str = Field(
+        default="attenuation",
+        pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
+        title="Field",
+        description="What a voxel's value is; the volume's array is named so",
+    )
+    field_unit: str = Field(default="", title="Unit of the field")
+    description: str = Field(default="", title="Description")
+    voxel_length: list[float] = Field(
+        default=[],
+        title="Voxel length",
+        description="Distance of neighbours along z, y and x, or one number for all; empty: as the files say, else 1",
+    )
+    voxel_unit: VoxelUnit = Field(
+        default="auto", title="Voxel unit", description="Unit of lengths and origin; auto: as the files say, else none"
+    )
+    voxel_origin: list[float] = Field(
+        default=[],
+        title="Origin",
+        description="Where the first voxel lies, z, y and x; empty: as the files say, else 0",
+    )
+    labels: bool = Field(
+        default=False,
+        title="Labels",
+        description="The values are names of phases, not measures: they are never averaged",
+    )
+    raw: Raw = Field(default=Raw(), title="Raw binary")
 
 
 class Copy(_Parameters):
