@@ -1,0 +1,95 @@
+"""What one file of slices holds, as far as its header says: a value that every format gives and every reader takes."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tasks.volume.outcomes import InputRefused
+
+DTYPES = (
+    "bool",
+    *(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)),
+    "float16",
+    "float32",
+    "float64",
+)
+
+# How units are written in files, and their names in OME-Zarr (UDUNITS-2).
+UNITS = {
+    "nm": "nanometer",
+    "µm": "micrometer",
+    "μm": "micrometer",
+    "um": "micrometer",
+    "micron": "micrometer",
+    "microns": "micrometer",
+    "\\u00b5m": "micrometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "m": "meter",
+    "å": "angstrom",
+    "inch": "inch",
+    "in": "inch",
+}
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """Where voxels lie, axes z, y, x; what the file does not say is empty.
+
+    Attributes:
+        length: Distance of neighbours per axis.
+        unit: OME-Zarr's name of the unit of `length` and `origin`.
+        origin: Place of the first voxel per axis.
+    """
+
+    length: tuple[float, ...] = ()
+    unit: str = ""
+    origin: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The slices of one file.
+
+    Attributes:
+        kind: Which reader takes `details`: `plain`, `tiff` or `coded`.
+        count: How many slices.
+        shape: Rows and columns of each.
+        dtype: NumPy's name of the voxels' type, without byte order.
+        details: What reading takes beside the file; plain JSON.
+        encoded_bytes: What is read to decode one slice, at most; 0 where slices are read as they are.
+        scratch_bytes: What decoding one slice takes beside that and the voxels it gives, at most.
+        voxels: Where they lie.
+        slow_axis: The slow axis in the file: 0, slices follow each other; 2, columns do (Fortran order).
+    """
+
+    kind: str
+    count: int
+    shape: tuple[int, int]
+    dtype: str
+    details: dict[str, Any] = field(default_factory=dict)
+    encoded_bytes: int = 0
+    scratch_bytes: int = 0
+    voxels: Voxels = Voxels()
+    slow_axis: int = 0
+
+
+def unit_of(text: str) -> str:
+    """OME-Zarr's name of a unit as a file writes it; empty if it is none of length."""
+    plain = text.strip().strip('"').lower()
+    return plain if plain in UNITS.values() else UNITS.get(plain, "")
+
+
+def kept_dtype(dtype: np.dtype, where: str) -> str:
+    """The name of a voxel type that a volume can hold.
+
+    Raises:
+        InputRefused: It is another.
+    """
+    name = dtype.newbyteorder("=").name
+    if name not in DTYPES:
+        raise InputRefused(
+            f"{where} holds {name} voxels; wanted whole numbers, floats or booleans, one per voxel"
+        )
+    return name

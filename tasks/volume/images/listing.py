@@ -1,0 +1,212 @@
+"""Which files make a stack of slices, and in what order: names only, nothing is opened.
+
+A stack that lacks a slice, or holds one too many, becomes a volume in which everything beyond lies wrong,
+and nobody sees it. So the numbers in the names are read: they must run through without a gap.
+"""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tasks.parameters import StorageOptions
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.store import Source, Store
+
+IMAGE_SUFFIXES = {
+    ".tif",
+    ".tiff",
+    ".btf",
+    ".tf8",
+    ".png",
+    ".jp2",
+    ".j2k",
+    ".j2c",
+    ".jpc",
+    ".npy",
+    ".nrrd",
+    ".mha",
+}
+LIST_SUFFIXES = {".txt", ".lst"}
+LIST_BYTES = 64 << 20
+_NAMED = 5  # how many names a sentence gives
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file that was found: its URL, and its size in bytes and identity (see `store.Source`)."""
+
+    url: str
+    bytes: int
+    identity: str
+
+    def open(self, options: StorageOptions) -> Source:
+        """The file, refused if it is not the one that was listed."""
+        return Source(self.url, options, self.identity, size=self.bytes)
+
+
+def find_files(url: str, options: StorageOptions) -> list[Listed]:
+    """The files that `url` names, in the order of their slices.
+
+    Args:
+        url: One file; a folder; a glob in the last part of a path, such as `s3://scans/core/*.tif`; or a text file
+            (.txt, .lst) that names files of its own folder, one a line, in their order.
+        options: Non-secret options of the store.
+
+    Raises:
+        InputRefused: There is no such file, or a series of numbered files has gaps, strangers or duplicates.
+    """
+    folder, _, last = url.rpartition("/")
+    if any(sign in url for sign in "*["):
+        if any(sign in folder for sign in "*[") or not last:
+            raise InputRefused(
+                f"{url} has a pattern in a folder's name; give one in the file's name alone, such as a/*.tif"
+            )
+        found = _files(folder or ("." if not url.startswith("/") else "/"), options)
+        names = [name for name in found if fnmatchcase(name, last) and not name.startswith(".")]
+        if not names:
+            raise InputRefused(
+                f"no file is named {last} in {folder or '.'}, which holds {len(found)} files; check the pattern"
+            )
+        return [found[name] for name in in_order(names, where=url)]
+    if _suffix(last) in LIST_SUFFIXES:
+        return _from_list(url, options)
+    if _is_folder(url, options):
+        found = _files(url, options)
+        return [found[name] for name in in_order(_images(list(found), where=url), where=url)]
+    source = Source(url, options)
+    source.close()
+    return [Listed(source.url, source.size, source.identity)]
+
+
+def in_order(names: Sequence[str], *, where: str) -> list[str]:
+    """The names by the number in which they differ: `s2` before `s10`.
+
+    Raises:
+        InputRefused: A number is missing, there twice, or more than one number varies; a name is of another kind.
+    """
+    parts = {name: re.split(r"(\d+)", name) for name in names}
+    if len(names) == 1 or all(len(split) == 1 for split in parts.values()):
+        return sorted(names)
+    kinds = Counter(tuple(split[::2]) for split in parts.values())
+    usual, count = kinds.most_common(1)[0]
+    strangers = sorted(name for name, split in parts.items() if tuple(split[::2]) != usual)
+    if strangers:
+        raise InputRefused(
+            f"{where} holds {count} files named like {'#'.join(usual)}, and also {_some(strangers)}; "
+            "name the slices alone with a pattern, or in a list (.txt)"
+        )
+    columns = list(zip(*(split[1::2] for split in parts.values()), strict=True))
+    varying = [k for k, column in enumerate(columns) if len({int(number) for number in column}) > 1]
+    if len(varying) > 1:
+        raise InputRefused(
+            f"{len(varying)} numbers vary in the names of {where} ({min(names)} to {max(names)}); "
+            "choose one of the stacks with a pattern, or name the slices in a list (.txt)"
+        )
+    ordered = sorted(names, key=lambda name: ([int(number) for number in parts[name][1::2]], name))
+    numbers = [int(parts[name][1::2][varying[0]]) if varying else 0 for name in ordered]
+    _refuse_gaps(ordered, numbers, where)
+    return ordered
+
+
+def _refuse_gaps(names: list[str], numbers: list[int], where: str) -> None:
+    steps = [after - before for before, after in itertools.pairwise(numbers)]
+    if 0 in steps:
+        twice = steps.index(0)
+        raise InputRefused(
+            f"{where} holds slice {numbers[twice]} twice: {names[twice]} and {names[twice + 1]}; remove one"
+        )
+    step = Counter(steps).most_common(1)[0][0]
+    if all(one == step for one in steps):
+        return
+    missing = [n for n in range(numbers[0], numbers[-1] + 1, step) if n not in set(numbers)] if step else []
+    between = [name for name, n in zip(names, numbers, strict=True) if (n - numbers[0]) % step]
+    if missing:
+        shown = ", ".join(map(str, missing[:_NAMED])) + (", …" if len(missing) > _NAMED else "")
+        raise InputRefused(
+            f"{len(missing)} slices are missing from {where} between {names[0]} and {names[-1]}: {shown}; bring them, "
+            "or name the slices that are there in a list (.txt)"
+        )
+    raise InputRefused(
+        f"{_some(between)} in {where} lie between slices numbered in steps of {step}; remove them"
+    )
+
+
+def _images(names: list[str], *, where: str) -> list[str]:
+    """The names in a folder that are slices; other files, such as a scanner's log, are passed over."""
+    images = [name for name in names if _suffix(name) in IMAGE_SUFFIXES and not name.startswith(".")]
+    if not images:
+        raise InputRefused(
+            f"the folder {where} holds no image among its {len(names)} files; name a file or a pattern"
+        )
+    kinds = Counter(map(_suffix, images))
+    if len(kinds) > 1:
+        held = " and ".join(f"{count} {suffix}" for suffix, count in kinds.most_common())
+        raise InputRefused(
+            f"the folder {where} holds {held} files; name the slices with a pattern, such as "
+            f"{where.rstrip('/')}/*{kinds.most_common(1)[0][0]}"
+        )
+    return images
+
+
+def _from_list(url: str, options: StorageOptions) -> list[Listed]:
+    source = Source(url, options)
+    if source.size > LIST_BYTES:
+        raise InputRefused(
+            f"{url} has {source.size / 1e6:,.0f} MB, which no list of slices has; name the image file itself"
+        )
+    try:
+        lines = [line.strip() for line in source.read(0, source.size).decode().splitlines()]
+    except UnicodeDecodeError:
+        raise InputRefused(f"{url} is not a text of file names, one a line") from None
+    finally:
+        source.close()
+    names = [line for line in lines if line]
+    # A list that led elsewhere would let a triggered run read what its operator did not allow.
+    outside = [
+        name for name in names if name.startswith(("/", ".")) or "://" in name or ".." in name.split("/")
+    ]
+    if outside or not names:
+        raise InputRefused(
+            f"{url} must name files of its own folder, one a line; it names {_some(outside) or 'none'}"
+        )
+    if len(set(names)) < len(names):
+        raise InputRefused(f"{url} names {Counter(names).most_common(1)[0][0]} twice; remove one line")
+    base = url.rpartition("/")[0] or "."
+    found: dict[str, Listed] = {}
+    for below in sorted({name.rpartition("/")[0] for name in names}):
+        files = _files(f"{base}/{below}" if below else base, options)
+        found |= {f"{below}/{name}" if below else name: file for name, file in files.items()}
+    absent = [name for name in names if name not in found]
+    if absent:
+        raise InputRefused(
+            f"{url} names {len(absent)} files that are not there: {_some(absent)}; bring them, or remove the lines"
+        )
+    return [found[name] for name in names]
+
+
+def _files(folder: str, options: StorageOptions) -> dict[str, Listed]:
+    store = Store(folder, options)
+    try:
+        entries = store.files()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputRefused(f"there is no folder {store.url}; check the path") from None
+    return {name: Listed(f"{store.url.rstrip('/')}/{name}", *entry) for name, entry in entries.items()}
+
+
+def _is_folder(url: str, options: StorageOptions) -> bool:
+    store = Store(url, options)
+    try:
+        return bool(store.files()) or store.local or url.endswith("/")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _suffix(name: str) -> str:
+    return name[name.rfind(".") :].lower() if "." in name else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

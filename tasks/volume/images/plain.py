@@ -1,0 +1,255 @@
+"""Voxels that lie in a file as they lie in memory: raw binary, .npy, NRRD and MetaImage (.mhd, .mha).
+
+All four come down to an offset, a type, a byte order and which axis is slow; what differs is how the header is
+written. A header whose numbers do not give the size of its file exactly is refused: it is the wrong one.
+"""
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from tasks.parameters import Raw, StorageOptions
+from tasks.volume.blocks import on_io
+from tasks.volume.images.header import Slices, Voxels, kept_dtype, unit_of
+from tasks.volume.images.listing import Listed
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.store import Source
+
+HEADER_BYTES = 1 << 20  # of a text header, at most
+REQUEST_BYTES = 16 << 20  # a longer range is asked for in pieces, in parallel
+
+_NRRD_TYPES = {
+    "int8": ("signed char", "int8", "int8_t"),
+    "uint8": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "int16": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "uint16": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "int32": ("int", "signed int", "int32", "int32_t"),
+    "uint32": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "int64": (
+        "longlong",
+        "long long",
+        "long long int",
+        "signed long long",
+        "signed long long int",
+        "int64",
+        "int64_t",
+    ),
+    "uint64": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "float32": ("float",),
+    "float64": ("double",),
+}
+_META_TYPES = {
+    "CHAR": "int8",
+    "UCHAR": "uint8",
+    "SHORT": "int16",
+    "USHORT": "uint16",
+    "INT": "int32",
+    "UINT": "uint32",
+    "LONG": "int32",
+    "ULONG": "uint32",
+    "LONG_LONG": "int64",
+    "ULONG_LONG": "uint64",
+    "FLOAT": "float32",
+    "DOUBLE": "float64",
+}
+
+
+def describe_raw(source: Source, raw: Raw) -> Slices:
+    """The slices of a file without a header."""
+    if len(raw.shape) != 3 or min(raw.shape) < 1 or raw.dtype == "unknown":
+        raise InputRefused(
+            f"{source.url} has no header that says what it holds; give its dtype and its shape (z, y, x), such as "
+            "--dtype uint16 --shape 1000,2048,2048"
+        )
+    dtype = np.dtype(raw.dtype).newbyteorder(raw.byte_order)
+    return _slices(source, dtype, tuple(raw.shape), raw.offset, fortran=raw.order == "F")
+
+
+def describe_npy(source: Source) -> Slices:
+    """The slices of a NumPy file (format versions 1 to 3)."""
+    head = io.BytesIO(source.read(0, min(source.size, HEADER_BYTES)))
+    try:
+        version = np.lib.format.read_magic(head)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, fortran, dtype = read(head)
+    except (ValueError, EOFError) as error:
+        raise InputRefused(f"{source.url} is not a NumPy file that can be read: {error}") from None
+    return _slices(source, dtype, shape, head.tell(), fortran=fortran)
+
+
+def describe_nrrd(source: Source, options: StorageOptions) -> tuple[Listed, Slices]:
+    """The slices of an NRRD file, and the file that holds them, which is another where the header is detached."""
+    head = source.read(0, min(source.size, HEADER_BYTES))
+    text, blank, _ = re.sub(rb"\r\n", b"\n", head).partition(b"\n\n")
+    fields = dict(re.findall(r"^([^#:=\n]+): *(.*?) *$", text.decode("utf-8", "replace"), re.MULTILINE))
+    fields = {name.lower().replace(" ", ""): value for name, value in fields.items()}
+    encoding = fields.get("encoding", "raw").lower()
+    if encoding != "raw":
+        raise _compressed(source, f"encoded as {encoding}")
+    name = fields.get("datafile", "")
+    data = _beside(source, name, options) if name else source
+    offset = 0 if name else re.search(rb"\n\r?\n", head).end() if blank else source.size  # type: ignore[union-attr]
+    wanted = " ".join(fields.get("type", "").lower().split())
+    dtype = next((dtype for dtype, names in _NRRD_TYPES.items() if wanted in names), "")
+    shape = _numbers(fields.get("sizes", ""), int, source)[::-1]
+    if not dtype or not shape:
+        raise InputRefused(
+            f"{source.url} is an NRRD file of type {fields.get('type')!r} and sizes {fields.get('sizes')!r}; "
+            "wanted whole numbers or floats"
+        )
+    skip = int(fields.get("byteskip", "0"))
+    if int(fields.get("lineskip", "0")):
+        raise InputRefused(f"{source.url} skips lines before its voxels; write a byte skip instead")
+    big = fields.get("endian", "little").lower() == "big"
+    numpy = np.dtype(dtype).newbyteorder(">" if big else "<")
+    offset = data.size - math.prod(shape) * numpy.itemsize if skip == -1 else offset + skip
+    return _listed(data), _slices(data, numpy, shape, offset, voxels=_nrrd_voxels(fields, source))
+
+
+def describe_meta(source: Source, options: StorageOptions) -> tuple[Listed, Slices]:
+    """The slices of a MetaImage, and the file that holds them, which is another unless it is LOCAL."""
+    head = source.read(0, min(source.size, HEADER_BYTES))
+    found = re.search(rb"^\s*ElementDataFile *= *([^\r\n]*)\r?\n?", head, re.MULTILINE)
+    if not found:
+        raise InputRefused(
+            f"{source.url} is a MetaImage header without ElementDataFile; it was cut off, or is another file"
+        )
+    pairs = re.findall(
+        r"^\s*(\w+) *= *(.*?) *$", head[: found.end()].decode("utf-8", "replace"), re.MULTILINE
+    )
+    fields = {name.lower(): value for name, value in pairs}
+    name = found.group(1).decode("utf-8", "replace").strip()
+    data = source if name.upper() == "LOCAL" else _beside(source, name, options)
+    if fields.get("compresseddata", "False").lower() == "true":
+        raise _compressed(source, "compressed")
+    if fields.get("elementnumberofchannels", "1") != "1":
+        raise InputRefused(
+            f"{source.url} holds {fields['elementnumberofchannels']} values per voxel; split them first"
+        )
+    dtype = _META_TYPES.get(fields.get("elementtype", "").upper().removeprefix("MET_"), "")
+    shape = _numbers(fields.get("dimsize", ""), int, source)[::-1]
+    if not dtype or not shape:
+        raise InputRefused(
+            f"{source.url} is a MetaImage of type {fields.get('elementtype')!r} and size {fields.get('dimsize')!r}; "
+            "wanted whole numbers or floats"
+        )
+    big = fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "False")).lower() == "true"
+    numpy = np.dtype(dtype).newbyteorder(">" if big else "<")
+    skip = int(fields.get("headersize", "0"))
+    offset = (
+        data.size - math.prod(shape) * numpy.itemsize
+        if skip == -1
+        else skip + (found.end() if data is source else 0)
+    )
+    length = _numbers(fields.get("elementspacing", fields.get("elementsize", "")), float, source)[::-1]
+    origin = _numbers(fields.get("offset", fields.get("position", fields.get("origin", ""))), float, source)[
+        ::-1
+    ]
+    voxels = Voxels(length, "", origin) if len(length) == 3 and min(length) > 0 else Voxels()
+    return _listed(data), _slices(data, numpy, shape, offset, voxels=voxels)
+
+
+def read_plain(source: Source, details: dict[str, Any], first: int, out: np.ndarray) -> None:
+    """Fill `out` with slices (columns, if the file is in Fortran order) from number `first` on.
+
+    Args:
+        source: The file that holds the voxels.
+        details: As `Slices.details`.
+        first: The first one wanted.
+        out: C-contiguous, native byte order; the slow axis of the file is its first.
+    """
+    view = memoryview(cast(Any, out)).cast("B")
+    start = details["offset"] + first * (out.nbytes // len(out))
+    pieces = [(at, min(REQUEST_BYTES, len(view) - at)) for at in range(0, len(view), REQUEST_BYTES)]
+    on_io(lambda piece: source.read_into(start + piece[0], view[piece[0] : piece[0] + piece[1]]), pieces)
+    if details["swap"]:
+        out.byteswap(inplace=True)
+    if out.dtype == bool:  # whatever is not 0 is true; other bytes in a boolean array are undefined behaviour
+        np.not_equal(out.view(np.uint8), 0, out=out)
+
+
+def _slices(
+    source: Source,
+    dtype: np.dtype[Any],
+    shape: Sequence[int],
+    offset: int,
+    *,
+    fortran: bool = False,
+    voxels: Voxels = Voxels(),
+) -> Slices:
+    """A description, after the numbers were held against the size of the file."""
+    name = kept_dtype(dtype, source.url)
+    shape = (1, *shape) if len(shape) == 2 else tuple(shape)
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputRefused(
+            f"{source.url} holds an array of shape {shape}; wanted two or three axes, none of them empty"
+        )
+    wanted = offset + math.prod(shape) * dtype.itemsize
+    if wanted != source.size or offset < 0:
+        raise InputRefused(
+            f"{source.url} has {source.size:,} bytes, but {shape} voxels of {name} after {offset:,} bytes of header "
+            f"make {wanted:,}; the numbers are wrong, or the file is cut off"
+        )
+    swap = dtype.itemsize > 1 and not dtype.isnative
+    details = {"offset": offset, "swap": swap}
+    if fortran:
+        return Slices("plain", shape[0], shape[1:], name, details, voxels=voxels, slow_axis=2)
+    return Slices("plain", shape[0], shape[1:], name, details, voxels=voxels)
+
+
+def _beside(source: Source, name: str, options: StorageOptions) -> Source:
+    """The data file of a detached header: one file, in the header's folder."""
+    # A header that led elsewhere would let a triggered run read what its operator did not allow.
+    if name.upper().startswith("LIST") or "%" in name or re.search(r" \d+ \d+", name):
+        raise InputRefused(
+            f"{source.url} spreads its voxels over several files; name those files instead, with their dtype and shape"
+        )
+    if "/" in name or "\\" in name or name.startswith("."):
+        raise InputRefused(
+            f"{source.url} names {name} as its data, which lies elsewhere; put both into one folder"
+        )
+    return Source(f"{source.url.rpartition('/')[0]}/{name}", options)
+
+
+def _listed(source: Source) -> Listed:
+    return Listed(source.url, source.size, source.identity)
+
+
+def _compressed(source: Source, how: str) -> InputRefused:
+    return InputRefused(
+        f"the voxels of {source.url} are {how} as one stream, of which no part can be read alone; save it uncompressed"
+    )
+
+
+def _numbers(text: str, kind: Any, source: Source) -> tuple[Any, ...]:
+    try:
+        return tuple(kind(part) for part in text.split())
+    except ValueError:
+        raise InputRefused(f"the header of {source.url} has {text!r} where numbers belong") from None
+
+
+def _nrrd_voxels(fields: dict[str, str], source: Source) -> Voxels:
+    """Lengths and origin, where the axes of the voxels are those of the space."""
+    units = re.findall(r'"([^"]*)"', fields.get("spaceunits", fields.get("units", "")))
+    unit = unit_of(units[0]) if units and len(set(units)) == 1 else ""
+    vectors = [
+        _numbers(v.replace(",", " "), float, source)
+        for v in re.findall(r"\(([^)]*)\)", fields.get("spacedirections", ""))
+    ]
+    if len(vectors) == 3 and all(len(v) == 3 for v in vectors):
+        matrix = np.array(vectors)
+        length = tuple(float(x) for x in np.linalg.norm(matrix, axis=1)[::-1])
+        straight = np.array_equal(matrix, np.diag(np.diag(matrix))) and (np.diag(matrix) > 0).all()
+        origins = re.findall(r"\(([^)]*)\)", fields.get("spaceorigin", ""))
+        origin = _numbers(origins[0].replace(",", " "), float, source)[::-1] if origins and straight else ()
+    else:
+        length, origin = _numbers(fields.get("spacings", ""), float, source)[::-1], ()
+    if len(length) != 3 or not all(math.isfinite(x) and x > 0 for x in length):
+        return Voxels()
+    return Voxels(length, unit, origin if len(origin) == 3 else ())

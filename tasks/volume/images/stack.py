@@ -1,0 +1,228 @@
+"""A stack: slices in one or many files, described as a value that plans hold, and read slab by slab.
+
+Every slice is read and decoded once. The description is complete before anything is written: shape, type,
+and the memory that reading takes, so that what does not fit together or would not fit is refused by name.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tasks.parameters import Raw, StorageOptions
+from tasks.volume.blocks import cpu_count, on_chunks, on_io
+from tasks.volume.images import coded, plain
+from tasks.volume.images.header import Slices, Voxels
+from tasks.volume.images.listing import Listed, find_files
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.store import Source, locate
+
+FETCHED_BYTES = 64 << 20  # of encoded slices read ahead of their decoding from a remote store
+MOST_FETCHED = 16
+_NEVER_RAW = {"tif", "tiff", "png", "jp2", "j2k", "npy", "nrrd"}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices in order, axes z, y, x.
+
+    Attributes:
+        files: Every file and the slices it holds; all have one shape and type.
+    """
+
+    files: tuple[tuple[Listed, Slices], ...]
+
+    @property
+    def first(self) -> Slices:
+        """The first file's, in shape and type like all others."""
+        return self.files[0][1]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along z, y and x."""
+        return (sum(slices.count for _, slices in self.files), *self.first.shape)
+
+    @property
+    def slow_axis(self) -> int:
+        """The axis along which neighbours lie farthest apart in the files."""
+        return self.first.slow_axis
+
+    @property
+    def voxels(self) -> Voxels:
+        """Where the voxels lie, if the files say it and agree."""
+        said = {slices.voxels for _, slices in self.files}
+        return said.pop() if len(said) == 1 else Voxels()
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.bytes for file, _ in self.files)
+
+    def reading_bytes(self, *, near: bool) -> int:
+        """The most that reading takes beside the voxels read; `near`: the files are on this machine."""
+        encoded = max(slices.encoded_bytes for _, slices in self.files)
+        scratch = max(slices.scratch_bytes for _, slices in self.files)
+        at_once = cpu_count() if near else _fetched_at_once(encoded)
+        return at_once * encoded + cpu_count() * scratch
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary for a plan."""
+        return {"files": [[asdict(file), asdict(slices)] for file, slices in self.files]}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "Stack":
+        """The inverse of `to_json`, also after JSON turned tuples into lists."""
+        return cls(tuple((Listed(**file), _slices_of(slices)) for file, slices in stored["files"]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """One slice: its file, its number in there, and where its voxels go."""
+
+    file: Listed
+    slices: Slices
+    number: int
+    out: np.ndarray
+
+
+def find_stack(url: str, options: StorageOptions, raw: Raw = Raw()) -> Stack:
+    """The stack that `url` names, every header of which was looked at.
+
+    Args:
+        url: As `listing.find_files`.
+        options: Non-secret options of the store.
+        raw: What files without a header hold.
+
+    Raises:
+        InputRefused: Files cannot be read, or do not make a stack; the sentence names them.
+    """
+    listed = find_files(url, options)
+    files = on_io(lambda file: _described(file, options, raw), listed)
+    kinds = Counter((slices.shape, slices.dtype) for _, slices in files)
+    (shape, dtype), count = kinds.most_common(1)[0]
+    odd = [(f, s) for f, s in files if (s.shape, s.dtype) != (shape, dtype)]
+    if odd:
+        shown = ", ".join(
+            f"{f.url.rpartition('/')[2]} ({s.shape[0]} x {s.shape[1]} {s.dtype})" for f, s in odd[:5]
+        )
+        raise InputRefused(
+            f"{count} files of {url} hold slices of {shape[0]} x {shape[1]} {dtype}, but {len(odd)} do not: {shown}"
+            f"{', …' if len(odd) > 5 else ''}; take them out or bring them again"
+        )
+    if len(files) > 1 and any(slices.slow_axis for _, slices in files):
+        raise InputRefused(
+            f"{url} names {len(files)} files in Fortran order, which only a single file may have; save them in C order"
+        )
+    return Stack(tuple(files))
+
+
+def read_slab(stack: Stack, first: int, count: int, options: StorageOptions) -> np.ndarray:
+    """Voxels of `count` positions along the slow axis from `first` on, as (z, y, x).
+
+    The result is C-contiguous where slices are the slow axis, else a transposed view.
+
+    Raises:
+        IntegrityFailure: A slice cannot be decoded.
+        InputRefused: A file changed since it was described.
+    """
+    if stack.slow_axis:
+        nz, ny, _ = stack.shape
+        out = np.empty((count, ny, nz), stack.first.dtype)
+        plain.read_plain(_source(stack.files[0][0], options), stack.first.details, first, out)
+        return out.transpose(2, 1, 0)
+    out = np.empty((count, *stack.first.shape), stack.first.dtype)
+    wanted: list[_Wanted] = []
+    at = 0
+    for file, slices in stack.files:
+        start, stop = max(first, at), min(first + count, at + slices.count)
+        if start < stop and slices.kind == "plain":
+            part = out[start - first : stop - first]
+            with closing(file.open(options)) as source:
+                plain.read_plain(source, slices.details, start - at, part)
+        else:
+            wanted += [
+                _Wanted(file, slices, number - at, out[number - first]) for number in range(start, stop)
+            ]
+        at += slices.count
+    _decode_all(wanted, options)
+    return out
+
+
+def _described(file: Listed, options: StorageOptions, raw: Raw) -> tuple[Listed, Slices]:
+    """The file that holds the voxels, and its slices; the format is told by the first bytes, not by the name."""
+    with closing(file.open(options)) as source:
+        magic = source.read(0, min(source.size, 16))
+        if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            from tasks.volume.images.tiff import describe_tiff
+
+            return file, describe_tiff(source)
+        if magic.startswith(coded.PNG):
+            return file, coded.describe_png(source)
+        if magic.startswith((coded.JP2, coded.CODESTREAM)):
+            return file, coded.describe_jpeg2000(source)
+        if magic.startswith(b"\x93NUMPY"):
+            return file, plain.describe_npy(source)
+        if magic.startswith(b"NRRD"):
+            return plain.describe_nrrd(source, options)
+        if file.url.lower().endswith((".mhd", ".mha")):
+            return plain.describe_meta(source, options)
+        if file.url.lower().rpartition(".")[2] in _NEVER_RAW:
+            raise InputRefused(
+                f"{file.url} does not begin like a file of that name; it is damaged, or another kind of file"
+            )
+        return file, plain.describe_raw(source, raw)
+
+
+def _decode_all(wanted: Sequence[_Wanted], options: StorageOptions) -> None:
+    """Fetch and decode slices, in parallel."""
+
+    def fetch(one: _Wanted) -> Any:
+        if one.slices.kind == "tiff":
+            from tasks.volume.images.tiff import fetch_tiff
+
+            if one.slices.count > 1:
+                return fetch_tiff(_source(one.file, options), one.slices.details, one.number, one.out)
+            with closing(one.file.open(options)) as source:
+                return fetch_tiff(source, one.slices.details, one.number, one.out)
+        with closing(one.file.open(options)) as source:
+            return source.read(0, source.size)
+
+    def decode(one: _Wanted, fetched: Any) -> None:
+        if fetched is None:  # the voxels were read as they are
+            return
+        if one.slices.kind == "tiff":
+            from tasks.volume.images.tiff import decode_tiff
+
+            decode_tiff(fetched, one.out, f"slice {one.number} of {one.file.url}")
+        else:
+            coded.decode(fetched, one.slices.details, one.out, one.file.url)
+
+    if not wanted:
+        return
+    if locate(wanted[0].file.url).local:
+        on_chunks(lambda one: decode(one, fetch(one)), wanted)
+        return
+    step = _fetched_at_once(max(one.slices.encoded_bytes for one in wanted))
+    for start in range(0, len(wanted), step):
+        some = wanted[start : start + step]
+        on_chunks(lambda pair: decode(*pair), zip(some, on_io(fetch, some), strict=True))
+
+
+def _fetched_at_once(encoded_bytes: int) -> int:
+    return max(1, min(MOST_FETCHED, FETCHED_BYTES // max(1, encoded_bytes)))
+
+
+@lru_cache(maxsize=8)
+def _source(file: Listed, options: StorageOptions) -> Source:
+    """A file of many slices, opened once in each process."""
+    return file.open(options)
+
+
+def _slices_of(stored: dict[str, Any]) -> Slices:
+    said = stored["voxels"]
+    voxels = Voxels(tuple(said["length"]), said["unit"], tuple(said["origin"]))
+    return Slices(**stored | {"shape": tuple(stored["shape"]), "voxels": voxels})

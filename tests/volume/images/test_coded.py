@@ -1,0 +1,133 @@
+"""PNG and JPEG 2000 stacks, and what their headers may not say."""
+
+import struct
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from tasks.parameters import StorageOptions
+from tasks.volume.images.stack import find_stack, read_slab
+from tasks.volume.outcomes import InputRefused, IntegrityFailure
+
+HERE = StorageOptions()
+
+
+def slices(dtype, shape=(5, 33, 47)):
+    limits = np.iinfo(dtype)
+    return np.random.default_rng(3).integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+def png(values, bits):
+    """A gray PNG of 1, 2 or 4 bits, which imagecodecs does not write."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = []
+    for row in values:
+        text = "".join(format(int(v), f"0{bits}b") for v in row)
+        text += "0" * (-len(text) % 8)
+        rows.append(b"\0" + bytes(int(text[i : i + 8], 2) for i in range(0, len(text), 8)))
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"".join(rows)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def assert_read(folder, expected):
+    stack = find_stack(str(folder), HERE)
+    assert (stack.shape, stack.first.dtype) == (expected.shape, expected.dtype.name)
+    np.testing.assert_array_equal(read_slab(stack, 1, 3, HERE), expected[1:4])
+    np.testing.assert_array_equal(read_slab(stack, 0, len(expected), HERE), expected)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_png_stacks_keep_their_values(tmp_path, dtype):
+    expected = slices(dtype)
+    for n, one in enumerate(expected):
+        (tmp_path / f"s{n}.png").write_bytes(imagecodecs.png_encode(one))
+    assert_read(tmp_path, expected)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_png_of_few_bits_gives_the_numbers_stored(tmp_path, bits):
+    expected = np.random.default_rng(4).integers(0, 2**bits, (5, 9, 13)).astype(bool if bits == 1 else "u1")
+    for n, one in enumerate(expected):
+        (tmp_path / f"s{n}.png").write_bytes(png(one, bits))
+    assert_read(tmp_path, expected)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
+@pytest.mark.parametrize(("suffix", "form"), [("jp2", "jp2"), ("j2k", "j2k")])
+def test_jpeg2000_stacks_keep_their_values(tmp_path, dtype, suffix, form):
+    expected = slices(dtype)
+    for n, one in enumerate(expected):
+        data = imagecodecs.jpeg2k_encode(one, level=0, reversible=True, codecformat=form)
+        (tmp_path / f"s{n}.{suffix}").write_bytes(data)
+    assert_read(tmp_path, expected)
+
+
+def test_jpeg2000_of_twelve_bits(tmp_path):
+    expected = slices("u2") % 4096
+    for n, one in enumerate(expected):
+        (tmp_path / f"s{n}.jp2").write_bytes(
+            imagecodecs.jpeg2k_encode(one, level=0, reversible=True, bitspersample=12)
+        )
+    assert_read(tmp_path, expected)
+
+
+def test_colour_is_refused(tmp_path):
+    colour = slices("u1", (9, 7, 3))
+    for name, data in (
+        ("a.png", imagecodecs.png_encode(colour)),
+        ("b.png", imagecodecs.png_encode(np.ascontiguousarray(colour[..., :2]))),
+        ("c.jp2", imagecodecs.jpeg2k_encode(colour, level=0, reversible=True)),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputRefused, match="wanted gray"):
+            find_stack(str(tmp_path / name), HERE)
+
+
+def test_the_memory_that_a_header_asks_for_is_known_before_decoding(tmp_path):
+    head = struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 16, 0, 0, 0, 0)
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + head + b"crc!")
+    stack = find_stack(str(path), HERE)
+    assert stack.shape == (1, 2**31 - 1, 2**31 - 1)
+    assert stack.reading_bytes(near=True) > 2**63
+    data = bytearray(
+        imagecodecs.jpeg2k_encode(slices("u2", (9, 7)), level=0, reversible=True, codecformat="j2k")
+    )
+    struct.pack_into(">II", data, 8, 2**32 - 1, 2**32 - 1)
+    (tmp_path / "b.j2k").write_bytes(data)
+    assert find_stack(str(tmp_path / "b.j2k"), HERE).reading_bytes(near=True) > 2**63
+
+
+@pytest.mark.parametrize("encode", [imagecodecs.png_encode, imagecodecs.jpeg2k_encode], ids=["png", "jp2"])
+def test_damaged_files_are_refused_or_told_when_read(tmp_path, encode):
+    data = encode(slices("u2", (33, 47)))
+    path = tmp_path / "a.bin"
+    for length in (9, 20, 30):
+        path.write_bytes(data[:length])
+        with pytest.raises(InputRefused):
+            find_stack(str(path), HERE)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(IntegrityFailure, match=r"a\.bin cannot be decoded"):
+        read_slab(find_stack(str(path), HERE), 0, 1, HERE)
+
+
+def test_a_file_whose_image_is_not_what_its_header_said_is_told_when_read(tmp_path):
+    first, other = slices("u1", (9, 13)), slices("u1", (9, 14))
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(first))
+    stack = find_stack(str(tmp_path), HERE)
+    from tasks.volume.images import coded
+
+    with pytest.raises(
+        IntegrityFailure, match=r"decodes to \(9, 14\) uint8, but its header says \(9, 13\) uint8"
+    ):
+        coded.decode(imagecodecs.png_encode(other), stack.first.details, np.empty((9, 13), "u1"), "a.png")
