@@ -24,7 +24,7 @@ from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.plan import Plan, digest_of
 from tasks.volume.reader import Volume, open_volume, read_region
-from tasks.volume.root import current_root, members
+from tasks.volume.root import members, root_under_lock
 from tasks.volume.run import (
     Job,
     Stage,
@@ -74,16 +74,15 @@ def pyramid(
     """
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
-    specs, factor = level_specs(open_volume(store), levels, local=store.local)
+    found = open_volume(store)
+    specs, factor = level_specs(found, levels, local=store.local)
     paths = [spec.path for spec in specs[1:]]
     if run.dry_run:
         rows = [{"path": s.path, "shape": s.shape, "chunks": s.chunks, "shards": s.shards, "raw_bytes": s.raw_bytes} for s in specs[1:]]
         return {"dry_run": True, "volume": store.url, "stage": "pyramid", "arrays": rows, "notes": []}
     store.probe()
     with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
-        root = current_root(store)
-        if root is None:
-            raise InputRefused(f"the volume at {store.url} was taken away meanwhile; publish it again")
+        root = root_under_lock(store, found.root)
         state = root["attributes"]["seismill"]
         body = {
             "verb": "pyramid",

@@ -17,15 +17,29 @@ import numpy as np
 
 from tasks.parameters import Copies, Run, Url
 from tasks.volume.blocks import Compute, block_count, cpu_count, nth_region, on_chunks, on_io
-from tasks.volume.codecs import decode_chunk, encode_chunk, encoded_bound, join_shard, metadata_of, tolerance_of
-from tasks.volume.kernels.errors import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES, error_sums, finite_or_zero
+from tasks.volume.codecs import (
+    decode_chunk,
+    encode_chunk,
+    encoded_bound,
+    join_shard,
+    metadata_of,
+    tolerance_of,
+)
+from tasks.volume.kernels.errors import (
+    COUNT,
+    MAX_ABS_ERROR,
+    NONFINITE,
+    SUM_OF_SQUARES,
+    error_sums,
+    finite_or_zero,
+)
 from tasks.volume.layout import COPY_SHARD_BYTES, MOST_ZFP_DIMENSIONS, ArraySpec, copy_chunks, round_up
 from tasks.volume.ledger import Record, Stored
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
-from tasks.volume.plan import digest_of, plan_at
+from tasks.volume.plan import digest_of, folder_of, plan_at
 from tasks.volume.reader import Volume, open_volume, read_region
-from tasks.volume.root import current_root, members
+from tasks.volume.root import members, root_under_lock
 from tasks.volume.run import (
     Job,
     Stage,
@@ -38,7 +52,7 @@ from tasks.volume.run import (
 )
 from tasks.volume.store import Store, traffic
 from tasks.volume.summary import array_rows, ended, fitting, using
-from tasks.volume.superblocks import hull, owned, super_blocks
+from tasks.volume.superblocks import SuperBlocks, hull, owned, super_blocks
 
 log = logging.getLogger(__name__)
 
@@ -85,15 +99,13 @@ def rechunk(
         dry = {"dry_run": True} if run.dry_run else {}
         return ended(store, "copies", [], began, before, notes=[_no_copies(found)], **dry)
     if run.dry_run:
-        blocks = super_blocks(specs[0].shape, specs, 1 << 40)
+        blocks = super_blocks(specs[0].shape, specs, 1 << 40, chunks=found.spec(found.master).chunks)
         rows = [{"path": s.path, "shape": s.shape, "chunks": s.chunks, "shards": s.shards, "raw_bytes": s.raw_bytes} for s in specs]
         return {"dry_run": True, "volume": store.url, "stage": "copies", "arrays": rows, "block": blocks.block, "notes": []}
     store.probe()
     names = [spec.path for spec in specs]
     with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
-        root = current_root(store)
-        if root is None:
-            raise InputRefused(f"the volume at {store.url} was taken away meanwhile; publish it again")
+        root = root_under_lock(store, found.root)
         requests = {spec.path: digest_of(request_of(root, found.master, spec)) for spec in specs}
         stages = root["attributes"]["seismill"]["stages"]
         todo = [s for s in specs if stages.get(s.path, {}).get("request") != requests[s.path]]
@@ -105,11 +117,20 @@ def rechunk(
             )
         if not todo:
             return ended(store, "copies", array_rows(root, names), began, before, notes=["were done already"])
+        # What does not fit in memory is refused before anything is taken away.
+        blocks, compute = _fitting_blocks(found.spec(found.master), todo, compute)
+        body = _body(found, todo, blocks)
+        if not store.exists(f"{folder_of(digest_of(body))}/plan.json"):
+            clear_leftovers(store, root, [])
         if replaced:
-            root = withdraw(store, epoch, root, replaced)
             for path in replaced:
-                root["attributes"]["seismill"]["stages"].pop(path, None)
-        root, stage, notes = _add(store, Volume(store, root), todo, requests, epoch, run, compute)
+                del stages[path]
+            alike = [s.path for s in todo if s.path in replaced and _decode_alike(Volume(store, root).spec(s.path), s)]
+            root = withdraw(store, epoch, root, replaced, leave_chunks=alike)
+        root, stage = _add(store, Volume(store, root), todo, requests, body, epoch, run, compute)
+    notes = []
+    if blocks.read_factor > 1.01:
+        notes.append(f"the master was read {blocks.read_factor:.2f} times, for want of memory")
     return ended(store, "copies", array_rows(root, names), began, before, stage=stage, notes=notes)
 
 
@@ -117,6 +138,12 @@ def request_of(root: dict[str, Any], master: str, spec: ArraySpec) -> dict[str, 
     """What a copy is made from and how: equal for a copy that need not be made again."""
     made = root["attributes"]["seismill"]["stages"][master]
     return {"verb": "rechunk", "master": made["plan"], "copy": spec.to_json()}
+
+
+def _decode_alike(one: ArraySpec, other: ArraySpec) -> bool:
+    """Whether a reader of one reads chunks of the other as what they are."""
+    kinds = [spec.codec.partition(":")[0] for spec in (one, other)]
+    return kinds[0] == kinds[1] and one.at("", codec="", fill="0") == other.at("", codec="", fill="0")
 
 
 def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec]:
@@ -156,7 +183,7 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         # ZFP works in cells of 4 samples: a chunk wider than the axis would be padding.
         clipped = tuple(min(c, round_up(n, 4)) for c, n in zip(chunks, master.shape, strict=True))
         specs.append(ArraySpec(name, master.shape, clipped, master.dtype, master.dims, codec, (), fill))
-    return specs if local else _sharded(specs)
+    return specs if local else _sharded(specs, master.chunks)
 
 
 def _no_copies(volume: Volume) -> str:
@@ -188,9 +215,9 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str]:
     return f"zfp:{tolerance!r}", "0"
 
 
-def _sharded(specs: Sequence[ArraySpec]) -> list[ArraySpec]:
-    """The same copies in shards that share out the super-block of their chunks."""
-    block = super_blocks(specs[0].shape, specs, 1 << 62).block
+def _sharded(specs: Sequence[ArraySpec], chunks: Sequence[int]) -> list[ArraySpec]:
+    """The same copies in shards that share out the super-block of their chunks and the master's."""
+    block = super_blocks(specs[0].shape, specs, 1 << 62, chunks=chunks).block
     result = []
     for spec in specs:
         shard = list(spec.chunks)
@@ -203,39 +230,48 @@ def _sharded(specs: Sequence[ArraySpec]) -> list[ArraySpec]:
     return result
 
 
+def _fitting_blocks(
+    master: ArraySpec, specs: list[ArraySpec], compute: Compute
+) -> tuple[SuperBlocks, Compute]:
+    """The blocks, and the compute with as many of them in flight as its memory holds."""
+    overhead = cpu_count() * (2 * max(spec.chunk_bytes + encoded_bound(spec) for spec in specs) + master.chunk_bytes)
+    budget = (compute.memory_bytes - overhead) // 2  # samples once, and every copy encoded at worst
+    worst = sum(encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards)
+    blocks = super_blocks(master.shape, specs, max(1, budget - worst), chunks=master.chunks)
+    need = 2 * math.prod(blocks.hull) * master.numpy.itemsize + worst + overhead
+    return blocks, fitting(compute, need, f"a block of {blocks.block} samples")
+
+
+def _body(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks) -> dict[str, Any]:
+    """The plan."""
+    return {
+        "verb": "rechunk",
+        "master": {
+            "spec": volume.spec(volume.master).to_json(),
+            "plan": volume.state["stages"][volume.master]["plan"],
+        },
+        "mask": volume.spec("trace_mask").to_json(),
+        "copies": [spec.to_json() for spec in specs],
+        "block": blocks.block,
+    }
+
+
 def _add(
     store: Store,
     volume: Volume,
     specs: list[ArraySpec],
     requests: dict[str, str],
+    body: dict[str, Any],
     epoch: int,
     run: Run,
     compute: Compute,
-) -> tuple[dict[str, Any], Stage, list[str]]:
+) -> tuple[dict[str, Any], Stage]:
     """Make the copies and commit them."""
     master = volume.spec(volume.master)
-    overhead = cpu_count() * (2 * max(spec.chunk_bytes + encoded_bound(spec) for spec in specs) + master.chunk_bytes)
-    budget = (compute.memory_bytes - overhead) // 2  # samples once, and every copy encoded at worst
-    worst = sum(encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards)
-    blocks = super_blocks(master.shape, specs, max(1, budget - worst))
-    body = {
-        "verb": "rechunk",
-        "master": {"spec": master.to_json(), "plan": volume.state["stages"][volume.master]["plan"]},
-        "mask": volume.spec("trace_mask").to_json(),
-        "copies": [spec.to_json() for spec in specs],
-        "block": blocks.block,
-    }
-    need = 2 * math.prod(blocks.hull) * master.numpy.itemsize + worst + overhead
-    if not store.exists(f".seismill/runs/{digest_of(body)}/plan.json"):
-        clear_leftovers(store, volume.root, [])
-    compute = fitting(compute, need, f"a block of {blocks.block} samples")
     stage = begin_stage("copies", store, body, epoch, run, compute, created_on=volume.state["created_on"])
-    records = run_blocks(stage, rechunk_block, range(block_count(master.shape, blocks.block)))
+    records = run_blocks(stage, rechunk_block, range(block_count(master.shape, tuple(body["block"]))))
     attributes = volume.array_attributes(volume.master)
     live_bytes = attributes["raw_bytes"]
-    notes = []
-    if blocks.read_factor > 1.01:
-        notes.append(f"the master was read {blocks.read_factor:.2f} times, for want of memory")
     measured = {spec.path: _errors(spec, records, attributes, live_bytes) for spec in specs}
     for spec in specs:
         bound = tolerance_of(spec) or 0.0
@@ -257,7 +293,7 @@ def _add(
             "request": requests[spec.path],
         }
     publish_root(stage, root)
-    return root, stage, notes
+    return root, stage
 
 
 def _errors(

@@ -115,7 +115,7 @@ def index_bytes(spec: ArraySpec) -> int:
 def read_index(spec: ArraySpec, tail: bytes | memoryview, *, where: str) -> np.ndarray:
     """Offsets and sizes of a shard's chunks, shape (*chunks_per_shard, 2), uint64, from its last bytes."""
     table = bytes(tail[-index_bytes(spec) : -4])
-    if crc32c(table) != int.from_bytes(tail[-4:], "little"):
+    if len(tail) < index_bytes(spec) or crc32c(table) != int.from_bytes(tail[-4:], "little"):
         raise IntegrityFailure(f"the index of {where} does not fit its checksum; run seismill verify")
     return np.frombuffer(table, "<u8").reshape(*spec.chunks_per_shard, 2)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.volume.codecs import document_bytes
 from tasks.volume.lock import check_epoch
-from tasks.volume.outcomes import DestinationRefused, Resumable
+from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
 from tasks.volume.store import Store
 
 COMMITS = ".seismill/commits"
@@ -69,6 +69,23 @@ def current_root(store: Store) -> dict[str, Any] | None:
     if content != present:
         store.put("zarr.json", content)
     root: dict[str, Any] = json.loads(content)
+    return root
+
+
+def root_under_lock(store: Store, seen: dict[str, Any]) -> dict[str, Any]:
+    """The root now that nobody else can change it, after `seen` was planned with.
+
+    Raises:
+        InputRefused: There is no volume any more.
+        Resumable: Its master is another one by now.
+    """
+    root = current_root(store)
+    if root is None:
+        raise InputRefused(f"the volume at {store.url} was taken away meanwhile; publish it again")
+    master = seen["attributes"]["attributes"]["defaultVariableName"]
+    before, now = (r["attributes"]["seismill"]["stages"].get(master) for r in (seen, root))
+    if before != now:
+        raise Resumable(f"the master of {store.url} was replaced meanwhile; run this again")
     return root
 
 

@@ -240,11 +240,21 @@ def publish_root(stage: Stage, root: dict[str, Any]) -> None:
         stage.store.delete_all(f"{stage.plan.folder}/{name}")
 
 
-def withdraw(store: Store, epoch: int, root: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+def withdraw(
+    store: Store, epoch: int, root: dict[str, Any], paths: Sequence[str], *, leave_chunks: Sequence[str] = ()
+) -> dict[str, Any]:
     """Take arrays and groups out of a volume, so that no reader ever finds part of one; return the new root.
 
     The root goes first, then what makes each exist, then its chunks. Notes of unfinished runs go before any chunk:
     a ledger must never name what is gone.
+
+    Args:
+        store: The volume.
+        epoch: Of the lock.
+        root: Now.
+        paths: What goes.
+        leave_chunks: Those of `paths` whose chunks stay until the same run has put others in their place, because
+            they decode alike: zarr gives a reader that opened the array before fill values for what is deleted.
     """
     fewer = json.loads(json.dumps(root))
     gone = [m for m in members(root) if any(m == path or m.startswith(f"{path}/") for path in paths)]
@@ -255,7 +265,8 @@ def withdraw(store: Store, epoch: int, root: dict[str, Any], paths: Sequence[str
         store.delete(f"{path}/zarr.json")
     store.delete_all(".seismill/runs", keep=lambda key: "/ledger/" not in key)
     for path in paths:
-        store.delete_all(f"{path}/")
+        if path not in leave_chunks:
+            store.delete_all(f"{path}/")
         store.delete(manifest_key(path))
         store.delete_all(f".seismill/manifests/{path}/")
     return fewer

@@ -1,9 +1,9 @@
 """Blocks for making several copies from one read: arithmetic only.
 
-A super-block spans, per axis, the least common multiple of the copies' stored extents, so that every stored
-object of every copy lies in exactly one of them. Where that is more than memory takes, axes are cut at multiples of
-the largest extent; objects of the other copies that cross a cut then belong to the block in which they start, and
-the samples beyond it are read twice.
+A super-block spans, per axis, the least common multiple of the copies' stored extents and the master's chunks, so
+that every stored object of every copy lies in exactly one of them and every chunk of the master is decoded once.
+Where that is more than memory takes, axes are cut at multiples of the largest extent; objects of the other copies
+that cross a cut then belong to the block in which they start, and what lies beyond it is read twice.
 """
 
 import math
@@ -24,7 +24,7 @@ class SuperBlocks:
     Attributes:
         block: Extents of a block: they tile the master.
         hull: Extents of what one block holds in memory at most: more where objects cross its end.
-        read_factor: How often samples are read, on average and at most.
+        read_factor: How often the master's chunks are decoded, on average.
     """
 
     block: tuple[int, ...]
@@ -32,31 +32,37 @@ class SuperBlocks:
     read_factor: float
 
 
-def super_blocks(shape: Sequence[int], copies: Sequence[ArraySpec], budget_bytes: int) -> SuperBlocks:
+def super_blocks(
+    shape: Sequence[int], copies: Sequence[ArraySpec], budget_bytes: int, *, chunks: Sequence[int]
+) -> SuperBlocks:
     """The blocks for these copies.
 
     Args:
         shape: Of the master.
         copies: Their specs.
         budget_bytes: What the samples of one block may take.
+        chunks: The master's: one that a cut goes through is decoded in two blocks.
 
     Raises:
         InputRefused: Blocks that fit would read the master more than `MOST_READ` times.
     """
     extents = [[copy.unit[axis] for copy in copies] for axis in range(len(shape))]
     block = []
-    for n, units in zip(shape, extents, strict=True):
-        common = math.lcm(*units)
+    for n, units, chunk in zip(shape, extents, chunks, strict=True):
+        common = math.lcm(*units, chunk)
         block.append(common if common < n else max(round_up(n, unit) for unit in units))
     itemsize = copies[0].numpy.itemsize
     axis = 0
     while math.prod(hull_bound(block, extents, shape)) * itemsize > budget_bytes and axis < len(shape):
-        largest = max(extents[axis])
         others = math.prod(hull_bound(block, extents, shape)) // block[axis] * itemsize
-        block[axis] = max(largest, min(block[axis], budget_bytes // max(1, others) // largest * largest))
+        room = min(block[axis], budget_bytes // max(1, others))
+        block[axis] = _cut(room, max(extents[axis]), chunks[axis])
         axis += 1
     hull = hull_bound(block, extents, shape)
-    factor = math.prod(h / b for h, b in zip(hull, block, strict=True))
+    factor = math.prod(
+        _read_factor(n, b, units, chunk)
+        for n, b, units, chunk in zip(shape, block, extents, chunks, strict=True)
+    )
     if math.prod(hull) * itemsize > budget_bytes or factor > MOST_READ:
         wanted = ", ".join(f"{copy.path} {copy.chunks}" for copy in copies)
         side = 1 << max(2, int(math.log2(max(1, budget_bytes // itemsize)) / len(shape)))
@@ -65,6 +71,23 @@ def super_blocks(shape: Sequence[int], copies: Sequence[ArraySpec], budget_bytes
             f"{budget_bytes / 1e6:,.0f} MB; give more memory, or chunk extents that divide {side}"
         )
     return SuperBlocks(tuple(block), tuple(hull), factor)
+
+
+def _cut(room: int, largest: int, chunk: int) -> int:
+    """The best extent of at most `room`, a multiple of `largest`: one that cuts the fewest chunks of the master."""
+    common = math.lcm(largest, chunk)
+    if room >= common:
+        return room // common * common
+    return max((n for n in range(largest, room + 1, largest) if common % n == 0), default=largest)
+
+
+def _read_factor(n: int, block: int, units: Sequence[int], chunk: int) -> float:
+    """How many of the master's chunks all blocks decode along one axis, for each that there is."""
+    decoded = 0
+    for start in range(0, n, block):
+        span = _span(slice(start, min(start + block, n)), [(unit, n) for unit in units])
+        decoded += -(-span.stop // chunk) - span.start // chunk
+    return decoded / -(-n // chunk)
 
 
 def hull_bound(block: Sequence[int], extents: Sequence[Sequence[int]], shape: Sequence[int]) -> list[int]:
@@ -77,15 +100,23 @@ def hull_bound(block: Sequence[int], extents: Sequence[Sequence[int]], shape: Se
 
 def owned(copy: ArraySpec, region: Region) -> list[range]:
     """Per axis, the positions of the stored objects of `copy` that start in `region`."""
-    return [range(-(-r.start // u), -(-r.stop // u)) for r, u in zip(region, copy.unit, strict=True)]
+    return [_owned(r, unit) for r, unit in zip(region, copy.unit, strict=True)]
 
 
 def hull(copies: Sequence[ArraySpec], region: Region) -> Region:
     """The samples that all objects of a block need."""
-    result = []
-    for axis, r in enumerate(region):
-        spans = [(owned(copy, region)[axis], copy.unit[axis], copy.shape[axis]) for copy in copies]
-        starts = [span.start * unit for span, unit, _ in spans if len(span)]
-        stops = [min(span.stop * unit, n) for span, unit, n in spans if len(span)]
-        result.append(slice(min(starts, default=r.start), max(stops, default=r.start)))
-    return tuple(result)
+    return tuple(
+        _span(r, [(copy.unit[axis], copy.shape[axis]) for copy in copies]) for axis, r in enumerate(region)
+    )
+
+
+def _owned(r: slice, unit: int) -> range:
+    return range(-(-r.start // unit), -(-r.stop // unit))
+
+
+def _span(r: slice, units: Sequence[tuple[int, int]]) -> slice:
+    """What objects that start in `r` cover along one axis; of each kind the extent, and that of the axis."""
+    spans = [(_owned(r, unit), unit, n) for unit, n in units]
+    starts = [own.start * unit for own, unit, _ in spans if len(own)]
+    stops = [min(own.stop * unit, n) for own, unit, n in spans if len(own)]
+    return slice(min(starts, default=r.start), max(stops, default=r.start))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tasks.volume.lock import locked
-from tasks.volume.outcomes import DestinationRefused, Resumable
-from tasks.volume.root import COMMITS, commit, current_root, members, new_root, newest_commit
+from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tasks.volume.root import COMMITS, commit, current_root, members, new_root, newest_commit, root_under_lock
 from tasks.volume.store import Store
 
 
@@ -123,3 +123,18 @@ def test_numbers_of_commits_stay_taken(store: Store) -> None:
         for name in ("first", "second", "third"):
             commit(store, epoch, root_of(name))
     assert store.keys(COMMITS) == [f"{COMMITS}/{number:08d}" for number in (1, 2, 3)]
+
+
+def test_a_volume_whose_master_was_replaced_since_it_was_looked_at_is_not_worked_on(store: Store) -> None:
+    def volume_root(plan: str) -> dict:
+        state = {"stages": {"amplitude": {"plan": plan, "request": plan}}}
+        return new_root({"attributes": {"defaultVariableName": "amplitude"}, "seismill": state})
+
+    with locked(store, wait_seconds=0) as epoch:
+        with pytest.raises(InputRefused, match="taken away meanwhile; publish it again"):
+            root_under_lock(store, volume_root("first"))
+        commit(store, epoch, volume_root("first"))
+        assert root_under_lock(store, volume_root("first")) == volume_root("first")
+        commit(store, epoch, volume_root("second"))
+        with pytest.raises(Resumable, match="replaced meanwhile; run this again"):
+            root_under_lock(store, volume_root("first"))
