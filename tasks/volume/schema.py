@@ -4,8 +4,9 @@ One group is all of them at once. OME-Zarr metadata is written for 2-D and 3-D m
 refuse more dimensions without time and channel axes; `seismill.levels` is always there.
 """
 
+import colorsys
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,16 @@ def mdio_attributes(template: str, created_on: str, master: str) -> dict[str, An
         "createdOn": created_on,
         "name": template,
         "attributes": {"surveyType": "3D", "gatherType": "stacked", "defaultVariableName": master},
+    }
+
+
+def image_attributes(description: str, created_on: str, master: str) -> dict[str, Any]:
+    """Attributes of the root group of an image volume: as a survey's, without what only a survey has."""
+    return {
+        "apiVersion": MDIO_API_VERSION,
+        "createdOn": created_on,
+        "name": description or master,
+        "attributes": {"defaultVariableName": master},
     }
 
 
@@ -76,6 +87,12 @@ def statistics(stats: np.ndarray, extremes: tuple[int, int] | None = None) -> di
     }
 
 
+def voxel_statistics(stats: np.ndarray, extremes: tuple[int, int] | None) -> dict[str, Any]:
+    """As `statistics`, without what is counted by traces."""
+    of_traces = ("live_traces", "zero_traces")
+    return {name: value for name, value in statistics(stats, extremes).items() if name not in of_traces}
+
+
 def axis_scale(values: np.ndarray) -> tuple[float, float]:
     """OME scale and translation of an axis: its step and first value, or index units if steps differ."""
     if values.size == 1:
@@ -100,7 +117,12 @@ def coarse_axis(values: np.ndarray, factor: int) -> np.ndarray:
 
 
 def ome_attributes(
-    name: str, dims: Sequence[str], levels: Sequence[dict[str, Any]], low: float, high: float
+    name: str,
+    dims: Sequence[str],
+    levels: Sequence[dict[str, Any]],
+    low: float,
+    high: float,
+    looks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """OME-Zarr 0.5 `ome`: multiscales with one image, and a one-channel omero window.
 
@@ -110,14 +132,21 @@ def ome_attributes(
         levels: Finest first: `path`, `scale` and `translation` per axis.
         low: Smallest sample.
         high: Largest sample.
+        looks: Of voxels: `unit` of the axes, `window` of values to show, `is_labels`, and the `labels` that occur.
+            Without it axes have no unit, and the window is symmetric.
     """
+    looks = looks or {}
     largest = max(abs(low), abs(high)) or 1.0
-    return {
+    start, end = looks.get("window") or (-largest, largest)
+    unit = {"unit": looks["unit"]} if looks.get("unit") else {}
+    if looks.get("is_labels"):
+        start, end = low, high
+    described: dict[str, Any] = {
         "version": "0.5",
         "multiscales": [
             {
                 "name": name,
-                "axes": [{"name": dim, "type": "space"} for dim in dims],
+                "axes": [{"name": dim, "type": "space", **unit} for dim in dims],
                 "datasets": [
                     {
                         "path": level["path"],
@@ -136,8 +165,19 @@ def ome_attributes(
                     "label": name,
                     "color": "FFFFFF",
                     "active": True,
-                    "window": {"min": low, "max": high, "start": -largest, "end": largest},
+                    "window": {"min": low, "max": high, "start": start, "end": end},
                 }
             ]
         },
     }
+    if looks.get("is_labels"):
+        described["image-label"] = {"colors": [{"label-value": v, "rgba": _colour(v)} for v in looks["labels"]]}
+    return described
+
+
+def _colour(label: int) -> list[int]:
+    """A colour for a label, far from those of its neighbours; none for 0, which is mostly background."""
+    if label == 0:
+        return [0, 0, 0, 0]
+    red, green, blue = colorsys.hsv_to_rgb(label * 0.6180339887498949 % 1, 0.65, 0.95)  # the golden section
+    return [round(255 * red), round(255 * green), round(255 * blue), 255]

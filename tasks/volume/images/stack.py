@@ -62,11 +62,11 @@ class Stack:
         """Size of all files."""
         return sum(file.bytes for file, _ in self.files)
 
-    def reading_bytes(self, *, near: bool) -> int:
-        """The most that reading takes beside the voxels read; `near`: the files are on this machine."""
+    def reading_bytes(self) -> int:
+        """The most that reading takes beside the voxels read."""
         encoded = max(slices.encoded_bytes for _, slices in self.files)
         scratch = max(slices.scratch_bytes for _, slices in self.files)
-        at_once = cpu_count() if near else _fetched_at_once(encoded)
+        at_once = cpu_count() if locate(self.files[0][0].url).local else _fetched_at_once(encoded)
         return at_once * encoded + cpu_count() * scratch
 
     def to_json(self) -> dict[str, Any]:
