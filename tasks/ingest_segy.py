@@ -142,7 +142,7 @@ def _blocks(
     """Carry the plan out, without its end."""
     assert survey.grid is not None
     spec = ArraySpec.from_json(body["arrays"]["master"])
-    need = block_memory(spec, tuple(body["block"]), survey.fmt.trace_bytes, cpu_count())
+    need = block_memory(spec, tuple(body["block"]), survey.fmt, cpu_count())
     compute = fitting(compute, need, f"a block of {body['block']} traces in chunks of {spec.chunks}")
     keep = [digest_of(body), *([body["spill"]["digest"]] if body["spill"] else [])]
     clear_leftovers_of_others(store, keep)
@@ -202,6 +202,9 @@ def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any
         "headers": ArraySpec("headers", dtype="trace_header", **flat),
         "raw_headers": ArraySpec("raw_headers", dtype="raw240", **flat),
     }
+    if extra := survey.fmt.extension_bytes:
+        whole = {"shape": (*grid.shape, extra), "chunks": (*block, extra), "dims": (*dims[:-1], "byte")}
+        arrays["raw_header_extensions"] = ArraySpec("raw_header_extensions", dtype="uint8", **flat | whole)
     if survey.coordinate_bytes:
         arrays |= {name: ArraySpec(name, dtype="float64", fill="NaN", **flat) for name in ("cdp_x", "cdp_y")}
     return {
@@ -333,7 +336,7 @@ def _finish(
         if raw.size:
             small(ArraySpec(f"segy_files/0/{name}", raw.shape, (min(raw.size, 1 << 22),), "uint8", (f"{name}_byte",)), raw, {})
     shown += _exceptions(stage, records, fmt.n_traces * fmt.n_samples)
-    for name in ("headers", "raw_headers", "cdp_x", "cdp_y"):
+    for name in ("headers", "raw_headers", "raw_header_extensions", "cdp_x", "cdp_y"):
         if name in specs:
             extra = {"_FillValue": NAN_FILL, "unitsV1": {"length": "m"}} if name.startswith("cdp") else labelled
             shown.append(put_array(stage, name, metadata_of(specs[name], extra), objects[name]))
@@ -464,6 +467,6 @@ def _dry_run(store: Store, survey: Survey, master: Master, index: Index) -> dict
         "grid": [str(axis) for axis in survey.grid.axes],
         "objects": objects,
         "blocks": count,
-        "memory_bytes": block_memory(spec, tuple(body["block"]), survey.fmt.trace_bytes, cpu_count()),
+        "memory_bytes": block_memory(spec, tuple(body["block"]), survey.fmt, cpu_count()),
         "notes": notes,
     }

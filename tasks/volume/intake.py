@@ -107,7 +107,7 @@ def ingest_block(job: Job) -> Record:
     else:
         records = read_records(intake.source, intake.fmt, numbers)
     rows = records.rows_of(cells)
-    headers = records.data[rows[cells >= 0], :240]
+    headers = records.data[rows[cells >= 0], : intake.fmt.trace_header_bytes]
     _compare_index(intake, job.block, cells, headers)
     columns = _columns(intake, cells.shape)
     done = on_chunks(lambda column: _column(job, store, intake, records, rows, column), columns)
@@ -134,7 +134,7 @@ def exceptions_of(store: Store, plan: Plan, block: int) -> np.ndarray:
     return np.frombuffer(store.get(f"{plan.folder}/parts/exceptions-{block:08d}"), np.int64).reshape(-1, 3)
 
 
-def block_memory(spec: ArraySpec, block: tuple[int, ...], trace_bytes: int, threads: int) -> int:
+def block_memory(spec: ArraySpec, block: tuple[int, ...], fmt: FileFormat, threads: int) -> int:
     """The most bytes that one block takes: records, everything encoded, and a decoded column per thread."""
     traces = int(np.prod(block))
     samples = -(-spec.shape[-1] // spec.chunks[-1]) * spec.chunks[-1]
@@ -142,7 +142,9 @@ def block_memory(spec: ArraySpec, block: tuple[int, ...], trace_bytes: int, thre
     column = int(np.prod(spec.chunks[:-1])) * samples * spec.numpy.itemsize
     # A joined shard exists beside its parts for a moment.
     shard = int(np.prod(spec.shards)) * spec.numpy.itemsize if spec.shards else 0
-    return traces * (trace_bytes + 1000) + chunks * encoded_bound(spec) + shard + threads * column
+    # Headers exist as records, as what is stored of them, and encoded.
+    headers = 1000 + 2 * fmt.extension_bytes
+    return traces * (fmt.trace_bytes + headers) + chunks * encoded_bound(spec) + shard + threads * column
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,6 +231,7 @@ def _put_headers(
 ) -> list[Stored]:
     """Store the block's part of headers, raw headers and coordinates; one object each."""
     fmt, big = intake.fmt, intake.fmt.byte_order == ">"
+    headers, extensions = headers[:, :240], headers[:, 240:]
     fields = np.empty((len(headers), intake.specs["headers"].numpy.itemsize), np.uint8)
     if big:
         swap_fields(headers, FIELD_WIDTHS, fields)
@@ -239,18 +242,21 @@ def _put_headers(
         if intake.index["coordinate_bytes"]
         else ()
     )
-    values = {"headers": fields, "raw_headers": np.ascontiguousarray(headers), "cdp_x": None, "cdp_y": None}
-    values |= {name: column.view(np.uint8).reshape(-1, 8) for name, column in zip(("cdp_x", "cdp_y"), x_y, strict=False)}
+    values = {
+        "headers": fields.view(intake.specs["headers"].numpy)[:, 0],
+        "raw_headers": np.ascontiguousarray(headers).view(intake.specs["raw_headers"].numpy)[:, 0],
+        "raw_header_extensions": extensions,
+        **dict(zip(("cdp_x", "cdp_y"), x_y, strict=False)),
+    }
     position = tuple(r.start // b for r, b in zip(intake.region(job.block), intake.block, strict=True))
 
     def put(name: str) -> Stored:
         spec, rows = intake.specs[name], values[name]
-        chunk = np.zeros((*spec.chunks, spec.numpy.itemsize), np.uint8)
-        if spec.fill == "NaN":
-            chunk.view(np.float64)[...] = np.nan
+        chunk = np.full(spec.chunks, spec.fill_value, spec.numpy)
         chunk[tuple(slice(0, n) for n in live.shape)][live] = rows
-        data = encode_chunk(spec, chunk.reshape(-1).view(spec.numpy).reshape(spec.chunks))
-        return job.put(store, spec.key(position), data)
+        # The bytes of additional headers have an axis of their own, of one chunk.
+        place = (*position, *(0 for _ in spec.chunks[len(position) :]))
+        return job.put(store, spec.key(place), encode_chunk(spec, chunk))
 
     names = [name for name in values if name in intake.specs]
     return [put(name) for name in names] if store.local else on_io(put, names)

@@ -148,6 +148,9 @@ def rebuild(parts: SegyParts, region: Region) -> Rebuilt:
     rows[live] = np.searchsorted(numbers, cells[live])
     headers = volume.read("raw_headers", region).view(np.uint8).reshape(*cells.shape, 240)
     records[rows[live], :240] = headers[live]
+    if fmt.extra_headers:
+        extensions = volume.read("raw_header_extensions", (*region, slice(0, fmt.extension_bytes)))
+        records[rows[live], 240 : fmt.trace_header_bytes] = extensions[live]
     chunks = master.chunks
     depth = -(-master.shape[-1] // chunks[-1])
     grid = [range(r.start // c, -(-r.stop // c)) for r, c in zip(region, chunks[:-1], strict=True)]

@@ -5,7 +5,7 @@ resolved and reported as oddities, and what cannot be read is refused with one s
 """
 
 import struct
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from tasks.volume.outcomes import InputRefused
@@ -13,11 +13,14 @@ from tasks.volume.segy.foreign import refuse_foreign
 from tasks.volume.segy.standards import (
     EXTENDED_INTERVAL,
     EXTENDED_SAMPLES,
+    EXTRA_HEADERS,
     FIRST_TRACE,
     FORMAT_NAMES,
     REVISIONS,
     SAMPLE_FORMATS,
     TRACE_COUNT,
+    TRAILER_TEXTS,
+    Feature,
     Revision,
     SampleFormat,
 )
@@ -25,6 +28,7 @@ from tasks.volume.segy.trace_layout import (
     HEADERS_BYTES,
     TEXT_BYTES,
     TRACE_HEADER_BYTES,
+    Announced,
     TraceLayout,
     find_layout,
 )
@@ -32,6 +36,7 @@ from tasks.volume.segy.trace_layout import (
 ByteOrder = Literal[">", "<"]
 # Read at once: the file's headers and mostly the first traces, so that opening a far file costs few requests.
 _HEAD_BYTES = 64 * 1024
+LEAST_INTERVAL_US, MOST_INTERVAL_US = 1e-6, 1e9  # from a picosecond to a thousand seconds; all else is damage
 
 
 class Source(Protocol):
@@ -53,8 +58,9 @@ class Source(Protocol):
 class FileFormat:
     """What a file is made of.
 
-    `first_trace_offset` counts from 0 and `trace_bytes` includes the trace header; `n_traces` whole traces
-    end with the file. `byte_order_reason` and `oddities` are for people: a clause, and sentences.
+    `first_trace_offset` counts from 0 and `trace_bytes` includes the trace header and the `extra_headers` of 240
+    bytes after it; `n_traces` whole traces are followed by `trailer_bytes`. `byte_order_reason` and `oddities`
+    are for people: a clause, and sentences.
     """
 
     revision: str
@@ -68,12 +74,19 @@ class FileFormat:
     trace_bytes: int
     n_traces: int
     file_size: int
+    extra_headers: int = 0
+    trailer_bytes: int = 0
     oddities: tuple[str, ...] = ()
+
+    @property
+    def extension_bytes(self) -> int:
+        """Bytes of the additional headers of a trace."""
+        return TRACE_HEADER_BYTES * self.extra_headers
 
     @property
     def trace_header_bytes(self) -> int:
         """Bytes of a trace before its samples."""
-        return TRACE_HEADER_BYTES
+        return TRACE_HEADER_BYTES + self.extension_bytes
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as a plan stores them."""
@@ -113,20 +126,30 @@ def read_format(source: Source) -> FileFormat:
     order, reason = _byte_order(name, binary)
     sample_format = _sample_format(name, _word(binary, 3225, "H", order))
     revision, oddities = _revision(binary, order)
-    _refuse_features(name, revision, binary, order)
-    n_samples, texts = _word(binary, 3221, "H", order), _word(binary, 3505, "h", order)
-    layout = find_layout(
-        name,
-        size,
-        read,
-        byte_order=order,
-        n_samples=n_samples,
-        texts=texts,
-        bytes_per_sample=sample_format.bytes_per_sample,
+
+    def value(feature: Feature) -> Any:
+        return _word(binary, feature.byte, feature.code, order) if feature in revision.features else 0
+
+    announced = Announced(
+        n_samples=_word(binary, 3221, "H", order),
+        texts=_word(binary, 3505, "h", order),
+        extended_samples=value(EXTENDED_SAMPLES),
+        extra_headers=value(EXTRA_HEADERS),
+        n_traces=value(TRACE_COUNT),
+        first=value(FIRST_TRACE),
+        trailer_texts=value(TRAILER_TEXTS),
     )
-    interval, interval_oddities = _sample_interval(binary, order, read(layout.first, TRACE_HEADER_BYTES))
-    oddities += _contradictions(layout, n_samples, texts) + interval_oddities
-    file_format = FileFormat(
+    layout = find_layout(
+        name, size, read, announced, byte_order=order, bytes_per_sample=sample_format.bytes_per_sample
+    )
+    if announced.n_traces > layout.whole:
+        raise InputRefused(
+            f"{name} is truncated: its binary header says {announced.n_traces:,} traces (byte {TRACE_COUNT.byte}), "
+            f"and {layout.whole:,} are there; fetch it again"
+        )
+    header = read(layout.first, TRACE_HEADER_BYTES)
+    interval, interval_oddities = _sample_interval(binary, order, header, value(EXTENDED_INTERVAL))
+    return FileFormat(
         revision=revision.name,
         sample_format=sample_format,
         byte_order=order,
@@ -138,9 +161,10 @@ def read_format(source: Source) -> FileFormat:
         trace_bytes=layout.trace_bytes,
         n_traces=layout.whole,
         file_size=size,
+        extra_headers=layout.extra_headers,
+        trailer_bytes=layout.trailer_bytes,
+        oddities=(*oddities, *_contradictions(layout, announced), *interval_oddities),
     )
-    oddities += _compare_with_rev_2(name, revision, binary, file_format)
-    return replace(file_format, oddities=tuple(oddities))
 
 
 def _word(header: bytes, byte: int, code: str, order: str, *, first_byte: int = TEXT_BYTES + 1) -> Any:
@@ -198,67 +222,66 @@ def _revision(binary: bytes, order: ByteOrder) -> tuple[Revision, list[str]]:
     return meant, [f"The revision at byte 3501 is 0x{word:04x}; the file is read as rev {meant.name}."]
 
 
-def _refuse_features(name: str, revision: Revision, binary: bytes, order: ByteOrder) -> None:
-    """Refuse what a revision can ask for and is not read, unless it repeats what rev 1 words say."""
-    repeats: dict[str, float] = {
-        EXTENDED_SAMPLES.name: _word(binary, 3221, "H", order),
-        EXTENDED_INTERVAL.name: _word(binary, 3217, "H", order),
-    }
-    for feature in revision.features:
-        value = _word(binary, feature.byte, feature.code, order)
-        if feature not in (FIRST_TRACE, TRACE_COUNT) and value not in (0, repeats.get(feature.name)):
-            raise InputRefused(
-                f"{name} is SEG-Y rev {revision.name} with {feature.name} {value:.10g} at byte "
-                f"{feature.byte}, which is not read; write it as rev 1"
-            )
-
-
-def _compare_with_rev_2(name: str, revision: Revision, binary: bytes, found: FileFormat) -> list[str]:
-    """Compare place and number of traces with what rev 2 files say; a file with fewer was cut."""
-    if not revision.features:
-        return []
-    first = _word(binary, FIRST_TRACE.byte, FIRST_TRACE.code, found.byte_order)
-    if first not in (0, found.first_trace_offset):
-        raise InputRefused(
-            f"{name} says that its first trace begins at offset {first:,} (byte {FIRST_TRACE.byte}), and its "
-            f"headers end at {found.first_trace_offset:,}; that is not read: write it as rev 1"
-        )
-    said = _word(binary, TRACE_COUNT.byte, TRACE_COUNT.code, found.byte_order)
-    if said > found.n_traces:
-        raise InputRefused(
-            f"{name} is truncated: its binary header says {said:,} traces (byte {TRACE_COUNT.byte}), and "
-            f"{found.n_traces:,} are there; fetch it again"
-        )
-    if said in (0, found.n_traces):
-        return []
-    return [
-        f"The binary header says {said:,} traces (byte {TRACE_COUNT.byte}); {found.n_traces:,} are there."
-    ]
-
-
-def _contradictions(layout: TraceLayout, n_samples: int, texts: int) -> list[str]:
+def _contradictions(layout: TraceLayout, announced: Announced) -> list[str]:
     """What headers say otherwise than the layout."""
     oddities = []
-    if texts not in (layout.extended_texts, -1):
+    said, there = announced, layout
+    if said.first not in (0, there.first):
         oddities.append(
-            f"The binary header says {texts} extended textual headers (byte 3505); by the size of the file "
-            f"there are {layout.extended_texts}."
+            f"The binary header says that the first trace begins at offset {said.first:,} (byte {FIRST_TRACE.byte}); "
+            f"by the size of the file it begins at {there.first:,}."
         )
-    if layout.said not in (0, n_samples) or layout.n_samples != n_samples:
+    elif said.texts not in (there.extended_texts, -1):
         oddities.append(
-            f"The trace headers say {layout.said} samples (byte 115), the binary header {n_samples} (byte "
-            f"3221); by the size of the file there are {layout.n_samples}."
+            f"The binary header says {said.texts} extended textual headers (byte 3505); by the "
+            f"{'offset of the first trace' if said.first else 'size of the file'} there are {there.extended_texts}."
         )
-    elif layout.agrees is False:
+    if said.extra_headers != there.extra_headers:
         oddities.append(
-            f"The trace headers differ in their number of samples (byte 115); by the size of the file all "
-            f"have {layout.n_samples}."
+            f"The binary header says {said.extra_headers:,} additional trace headers (byte {EXTRA_HEADERS.byte}); by "
+            f"the size of the file there are {there.extra_headers}."
         )
-    return oddities
+    if said.trailer_texts not in (there.trailer_bytes // TEXT_BYTES, -1):
+        oddities.append(
+            f"The binary header says {said.trailer_texts:,} records after the last trace (byte {TRAILER_TEXTS.byte}); "
+            f"by the size of the file there are {there.trailer_bytes // TEXT_BYTES}."
+        )
+    if said.n_traces not in (0, there.whole):
+        oddities.append(
+            f"The binary header says {said.n_traces:,} traces (byte {TRACE_COUNT.byte}); {there.whole:,} are there."
+        )
+    return oddities + _sample_counts(layout, announced)
 
 
-def _sample_interval(binary: bytes, order: ByteOrder, trace_header: bytes) -> tuple[float, list[str]]:
+def _sample_counts(layout: TraceLayout, announced: Announced) -> list[str]:
+    there, short, extended = layout.n_samples, announced.n_samples, announced.extended_samples
+    # With an extended number the short one is 0, or what of it fits in 16 bits.
+    settled = {there, 0, there & 0xFFFF, 0xFFFF} if extended == there else {there}
+    if layout.said not in (0, there) or short not in settled or extended not in (0, there):
+        claims = [f"the trace headers say {layout.said} samples (byte 115)"] if layout.said else []
+        claims.append(f"the binary header {'' if claims else 'says '}{short}{'' if claims else ' samples'} (byte 3221)")
+        claims += [f"and {extended} (byte {EXTENDED_SAMPLES.byte})"] if extended else []
+        sentence = ", ".join(claims)
+        return [f"{sentence[0].upper()}{sentence[1:]}; by the size of the file there are {there}."]
+    if layout.agrees is False:
+        return [
+            f"The trace headers differ in their number of samples (byte 115); by the size of the file all have {there}."
+        ]
+    return []
+
+
+def _sample_interval(
+    binary: bytes, order: ByteOrder, trace_header: bytes, extended: float
+) -> tuple[float, list[str]]:
+    """The sample interval in µs, and what is odd about it; `extended` is rev 2's, which overrides the others."""
     said = _word(binary, 3217, "H", order)
+    if extended:
+        odd = f"The extended sample interval (byte {EXTENDED_INTERVAL.byte}) is {extended:g}"
+        if LEAST_INTERVAL_US < extended < MOST_INTERVAL_US:
+            differs = said not in (0, round(extended), int(extended))
+            return float(extended), [f"{odd}, the other (byte 3217) {said}; the first is used."] if differs else []
+        interval, oddities = _sample_interval(binary, order, trace_header, 0)
+        return interval, [f"{odd}, which is no interval; {interval:g} is used.", *oddities]
     trace_said = _word(trace_header, 117, "H", order, first_byte=1)
     if trace_said in (0, said) and said:
         return float(said), []

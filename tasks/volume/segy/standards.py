@@ -60,7 +60,7 @@ FORMAT_NAMES = {
 
 @dataclass(frozen=True)
 class Feature:
-    """A word of the binary header that can ask for more than is read; 0 asks for nothing.
+    """A word of the binary header that a later revision adds; 0 says nothing.
 
     `byte` is counted in the file from 1; `code` is struct's.
     """
@@ -72,16 +72,11 @@ class Feature:
 
 EXTENDED_SAMPLES = Feature("extended number of samples", 3269, "I")
 EXTENDED_INTERVAL = Feature("extended sample interval", 3273, "d")
+EXTRA_HEADERS = Feature("additional trace headers", 3507, "i")
 TRACE_COUNT = Feature("number of traces", 3513, "Q")
 FIRST_TRACE = Feature("offset of the first trace", 3521, "Q")
-_REV_2 = (
-    EXTENDED_SAMPLES,
-    EXTENDED_INTERVAL,
-    Feature("additional trace headers", 3507, "i"),
-    TRACE_COUNT,
-    FIRST_TRACE,
-    Feature("trailer stanzas", 3529, "i"),
-)
+TRAILER_TEXTS = Feature("trailer stanzas", 3529, "i")
+_REV_2 = (EXTENDED_SAMPLES, EXTENDED_INTERVAL, EXTRA_HEADERS, TRACE_COUNT, FIRST_TRACE, TRAILER_TEXTS)
 
 
 @dataclass(frozen=True)

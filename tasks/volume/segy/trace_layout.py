@@ -1,12 +1,15 @@
 """Where the traces of a file lie, by what its headers say and what its size allows.
 
 The number of samples stands in the binary header and in every trace header, and in real files they contradict
-each other; so does the number of extended textual headers. Each reading is tried against the size of the
-file and the headers found where it would put traces. Nothing is read in proportion to a number in a header.
+each other; so does the number of extended textual headers, and from rev 2 on whatever else moves traces. Each
+reading is tried against the size of the file and the headers found where it would put traces. Nothing is read in
+proportion to a number in a header.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from tasks.volume.outcomes import InputRefused
 
@@ -14,10 +17,39 @@ TEXT_BYTES = 3200
 HEADERS_BYTES = 3600
 TRACE_HEADER_BYTES = 240
 _SAMPLES_BYTE = 115
-# More textual headers than this before SEG:EndText are not texts any more.
+# In the first additional trace header of rev 2, whose last eight bytes are its name.
+_EXTENSION_SAMPLES_BYTE = 137
+_EXTENSION_NAMES = ("SEG00001".encode("ascii"), "SEG00001".encode("cp500"))
+# More textual headers, or stanzas after the last trace, than this are not texts any more.
 _MOST_TEXTS = 256
+# What lies before the first trace and after the last is kept whole, so it cannot be of any size.
+MOST_BESIDE_BYTES = 64 << 20
+_MOST_WALKED = 64
 
 Read = Callable[[int, int], bytes]
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What the binary header says of where traces lie; 0 says nothing, and below rev 2 all but two are 0.
+
+    Attributes:
+        n_samples: Per trace (byte 3221).
+        texts: Extended textual headers; -1: up to SEG:EndText (byte 3505).
+        extended_samples: Number of samples that overrides the other (byte 3269).
+        extra_headers: Additional headers of each trace (byte 3507).
+        n_traces: In the file (byte 3513).
+        first: Where the first trace begins (byte 3521).
+        trailer_texts: Records of 3200 bytes after the last trace; -1: some (byte 3529).
+    """
+
+    n_samples: int
+    texts: int
+    extended_samples: int = 0
+    extra_headers: int = 0
+    n_traces: int = 0
+    first: int = 0
+    trailer_texts: int = 0
 
 
 @dataclass(frozen=True)
@@ -25,28 +57,35 @@ class TraceLayout:
     """One reading of a file.
 
     Attributes:
-        extended_texts: Extended textual headers, 3200 bytes each.
         first: Where the first trace begins, from 0.
+        extra_headers: Additional headers of each trace, 240 bytes each.
         n_samples: Per trace.
-        trace_bytes: A trace with its header.
+        trace_bytes: A trace with its headers.
+        trailer_bytes: After the last trace.
         whole: Traces that fit into the file.
-        rest: Bytes after them.
-        said: Number of samples in the first trace header.
+        rest: Bytes between them and the trailer.
+        said: Number of samples in the first trace header; 0 if it says none.
         agrees: Whether headers found at later traces say the same; None if there are none or all say 0.
     """
 
-    extended_texts: int
     first: int
+    extra_headers: int
     n_samples: int
     trace_bytes: int
+    trailer_bytes: int
     whole: int
     rest: int
     said: int
     agrees: bool | None
 
+    @property
+    def extended_texts(self) -> int:
+        """How many extended textual headers fit before the first trace."""
+        return (self.first - HEADERS_BYTES) // TEXT_BYTES
+
 
 def find_layout(
-    name: str, size: int, read: Read, *, byte_order: str, n_samples: int, texts: int, bytes_per_sample: int
+    name: str, size: int, read: Read, announced: Announced, *, byte_order: str, bytes_per_sample: int
 ) -> TraceLayout:
     """The reading that fits the file best; of equal ones, the one that the binary header says.
 
@@ -54,33 +93,34 @@ def find_layout(
         name: Of the file, for refusals.
         size: Of the file, longer than its file headers.
         read: Gives bytes of the file from a start and a length.
+        announced: What the binary header says.
         byte_order: '>' or '<'.
-        n_samples: As the binary header says.
-        texts: Extended textual headers as it says; -1: up to SEG:EndText.
         bytes_per_sample: Of the sample format.
 
     Raises:
         InputRefused: There is no number of samples, no whole trace, or something after the last one.
     """
-    if texts == -1:
+    texts = announced.texts
+    if texts == -1 and not announced.first:
         texts = _count_texts(name, size, read)
-    readings = list(_readings(size, read, byte_order, n_samples, texts, bytes_per_sample))
+    readings = list(_readings(size, read, announced, texts, byte_order, bytes_per_sample))
     if not readings:
         raise InputRefused(
             f"{name} gives no number of samples (byte 3221, and byte {_SAMPLES_BYTE} of the first trace, are "
             "0) or has no room for a trace; correct it or fetch it again"
         )
-    layout = max(readings, key=_fit)
+    layout = max(readings, key=lambda reading: _fit(reading, announced))
     if layout.whole == 0:
         raise InputRefused(
             f"{name} holds no whole trace: one of {layout.n_samples:,} samples (byte 3221) takes "
             f"{layout.trace_bytes:,} bytes, and {size - layout.first:,} follow the headers; fetch it again"
         )
     if layout.rest:
+        _refuse_rest(name, size, read, layout, byte_order, bytes_per_sample)
+    if max(layout.first, layout.trailer_bytes) > MOST_BESIDE_BYTES:
         raise InputRefused(
-            f"{name} is truncated or has something appended: {layout.rest:,} bytes follow trace "
-            f"{layout.whole:,}, from byte {size - layout.rest + 1:,} on, and a trace takes "
-            f"{layout.trace_bytes:,}; fetch it again or cut them off"
+            f"{name} has {layout.first:,} bytes before its first trace and {layout.trailer_bytes:,} after the last, "
+            f"and at most {MOST_BESIDE_BYTES:,} are kept; correct bytes 3505 to 3532 of its headers"
         )
     if layout.said != layout.n_samples == _swapped(layout.said) and layout.agrees is not False:
         raise InputRefused(
@@ -90,44 +130,78 @@ def find_layout(
     return layout
 
 
-def samples_said(trace_header: bytes, byte_order: str) -> int:
-    """The number of samples in a trace header, unsigned: files exceed 32767."""
-    word = trace_header[_SAMPLES_BYTE - 1 : _SAMPLES_BYTE + 1]
-    return int.from_bytes(word, "big" if byte_order == ">" else "little")
+def samples_said(trace_headers: bytes, byte_order: str) -> int:
+    """The number of samples in the headers of a trace, unsigned: files exceed 32767."""
+    order: Literal["big", "little"] = "big" if byte_order == ">" else "little"
+    extension = trace_headers[TRACE_HEADER_BYTES:][:TRACE_HEADER_BYTES]
+    if extension[-8:] in _EXTENSION_NAMES:
+        word = extension[_EXTENSION_SAMPLES_BYTE - 1 :][:4]
+        if any(word):
+            return int.from_bytes(word, order)
+    return int.from_bytes(trace_headers[_SAMPLES_BYTE - 1 : _SAMPLES_BYTE + 1], order)
 
 
 def _swapped(word: int) -> int:
-    return int.from_bytes(word.to_bytes(2, "big"), "little")
+    return int.from_bytes(word.to_bytes(2, "big"), "little") if word < 1 << 16 else -1
 
 
-def _fit(layout: TraceLayout) -> tuple[bool, int, bool]:
+def _fit(layout: TraceLayout, announced: Announced) -> tuple[bool, bool, int, bool]:
     # Last: with a count of twice as much every second header is met, and all of them agree.
     fills = layout.whole > 0 and layout.rest == 0
     return (
         fills,
+        layout.whole == announced.n_traces > 0,
         {True: 2, None: 1, False: 0}[layout.agrees],
         bool(layout.agrees) and layout.said == layout.n_samples,
     )
 
 
 def _readings(
-    size: int, read: Read, byte_order: str, n_samples: int, texts: int, bytes_per_sample: int
+    size: int, read: Read, announced: Announced, texts: int, byte_order: str, bytes_per_sample: int
 ) -> Iterator[TraceLayout]:
-    for count in dict.fromkeys((texts, 0)):
-        first = HEADERS_BYTES + count * TEXT_BYTES
-        if count < 0 or first + TRACE_HEADER_BYTES > size:
+    """Every reading, those that the binary header says first."""
+
+    def said_at(start: int, extra: int) -> int:
+        said = samples_said(read(start, TRACE_HEADER_BYTES * (1 + min(extra, 1))), byte_order)
+        # A word of 16 bits cannot say it.
+        return 0 if said < 1 << 16 <= announced.extended_samples else said
+
+    firsts = [announced.first, HEADERS_BYTES + max(texts, 0) * TEXT_BYTES, HEADERS_BYTES]
+    for first, extra in itertools.product(dict.fromkeys(firsts), dict.fromkeys((announced.extra_headers, 0))):
+        head = TRACE_HEADER_BYTES * (1 + extra)
+        if extra < 0 or first < HEADERS_BYTES or first + head > size:
             continue
-        said = samples_said(read(first, TRACE_HEADER_BYTES), byte_order)
-        for samples in dict.fromkeys((n_samples, said)):
+        said = said_at(first, extra)
+        for samples in dict.fromkeys((announced.extended_samples, announced.n_samples, said)):
             if samples == 0:
                 continue
-            trace_bytes = TRACE_HEADER_BYTES + samples * bytes_per_sample
-            whole, rest = divmod(size - first, trace_bytes)
-            later = {1, whole // 2, whole - 1} & set(range(1, whole))
-            starts = [first + trace * trace_bytes for trace in sorted(later)]
-            found = {samples_said(read(start, TRACE_HEADER_BYTES), byte_order) for start in starts}
-            agrees = found == {said} if found and found | {said} != {0} else None
-            yield TraceLayout(count, first, samples, trace_bytes, whole, rest, said, agrees)
+            trace_bytes = head + samples * bytes_per_sample
+            for trailer in _trailers(size, read, announced, first, trace_bytes):
+                whole, rest = divmod(size - first - trailer, trace_bytes)
+                later = sorted({trace for trace in (1, whole // 2, whole - 1) if 0 < trace < whole})
+                found = {said_at(first + trace * trace_bytes, extra) for trace in later}
+                agrees = found == {said} if found and found | {said} != {0} else None
+                yield TraceLayout(first, extra, samples, trace_bytes, trailer, whole, rest, said, agrees)
+
+
+def _trailers(size: int, read: Read, announced: Announced, first: int, trace_bytes: int) -> Iterator[int]:
+    """How many bytes may follow the last trace, what the binary header says first."""
+    room = size - first
+    if announced.trailer_texts == 0:
+        yield 0
+        return
+    lengths = [room - announced.n_traces * trace_bytes] if announced.n_traces else []
+    if announced.trailer_texts > 0:
+        lengths.append(announced.trailer_texts * TEXT_BYTES)
+    else:
+        # Undefined in number, so they are looked for: a stanza begins with two parentheses, in either code.
+        most = min(room // TEXT_BYTES, _MOST_TEXTS)
+        tail = read(size - most * TEXT_BYTES, most * TEXT_BYTES)
+        starts = [len(tail) - count * TEXT_BYTES for count in range(1, most + 1)]
+        lengths += [len(tail) - at for at in starts if tail[at : at + 2] in (b"((", b"\x4d\x4d")]
+    for length in dict.fromkeys([*lengths, 0]):
+        if 0 <= length <= room and length % TEXT_BYTES == 0:
+            yield length
 
 
 def _count_texts(name: str, size: int, read: Read) -> int:
@@ -140,4 +214,31 @@ def _count_texts(name: str, size: int, read: Read) -> int:
     raise InputRefused(
         f"{name} announces extended textual headers up to SEG:EndText (byte 3505 is -1), but none of the "
         f"first {_MOST_TEXTS} is that; write their number there"
+    )
+
+
+def _refuse_rest(
+    name: str, size: int, read: Read, layout: TraceLayout, byte_order: str, bytes_per_sample: int
+) -> None:
+    """Refuse a file whose traces do not fill it: they differ in length, or it was cut or has something appended."""
+    start, trace, lengths, intervals = layout.first, 0, set[int](), set[bytes]()
+    while start + TRACE_HEADER_BYTES <= size and trace < _MOST_WALKED:
+        header = read(start, TRACE_HEADER_BYTES)
+        said = samples_said(header, byte_order)
+        intervals.add(header[_SAMPLES_BYTE + 1 : _SAMPLES_BYTE + 3])
+        if said == 0 or len(intervals) > 1:  # these are samples, not headers
+            break
+        lengths.add(said)
+        start += TRACE_HEADER_BYTES * (1 + layout.extra_headers) + said * bytes_per_sample
+        trace += 1
+    if len(lengths) > 1 and (start == size - layout.trailer_bytes or trace == _MOST_WALKED):
+        raise InputRefused(
+            f"{name} has traces of different lengths: by byte {_SAMPLES_BYTE} of their headers {min(lengths):,} to "
+            f"{max(lengths):,} samples, and one array holds traces of one length; pad them or split the file"
+        )
+    end = size - layout.trailer_bytes - layout.rest + 1
+    raise InputRefused(
+        f"{name} is truncated or has something appended: {layout.rest:,} bytes follow trace "
+        f"{layout.whole:,}, from byte {end:,} on, and a trace takes "
+        f"{layout.trace_bytes:,}; fetch it again or cut them off"
     )

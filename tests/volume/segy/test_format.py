@@ -8,6 +8,7 @@ import re
 import struct
 import tarfile
 import zipfile
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -244,28 +245,41 @@ def test_pairwise_swapped_bytes_are_refused_by_name(segy, source):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ({(3269, "I"): 70000}, "extended number of samples 70000 at byte 3269"),
-        ({(3273, "d"): 0.5}, "extended sample interval 0.5 at byte 3273"),
-        ({(3507, "i"): 1}, "additional trace headers 1 at byte 3507"),
-        ({(3529, "i"): 2}, "trailer stanzas 2 at byte 3529"),
-        ({(3521, "Q"): 4000}, r"begins at offset 4,000 \(byte 3521\), and its headers end at 3,600"),
-        ({(3513, "Q"): 7}, r"truncated: its binary header says 7 traces \(byte 3513\), and 6 are there"),
+        ({(3269, "I"): 70000}, r"says 9 samples \(byte 3221\), and 70000 \(byte 3269\); .* there are 9\."),
+        ({(3269, "I"): 0xFFFFFFFF}, r"4294967295 \(byte 3269\)"),
+        ({(3273, "d"): -0.5}, r"interval \(byte 3273\) is -0.5, which is no interval; 4000 is used"),
+        ({(3273, "d"): float("nan")}, r"is nan, which is no interval; 4000 is used"),
+        ({(3273, "d"): float("inf")}, r"is inf, which is no interval"),
+        ({(3507, "i"): 1}, r"says 1 additional trace headers \(byte 3507\); .* there are 0"),
+        ({(3507, "i"): 2**31 - 1}, r"says 2,147,483,647 additional"),
+        ({(3507, "i"): -1}, r"says -1 additional"),
+        ({(3529, "i"): 2}, r"says 2 records after the last trace \(byte 3529\); .* there are 0"),
+        ({(3529, "i"): -5}, r"says -5 records"),
+        ({(3521, "Q"): 4000}, r"begins at offset 4,000 \(byte 3521\); by the size of the file it begins at 3,600"),
+        ({(3521, "Q"): 2**64 - 1}, r"begins at offset 18,446,744,073,709,551,615"),
+        ({(3513, "Q"): 4}, r"says 4 traces \(byte 3513\); 6 are there"),
     ],
 )
 @pytest.mark.parametrize("order", [">", "<"])
-def test_what_rev_2_can_ask_for_and_is_not_read_is_refused_by_name(segy, source, words, sentence, order):
-    with pytest.raises(InputRefused, match=sentence):
-        read_format(source(segy(order=order, revision=b"\2\1", binary=words)))
+def test_words_of_rev_2_that_the_size_of_the_file_denies_are_reported(segy, source, words, sentence, order):
+    found = read_format(source(segy(order=order, revision=b"\2\1", binary=words)))
+    assert re.search(sentence, found.oddities[0])
+    assert len(found.oddities) == 1
     # The same bytes mean nothing in rev 1.
-    assert read_format(source(segy(order=order, binary=words))).n_traces == 6
+    plain = read_format(source(segy(order=order, binary=words)))
+    assert plain.oddities == ()
+    assert replace(found, revision="1.0", oddities=()) == plain
+
+
+def test_traces_that_rev_2_counts_and_that_are_missing_are_a_truncation(segy, source):
+    with pytest.raises(InputRefused, match=r"truncated: its binary header says 7 traces .byte 3513., and 6 are"):
+        read_format(source(segy(revision=b"\2\1", binary={(3513, "Q"): 7})))
 
 
 def test_rev_2_files_that_ask_for_no_more_than_rev_1_are_read(segy, source):
     same = {(3269, "I"): 9, (3273, "d"): 4000.0, (3513, "Q"): 6, (3521, "Q"): 3600}
     found = read_format(source(segy(revision=b"\2\1", binary=same)))
     assert (found.revision, found.oddities) == ("2.1", ())
-    fewer = read_format(source(segy(revision=b"\2\1", binary={(3513, "Q"): 4})))
-    assert "says 4 traces" in fewer.oddities[0]
 
 
 def tar_of(content: bytes) -> bytes:
