@@ -16,6 +16,7 @@ from flows import cli
 from flows.command import CHAINS, told_in_one_sentence
 from flows.flags import UsageError, flattened
 from flows.stages import as_stage, load_verb
+from tasks.demo import make_survey
 from tasks.parameters import Copies, Copy, Index, Levels, Master, Run, Step, StorageOptions, Url
 from tasks.volume.outcomes import IntegrityFailure, Resumable
 
@@ -34,10 +35,10 @@ def run_in_process(*words: str, **environment: str) -> subprocess.CompletedProce
 
 
 @pytest.fixture
-def survey(tmp_path: Path, make_segy: Any) -> Path:
+def survey(tmp_path: Path) -> Path:
     """A small IBM cube, with index bytes that `auto` finds."""
     path = tmp_path / "survey.sgy"
-    make_segy(path, shape=(9, 5, 13), drop_frac=0.1, seed=3)
+    make_survey(str(path), shape=(19, 13, 57))
     return path
 
 
@@ -266,9 +267,9 @@ def test_every_way_to_end_has_its_code_and_is_told_without_a_traceback(capsys, e
     assert capsys.readouterr().err == sentence + "\n"
 
 
-def test_a_stopped_run_is_exit_code_75_and_running_it_again_ends_it(tmp_path, make_segy):
+def test_a_stopped_run_is_exit_code_75_and_running_it_again_ends_it(tmp_path):
     survey = tmp_path / "survey.sgy"
-    make_segy(survey, shape=(120, 90, 300))
+    make_survey(str(survey), shape=(120, 90, 301))
     volume = tmp_path / "v.zarr"
     words = ["ingest-segy", str(survey), str(volume), "--chunks", "8,8,304", "--memory", "20 MB"]
     command = [sys.executable, "-c", "from flows.cli import main; main()", *words]

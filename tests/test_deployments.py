@@ -18,6 +18,7 @@ import yaml
 from conftest import free_port
 
 from flows.server import POOL
+from tasks.demo import make_survey
 
 FILE = Path(__file__).parents[1] / "deployments" / "prefect.yaml"
 YAML = yaml.safe_load(FILE.read_text())
@@ -114,10 +115,10 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, make_segy: Any) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`seismill up` in a folder with a survey, on a free port; ended with `seismill down`."""
     root, port = tmp_path_factory.mktemp("root"), free_port()
-    make_segy(root / "survey.sgy", shape=(19, 15, 53), drop_frac=0.05)
+    make_survey(str(root / "survey.sgy"), shape=(19, 15, 53))
     try:
         up = seismill("up", ".", "--port", str(port), cwd=root)
         assert up.returncode == 0, up.stderr
@@ -203,8 +204,8 @@ def test_secrets_and_misspelt_parameters_are_refused_before_they_are_stored(serv
 
 
 @pytest.mark.server
-def test_a_cancelled_run_ends_cancelled_and_the_next_one_goes_on(server, make_segy):
-    make_segy(server.root / "big.sgy", shape=(200, 150, 400))
+def test_a_cancelled_run_ends_cancelled_and_the_next_one_goes_on(server):
+    make_survey(str(server.root / "big.sgy"), shape=(200, 150, 401))
     parameters = {
         "source": "big.sgy",
         "volume": "big.zarr",
