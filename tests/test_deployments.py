@@ -5,9 +5,12 @@ Prefect passes over keys that it does not know, so a misspelt one would be a dep
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+import tomllib
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +19,8 @@ from typing import Any
 import pytest
 import yaml
 from conftest import free_port
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from flows.server import POOL
 from tasks.demo import make_survey
@@ -53,6 +58,23 @@ def test_every_entrypoint_is_a_flow_that_takes_the_parameters(deployment):
 
 def test_there_is_one_deployment_for_each_verb_and_for_publish():
     assert sorted(deployment["name"] for deployment in YAML["deployments"]) == sorted([*VERBS, "publish"])
+
+
+# What it runs in
+
+LOCK = (FILE.parents[1] / "infra" / "requirements.lock").read_text()
+
+
+def test_the_lock_names_a_version_and_hashes_for_every_dependency_and_no_host():
+    pins = re.findall(
+        r"^([a-z0-9._-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", LOCK, re.MULTILINE
+    )
+    versions = {name: version for name, version, _ in pins}
+    assert len(pins) == LOCK.count("==")
+    assert "://" not in LOCK
+    project = tomllib.loads((FILE.parents[1] / "pyproject.toml").read_text())["project"]
+    for wanted in map(Requirement, project["dependencies"]):
+        assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)]), str(wanted)
 
 
 # A server and a worker
