@@ -1,47 +1,108 @@
 """The textual header as text that people and MDIO can read; the bytes themselves are kept elsewhere.
 
-Whether it is EBCDIC or ASCII is not recorded in a SEG-Y file, so it is told by which of the two gives more
-printable characters. MDIO can only write back text that is ASCII, hence the replacements.
+Which code it is in is not recorded in a SEG-Y file, so it is told by which one gives the most printable characters.
+MDIO can only write back text that is ASCII, hence the replacements.
 """
 
+import codecs
 import re
+import unicodedata
+from itertools import pairwise
 
 TEXT_HEADER_BYTES = 3200
 _LINES, _COLUMNS = 40, 80
 _BLANKS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 # Carriage return, line feed, and the next-line character that EBCDIC has.
 _LINE_END = re.compile("\r\n|[\r\n\x85]")
-# cp500 is the EBCDIC that the `segy` package writes ('!' is 0x4F there, '|' in cp037).
-_EBCDIC = "cp500"
+_NUMBERED = re.compile(r"C ?(\d\d?)(?!\d)")
+# Code page 1047 of z/OS, which Python lacks, is 037 but for six characters.
+_FROM_037 = str.maketrans("\xac^\xdd\xa8[]", "^\xac[]\xdd\xa8")
+# Pages of EBCDIC, which differ in punctuation. The first is what the `segy` package writes, so it wins where the
+# text does not tell.
+_EBCDIC = ("cp500", "cp037", "cp1047")
+_LEAST_NUMBERED = 5
 
 
 def textual_header(raw: bytes) -> str:
     """40 lines of 80 characters joined by newlines, ASCII only.
 
-    Cut at every 80th character, as the standard has it, or at line ends if the header is written with them.
-    Control characters (NUL padding) become spaces, other characters outside ASCII '?'.
+    Cut at every 80th character, as the standard has it, or where the header shows that its lines are others: at
+    line ends, or by the numbers that they begin with. Control characters (NUL padding) become spaces, accents
+    are dropped, and other characters outside ASCII become '?'.
     """
-    text = raw[:TEXT_HEADER_BYTES].decode(encoding(raw))
-    lines = [_plain(line).rstrip() for line in _LINE_END.split(text)]
-    while lines and not lines[-1]:
-        lines.pop()
-    if not 1 < len(lines) <= _LINES or max(map(len, lines)) > _COLUMNS:
-        text = _plain(text)
-        lines = [text[start : start + _COLUMNS] for start in range(0, len(text), _COLUMNS)]
+    lines = _lines(decoded(raw[:TEXT_HEADER_BYTES], encoding(raw[:TEXT_HEADER_BYTES])))
     lines += [""] * (_LINES - len(lines))
-    return "\n".join(line.ljust(_COLUMNS) for line in lines)
+    return "\n".join(line.ljust(_COLUMNS) for line in lines[:_LINES])
 
 
 def encoding(raw: bytes) -> str:
-    """The codec, cp500 or latin-1 (ASCII and whatever else), that gives more printable characters."""
-    return _EBCDIC if printable(raw, _EBCDIC) >= printable(raw, "latin-1") else "latin-1"
+    """The code that gives the most printable characters: cp500, cp037, cp1047, utf-8, or latin-1 for all else."""
+    if not raw.isascii() and _is_utf8(raw):
+        return "utf-8"
+    best = max(_EBCDIC, key=lambda page: (printable(raw, page), _balanced(decoded(raw, page))))
+    return best if printable(raw, best) >= printable(raw, "latin-1") else "latin-1"
 
 
-def printable(raw: bytes, codec: str) -> int:
-    """How many bytes are printable ASCII when decoded with `codec`."""
-    return sum(" " <= character <= "~" for character in raw.decode(codec))
+def decoded(raw: bytes, code: str) -> str:
+    """The text of some bytes in a code that `encoding` gives."""
+    if code == "cp1047":
+        return raw.decode("cp037").translate(_FROM_037)
+    return raw.decode(code, "ignore")  # a character of UTF-8 that is cut off at the end
+
+
+def printable(raw: bytes, code: str) -> int:
+    """How many bytes are printable ASCII when decoded; in UTF-8, where nothing is there by chance, any character."""
+    if code == "utf-8":
+        return len(raw) - sum(byte < 32 for byte in raw)
+    return sum(" " <= character <= "~" for character in decoded(raw, code))
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(raw)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _balanced(text: str) -> bool:
+    return text.count("[") == text.count("]")
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a text as it was written, each of at most 80 characters; any number of them."""
+    parts = [_plain(line).rstrip() for line in _LINE_END.split(text)]
+    while parts and not parts[-1]:
+        parts.pop()
+    wrapped = [piece for part in parts for piece in _cut(part, _COLUMNS) or [""]]
+    # A line end in a text of fixed lines is an accident.
+    if 1 < len(wrapped) <= _LINES and 2 * len(parts) > len(wrapped):
+        return wrapped
+    plain = _plain(text)
+    width = _numbered_width(plain)
+    if width in (0, _COLUMNS):
+        return _cut(plain, _COLUMNS)
+    return [piece for line in _cut(plain, width) for piece in _cut(line.rstrip(), _COLUMNS) or [""]]
+
+
+def _numbered_width(text: str) -> int:
+    """The distance at which C1, C2, C3 and so on follow each other, or 0."""
+    starts, wanted = [], 1
+    for match in _NUMBERED.finditer(text):
+        if int(match[1]) == wanted:
+            starts.append(match.start())
+            wanted += 1
+    distances = {b - a for a, b in pairwise(starts)}
+    return distances.pop() if len(starts) >= _LEAST_NUMBERED and len(distances) == 1 and starts[0] == 0 else 0
+
+
+def _cut(text: str, width: int) -> list[str]:
+    return [text[start : start + width] for start in range(0, len(text), width)]
 
 
 def _plain(text: str) -> str:
     """As many characters, all printable ASCII."""
-    return text.translate(_BLANKS).encode("ascii", "replace").decode()
+    text = text.translate(_BLANKS)
+    if text.isascii():
+        return text
+    return "".join(unicodedata.normalize("NFKD", c)[0] for c in text).encode("ascii", "replace").decode()

@@ -169,9 +169,11 @@ def test_texts_in_ebcdic_and_ascii_read_the_same(codec):
     ("raw", "start"),
     [
         (b"C01 NULS\x00\x00\x00\x07 HERE".ljust(3200, b"\x00"), "C01 NULS     HERE"),
-        ("C01 Größe in mètres".encode("latin-1").ljust(3200), "C01 Gr??e in m?tres"),
+        ("C01 Größe in mètres".encode("latin-1").ljust(3200), "C01 Gro?e in metres"),
+        ("C01 Größe in mètres, 水深 50 м".encode().ljust(3200), "C01 Gro?e in metres, ?? 50 ?"),
+        ("C01 mètres".encode() + b" " * 3188 + "è".encode()[:1], "C01 metres"),
         (b"C01 a line end\nthat is none".ljust(80) + b"C02 " * 780, "C01 a line end that is none"),
-        ("C01 Größe".encode("cp500").ljust(3200, b"\x40"), "C01 Gr??e"),
+        ("C01 Größe".encode("cp500").ljust(3200, b"\x40"), "C01 Gro?e"),
         (b"short text", "short text"),
     ],
 )
@@ -186,6 +188,47 @@ def test_what_ascii_lacks_is_replaced(raw, start):
 def test_texts_written_with_line_ends_are_cut_there(codec, end):
     raw = end.join(LINES[:31]).encode(codec).ljust(3200, b"\x00")
     assert textual_header(raw) == "\n".join(line.ljust(80) for line in LINES[:31] + [""] * 9)
+
+
+PUNCTUATION = "C 1 depth [m] | amplitude! ^ limits [0, 1] ~".ljust(3200)
+
+
+@pytest.mark.parametrize(
+    ("code", "places"),
+    [
+        ("cp037", {"[": 0xBA, "]": 0xBB, "|": 0x4F, "!": 0x5A, "^": 0xB0}),
+        ("cp500", {"[": 0x4A, "]": 0x5A, "|": 0xBB, "!": 0x4F, "^": 0x5F}),
+        ("cp1047", {"[": 0xAD, "]": 0xBD, "|": 0x4F, "!": 0x5A, "^": 0x5F}),
+    ],
+)
+def test_pages_of_ebcdic_are_told_by_their_punctuation(code, places):
+    # IBM's tables; the other characters are the same in all three.
+    raw = bytes(places.get(character, character.encode("cp500")[0]) for character in PUNCTUATION)
+    assert encoding(raw) == code
+    assert textual_header(raw).split("\n")[0] == PUNCTUATION[:80]
+
+
+def test_a_bracket_without_its_pair_is_an_exclamation_mark():
+    raw = bytearray(b"\x40" * 3200)
+    raw[:11] = "C 1 beware ".encode("cp500")
+    raw[11] = 0x5A
+    assert textual_header(bytes(raw)).startswith("C 1 beware !")
+
+
+@pytest.mark.parametrize("codec", ["cp500", "ascii"])
+@pytest.mark.parametrize(("width", "count"), [(79, 40), (72, 40), (81, 39), (100, 20)])
+def test_lines_of_another_length_are_told_by_their_numbers(codec, width, count):
+    lines = [f"C{line:2d} FIRST {line}".ljust(60, ".") for line in range(1, count + 1)]
+    raw = "".join(line.ljust(width) for line in lines).encode(codec).ljust(3200, b" ".decode().encode(codec))
+    expected = [line.ljust(80) for line in lines]
+    assert [line for line in textual_header(raw).split("\n") if line.strip()] == expected[:40]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_longer_lines_with_line_ends_are_wrapped(end):
+    lines = [f"C{line:2d} ".ljust(100, "x") for line in range(1, 21)]
+    text = textual_header(end.join(lines).encode().ljust(3200)).split("\n")
+    assert text[0:4] == [lines[0][:80], lines[0][80:].ljust(80), lines[1][:80], lines[1][80:].ljust(80)]
 
 
 @given(st.binary(max_size=3300))
