@@ -7,6 +7,8 @@ the metadata, which is what makes the volume visible.
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +17,22 @@ import numpy as np
 from tasks.parameters import Index, Master, Run, Url
 from tasks.volume.blocks import Compute, block_count, cpu_count
 from tasks.volume.codecs import crc32c, encode_chunk, metadata_of
-from tasks.volume.intake import Unpredicted, block_memory, exceptions_of, grid_bytes, grid_key, ingest_block
+from tasks.volume.intake import (
+    Unpredicted,
+    block_memory,
+    exceptions_of,
+    grid_bytes,
+    grid_key,
+    ingest_block,
+    most_exceptions,
+    raw_samples_block,
+    raw_samples_spec,
+)
 from tasks.volume.kernels.traces import LIVE, merge_stats
 from tasks.volume.layout import (
     DEFAULT_CHUNKS,
     MASTER,
+    RAW_SAMPLES,
     ArraySpec,
     shards_by_default,
 )
@@ -41,7 +54,7 @@ from tasks.volume.run import (
     unpublish,
 )
 from tasks.volume.schema import NAN_FILL, axis_scale, mdio_attributes, ome_attributes, statistics
-from tasks.volume.segy.geometry import Grid, grid_of, sample_axis
+from tasks.volume.segy.geometry import grid_of, sample_axis
 from tasks.volume.segy.headers import binary_header
 from tasks.volume.segy.samples import merge_extremes
 from tasks.volume.segy.survey import Survey, survey_file
@@ -57,7 +70,6 @@ BLOCK_BYTES = 96 << 20  # of samples; a block is larger only if one shard is
 SCATTERED_BYTES = {True: 64 << 10, False: 512 << 10}  # ranges shorter than this on average: spill first
 SMALL_FILE_BYTES = 16 << 20  # a file this small is read in any order
 SMALL_ARRAY_CELLS = 1 << 22
-MOST_EXCEPTIONS = 0.01  # of all samples; above that the words themselves are kept
 
 
 def ingest_segy(
@@ -101,11 +113,11 @@ def ingest_segy(
         "template": index.template,
         "master": master.model_dump(),
     }
+    _chunks_and_shards(master, store, survey)
     if run.dry_run:
         return _dry_run(store, survey, master, index)
     refuse_foreign(store)
-    store.probe()
-    with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
+    with using(compute, run) as compute, _owned(store, file, survey, master, run, compute) as epoch:
         root = current_root(store)
         if root is not None:
             stages = root["attributes"]["seismill"]["stages"]
@@ -117,46 +129,94 @@ def ingest_segy(
                     "choose another place, or replace it with --overwrite"
                 )
             unpublish(store, epoch, root)
+        surprised = f"{folder_of(digest_of(request))}/unpredicted"
+        if survey.regular is not None and store.exists(surprised):
+            survey = survey.unpredicted(file, near=file.location.local)
         while True:
             spilled: dict[str, Any] = {}
             if survey.grid is None or _scattered(file, survey, master, store):
                 survey, spilled = _spill(store, file, survey, epoch, run, compute)
             body = request | _layout(store, survey, master, spilled, index)
             try:
-                stage, records = _blocks(store, survey, body, epoch, run, compute)
+                stage, records, as_words = _blocks(store, survey, body, digest_of(request), epoch, run, compute)
                 break
             except Unpredicted as surprise:
                 log.info("%s: %s, so all headers are read", file.url, surprise)
+                # Noted, so that a run which goes on with this one does not begin with the wrong plan again.
+                store.put(surprised, str(surprise).encode())
                 survey = survey.unpredicted(file, near=file.location.local)
-        new = _finish(stage, file, survey, records, digest_of(request), index)
-        if spilled:
-            store.delete_all(folder_of(spilled["digest"]))
-    return ended(
-        store, "ingest", array_rows(new, [MASTER]), began, before, stage=stage, notes=list(survey.notes)
+        new = _finish(stage, file, survey, records, as_words, digest_of(request), index)
+        for digest in (digest_of(request), *([spilled["digest"]] if spilled else [])):
+            store.delete_all(folder_of(digest))
+    notes = list(survey.notes)
+    if as_words:
+        count = new["attributes"]["seismill"]["exceptions"]
+        notes.append(f"float32 does not give back {count:,} IBM words: the file was read again and all were kept.")
+    return ended(store, "ingest", array_rows(new, [MASTER]), began, before, stage=stage, notes=notes)
+
+
+@contextmanager
+def _owned(
+    store: Store, file: Source, survey: Survey, master: Master, run: Run, compute: Compute
+) -> Iterator[int]:
+    """The lock, after what memory does not hold was refused: nothing is written before."""
+    if survey.grid is not None:
+        spilled = _scattered(file, survey, master, store)
+        spec, block = _master_spec(store, survey, master, ("",) * (len(survey.names) + 1), spilled=spilled)
+        _fitting(compute, spec, block, survey, near=store.local, spilled=spilled)
+    store.probe()
+    with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
+        yield epoch
+
+
+def _fitting(
+    compute: Compute, spec: ArraySpec, block: tuple[int, ...], survey: Survey, *, near: bool, spilled: bool
+) -> Compute:
+    """The compute with as many blocks in flight as its memory holds.
+
+    Raises:
+        InputRefused: Not one; the sentence has chunks of which one fits.
+    """
+    need = block_memory(spec, block, survey.fmt, cpu_count(), spilled=spilled)
+    if need <= compute.memory_bytes:
+        return fitting(compute, need, "a block")
+    smaller, least = spec, need
+    while least > compute.memory_bytes and max(smaller.chunks[:-1]) > 1:
+        widest = max(smaller.chunks[:-1])
+        fewer = tuple(c // 2 if c == widest else c for c in smaller.chunks[:-1])
+        smaller = smaller.at(spec.path, chunks=(*fewer, smaller.chunks[-1]), shards=())
+        its_block = _block(smaller, survey, near=near, spilled=spilled)
+        least = block_memory(smaller, its_block, survey.fmt, cpu_count(), spilled=spilled)
+    what = f"a block of {block} traces in chunks of {spec.chunks}"
+    what += f" and shards of {spec.shards}" if spec.shards else ""
+    ways = f"give it {need / 1e6:,.0f} MB"
+    if least <= compute.memory_bytes:
+        ways += f", or use chunks of {smaller.chunks}{' without shards (0)' if spec.shards else ''}"
+    raise InputRefused(
+        f"{what} needs {need / 1e6:,.0f} MB, but the run may use {compute.memory_bytes / 1e6:,.0f} MB; {ways}"
     )
 
 
 def _blocks(
-    store: Store, survey: Survey, body: dict[str, Any], epoch: int, run: Run, compute: Compute
-) -> tuple[Stage, list[Record]]:
-    """Carry the plan out, without its end."""
+    store: Store, survey: Survey, body: dict[str, Any], request: str, epoch: int, run: Run, compute: Compute
+) -> tuple[Stage, list[Record], list[Record]]:
+    """Carry the plan out, without its end; the second records are of the words as they are, if these are wanted."""
     assert survey.grid is not None
-    spec = ArraySpec.from_json(body["arrays"]["master"])
-    need = block_memory(spec, tuple(body["block"]), survey.fmt, cpu_count())
-    compute = fitting(compute, need, f"a block of {body['block']} traces in chunks of {spec.chunks}")
-    keep = [digest_of(body), *([body["spill"]["digest"]] if body["spill"] else [])]
-    clear_leftovers_of_others(store, keep)
+    spec, block = ArraySpec.from_json(body["arrays"]["master"]), tuple(body["block"])
+    compute = _fitting(compute, spec, block, survey, near=store.local, spilled=bool(body["spill"]))
+    keep = [digest_of(body), request, *([body["spill"]["digest"]] if body["spill"] else [])]
+    if not store.exists(f"{folder_of(keep[0])}/plan.json"):
+        clear_leftovers(store, None, keep)
     stage = begin_stage("ingest", store, body, epoch, run, compute)
     if not stage.resumed:
         store.put(grid_key(stage.plan), grid_bytes(survey.grid))
-    count = block_count(survey.grid.shape, tuple(body["block"]))
-    return stage, run_blocks(stage, ingest_block, range(count))
-
-
-def clear_leftovers_of_others(store: Store, keep: list[str]) -> None:
-    """Clear what abandoned plans left, unless one of these plans is being resumed."""
-    if not any(store.exists(f"{folder_of(digest)}/plan.json") for digest in keep[:1]):
-        clear_leftovers(store, None, keep)
+    count = block_count(survey.grid.shape, block)
+    records = run_blocks(stage, ingest_block, range(count))
+    exceptions = sum(record.facts["exceptions"] for record in records)
+    if exceptions <= most_exceptions(survey.fmt):
+        return stage, records, []
+    log.info("%s: float32 does not give back %d IBM words, so all words are kept", store.url, exceptions)
+    return stage, records, run_blocks(stage, raw_samples_block, range(count, 2 * count), of=2 * count)
 
 
 def _spill(
@@ -189,13 +249,7 @@ def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any
     grid = survey.grid
     assert grid is not None
     dims = _axes_dims(survey, index)
-    shape = (*grid.shape, survey.fmt.n_samples)
-    chunks = _chunks(master, shape)
-    dtype = survey.fmt.sample_format.dtype
-    shards = _shards(master, store, shape, chunks, np.dtype(dtype).itemsize)
-    fill = "NaN" if np.dtype(dtype).kind == "f" else "0"
-    spec = ArraySpec(MASTER, shape, chunks, dtype, dims, master.codec, shards, fill)
-    block = _block(spec, survey, near=store.local)
+    spec, block = _master_spec(store, survey, master, dims, spilled=bool(spilled))
     flat = {"shape": grid.shape, "chunks": block, "dims": dims[:-1], "codec": "zstd-3"}
     arrays = {
         "master": spec,
@@ -217,32 +271,51 @@ def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any
     }
 
 
-def _chunks(master: Master, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if not master.chunks:
-        return DEFAULT_CHUNKS[len(shape)]
-    if len(master.chunks) != len(shape) or min(master.chunks) < 1:
+def _master_spec(
+    store: Store, survey: Survey, master: Master, dims: tuple[str, ...], *, spilled: bool
+) -> tuple[ArraySpec, tuple[int, ...]]:
+    """The master, and how many of its traces a block has."""
+    assert survey.grid is not None
+    chunks, shards = _chunks_and_shards(master, store, survey)
+    dtype = survey.fmt.sample_format.dtype
+    fill = "NaN" if np.dtype(dtype).kind == "f" else "0"
+    shape = (*survey.grid.shape, survey.fmt.n_samples)
+    if shards is None:
+        shards = shards_by_default(shape, chunks, np.dtype(dtype).itemsize)
+    spec = ArraySpec(MASTER, shape, chunks, dtype, dims, master.codec, shards if shards != chunks else (), fill)
+    return spec, _block(spec, survey, near=store.local, spilled=spilled)
+
+
+def _chunks_and_shards(
+    master: Master, store: Store, survey: Survey
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Chunks, and shards where they do not depend on the shape.
+
+    Raises:
+        InputRefused: They do not fit the dimensions or each other.
+    """
+    rank = len(survey.names) + 1
+    chunks = tuple(master.chunks) or DEFAULT_CHUNKS[rank]
+    if len(chunks) != rank or min(chunks) < 1:
         raise InputRefused(
-            f"chunks {tuple(master.chunks)} do not fit a volume of shape {shape}; give {len(shape)} positive numbers"
+            f"chunks {chunks} do not fit a volume of {', '.join(survey.names)} and samples; give {rank} positive "
+            "numbers"
         )
-    return tuple(master.chunks)
-
-
-def _shards(
-    master: Master, store: Store, shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int
-) -> tuple[int, ...]:
     if master.shards == [0] or (not master.shards and store.local):
-        return ()
+        return chunks, ()
     if not master.shards:
-        shards = shards_by_default(shape, chunks, itemsize)
-        return shards if shards != chunks else ()
+        return chunks, None
     shards = tuple(master.shards)
-    if len(shards) != len(shape) or any(s < 1 or s % c for s, c in zip(shards, chunks, strict=False)):
+    if len(shards) != rank or any(s < 1 or s % c for s, c in zip(shards, chunks, strict=True)):
         raise InputRefused(f"shards {shards} are not multiples of the chunks {chunks}; give multiples, one per axis")
-    return shards
+    return chunks, shards
 
 
-def _block(spec: ArraySpec, survey: Survey, *, near: bool) -> tuple[int, ...]:
-    """Traces per block and dimension: whole shards, long enough in the file's fast direction for large ranges."""
+def _block(spec: ArraySpec, survey: Survey, *, near: bool, spilled: bool) -> tuple[int, ...]:
+    """Traces per block and dimension: whole shards, long enough in the file's fast direction for large ranges.
+
+    A spilled file is bucketed by the slowest dimension, so it is best read along the fastest.
+    """
     grid = survey.grid
     assert grid is not None
     unit = spec.unit[:-1]
@@ -252,7 +325,7 @@ def _block(spec: ArraySpec, survey: Survey, *, near: bool) -> tuple[int, ...]:
         int((np.abs(np.diff(numbers[:512, :512], axis=axis)) == 1).sum()) if numbers.shape[axis] > 1 else 0
         for axis in range(numbers.ndim)
     ]
-    fast = int(np.argmax(neighbours))
+    fast = numbers.ndim - 1 if spilled else int(np.argmax(neighbours))
     block = list(unit)
     wanted = RUN_BYTES[near]
     samples = spec.shape[-1] * spec.numpy.itemsize
@@ -262,7 +335,7 @@ def _block(spec: ArraySpec, survey: Survey, *, near: bool) -> tuple[int, ...]:
         and int(np.prod(block)) * samples * 2 <= BLOCK_BYTES
     ):
         block[fast] += unit[fast]
-    if not near:
+    if not near or spilled:
         while block[fast] < numbers.shape[fast] and (int(np.prod(block)) + int(np.prod(block)) * unit[fast] // block[fast]) * samples <= BLOCK_BYTES:
             block[fast] += unit[fast]
     return tuple(block)
@@ -274,12 +347,7 @@ def _scattered(file: Source, survey: Survey, master: Master, store: Store) -> bo
     assert grid is not None
     if survey.fmt.file_size <= SMALL_FILE_BYTES and file.location.local:
         return False
-    shape = (*grid.shape, survey.fmt.n_samples)
-    chunks = _chunks(master, shape)
-    dtype = survey.fmt.sample_format.dtype
-    shards = _shards(master, store, shape, chunks, np.dtype(dtype).itemsize)
-    spec = ArraySpec(MASTER, shape, chunks, dtype, ("",) * len(shape), shards=shards)
-    block = _block(spec, survey, near=store.local)
+    _, block = _master_spec(store, survey, master, ("",) * (len(grid.shape) + 1), spilled=False)
     counts = [-(-n // b) for n, b in zip(grid.shape, block, strict=True)]
     block_of_cell = np.ravel_multi_index(
         np.ix_(*(np.arange(n) // b for n, b in zip(grid.shape, block, strict=True))), counts
@@ -292,7 +360,13 @@ def _scattered(file: Source, survey: Survey, master: Master, store: Store) -> bo
 
 
 def _finish(
-    stage: Stage, file: Source, survey: Survey, records: list[Record], request: str, index: Index
+    stage: Stage,
+    file: Source,
+    survey: Survey,
+    records: list[Record],
+    as_words: list[Record],
+    request: str,
+    index: Index,
 ) -> dict[str, Any]:
     """Store what all blocks together tell, make every array visible, and commit."""
     store, body, fmt, grid = stage.store, stage.plan.body, survey.fmt, survey.grid
@@ -306,8 +380,8 @@ def _finish(
     segments = [tuple(s) for r in records for s in r.facts["segments"]] + [tuple(s) for s in body["spill_segments"]]
     segments += checksums(head, 0) + (checksums(tail, tail_at) if tail.size else [])
     parts, whole = whole_checksums(segments, fmt.file_size)
-    objects: dict[str, list[Stored]] = {spec.path: [] for spec in specs.values()}
-    for record in records:
+    objects: dict[str, list[Stored]] = {path: [] for path in (RAW_SAMPLES, *(spec.path for spec in specs.values()))}
+    for record in (*records, *as_words):
         for stored in record.objects:
             objects[stored.key.partition("/c/")[0]].append(stored)
 
@@ -335,7 +409,11 @@ def _finish(
     for name, raw in (("header", head), ("trailer", tail)):
         if raw.size:
             small(ArraySpec(f"segy_files/0/{name}", raw.shape, (min(raw.size, 1 << 22),), "uint8", (f"{name}_byte",)), raw, {})
-    shown += _exceptions(stage, records, fmt.n_traces * fmt.n_samples)
+    if as_words:
+        spec = raw_samples_spec(master)
+        shown.append(put_array(stage, spec.path, metadata_of(spec, labelled), objects[RAW_SAMPLES]))
+    else:
+        shown += _exceptions(stage, records)
     for name in ("headers", "raw_headers", "raw_header_extensions", "cdp_x", "cdp_y"):
         if name in specs:
             extra = {"_FillValue": NAN_FILL, "unitsV1": {"length": "m"}} if name.startswith("cdp") else labelled
@@ -423,13 +501,11 @@ def _scalar_text(attributes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _exceptions(stage: Stage, records: list[Record], samples: int) -> list[tuple[str, dict[str, Any]]]:
+def _exceptions(stage: Stage, records: list[Record]) -> list[tuple[str, dict[str, Any]]]:
     """Store the words that float32 does not give back, sorted by trace and sample; nothing if there are none."""
-    blocks = [r.block for r in records if r.facts["exceptions"]]
-    if not blocks:
+    if not any(record.facts["exceptions"] for record in records):
         return []
-    rows = np.concatenate([exceptions_of(stage.store, stage.plan, block) for block in blocks])
-    rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    rows = exceptions_of(stage.store, records)
     shown = [put_group(stage.store, "sample_exceptions")]
     for name, column, dtype in (("trace_number", 0, "int64"), ("sample", 1, "int32"), ("word", 2, "uint32")):
         spec = ArraySpec(

@@ -6,18 +6,19 @@ while it is in the cache: file words, values with statistics and a check that th
 """
 
 import io
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from tasks.parameters import StorageOptions
-from tasks.volume.blocks import Region, nth_region, on_chunks, on_io
+from tasks.volume.blocks import Region, block_count, nth_region, on_chunks, on_io
 from tasks.volume.codecs import encode_chunk, encoded_bound, join_shard
 from tasks.volume.kernels.headers import swap_fields
-from tasks.volume.kernels.traces import merge_stats, new_stats
-from tasks.volume.layout import ArraySpec
+from tasks.volume.kernels.traces import merge_stats
+from tasks.volume.layout import RAW_SAMPLES, ArraySpec
 from tasks.volume.ledger import Record, Stored
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.plan import Plan
@@ -26,9 +27,13 @@ from tasks.volume.run import Job
 from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.geometry import Grid, coordinates
 from tasks.volume.segy.headers import FIELD_WIDTHS, word
-from tasks.volume.segy.samples import decode_column, merge_extremes
-from tasks.volume.spill import read_spilled
+from tasks.volume.segy.samples import Decoded, decode_column, merge_extremes, words_of_column
+from tasks.volume.spill import FETCH_BYTES, read_spilled
 from tasks.volume.store import Source, Store
+
+MOST_EXCEPTIONS = 0.01  # of all samples
+MOST_EXCEPTION_ROWS = 1 << 20  # they are sorted in memory
+NOTHING: dict[str, Any] = {"stats": None, "extremes": None, "exceptions": 0, "exception_parts": [], "segments": []}
 
 
 class Unpredicted(Exception):
@@ -100,41 +105,87 @@ def ingest_block(job: Job) -> Record:
     cells = intake.trace_numbers[intake.region(job.block)]
     live = cells[cells >= 0]
     if live.size == 0:
-        return Record(job.block, [], 0, {"stats": None, "extremes": None, "exceptions": 0, "segments": []})
-    numbers = np.sort(live)
-    if intake.spill:
-        records = read_spilled(store, intake.spill, intake.fmt, intake.trace_numbers, intake.axes[0], numbers)
-    else:
-        records = read_records(intake.source, intake.fmt, numbers)
+        return Record(job.block, [], 0, NOTHING)
+    records = _read(store, intake, live)
     rows = records.rows_of(cells)
     headers = records.data[rows[cells >= 0], : intake.fmt.trace_header_bytes]
     _compare_index(intake, job.block, cells, headers)
-    columns = _columns(intake, cells.shape)
-    done = on_chunks(lambda column: _column(job, store, intake, records, rows, column), columns)
-    stored = [stored for part in done for stored in part.stored]
-    if intake.master.shards:
-        stored += _put_shards(job, store, intake, done)
+    most = most_exceptions(intake.fmt)
+    number_of_row = np.empty(len(records.data), np.int64)
+    number_of_row[records.rows] = records.numbers
+
+    def decode(mine: np.ndarray, out: np.ndarray) -> tuple[Decoded, str]:
+        decoded = decode_column(intake.fmt, records.data, mine, out, most_exceptions=most)
+        found, key = decoded.exceptions, ""
+        if len(found):
+            # Put at once, because together they could be more than memory was reckoned for.
+            key = f"{plan.folder}/parts/exceptions-{job.block:08d}-{int(mine.max()):08d}"
+            found[:, 0] = number_of_row[mine[found[:, 0]]]
+            store.put(key, found.tobytes())
+        return replace(decoded, exceptions=found[:0].copy()), key
+
+    done = _columns(job, store, intake, intake.master, job.block, rows, decode)
+    stored = _objects(job, store, intake.master, done)
     stored += _put_headers(job, store, intake, cells >= 0, headers)
-    exceptions = [part.exceptions for part in done if part.exceptions.size]
-    if exceptions:
-        stored_rows = np.concatenate(exceptions)
-        store.put(f"{plan.folder}/parts/exceptions-{job.block:08d}", stored_rows.tobytes())
+    seen = [part.seen for part in done if part.seen is not None]
     facts = {
-        "stats": merge_stats([part.stats for part in done]).tolist(),
-        "extremes": merge_extremes(part.extremes for part in done),
-        "exceptions": sum(len(part) for part in exceptions),
+        "stats": merge_stats([decoded.stats for decoded, _ in seen]).tolist(),
+        "extremes": merge_extremes(decoded.extremes for decoded, _ in seen),
+        "exceptions": sum(decoded.exception_count for decoded, _ in seen),
+        "exception_parts": [key for _, key in seen if key],
         "segments": records.segments,
     }
     raw_bytes = int(live.size) * intake.fmt.trace_bytes
     return Record(job.block, stored, raw_bytes, facts)
 
 
-def exceptions_of(store: Store, plan: Plan, block: int) -> np.ndarray:
-    """Rows (trace number, sample, word) that one block found, int64."""
-    return np.frombuffer(store.get(f"{plan.folder}/parts/exceptions-{block:08d}"), np.int64).reshape(-1, 3)
+def raw_samples_block(job: Job) -> Record:
+    """Store one block of the file's words as they are; such blocks have their numbers after all others."""
+    store, plan = job.open()
+    intake = intake_of(store, plan, job.options)
+    block = job.block - block_count(intake.trace_numbers.shape, intake.block)
+    cells = intake.trace_numbers[intake.region(block)]
+    live = cells[cells >= 0]
+    if live.size == 0:
+        return Record(job.block, [], 0, {})
+    records = _read(store, intake, live)
+
+    def take(mine: np.ndarray, out: np.ndarray) -> None:
+        words_of_column(intake.fmt, records.data, mine, out)
+
+    spec = raw_samples_spec(intake.master)
+    done = _columns(job, store, intake, spec, block, records.rows_of(cells), take)
+    return Record(job.block, _objects(job, store, spec, done), int(live.size) * intake.fmt.trace_bytes, {})
 
 
-def block_memory(spec: ArraySpec, block: tuple[int, ...], fmt: FileFormat, threads: int) -> int:
+def raw_samples_spec(master: ArraySpec) -> ArraySpec:
+    """The array of the file's words, in the chunks of the master."""
+    return master.at(RAW_SAMPLES, dtype="uint32", fill="0")
+
+
+def most_exceptions(fmt: FileFormat) -> int:
+    """How many words that float32 does not give back are kept one by one; beyond it all words are kept."""
+    return min(int(MOST_EXCEPTIONS * fmt.n_traces * fmt.n_samples), MOST_EXCEPTION_ROWS)
+
+
+def _read(store: Store, intake: Intake, live: np.ndarray) -> Records:
+    """The records of some traces (numbers, in any order), from the file or from where it was spilled to."""
+    numbers = np.sort(live)
+    if intake.spill:
+        return read_spilled(store, intake.spill, intake.fmt, intake.trace_numbers, intake.axes[0], numbers)
+    return read_records(intake.source, intake.fmt, numbers)
+
+
+def exceptions_of(store: Store, records: Iterable[Record]) -> np.ndarray:
+    """Rows (trace number, sample, word) that all blocks found, int64, sorted."""
+    keys = [key for record in records for key in record.facts["exception_parts"]]
+    rows = np.concatenate([np.frombuffer(data, np.int64).reshape(-1, 3) for data in on_io(store.get, keys)])
+    return rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+
+
+def block_memory(
+    spec: ArraySpec, block: tuple[int, ...], fmt: FileFormat, threads: int, *, spilled: bool = False
+) -> int:
     """The most bytes that one block takes: records, everything encoded, and a decoded column per thread."""
     traces = int(np.prod(block))
     samples = -(-spec.shape[-1] // spec.chunks[-1]) * spec.chunks[-1]
@@ -142,26 +193,26 @@ def block_memory(spec: ArraySpec, block: tuple[int, ...], fmt: FileFormat, threa
     column = int(np.prod(spec.chunks[:-1])) * samples * spec.numpy.itemsize
     # A joined shard exists beside its parts for a moment.
     shard = int(np.prod(spec.shards)) * spec.numpy.itemsize if spec.shards else 0
+    # Rows of three numbers, found and as they are stored.
+    found = min(most_exceptions(fmt), column // spec.numpy.itemsize) if fmt.sample_format.name == "ibm32" else 0
+    fetched = FETCH_BYTES if spilled else 0
     # Headers exist as records, as what is stored of them, and encoded.
-    headers = 1000 + 2 * fmt.extension_bytes
-    return traces * (fmt.trace_bytes + headers) + chunks * encoded_bound(spec) + shard + threads * column
+    records = traces * (fmt.trace_bytes + 1000 + 2 * fmt.extension_bytes)
+    encoded = chunks * encoded_bound(spec) + shard
+    return records + fetched + encoded + threads * (column + 48 * found)
 
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """What became of one chunk column: `position` in the array's grid of chunks, without the sample axis."""
+    """What became of one chunk column: `position` in the array's grid of chunks, without the sample axis.
+
+    `seen` is what filling it gave, None where there is no trace.
+    """
 
     position: tuple[int, ...]
     encoded: list[bytes]
     stored: list[Stored]
-    stats: np.ndarray
-    extremes: tuple[int, int] | None
-    exceptions: np.ndarray
-
-
-def _columns(intake: Intake, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    chunks = intake.master.chunks[:-1]
-    return list(np.ndindex(*(-(-n // c) for n, c in zip(shape, chunks, strict=True))))
+    seen: Any
 
 
 def _compare_index(intake: Intake, block: int, cells: np.ndarray, headers: np.ndarray) -> None:
@@ -183,37 +234,54 @@ def _compare_index(intake: Intake, block: int, cells: np.ndarray, headers: np.nd
             )
 
 
-def _column(
-    job: Job, store: Store, intake: Intake, records: Records, rows: np.ndarray, position: tuple[int, ...]
-) -> _Column:
-    spec, fmt = intake.master, intake.fmt
-    chunks = spec.chunks[:-1]
-    mine = np.full(chunks, -1, np.int64)
-    part = rows[tuple(slice(p * c, (p + 1) * c) for p, c in zip(position, chunks, strict=True))]
-    mine[tuple(slice(0, n) for n in part.shape)] = part
-    corner = tuple(r.start // c for r, c in zip(intake.region(job.block), chunks, strict=True))
-    place = tuple(k + p for k, p in zip(corner, position, strict=True))
-    mine = mine.ravel()
-    if (mine < 0).all():
-        return _Column(place, [], [], new_stats(), None, np.empty((0, 3), np.int64))
-    depth = -(-fmt.n_samples // spec.chunks[-1])
-    out = np.empty((depth, mine.size, spec.chunks[-1]), spec.numpy)
-    decoded = decode_column(fmt, records.data, mine, out)
-    found = decoded.exceptions
-    if len(found):
-        by_row = np.empty(len(records.data), np.int64)
-        by_row[records.rows] = records.numbers
-        found[:, 0] = by_row[mine[found[:, 0]]]
-    encoded = [encode_chunk(spec, out[k].reshape(spec.chunks)) for k in range(depth)]
-    if spec.shards:
-        return _Column(place, encoded, [], decoded.stats, decoded.extremes, found)
-    keyed = [(spec.key((*place, k)), data) for k, data in enumerate(encoded)]
-    stored = [job.put(store, *pair) for pair in keyed] if store.local else on_io(lambda pair: job.put(store, *pair), keyed)
-    return _Column(place, [], stored, decoded.stats, decoded.extremes, found)
+def _columns(
+    job: Job,
+    store: Store,
+    intake: Intake,
+    spec: ArraySpec,
+    block: int,
+    rows: np.ndarray,
+    fill: Callable[[np.ndarray, np.ndarray], Any],
+) -> list[_Column]:
+    """Fill, encode and, where chunks are objects, store all chunk columns of a block of one array.
+
+    Args:
+        job: The job.
+        store: The volume.
+        intake: What all blocks share.
+        spec: The array.
+        block: Which block of its cells.
+        rows: The record of each cell, -1 where there is none.
+        fill: Fills the chunks of a column from the records of its cells.
+    """
+    chunks, depth = spec.chunks[:-1], -(-spec.shape[-1] // spec.chunks[-1])
+    corner = tuple(r.start // c for r, c in zip(intake.region(block), chunks, strict=True))
+
+    def column(position: tuple[int, ...]) -> _Column:
+        mine = np.full(chunks, -1, np.int64)
+        part = rows[tuple(slice(p * c, (p + 1) * c) for p, c in zip(position, chunks, strict=True))]
+        mine[tuple(slice(0, n) for n in part.shape)] = part
+        mine = mine.ravel()
+        place = tuple(k + p for k, p in zip(corner, position, strict=True))
+        if (mine < 0).all():
+            return _Column(place, [], [], None)
+        out = np.empty((depth, mine.size, spec.chunks[-1]), spec.numpy)
+        seen = fill(mine, out)
+        encoded = [encode_chunk(spec, out[k].reshape(spec.chunks)) for k in range(depth)]
+        if spec.shards:
+            return _Column(place, encoded, [], seen)
+        keyed = [(spec.key((*place, k)), data) for k, data in enumerate(encoded)]
+        if store.local:
+            return _Column(place, [], [job.put(store, *pair) for pair in keyed], seen)
+        return _Column(place, [], on_io(lambda pair: job.put(store, *pair), keyed), seen)
+
+    return on_chunks(column, np.ndindex(*(-(-n // c) for n, c in zip(rows.shape, chunks, strict=True))))
 
 
-def _put_shards(job: Job, store: Store, intake: Intake, done: list[_Column]) -> list[Stored]:
-    spec = intake.master
+def _objects(job: Job, store: Store, spec: ArraySpec, done: list[_Column]) -> list[Stored]:
+    """What a block stored of one array; its shards are put here."""
+    if not spec.shards:
+        return [stored for column in done for stored in column.stored]
     per = spec.chunks_per_shard
     shards: dict[tuple[int, ...], dict[tuple[int, ...], bytes]] = {}
     for column in done:

@@ -15,6 +15,7 @@ from tasks.volume.blocks import Region
 from tasks.volume.segy.headers import TRACE_HEADER_DTYPE
 
 MASTER = "amplitude"
+RAW_SAMPLES = "raw_samples"  # the file's words, where float32 does not give back too many of them
 DEFAULT_CHUNKS: dict[int, tuple[int, ...]] = {
     1: (65536,),
     2: (512, 512),

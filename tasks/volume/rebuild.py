@@ -15,11 +15,11 @@ import numpy as np
 
 from tasks.volume.blocks import Compute, Region, cpu_count, on_chunks, on_io
 from tasks.volume.codecs import decode_chunk
-from tasks.volume.layout import ArraySpec
+from tasks.volume.layout import RAW_SAMPLES, ArraySpec
 from tasks.volume.outcomes import InputRefused, Resumable
 from tasks.volume.reader import Volume, fetch_chunks, missing_chunk
 from tasks.volume.segy.format import FileFormat
-from tasks.volume.segy.samples import encode_column, put_words
+from tasks.volume.segy.samples import encode_column, put_column_of_words, put_words
 
 WINDOW_BYTES = 96 << 20  # of records; smaller only where memory is short
 
@@ -80,7 +80,7 @@ def open_parts(volume: Volume) -> SegyParts:
         volume,
         FileFormat.from_json(source["file"]),
         source,
-        volume.spec(volume.master),
+        volume.spec(RAW_SAMPLES if volume.has(RAW_SAMPLES) else volume.master),
         volume.read("trace_number"),
         raw[0],
         raw[1],
@@ -175,7 +175,8 @@ def rebuild(parts: SegyParts, region: Region) -> Rebuilt:
             if encoded is None:
                 raise missing_chunk(where)
             values[k] = decode_chunk(master, encoded, where=where).reshape(mine.size, chunks[-1])
-        encode_column(fmt, values, records, mine)
+        put = put_column_of_words if master.path == RAW_SAMPLES else encode_column
+        put(fmt, values, records, mine)
 
     places = [[(*place, k) for k in range(depth)] for place in wanted]
     if volume.store.local and not master.shards:

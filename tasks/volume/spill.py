@@ -23,6 +23,7 @@ from tasks.volume.store import Source, Store
 
 RANGE_BYTES = 64 << 20
 BUCKETS = 256
+FETCH_BYTES = RANGE_BYTES  # of buckets in memory at once before their wanted traces are taken out
 
 
 def spill_body(source: Source, fmt: FileFormat, index: dict[str, Any], sample: np.ndarray) -> dict[str, Any]:
@@ -83,7 +84,12 @@ def spill_of(digest: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_spilled(
-    store: Store, spill: dict[str, Any], fmt: FileFormat, trace_numbers: np.ndarray, axis: np.ndarray, numbers: np.ndarray
+    store: Store,
+    spill: dict[str, Any],
+    fmt: FileFormat,
+    trace_numbers: np.ndarray,
+    axis: np.ndarray,
+    numbers: np.ndarray,
 ) -> Records:
     """The records of some traces from the first stage's objects.
 
@@ -100,21 +106,34 @@ def read_spilled(
     wanted = np.unique(buckets[numbers])
     low, high = int(wanted[0]), int(wanted[-1])
 
-    def fetch(block: int) -> tuple[np.ndarray, np.ndarray]:
+    def places(block: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """Where the buckets begin in the object of a range, the traces in them, and which of those are wanted."""
         mine = buckets[block * step : (block + 1) * step]
         order = np.argsort(mine, kind="stable")
         first, last = np.searchsorted(mine[order], [low, high + 1])
-        if first == last:
-            return np.empty((0, size), np.uint8), np.empty(0, np.int64)
-        raw = store.get_range(_records_key(spill["digest"], block), int(first) * size, int(last - first) * size)
-        got = order[first:last] + block * step
-        keep = np.isin(got, numbers)
-        return np.frombuffer(raw, np.uint8).reshape(-1, size)[keep], got[keep]
+        there = order[first:last] + block * step
+        at = np.searchsorted(numbers, there)
+        return int(first), there, numbers[np.minimum(at, numbers.size - 1)] == there
 
-    touched = np.unique(numbers // step).tolist()
-    parts = on_io(fetch, touched)
-    data = np.concatenate([records for records, _ in parts])
-    found = np.concatenate([trace for _, trace in parts])
+    def fetch(job: tuple[int, int, np.ndarray, np.ndarray, np.ndarray]) -> None:
+        block, first, there, keep, out = job
+        raw = store.get_range(_records_key(spill["digest"], block), first * size, there.size * size)
+        out[...] = np.frombuffer(raw, np.uint8).reshape(-1, size)[keep]
+
+    data = np.empty((numbers.size, size), np.uint8)
+    found = np.empty(numbers.size, np.int64)
+    jobs: list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray]] = []
+    filled, waiting_bytes = 0, 0
+    for block in np.unique(numbers // step).tolist():
+        first, there, keep = places(block)
+        count = int(keep.sum())
+        if jobs and waiting_bytes + there.size * size > FETCH_BYTES:
+            on_io(fetch, jobs)
+            jobs, waiting_bytes = [], 0
+        found[filled : filled + count] = there[keep]
+        jobs.append((block, first, there, keep, data[filled : filled + count]))
+        filled, waiting_bytes = filled + count, waiting_bytes + there.size * size
+    on_io(fetch, jobs)
     order = np.argsort(found, kind="stable")
     return Records(data, found[order], order)
 

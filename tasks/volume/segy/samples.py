@@ -23,15 +23,19 @@ class Decoded:
     Attributes:
         stats: As `kernels.traces.new_stats`.
         extremes: Least and greatest sample of integer formats, exact.
-        exceptions: int64, shape (n, 3): index into `rows`, sample, IBM word.
+        exceptions: int64, shape (n, 3): index into `rows`, sample, IBM word; empty if there are more than wanted.
+        exception_count: How many there are.
     """
 
     stats: np.ndarray
     extremes: tuple[int, int] | None
     exceptions: np.ndarray
+    exception_count: int = 0
 
 
-def decode_column(fmt: FileFormat, records: np.ndarray, rows: np.ndarray, out: np.ndarray) -> Decoded:
+def decode_column(
+    fmt: FileFormat, records: np.ndarray, rows: np.ndarray, out: np.ndarray, *, most_exceptions: int
+) -> Decoded:
     """Fill `out` with the samples of some records.
 
     Args:
@@ -40,6 +44,7 @@ def decode_column(fmt: FileFormat, records: np.ndarray, rows: np.ndarray, out: n
         rows: int64: the record of each trace of `out`, -1 where there is none.
         out: Of the format's dtype, shape (chunk, trace, sample in chunk), C-contiguous; what is no sample of a
             trace becomes NaN in floats, 0 in integers.
+        most_exceptions: Beyond this number they are only counted.
     """
     data, starts, swap = records.reshape(-1), _starts(fmt, rows), _swapped(fmt)
     nothing = np.empty((0, 3), np.int64)
@@ -53,7 +58,10 @@ def decode_column(fmt: FileFormat, records: np.ndarray, rows: np.ndarray, out: n
         stats, found = new_stats(), np.empty((room, 3), np.int64)
         count = decode_traces(words, starts, fmt.n_samples, ibm, swap, np.nan, out, stats, found)
         if count <= room:
-            return Decoded(stats, None, found[:count])
+            # Mostly none: a view would keep the room for many in memory.
+            return Decoded(stats, None, found[:count] if count else nothing, count)
+        if count > most_exceptions:
+            return Decoded(stats, None, nothing, count)
         room = count
 
 
@@ -71,6 +79,23 @@ def encode_column(fmt: FileFormat, chunks: np.ndarray, records: np.ndarray, rows
         encode_traces(chunks, data.view(np.uint32), _in_words(starts), fmt.n_samples, ibm, swap)
     else:
         encode_plain(chunks, data, starts, fmt.n_samples, fmt.sample_format.bytes_per_sample, swap)
+
+
+def words_of_column(fmt: FileFormat, records: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+    """Fill `out` (uint32) with the 4-byte words of some records, uninterpreted, in this machine's byte order.
+
+    Args:
+        fmt: What the records are made of.
+        records: As for `decode_column`.
+        rows: Likewise.
+        out: Likewise, but uint32; 0 where there is no trace.
+    """
+    decode_plain(records.reshape(-1), _starts(fmt, rows), fmt.n_samples, 4, _swapped(fmt), out, new_stats())
+
+
+def put_column_of_words(fmt: FileFormat, chunks: np.ndarray, records: np.ndarray, rows: np.ndarray) -> None:
+    """Write a column of chunks of words into their records; the inverse of `words_of_column`."""
+    encode_plain(chunks, records.reshape(-1), _starts(fmt, rows), fmt.n_samples, 4, _swapped(fmt))
 
 
 def put_words(
