@@ -18,10 +18,23 @@ Url = Annotated[
     ),
 ]
 
+# Only the main job may be started by a sweep; {size} becomes s, m or l.
+DeploymentName = Annotated[
+    str,
+    Field(
+        pattern=r"^(publish/[a-z0-9-]+(\{size\})?)?$",
+        description="publish/<deployment>, in which {size} stands for s, m or l",
+        examples=["publish/publish-kubernetes-{size}"],
+    ),
+]
+MaxActive = Annotated[int, Field(ge=1, le=200)]
+SettleMinutes = Annotated[float, Field(ge=0, le=1440)]
+
 HeaderType = Literal["int16", "int32", "uint16", "float32", "ibm32"]
 Quality = Literal["very_low", "low", "medium", "high", "very_high", "ultra", "lossless"]
 Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time"]
 Step = Literal["copies", "pyramid", "report", "proof"]
+Retry = Literal["nothing", "quarantined"]
 Codec = Literal["zstd-1", "zstd-3", "zstd-5", "zstd-9", "lz4-5"]
 _Integers = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 VoxelType = Literal["unknown", "bool", _Integers, "float16", "float32", "float64"]
@@ -168,6 +181,20 @@ class Levels(_Parameters):
     levels: int = Field(default=4, ge=1, le=16, title="Levels", description="How many levels below the master")
 
 
+class Publication(_Parameters):
+    """How each source of a sweep becomes a volume."""
+
+    index: Index = Field(default=Index(), title="Index")
+    master: Master = Field(default=Master(), title="Master")
+    copies: Copies = Field(default=Copies(), title="Copies")
+    pyramid: Levels = Field(default=Levels(), title="Pyramid")
+    steps: list[Step] = Field(
+        default=["copies", "pyramid", "report", "proof"],
+        title="Steps",
+        description="What is done beyond the master; without proof no staging copy is safe to release",
+    )
+
+
 class StorageOptions(_Parameters):
     """Non-secret options of the stores; credentials come from the environment."""
 
@@ -176,6 +203,19 @@ class StorageOptions(_Parameters):
     requester_pays: bool = Field(default=False, title="Requester pays")
     account_name: str = Field(default="", title="Azure account")
     project: str = Field(default="", title="Google Cloud project")
+    storage_class: str = Field(
+        default="",
+        pattern=r"^(([\w/]+=)?[A-Za-z_]+(,([\w/]+=)?[A-Za-z_]+)*)?$",
+        title="Storage class",
+        description="Of chunks, in the store's own words, for all arrays or by array; metadata has the bucket's",
+        examples=["STANDARD_IA", "STANDARD_IA,fast_inline=STANDARD"],
+    )
+    accept_unconditional_writes: bool = Field(
+        default=False,
+        title="Accept unconditional writes",
+        description="Use a store that cannot create an object only if it is absent; see to it that one run at a time "
+        "writes a volume",
+    )
 
 
 class Run(_Parameters):

@@ -1,13 +1,16 @@
-"""Real parts on loopback for the tests: an S3 server, the shared real files, a maker of SEG-Y cubes."""
+"""Real parts on loopback for the tests: S3, GCS and Azure servers, the shared real files, a maker of SEG-Y cubes."""
 
 import importlib.util
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -70,6 +73,92 @@ def s3_server() -> Iterator[str]:
             server.wait(10)
 
 
+@contextmanager
+def loopback_server(
+    command: list[str], answers: str, environment: dict[str, str], protocol: str
+) -> Iterator[None]:
+    """While open, `command` serves `answers`, and this process and those that it starts find it by `environment`."""
+    import fsspec.config
+
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        fsspec.config.set_conf_env(fsspec.config.conf)
+        try:
+            wait_for(answers, server)
+            yield
+        finally:
+            fsspec.config.conf.pop(protocol, None)
+            server.terminate()
+            server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[str]:
+    """The endpoint of a Google Cloud Storage server of this session, which gs:// then uses."""
+    port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    names = {
+        "STORAGE_EMULATOR_HOST": endpoint,
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # or gcsfs asks by gRPC what kind of bucket it is
+        "NO_GCE_CHECK": "true",  # or google-auth waits for a metadata server
+        "FSSPEC_CONFIG_DIR": os.devnull,
+    }
+    command = [sys.executable, "-m", "tests.emulators.gcs", str(port)]
+    with loopback_server(command, endpoint, names, "gs"):
+        yield endpoint
+
+
+@pytest.fixture
+def gcs(gcs_server: str) -> str:
+    """The endpoint of a Google Cloud Storage server whose buckets, staging and volumes, are empty."""
+    urllib.request.urlopen(f"{gcs_server}/wipe?keep-buckets=true", timeout=30).close()
+    return gcs_server
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[str]:
+    """The endpoint of an Azure Blob server of this session, which az:// then uses."""
+    program = os.environ.get("SEISMILL_AZURITE") or shutil.which("azurite-blob")
+    if not program:
+        pytest.skip("azurite-blob is not installed (npm install azurite), nor does SEISMILL_AZURITE name it")
+    port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    # The account and key that Azurite documents for everybody.
+    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    account = f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={key}"
+    names = {
+        "AZURE_STORAGE_CONNECTION_STRING": f"{account};BlobEndpoint={endpoint}/devstoreaccount1;",
+        "FSSPEC_CONFIG_DIR": os.devnull,
+    }
+    command = [program, "--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
+    with loopback_server(
+        [*command, "--blobHost", "127.0.0.1", "--blobPort", str(port)], endpoint, names, "az"
+    ):
+        yield endpoint
+
+
+@pytest.fixture
+def azure(azure_server: str) -> str:
+    """The endpoint of an Azure Blob server whose containers, staging and volumes, are empty."""
+    from azure.storage.blob import BlobServiceClient
+
+    with BlobServiceClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"]) as service:
+        for container in BUCKETS:
+            if service.get_container_client(container).exists():
+                service.delete_container(container)
+            service.create_container(container)
+    return azure_server
+
+
+@pytest.fixture(params=["s3", "gcs", "azure"])
+def cloud(request: pytest.FixtureRequest) -> str:
+    """The protocol of a cloud whose buckets, staging and volumes, are empty: s3, gs and az in turn."""
+    request.getfixturevalue(request.param)
+    return {"s3": "s3", "gcs": "gs", "azure": "az"}[request.param]
+
+
 @pytest.fixture
 def s3(s3_server: str) -> str:
     """The endpoint of an S3 server whose buckets, staging and volumes, are empty."""
@@ -103,6 +192,8 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60) ->
         try:
             urllib.request.urlopen(url, timeout=5).close()
             return
+        except urllib.error.HTTPError:
+            return  # it answers, if only with a refusal
         except OSError as error:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(

@@ -1,0 +1,84 @@
+"""What can go wrong with one request to a store, in the same words for every store.
+
+The SDKs name the same thing in many ways, some of which mislead (s3fs makes a throttled request an OSError without a
+number, gcsfs a refused one an OSError without a class). Each cloud translates what it gets into these, so that
+what is tried again, what is waited for and what the user is told is decided once. What is missing is
+FileNotFoundError, what exists FileExistsError, what is forbidden PermissionError; forbidden is never missing.
+"""
+
+
+class Transient(OSError):
+    """It may go well when it is tried again: a connection, a time-out, a damaged or short body, a server's 5xx."""
+
+
+class Busy(Transient):
+    """The store asks for fewer requests (429, 503)."""
+
+
+class Expired(OSError):
+    """The credentials ran out."""
+
+
+class Changed(OSError):
+    """The object is not the one that was asked for any more (412)."""
+
+
+class Archived(OSError):
+    """The object lies in a tier that is not read from before it is restored."""
+
+
+class Rejected(OSError):
+    """The store will not do this, however often it is asked."""
+
+
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired", "authError"}
+_BUSY = {
+    "SlowDown",
+    "ServiceUnavailable",
+    "ServerBusy",
+    "ThrottlingException",
+    "TooManyRequests",
+    "rateLimitExceeded",
+    "userRateLimitExceeded",
+}
+_TRANSIENT = {
+    "RequestTimeout",
+    "BadDigest",
+    "IncompleteBody",
+    "XAmzContentSHA256Mismatch",
+    "Md5Mismatch",
+    "OperationTimedOut",
+    "InternalError",
+    "ConditionalRequestConflict",
+    "OperationAborted",
+}
+_ARCHIVED = {"InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"}
+_EXISTS = {"BlobAlreadyExists"}
+
+
+def fault(status: int, code: str, what: str) -> OSError:
+    """The fault that an HTTP answer means.
+
+    Args:
+        status: Of the answer.
+        code: The store's own word for it, if it gave one.
+        what: The request, for people.
+    """
+    said = f"{what}: {status}{f' {code}' if code and code != str(status) else ''}"
+    if code in _EXPIRED or status == 401:
+        return Expired(said)
+    if code in _ARCHIVED:
+        return Archived(said)
+    if code in _EXISTS:
+        return FileExistsError(said)
+    if code in _BUSY or status in (429, 503):
+        return Busy(said)
+    if code in _TRANSIENT or status in (408, 425) or (status >= 500 and status != 501):
+        return Transient(said)
+    if status == 404:
+        return FileNotFoundError(said)
+    if status == 403:
+        return PermissionError(said)
+    if status in (304, 412):
+        return Changed(said)
+    return Rejected(said)

@@ -1,0 +1,74 @@
+"""Files on a local disk, written so that a name holds a whole file or none, whoever is killed when."""
+
+import os
+import time
+import uuid
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from tasks.volume.process import machine, started
+
+TEMPORARY = ".seismill/tmp"
+FOREIGN_SECONDS = 86400.0  # a file that a process of another machine was writing is given up after that
+
+
+def write(root: str, path: str, data: bytes, publish: Callable[[str, str], None]) -> None:
+    """Write a file under a temporary name, then give it its name in one step (`os.replace` or `os.link`).
+
+    Args:
+        root: The folder below which temporary names lie.
+        path: The file.
+        data: What it holds.
+        publish: Takes the temporary name and the file's.
+    """
+    temporary = f"{root}/{TEMPORARY}/{_writer(os.getpid())}-{uuid.uuid4().hex}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        descriptor = os.open(temporary, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(temporary), exist_ok=True)
+        descriptor = os.open(temporary, flags, 0o666)
+    try:
+        try:
+            view = memoryview(data).cast("B")
+            while view:
+                view = view[os.write(descriptor, view) :]
+        finally:
+            os.close(descriptor)
+        try:
+            publish(temporary, path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            publish(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def remove_half_written(root: str) -> None:
+    """Remove what killed writers were writing below `root`."""
+    folder = f"{root}/{TEMPORARY}"
+    if os.path.isdir(folder):
+        for name in os.listdir(folder):
+            path = f"{folder}/{name}"
+            if _abandoned(name, path):
+                Path(path).unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=1)
+def _writer(process: int) -> str:
+    """The machine, number and start of this process, as they begin the names of files that it is writing."""
+    return f"{zlib.crc32(machine().encode()):08x}-{process}-{started(process)}"
+
+
+def _abandoned(name: str, path: str) -> bool:
+    """Whether nobody can be writing this temporary file any more."""
+    where, _, rest = name.partition("-")
+    process, _, rest = rest.partition("-")
+    if machine() and where == f"{zlib.crc32(machine().encode()):08x}" and process.isdigit():
+        return started(int(process)) != rest.partition("-")[0]
+    try:
+        return time.time() - os.stat(path).st_mtime > FOREIGN_SECONDS
+    except FileNotFoundError:
+        return False
