@@ -77,6 +77,26 @@ def put_summary(summary: Summary) -> None:
     )
 
 
+def put_sweep(summary: Summary) -> None:
+    """Leave the table of the sources that somebody should look at, and the place of the catalogue."""
+    columns = ("source", "state", "sentence", "attempts", "run")
+    rows = [{name: row[name] for name in columns} for row in summary["attention"]]
+    if rows:
+        _put(
+            create_table_artifact,
+            table=rows,
+            key=artifact_key("sweep", summary["volumes"]),
+            description=headline(summary),
+        )
+    if not summary["dry_run"]:
+        _put(
+            create_link_artifact,
+            link=_link(summary["catalogue"]),
+            link_text="catalogue of all sources",
+            key=artifact_key("catalogue", summary["volumes"]),
+        )
+
+
 def artifact_key(*parts: str) -> str:
     """A key as Prefect wants it: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(short_name(part) for part in parts).lower()).strip("-")

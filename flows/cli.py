@@ -16,7 +16,21 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from flows.command import carry_out, told_in_one_sentence
 from flows.flags import UsageError, flattened
-from tasks.parameters import Copies, Index, Levels, Master, Run, Step, StorageOptions, Url
+from tasks.parameters import (
+    Copies,
+    DeploymentName,
+    Index,
+    Levels,
+    Master,
+    MaxActive,
+    Publication,
+    Retry,
+    Run,
+    SettleMinutes,
+    Step,
+    StorageOptions,
+    Url,
+)
 
 USAGE = 2
 _OUTPUT = Group("Output", sort_key=9)
@@ -212,6 +226,31 @@ def report(volume: Url, run: Run = Run()) -> None:
 
     Args:
         volume: The volume
+    """
+
+
+@_command(flow=True)
+def sweep(
+    staging: Url,
+    volumes: Url,
+    deployment: DeploymentName = "",
+    max_active: MaxActive = 4,
+    settle_minutes: SettleMinutes = 10,
+    retry: Retry = "nothing",
+    publication: Publication = Publication(),
+    run: Run = Run(),
+) -> None:
+    """Publish every SEG-Y under a staging prefix that is new, and leave what is unchanged alone.
+
+    A file that cannot be published is quarantined with a sentence, and stays where it is. Running it again is safe.
+
+    Args:
+        staging: The prefix that files arrive under, such as s3://staging; a/b.sgy below it becomes a/b.zarr
+        volumes: Where the volumes and the catalogue of sources are, such as s3://volumes
+        deployment: publish/NAME, whose runs publish the sources; {size} in it stands for s, m or l; empty: in this run
+        max_active: How many runs of the deployment may be under way at once
+        settle_minutes: How long a file must not have changed before it is taken
+        retry: quarantined: try again also what was quarantined
     """
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from flows.summary import FOR_A_BROWSER, Summary
 from tasks.volume.outcomes import Outcome, Resumable
 
-CHAINS = ("publish", "demo")
+CHAINS = ("publish", "demo", "sweep")
 STOPPED = "stopped; run the same command again to go on where it ended"
 
 
@@ -80,6 +80,10 @@ def _directly(name: str, arguments: dict[str, Any]) -> Summary:
     from flows.stages import as_stage, load_verb
 
     with _stop_on_signals() as stopping:
+        if name == "sweep":
+            from flows.publishers import direct_sweep
+
+            return direct_sweep(**arguments, stopping=stopping)
         if name not in CHAINS:
             return dict(as_stage(load_verb(name), stopping=stopping)(**arguments))
         names = chains.PUBLISH_STAGES if name == "publish" else chains.DEMO_STAGES

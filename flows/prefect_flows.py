@@ -81,4 +81,5 @@ def _refuse_what_no_trigger_may(signature: inspect.Signature, arguments: dict[st
 
 def _run_name(name: str) -> str:
     parameters = prefect.runtime.flow_run.parameters
-    return f"{name} {short_name(str(parameters.get('volume') or parameters.get('source') or ''))}".strip()
+    place = next((parameters[key] for key in ("volume", "source", "staging") if parameters.get(key)), "")
+    return f"{name} {short_name(str(place))}".strip()

@@ -17,6 +17,17 @@ FOR_A_BROWSER = ("thumbnails", "markdown", "table")
 _ADDED = ("blocks_done", "blocks_resumed", "seconds", "requests", "bytes_read", "bytes_written")
 
 
+_COUNTS = {
+    "due": "would be published",
+    "published": "published",
+    "quarantined": "quarantined",
+    "resumable": "to be gone on with",
+    "arriving": "arriving",
+    "running": "under way elsewhere",
+    "unchanged": "unchanged",
+}
+
+
 def combined(stage: str, summaries: Sequence[Summary]) -> Summary:
     """One summary of several stages of one volume; what two of them say of an array is said by the later."""
     arrays: dict[str, dict[str, Any]] = {}
@@ -45,6 +56,10 @@ def _notes_with_stage(summary: Summary) -> list[str]:
 
 def headline(summary: Summary) -> str:
     """The run in one sentence."""
+    if "counts" in summary:
+        counts = summary["counts"]
+        told = [f"{counts[state]} {words}" for state, words in _COUNTS.items() if counts.get(state)]
+        return ", ".join(told) or f"no SEG-Y under {summary['staging']}"
     if "volume" not in summary:
         return str(summary.get("stage", "done"))
     name = short_name(summary["volume"])
@@ -65,7 +80,7 @@ def headline(summary: Summary) -> str:
 
 def progress_sentence(progress: Progress) -> str:
     """Blocks done of blocks known, bytes per second and time left."""
-    words = f"{progress.stage}: {progress.done} of {progress.total} blocks"
+    words = f"{progress.stage}: {progress.done} of {progress.total} {counted_as(progress)}"
     if progress.seconds > 0 and progress.bytes_done:
         words += f", {size(progress.bytes_done / progress.seconds)}/s"
     if 0 < progress.done < progress.total and progress.seconds > 0:
@@ -73,6 +88,11 @@ def progress_sentence(progress: Progress) -> str:
             f", about {duration(progress.seconds / progress.done * (progress.total - progress.done))} left"
         )
     return words
+
+
+def counted_as(progress: Progress) -> str:
+    """What the numbers of a progress count."""
+    return "sources" if progress.stage == "sweep" else "blocks"
 
 
 def table_rows(summary: Summary) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from flows.progress import Report
 from flows.summary import (
     FOR_A_BROWSER,
     Summary,
+    counted_as,
     filled_columns,
     headline,
     progress_sentence,
@@ -26,7 +27,8 @@ _SHOWN |= {"seconds", "requests", "bytes_read", "bytes_written", "blocks_done", 
 _SHOWN |= {"source", "source_bytes", "target", "bytes", "identical", "export_identical"}
 
 _TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest fits 80 columns; --json and the artifact have all
-_NOTHING = (None, "", [], {}, ())
+_SHOWN |= {"counts", "staging", "volumes", "catalogue"}
+_NOTHING: tuple[Any, ...] = (None, "", [], {}, ())
 
 
 @contextmanager
@@ -50,7 +52,7 @@ def progress_bar(console: Console) -> Iterator[Report]:
 
         def report(progress: Progress) -> None:
             stage, _, rate = progress_sentence(progress).partition(
-                f": {progress.done} of {progress.total} blocks"
+                f": {progress.done} of {progress.total} {counted_as(progress)}"
             )
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=progress.total, stage=stage, rate="")
@@ -85,6 +87,9 @@ def show(summary: Summary, console: Console) -> None:
         _line(console, f"picture: {picture}")
     if summary.get("target"):
         _line(console, f"export: {summary['target']}{_described(summary)}")
+    if summary.get("catalogue"):
+        _line(console, f"catalogue: {summary['catalogue']}")
+        _line(console, headline(summary))
     if summary.get("volume"):
         _line(console, f"volume: {summary['volume']}")
         _line(console, headline(summary))

@@ -1,0 +1,105 @@
+"""Who carries out what a sweep starts, where no deployment is named: this process, one source after the other."""
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from flows.chains import PUBLISH_STAGES, publish_chain
+from flows.progress import direct_report, shown_by
+from flows.stages import as_stage, load_verb
+from flows.summary import Summary
+from tasks.parameters import Publication, Run, Url
+from tasks.sweep import Ending, Job, sweep
+from tasks.volume.outcomes import InputRefused, Outcome, Resumable
+
+log = logging.getLogger(__name__)
+
+Publish = Callable[..., Summary]
+
+
+class InThisProcess:
+    """Attempts carried out here, one at a time: a single one uses every core already."""
+
+    at_once = 1
+
+    def __init__(self, publish: Publish) -> None:
+        """Publish with `publish(source, volume, publication, run)`."""
+        self._publish = publish
+
+    def submit(self, job: Job) -> str:
+        """Nothing yet: `wait` does it."""
+        return ""
+
+    def wait(self, active: Mapping[str, Job]) -> dict[str, Ending]:
+        """Carry out the first; how it ended."""
+        name, job = next(iter(active.items()))
+        try:
+            with shown_by(lambda progress: None):  # the sweep's own progress is shown
+                self._publish(job.found.url, job.found.volume, job.found.publication, job.run)
+        except Resumable as outcome:
+            return {name: Ending("resumable", str(outcome))}
+        except Outcome as outcome:
+            return {name: Ending("quarantined", str(outcome))}
+        except Exception as error:  # one file that finds a mistake of ours must not hold up the others
+            log.exception("%s could not be published", job.found.name)
+            return {name: Ending("quarantined", f"{type(error).__name__}: {error}")}
+        return {name: Ending("published")}
+
+    def look(self, runs: Collection[str]) -> dict[str, Ending | None]:
+        """Nothing is known here of flow runs; the lock of a volume holds off what still writes it."""
+        return {}
+
+
+def publish_here(stopping: threading.Event | None = None) -> Publish:
+    """A function that publishes one source in this process; `stopping` ends it resumable."""
+    stopping = stopping or threading.Event()
+
+    def publish_source(source: Url, volume: Url, publication: Publication, run: Run) -> Summary:
+        """Publish one source of the sweep."""
+        mine = _SetWith(stopping)
+        return publish_chain(
+            {name: as_stage(load_verb(name), stopping=mine) for name in PUBLISH_STAGES},
+            source=source,
+            volume=volume,
+            index=publication.index,
+            master=publication.master,
+            copies=publication.copies,
+            pyramid=publication.pyramid,
+            steps=publication.steps,
+            run=run,
+        )
+
+    return publish_source
+
+
+class _SetWith(threading.Event):
+    """An event that is also set when another one is: a stage that fails sets its own, and only its own source ends."""
+
+    def __init__(self, other: threading.Event) -> None:
+        super().__init__()
+        self._other = other
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._other.is_set()
+
+
+def direct_sweep(
+    *,
+    deployment: str = "",
+    max_active: int = 1,
+    stopping: threading.Event | None = None,
+    **parameters: Any,
+) -> Summary:
+    """A sweep without Prefect.
+
+    Raises:
+        InputRefused: It names a deployment, whose runs only a server can start.
+    """
+    if deployment:
+        raise InputRefused(
+            f"runs of {deployment} are started through a Prefect server; leave out --no-flow, or --deployment"
+        )
+    with direct_report(parameters["volumes"]) as report:
+        publisher = InThisProcess(publish_here(stopping))
+        return sweep(**parameters, publisher=publisher, stopping=stopping, report=report)

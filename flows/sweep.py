@@ -1,0 +1,195 @@
+"""The scheduled migration: what is new under a staging prefix becomes volumes, here or as runs of a deployment.
+
+Requires on a worker: SEISMILL_ALLOW, the prefixes that triggered runs may touch; the stores' credentials in the
+environment; for `deployment` the right to start runs, which a worker's own key has.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+from uuid import UUID
+
+import prefect.runtime
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State, StateType
+from prefect.deployments import run_deployment
+from prefect.events import emit_event
+from prefect.exceptions import ObjectNotFound
+
+from flows.allowed import refuse_outside
+from flows.artifacts import put_sweep
+from flows.prefect_flows import as_flow
+from flows.progress import artifact_report
+from flows.publishers import InThisProcess, publish_here
+from flows.summary import Summary, short_name
+from tasks.parameters import DeploymentName, MaxActive, Publication, Retry, Run, SettleMinutes, Url
+from tasks.prefect_tasks import as_task
+from tasks.sweep import Ending, Job, Publisher
+from tasks.sweep import sweep as _sweep
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.staging import size_class
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 5.0
+QUARANTINED = "seismill.sweep.quarantined"  # the event that an automation tells people of
+_PAGE = 100  # a server gives at most 200 runs an answer
+
+
+@as_flow
+def sweep(
+    staging: Url,
+    volumes: Url,
+    deployment: DeploymentName = "",
+    max_active: MaxActive = 4,
+    settle_minutes: SettleMinutes = 10,
+    retry: Retry = "nothing",
+    publication: Publication = Publication(),
+    run: Run = Run(),
+) -> Summary:
+    """Publish every SEG-Y under a staging prefix that is new, and leave what is unchanged alone.
+
+    A file that cannot be published is quarantined with a sentence, and stays where it is. Running it again is safe.
+
+    Args:
+        staging: The prefix that files arrive under, such as s3://staging; a/b.sgy below it becomes a/b.zarr
+        volumes: Where the volumes and the catalogue of sources are, such as s3://volumes
+        deployment: Deployment whose runs publish the sources; {size} in it stands for s, m or l, the size of the file;
+            empty: they are published in this run, one after the other
+        max_active: How many runs of the deployment may be under way at once
+        settle_minutes: How long a file must not have changed before it is taken
+        retry: quarantined: try again also what was quarantined
+        publication: How each source becomes a volume; a sidecar b.seismill.yaml beside b.sgy counts more
+        run: How each run is carried out; nothing here changes the data
+    """
+    publisher: Publisher = (
+        Deployed(deployment, at_once=max_active) if deployment else InThisProcess(_as_task_of_one_source())
+    )
+    with artifact_report(volumes) as report:
+        summary = _sweep(
+            staging,
+            volumes,
+            settle_minutes,
+            retry,
+            publication,
+            run,
+            publisher=publisher,
+            report=report,
+        )
+    put_sweep(summary)
+    _tell_of_quarantine(summary)
+    return summary
+
+
+class Deployed:
+    """Attempts as runs of a deployment, which go on if the sweep is killed."""
+
+    def __init__(self, deployment: str, *, at_once: int, poll_seconds: float = POLL_SECONDS) -> None:
+        """Look the deployments up.
+
+        Args:
+            deployment: "flow/deployment"; {size} in it stands for the size class.
+            at_once: How many runs may be under way.
+            poll_seconds: Between two looks at them.
+
+        Raises:
+            InputRefused: The server has no such deployment.
+        """
+        self.at_once = at_once
+        self._deployment, self._poll_seconds = deployment, poll_seconds
+        with get_client(sync_client=True) as client:
+            for name in sorted({deployment.format(size=size) for size in ("s", "m", "l")}):
+                try:
+                    client.read_deployment_by_name(name)
+                except ObjectNotFound as error:
+                    raise InputRefused(
+                        f"the Prefect server has no deployment {name}; register it, or name another"
+                    ) from error
+
+    def submit(self, job: Job) -> str:
+        """Create the flow run of this attempt, or find it; its number."""
+        # Not a subflow: it outlives the sweep, and is retried and cancelled on its own.
+        run: Any = run_deployment(
+            self._deployment.format(size=size_class(job.found.bytes)),
+            parameters=job.parameters,
+            flow_run_name=f"publish {short_name(job.found.volume)}",
+            timeout=0,
+            as_subflow=False,
+            idempotency_key=job.key,
+        )
+        return str(run.id)
+
+    def wait(self, active: Mapping[str, Job]) -> dict[str, Ending]:
+        """Poll until some have ended."""
+        while True:
+            known = self.look(list(active))
+            ended = {run: ending for run, ending in known.items() if ending is not None}
+            ended |= {
+                run: Ending("resumable", "its flow run was deleted") for run in active.keys() - known.keys()
+            }
+            if ended:
+                return ended
+            time.sleep(self._poll_seconds)
+
+    def look(self, runs: Collection[str]) -> dict[str, Ending | None]:
+        """The present state of flow runs."""
+        numbers = list(runs)
+        with get_client(sync_client=True) as client:
+            pages = [numbers[start : start + _PAGE] for start in range(0, len(numbers), _PAGE)]
+            return {run: ending for page in pages for run, ending in _states(client, page).items()}
+
+
+def _states(client: SyncPrefectClient, runs: list[str]) -> dict[str, Ending | None]:
+    asked = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run) for run in runs]))
+    found = client.read_flow_runs(flow_run_filter=asked, limit=_PAGE)
+    return {str(run.id): ending_of(run.state) for run in found}
+
+
+def ending_of(state: State | None) -> Ending | None:
+    """How a flow run in this state ended; None if it did not end, or will be tried again."""
+    if state is None or not state.is_final():
+        return None
+    sentence = state.message or state.name or ""
+    if state.type == StateType.COMPLETED:
+        return Ending("published")
+    if state.type == StateType.CRASHED or state.name == "Resumable":
+        return Ending("resumable", sentence)
+    if state.type == StateType.CANCELLED:
+        return Ending("quarantined", "its run was cancelled; sweep with retry=quarantined to try it again")
+    return Ending("quarantined", sentence)
+
+
+def _as_task_of_one_source() -> Any:
+    publish = publish_here()
+
+    def checked(source: str, volume: str, publication: Publication, run: Run) -> Summary:
+        """Publish one source of the sweep."""
+        if prefect.runtime.deployment.id is not None:
+            # A link under an allowed prefix may point out of it.
+            refuse_outside([source, volume], os.environ.get("SEISMILL_ALLOW", ""))
+        return publish(source, volume, publication, run)
+
+    checked.__name__ = "publish"
+    task = as_task(checked)
+
+    def call(*arguments: Any) -> Any:
+        result = task(*arguments)
+        return result.result() if isinstance(result, State) else result  # an `Outcome` is raised again here
+
+    return call
+
+
+def _tell_of_quarantine(summary: Summary) -> None:
+    new = [row for row in summary["attention"] if row["state"] == "quarantined" and row["new"]]
+    if new and not summary["dry_run"]:
+        emit_event(
+            QUARANTINED,
+            resource={"prefect.resource.id": f"seismill.volumes.{summary['volumes']}"},
+            payload={
+                "new": len(new),
+                "sentences": [f"{row['source']}: {row['sentence']}" for row in new[:20]],
+            },
+        )

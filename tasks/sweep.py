@@ -1,0 +1,248 @@
+"""Publish what is new under a staging prefix, and leave what is unchanged alone.
+
+A sweep lists, decides, starts and ends. What it knows of each source is in the catalogue beside the volumes, so a
+sweep that was killed anywhere is gone on with by the next one, and nothing is published twice. A source that
+cannot be published is quarantined: a record with a sentence. The file itself is never moved, changed or deleted.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol
+
+from tasks.parameters import Publication, Retry, Run, Url
+from tasks.volume.blocks import Progress
+from tasks.volume.catalogue import TABLE, Catalogue, as_csv
+from tasks.volume.decisions import Action, decide, outcome_of, plan_of
+from tasks.volume.outcomes import Outcome, Resumable
+from tasks.volume.plan import digest_of
+from tasks.volume.receipt import receipt
+from tasks.volume.staging import Found, found_under
+from tasks.volume.store import Store, traffic
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at one source.
+
+    Attributes:
+        found: The source, and how it is published.
+        run: How the run is carried out.
+        key: Equal for the same attempt at the same content with the same plan, whichever sweep makes it.
+    """
+
+    found: Found
+    run: Run
+    key: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of `publish`, JSON-able."""
+        places = {"source": self.found.url, "volume": self.found.volume}
+        return places | self.found.publication.model_dump() | {"run": self.run.model_dump()}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended."""
+
+    state: Literal["published", "resumable", "quarantined"]
+    sentence: str = ""
+
+
+class Publisher(Protocol):
+    """Who carries attempts out: this process, or the runs of a deployment."""
+
+    at_once: int
+
+    def submit(self, job: Job) -> str:
+        """Begin an attempt, or find it begun; its flow run, or nothing if it is carried out in `wait`."""
+
+    def wait(self, active: Mapping[str, Job]) -> dict[str, Ending]:
+        """Return when some of these attempts, named by flow run or key, have ended: how."""
+
+    def look(self, runs: Collection[str]) -> dict[str, Ending | None]:
+        """How flow runs of earlier sweeps ended; None for one under way, nothing for one that is not known."""
+
+
+def sweep(
+    staging: Url,
+    volumes: Url,
+    settle_minutes: float = 10,
+    retry: Retry = "nothing",
+    publication: Publication = Publication(),
+    run: Run = Run(),
+    *,
+    publisher: Publisher,
+    stopping: threading.Event | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> dict[str, Any]:
+    """Publish every source that is new and settled; quarantine what cannot be published.
+
+    Args:
+        staging: The prefix that is listed, however deep; `a/b.sgy` below it becomes `a/b.zarr` below `volumes`.
+        volumes: Where volumes and the catalogue are.
+        settle_minutes: A source is taken when its size and identity have not changed for so long. When what had
+            settled is done, the sweep waits for what it saw first, and looks once more.
+        retry: "quarantined" tries those again, too.
+        publication: How sources are published; the words of a sidecar count more.
+        run: How to run.
+        publisher: Who carries attempts out.
+        stopping: Set from outside to end the sweep resumable.
+        report: Told how many attempts have ended.
+
+    Returns:
+        The summary: `counts` of sources by what became of them, `attention` with a row for each that a person should
+        look at (in a dry run each that something would be done with), `catalogue` with the place of the table.
+
+    Raises:
+        InputRefused: These prefixes cannot be swept.
+        Resumable: The sweep was stopped.
+    """
+    began, before = time.monotonic(), traffic.snapshot()
+    stopping = stopping or threading.Event()
+    source, target = Store(staging, run.storage_options), Store(volumes, run.storage_options)
+    settle = timedelta(minutes=settle_minutes)
+    found = found_under(source, target, publication)
+    catalogue = Catalogue(target)
+    actions = decide(found, catalogue, again=retry, settle=settle)
+    if not run.dry_run:
+        carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
+        if _settled_later(found, actions, catalogue, settle, stopping):
+            found = found_under(source, target, publication)
+            actions = decide(found, catalogue, again="nothing", settle=settle)
+            carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
+        present = {one.name: (one.bytes, one.identity) for one in found}
+        target.put(TABLE, as_csv(catalogue.records.values(), present).encode())
+    outcomes = [outcome_of(one, actions, catalogue, dry=run.dry_run) for one in found]
+    spent = traffic.since(before)
+    return {
+        "stage": "sweep",
+        "staging": source.url,
+        "volumes": target.url,
+        "dry_run": run.dry_run,
+        "counts": dict(Counter(outcome["state"] for outcome in outcomes)),
+        "attention": [o for o in outcomes if o["state"] not in ("published", "unchanged")],
+        "catalogue": f"{target.url}/{TABLE}",
+        "seconds": round(time.monotonic() - began, 3),
+        "requests": spent.requests,
+        "bytes_read": spent.bytes_read,
+        "bytes_written": spent.bytes_written,
+        "notes": [],
+    }
+
+
+def carry_out(
+    found: list[Found],
+    actions: Mapping[str, Action],
+    catalogue: Catalogue,
+    publisher: Publisher,
+    run: Run,
+    *,
+    stopping: threading.Event,
+    report: Callable[[Progress], None],
+) -> None:
+    """Do what was decided: at most `publisher.at_once` attempts at a time, the smallest sources first.
+
+    Raises:
+        Resumable: The sweep was stopped.
+    """
+    began, done, bytes_done = time.monotonic(), 0, 0
+    active: dict[str, Job] = {}
+    due: deque[Found] = deque()
+    followed = [one for one in found if actions[one.name] == "follow"]
+    known = publisher.look([catalogue.records[one.name].run for one in followed])
+    for one in sorted(found, key=lambda one: (one.bytes, one.name)):
+        record, action = catalogue.records[one.name], actions[one.name]
+        if action == "refuse":
+            catalogue.write(
+                replace(record, state="quarantined", sentence=one.sentence, plan=plan_of(one), run="")
+            )
+        elif action == "wait" and not record.changed_at:
+            catalogue.write(record)
+        elif action == "publish":
+            due.append(one)
+        elif action == "follow":
+            ending = known.get(record.run)
+            if ending is None and record.run in known:
+                active[record.run] = Job(one, run, record.run)
+            elif ending is None or ending.state == "resumable":  # forgotten by its server, or stopped
+                due.append(one)
+            else:
+                _write_down(one, ending, catalogue, run)
+    total = len(active) + len(due)
+    while due or active:
+        while due and len(active) < publisher.at_once and not stopping.is_set():
+            job, name = _begin(due.popleft(), catalogue, publisher, run)
+            if name:
+                active[name] = job
+        if stopping.is_set():
+            raise Resumable(f"the sweep stopped after {done} of {total} sources; run it again to go on")
+        for name, ending in (publisher.wait(active) if active else {}).items():
+            one = active.pop(name).found
+            _write_down(one, ending, catalogue, run)
+            done, bytes_done = done + 1, bytes_done + one.bytes
+            report(Progress("sweep", done, total, bytes_done, time.monotonic() - began))
+
+
+def _begin(one: Found, catalogue: Catalogue, publisher: Publisher, run: Run) -> tuple[Job, str]:
+    """Begin the next attempt at a source; its name among those under way, empty if another sweep was first."""
+    record, plan = catalogue.records[one.name], plan_of(one)
+    attempt = record.attempts + 1
+    # The attempt belongs to the key: for the key of a failed run a server gives that failed run back.
+    key = digest_of({"source": one.url, "identity": one.identity, "plan": plan, "attempt": attempt})
+    job = Job(one, run, key)
+    # Killed between these two lines, the next sweep makes the same attempt and gets the same flow run.
+    begun = publisher.submit(job)
+    record = replace(record, state="running", sentence="", attempts=attempt, run=begun, plan=plan)
+    return job, (begun or key) if catalogue.write(record) else ""
+
+
+def _write_down(one: Found, ending: Ending, catalogue: Catalogue, run: Run) -> None:
+    record, facts = catalogue.records[one.name], {"crc32c": "", "proven_at": ""}
+    if ending.state == "published":
+        try:
+            facts = receipt(one, run)
+        except Resumable as outcome:
+            ending = Ending("resumable", str(outcome))
+        except Outcome as outcome:
+            ending = Ending("quarantined", str(outcome))
+    log.info("%s: %s%s", one.name, ending.state, f": {ending.sentence}" if ending.sentence else "")
+    catalogue.write(
+        replace(
+            record,
+            state=ending.state,
+            sentence=ending.sentence,
+            crc32c=facts["crc32c"],
+            proven_at=facts["proven_at"],
+        )
+    )
+
+
+def _settled_later(
+    found: list[Found],
+    actions: Mapping[str, Action],
+    catalogue: Catalogue,
+    settle: timedelta,
+    stopping: threading.Event,
+) -> bool:
+    """Wait until what is arriving may have settled; whether there was anything to wait for."""
+    arriving = [catalogue.records[one.name].seen_at for one in found if actions[one.name] == "wait"]
+    if not arriving:
+        return False
+    settled = max(map(datetime.fromisoformat, arriving)) + settle
+    seconds = max(0.0, (settled - _now()).total_seconds())
+    log.info("%d sources are arriving: looking again in %.0f s", len(arriving), seconds)
+    if stopping.wait(seconds):
+        raise Resumable("the sweep stopped while sources were arriving; run it again to go on")
+    return True
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
