@@ -7,6 +7,7 @@ completion is the commit. What is written is checksummed on the way and compared
 
 import logging
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tasks.volume.blocks import Compute, Progress
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.reader import open_volume
 from tasks.volume.rebuild import SegyParts, fitting_windows, open_parts, rebuilt_windows
-from tasks.volume.records import checksums, whole_checksums
+from tasks.volume.records import PART_BYTES, checksums, whole_checksums
 from tasks.volume.sink import Sink, open_sink
 from tasks.volume.store import Store, traffic
 from tasks.volume.summary import ended, fitting, using
@@ -54,13 +55,19 @@ def export_segy(
     store = Store(volume, run.storage_options)
     parts = open_parts(open_volume(store))
     if run.dry_run:
-        return {"dry_run": True, "volume": store.url, "stage": "export", "target": target, "bytes": parts.size, "arrays": [], "notes": []}
-    with using(compute, run) as compute, open_sink(target, run.storage_options, size=parts.size, overwrite=overwrite) as sink:
+        plain = {"dry_run": True, "volume": store.url, "stage": "export", "target": target}
+        return plain | {"bytes": parts.size, "arrays": [], "notes": []}
+    with ExitStack() as stack:
+        compute = stack.enter_context(using(compute, run))
         regions, in_order, need = fitting_windows(parts, compute.memory_bytes)
         compute = fitting(compute, need, "a window of the export")
+        sink = stack.enter_context(
+            open_sink(target, run.storage_options, size=parts.size, overwrite=overwrite)
+        )
+        kept = _kept(parts, sink) if in_order else 0
         if not in_order:
             sink.scatter()
-        crc = _write(parts, regions, sink, compute)
+        crc = _write(parts, regions, sink, compute, kept)
         expected = parts.source["crc32c"]
         if crc != expected:
             sink.discard()
@@ -70,23 +77,37 @@ def export_segy(
             )
         sink.commit()
     notes = [] if in_order else ["the source's order is not the grid's, so its traces were scattered"]
+    if kept:
+        notes.append(f"{kept:,} bytes of an interrupted export proved right and were kept")
     return ended(
         store, "export", [], began, before, notes=notes, target=sink.url, bytes=parts.size, crc32c=crc, identical=True
     )
 
 
-def _write(parts: SegyParts, regions: list[Any], sink: Sink, compute: Compute) -> str:
-    """Write header, windows and trailer; return the CRC32C of all of it."""
+def _kept(parts: SegyParts, sink: Sink) -> int:
+    """Bytes of an interrupted export that need not be rebuilt."""
+    if parts.source["crc32c_part_bytes"] != PART_BYTES:
+        return 0
+    return sink.kept([int(text, 16) for text in parts.source["crc32c_parts"]], PART_BYTES)
+
+
+def _write(parts: SegyParts, regions: list[Any], sink: Sink, compute: Compute, kept: int) -> str:
+    """Write header, windows and trailer from byte `kept` on; return the CRC32C of the whole file."""
     fmt, total = parts.fmt, len(regions)
     began = time.monotonic()
-    segments = []
+    sums = parts.source["crc32c_parts"][: -(-kept // PART_BYTES)]
+    segments = [
+        (i * PART_BYTES, min(PART_BYTES, kept - i * PART_BYTES), int(text, 16)) for i, text in enumerate(sums)
+    ]
+    regions = [r for r in regions if fmt.trace_offset(int(parts.trace_numbers[r].max()) + 1) > kept]
 
     def put(offset: int, data: np.ndarray) -> None:
+        data, offset = data[max(0, kept - offset) :], max(kept, offset)
         segments.extend(checksums(data, offset))
         sink.write(offset, data)
 
     put(0, np.frombuffer(parts.header, np.uint8))
-    for number, rebuilt in enumerate(rebuilt_windows(parts, regions, compute), start=1):
+    for number, rebuilt in enumerate(rebuilt_windows(parts, regions, compute), start=total - len(regions) + 1):
         for first, records in rebuilt.stretches():
             put(fmt.trace_offset(first), records.reshape(-1))
         done = sum(length for _, length, _ in segments)

@@ -1,13 +1,15 @@
 """The file that an export writes: local, or one multipart upload to an object store.
 
-A local file grows under `<target>.partial` and gets its name at the end. A multipart upload shows nothing before it
-is completed, takes its parts in order only, and is aborted when the export fails; records that come in
-another order are first put in place in a scratch file.
+A local file grows under `<target>.partial` and gets its name at the end; what of it proves right by the source's
+checksums is kept by the next export. A multipart upload shows nothing before it is completed, takes its parts in
+order only, and is aborted when the export fails; records that come in another order are first put in place in a
+scratch file.
 """
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import StorageOptions
-from tasks.volume.outcomes import DestinationRefused
+from tasks.volume.codecs import crc32c
+from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.store import Store, locate, open_upload
 
 MOST_PARTS = 10_000
@@ -34,7 +37,7 @@ class Sink:
         if self.location.local:
             os.makedirs(os.path.dirname(self.location.path), exist_ok=True)
             self._partial = f"{self.location.path}.partial"
-            self._descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o666)
+            self._descriptor = _open_alone(self._partial)
         else:
             self._partial = ""
 
@@ -43,6 +46,24 @@ class Sink:
         if not self.location.local:
             handle, self._scratch = tempfile.mkstemp(prefix="seismill-export-")
             self._descriptor = handle
+
+    def kept(self, checksums: Sequence[int], part_bytes: int) -> int:
+        """How many bytes, in whole parts, an interrupted export left at the beginning that are the source's.
+
+        Args:
+            checksums: CRC32C of each part of the source.
+            part_bytes: Size of a part; the last one is shorter.
+        """
+        if not self.location.local:
+            return 0
+        at = 0
+        for checksum in checksums:
+            length = min(part_bytes, self._size - at)
+            data = os.pread(self._descriptor, length, at)
+            if len(data) != length or crc32c(data) != checksum:
+                break
+            at += length
+        return at
 
     def write(self, offset: int, data: np.ndarray) -> None:
         """Put bytes (uint8) at an offset of the file."""
@@ -95,6 +116,25 @@ class Sink:
         if self._scratch:
             Path(self._scratch).unlink(missing_ok=True)
             self._scratch = ""
+
+
+def _open_alone(path: str) -> int:
+    """A file open for reading and writing, made if it is absent, that no other export writes meanwhile.
+
+    Raises:
+        Resumable: Another export does.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another export may have given the file its final name between opening and locking.
+            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise Resumable(f"another export is writing {path}; run this again when it has finished") from None
+        os.close(descriptor)
 
 
 @contextmanager
