@@ -58,6 +58,7 @@ from tasks.volume.segy.geometry import grid_of, sample_axis
 from tasks.volume.segy.headers import binary_header
 from tasks.volume.segy.samples import merge_extremes
 from tasks.volume.segy.survey import Survey, survey_file
+from tasks.volume.segy.tallies import commonest, coordinate_unit, doubts, merge_tallies
 from tasks.volume.segy.text import textual_header
 from tasks.volume.spill import index_columns, spill_block, spill_blocks, spill_body, spill_of
 from tasks.volume.store import Source, Store, traffic
@@ -148,7 +149,7 @@ def ingest_segy(
         new = _finish(stage, file, survey, records, as_words, digest_of(request), index)
         for digest in (digest_of(request), *([spilled["digest"]] if spilled else [])):
             store.delete_all(folder_of(digest))
-    notes = list(survey.notes)
+    notes = list(new["attributes"]["seismill"]["sources"][0]["notes"])
     if as_words:
         count = new["attributes"]["seismill"]["exceptions"]
         notes.append(f"float32 does not give back {count:,} IBM words: the file was read again and all were kept.")
@@ -394,7 +395,8 @@ def _finish(
 
     axes = [(axis.name, axis.values) for axis in grid.axes]
     depth = index.template.endswith("Depth")
-    axes.append(sample_axis(fmt, survey.delay_ms, depth=depth))
+    tallies = merge_tallies(r.facts["tallies"] for r in records)
+    axes.append(sample_axis(fmt, commonest(tallies, "delay"), depth=depth))
     for name, values in axes:
         fits = values.dtype.kind == "i" and np.abs(values).max(initial=0) <= np.iinfo(np.int32).max
         dtype = "int32" if fits else ("float64" if values.dtype.kind == "f" else "int64")
@@ -403,7 +405,10 @@ def _finish(
     flat = {"shape": grid.shape, "chunks": _small_chunks(grid.shape), "dims": grid.names}
     small(ArraySpec("trace_mask", dtype="bool", **flat), grid.trace_numbers >= 0, labelled)
     small(ArraySpec("trace_number", dtype="int64", **flat), grid.trace_numbers, labelled)
-    text = {"textHeader": textual_header(head[:3200].tobytes()), "binaryHeader": binary_header(head[3200:3600].tobytes(), fmt.byte_order)}
+    binary = binary_header(head[3200:3600].tobytes(), fmt.byte_order)
+    system = binary["measurement_system_code"]
+    notes = [*survey.notes, *doubts(tallies, fmt, depth=depth, measurement_system=system)]
+    text = {"textHeader": textual_header(head[:3200].tobytes()), "binaryHeader": binary}
     shown.append(put_array(stage, "segy_file_header", _scalar_text(text), []))
     shown += [put_group(store, "segy_files"), put_group(store, "segy_files/0")]
     for name, raw in (("header", head), ("trailer", tail)):
@@ -416,7 +421,9 @@ def _finish(
         shown += _exceptions(stage, records)
     for name in ("headers", "raw_headers", "raw_header_extensions", "cdp_x", "cdp_y"):
         if name in specs:
-            extra = {"_FillValue": NAN_FILL, "unitsV1": {"length": "m"}} if name.startswith("cdp") else labelled
+            unit = coordinate_unit(tallies, system)
+            cdp = {"_FillValue": NAN_FILL} | ({"unitsV1": unit} if unit else {})
+            extra = cdp if name.startswith("cdp") else labelled
             shown.append(put_array(stage, name, metadata_of(specs[name], extra), objects[name]))
     extremes = merge_extremes(r.facts["extremes"] for r in records)
     described = labelled | ({"_FillValue": NAN_FILL} if master.fill == "NaN" else {}) | statistics(stats, extremes)
@@ -447,6 +454,7 @@ def _finish(
                         "crc32c_part_bytes": PART_BYTES,
                         "crc32c_parts": [f"{part:08x}" for part in parts],
                         "file": fmt.to_json(),
+                        "notes": notes,
                     }
                 ],
                 "index": {k: list(v) for k, v in survey.index_json().items()},

@@ -28,12 +28,21 @@ from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.geometry import Grid, coordinates
 from tasks.volume.segy.headers import FIELD_WIDTHS, word
 from tasks.volume.segy.samples import Decoded, decode_column, merge_extremes, words_of_column
+from tasks.volume.segy.tallies import tallies_of
 from tasks.volume.spill import FETCH_BYTES, read_spilled
 from tasks.volume.store import Source, Store
 
 MOST_EXCEPTIONS = 0.01  # of all samples
 MOST_EXCEPTION_ROWS = 1 << 20  # they are sorted in memory
-NOTHING: dict[str, Any] = {"stats": None, "extremes": None, "exceptions": 0, "exception_parts": [], "segments": []}
+# What a block without traces found.
+NOTHING: dict[str, Any] = {
+    "stats": None,
+    "extremes": None,
+    "exceptions": 0,
+    "exception_parts": [],
+    "segments": [],
+    "tallies": {},
+}
 
 
 class Unpredicted(Exception):
@@ -134,6 +143,7 @@ def ingest_block(job: Job) -> Record:
         "exceptions": sum(decoded.exception_count for decoded, _ in seen),
         "exception_parts": [key for _, key in seen if key],
         "segments": records.segments,
+        "tallies": tallies_of(headers, intake.fmt),
     }
     raw_bytes = int(live.size) * intake.fmt.trace_bytes
     return Record(job.block, stored, raw_bytes, facts)

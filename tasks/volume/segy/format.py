@@ -287,7 +287,8 @@ def _sample_interval(
         return float(said), []
     if trace_said == 0:
         return 0.0, [
-            "The sample interval is 0 in the binary header (byte 3217) and the first trace (byte 117)."
+            "The sample interval is 0 in the binary header (byte 3217) and the first trace (byte 117); samples are "
+            "numbered from 0."
         ]
     return float(said or trace_said), [
         f"The sample interval is {said} in the binary header (byte 3217) and {trace_said} in the first trace "

@@ -14,10 +14,11 @@ import numpy as np
 
 from tasks.parameters import Index
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.candidates import choose_index
 from tasks.volume.segy.format import FileFormat, Source, read_format
 from tasks.volume.segy.geometry import Grid, RegularGrid, grid_from_regular, grid_of, predict_regular
 from tasks.volume.segy.headers import word
-from tasks.volume.segy.candidates import choose_index
+from tasks.volume.segy.tallies import commonest, tallies_of
 
 SCAN_BYTES = 8 << 20
 HEAD_BYTES, TAIL_BYTES, SCATTERED = 1 << 20, 128 << 10, 12
@@ -37,7 +38,7 @@ class Survey:
         coordinate_bytes: First bytes of the X and Y words; () if there are none.
         grid: Where each trace lies; None if only reading the whole file can tell.
         regular: The prediction that `grid` stands on, None if headers were read.
-        delay_ms: Time of the first sample of the first trace.
+        delay_ms: Time of the first sample, of most of the traces that were looked at.
         sample: The slowest index word in some of the traces, from all over the file.
         notes: Sentences on what was chosen and what is odd.
     """
@@ -49,7 +50,7 @@ class Survey:
     coordinate_bytes: tuple[int, ...]
     grid: Grid | None
     regular: RegularGrid | None
-    delay_ms: int
+    delay_ms: float
     sample: np.ndarray
     notes: tuple[str, ...] = ()
 
@@ -90,7 +91,7 @@ def survey_file(source: Source, index: Index, *, near: bool) -> Survey:
         coordinate_bytes=choice.coordinate_bytes,
         grid=None,
         regular=None,
-        delay_ms=int(word(headers[:1], 109, "int16", fmt.byte_order)[0]),
+        delay_ms=commonest(tallies_of(headers, fmt), "delay"),
         sample=word(headers, choice.bytes[0], choice.types[0], fmt.byte_order).astype(np.int64),
         notes=(*fmt.oddities, *choice.notes),
     )

@@ -65,7 +65,7 @@ class TraceLayout:
         whole: Traces that fit into the file.
         rest: Bytes between them and the trailer.
         said: Number of samples in the first trace header; 0 if it says none.
-        agrees: Whether headers found at later traces say the same; None if there are none or all say 0.
+        agrees: Whether headers found at later traces say the same; None if there are none, or some say 0.
     """
 
     first: int
@@ -180,7 +180,7 @@ def _readings(
                 whole, rest = divmod(size - first - trailer, trace_bytes)
                 later = sorted({trace for trace in (1, whole // 2, whole - 1) if 0 < trace < whole})
                 found = {said_at(first + trace * trace_bytes, extra) for trace in later}
-                agrees = found == {said} if found and found | {said} != {0} else None
+                agrees = None if not found - {0} or found == {0, said} else found == {said}
                 yield TraceLayout(first, extra, samples, trace_bytes, trailer, whole, rest, said, agrees)
 
 
