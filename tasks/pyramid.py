@@ -97,11 +97,14 @@ def pyramid(
         made = state["stages"].get(PYRAMID, {}).get("request")
         if made == request:
             return ended(store, "pyramid", array_rows(root, paths), began, before, notes=["was done already"])
+        if made and not overwrite:
+            raise DestinationRefused(
+                f"{store.url} has other pyramid levels; replace them with --overwrite, or leave them as they are"
+            )
+        # What does not fit in memory is refused before anything is taken away.
+        need = _block_memory(specs, factor, body["blocks"])
+        compute = fitting(compute, need, f"a block of {body['blocks'][0]} samples")
         if made:
-            if not overwrite:
-                raise DestinationRefused(
-                    f"{store.url} has other pyramid levels; replace them with --overwrite, or leave them as they are"
-                )
             state["levels"] = state["levels"][:1]
             del state["stages"][PYRAMID]
             _describe(root)
@@ -164,6 +167,13 @@ def _block(spec: ArraySpec) -> tuple[int, ...]:
     return tuple(block)
 
 
+def _block_memory(specs: list[ArraySpec], factor: tuple[int, ...], blocks: list[tuple[int, ...]]) -> int:
+    """The most bytes that one block takes: what it reads, its means encoded, and chunks in the works."""
+    works = cpu_count() * 2 * (specs[0].chunk_bytes + encoded_bound(specs[0]))
+    largest = max(math.prod(block) for block in blocks) * specs[0].numpy.itemsize
+    return largest * (math.prod(factor) + 2) + works
+
+
 def _add(
     store: Store,
     root: dict[str, Any],
@@ -176,14 +186,8 @@ def _add(
     compute: Compute,
 ) -> Stage:
     """Make the levels and commit them."""
-    itemsize = specs[0].numpy.itemsize
-    need = max(
-        (math.prod(block) * itemsize) * (math.prod(factor) + 2) + cpu_count() * 2 * (specs[0].chunk_bytes + encoded_bound(specs[0]))
-        for block in body["blocks"]
-    )
     if not store.exists(f".seismill/runs/{digest_of(body)}/plan.json"):
         clear_leftovers(store, root, [])
-    compute = fitting(compute, need, f"a block of {body['blocks'][0]} samples")
     created_on = root["attributes"]["seismill"]["created_on"]
     stage = begin_stage("pyramid", store, body, epoch, run, compute, created_on=created_on)
     counts = [block_count(spec.shape, tuple(block)) for spec, block in zip(specs[1:], body["blocks"], strict=True)]

@@ -39,7 +39,7 @@ def fitting(compute: Compute, block_bytes: int, what: str) -> Compute:
     if fit < 1:
         raise InputRefused(
             f"{what} needs {block_bytes / 1e6:,.0f} MB, but the run may use {compute.memory_bytes / 1e6:,.0f} MB; "
-            "give it more memory or use smaller chunks"
+            f"give it {block_bytes / 1e6:,.0f} MB or use smaller chunks"
         )
     return replace(compute, workers=min(compute.workers, fit))
 
