@@ -76,7 +76,9 @@ def test_of_many_creators_at_once_exactly_one_succeeds(store: Store) -> None:
         store.delete("a")
 
 
-def test_keys_are_relative_and_sorted_and_neighbours_with_the_same_beginning_are_left_alone(store: Store) -> None:
+def test_keys_are_relative_and_sorted_and_neighbours_with_the_same_beginning_are_left_alone(
+    store: Store,
+) -> None:
     for key in ("a/c/1", "a/c/0", "a/zarr.json", "ab/zarr.json", "b"):
         store.put(key, b"1")
     neighbour = Store(f"{store.url}b")

@@ -1,0 +1,248 @@
+"""Copy a published volume to another place, in any store, every object compared with its manifest on the way.
+
+Objects travel as they are stored, nothing is decoded. The copy is a volume like any other and, if nothing is left
+out, the same volume: equal bytes of every object that readers meet. It is written under the run protocol, so it can
+be stopped and resumed, and its root comes last.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from tasks.parameters import Run, StorageOptions, Url
+from tasks.volume.blocks import Compute, on_io
+from tasks.volume.codecs import crc32c
+from tasks.volume.ledger import Record, Stored
+from tasks.volume.lock import locked
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
+from tasks.volume.plan import digest_of, folder_of
+from tasks.volume.reader import Volume, open_volume
+from tasks.volume.root import current_root, members
+from tasks.volume.run import (
+    Job,
+    begin_stage,
+    clear_leftovers,
+    manifest_key,
+    publish_root,
+    put_array,
+    put_group,
+    refuse_foreign,
+    run_blocks,
+    unpublish,
+)
+from tasks.volume.store import Store, traffic
+from tasks.volume.summary import array_rows, ended, fitting, using
+
+log = logging.getLogger(__name__)
+
+BLOCK_BYTES, BLOCK_OBJECTS = 256 << 20, 512
+BATCH_BYTES = 64 << 20  # in memory at once; more only if one object is larger
+PYRAMID = "pyramid"
+EXTRAS = (".seismill/report/",)  # beside the arrays, as far as they are there
+
+
+def copy(
+    volume: Url,
+    target: Url,
+    includes: list[str] = [],  # noqa: B006  # a default that Prefect's form shows
+    excludes: list[str] = [],  # noqa: B006
+    overwrite: bool = False,
+    run: Run = Run(),
+    *,
+    compute: Compute | None = None,
+) -> dict[str, Any]:
+    """Copy a volume to another place, with all of its copies and levels or some.
+
+    Args:
+        volume: The published volume.
+        target: Where its copy is to be.
+        includes: Of the copies and the pyramid only these (fast_inline, pyramid …); empty: all.
+        excludes: Of the copies and the pyramid none of these.
+        overwrite: Replace a volume that is there already.
+        run: How to run.
+        compute: Where blocks run; threads of this process if not given.
+
+    Returns:
+        The summary of the stage; `target` is the copy's place.
+
+    Raises:
+        InputRefused: There is no volume, or it has no such copy.
+        DestinationRefused: Another volume is there.
+        IntegrityFailure: An object of the volume is not as it was written.
+        Resumable: The run stopped before its end.
+    """
+    began, before = time.monotonic(), traffic.snapshot()
+    source, store = open_volume(Store(volume, run.storage_options)), Store(target, run.storage_options)
+    if store.url == source.store.url:
+        raise InputRefused(f"{store.url} is to be copied onto itself; name another target")
+    root = selected_root(source, includes, excludes)
+    arrays = [path for path, member in members(root).items() if member["node_type"] == "array"]
+    listed = dict(zip(arrays, on_io(lambda path: manifest_of(source.store, path), arrays), strict=True))
+    objects = [stored for path in arrays for stored in listed[path] if not stored.key.endswith("/zarr.json")]
+    rows = array_rows(root, [path for path in arrays if "stored_bytes" in members(root)[path]["attributes"]])
+    if run.dry_run:
+        total = sum(stored.bytes for stored in objects)
+        return {
+            "dry_run": True,
+            "volume": source.store.url,
+            "target": store.url,
+            "stage": "copy",
+            "arrays": rows,
+            "objects": len(objects),
+            "bytes": total,
+            "notes": [],
+        }
+    refuse_foreign(store)
+    store.probe()
+    with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
+        present = current_root(store)
+        if present == root:
+            return ended(store, "copy", rows, began, before, notes=["was done already"], target=store.url)
+        if present is not None:
+            if not overwrite:
+                raise DestinationRefused(
+                    f"{store.url} holds another volume; choose another place, or replace it with --overwrite"
+                )
+            unpublish(store, epoch, present)
+        body = {
+            "verb": "copy",
+            "volume": source.store.url,
+            "root": digest_of(root),
+            "objects": digest_of({stored.key: [stored.bytes, stored.crc32c] for stored in objects}),
+        }
+        if not store.exists(f"{folder_of(digest_of(body))}/plan.json"):
+            clear_leftovers(store, None, [])
+        largest = max((stored.bytes for stored in objects), default=0)
+        compute = fitting(compute, 2 * max(BATCH_BYTES, largest), "a batch of objects to copy")
+        created_on = root["attributes"]["seismill"]["created_on"]
+        stage = begin_stage("copy", store, body, epoch, run, compute, created_on=created_on)
+        lines = "".join(json.dumps([o.key, o.bytes, o.crc32c]) + "\n" for o in objects)
+        store.create_or_match(_objects_key(stage.plan.digest), lines.encode())
+        run_blocks(stage, copy_block, range(len(blocks_of(objects))))
+        for path in arrays:
+            put_array(
+                stage,
+                path,
+                members(root)[path],
+                [o for o in listed[path] if not o.key.endswith("/zarr.json")],
+            )
+        for path, member in members(root).items():
+            if member["node_type"] == "group":
+                put_group(store, path, member["attributes"])
+        _copy_notes(source.store, store, root)
+        publish_root(stage, root)
+    log.info("%s: %d objects of %s", store.url, len(objects), source.store.url)
+    return ended(store, "copy", rows, began, before, stage=stage, target=store.url)
+
+
+def selected_root(source: Volume, includes: list[str], excludes: list[str]) -> dict[str, Any]:
+    """The root of a copy: the volume's, without the copies and levels that are left out.
+
+    Raises:
+        InputRefused: A name is none of those that can be left out.
+    """
+    optional = sorted(p for p in source.members if source.array_attributes(p).get("copy_of") == source.master)
+    optional += [PYRAMID] if source.has(PYRAMID) else []
+    unknown = [name for name in (*includes, *excludes) if name not in optional]
+    if unknown:
+        raise InputRefused(
+            f"{source.store.url} has no {unknown[0]} that can be left out or in; it has {', '.join(optional) or 'none'}"
+        )
+    gone = [name for name in optional if (includes and name not in includes) or name in excludes]
+    root: dict[str, Any] = json.loads(json.dumps(source.root))
+    for path in list(members(root)):
+        if any(path == name or path.startswith(f"{name}/") for name in gone):
+            del members(root)[path]
+    attributes = root["attributes"]
+    for name in gone:
+        attributes["seismill"]["stages"].pop(name, None)
+    attributes["seismill"]["levels"] = [
+        level for level in attributes["seismill"]["levels"] if level["path"] in members(root)
+    ]
+    for image in attributes.get("ome", {}).get("multiscales", []):
+        image["datasets"] = [dataset for dataset in image["datasets"] if dataset["path"] in members(root)]
+    return root
+
+
+def manifest_of(store: Store, path: str) -> list[Stored]:
+    """Every object of an array, sorted by key.
+
+    Raises:
+        IntegrityFailure: There is no manifest.
+    """
+    try:
+        text = store.get(manifest_key(path))
+    except FileNotFoundError:
+        raise IntegrityFailure(
+            f"{store.url}/{manifest_key(path)} is missing; run seismill verify to find what else is"
+        ) from None
+    lines = (json.loads(line) for line in text.decode().splitlines())
+    return [Stored(line["key"], line["bytes"], int(line["crc32c"], 16)) for line in lines]
+
+
+def blocks_of(objects: list[Stored]) -> list[list[Stored]]:
+    """The objects in blocks: neighbours, up to some bytes and some number."""
+    return list(_grouped(objects, BLOCK_BYTES, BLOCK_OBJECTS))
+
+
+def _grouped(objects: list[Stored], most_bytes: int, most: int) -> Iterator[list[Stored]]:
+    group: list[Stored] = []
+    for stored in objects:
+        if group and (len(group) == most or sum(o.bytes for o in group) + stored.bytes > most_bytes):
+            yield group
+            group = []
+        group.append(stored)
+    if group:
+        yield group
+
+
+def copy_block(job: Job) -> Record:
+    """Copy the objects of one block."""
+    store, plan = job.open()
+    source = Store(plan.body["volume"], job.options)
+    mine = _blocks_at(job.volume, job.options, plan.digest)[job.block]
+
+    def one(stored: Stored) -> Stored:
+        try:
+            data = source.get(stored.key)
+        except FileNotFoundError:
+            data = b""
+        if len(data) != stored.bytes or crc32c(data) != stored.crc32c:
+            raise IntegrityFailure(
+                f"{source.url}/{stored.key} is not as it was written; run seismill verify on the volume, then copy it "
+                "again"
+            )
+        return job.put(store, stored.key, data)
+
+    copied: list[Stored] = []
+    for group in _grouped(mine, BATCH_BYTES, BLOCK_OBJECTS):
+        copied += on_io(one, group)
+    return Record(job.block, copied, sum(stored.bytes for stored in copied))
+
+
+@lru_cache(maxsize=2)
+def _blocks_at(volume: str, options: StorageOptions, digest: str) -> list[list[Stored]]:
+    text = Store(volume, options).get(_objects_key(digest))
+    return blocks_of([Stored(*json.loads(line)) for line in text.decode().splitlines()])
+
+
+def _objects_key(digest: str) -> str:
+    return f"{folder_of(digest)}/parts/objects.jsonl"
+
+
+def _copy_notes(source: Store, store: Store, root: dict[str, Any]) -> None:
+    """Copy what tells how the volume came about: the plans of its stages, and its pictures."""
+    digests = {made["plan"] for made in root["attributes"]["seismill"]["stages"].values()}
+    keys = [f"{folder_of(digest)}/plan.json" for digest in sorted(digests)]
+    keys += [key for prefix in EXTRAS for key in source.keys(prefix)]
+
+    def one(key: str) -> None:
+        try:
+            store.create_or_match(key, source.get(key))
+        except FileNotFoundError:
+            pass
+
+    on_io(one, keys)
