@@ -169,13 +169,16 @@ def pyramid(volume: Url, levels: Levels = Levels(), overwrite: bool = False, run
 
 
 @_command
-def export_segy(volume: Url, target: Url, overwrite: bool = False, run: Run = Run()) -> None:
+def export_segy(
+    volume: Url, target: Url, overwrite: bool = False, run: Run = Run(), *, file: int = -1
+) -> None:
     """Write a volume's SEG-Y again, byte for byte as it was.
 
     Args:
         volume: The volume
-        target: The SEG-Y to write, local or in a store
+        target: The SEG-Y to write, local or in a store; a folder where the volume was made from several files
         overwrite: Replace a file that is there
+        file: Which of several source files to write, from 0; -1 for all
     """
 
 

@@ -1,4 +1,4 @@
-"""Give a volume back as the SEG-Y file it was made from, byte for byte.
+"""Give a volume back as the SEG-Y files it was made from, byte for byte.
 
 One process decodes windows of traces in parallel and writes them in file order: to a local file through
 `<target>.partial`, which an interrupted export goes on with, or to an object store as one multipart upload, whose
@@ -7,6 +7,7 @@ completion is the commit. What is written is checksummed on the way and compared
 
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,12 +15,12 @@ import numpy as np
 
 from tasks.parameters import Run, Url
 from tasks.volume.blocks import Compute, Progress
-from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.reader import open_volume
-from tasks.volume.rebuild import SegyParts, fitting_windows, open_parts, rebuilt_windows
-from tasks.volume.records import PART_BYTES, checksums, whole_checksums
+from tasks.volume.outcomes import DestinationRefused, IntegrityFailure
+from tasks.volume.reader import Volume, open_volume
+from tasks.volume.rebuild import FilePart, SegyParts, Window, fitting_windows, open_parts, rebuilt_windows
+from tasks.volume.records import PART_BYTES, Segment, checksums, whole_checksums
 from tasks.volume.sink import Sink, open_sink
-from tasks.volume.store import Store, traffic
+from tasks.volume.store import Source, Store, locate, traffic
 from tasks.volume.summary import ended, fitting, using
 
 log = logging.getLogger(__name__)
@@ -31,19 +32,22 @@ def export_segy(
     overwrite: bool = False,
     run: Run = Run(),
     *,
+    file: int = -1,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
     """Write the SEG-Y file that a volume was made from, with every byte as it was.
 
     Args:
         volume: The published volume.
-        target: The file to write.
+        target: The file to write; the folder, where the volume was made from several files and all are written.
         overwrite: Replace a file that is there already.
         run: How to run.
+        file: Which of several source files to write, from 0; -1: all.
         compute: Where to run; threads of this process if not given.
 
     Returns:
-        The summary: `target`, `bytes`, `crc32c` and `identical`, whether that is the source's.
+        The summary: `target`, `bytes`, `crc32c` and `identical`, whether that is the source's; of several files
+        the checksums are joined by commas.
 
     Raises:
         InputRefused: There is no volume, or it was not made from SEG-Y.
@@ -53,65 +57,181 @@ def export_segy(
     """
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
-    parts = open_parts(open_volume(store))
+    found = open_volume(store)
+    parts = open_parts(found, () if file < 0 else [file])
     if run.dry_run:
         plain = {"dry_run": True, "volume": store.url, "stage": "export", "target": target}
         return plain | {"bytes": parts.size, "arrays": [], "notes": []}
-    with ExitStack() as stack:
-        compute = stack.enter_context(using(compute, run))
-        regions, in_order, need = fitting_windows(parts, compute.memory_bytes)
-        compute = fitting(compute, need, "a window of the export")
-        sink = stack.enter_context(
-            open_sink(target, run.storage_options, size=parts.size, overwrite=overwrite)
-        )
-        kept = _kept(parts, sink) if in_order else 0
-        if not in_order:
-            sink.scatter()
-        crc = _write(parts, regions, sink, compute, kept)
-        expected = parts.source["crc32c"]
-        if crc != expected:
-            sink.discard()
-            raise IntegrityFailure(
-                f"the export of {store.url} would have checksum {crc}, but the source had {expected}; nothing was "
-                "written, run seismill verify to find what changed"
-            )
-        sink.commit()
+    kept = 0
+    with using(compute, run) as compute:
+        if len(parts.files) > 1:
+            crc, in_order = _export_all(found, parts, target, overwrite, run, compute)
+        else:
+            crc, in_order, kept = _export_one(parts, target, overwrite, run, compute)
     notes = [] if in_order else ["the source's order is not the grid's, so its traces were scattered"]
     if kept:
         notes.append(f"{kept:,} bytes of an interrupted export proved right and were kept")
-    return ended(
-        store, "export", [], began, before, notes=notes, target=sink.url, bytes=parts.size, crc32c=crc, identical=True
-    )
+    told = {"target": locate(target).url, "bytes": parts.size, "crc32c": crc, "identical": True}
+    return ended(store, "export", [], began, before, notes=notes, **told)
 
 
-def _kept(parts: SegyParts, sink: Sink) -> int:
-    """Bytes of an interrupted export that need not be rebuilt."""
-    if parts.source["crc32c_part_bytes"] != PART_BYTES:
-        return 0
-    return sink.kept([int(text, 16) for text in parts.source["crc32c_parts"]], PART_BYTES)
+def _export_one(
+    parts: SegyParts, target: str, overwrite: bool, run: Run, compute: Compute
+) -> tuple[str, bool, int]:
+    """Write one file; return its CRC32C, whether it came in order, and the bytes kept of an interrupted export."""
+    file = parts.files[0]
+    with ExitStack() as stack:
+        regions, in_order, need = fitting_windows(parts, compute.memory_bytes)
+        compute = fitting(compute, need, "a window of the export")
+        sink = stack.enter_context(open_sink(target, run.storage_options, size=file.size, overwrite=overwrite))
+        output = _Output(file, sink)
+        if in_order:
+            output.keep()
+        else:
+            sink.scatter()
+        total = len(regions)
+        regions = [w for w in regions if file.offset(parts.last_trace(w) + 1) > output.kept]
+        output.begin()
+        began = time.monotonic()
+        for number, rebuilt in enumerate(rebuilt_windows(parts, regions, compute), start=total - len(regions) + 1):
+            for _, offset, data in parts.pieces(rebuilt):
+                output.put(offset, data)
+            compute.report(Progress("export", number, total, output.done, time.monotonic() - began))
+        crc = output.commit(parts.volume.store.url)
+    return crc, in_order, output.kept
 
 
-def _write(parts: SegyParts, regions: list[Any], sink: Sink, compute: Compute, kept: int) -> str:
-    """Write header, windows and trailer from byte `kept` on; return the CRC32C of the whole file."""
-    fmt, total = parts.fmt, len(regions)
-    began = time.monotonic()
-    sums = parts.source["crc32c_parts"][: -(-kept // PART_BYTES)]
-    segments = [
-        (i * PART_BYTES, min(PART_BYTES, kept - i * PART_BYTES), int(text, 16)) for i, text in enumerate(sums)
+def _export_all(
+    volume: Volume, parts: SegyParts, target: str, overwrite: bool, run: Run, compute: Compute
+) -> tuple[str, bool]:
+    """Write every file into a folder; return the checksums, and whether they came in order.
+
+    A file that an interrupted export has finished is kept.
+    """
+    names = _names(parts.files)
+    folder = target.rstrip("/")
+    todo = [
+        file.number
+        for file in parts.files
+        if not _is_there(f"{folder}/{names[file.number]}", file, overwrite, run)
     ]
-    regions = [r for r in regions if fmt.trace_offset(int(parts.trace_numbers[r].max()) + 1) > kept]
+    if todo:
+        parts = open_parts(volume, todo)
+        windows, in_order, need = fitting_windows(parts, compute.memory_bytes)
+        compute = fitting(compute, need, "a window of the export")
+        if in_order:
+            _write_in_turn(parts, windows, folder, names, run, compute)
+        else:
+            for number in todo:
+                one = open_parts(volume, [number])
+                _export_one(one, f"{folder}/{names[number]}", True, run, compute)
+    else:
+        in_order = True
+    return ",".join(source["crc32c"] for source in volume.state["sources"]), in_order
 
-    def put(offset: int, data: np.ndarray) -> None:
-        data, offset = data[max(0, kept - offset) :], max(kept, offset)
-        segments.extend(checksums(data, offset))
-        sink.write(offset, data)
 
-    put(0, np.frombuffer(parts.header, np.uint8))
-    for number, rebuilt in enumerate(rebuilt_windows(parts, regions, compute), start=total - len(regions) + 1):
-        for first, records in rebuilt.stretches():
-            put(fmt.trace_offset(first), records.reshape(-1))
-        done = sum(length for _, length, _ in segments)
-        compute.report(Progress("export", number, total, done, time.monotonic() - began))
-    if parts.trailer:
-        put(fmt.trace_offset(fmt.n_traces), np.frombuffer(parts.trailer, np.uint8))
-    return f"{whole_checksums(segments, parts.size)[1]:08x}"
+def _write_in_turn(
+    parts: SegyParts, windows: list[Window], folder: str, names: dict[int, str], run: Run, compute: Compute
+) -> None:
+    """Write files from windows in their order: a chunk holds traces of many files and is decoded once for all."""
+    began, done = time.monotonic(), 0
+    with ExitStack() as stack:
+        output: _Output | None = None
+        for number, rebuilt in enumerate(rebuilt_windows(parts, windows, compute), start=1):
+            for file, offset, data in parts.pieces(rebuilt):
+                if output is None:
+                    url = f"{folder}/{names[file.number]}"
+                    sink = stack.enter_context(
+                        open_sink(url, run.storage_options, size=file.size, overwrite=True)
+                    )
+                    output = _Output(file, sink)
+                    output.begin()
+                output.put(offset, data)
+                done += data.size
+                if offset + data.size == file.fmt.trace_offset(file.fmt.n_traces):
+                    output.commit(parts.volume.store.url)
+                    stack.close()
+                    output = None
+            compute.report(Progress("export", number, len(windows), done, time.monotonic() - began))
+
+
+def _names(files: Sequence[FilePart]) -> dict[int, str]:
+    """The name of each file in the folder: its own, with its number before it where another has it too."""
+    own = {file.number: file.source["url"].rpartition("/")[2] for file in files}
+    names = list(own.values())
+    return {number: name if names.count(name) == 1 else f"{number}-{name}" for number, name in own.items()}
+
+
+def _is_there(url: str, file: FilePart, overwrite: bool, run: Run) -> bool:
+    """Whether an export has written this file already.
+
+    Raises:
+        DestinationRefused: Another file is there.
+    """
+    folder, _, name = url.rpartition("/")
+    if not Store(folder, run.storage_options).exists(name):
+        return False
+    source = Source(url, run.storage_options)
+    segments = []
+    if source.size == file.size:
+        for start, length in source.ranges(PART_BYTES):
+            segments += checksums(np.frombuffer(source.read(start, length), np.uint8), start)
+    source.close()
+    if segments and f"{whole_checksums(segments, file.size)[1]:08x}" == file.source["crc32c"]:
+        return True
+    if not overwrite:
+        raise DestinationRefused(f"{url} is there already; replace it with --overwrite, or name another folder")
+    return False
+
+
+class _Output:
+    """A file being written, with the checksums of what was."""
+
+    def __init__(self, file: FilePart, sink: Sink) -> None:
+        self._file, self._sink = file, sink
+        self.kept, self._segments = 0, list[Segment]()
+
+    @property
+    def done(self) -> int:
+        """Bytes written or kept."""
+        return sum(length for _, length, _ in self._segments)
+
+    def keep(self) -> None:
+        """Go on with what an interrupted export left."""
+        source = self._file.source
+        if source["crc32c_part_bytes"] != PART_BYTES:
+            return
+        sums = [int(text, 16) for text in source["crc32c_parts"]]
+        self.kept = self._sink.kept(sums, PART_BYTES)
+        for number, crc in enumerate(sums[: -(-self.kept // PART_BYTES)]):
+            start = number * PART_BYTES
+            self._segments.append((start, min(PART_BYTES, self.kept - start), crc))
+
+    def begin(self) -> None:
+        """Write what comes before the first trace."""
+        self.put(0, np.frombuffer(self._file.header, np.uint8))
+
+    def put(self, offset: int, data: np.ndarray) -> None:
+        """Write bytes at an offset of the file."""
+        data, offset = data[max(0, self.kept - offset) :], max(self.kept, offset)
+        self._segments.extend(checksums(data, offset))
+        self._sink.write(offset, data)
+
+    def commit(self, volume: str) -> str:
+        """Write what comes after the last trace and give the file its name; return its CRC32C.
+
+        Raises:
+            IntegrityFailure: It is not the source's.
+        """
+        fmt, source = self._file.fmt, self._file.source
+        if self._file.trailer:
+            self.put(fmt.trace_offset(fmt.n_traces), np.frombuffer(self._file.trailer, np.uint8))
+        crc = f"{whole_checksums(self._segments, self._file.size)[1]:08x}"
+        if crc != source["crc32c"]:
+            self._sink.discard()
+            raise IntegrityFailure(
+                f"the export of {volume} would have checksum {crc}, but the source had {source['crc32c']}; nothing was "
+                "written, run seismill verify to find what changed"
+            )
+        self._sink.commit()
+        return crc

@@ -1,4 +1,4 @@
-"""Turn a SEG-Y file into the master of a volume: lossless samples, every header, all that export needs.
+"""Turn SEG-Y files into the master of a volume: lossless samples, every header, all that export needs.
 
 Samples and headers are read once. What the block-wise pass cannot know before its end (statistics, words that
 float32 does not give back, checksums of the file) is merged from the ledger in block order and stored with
@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Index, Master, Run, Url
-from tasks.volume.blocks import Compute, block_count, cpu_count
+from tasks.volume.blocks import Compute, block_count, cpu_count, on_io
 from tasks.volume.codecs import crc32c, encode_chunk, metadata_of
+from tasks.volume.coordinates import merged, shared
+from tasks.volume.files import Files
 from tasks.volume.intake import (
     Unpredicted,
     block_memory,
+    coordinates_key,
     exceptions_of,
     grid_bytes,
     grid_key,
@@ -27,20 +30,21 @@ from tasks.volume.intake import (
     most_exceptions,
     raw_samples_block,
     raw_samples_spec,
+    unplaced_blocks,
+    unplaced_traces,
 )
 from tasks.volume.kernels.traces import LIVE, merge_stats
 from tasks.volume.layout import (
-    DEFAULT_CHUNKS,
     MASTER,
-    RAW_SAMPLES,
     ArraySpec,
+    chunks_by_default,
     shards_by_default,
 )
 from tasks.volume.ledger import Record, Stored
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.plan import digest_of, folder_of
-from tasks.volume.records import PART_BYTES, checksums, whole_checksums
+from tasks.volume.records import PART_BYTES, Segment, checksums, whole_checksums
 from tasks.volume.root import current_root, members, new_root
 from tasks.volume.run import (
     Stage,
@@ -53,15 +57,18 @@ from tasks.volume.run import (
     run_blocks,
     unpublish,
 )
-from tasks.volume.schema import NAN_FILL, axis_scale, mdio_attributes, ome_attributes, statistics
-from tasks.volume.segy.geometry import grid_of, sample_axis
+from tasks.volume.schema import NAN_FILL, axis_scale, mdio_attributes, ome_attributes, statistics, units_of
+from tasks.volume.segy.geometry import sample_axis
 from tasks.volume.segy.headers import binary_header
+from tasks.volume.segy.overrides import TRACE
+from tasks.volume.segy.placement import Coordinate, given
 from tasks.volume.segy.samples import merge_extremes
-from tasks.volume.segy.survey import Survey, survey_file
+from tasks.volume.segy.survey import Survey, grid_from_words, survey_files
 from tasks.volume.segy.tallies import commonest, coordinate_unit, doubts, merge_tallies
+from tasks.volume.segy.templates import quantity
 from tasks.volume.segy.text import textual_header
 from tasks.volume.spill import index_columns, spill_block, spill_blocks, spill_body, spill_of
-from tasks.volume.store import Source, Store, traffic
+from tasks.volume.store import Store, traffic
 from tasks.volume.summary import array_rows, ended, fitting, using
 
 log = logging.getLogger(__name__)
@@ -71,6 +78,10 @@ BLOCK_BYTES = 96 << 20  # of samples; a block is larger only if one shard is
 SCATTERED_BYTES = {True: 64 << 10, False: 512 << 10}  # ranges shorter than this on average: spill first
 SMALL_FILE_BYTES = 16 << 20  # a file this small is read in any order
 SMALL_ARRAY_CELLS = 1 << 22
+SAMPLED_CELLS = 1 << 18  # of the grid, to see in which direction the files go
+UNPLACED_CHUNK_BYTES = 4 << 20
+UNPLACED_SAMPLES = 4096  # along a chunk
+OME_DIMENSIONS = (2, 3)  # more do not validate without axes of time and channels
 
 
 def ingest_segy(
@@ -83,10 +94,10 @@ def ingest_segy(
     *,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
-    """Turn a SEG-Y file into a volume's lossless array, so that the file can be given back byte for byte.
+    """Turn SEG-Y files into a volume's lossless array, so that each can be given back byte for byte.
 
     Args:
-        source: The SEG-Y file.
+        source: The SEG-Y file, or several: URLs separated by commas, or a pattern such as line_*.sgy.
         volume: Where the volume is to be.
         index: Which header words say where traces lie.
         master: Chunks, shards and codec.
@@ -98,27 +109,25 @@ def ingest_segy(
         The summary of the stage.
 
     Raises:
-        InputRefused: The file or a parameter cannot be used.
+        InputRefused: A file or a parameter cannot be used.
         DestinationRefused: Another volume is there.
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    file = Source(source, run.storage_options)
-    survey = survey_file(file, index, near=file.location.local)
+    files = Files.open(source, run.storage_options)
+    survey = survey_files(files, index, near=files.local)
     store = Store(volume, run.storage_options)
     request = {
         "verb": "ingest_segy",
-        "sources": [{"url": file.url, "bytes": file.size, "identity": file.identity}],
-        "file": survey.fmt.to_json(),
-        "index": survey.index_json(),
-        "template": index.template,
+        "sources": files.to_json(),
+        "index": survey.placement_json(),
         "master": master.model_dump(),
     }
     _chunks_and_shards(master, store, survey)
     if run.dry_run:
-        return _dry_run(store, survey, master, index)
+        return _dry_run(store, survey, master)
     refuse_foreign(store)
-    with using(compute, run) as compute, _owned(store, file, survey, master, run, compute) as epoch:
+    with using(compute, run) as compute, _owned(store, survey, master, run, compute) as epoch:
         root = current_root(store)
         if root is not None:
             stages = root["attributes"]["seismill"]["stages"]
@@ -132,21 +141,21 @@ def ingest_segy(
             unpublish(store, epoch, root)
         surprised = f"{folder_of(digest_of(request))}/unpredicted"
         if survey.regular is not None and store.exists(surprised):
-            survey = survey.unpredicted(file, near=file.location.local)
+            survey = survey.unpredicted(near=files.local)
         while True:
             spilled: dict[str, Any] = {}
-            if survey.grid is None or _scattered(file, survey, master, store):
-                survey, spilled = _spill(store, file, survey, epoch, run, compute)
-            body = request | _layout(store, survey, master, spilled, index)
+            if survey.grid is None or _scattered(survey, master, store):
+                survey, spilled = _spill(store, survey, epoch, run, compute)
+            body = request | _layout(store, survey, master, spilled)
             try:
                 stage, records, as_words = _blocks(store, survey, body, digest_of(request), epoch, run, compute)
                 break
             except Unpredicted as surprise:
-                log.info("%s: %s, so all headers are read", file.url, surprise)
+                log.info("%s: %s, so all headers are read", files.name, surprise)
                 # Noted, so that a run which goes on with this one does not begin with the wrong plan again.
                 store.put(surprised, str(surprise).encode())
-                survey = survey.unpredicted(file, near=file.location.local)
-        new = _finish(stage, file, survey, records, as_words, digest_of(request), index)
+                survey = survey.unpredicted(near=files.local)
+        new = _finish(stage, survey, records, as_words, digest_of(request))
         for digest in (digest_of(request), *([spilled["digest"]] if spilled else [])):
             store.delete_all(folder_of(digest))
     notes = list(new["attributes"]["seismill"]["sources"][0]["notes"])
@@ -157,12 +166,10 @@ def ingest_segy(
 
 
 @contextmanager
-def _owned(
-    store: Store, file: Source, survey: Survey, master: Master, run: Run, compute: Compute
-) -> Iterator[int]:
+def _owned(store: Store, survey: Survey, master: Master, run: Run, compute: Compute) -> Iterator[int]:
     """The lock, after what memory does not hold was refused: nothing is written before."""
     if survey.grid is not None:
-        spilled = _scattered(file, survey, master, store)
+        spilled = _scattered(survey, master, store)
         spec, block = _master_spec(store, survey, master, ("",) * (len(survey.names) + 1), spilled=spilled)
         _fitting(compute, spec, block, survey, near=store.local, spilled=spilled)
     store.probe()
@@ -210,8 +217,9 @@ def _blocks(
         clear_leftovers(store, None, keep)
     stage = begin_stage("ingest", store, body, epoch, run, compute)
     if not stage.resumed:
-        store.put(grid_key(stage.plan), grid_bytes(survey.grid))
-    count = block_count(survey.grid.shape, block)
+        store.put(grid_key(stage.plan), grid_bytes(survey.grid, survey.files.n_traces))
+    specs = {name: ArraySpec.from_json(plain) for name, plain in body["arrays"].items()}
+    count = block_count(survey.grid.shape, block) + unplaced_blocks(specs)
     records = run_blocks(stage, ingest_block, range(count))
     exceptions = sum(record.facts["exceptions"] for record in records)
     if exceptions <= most_exceptions(survey.fmt):
@@ -221,18 +229,19 @@ def _blocks(
 
 
 def _spill(
-    store: Store, file: Source, survey: Survey, epoch: int, run: Run, compute: Compute
+    store: Store, survey: Survey, epoch: int, run: Run, compute: Compute
 ) -> tuple[Survey, dict[str, Any]]:
-    """Bucket the file beside the volume; the survey then has a grid."""
-    body = spill_body(file, survey.fmt, survey.index_json(), survey.sample)
-    log.info("%s is not in the order of its grid: it is read once and spilled to %s", file.url, store.url)
+    """Bucket the files beside the volume; the survey then has a grid."""
+    body = spill_body(survey)
+    log.info("%s is not in the order of its grid: it is read once and spilled to %s", survey.files.name, store.url)
     need = body["traces_per_range"] * survey.fmt.trace_bytes * 3
     stage = begin_stage("spill", store, body, epoch, run, fitting(compute, need, "a range to spill"))
     records = run_blocks(stage, spill_block, range(spill_blocks(body)))
     grid = survey.grid
     if grid is None:
         try:
-            grid = grid_of(index_columns(store, stage.plan.digest, body), survey.names, index_bytes=survey.index_bytes)
+            columns = index_columns(store, stage.plan.digest, body)
+            grid = grid_from_words(columns, survey.placement, survey.auxiliary, survey.files.n_traces)
         except InputRefused:
             store.delete_all(stage.plan.folder)
             raise
@@ -241,15 +250,11 @@ def _spill(
     return replace(survey, grid=grid, regular=None), spilled
 
 
-def _axes_dims(survey: Survey, index: Index) -> tuple[str, ...]:
-    return (*survey.names, "depth" if index.template.endswith("Depth") else "time")
-
-
-def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any], index: Index) -> dict[str, Any]:
+def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any]) -> dict[str, Any]:
     """The rest of the plan: arrays, blocks and grid."""
     grid = survey.grid
     assert grid is not None
-    dims = _axes_dims(survey, index)
+    dims = (*survey.names, survey.placement.domain)
     spec, block = _master_spec(store, survey, master, dims, spilled=bool(spilled))
     flat = {"shape": grid.shape, "chunks": block, "dims": dims[:-1], "codec": "zstd-3"}
     arrays = {
@@ -260,8 +265,12 @@ def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any
     if extra := survey.fmt.extension_bytes:
         whole = {"shape": (*grid.shape, extra), "chunks": (*block, extra), "dims": (*dims[:-1], "byte")}
         arrays["raw_header_extensions"] = ArraySpec("raw_header_extensions", dtype="uint8", **flat | whole)
-    if survey.coordinate_bytes:
-        arrays |= {name: ArraySpec(name, dtype="float64", fill="NaN", **flat) for name in ("cdp_x", "cdp_y")}
+    for one in survey.placement.coordinates:
+        if one.dims == survey.names:
+            arrays[one.name] = ArraySpec(one.name, dtype=one.dtype, fill=_fill(one.dtype), **flat)
+    unplaced = survey.files.n_traces - int((grid.trace_numbers >= 0).sum())
+    if unplaced:
+        arrays |= _unplaced_arrays(spec, unplaced, extra)
     return {
         "arrays": {name: one.to_json() for name, one in arrays.items()},
         "block": block,
@@ -272,6 +281,34 @@ def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any
     }
 
 
+def _fill(dtype: str) -> str:
+    return "NaN" if np.dtype(dtype).kind == "f" else "0"
+
+
+def _unplaced_arrays(master: ArraySpec, count: int, extra: int) -> dict[str, ArraySpec]:
+    """Where traces go that have no cell, as many at a time as make a chunk."""
+    along = min(master.shape[-1], UNPLACED_SAMPLES)
+    traces = min(count, max(1, UNPLACED_CHUNK_BYTES // (along * master.numpy.itemsize)))
+    samples = ArraySpec(
+        "unplaced/samples",
+        (count, master.shape[-1]),
+        (traces, along),
+        master.dtype,
+        ("unplaced", master.dims[-1]),
+        master.codec,
+        (),
+        master.fill,
+    )
+    arrays = {
+        "unplaced": samples,
+        "unplaced_headers": ArraySpec("unplaced/raw_headers", (count,), (traces,), "raw240", ("unplaced",)),
+    }
+    if extra:
+        path, dims = "unplaced/raw_header_extensions", ("unplaced", "byte")
+        arrays["unplaced_extensions"] = ArraySpec(path, (count, extra), (traces, extra), "uint8", dims)
+    return arrays
+
+
 def _master_spec(
     store: Store, survey: Survey, master: Master, dims: tuple[str, ...], *, spilled: bool
 ) -> tuple[ArraySpec, tuple[int, ...]]:
@@ -279,25 +316,25 @@ def _master_spec(
     assert survey.grid is not None
     chunks, shards = _chunks_and_shards(master, store, survey)
     dtype = survey.fmt.sample_format.dtype
-    fill = "NaN" if np.dtype(dtype).kind == "f" else "0"
     shape = (*survey.grid.shape, survey.fmt.n_samples)
+    chunks = chunks or _default_chunks(survey, shape)
     if shards is None:
         shards = shards_by_default(shape, chunks, np.dtype(dtype).itemsize)
-    spec = ArraySpec(MASTER, shape, chunks, dtype, dims, master.codec, shards if shards != chunks else (), fill)
+    spec = ArraySpec(MASTER, shape, chunks, dtype, dims, master.codec, shards if shards != chunks else (), _fill(dtype))
     return spec, _block(spec, survey, near=store.local, spilled=spilled)
 
 
 def _chunks_and_shards(
     master: Master, store: Store, survey: Survey
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """Chunks, and shards where they do not depend on the shape.
+    """Chunks and shards where they do not depend on the shape, () and None where they do.
 
     Raises:
         InputRefused: They do not fit the dimensions or each other.
     """
     rank = len(survey.names) + 1
-    chunks = tuple(master.chunks) or DEFAULT_CHUNKS[rank]
-    if len(chunks) != rank or min(chunks) < 1:
+    chunks = tuple(master.chunks)
+    if chunks and (len(chunks) != rank or min(chunks) < 1):
         raise InputRefused(
             f"chunks {chunks} do not fit a volume of {', '.join(survey.names)} and samples; give {rank} positive "
             "numbers"
@@ -307,9 +344,24 @@ def _chunks_and_shards(
     if not master.shards:
         return chunks, None
     shards = tuple(master.shards)
+    if not chunks:
+        shape = (*(survey.grid.shape if survey.grid else (1,) * (rank - 1)), survey.fmt.n_samples)
+        chunks = _default_chunks(survey, shape)
+        if rank > 3 and survey.grid is None and not survey.placement.chunks:
+            raise InputRefused("shards of more than three dimensions depend on the chunks; give chunks too")
     if len(shards) != rank or any(s < 1 or s % c for s, c in zip(shards, chunks, strict=True)):
         raise InputRefused(f"shards {shards} are not multiples of the chunks {chunks}; give multiples, one per axis")
     return chunks, shards
+
+
+def _default_chunks(survey: Survey, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The template's chunks, or those by rank."""
+    if survey.placement.chunks:
+        return survey.placement.chunks
+    overrides, fixed = survey.placement.overrides, {}
+    if overrides.HasDuplicates or overrides.NonBinned:
+        fixed = {survey.names.index(TRACE): overrides.chunksize or 1}
+    return chunks_by_default(shape, np.dtype(survey.fmt.sample_format.dtype).itemsize, fixed=fixed)
 
 
 def _block(spec: ArraySpec, survey: Survey, *, near: bool, spilled: bool) -> tuple[int, ...]:
@@ -322,8 +374,10 @@ def _block(spec: ArraySpec, survey: Survey, *, near: bool, spilled: bool) -> tup
     unit = spec.unit[:-1]
     numbers = grid.trace_numbers
     # The dimension along which neighbours in the grid are most often neighbours in the file is the fast one.
+    side = max(2, int(SAMPLED_CELLS ** (1 / numbers.ndim)))
+    corner = numbers[tuple(slice(0, side) for _ in numbers.shape)]
     neighbours = [
-        int((np.abs(np.diff(numbers[:512, :512], axis=axis)) == 1).sum()) if numbers.shape[axis] > 1 else 0
+        int((np.abs(np.diff(corner, axis=axis)) == 1).sum()) if numbers.shape[axis] > 1 else 0
         for axis in range(numbers.ndim)
     ]
     fast = numbers.ndim - 1 if spilled else int(np.argmax(neighbours))
@@ -342,11 +396,12 @@ def _block(spec: ArraySpec, survey: Survey, *, near: bool, spilled: bool) -> tup
     return tuple(block)
 
 
-def _scattered(file: Source, survey: Survey, master: Master, store: Store) -> bool:
+def _scattered(survey: Survey, master: Master, store: Store) -> bool:
     """Whether blocks of the grid would read the file in ranges too short to be worth a request each."""
     grid = survey.grid
     assert grid is not None
-    if survey.fmt.file_size <= SMALL_FILE_BYTES and file.location.local:
+    files = survey.files
+    if files.size <= SMALL_FILE_BYTES and files.local:
         return False
     _, block = _master_spec(store, survey, master, ("",) * (len(grid.shape) + 1), spilled=False)
     counts = [-(-n // b) for n, b in zip(grid.shape, block, strict=True)]
@@ -354,120 +409,182 @@ def _scattered(file: Source, survey: Survey, master: Master, store: Store) -> bo
         np.ix_(*(np.arange(n) // b for n, b in zip(grid.shape, block, strict=True))), counts
     )
     live = grid.trace_numbers >= 0
-    block_of_trace = np.empty(survey.fmt.n_traces, np.int64)
+    block_of_trace = np.full(files.n_traces, -1, np.int64)
     block_of_trace[grid.trace_numbers[live]] = np.broadcast_to(block_of_cell, grid.shape)[live]
-    runs = 1 + int(np.count_nonzero(np.diff(block_of_trace)))
-    return survey.fmt.n_traces * survey.fmt.trace_bytes / runs < SCATTERED_BYTES[file.location.local]
+    runs = 1 + int(np.count_nonzero(np.diff(block_of_trace[block_of_trace >= 0])))
+    return files.n_traces * survey.fmt.trace_bytes / runs < SCATTERED_BYTES[files.local]
 
 
 def _finish(
-    stage: Stage,
-    file: Source,
-    survey: Survey,
-    records: list[Record],
-    as_words: list[Record],
-    request: str,
-    index: Index,
+    stage: Stage, survey: Survey, records: list[Record], as_words: list[Record], request: str
 ) -> dict[str, Any]:
     """Store what all blocks together tell, make every array visible, and commit."""
-    store, body, fmt, grid = stage.store, stage.plan.body, survey.fmt, survey.grid
+    store, body, fmt, grid, files = stage.store, stage.plan.body, survey.fmt, survey.grid, survey.files
     assert grid is not None
+    placement = survey.placement
     specs = {name: ArraySpec.from_json(plain) for name, plain in body["arrays"].items()}
     master = specs["master"]
-    stats = merge_stats([np.array(r.facts["stats"]) for r in records if r.facts["stats"] is not None])
-    head = np.frombuffer(file.read(0, fmt.first_trace_offset), np.uint8)
-    tail_at = fmt.trace_offset(fmt.n_traces)
-    tail = np.frombuffer(file.read(tail_at, fmt.file_size - tail_at), np.uint8) if fmt.file_size > tail_at else head[:0]
-    segments = [tuple(s) for r in records for s in r.facts["segments"]] + [tuple(s) for s in body["spill_segments"]]
-    segments += checksums(head, 0) + (checksums(tail, tail_at) if tail.size else [])
-    parts, whole = whole_checksums(segments, fmt.file_size)
-    objects: dict[str, list[Stored]] = {path: [] for path in (RAW_SAMPLES, *(spec.path for spec in specs.values()))}
+    words = [raw_samples_spec(specs[name]) for name in ("master", "unplaced") if name in specs] if as_words else []
+    objects: dict[str, list[Stored]] = {spec.path: [] for spec in (*specs.values(), *words)}
     for record in (*records, *as_words):
         for stored in record.objects:
             objects[stored.key.partition("/c/")[0]].append(stored)
-
     shown: list[tuple[str, dict[str, Any]]] = []
-    where = " ".join(name for name in ("cdp_x", "cdp_y") if name in specs)
-    labelled = {"coordinates": where} if where else {}
 
     def small(spec: ArraySpec, values: np.ndarray, attributes: dict[str, Any]) -> None:
         shown.append(put_array(stage, spec.path, metadata_of(spec, attributes), put_values(stage, spec, values)))
 
+    def large(spec: ArraySpec, attributes: dict[str, Any]) -> None:
+        shown.append(put_array(stage, spec.path, metadata_of(spec, attributes), objects[spec.path]))
+
+    # First, because this tells whether every byte was read: nothing is shown of files that were not read whole.
+    sources, ends = _sources(files, [s for r in records for s in r.facts["segments"]] + body["spill_segments"])
+    header = ends[0][0]
+    binary = binary_header(header[3200:3600].tobytes(), fmt.byte_order)
+
     axes = [(axis.name, axis.values) for axis in grid.axes]
-    depth = index.template.endswith("Depth")
+    depth = placement.domain == "depth"
     tallies = merge_tallies(r.facts["tallies"] for r in records)
     axes.append(sample_axis(fmt, commonest(tallies, "delay"), depth=depth))
     for name, values in axes:
         fits = values.dtype.kind == "i" and np.abs(values).max(initial=0) <= np.iinfo(np.int32).max
         dtype = "int32" if fits else ("float64" if values.dtype.kind == "f" else "int64")
-        units = {"unitsV1": {"time": "ms"}} if name == "time" else {}
+        units = units_of("time" if name == "time" else quantity(name).kind, binary)
         small(ArraySpec(name, values.shape, values.shape, dtype, (name,)), values.astype(dtype), units)
+    labelled = {}
+    if placement.coordinates:
+        labelled = {"coordinates": " ".join(one.name for one in placement.coordinates)}
+    together = _shared_coordinates(stage, survey)
+    system = binary["measurement_system_code"]
+    for one in placement.coordinates:
+        unit = coordinate_unit(tallies, system) if one.scaled else None
+        about = {"_FillValue": NAN_FILL} if _fill(one.dtype) == "NaN" else {}
+        about |= {"unitsV1": unit} if unit else {} if one.scaled else units_of(one.kind, binary)
+        if one.name in specs:
+            large(specs[one.name], about)
+        else:
+            small(_shared_spec(one, together[one.name].shape), together[one.name], about)
     flat = {"shape": grid.shape, "chunks": _small_chunks(grid.shape), "dims": grid.names}
     small(ArraySpec("trace_mask", dtype="bool", **flat), grid.trace_numbers >= 0, labelled)
     small(ArraySpec("trace_number", dtype="int64", **flat), grid.trace_numbers, labelled)
-    binary = binary_header(head[3200:3600].tobytes(), fmt.byte_order)
-    system = binary["measurement_system_code"]
-    notes = [*survey.notes, *doubts(tallies, fmt, depth=depth, measurement_system=system)]
-    text = {"textHeader": textual_header(head[:3200].tobytes()), "binaryHeader": binary}
+    text = {"textHeader": textual_header(header[:3200].tobytes()), "binaryHeader": binary}
     shown.append(put_array(stage, "segy_file_header", _scalar_text(text), []))
-    shown += [put_group(store, "segy_files"), put_group(store, "segy_files/0")]
-    for name, raw in (("header", head), ("trailer", tail)):
-        if raw.size:
-            small(ArraySpec(f"segy_files/0/{name}", raw.shape, (min(raw.size, 1 << 22),), "uint8", (f"{name}_byte",)), raw, {})
-    if as_words:
-        spec = raw_samples_spec(master)
-        shown.append(put_array(stage, spec.path, metadata_of(spec, labelled), objects[RAW_SAMPLES]))
-    else:
+    shown.append(put_group(store, "segy_files"))
+    for number, raws in enumerate(ends):
+        shown.append(put_group(store, f"segy_files/{number}"))
+        for name, raw in zip(("header", "trailer"), raws, strict=True):
+            if raw.size:
+                path = f"segy_files/{number}/{name}"
+                small(ArraySpec(path, raw.shape, (min(raw.size, 1 << 22),), "uint8", (f"{name}_byte",)), raw, {})
+    unplaced = unplaced_traces(grid, files.n_traces)
+    if unplaced.size:
+        shown.append(put_group(store, "unplaced"))
+        for name in ("unplaced", "unplaced_headers", "unplaced_extensions"):
+            if name in specs:
+                large(specs[name], {})
+        chunks = (min(unplaced.size, 1 << 20),)
+        small(ArraySpec("unplaced/trace_number", unplaced.shape, chunks, "int64", ("unplaced",)), unplaced, {})
+    for spec in words:
+        large(spec, labelled if spec.shape == master.shape else {})
+    if not words:
         shown += _exceptions(stage, records)
-    for name in ("headers", "raw_headers", "raw_header_extensions", "cdp_x", "cdp_y"):
+    for name in ("headers", "raw_headers", "raw_header_extensions"):
         if name in specs:
-            unit = coordinate_unit(tallies, system)
-            cdp = {"_FillValue": NAN_FILL} | ({"unitsV1": unit} if unit else {})
-            extra = cdp if name.startswith("cdp") else labelled
-            shown.append(put_array(stage, name, metadata_of(specs[name], extra), objects[name]))
+            large(specs[name], labelled)
+    stats = merge_stats([np.array(r.facts["stats"]) for r in records if r.facts["stats"] is not None])
     extremes = merge_extremes(r.facts["extremes"] for r in records)
     described = labelled | ({"_FillValue": NAN_FILL} if master.fill == "NaN" else {}) | statistics(stats, extremes)
-    stored_bytes = sum(o.bytes for o in objects[MASTER])
-    raw_bytes = int(stats[LIVE]) * fmt.n_samples * master.numpy.itemsize
-    described |= {"raw_bytes": raw_bytes, "stored_bytes": stored_bytes}
-    shown.append(put_array(stage, MASTER, metadata_of(master, described), objects[MASTER]))
+    described |= {
+        "dead_coded_traces": sum(r.facts["dead"] for r in records),
+        "raw_bytes": int(stats[LIVE]) * fmt.n_samples * master.numpy.itemsize,
+        "stored_bytes": sum(o.bytes for o in objects[MASTER]),
+    }
+    large(master, described)
 
+    notes = [*survey.notes, *doubts(tallies, fmt, depth=depth, measurement_system=system)]
     scales = [axis_scale(np.asarray(values)) for _, values in axes]
     level = {"path": MASTER, "scale": [s for s, _ in scales], "translation": [t for _, t in scales]}
     created_on = stage.plan.created_on
+    ome = ome_attributes(MASTER, master.dims, [level], described["min"], described["max"])
     root = new_root(
-        mdio_attributes(index.template, created_on, MASTER)
+        mdio_attributes(placement.template, created_on, MASTER, given(placement.overrides))
+        | ({"ome": ome} if len(master.dims) in OME_DIMENSIONS else {})
         | {
-            "ome": ome_attributes(MASTER, master.dims, [level], described["min"], described["max"]),
             "seismill": {
                 "format": 1,
                 "writer": stage.plan.versions["seismill"],
                 "created_on": created_on,
-                "sources": [
-                    {
-                        "url": file.url,
-                        "bytes": file.size,
-                        "etag": file.identity,
-                        "first_trace": 0,
-                        "trace_count": fmt.n_traces,
-                        "crc32c": f"{whole:08x}",
-                        "crc32c_part_bytes": PART_BYTES,
-                        "crc32c_parts": [f"{part:08x}" for part in parts],
-                        "file": fmt.to_json(),
-                        "notes": notes,
-                    }
-                ],
-                "index": {k: list(v) for k, v in survey.index_json().items()},
+                "sources": [one | {"notes": notes} for one in sources],
+                "index": survey.index_json() | {"placement": survey.placement_json()},
                 "levels": [level],
                 "stages": {MASTER: {"plan": stage.plan.digest, "request": request}},
                 "exceptions": sum(r.facts["exceptions"] for r in records),
+                "unplaced": int(unplaced.size),
             },
         }
     )
     members(root).update(dict(shown))
     publish_root(stage, root)
-    log.info("%s: %d traces of %s, crc32c %08x", store.url, fmt.n_traces, file.url, whole)
+    log.info("%s: %d traces of %s", store.url, files.n_traces, files.name)
     return root
+
+
+def _shared_coordinates(stage: Stage, survey: Survey) -> dict[str, np.ndarray]:
+    """The coordinates that blocks share, by name."""
+    assert survey.grid is not None
+    if not shared(survey.placement):
+        return {}
+    blocks = range(block_count(survey.grid.shape, tuple(stage.plan.body["block"])))
+
+    def part(block: int) -> bytes:
+        try:
+            return stage.store.get(coordinates_key(stage.plan, block))
+        except FileNotFoundError:
+            return b""  # nothing is live there
+
+    parts = (found for at in range(0, len(blocks), 64) for found in on_io(part, blocks[at : at + 64]) if found)
+    return merged(survey.placement, survey.grid.shape, parts)
+
+
+def _shared_spec(one: Coordinate, shape: tuple[int, ...]) -> ArraySpec:
+    return ArraySpec(one.name, shape, _small_chunks(shape), one.dtype, one.dims, fill=_fill(one.dtype))
+
+
+def _sources(
+    files: Files, segments: list[Any]
+) -> tuple[list[dict[str, Any]], list[tuple[np.ndarray, np.ndarray]]]:
+    """What the volume says of each file, and its bytes before the first and after the last trace.
+
+    Raises:
+        IntegrityFailure: Some byte of a file was read never or twice.
+    """
+    of_file: dict[int, list[Segment]] = {}
+    for file, offset, length, crc in segments:
+        of_file.setdefault(file, []).append((offset, length, crc))
+    sources, ends = [], []
+    for file, (one, fmt) in enumerate(zip(files.listed, files.formats, strict=True)):
+        tail_at = fmt.trace_offset(fmt.n_traces)
+        head = np.frombuffer(files.read(file, 0, fmt.first_trace_offset), np.uint8)
+        tail = head[:0]
+        if fmt.file_size > tail_at:
+            tail = np.frombuffer(files.read(file, tail_at, fmt.file_size - tail_at), np.uint8)
+        read = of_file.get(file, []) + checksums(head, 0) + (checksums(tail, tail_at) if tail.size else [])
+        parts, whole = whole_checksums(read, fmt.file_size)
+        ends.append((head, tail))
+        sources.append(
+            {
+                "url": one.url,
+                "bytes": one.size,
+                "etag": one.identity,
+                "first_trace": int(files.firsts[file]),
+                "trace_count": fmt.n_traces,
+                "crc32c": f"{whole:08x}",
+                "crc32c_part_bytes": PART_BYTES,
+                "crc32c_parts": [f"{part:08x}" for part in parts],
+                "file": fmt.to_json(),
+            }
+        )
+    return sources, ends
 
 
 def put_values(stage: Stage, spec: ArraySpec, values: np.ndarray) -> list[Stored]:
@@ -485,8 +602,12 @@ def put_values(stage: Stage, spec: ArraySpec, values: np.ndarray) -> list[Stored
 
 def _small_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Whole rows, up to a few million cells."""
-    rows = max(1, SMALL_ARRAY_CELLS // max(1, int(np.prod(shape[1:]))))
-    return (min(shape[0], rows), *shape[1:])
+    chunks: list[int] = []
+    room = SMALL_ARRAY_CELLS
+    for n in reversed(shape):
+        chunks.insert(0, min(n, max(1, room)))
+        room //= chunks[0]
+    return tuple(chunks)
 
 
 def _scalar_text(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -524,13 +645,13 @@ def _exceptions(stage: Stage, records: list[Record]) -> list[tuple[str, dict[str
     return shown
 
 
-def _dry_run(store: Store, survey: Survey, master: Master, index: Index) -> dict[str, Any]:
+def _dry_run(store: Store, survey: Survey, master: Master) -> dict[str, Any]:
     """What would be stored, without writing."""
     notes = list(survey.notes)
     if survey.grid is None:
-        notes.append("the file's headers do not follow a regular grid: it would be read once and spilled first")
+        notes.append("the headers do not follow a regular grid: the source would be read once and spilled first")
         return {"dry_run": True, "volume": store.url, "stage": "ingest", "arrays": [], "notes": notes}
-    body = _layout(store, survey, master, {}, index)
+    body = _layout(store, survey, master, {})
     spec = ArraySpec.from_json(body["arrays"]["master"])
     count = block_count(survey.grid.shape, tuple(body["block"]))
     objects = int(np.prod([-(-n // u) for n, u in zip(spec.shape, spec.unit, strict=True)]))

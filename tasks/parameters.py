@@ -48,19 +48,85 @@ class _Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Overrides(_Parameters):
+    """What to make of header words that do not place traces as they are; names and meaning are MDIO's."""
+
+    AutoChannelWrap: bool = Field(
+        default=False,
+        title="AutoChannelWrap",
+        description="Channels that count on from cable to cable start from 1 in each; those that overlap stay",
+    )
+    ChannelWrap: bool = Field(
+        default=False, title="ChannelWrap", description="Channels start from 1 again after ChannelsPerCable"
+    )
+    CalculateCable: bool = Field(
+        default=False, title="CalculateCable", description="Cables are counted from channels by ChannelsPerCable"
+    )
+    ChannelsPerCable: int = Field(default=0, ge=0, title="ChannelsPerCable", description="For the two above")
+    AutoShotWrap: bool = Field(
+        default=False,
+        title="AutoShotWrap",
+        description="Shot points that guns take in turns become a dense shot index, per sail line",
+    )
+    CalculateShotIndex: bool = Field(
+        default=False, title="CalculateShotIndex", description="The same, per shot line of a node survey"
+    )
+    NonBinned: bool = Field(
+        default=False,
+        title="NonBinned",
+        description="Traces are numbered within the remaining dimensions; non_binned_dims become coordinates",
+    )
+    chunksize: int = Field(default=0, ge=0, title="chunksize", description="Traces per chunk, for NonBinned")
+    non_binned_dims: list[str] = Field(
+        default=[], title="non_binned_dims", description="Dimensions that NonBinned replaces"
+    )
+    HasDuplicates: bool = Field(
+        default=False, title="HasDuplicates", description="Traces with equal numbers are told apart by their count"
+    )
+
+
+Template = Literal[
+    "auto",
+    "PostStack2DTime",
+    "PostStack2DDepth",
+    "PostStack3DTime",
+    "PostStack3DDepth",
+    "CdpOffsetGathers2DTime",
+    "CdpOffsetGathers2DDepth",
+    "CdpAngleGathers2DTime",
+    "CdpAngleGathers2DDepth",
+    "CdpOffsetGathers3DTime",
+    "CdpOffsetGathers3DDepth",
+    "CdpAngleGathers3DTime",
+    "CdpAngleGathers3DDepth",
+    "CocaGathers3DTime",
+    "CocaGathers3DDepth",
+    "OffsetTiles3DTime",
+    "OffsetTiles3DDepth",
+    "StreamerShotGathers2D",
+    "StreamerShotGathers3D",
+    "StreamerFieldRecords3D",
+    "ShotReceiverLineGathers3D",
+    "ReceiverGathers3D",
+    "ObnReceiverGathers3D",
+]
+
+
 class Index(_Parameters):
     """Which header words say where a trace lies in the grid."""
 
     bytes: str = Field(
         default="auto",
-        pattern=r"^(auto|\d+(,\d+)*)$",
+        pattern=r"^(auto|trace|\d+(,\d+)*)$",
         title="Index bytes",
-        description="First byte of each index word in the trace header (1 to 240), slowest dimension first, "
-        "or auto: 189,193 if they hold a grid, else the only words that do",
+        description="First byte of each index word in the trace header, slowest dimension first; auto: 189,193 if "
+        "they hold a grid, else the only words that do; trace: none, traces in their order",
         examples=["189,193"],
     )
     names: list[str] = Field(
-        default=[], title="Names", description="Names of the dimensions; empty: inline, crossline"
+        default=[],
+        title="Names",
+        description="Name of each index word: dimensions, or words of the template; empty: those of the template",
     )
     types: list[HeaderType] = Field(
         default=[], title="Types", description="Type of each index word; empty: int32"
@@ -69,14 +135,19 @@ class Index(_Parameters):
         default="auto",
         pattern=r"^(auto|none|\d+,\d+)$",
         title="Coordinate bytes",
-        description="First bytes of the X and Y coordinates; auto: 181,185 unless the index lies there; none: no coordinates",
+        description="First bytes of the X and Y coordinates; auto: 181,185 unless the index lies there; none: no "
+        "coordinates",
         examples=["181,185"],
     )
-    template: Literal["PostStack3DTime", "PostStack3DDepth"] = Field(
-        default="PostStack3DTime",
+    template: Template = Field(
+        default="auto",
         title="Template",
-        description="MDIO's name for the kind of survey; says if the sample axis is time (ms) or depth",
+        description="MDIO's name for the kind of survey: its dimensions, header words and coordinates",
     )
+    domain: Literal["auto", "time", "depth"] = Field(
+        default="auto", title="Domain", description="Of the sample axis; auto: the template's, else time (ms)"
+    )
+    overrides: Overrides = Field(default=Overrides(), title="Overrides")
 
 
 class Master(_Parameters):

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Index, StorageOptions, Url
+from tasks.volume.files import Files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.candidates import choose_index
 from tasks.volume.segy.format import FORMAT_NAMES, TEXT_BYTES, FileFormat, read_format
 from tasks.volume.segy.geometry import Grid
 from tasks.volume.segy.plausible import STANDARD, Candidate, anywhere, header_word, judge
-from tasks.volume.segy.survey import Survey, _sample, survey_file
+from tasks.volume.segy.survey import Survey, sample_headers, survey_file
 from tasks.volume.segy.text import textual_header
 from tasks.volume.store import Source, traffic
 
@@ -88,7 +89,7 @@ class _Remembered:
 
 def _candidates(source: Any, fmt: FileFormat, *, near: bool) -> Sequence[Candidate]:
     """What was judged: by an ingest, or, where it refuses, the standard words and all pairs that hold some grid."""
-    numbers, headers = _sample(source, fmt, near=near)
+    numbers, headers = sample_headers(Files.of(source), near=near)
     try:
         return choose_index(headers, numbers, fmt.n_traces, fmt.byte_order).candidates
     except InputRefused:

@@ -2,11 +2,12 @@
 
 A block covers whole shards of the master over all samples. Its chunk columns (all samples of one chunk's
 traces) are decoded straight into chunk order and encoded on the process's chunk pool, so a sample is touched
-while it is in the cache: file words, values with statistics and a check that they go back, encoder.
+while it is in the cache: file words, values with statistics and a check that they go back, encoder. Blocks
+beyond those of the grid take the traces that have no cell.
 """
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,8 @@ import numpy as np
 from tasks.parameters import StorageOptions
 from tasks.volume.blocks import Region, block_count, nth_region, on_chunks, on_io
 from tasks.volume.codecs import encode_chunk, encoded_bound, join_shard
+from tasks.volume.coordinates import coordinate_parts, coordinate_values
+from tasks.volume.files import Files
 from tasks.volume.kernels.headers import swap_fields
 from tasks.volume.kernels.traces import merge_stats
 from tasks.volume.layout import RAW_SAMPLES, ArraySpec
@@ -25,19 +28,23 @@ from tasks.volume.plan import Plan
 from tasks.volume.records import Records, read_records
 from tasks.volume.run import Job
 from tasks.volume.segy.format import FileFormat
-from tasks.volume.segy.geometry import Grid, coordinates
+from tasks.volume.segy.geometry import Grid
 from tasks.volume.segy.headers import FIELD_WIDTHS, word
+from tasks.volume.segy.placement import Placement
 from tasks.volume.segy.samples import Decoded, decode_column, merge_extremes, words_of_column
+from tasks.volume.segy.survey import IDENTIFICATION
 from tasks.volume.segy.tallies import tallies_of
 from tasks.volume.spill import FETCH_BYTES, read_spilled
-from tasks.volume.store import Source, Store
+from tasks.volume.store import Store
 
+DEAD_CODE = 2  # SEG-Y rev 1, byte 29
 MOST_EXCEPTIONS = 0.01  # of all samples
 MOST_EXCEPTION_ROWS = 1 << 20  # they are sorted in memory
 # What a block without traces found.
 NOTHING: dict[str, Any] = {
     "stats": None,
     "extremes": None,
+    "dead": 0,
     "exceptions": 0,
     "exception_parts": [],
     "segments": [],
@@ -54,12 +61,20 @@ def grid_key(plan: Plan) -> str:
     return f"{plan.folder}/grid.npz"
 
 
-def grid_bytes(grid: Grid) -> bytes:
-    """A grid as one object."""
+def grid_bytes(grid: Grid, n_traces: int) -> bytes:
+    """A grid as one object, with the traces that it has no cell for."""
     buffer = io.BytesIO()
     axes = {f"axis_{i}": axis.values for i, axis in enumerate(grid.axes)}
-    np.savez_compressed(buffer, trace_numbers=grid.trace_numbers, **axes)
+    unplaced = unplaced_traces(grid, n_traces)
+    np.savez_compressed(buffer, trace_numbers=grid.trace_numbers, unplaced=unplaced, **axes)
     return buffer.getvalue()
+
+
+def unplaced_traces(grid: Grid, n_traces: int) -> np.ndarray:
+    """Numbers of the traces that have no cell, int64, ascending."""
+    placed = np.zeros(n_traces, bool)
+    placed[grid.trace_numbers[grid.trace_numbers >= 0]] = True
+    return np.flatnonzero(~placed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +85,23 @@ class Intake:
     specs: dict[str, ArraySpec]
     axes: tuple[np.ndarray, ...]
     trace_numbers: np.ndarray
+    unplaced: np.ndarray
     block: tuple[int, ...]
     predicted: bool
-    index: dict[str, Any]
+    placement: Placement
+    auxiliary: tuple[int, ...]
     spill: dict[str, Any]
-    source: Source
+    files: Files
 
     @property
     def master(self) -> ArraySpec:
         """The lossless array."""
         return self.specs["master"]
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the grid has; those after it hold traces without a cell."""
+        return block_count(self.trace_numbers.shape, self.block)
 
     def region(self, number: int) -> Region:
         """The cells of a block, over the dimensions without the samples."""
@@ -92,18 +114,20 @@ def intake_of(store: Store, plan: Plan, options: StorageOptions) -> Intake:
     body = plan.body
     with np.load(io.BytesIO(store.get(grid_key(plan)))) as stored:
         axes = tuple(stored[f"axis_{i}"] for i in range(len(body["index"]["names"])))
-        trace_numbers = stored["trace_numbers"]
-    first = body["sources"][0]
+        trace_numbers, unplaced = stored["trace_numbers"], stored["unplaced"]
+    files = Files.from_json(body["sources"], options)
     return Intake(
-        fmt=FileFormat.from_json(body["file"]),
+        fmt=files.fmt,
         specs={name: ArraySpec.from_json(plain) for name, plain in body["arrays"].items()},
         axes=axes,
         trace_numbers=trace_numbers,
+        unplaced=unplaced,
         block=tuple(body["block"]),
         predicted=body["predicted"],
-        index=body["index"],
+        placement=Placement.from_json(body["index"]),
+        auxiliary=tuple(body["index"]["auxiliary"]),
         spill=body["spill"],
-        source=Source(first["url"], options, first["identity"]),
+        files=files,
     )
 
 
@@ -111,6 +135,8 @@ def ingest_block(job: Job) -> Record:
     """Store one block of the master, of the headers and of the coordinates."""
     store, plan = job.open()
     intake = intake_of(store, plan, job.options)
+    if job.block >= intake.blocks:
+        return _unplaced_block(job, store, plan, intake)
     cells = intake.trace_numbers[intake.region(job.block)]
     live = cells[cells >= 0]
     if live.size == 0:
@@ -118,7 +144,32 @@ def ingest_block(job: Job) -> Record:
     records = _read(store, intake, live)
     rows = records.rows_of(cells)
     headers = records.data[rows[cells >= 0], : intake.fmt.trace_header_bytes]
-    _compare_index(intake, job.block, cells, headers)
+    codes = _compare_index(intake, job.block, cells, headers)
+    decode = _decoder(job, store, plan, intake, records)
+    done = _columns(job, store, intake, intake.master, job.block, rows, decode)
+    stored = _objects(job, store, intake.master, done)
+    stored += _put_headers(job, store, intake, cells >= 0, headers)
+    parts = coordinate_parts(intake.placement, intake.region(job.block), cells, headers, intake.fmt.byte_order)
+    if parts:
+        store.put(coordinates_key(plan, job.block), parts)
+    seen = [part.seen for part in done if part.seen is not None]
+    facts = {
+        "stats": merge_stats([decoded.stats for decoded, _ in seen]).tolist(),
+        "extremes": merge_extremes(decoded.extremes for decoded, _ in seen),
+        "dead": int((codes == DEAD_CODE).sum()),
+        "exceptions": sum(decoded.exception_count for decoded, _ in seen),
+        "exception_parts": [key for _, key in seen if key],
+        "segments": records.segments,
+        "tallies": tallies_of(headers, intake.fmt),
+    }
+    raw_bytes = int(live.size) * intake.fmt.trace_bytes
+    return Record(job.block, stored, raw_bytes, facts)
+
+
+def _decoder(
+    job: Job, store: Store, plan: Plan, intake: Intake, records: Records
+) -> Callable[[np.ndarray, np.ndarray], tuple[Decoded, str]]:
+    """What decodes a column of chunks and keeps the words that its values do not give back."""
     most = most_exceptions(intake.fmt)
     number_of_row = np.empty(len(records.data), np.int64)
     number_of_row[records.rows] = records.numbers
@@ -133,44 +184,89 @@ def ingest_block(job: Job) -> Record:
             store.put(key, found.tobytes())
         return replace(decoded, exceptions=found[:0].copy()), key
 
-    done = _columns(job, store, intake, intake.master, job.block, rows, decode)
-    stored = _objects(job, store, intake.master, done)
-    stored += _put_headers(job, store, intake, cells >= 0, headers)
-    seen = [part.seen for part in done if part.seen is not None]
-    facts = {
-        "stats": merge_stats([decoded.stats for decoded, _ in seen]).tolist(),
-        "extremes": merge_extremes(decoded.extremes for decoded, _ in seen),
-        "exceptions": sum(decoded.exception_count for decoded, _ in seen),
-        "exception_parts": [key for _, key in seen if key],
+    return decode
+
+
+def _unplaced_block(job: Job, store: Store, plan: Plan, intake: Intake) -> Record:
+    """Store some traces that have no cell: samples and raw headers."""
+    spec = intake.specs["unplaced"]
+    number, chunk = job.block - intake.blocks, spec.chunks[0]
+    records = _read(store, intake, intake.unplaced[number * chunk : (number + 1) * chunk])
+    out, rows = _unplaced_chunk(spec, records)
+    decoded, key = _decoder(job, store, plan, intake, records)(rows, out)
+    stored = _put_unplaced(job, store, spec, number, out)
+    headers = records.data[rows[rows >= 0], : intake.fmt.trace_header_bytes]
+    for name, part in (("unplaced_headers", headers[:, :240]), ("unplaced_extensions", headers[:, 240:])):
+        if name in intake.specs:
+            one = intake.specs[name]
+            values = np.zeros(one.chunks, one.numpy)
+            values[: len(part)] = part if one.numeric else np.ascontiguousarray(part).view(one.numpy)[:, 0]
+            place = (number, *(0 for _ in one.chunks[1:]))
+            stored.append(job.put(store, one.key(place), encode_chunk(one, values)))
+    facts = NOTHING | {
+        "exceptions": decoded.exception_count,
+        "exception_parts": [key] if key else [],
         "segments": records.segments,
-        "tallies": tallies_of(headers, intake.fmt),
     }
-    raw_bytes = int(live.size) * intake.fmt.trace_bytes
-    return Record(job.block, stored, raw_bytes, facts)
+    return Record(job.block, stored, records.data.size, facts)
+
+
+def _unplaced_chunk(spec: ArraySpec, records: Records) -> tuple[np.ndarray, np.ndarray]:
+    """Room for a column of chunks of traces without a cell, and the record of each."""
+    rows = np.full(spec.chunks[0], -1, np.int64)
+    rows[: len(records.numbers)] = records.rows
+    return np.empty((-(-spec.shape[-1] // spec.chunks[-1]), *spec.chunks), spec.numpy), rows
+
+
+def _put_unplaced(job: Job, store: Store, spec: ArraySpec, number: int, out: np.ndarray) -> list[Stored]:
+    keyed = [(spec.key((number, k)), encode_chunk(spec, part)) for k, part in enumerate(out)]
+    if store.local:
+        return [job.put(store, *pair) for pair in keyed]
+    return on_io(lambda pair: job.put(store, *pair), keyed)
 
 
 def raw_samples_block(job: Job) -> Record:
     """Store one block of the file's words as they are; such blocks have their numbers after all others."""
     store, plan = job.open()
     intake = intake_of(store, plan, job.options)
-    block = job.block - block_count(intake.trace_numbers.shape, intake.block)
-    cells = intake.trace_numbers[intake.region(block)]
-    live = cells[cells >= 0]
-    if live.size == 0:
-        return Record(job.block, [], 0, {})
-    records = _read(store, intake, live)
+    number = job.block - intake.blocks - unplaced_blocks(intake.specs)
 
     def take(mine: np.ndarray, out: np.ndarray) -> None:
         words_of_column(intake.fmt, records.data, mine, out)
 
+    if number >= intake.blocks:
+        spec = raw_samples_spec(intake.specs["unplaced"])
+        number, chunk = number - intake.blocks, spec.chunks[0]
+        records = _read(store, intake, intake.unplaced[number * chunk : (number + 1) * chunk])
+        out, rows = _unplaced_chunk(spec, records)
+        take(rows, out)
+        return Record(job.block, _put_unplaced(job, store, spec, number, out), records.data.size, {})
+    cells = intake.trace_numbers[intake.region(number)]
+    live = cells[cells >= 0]
+    if live.size == 0:
+        return Record(job.block, [], 0, {})
+    records = _read(store, intake, live)
     spec = raw_samples_spec(intake.master)
-    done = _columns(job, store, intake, spec, block, records.rows_of(cells), take)
+    done = _columns(job, store, intake, spec, number, records.rows_of(cells), take)
     return Record(job.block, _objects(job, store, spec, done), int(live.size) * intake.fmt.trace_bytes, {})
 
 
+def unplaced_blocks(specs: Mapping[str, ArraySpec]) -> int:
+    """How many blocks the traces without a cell have."""
+    if "unplaced" not in specs:
+        return 0
+    return -(-specs["unplaced"].shape[0] // specs["unplaced"].chunks[0])
+
+
+def coordinates_key(plan: Plan, block: int) -> str:
+    """Where the coordinates lie that a block shares with others."""
+    return f"{plan.folder}/parts/coordinates-{block:08d}"
+
+
 def raw_samples_spec(master: ArraySpec) -> ArraySpec:
-    """The array of the file's words, in the chunks of the master."""
-    return master.at(RAW_SAMPLES, dtype="uint32", fill="0")
+    """The array of the file's words, in the chunks of the master, or of the traces without a cell."""
+    folder = master.path.rpartition("/")[0]
+    return master.at(f"{folder}/{RAW_SAMPLES}" if folder else RAW_SAMPLES, dtype="uint32", fill="0")
 
 
 def most_exceptions(fmt: FileFormat) -> int:
@@ -182,8 +278,8 @@ def _read(store: Store, intake: Intake, live: np.ndarray) -> Records:
     """The records of some traces (numbers, in any order), from the file or from where it was spilled to."""
     numbers = np.sort(live)
     if intake.spill:
-        return read_spilled(store, intake.spill, intake.fmt, intake.trace_numbers, intake.axes[0], numbers)
-    return read_records(intake.source, intake.fmt, numbers)
+        return read_spilled(store, intake.spill, intake.fmt.trace_bytes, numbers)
+    return read_records(intake.files, numbers)
 
 
 def exceptions_of(store: Store, records: Iterable[Record]) -> np.ndarray:
@@ -225,23 +321,26 @@ class _Column:
     seen: Any
 
 
-def _compare_index(intake: Intake, block: int, cells: np.ndarray, headers: np.ndarray) -> None:
-    """Check that each trace lies where the plan says it does."""
-    region = intake.region(block)
-    where = np.nonzero(cells >= 0)
-    for axis, byte, word_type, slices, at in zip(
-        intake.axes, intake.index["bytes"], intake.index["types"], region, where, strict=True
-    ):
-        found = word(headers, byte, word_type, intake.fmt.byte_order)
-        wrong = np.flatnonzero(found != axis[slices][at])
+def _compare_index(intake: Intake, block: int, cells: np.ndarray, headers: np.ndarray) -> np.ndarray:
+    """Check that each trace lies where the plan says it does; return their identification codes."""
+    region, where = intake.region(block), np.nonzero(cells >= 0)
+    order = intake.fmt.byte_order
+    for dimension, one in intake.placement.compared:
+        found = word(headers, one.byte, one.type, order)
+        expected = intake.axes[dimension][region[dimension]][where[dimension]]
+        wrong = np.flatnonzero(found != expected)
         if wrong.size:
             trace = int(cells[tuple(w[wrong[0]] for w in where)])
             if intake.predicted:
-                raise Unpredicted(f"trace {trace} has {found[wrong[0]]} at byte {byte}")
+                raise Unpredicted(f"trace {trace} has {found[wrong[0]]} at byte {one.byte}")
             raise IntegrityFailure(
-                f"trace {trace} of {intake.source.url} has {found[wrong[0]]} at byte {byte}, but had "
-                f"{axis[slices][at][wrong[0]]} when it was scanned; the source changed or was read wrongly, run again"
+                f"trace {trace} of {intake.files.name} has {found[wrong[0]]} at byte {one.byte}, but had "
+                f"{expected[wrong[0]]} when it was scanned; the source changed or was read wrongly, run again"
             )
+    codes = word(headers, IDENTIFICATION.byte, IDENTIFICATION.type, order)
+    if intake.predicted and np.isin(codes, intake.auxiliary).any():
+        raise Unpredicted("some traces are auxiliary ones")
+    return codes
 
 
 def _columns(
@@ -309,23 +408,20 @@ def _put_headers(
 ) -> list[Stored]:
     """Store the block's part of headers, raw headers and coordinates; one object each."""
     fmt, big = intake.fmt, intake.fmt.byte_order == ">"
-    headers, extensions = headers[:, :240], headers[:, 240:]
+    whole, headers, extensions = headers, headers[:, :240], headers[:, 240:]
     fields = np.empty((len(headers), intake.specs["headers"].numpy.itemsize), np.uint8)
     if big:
         swap_fields(headers, FIELD_WIDTHS, fields)
     else:
         fields[...] = headers[:, : fields.shape[1]]
-    x_y = (
-        coordinates(headers, *intake.index["coordinate_bytes"], fmt.byte_order)
-        if intake.index["coordinate_bytes"]
-        else ()
-    )
     values = {
         "headers": fields.view(intake.specs["headers"].numpy)[:, 0],
         "raw_headers": np.ascontiguousarray(headers).view(intake.specs["raw_headers"].numpy)[:, 0],
         "raw_header_extensions": extensions,
-        **dict(zip(("cdp_x", "cdp_y"), x_y, strict=False)),
     }
+    for one in intake.placement.coordinates:
+        if one.dims == intake.placement.dims:
+            values[one.name] = coordinate_values(one, whole, fmt.byte_order)
     position = tuple(r.start // b for r, b in zip(intake.region(job.block), intake.block, strict=True))
 
     def put(name: str) -> Stored:

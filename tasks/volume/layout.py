@@ -6,6 +6,7 @@ take; it is what plans hold, and what a stored array's zarr.json is turned back 
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -157,22 +158,32 @@ def round_up(n: int, step: int) -> int:
     return -(-n // step) * step
 
 
-def chunks_by_default(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+def chunks_by_default(
+    shape: tuple[int, ...], itemsize: int, *, fixed: Mapping[int, int] | None = None
+) -> tuple[int, ...]:
     """The chunks of a master: the table's, which above three dimensions are fitted to the extents.
 
     A gun or a component has few values; what such an axis does not need goes to the others, the narrowest first,
     as powers of two and within `CHUNK_BYTES`.
+
+    Args:
+        shape: Of the master.
+        itemsize: Of a sample, bytes.
+        fixed: Extents that are given, by axis.
     """
-    rank = len(shape)
-    if rank <= 3:
+    rank, fixed = len(shape), fixed or {}
+    if rank <= 3 and not fixed:
         return DEFAULT_CHUNKS[rank]
     widest = max(DEFAULT_CHUNKS)
     table = (1,) * (rank - widest) + DEFAULT_CHUNKS[min(rank, widest)]
     chunks = [min(c, 1 << (n - 1).bit_length()) for c, n in zip(table, shape, strict=True)]
-    while math.prod(chunks) * itemsize > CHUNK_BYTES:
-        chunks[chunks.index(max(chunks))] //= 2
+    for axis, extent in fixed.items():
+        chunks[axis] = extent
+    free = [axis for axis in range(rank) if axis not in fixed]
+    while math.prod(chunks) * itemsize > CHUNK_BYTES and max(chunks[axis] for axis in free) > 1:
+        chunks[max(free, key=lambda axis: chunks[axis])] //= 2
     while math.prod(chunks) * itemsize * 2 <= CHUNK_BYTES:
-        narrow = [axis for axis in range(rank) if chunks[axis] < shape[axis]]
+        narrow = [axis for axis in free if chunks[axis] < shape[axis]]
         if not narrow:
             break
         chunks[min(narrow, key=lambda axis: (chunks[axis], -axis))] *= 2

@@ -1,14 +1,16 @@
 """Trace records rebuilt from a volume, byte for byte, in windows that its chunks decode well in.
 
 A window is a set of traces whose cells fill whole rows of chunks, cut to what memory takes. Where rows of chunks
-follow each other in the file, windows come in file order and can be streamed; otherwise their
-records are scattered, and whoever writes needs random access (or, to prove checksums, no order at all).
+follow each other in the files, windows come in their order and can be streamed; otherwise their
+records are scattered, and whoever writes needs random access (or, to prove checksums, no order at all). Traces that
+have no cell come in windows of their own, or with the cells between which they lie.
 """
 
+import bisect
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,72 +42,200 @@ class Rebuilt:
 
 
 @dataclass(frozen=True, eq=False)
-class SegyParts:
-    """What a volume keeps of one source file besides samples: enough to give back every byte."""
+class FilePart:
+    """What a volume keeps of one source file besides traces; `first` is its first trace, counted over all files."""
 
-    volume: Volume
+    number: int
     fmt: FileFormat
     source: dict[str, Any]
-    master: ArraySpec
-    trace_numbers: np.ndarray
     header: bytes
     trailer: bytes
-    exceptions: tuple[np.ndarray, np.ndarray, np.ndarray]
+    first: int
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
         return self.fmt.file_size
 
+    @property
+    def stop(self) -> int:
+        """Number of the trace after its last one."""
+        return self.first + self.fmt.n_traces
 
-def open_parts(volume: Volume) -> SegyParts:
+    def offset(self, trace: int) -> int:
+        """Where a trace begins in the file."""
+        return self.fmt.trace_offset(trace - self.first)
+
+
+@dataclass(frozen=True, eq=False)
+class SegyParts:
+    """What a volume keeps of its source files besides samples: enough to give back every byte.
+
+    `trace_numbers` and `unplaced` (ascending) hold only traces of `files`, numbered over all files of the volume.
+    """
+
+    volume: Volume
+    files: tuple[FilePart, ...]
+    master: ArraySpec
+    trace_numbers: np.ndarray
+    unplaced: np.ndarray
+    exceptions: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+    @property
+    def fmt(self) -> FileFormat:
+        """What all files have in common, with the traces and bytes of all."""
+        first = self.files[0].fmt
+        if len(self.files) == 1:
+            return first
+        return replace(first, n_traces=sum(file.fmt.n_traces for file in self.files), file_size=self.size)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def header(self) -> bytes:
+        """The first file's bytes before its first trace."""
+        return self.files[0].header
+
+    @property
+    def trailer(self) -> bytes:
+        """The first file's bytes after its last trace."""
+        return self.files[0].trailer
+
+    def last_trace(self, window: "Window") -> int:
+        """The highest trace number of a window."""
+        placed = int(self.trace_numbers[window.region].max(initial=-1))
+        return max(placed, int(self.unplaced[slice(*window.unplaced)].max(initial=-1)))
+
+    def pieces(self, rebuilt: Rebuilt) -> Iterator[tuple[FilePart, int, np.ndarray]]:
+        """(file, offset in it, bytes) of each run of traces that follow each other in one file."""
+        firsts = [file.first for file in self.files]
+        for start, records in rebuilt.stretches():
+            first = start
+            while len(records):
+                file = self.files[bisect.bisect_right(firsts, first) - 1]
+                count = min(len(records), file.stop - first)
+                yield file, file.offset(first), records[:count].reshape(-1)
+                first, records = first + count, records[count:]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some traces: those of a region of cells, and some of those that have no cell, by their places among them."""
+
+    region: Region
+    unplaced: tuple[int, int] = (0, 0)
+
+
+def open_parts(volume: Volume, chosen: Sequence[int] = ()) -> SegyParts:
     """Read what rebuilding needs beside samples and trace headers.
 
+    Args:
+        volume: The volume.
+        chosen: Numbers of the source files to give back, ascending; all if there are none.
+
     Raises:
-        InputRefused: The volume was not made from SEG-Y.
+        InputRefused: The volume was not made from SEG-Y, or from fewer files.
     """
+    sources = volume.state["sources"]
     if not volume.has("segy_files/0"):
         raise InputRefused(f"{volume.store.url} was not made from a SEG-Y file, so it cannot be exported as one")
-    source = volume.state["sources"][0]
-    raw = [
-        volume.read(f"segy_files/0/{name}").tobytes() if volume.has(f"segy_files/0/{name}") else b""
-        for name in ("header", "trailer")
-    ]
+    missing = [file for file in chosen if not 0 <= file < len(sources)]
+    if missing:
+        raise InputRefused(
+            f"{volume.store.url} was made from {len(sources)} files, so there is no file {missing[0]}; name one from 0 "
+            f"to {len(sources) - 1}"
+        )
+    files = tuple(_file_part(volume, number) for number in chosen or range(len(sources)))
+    numbers = volume.read("trace_number")
+    unplaced = volume.read("unplaced/trace_number") if volume.has("unplaced") else np.empty(0, np.int64)
+    if len(files) < len(sources):
+        firsts = [source["first_trace"] for source in sources]
+        wanted = np.isin(np.arange(len(sources)), chosen)
+
+        def of_wanted(traces: np.ndarray) -> np.ndarray:
+            return wanted[np.searchsorted(firsts, np.maximum(traces, 0), side="right") - 1]
+
+        numbers, unplaced = np.where(of_wanted(numbers), numbers, -1), unplaced[of_wanted(unplaced)]
     exceptions = (
         tuple(volume.read(f"sample_exceptions/{name}") for name in ("trace_number", "sample", "word"))
         if volume.has("sample_exceptions")
         else (np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.uint32))
     )
-    return SegyParts(
-        volume,
-        FileFormat.from_json(source["file"]),
-        source,
-        volume.spec(RAW_SAMPLES if volume.has(RAW_SAMPLES) else volume.master),
-        volume.read("trace_number"),
-        raw[0],
-        raw[1],
-        exceptions,
+    samples = volume.spec(RAW_SAMPLES if volume.has(RAW_SAMPLES) else volume.master)
+    return SegyParts(volume, files, samples, numbers, unplaced, exceptions)
+
+
+def _file_part(volume: Volume, number: int) -> FilePart:
+    source = volume.state["sources"][number]
+    header, trailer = (
+        volume.read(path).tobytes() if volume.has(path := f"segy_files/{number}/{name}") else b""
+        for name in ("header", "trailer")
     )
+    return FilePart(number, FileFormat.from_json(source["file"]), source, header, trailer, source["first_trace"])
 
 
-def windows(parts: SegyParts, window_bytes: int = WINDOW_BYTES) -> tuple[list[Region], bool]:
-    """Regions of cells to rebuild one after the other, and whether that is the order of the file.
+def windows(parts: SegyParts, window_bytes: int = WINDOW_BYTES) -> tuple[list[Window], bool]:
+    """What to rebuild one after the other, and whether that is the order of the files.
 
     Returns:
-        Regions that tile the grid, and True if each holds traces that follow those of the one before.
+        Windows that hold every trace once, and True if each holds traces that follow those of the one before.
     """
     numbers, chunks = parts.trace_numbers, parts.master.unit[:-1]
     for axis in range(numbers.ndim):
-        lines = [np.take(numbers, range(i, min(i + chunks[axis], numbers.shape[axis])), axis) for i in range(0, numbers.shape[axis], chunks[axis])]
-        spans = [(int(line[line >= 0].min()), int(line.max()), i) for i, line in enumerate(lines) if (line >= 0).any()]
-        spans.sort()
+        n, c = numbers.shape[axis], chunks[axis]
+        spans = []
+        for start in range(0, n, c):
+            row = _rows(numbers, axis, start, min(start + c, n))
+            if (inside := _span(numbers[row])) is not None:
+                spans.append((*inside, row))
+        spans.sort(key=lambda span: span[0])
         if all(a[1] < b[0] for a, b in itertools.pairwise(spans)):
-            rows = [_rows(numbers, axis, i * chunks[axis], min((i + 1) * chunks[axis], numbers.shape[axis])) for _, _, i in spans]
-            cut = [piece for row in rows for piece in _cut(parts, row, axis, window_bytes)]
-            return cut, True
+            cut = [piece for _, _, row in spans for piece in _cut(parts, row, axis, window_bytes)]
+            return _with_unplaced(parts, cut, window_bytes), True
     block = tuple(min(n, c) for n, c in zip(numbers.shape, chunks, strict=True))
     tiles = itertools.product(*(range(0, n, b) for n, b in zip(numbers.shape, block, strict=True)))
-    return [tuple(slice(t, min(t + b, n)) for t, b, n in zip(tile, block, numbers.shape, strict=True)) for tile in tiles], False
+    regions = [
+        tuple(slice(t, min(t + b, n)) for t, b, n in zip(tile, block, numbers.shape, strict=True)) for tile in tiles
+    ]
+    held = [region for region in regions if _span(numbers[region]) is not None]
+    return _with_unplaced(parts, held, window_bytes), False
+
+
+def _span(numbers: np.ndarray) -> tuple[int, int] | None:
+    """First and last trace number among some cells; None if there is no trace."""
+    last = int(numbers.max(initial=-1))
+    if last < 0:
+        return None
+    return int(numbers.min(where=numbers >= 0, initial=last)), last
+
+
+def _with_unplaced(parts: SegyParts, regions: list[Region], window_bytes: int) -> list[Window]:
+    """Share out the traces without a cell: windows of their own before and after regions, else with the one around."""
+    nothing = tuple(slice(0, 0) for _ in parts.trace_numbers.shape)
+    most = max(1, window_bytes // parts.fmt.trace_bytes)
+    done, end = 0, parts.unplaced.size
+    result: list[Window] = []
+
+    def alone(stop: int) -> None:
+        nonlocal done
+        while done < stop:
+            result.append(Window(nothing, (done, min(done + most, stop))))
+            done = min(done + most, stop)
+
+    for region in regions:
+        span = _span(parts.trace_numbers[region]) if done < end else None
+        if span is None:
+            result.append(Window(region))
+            continue
+        before, inside = np.searchsorted(parts.unplaced, span).tolist()
+        alone(min(before, end))
+        result.append(Window(region, (done, max(done, min(inside, end)))))
+        done = max(done, min(inside, end))
+    alone(end)
+    return result
 
 
 def _rows(numbers: np.ndarray, axis: int, start: int, stop: int) -> Region:
@@ -131,26 +261,26 @@ def _cut(parts: SegyParts, region: Region, axis: int, window_bytes: int) -> list
     return [region]
 
 
-def rebuild(parts: SegyParts, region: Region) -> Rebuilt:
-    """The records of all traces in a region of cells, as they were in the source.
+def rebuild(parts: SegyParts, window: Window) -> Rebuilt:
+    """The records of all traces of a window, as they were in the source.
 
     Raises:
         IntegrityFailure: A stored chunk does not fit its checksum, or is missing.
     """
-    volume, fmt, master = parts.volume, parts.fmt, parts.master
+    volume, fmt, master, region = parts.volume, parts.fmt, parts.master, window.region
     cells = parts.trace_numbers[region]
     live = cells >= 0
-    numbers = np.sort(cells[live])
+    unplaced = parts.unplaced[slice(*window.unplaced)]
+    numbers = np.sort(np.concatenate([cells[live], unplaced]))
     records = np.empty((numbers.size, fmt.trace_bytes), np.uint8)
     if not numbers.size:
         return Rebuilt(numbers, records)
     rows = np.full(cells.shape, -1, np.int64)
     rows[live] = np.searchsorted(numbers, cells[live])
-    headers = volume.read("raw_headers", region).view(np.uint8).reshape(*cells.shape, 240)
-    records[rows[live], :240] = headers[live]
-    if fmt.extra_headers:
-        extensions = volume.read("raw_header_extensions", (*region, slice(0, fmt.extension_bytes)))
-        records[rows[live], 240 : fmt.trace_header_bytes] = extensions[live]
+    if unplaced.size:
+        _rebuild_unplaced(parts, slice(*window.unplaced), np.searchsorted(numbers, unplaced), records)
+    if live.any():
+        _put_headers(parts, "", region, rows[live], live, records)
     chunks = master.chunks
     depth = -(-master.shape[-1] // chunks[-1])
     grid = [range(r.start // c, -(-r.stop // c)) for r, c in zip(region, chunks[:-1], strict=True)]
@@ -190,6 +320,28 @@ def rebuild(parts: SegyParts, region: Region) -> Rebuilt:
     return Rebuilt(numbers, records)
 
 
+def _put_headers(
+    parts: SegyParts, folder: str, region: Region, rows: np.ndarray, live: np.ndarray, records: np.ndarray
+) -> None:
+    """Put the headers of the live cells of a region (of the arrays in a folder) into their records."""
+    fmt, volume = parts.fmt, parts.volume
+    headers = volume.read(f"{folder}raw_headers", region).view(np.uint8).reshape(*live.shape, 240)
+    records[rows, :240] = headers[live]
+    if fmt.extra_headers:
+        extensions = volume.read(f"{folder}raw_header_extensions", (*region, slice(0, fmt.extension_bytes)))
+        records[rows, 240 : fmt.trace_header_bytes] = extensions[live]
+
+
+def _rebuild_unplaced(parts: SegyParts, which: slice, rows: np.ndarray, records: np.ndarray) -> None:
+    """Fill the records of traces that have no cell."""
+    volume, as_words = parts.volume, parts.master.path == RAW_SAMPLES
+    _put_headers(parts, "unplaced/", (which,), rows, np.ones(rows.size, bool), records)
+    path = f"unplaced/{RAW_SAMPLES if as_words else 'samples'}"
+    values = volume.read(path, (which, slice(0, volume.spec(path).shape[-1])))
+    put = put_column_of_words if as_words else encode_column
+    put(parts.fmt, values[np.newaxis], records, rows)
+
+
 def _part(rows: np.ndarray, region: Region, place: tuple[int, ...], chunks: tuple[int, ...]) -> np.ndarray:
     """The rows of the region's cells that lie in one chunk column."""
     return rows[
@@ -211,16 +363,17 @@ def _put_back(parts: SegyParts, numbers: np.ndarray, records: np.ndarray) -> Non
     put_words(parts.fmt, records, at[mine], samples[first:last][mine], exact[first:last][mine])
 
 
-def fitting_windows(parts: SegyParts, memory_bytes: int) -> tuple[list[Region], bool, int]:
+def fitting_windows(parts: SegyParts, memory_bytes: int) -> tuple[list[Window], bool, int]:
     """As `windows`, of a size that suits the memory, and the most bytes that rebuilding one of them takes."""
     regions, in_order = windows(parts, min(WINDOW_BYTES, memory_bytes // 8))
-    largest = max((parts.trace_numbers[region].size for region in regions), default=0) * parts.fmt.trace_bytes
+    traces = (parts.trace_numbers[w.region].size + w.unplaced[1] - w.unplaced[0] for w in regions)
+    largest = max(traces, default=0) * parts.fmt.trace_bytes
     samples = -(-parts.master.shape[-1] // parts.master.chunks[-1]) * parts.master.chunks[-1]
     column = int(np.prod(parts.master.chunks[:-1])) * samples * parts.master.numpy.itemsize
     return regions, in_order, 2 * largest + cpu_count() * 2 * column
 
 
-def rebuilt_windows(parts: SegyParts, regions: list[Any], compute: Compute) -> Iterator[Rebuilt]:
+def rebuilt_windows(parts: SegyParts, regions: list[Window], compute: Compute) -> Iterator[Rebuilt]:
     """Rebuild windows one after the other, the next ones while one is being used.
 
     Raises:

@@ -12,16 +12,16 @@ import numpy as np
 
 from tasks.volume.blocks import on_io
 from tasks.volume.codecs import crc32c
+from tasks.volume.files import Files
 from tasks.volume.kernels.crc import combine_all
 from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.segy.format import FileFormat
-from tasks.volume.store import Source
 
 PART_BYTES = 64 << 20  # the file's checksums are kept per part of this size, and whole
 REQUEST_BYTES = 16 << 20  # a longer range is asked for in pieces, in parallel
 GAP_BYTES = {True: 64 << 10, False: 512 << 10}  # local, remote: bytes read over rather than a request more
 
-Segment = tuple[int, int, int]  # offset in the file, length, CRC32C
+Segment = tuple[int, int, int]  # offset in a file, length, CRC32C
+FileSegment = tuple[int, int, int, int]  # which file, and a segment of it
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class Records:
 
     Attributes:
         data: uint8, shape (record, byte of the record), C-contiguous.
-        numbers: int64, ascending: trace numbers in the source, counted from 0.
+        numbers: int64, ascending: trace numbers over all files, counted from 0.
         rows: int64: the row of `data` that holds each of these traces.
-        segments: Checksums of the stretches of the file that were read and belong to these traces.
+        segments: Checksums of the stretches of the files that were read and belong to these traces.
     """
 
     data: np.ndarray
     numbers: np.ndarray
     rows: np.ndarray
-    segments: list[Segment] = field(default_factory=list)
+    segments: list[FileSegment] = field(default_factory=list)
 
     def rows_of(self, numbers: np.ndarray) -> np.ndarray:
         """The row of each trace in `numbers` (any shape), all of which are here; -1 where negative."""
@@ -64,19 +64,38 @@ def checksums(data: np.ndarray, offset: int) -> list[Segment]:
     ]
 
 
-def read_records(source: Source, fmt: FileFormat, numbers: np.ndarray) -> Records:
+def read_records(files: Files, numbers: np.ndarray) -> Records:
     """Read the records of some traces.
 
     Args:
-        source: The file.
-        fmt: What the file is made of.
+        files: As one run of traces.
         numbers: int64, ascending, without repeats.
     """
-    size = fmt.trace_bytes
-    if numbers.size == 0:
-        return Records(np.empty((0, size), np.uint8), numbers, numbers)
+    parts = [
+        _read_file(files, file, numbers[where] - files.firsts[file]) for file, where in files.split(numbers) if len(numbers)
+    ]
+    if len(parts) == 1:
+        data, rows, segments = parts[0]
+        return Records(data, numbers, rows, segments)
+    if not parts:
+        return Records(np.empty((0, files.fmt.trace_bytes), np.uint8), numbers, numbers)
+    starts = np.cumsum([0, *(len(data) for data, _, _ in parts)])
+    return Records(
+        np.concatenate([data for data, _, _ in parts]),
+        numbers,
+        np.concatenate([rows + start for (_, rows, _), start in zip(parts, starts, strict=False)]),
+        [segment for _, _, segments in parts for segment in segments],
+    )
+
+
+def _read_file(
+    files: Files, file: int, numbers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[FileSegment]]:
+    """Records of some traces of one file, the row of each trace, and checksums."""
+    fmt = files.formats[file]
+    size, near = fmt.trace_bytes, files.near(file)
     steps = np.diff(numbers)
-    wide = np.flatnonzero((steps - 1) * size > GAP_BYTES[source.location.local])
+    wide = np.flatnonzero((steps - 1) * size > GAP_BYTES[near])
     firsts = np.concatenate(([0], wide + 1))
     lasts = np.concatenate((wide, [numbers.size - 1]))
     counts = numbers[lasts] - numbers[firsts] + 1
@@ -89,22 +108,23 @@ def read_records(source: Source, fmt: FileFormat, numbers: np.ndarray) -> Record
         for at in range(0, length, REQUEST_BYTES):
             n = min(REQUEST_BYTES, length - at)
             pieces.append((start + at, view[int(place) + at : int(place) + at + n]))
-    if source.location.local:
-        for start, out in pieces:
-            source.read_into(start, out)
-    else:
-        on_io(lambda piece: source.read_into(*piece), pieces)
+    with files.reading(file) as source:
+        if near:
+            for start, out in pieces:
+                source.read_into(start, out)
+        else:
+            on_io(lambda piece: source.read_into(*piece), pieces)
     run = np.repeat(np.arange(firsts.size), lasts - firsts + 1)
     rows = places[run] // size + numbers - numbers[firsts][run]
     records = data.reshape(-1, size)
-    segments: list[Segment] = []
+    segments: list[FileSegment] = []
     breaks = np.flatnonzero(steps != 1)
-    for first, last in zip(
+    for begin, end in zip(
         np.concatenate(([0], breaks + 1)), np.concatenate((breaks, [numbers.size - 1])), strict=True
     ):
-        stretch = records[int(rows[first]) : int(rows[last]) + 1].reshape(-1)
-        segments += checksums(stretch, fmt.trace_offset(int(numbers[first])))
-    return Records(records, numbers, rows, segments)
+        stretch = records[int(rows[begin]) : int(rows[end]) + 1].reshape(-1)
+        segments += [(file, *one) for one in checksums(stretch, fmt.trace_offset(int(numbers[begin])))]
+    return records, rows, segments
 
 
 def whole_checksums(segments: Iterable[Segment], size: int) -> tuple[list[int], int]:

@@ -22,19 +22,42 @@ from tasks.volume.kernels.traces import (
     SUM_OF_SQUARES,
     ZERO,
 )
+from tasks.volume.segy.templates import TEMPLATES
 
 MDIO_API_VERSION = "1.1.3"  # whose layout of variables and attributes this is
 NAN_FILL = "AAAAAAAA+H8="  # xarray's encoding of NaN (float64, base64) for _FillValue in Zarr v3
 
 
-def mdio_attributes(template: str, created_on: str, master: str) -> dict[str, Any]:
-    """Attributes of the root group after MDIO v1 (dataset metadata)."""
+def mdio_attributes(
+    name: str, created_on: str, master: str, grid_overrides: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Attributes of the root group after MDIO v1 (dataset metadata).
+
+    Args:
+        name: Of the template; of one that MDIO does not have nothing is said of the survey.
+        created_on: ISO 8601.
+        master: Path of the lossless array.
+        grid_overrides: As MDIO names them.
+    """
+    template = TEMPLATES.get(name)
     return {
         "apiVersion": MDIO_API_VERSION,
         "createdOn": created_on,
-        "name": template,
-        "attributes": {"surveyType": "3D", "gatherType": "stacked", "defaultVariableName": master},
+        "name": name,
+        "attributes": (dict(template.attributes) if template else {})
+        | {"defaultVariableName": master}
+        | ({"gridOverrides": dict(grid_overrides)} if grid_overrides else {}),
     }
+
+
+def units_of(kind: str, binary: Mapping[str, int]) -> dict[str, Any]:
+    """MDIO's unit of a coordinate: what the file says of lengths (byte 3255), milliseconds, degrees; else none."""
+    lengths = {1: {"length": "m"}, 2: {"length": "ft"}}
+    if kind == "length":
+        unit = lengths.get(binary["measurement_system_code"])
+    else:
+        unit = {"time": {"time": "ms"}, "angle": {"angle": "deg"}}.get(kind)
+    return {"unitsV1": unit} if unit else {}
 
 
 def image_attributes(description: str, created_on: str, master: str) -> dict[str, Any]:

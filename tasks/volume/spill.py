@@ -12,97 +12,82 @@ from typing import Any
 
 import numpy as np
 
+from tasks.parameters import StorageOptions
 from tasks.volume.blocks import on_io
+from tasks.volume.files import Files
 from tasks.volume.ledger import Record
-from tasks.volume.plan import folder_of
+from tasks.volume.plan import Plan, folder_of
 from tasks.volume.records import Records, read_records
 from tasks.volume.run import Job
-from tasks.volume.segy.format import FileFormat
-from tasks.volume.segy.headers import word
-from tasks.volume.store import Source, Store
+from tasks.volume.segy.placement import Placement
+from tasks.volume.segy.survey import Survey, read_words
+from tasks.volume.store import Store
 
 RANGE_BYTES = 64 << 20
 BUCKETS = 256
 FETCH_BYTES = RANGE_BYTES  # of buckets in memory at once before their wanted traces are taken out
 
 
-def spill_body(source: Source, fmt: FileFormat, index: dict[str, Any], sample: np.ndarray) -> dict[str, Any]:
-    """The plan of the first stage.
-
-    Args:
-        source: The file.
-        fmt: What it is made of.
-        index: Where its index words are (`Survey.index_json`).
-        sample: Values of the slowest index word in a sample of traces.
-    """
-    limits = np.unique(np.quantile(sample, np.linspace(0, 1, BUCKETS + 1)[1:-1], method="nearest"))
+def spill_body(survey: Survey) -> dict[str, Any]:
+    """The plan of the first stage."""
+    quantiles = np.quantile(survey.sample, np.linspace(0, 1, BUCKETS + 1)[1:-1], method="nearest")
     return {
         "verb": "spill",
-        "sources": [{"url": source.url, "bytes": source.size, "identity": source.identity}],
-        "file": fmt.to_json(),
-        "index": index,
-        "limits": limits.astype(np.int64).tolist(),
-        "traces_per_range": max(1, RANGE_BYTES // fmt.trace_bytes),
+        "sources": survey.files.to_json(),
+        "traces": survey.files.n_traces,
+        "index": survey.placement_json(),
+        "limits": np.unique(quantiles).tolist(),
+        "traces_per_range": max(1, RANGE_BYTES // survey.fmt.trace_bytes),
     }
 
 
 def spill_blocks(body: dict[str, Any]) -> int:
-    """How many ranges the file is read in."""
-    return -(-body["file"]["n_traces"] // body["traces_per_range"])
+    """How many ranges the files are read in."""
+    return -(-body["traces"] // body["traces_per_range"])
 
 
 def spill_block(job: Job) -> Record:
-    """Store the records of one range of the file by bucket, and their index words."""
+    """Store the records of one range of the files by bucket, their index words, and the bucket of each."""
     store, plan = job.open()
-    body = plan.body
-    fmt, first = FileFormat.from_json(body["file"]), body["sources"][0]
-    source = _source(first["url"], job.options, first["identity"])
+    body, files = plan.body, _files(plan, job.options)
     start = job.block * body["traces_per_range"]
-    numbers = np.arange(start, min(start + body["traces_per_range"], fmt.n_traces))
-    records = read_records(source, fmt, numbers)
-    headers = records.data[:, :240]
-    words = [
-        word(headers, byte, word_type, fmt.byte_order).astype(np.int64)
-        for byte, word_type in zip(body["index"]["bytes"], body["index"]["types"], strict=True)
-    ]
-    order = np.argsort(_buckets(words[0], body["limits"]), kind="stable")
-    store.put(_records_key(job.digest, job.block), records.data[order].tobytes())
-    store.put(_index_key(job.digest, job.block), np.stack(words).tobytes())
+    numbers = np.arange(start, min(start + body["traces_per_range"], files.n_traces))
+    records = read_records(files, numbers)
+    headers = records.data[:, : files.fmt.trace_header_bytes]
+    # float64 holds every type of word exactly.
+    words = np.stack(read_words(Placement.from_json(body["index"]), headers, files.fmt.byte_order), dtype=np.float64)
+    buckets = np.searchsorted(body["limits"], words[0], side="right").astype(np.uint16)
+    buckets[np.isin(words[-1], body["index"]["auxiliary"])] = BUCKETS  # they are asked for by themselves
+    order = np.argsort(buckets, kind="stable")
+    store.put(_key(job.digest, "records", job.block), records.data[order].tobytes())
+    store.put(_key(job.digest, "index", job.block), words.tobytes())
+    store.put(_key(job.digest, "buckets", job.block), buckets.tobytes())
     return Record(job.block, [], records.data.size, {"segments": records.segments})
 
 
 def index_columns(store: Store, digest: str, body: dict[str, Any]) -> list[np.ndarray]:
-    """The index words of every trace in file order, one int64 array per dimension."""
-    dimensions = len(body["index"]["bytes"])
-    parts = on_io(lambda block: store.get(_index_key(digest, block)), range(spill_blocks(body)))
-    return list(np.concatenate([np.frombuffer(p, np.int64).reshape(dimensions, -1) for p in parts], axis=1))
+    """The words of every trace in file order, float64, as `read_words` gives them."""
+    count = len(body["index"]["words"]) + 1
+    parts = on_io(lambda block: store.get(_key(digest, "index", block)), range(spill_blocks(body)))
+    return list(np.concatenate([np.frombuffer(p, np.float64).reshape(count, -1) for p in parts], axis=1))
 
 
 def spill_of(digest: str, body: dict[str, Any]) -> dict[str, Any]:
     """What the second stage's plan holds of the first."""
-    return {"digest": digest, "limits": body["limits"], "traces_per_range": body["traces_per_range"]}
+    return {"digest": digest, "blocks": spill_blocks(body), "traces_per_range": body["traces_per_range"]}
 
 
-def read_spilled(
-    store: Store,
-    spill: dict[str, Any],
-    fmt: FileFormat,
-    trace_numbers: np.ndarray,
-    axis: np.ndarray,
-    numbers: np.ndarray,
-) -> Records:
+def read_spilled(store: Store, spill: dict[str, Any], trace_bytes: int, numbers: np.ndarray) -> Records:
     """The records of some traces from the first stage's objects.
 
     Args:
         store: The volume.
         spill: As `spill_of`.
-        fmt: What the file is made of.
-        trace_numbers: The grid's trace numbers.
-        axis: Values of the slowest dimension.
+        trace_bytes: Of a record.
         numbers: int64, ascending: the traces wanted.
     """
-    buckets = _bucket_of_traces(spill["digest"], tuple(spill["limits"]), fmt.n_traces, _Grid(trace_numbers, axis))
-    step, size = spill["traces_per_range"], fmt.trace_bytes
+    buckets = _bucket_of_traces(store, spill["digest"], spill["blocks"])
+    step, size = spill["traces_per_range"], trace_bytes
     wanted = np.unique(buckets[numbers])
     low, high = int(wanted[0]), int(wanted[-1])
 
@@ -117,7 +102,7 @@ def read_spilled(
 
     def fetch(job: tuple[int, int, np.ndarray, np.ndarray, np.ndarray]) -> None:
         block, first, there, keep, out = job
-        raw = store.get_range(_records_key(spill["digest"], block), first * size, there.size * size)
+        raw = store.get_range(_key(spill["digest"], "records", block), first * size, there.size * size)
         out[...] = np.frombuffer(raw, np.uint8).reshape(-1, size)[keep]
 
     data = np.empty((numbers.size, size), np.uint8)
@@ -138,42 +123,17 @@ def read_spilled(
     return Records(data, found[order], order)
 
 
-class _Grid:
-    """Arrays as one argument that a cache compares by identity."""
-
-    def __init__(self, trace_numbers: np.ndarray, axis: np.ndarray) -> None:
-        self.trace_numbers, self.axis = trace_numbers, axis
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Grid) and other.trace_numbers is self.trace_numbers
-
-
 @lru_cache(maxsize=2)
-def _bucket_of_traces(digest: str, limits: tuple[int, ...], n_traces: int, grid: _Grid) -> np.ndarray:
-    """The bucket of every trace, int32 in file order."""
-    per_row = _buckets(grid.axis, list(limits)).astype(np.int32)
-    flat = grid.trace_numbers.reshape(len(grid.axis), -1)
-    buckets = np.empty(n_traces, np.int32)
-    for row, numbers in enumerate(flat):
-        buckets[numbers[numbers >= 0]] = per_row[row]
-    return buckets
+def _bucket_of_traces(store: Store, digest: str, blocks: int) -> np.ndarray:
+    """The bucket of every trace, uint16 in file order."""
+    parts = on_io(lambda block: store.get(_key(digest, "buckets", block)), range(blocks))
+    return np.concatenate([np.frombuffer(part, np.uint16) for part in parts])
 
 
 @lru_cache(maxsize=4)
-def _source(url: str, options: Any, identity: str) -> Source:
-    return Source(url, options, identity)
+def _files(plan: Plan, options: StorageOptions) -> Files:
+    return Files.from_json(plan.body["sources"], options)
 
 
-def _buckets(values: np.ndarray, limits: list[int]) -> np.ndarray:
-    return np.searchsorted(np.asarray(limits, np.int64), values, side="right")
-
-
-def _records_key(digest: str, block: int) -> str:
-    return f"{folder_of(digest)}/spill/records-{block:08d}"
-
-
-def _index_key(digest: str, block: int) -> str:
-    return f"{folder_of(digest)}/spill/index-{block:08d}"
+def _key(digest: str, what: str, block: int) -> str:
+    return f"{folder_of(digest)}/spill/{what}-{block:08d}"

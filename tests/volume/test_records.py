@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.volume.files import Files
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.records import PART_BYTES, checksums, read_records, segment_cuts, whole_checksums
 from tasks.volume.segy.format import FileFormat, read_format
@@ -38,12 +39,13 @@ def test_records_are_those_of_the_file_and_checksums_are_of_what_was_asked_for(
     survey: Survey, source: Source, fmt: FileFormat, wanted: set[int]
 ) -> None:
     numbers = np.array(sorted(wanted), np.int64)
-    records = read_records(source, fmt, numbers)
+    records = read_records(Files.of(source), numbers)
     twin = np.frombuffer(survey.content[fmt.first_trace_offset :], np.uint8).reshape(100, -1)
     assert np.array_equal(records.data[records.rows_of(numbers)], twin[numbers])
     content = survey.content
     covered = np.zeros(len(content), int)
-    for offset, length, crc in records.segments:
+    for file, offset, length, crc in records.segments:
+        assert file == 0
         covered[offset : offset + length] += 1
         assert crc == google_crc32c.value(content[offset : offset + length])
     own = np.zeros(len(content), int)
@@ -52,10 +54,8 @@ def test_records_are_those_of_the_file_and_checksums_are_of_what_was_asked_for(
     assert np.array_equal(covered, own)
 
 
-def test_rows_are_found_for_cells_of_any_shape_and_left_out_where_there_is_no_trace(
-    source: Source, fmt: FileFormat
-) -> None:
-    records = read_records(source, fmt, np.array([3, 4, 9, 77]))
+def test_rows_are_found_for_cells_of_any_shape_and_left_out_where_there_is_no_trace(source: Source) -> None:
+    records = read_records(Files.of(source), np.array([3, 4, 9, 77]))
     cells = np.array([[77, -1], [3, 9]])
     rows = records.rows_of(cells)
     assert rows[0, 1] == -1
@@ -64,10 +64,10 @@ def test_rows_are_found_for_cells_of_any_shape_and_left_out_where_there_is_no_tr
     assert first == 4, "tracl counts from 1"
 
 
-def test_short_gaps_are_read_over_and_long_ones_are_not(source: Source, fmt: FileFormat) -> None:
-    near = read_records(source, fmt, np.array([0, 30]))
+def test_short_gaps_are_read_over_and_long_ones_are_not(source: Source) -> None:
+    near = read_records(Files.of(source), np.array([0, 30]))
     assert len(near.data) == 31
-    far = read_records(source, fmt, np.array([0, 50]))
+    far = read_records(Files.of(source), np.array([0, 50]))
     assert len(far.data) == 2
 
 
@@ -114,8 +114,8 @@ def test_a_byte_that_was_read_never_or_twice_is_an_error(
 def test_a_file_that_shrank_is_an_error(tmp_path: Path) -> None:
     survey = make_survey(tmp_path / "a.sgy")
     source = Source(str(survey.path))
-    fmt = read_format(source)
+    files, fmt = Files.of(source), read_format(source)
     with survey.path.open("r+b") as file:
         file.truncate(fmt.trace_offset(7))
     with pytest.raises((OSError, ValueError), match=r"changed after the run began|gave \d+ bytes"):
-        read_records(source, fmt, np.arange(40))
+        read_records(files, np.arange(40))

@@ -6,20 +6,20 @@ A wrong guess would be found out a year later, so what leaves a doubt is refused
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from tasks.parameters import Index
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.headers import TRACE_HEADER_BYTES, word, word_bytes
+from tasks.volume.segy.gathers import LINE, Seen, are_gathers, gathers, lines, path
+from tasks.volume.segy.headers import word
+from tasks.volume.segy.placement import XY, Placement, Word, asked, place
 from tasks.volume.segy.plausible import (
-    NAMES,
     STANDARD,
     Candidate,
     HeaderWord,
     anywhere,
-    header_word,
     judge,
     overlap,
     repeated,
@@ -35,18 +35,35 @@ _MOST_SHOWN = 6
 
 @dataclass(frozen=True)
 class IndexChoice:
-    """The index words of a file.
+    """The index of a file: where its traces go, and why.
 
-    `coordinate_bytes` is empty where no words hold coordinates. `notes` are sentences on what was chosen
-    and why; `candidates` is what was judged, empty if the user named the words.
+    `notes` are sentences on what was chosen and why; `candidates` is what was judged, empty if the user named the
+    words.
     """
 
-    bytes: tuple[int, ...]
-    types: tuple[str, ...]
-    names: tuple[str, ...]
-    coordinate_bytes: tuple[int, ...]
+    placement: Placement
     notes: tuple[str, ...] = ()
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[Candidate, ...] = field(default=(), repr=False)
+
+    @property
+    def bytes(self) -> tuple[int, ...]:
+        """First byte of each index word."""
+        return tuple(one.byte for one in self.placement.words)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Type of each."""
+        return tuple(one.type for one in self.placement.words)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the dimensions."""
+        return self.placement.dims
+
+    @property
+    def coordinate_bytes(self) -> tuple[int, ...]:
+        """First bytes of X and Y of the CDPs; () if no words hold them."""
+        return tuple(one.byte for one in self.placement.coordinates if one.name in XY)
 
 
 def choose_index(
@@ -56,14 +73,14 @@ def choose_index(
     byte_order: str,
     index: Index = Index(),
 ) -> IndexChoice:
-    """The header words that hold inline and crossline, and X and Y.
+    """The header words that place traces, and those of coordinates.
 
     With all traces of a file the judgement is exact. With a sample (a contiguous head, the tail and some
     scattered traces, not evenly spaced) extents are estimated, and duplicates outside the sample are left
     to `grid_of`.
 
     Args:
-        headers: Trace headers as stored, uint8, shape (traces, 240).
+        headers: Trace headers as stored, uint8, shape (traces, 240 or more).
         trace_numbers: Number of each of these traces in the file, from 0.
         n_traces: In the file.
         byte_order: '>' or '<', of the file.
@@ -73,49 +90,30 @@ def choose_index(
         InputRefused: No words hold a grid, or several different ones do; the sentence has the candidates. Or
             what the user says cannot be.
     """
-    names = _names(index)
-    if index.bytes == "auto":
-        if index.types:
-            raise InputRefused(
-                "index types are given without index bytes; name the bytes too, or leave both out"
-            )
+    words, template = asked(index, header_bytes=headers.shape[1]), ""
+    notes: tuple[str, ...] = ()
+    judged: tuple[Candidate, ...] = ()
+    if words is None:
         numbers, once = np.unique(trace_numbers, return_index=True)
-        headers = headers[once]
-        chosen, note, judged = _find(headers, numbers, n_traces, byte_order)
-        choice = IndexChoice(chosen.bytes, chosen.types, names, (), (note,), judged)
-    else:
-        choice = IndexChoice(*_named(index, len(names)), names, ())
-    found = _coordinate_bytes(headers, choice.bytes, byte_order, index.coordinate_bytes)
-    return replace(choice, coordinate_bytes=found)
-
-
-def _names(index: Index) -> tuple[str, ...]:
-    names = tuple(index.names) or NAMES
-    if len(names) != len(NAMES) or len(set(names)) != len(names):
-        raise InputRefused(f"{len(NAMES)} different names of dimensions are needed, not {', '.join(names)}")
-    return names
-
-
-def _named(index: Index, dimensions: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Bytes and types as the user gives them."""
-    places = tuple(int(byte) for byte in index.bytes.split(","))
-    if len(places) != dimensions or len(set(places)) != dimensions:
-        raise InputRefused(
-            f"index bytes {index.bytes} are {len(places)} words, and post-stack 3-D has {dimensions} "
-            "different ones; name them as in 189,193"
-        )
-    types: tuple[str, ...] = tuple(index.types) or ("int32",) * dimensions
-    if len(types) != dimensions:
-        raise InputRefused(
-            f"{len(types)} index types are given for {dimensions} index bytes; give one for each"
-        )
-    for byte, word_type in zip(places, types, strict=True):
-        last = TRACE_HEADER_BYTES - word_bytes(word_type) + 1
-        if not 1 <= byte <= last:
+        seen = Seen(headers[once], numbers, n_traces, byte_order)
+        chosen, note, judged = _find(seen, index.template)
+        names = tuple(index.names) or chosen.names
+        if len(set(names)) != len(chosen.names):
             raise InputRefused(
-                f"index byte {byte} is not in a trace header; {word_type} words start at bytes 1 to {last}"
+                f"{len(chosen.names)} different names of dimensions are needed, not {', '.join(names)}"
             )
-    return places, types
+        words = {n: Word(n, b, t) for n, b, t in zip(names, chosen.bytes, chosen.types, strict=False)}
+        template, notes = chosen.template, (note,)
+    elif index.bytes == "trace":
+        template = LINE
+    xy = _coordinate_bytes(headers, [one.byte for one in words.values()], byte_order, index.coordinate_bytes)
+    placement = place(index, words, xy, template=template)
+    if "," in index.coordinate_bytes and not {one.name for one in placement.coordinates} & set(XY):
+        raise InputRefused(
+            f"{placement.template} has no coordinates of CDPs, so coordinate bytes {index.coordinate_bytes} have no "
+            "place; name its own with --index-names"
+        )
+    return IndexChoice(placement, notes, judged)
 
 
 def _coordinate_bytes(
@@ -129,7 +127,7 @@ def _coordinate_bytes(
         return ()
     if asked != "auto":
         places = tuple(int(byte) for byte in asked.split(","))
-        last = TRACE_HEADER_BYTES - 3
+        last = headers.shape[1] - 3
         if not all(1 <= byte <= last for byte in places):
             raise InputRefused(
                 f"coordinate bytes {asked} are not in a trace header; they start at bytes 1 to {last}"
@@ -144,98 +142,114 @@ def _coordinate_bytes(
     return STANDARD if different > 1 and 2 * different > len(headers) else ()
 
 
-def _find(
-    headers: np.ndarray, numbers: np.ndarray, n_traces: int, byte_order: str
-) -> tuple[Candidate, str, tuple[Candidate, ...]]:
-    """The one candidate, a sentence on why, and all that were judged."""
-    complete = len(numbers) == n_traces
+def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, ...]]:
+    """The one candidate, a sentence on why, and all that were judged; only of the template's kind if it is one."""
+    if template.startswith("PostStack2D"):
+        return _find_line(seen)
+    only_3d = template != "auto"
 
     def at(places: Sequence[int]) -> Candidate:
-        first, second = (header_word(headers, byte, byte_order, complete=complete) for byte in places)
-        return judge(first, second, n_traces)
+        first, second = (seen.word(byte) for byte in places)
+        return judge(first, second, seen.n_traces)
 
     standard, likely = at(STANDARD), [at(places) for places in _LIKELY]
     judged = (standard, *likely)
-    place = ",".join(map(str, STANDARD))
     if not standard.objection:
-        return standard, f"Bytes {place} hold {standard}.", judged
+        return standard, f"Bytes {_numbers(STANDARD)} hold {standard}.", judged
     # At 181,185 one trace a cell is post-stack whatever the offset; at 9 to 21 it can be shots by channels.
-    if likely[0].objection:
-        _refuse_gathers(headers, byte_order, standard.objection)
-    _refuse_duplicates(headers, numbers, byte_order, judged[:2], likely)
+    if likely[0].objection and (evidence := are_gathers(seen)):
+        return _find_gathers(seen, evidence, standard.objection, judged, only_3d=only_3d)
+    one_by_one = [] if only_3d else [line for line in lines(seen) if line.bytes]
+    judged += tuple(one_by_one)
+    line = next((line for line in one_by_one if not line.objection), None)
+    going = "" if only_3d else path(seen)
+    _refuse_duplicates(seen, judged[:2], likely)
     known = [candidate for candidate in likely if not candidate.objection]
-    if not known:
-        known = anywhere(headers, numbers, n_traces, byte_order, complete=complete)
+    if not known and (line is None or going != "on"):
+        known = anywhere(seen.headers, seen.numbers, seen.n_traces, seen.byte_order, complete=seen.complete)
         judged += tuple(known)
-    grids = _different(known, headers, byte_order)
+    grids = _different(known, seen)
+    # A line whose coordinates jump is none; one without coordinates is a doubt where any two words hold a grid.
+    if line is not None and going != "jumps" and (going == "on" or any(grid in known for grid in grids) or not grids):
+        grids.append(line)
+    if not grids and going == "on":
+        return _find_line(seen)
     if len(grids) == 1:
         chosen = grids[0]
         return (
             chosen,
-            f"Bytes {place} are not the index ({standard.objection}); {_where(chosen)} hold {chosen}.",
+            f"Bytes {_numbers(STANDARD)} are not the index ({standard.objection}); {chosen.place} "
+            f"{'hold' if len(chosen.bytes) > 1 else 'holds'} {chosen}.",
             judged,
         )
     if grids:
-        options = "; ".join(f"{candidate.option} ({candidate})" for candidate in grids[:_MOST_SHOWN])
-        raise InputRefused(f"several header words could be inline and crossline; choose one of {options}")
-    seen = "; ".join(f"{c.bytes[0]},{c.bytes[1]}: {c.objection}" for c in judged)
+        what = "the index" if line in grids else "inline and crossline"
+        raise InputRefused(f"several header words could be {what}; choose one of {_options(grids)}")
+    reasons = "; ".join(f"{_numbers(c.bytes)}: {c.objection}" for c in judged)
     raise InputRefused(
-        f"no header words hold a grid of inlines and crosslines ({seen}); it may be a 2-D line or prestack, "
-        "and only post-stack 3-D is read: if it is that, name the words with --index-bytes"
+        f"no header words hold a grid of inlines and crosslines ({reasons}); it may be a 2-D line or prestack: "
+        f"name the words with --index-bytes, or keep the order of a line with --template {LINE}"
     )
 
 
-def _where(candidate: Candidate) -> str:
-    return f"bytes {candidate.bytes[0]},{candidate.bytes[1]}"
+def _find_line(seen: Seen) -> tuple[Candidate, str, tuple[Candidate, ...]]:
+    """How a 2-D line is numbered: by CDP, by shot point or by the order of its traces."""
+    judged = lines(seen)
+    chosen = next(line for line in judged if not line.objection)
+    passed = "; ".join(line.objection for line in judged[: judged.index(chosen)])
+    where = f"{chosen.place.capitalize()} numbers" if chosen.bytes else "Their order in the file numbers"
+    return chosen, f"{where} the traces{f' ({passed})' if passed else ''}.", tuple(judged)
 
 
-def _refuse_gathers(headers: np.ndarray, byte_order: str, objection: str) -> None:
-    """Refuse files whose traces differ by offset: shots by channels are a grid as well."""
-
-    def at(byte: int) -> np.ndarray:
-        return word(headers, byte, "int32", byte_order).astype(np.int64)
-
-    offsets = at(37)
-    # Group coordinates that are all 0 were not filled in.
-    distances = [at(group) - at(source) for source, group in ((73, 81), (77, 85)) if at(group).any()]
-    if offsets.min() != offsets.max():
-        seen = f"offsets at byte 37 go from {offsets.min()} to {offsets.max()}"
-    elif any(distance.min() != distance.max() for distance in distances):
-        seen = "distances from source to group, bytes 73 to 88, vary"
-    else:
-        return
+def _find_gathers(
+    seen: Seen, evidence: str, objection: str, judged: tuple[Candidate, ...], *, only_3d: bool
+) -> tuple[Candidate, str, tuple[Candidate, ...]]:
+    """The one reading of a prestack file."""
+    readings = gathers(seen)
+    judged += tuple(readings)
+    good = [reading for reading in readings if not reading.objection]
+    if len(good) == 1 and not only_3d:
+        return good[0], f"Traces differ by offset ({evidence}); {good[0].place} hold {good[0]}.", judged
+    what = f"this looks like prestack data ({evidence}; bytes {_numbers(STANDARD)}: {objection})"
+    if good and not only_3d:
+        raise InputRefused(f"{what}; choose one of {_options(good)}")
+    reasons = "; ".join(f"{_numbers(c.bytes)}: {c.objection}" for c in readings)
     raise InputRefused(
-        f"this looks like prestack data ({seen}; bytes {STANDARD[0]},{STANDARD[1]}: {objection}), and only "
-        "post-stack 3-D is read: if it is that, name its inline and crossline with --index-bytes"
+        f"{what}, and no words are known to hold its gathers ({reasons}); name them with --template or --index-names "
+        "and --index-bytes"
     )
 
 
-def _refuse_duplicates(
-    headers: np.ndarray,
-    numbers: np.ndarray,
-    byte_order: str,
-    suspects: Sequence[Candidate],
-    others: Sequence[Candidate],
-) -> None:
+def _options(candidates: Sequence[Candidate]) -> str:
+    return "; ".join(f"{candidate.option} ({candidate})" for candidate in candidates[:_MOST_SHOWN])
+
+
+def _numbers(places: Sequence[int]) -> str:
+    return ",".join(map(str, places))
+
+
+def _refuse_duplicates(seen: Seen, suspects: Sequence[Candidate], others: Sequence[Candidate]) -> None:
     """Refuse the first suspect that is spoilt by duplicates alone, unless other words hold a grid without."""
     spoilt = [c for c in suspects if c.objection.endswith("of an earlier one")]
     if not spoilt or any(not c.objection for c in others):
         return
-    first, second = (header_word(headers, byte, byte_order) for byte in spoilt[0].bytes)
+    first, second = (seen.word(byte) for byte in spoilt[0].bytes)
     count, kept, again = repeated(first, second)
+    numbers = seen.numbers
     raise InputRefused(
-        f"{count:,} traces have the inline and crossline ({_where(spoilt[0])}) of an earlier one, first "
+        f"{count:,} traces have the inline and crossline ({spoilt[0].place}) of an earlier one, first "
         f"traces {numbers[kept] + 1:,} and {numbers[again] + 1:,} (inline {first.values[again]}, crossline "
-        f"{second.values[again]}); name words that tell them apart with --index-bytes"
+        f"{second.values[again]}); name words that tell them apart with --index-bytes, or count them with "
+        "--HasDuplicates"
     )
 
 
-def _different(candidates: Sequence[Candidate], headers: np.ndarray, byte_order: str) -> list[Candidate]:
+def _different(candidates: Sequence[Candidate], seen: Seen) -> list[Candidate]:
     """The candidates that differ as grids: of those that number the same lines, by any numbers, the first."""
     kept: list[tuple[Candidate, HeaderWord, HeaderWord]] = []
     for candidate in candidates:
         a, b = (
-            header_word(headers, byte, byte_order, word_type=word_type)
+            seen.word(byte, word_type)
             for byte, word_type in zip(candidate.bytes, candidate.types, strict=True)
         )
         if not any(

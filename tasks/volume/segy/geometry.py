@@ -24,21 +24,21 @@ _STEP = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """A dimension of the grid: int64 values, strictly ascending."""
+    """A dimension of the grid: values strictly ascending, int64, or float64 where some are no whole numbers."""
 
     name: str
     values: np.ndarray
 
     @property
-    def step(self) -> int:
+    def step(self) -> int | float:
         """The constant distance of the values; 0 if it varies, 1 if there is one value."""
         if len(self.values) == 1:
             return 1
         steps = np.diff(self.values)
-        return int(steps[0]) if (steps == steps[0]).all() else 0
+        return steps[0].item() if (steps == steps[0]).all() else 0
 
     def __str__(self) -> str:
-        first, last, step = int(self.values[0]), int(self.values[-1]), self.step
+        first, last, step = self.values[0].item(), self.values[-1].item(), self.step
         by = "" if step == 1 else f" by {step}" if step else " in unequal steps"
         return f"{self.name} {first} to {last}{by} ({len(self.values):,})"
 
@@ -88,7 +88,11 @@ class RegularGrid:
 
 
 def grid_of(
-    index_values: Sequence[np.ndarray], names: Sequence[str], *, index_bytes: Sequence[int] = ()
+    index_values: Sequence[np.ndarray],
+    names: Sequence[str],
+    *,
+    index_bytes: Sequence[int] = (),
+    numbers: np.ndarray | None = None,
 ) -> Grid:
     """The grid on which every trace has a cell of its own.
 
@@ -96,15 +100,15 @@ def grid_of(
     are traces, a sorted copy of them.
 
     Args:
-        index_values: For each dimension the index word of every trace, in file order; integers, or floats
-            that are whole numbers.
+        index_values: For each dimension the index word of every trace, in file order; integers or floats.
         names: Of the dimensions.
         index_bytes: Where the index words lie, to name them in refusals.
+        numbers: Of these traces in the file, ascending, where they are not all.
 
     Raises:
         InputRefused: Two traces have one cell, the words hold no grid, or the grid would be nearly empty.
     """
-    columns = [_whole(values, name) for values, name in zip(index_values, names, strict=True)]
+    columns = [_numbers(values, name) for values, name in zip(index_values, names, strict=True)]
     n_traces = len(columns[0])
     axes = tuple(Axis(name, _distinct(values)) for name, values in zip(names, columns, strict=True))
     _refuse_no_grid(axes, n_traces, index_bytes)
@@ -124,11 +128,18 @@ def grid_of(
             first, kept = start + int(extra[0]), int(trace_numbers[cells[extra[0]]])
         duplicates += len(extra)
     if duplicates:
-        index = ", ".join(f"{name} {int(values[first])}" for name, values in zip(names, columns, strict=True))
+        index = ", ".join(f"{name} {values[first].item()}" for name, values in zip(names, columns, strict=True))
+        one, other = (t if numbers is None else int(numbers[t]) for t in (kept, first))
         raise InputRefused(
             f"{duplicates:,} of {n_traces:,} traces have the {_place(names, index_bytes)} of an earlier one, "
-            f"first traces {kept + 1:,} and {first + 1:,} ({index}); name index bytes that tell them apart"
+            f"first traces {one + 1:,} and {other + 1:,} ({index}); name index bytes that tell them apart, or count "
+            "them with the override HasDuplicates"
         )
+    if numbers is not None:
+        flat = trace_numbers
+        for start in range(0, len(flat), _STEP):
+            part = flat[start : start + _STEP]
+            part[part >= 0] = numbers[part[part >= 0]]
     return Grid(axes, trace_numbers.reshape(shape))
 
 
@@ -147,40 +158,86 @@ def grid_from_regular(regular: RegularGrid, names: Sequence[str]) -> Grid:
 def predict_regular(probe: Callable[[int], tuple[int, ...]], n_traces: int) -> RegularGrid | None:
     """The full regular grid that a file seems to hold in row-major order, or None.
 
-    A guess from at most 16 probes, whatever the number of traces: if it is one, the first, second and last
-    trace fix everything, and the others test it. Whoever uses it must compare each trace's words when they
-    are read.
+    A guess, whatever the number of traces: up to two dimensions the first, second and last trace fix
+    everything, and at most 13 others test it; above that the extents are found by bisection. Whoever uses it must
+    compare each trace's words when they are read.
 
     Args:
-        probe: Reads the two index words of a trace, by its number from 0.
+        probe: Reads the index words of a trace, by its number from 0.
         n_traces: In the file.
     """
-    first, last = probe(0), probe(n_traces - 1)
+    first = probe(0)
+    regular = _by_corners(probe, first, n_traces) if len(first) <= 2 else _by_bisection(probe, first, n_traces)
+    if regular is None or n_traces == 1:
+        return regular
+    # Ends of the first and the last line, and places that no small period shares.
+    line = regular.counts[regular.order[-1]]
+    places = {line - 1, line, n_traces - line, n_traces - line - 1}
+    places |= {int(n_traces * ((k * 0.6180339887498949) % 1)) for k in range(1, 10)}
+    if any(probe(t) != regular.index_of(t) for t in sorted(places) if 0 < t < n_traces - 1):
+        return None
+    return regular
+
+
+def _by_corners(
+    probe: Callable[[int], tuple[int, ...]], first: tuple[int, ...], n_traces: int
+) -> RegularGrid | None:
+    """One or two dimensions that fit the first, second and last trace."""
+    dimensions = len(first)
     if n_traces == 1:
-        return RegularGrid(first, (1, 1), (1, 1), (0, 1))
-    second = probe(1)
-    changed = [d for d in (0, 1) if first[d] != second[d]]
+        return RegularGrid(first, (1,) * dimensions, (1,) * dimensions, tuple(range(dimensions)))
+    second, last = probe(1), probe(n_traces - 1)
+    changed = [d for d in range(dimensions) if first[d] != second[d]]
     if len(changed) != 1:
         return None
-    fast, slow = changed[0], 1 - changed[0]
+    fast = changed[0]
     fast_step = second[fast] - first[fast]
     positions, remainder = divmod(last[fast] - first[fast], fast_step)
     fast_count = positions + 1
     if remainder or fast_count < 2 or n_traces % fast_count:
         return None
+    if dimensions == 1:
+        return RegularGrid(first, (fast_step,), (fast_count,), (0,)) if fast_count == n_traces else None
+    slow = 1 - fast
     slow_count = n_traces // fast_count
     slow_step, remainder = divmod(last[slow] - first[slow], slow_count - 1) if slow_count > 1 else (1, 0)
     if remainder or slow_step == 0 or (slow_count == 1 and last[slow] != first[slow]):
         return None
     steps, counts = [0, 0], [0, 0]
     steps[fast], steps[slow], counts[fast], counts[slow] = fast_step, slow_step, fast_count, slow_count
-    regular = RegularGrid(first, (steps[0], steps[1]), (counts[0], counts[1]), (slow, fast))
-    # Ends of the first and the last line, and places that no small period shares.
-    places = {fast_count - 1, fast_count, n_traces - fast_count, n_traces - fast_count - 1}
-    places |= {int(n_traces * ((k * 0.6180339887498949) % 1)) for k in range(1, 10)}
-    if any(probe(t) != regular.index_of(t) for t in sorted(places) if 0 < t < n_traces - 1):
+    return RegularGrid(first, (steps[0], steps[1]), (counts[0], counts[1]), (slow, fast))
+
+
+def _by_bisection(
+    probe: Callable[[int], tuple[int, ...]], first: tuple[int, ...], n_traces: int
+) -> RegularGrid | None:
+    """Dimensions from the fastest on: how long each goes on in its step before another one changes."""
+    steps, counts = [1] * len(first), [1] * len(first)
+    order: list[int] = []
+    stride = 1
+    while stride < n_traces:
+        changed = [d for d, (a, b) in enumerate(zip(first, probe(stride), strict=True)) if a != b]
+        if len(changed) != 1 or changed[0] in order or n_traces % stride:
+            return None
+        here = changed[0]
+        step = probe(stride)[here] - first[here]
+
+        def goes_on(position: int, here: int = here, step: int = step, stride: int = stride) -> bool:
+            wanted = list(first)
+            wanted[here] += position * step
+            return probe(position * stride) == tuple(wanted)
+
+        low, high = 1, n_traces // stride  # it goes on at low, and not at high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if goes_on(middle) else (low, middle)
+        steps[here], counts[here] = step, high
+        order.insert(0, here)
+        stride *= high
+    constant = [d for d in range(len(first)) if d not in order]
+    if stride != n_traces:
         return None
-    return regular
+    return RegularGrid(first, tuple(steps), tuple(counts), (*constant, *order))
 
 
 def coordinates(
@@ -196,11 +253,16 @@ def coordinates(
         y_byte: First byte of the Y word (int32).
         byte_order: '>' or '<', of the file.
     """
+    x, y = (scaled(word(headers, byte, "int32", byte_order), headers, byte_order) for byte in (x_byte, y_byte))
+    return x, y
+
+
+def scaled(values: np.ndarray, headers: np.ndarray, byte_order: str) -> np.ndarray:
+    """A coordinate word of some traces, float64, with the scalar at byte 71 of their own headers applied."""
     scalar = word(headers, 71, "int16", byte_order).astype(np.float64)
     factor, divisor = np.where(scalar > 0, scalar, 1.0), np.where(scalar < 0, -scalar, 1.0)
     # Divided, not multiplied by the inverse: 61000001 / 10 is the double nearest to what was meant.
-    x, y = (word(headers, byte, "int32", byte_order) * factor / divisor for byte in (x_byte, y_byte))
-    return x, y
+    return values * factor / divisor
 
 
 def sample_axis(file_format: FileFormat, delay: float, *, depth: bool = False) -> tuple[str, np.ndarray]:
@@ -221,21 +283,23 @@ def sample_axis(file_format: FileFormat, delay: float, *, depth: bool = False) -
     return name, values.astype(np.int32) if whole else values
 
 
-def _whole(values: np.ndarray, name: str) -> np.ndarray:
-    """Index values as integers."""
+def _numbers(values: np.ndarray, name: str) -> np.ndarray:
+    """Index values as integers where all are whole."""
     if values.dtype.kind in "iu":
         return values
-    whole = (values == np.rint(values)) & (np.abs(values) < 2**62)
-    if not whole.all():
+    usable = np.abs(values) < 2**53
+    if not usable.all():
         raise InputRefused(
-            f"the index word of {name} is not a whole number in {int((~whole).sum()):,} traces "
-            f"(first {values[~whole][0]:g}); give its type or another byte"
+            f"the index word of {name} is no number to count by in {int((~usable).sum()):,} traces "
+            f"(first {values[~usable][0]:g}); give its type or another byte"
         )
-    return values.astype(np.int64)
+    return values.astype(np.int64) if (values == np.rint(values)).all() else values.astype(np.float64)
 
 
 def _distinct(values: np.ndarray) -> np.ndarray:
-    """The values that occur, ascending, int64."""
+    """The values that occur, ascending, int64 or float64."""
+    if values.dtype.kind == "f":
+        return np.unique(values)
     low, high = int(values.min()), int(values.max())
     if high - low >= max(4 * len(values), _STEP):
         return np.unique(values).astype(np.int64)
@@ -248,7 +312,7 @@ def _distinct(values: np.ndarray) -> np.ndarray:
 def _ranking(axis: np.ndarray, n_traces: int) -> Callable[[np.ndarray], np.ndarray]:
     """A function from index values to positions on the axis: a table where that is small, else a search."""
     low, high = int(axis[0]), int(axis[-1])
-    if high - low >= max(4 * n_traces, _STEP):
+    if axis.dtype.kind == "f" or high - low >= max(4 * n_traces, _STEP):
         return lambda values: np.searchsorted(axis, values)
     table = np.zeros(high - low + 1, np.int64)
     table[axis - low] = np.arange(len(axis))

@@ -1,7 +1,7 @@
-"""Whether two words of the trace headers could number the inlines and crosslines of a post-stack survey.
+"""Whether words of the trace headers could be the index of a file: inlines and crosslines, gathers, a line.
 
 Words are judged by what a grid must look like: few values, shared by many traces, at regular distances,
-filling the rectangle they span, and no two traces with the same pair.
+filling what they span, and no two traces with the same numbers.
 """
 
 import itertools
@@ -13,8 +13,10 @@ import numpy as np
 
 from tasks.volume.segy.geometry import MOST_CELLS_PER_TRACE
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS, word, word_bytes
+from tasks.volume.segy.templates import TEMPLATES
 
 NAMES = ("inline", "crossline")
+POST_STACK = "PostStack3DTime"
 STANDARD = (189, 193)
 # By the standard these count traces within a line, record or gather: with the record they always form a
 # grid, also in prestack and on 2-D lines. They are shown, never chosen.
@@ -29,31 +31,43 @@ _MOST_TRACES_PER_CELL = 1.8
 
 @dataclass(frozen=True)
 class Candidate:
-    """Two header words as an index: what they span, how full the rectangle is, what speaks against them.
+    """Header words as an index: what they span, how full the grid is, what speaks against them.
 
     `objection` is empty for words that could be the index. `density` is traces per cell. From a sample,
-    steps, counts and density are estimates.
+    steps, counts and density are estimates. No words at all stand for traces in their order.
     """
 
-    bytes: tuple[int, int]
-    types: tuple[str, str]
-    lows: tuple[int, int]
-    highs: tuple[int, int]
-    steps: tuple[int, int]
-    counts: tuple[int, int]
+    bytes: tuple[int, ...]
+    types: tuple[str, ...]
+    lows: tuple[int, ...]
+    highs: tuple[int, ...]
+    steps: tuple[int, ...]
+    counts: tuple[int, ...]
     density: float
     objection: str
+    names: tuple[str, ...] = NAMES
+    template: str = POST_STACK
 
     @property
     def option(self) -> str:
         """What to write on the command line."""
+        template = "" if self.template == POST_STACK else f" --template {self.template}"
+        if not self.bytes:
+            return f"--index-bytes trace{template}"
         types = "" if set(self.types) == {"int32"} else f" --index-types {','.join(self.types)}"
-        return f"--index-bytes {self.bytes[0]},{self.bytes[1]}{types}"
+        own = TEMPLATES[self.template].dims == self.names
+        names = "" if own else f" --index-names {','.join(self.names)}"
+        return f"--index-bytes {','.join(map(str, self.bytes))}{types}{names}{template}"
+
+    @property
+    def place(self) -> str:
+        """Where the words are, as in bytes 189,193."""
+        return f"bytes {','.join(map(str, self.bytes))}" if len(self.bytes) > 1 else f"byte {self.bytes[0]}"
 
     def __str__(self) -> str:
         spans = (
             f"{name} {low} to {high}" + (f" by {step}" if step > 1 else "")
-            for name, low, high, step in zip(NAMES, self.lows, self.highs, self.steps, strict=True)
+            for name, low, high, step in zip(self.names, self.lows, self.highs, self.steps, strict=True)
         )
         return f"{', '.join(spans)}, {self.density:.0%} filled"
 
@@ -172,9 +186,11 @@ def _objection(first: HeaderWord, second: HeaderWord, n_traces: int) -> str:
     return f"{count:,} traces have the numbers of an earlier one" if count else ""
 
 
-def repeated(first: HeaderWord, second: HeaderWord) -> tuple[int, int, int]:
-    """How many traces at hand have both words of an earlier one; positions of the first such pair at hand."""
-    cells = first.positions * second.distinct + second.positions
+def repeated(*words: HeaderWord) -> tuple[int, int, int]:
+    """How many traces at hand have all words of an earlier one; positions of the first such pair at hand."""
+    cells = words[0].positions
+    for one in words[1:]:
+        cells = np.unique(cells, return_inverse=True)[1] * one.distinct + one.positions
     _, earliest, cell = np.unique(cells, return_index=True, return_inverse=True)
     again = np.flatnonzero(earliest[cell] != np.arange(len(cells)))
     return (len(again), int(earliest[cell][again[0]]), int(again[0])) if len(again) else (0, -1, -1)

@@ -1,9 +1,9 @@
-"""What one file holds, found out with as little reading as its order allows: format, index and grid.
+"""What files hold, found out with as little reading as their order allows: format, index and grid.
 
-A trace is about as long as a page, so looking at every header reads the whole file. A file whose headers
-look like a full regular grid is therefore only sampled, and each header is compared when its block is read.
-Otherwise a near file is scanned, while of a far one only the sample is taken: its headers are collected when it
-is read, once, to be spilled.
+A trace is about as long as a page, so looking at every header reads a whole file. Files whose headers
+look like a full regular grid are therefore only sampled, and each header is compared when its block is read.
+Otherwise near files are scanned, while of far ones only the sample is taken: their headers are collected when they
+are read, once, to be spilled.
 """
 
 from collections.abc import Iterator
@@ -13,154 +13,267 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Index
+from tasks.volume.files import Files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.candidates import choose_index
-from tasks.volume.segy.format import FileFormat, Source, read_format
+from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.geometry import Grid, RegularGrid, grid_from_regular, grid_of, predict_regular
 from tasks.volume.segy.headers import word
-from tasks.volume.segy.tallies import commonest, tallies_of
+from tasks.volume.segy.overrides import override
+from tasks.volume.segy.placement import XY, Placement, Word
+from tasks.volume.segy.tallies import commonest, first_sample_ms, tallies_of
 
 SCAN_BYTES = 8 << 20
 HEAD_BYTES, TAIL_BYTES, SCATTERED = 1 << 20, 128 << 10, 12
-HEAD_FRACTION, TAIL_FRACTION = 0.04, 0.01  # of a far file at most: looking is not to cost much beside reading
-ALL_HEADERS_BYTES = 32 << 20  # a near file of at most this size is looked at whole to choose the index
+HEAD_FRACTION, TAIL_FRACTION = 0.04, 0.01  # of far files at most: looking is not to cost much beside reading
+ALL_HEADERS_BYTES = 32 << 20  # near files of at most this size are looked at whole to choose the index
+SAMPLED_FILES = 16  # of many
+# SEG-Y rev 1, bytes 29-30: time break, uphole, sweep, timing, water break, gun signatures, vibrator signals and
+# pairs of times and velocities are no channels of the survey. The last two are rev 2's.
+IDENTIFICATION = Word("trace_id_code", 29, "int16")
+AUXILIARY = (4, 5, 6, 7, 8, 9, 10, 18, 19, 20, 21, 22)
+AUXILIARY_REV_2 = (*AUXILIARY, 23, 24)
 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """One file and its geometry.
+    """Files and their geometry.
 
     Attributes:
-        fmt: What the file is made of.
-        index_bytes: First byte of each index word, slowest dimension first.
-        index_types: Type of each.
-        names: Names of the dimensions.
-        coordinate_bytes: First bytes of the X and Y words; () if there are none.
-        grid: Where each trace lies; None if only reading the whole file can tell.
+        files: In order.
+        placement: What places traces.
+        auxiliary: Trace identification codes of traces that have no cell; () where codes are not believed.
+        grid: Where each trace lies; None if only reading all files can tell.
         regular: The prediction that `grid` stands on, None if headers were read.
         delay_ms: Time of the first sample, of most of the traces that were looked at.
-        sample: The slowest index word in some of the traces, from all over the file.
+        sample: The slowest index word in some of the traces, from all over the files.
         notes: Sentences on what was chosen and what is odd.
     """
 
-    fmt: FileFormat
-    index_bytes: tuple[int, ...]
-    index_types: tuple[str, ...]
-    names: tuple[str, ...]
-    coordinate_bytes: tuple[int, ...]
+    files: Files
+    placement: Placement
+    auxiliary: tuple[int, ...]
     grid: Grid | None
     regular: RegularGrid | None
     delay_ms: float
     sample: np.ndarray
     notes: tuple[str, ...] = ()
 
+    @property
+    def fmt(self) -> FileFormat:
+        """What the files are made of."""
+        return self.files.fmt
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the dimensions."""
+        return self.placement.dims
+
+    @property
+    def index_bytes(self) -> tuple[int, ...]:
+        """First byte of each index word."""
+        return tuple(one.byte for one in self.placement.words if one.byte)
+
+    @property
+    def coordinate_bytes(self) -> tuple[int, ...]:
+        """First bytes of X and Y of the CDPs; () if no words hold them."""
+        return tuple(one.byte for one in self.placement.coordinates if one.name in XY)
+
     def index_json(self) -> dict[str, Any]:
-        """What of this says where traces lie, for a plan."""
+        """The index in short, for people."""
         return {
-            "bytes": self.index_bytes,
-            "types": self.index_types,
-            "names": self.names,
-            "coordinate_bytes": self.coordinate_bytes,
+            "bytes": list(self.index_bytes),
+            "types": [one.type for one in self.placement.words if one.byte],
+            "names": list(self.names),
+            "coordinate_bytes": list(self.coordinate_bytes),
         }
 
-    def unpredicted(self, source: Source, *, near: bool) -> "Survey":
-        """The same file after its prediction failed: scanned if it is near, else without a grid."""
-        grid = scan_grid(source, self) if near else None
+    def placement_json(self) -> dict[str, Any]:
+        """What of this says where traces lie, for a plan."""
+        return self.placement.to_json() | {"auxiliary": list(self.auxiliary)}
+
+    def unpredicted(self, *, near: bool) -> "Survey":
+        """The same files after their prediction failed: scanned if they are near, else without a grid."""
+        grid = scan_grid(self) if near else None
         return replace(self, grid=grid, regular=None)
 
 
-def survey_file(source: Source, index: Index, *, near: bool) -> Survey:
-    """Find out what a file holds.
+def survey_file(source: Any, index: Index, *, near: bool) -> Survey:
+    """Find out what one open file holds; as `survey_files`."""
+    return survey_files(Files.of(source), index, near=near)
+
+
+def survey_files(files: Files, index: Index, *, near: bool) -> Survey:
+    """Find out what files hold.
 
     Args:
-        source: The file.
+        files: As one run of traces.
         index: What the user says of the index.
-        near: Whether reading the whole file is cheap.
+        near: Whether reading them whole is cheap.
 
     Raises:
-        InputRefused: The file cannot be read, or no index is found.
+        InputRefused: A file cannot be read, or no index is found.
     """
-    fmt = read_format(source)
-    numbers, headers = _sample(source, fmt, near=near)
-    choice = choose_index(headers, numbers, fmt.n_traces, fmt.byte_order, index)
+    fmt = files.fmt
+    numbers, headers = sample_headers(files, near=near)
+    _refuse_other_delays(files, headers[:1])
+    choice = choose_index(headers, numbers, files.n_traces, fmt.byte_order, index)
+    placement, codes = choice.placement, _words([IDENTIFICATION], headers, fmt.byte_order)[0]
+    known_codes = AUXILIARY_REV_2 if fmt.revision.startswith("2") else AUXILIARY
+    # Where every trace has such a code it says nothing: somebody wrote a number there.
+    auxiliary = known_codes if not np.isin(codes, known_codes).all() else ()
+    first = placement.words[0] if placement.words else None
     survey = Survey(
-        fmt=fmt,
-        index_bytes=choice.bytes,
-        index_types=choice.types,
-        names=choice.names,
-        coordinate_bytes=choice.coordinate_bytes,
+        files=files,
+        placement=placement,
+        auxiliary=auxiliary,
         grid=None,
         regular=None,
         delay_ms=commonest(tallies_of(headers, fmt), "delay"),
-        sample=word(headers, choice.bytes[0], choice.types[0], fmt.byte_order).astype(np.int64),
-        notes=(*fmt.oddities, *choice.notes),
+        sample=np.nan_to_num(_words([first], headers, fmt.byte_order)[0].astype(np.float64)) if first else np.zeros(1),
+        notes=tuple(dict.fromkeys((*(note for one in files.formats for note in one.oddities), *choice.notes))),
     )
+    if not np.isin(codes, auxiliary).any() and (regular := _predicted(survey, numbers, headers)):
+        return replace(survey, grid=grid_from_regular(regular, survey.names), regular=regular)
+    return replace(survey, grid=scan_grid(survey)) if near else survey
 
-    def probe(trace: int) -> tuple[int, ...]:
-        raw = np.frombuffer(source.read(fmt.trace_offset(trace), 240), np.uint8)[np.newaxis]
-        return tuple(int(values[0]) for values in index_words(raw, survey))
 
+def _predicted(survey: Survey, numbers: np.ndarray, headers: np.ndarray) -> RegularGrid | None:
+    """The full regular grid that the headers promise; None where they do not, or words are not the index itself."""
+    placement, order = survey.placement, survey.fmt.byte_order
+    if not placement.words:
+        if placement.dims:
+            n = survey.files.n_traces
+            return RegularGrid((1,), (1,), (n,), (0,))
+        return None
+    if not placement.direct or any(one.type in ("float32", "ibm32") for one in placement.words):
+        return None
+    words = [one for _, one in sorted(placement.compared, key=lambda pair: pair[0])]
     known = dict(zip(numbers.tolist(), range(len(numbers)), strict=True))
 
-    def cheap_probe(trace: int) -> tuple[int, ...]:
-        if trace not in known:
-            return probe(trace)
-        row = headers[known[trace] : known[trace] + 1]
-        return tuple(int(values[0]) for values in index_words(row, survey))
+    def probe(trace: int) -> tuple[int, ...]:
+        if trace in known:
+            raw = headers[known[trace] : known[trace] + 1]
+        else:
+            raw = np.frombuffer(survey.files.header(trace), np.uint8)[np.newaxis]
+        return tuple(int(values[0]) for values in _words(words, raw, order))
 
-    regular = predict_regular(cheap_probe, fmt.n_traces) if len(survey.names) == 2 else None
-    if regular is not None:
-        return replace(survey, grid=grid_from_regular(regular, survey.names), regular=regular)
-    return replace(survey, grid=scan_grid(source, survey)) if near else survey
+    return predict_regular(probe, survey.files.n_traces)
 
 
-def index_words(headers: np.ndarray, survey: Survey) -> list[np.ndarray]:
-    """The index words of some traces, one array per dimension, from their headers (uint8, shape (trace, 240))."""
+def _words(words: Any, headers: np.ndarray, byte_order: str) -> list[np.ndarray]:
     return [
-        word(headers, byte, word_type, survey.fmt.byte_order)
-        for byte, word_type in zip(survey.index_bytes, survey.index_types, strict=True)
+        word(headers, one.byte, one.type, byte_order) if one.byte else np.ones(len(headers), np.int32)
+        for one in words
     ]
 
 
-def all_headers(source: Source, fmt: FileFormat) -> Iterator[tuple[int, np.ndarray]]:
+def read_words(placement: Placement, headers: np.ndarray, byte_order: str) -> list[np.ndarray]:
+    """The words that place some traces and, last, their identification codes, from headers (uint8, (trace, byte))."""
+    return _words([*placement.words, IDENTIFICATION], headers, byte_order)
+
+
+def grid_from_words(
+    columns: list[np.ndarray], placement: Placement, auxiliary: tuple[int, ...], n_traces: int
+) -> Grid:
+    """The grid of all traces that are no auxiliary ones.
+
+    Args:
+        columns: As `read_words` gives them, of every trace; emptied, for they are large.
+        placement: What is made of them.
+        auxiliary: Identification codes of traces that have no cell.
+        n_traces: Of all files.
+
+    Raises:
+        InputRefused: There is no grid.
+    """
+    outside = np.isin(columns.pop(), auxiliary) if auxiliary else np.zeros(1, bool)
+    numbers = None
+    if outside.any():
+        numbers = np.flatnonzero(~outside)
+        columns[:] = [values[numbers] for values in columns]
+    count = n_traces if numbers is None else len(numbers)
+    if not count:
+        raise InputRefused(f"all {n_traces:,} traces are auxiliary ones (byte 29); there is no survey to place")
+    named = dict(zip((one.name for one in placement.words), columns, strict=True))
+    columns.clear()
+    values = override(named, placement.dims, placement.overrides, count)
+    places = [one.byte for _, one in placement.compared] if placement.direct else []
+    return grid_of(values, placement.dims, index_bytes=places, numbers=numbers)
+
+
+def all_headers(files: Files) -> Iterator[tuple[int, np.ndarray]]:
     """Every trace header, as (number of the first trace, headers of a run of traces), from end to end."""
-    step = max(1, SCAN_BYTES // fmt.trace_bytes)
-    for first in range(0, fmt.n_traces, step):
-        count = min(step, fmt.n_traces - first)
-        raw = np.frombuffer(source.read(fmt.trace_offset(first), count * fmt.trace_bytes), np.uint8)
-        yield first, raw.reshape(count, fmt.trace_bytes)[:, :240]
+    for file, fmt in enumerate(files.formats):
+        step = max(1, SCAN_BYTES // fmt.trace_bytes)
+        with files.reading(file) as source:
+            for first in range(0, fmt.n_traces, step):
+                count = min(step, fmt.n_traces - first)
+                raw = np.frombuffer(source.read(fmt.trace_offset(first), count * fmt.trace_bytes), np.uint8)
+                headers = raw.reshape(count, fmt.trace_bytes)[:, : fmt.trace_header_bytes]
+                yield int(files.firsts[file]) + first, headers
 
 
-def scan_grid(source: Source, survey: Survey) -> Grid:
-    """The grid from every header of the file."""
-    columns: list[list[np.ndarray]] = [[] for _ in survey.names]
-    for _, headers in all_headers(source, survey.fmt):
-        for column, values in zip(columns, index_words(headers, survey), strict=True):
-            column.append(values)
-    whole = [np.concatenate(column) for column in columns]
-    return grid_of(whole, survey.names, index_bytes=survey.index_bytes)
+def scan_grid(survey: Survey) -> Grid:
+    """The grid from every header of all files.
+
+    Memory is that of the words, in their own types, and of the grid.
+    """
+    files = survey.files
+    columns: list[np.ndarray] = []
+    for first, headers in all_headers(files):
+        words = read_words(survey.placement, headers, survey.fmt.byte_order)
+        if not columns:
+            columns = [np.empty(files.n_traces, values.dtype) for values in words]
+        for column, values in zip(columns, words, strict=True):
+            column[first : first + len(values)] = values
+    return grid_from_words(columns, survey.placement, survey.auxiliary, files.n_traces)
 
 
-def _sample(source: Source, fmt: FileFormat, *, near: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers and headers of all traces of a small near file, else of its head, its tail and some between."""
-    if fmt.n_traces < 1:
-        raise InputRefused(f"{source.name} holds no trace; check that the file is complete")
-    if near and fmt.file_size <= ALL_HEADERS_BYTES:
-        parts = [headers for _, headers in all_headers(source, fmt)]
-        return np.arange(fmt.n_traces), np.concatenate(parts)
-    size, last = fmt.trace_bytes, fmt.n_traces
-    head = min(last, max(2, int(min(HEAD_BYTES, HEAD_FRACTION * source.size)) // size))
-    tail = max(head, last - max(1, int(min(TAIL_BYTES, TAIL_FRACTION * source.size)) // size))
-    spread = (
-        np.unique(np.linspace(head, tail - 1, SCATTERED + 2).astype(np.int64)[1:-1]) if tail > head else []
-    )
-    stretches = [(0, head), *((int(t), 1) for t in spread if head <= t < tail)]
-    if tail < last:
-        stretches.append((tail, last - tail))
+def _refuse_other_delays(files: Files, first_header: np.ndarray) -> None:
+    """Refuse files whose first traces begin at different times: one axis cannot say both."""
+    others = [np.frombuffer(files.header(int(first)), np.uint8)[np.newaxis] for first in files.firsts[1:-1]]
+    delays = [float(first_sample_ms(raw, files.fmt)[0]) for raw in (first_header, *others)]
+    other = next((file for file, delay in enumerate(delays) if delay != delays[0]), 0)
+    if other:
+        raise InputRefused(
+            f"{files.listed[other].url} begins at {delays[other]:g} ms (byte 109) and not at {delays[0]:g} ms as "
+            f"{files.listed[0].url} does; ingest files that differ apart"
+        )
+
+
+def sample_headers(files: Files, *, near: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers and headers of all traces of small near files, else of heads, tails and some between."""
+    for one, fmt in zip(files.listed, files.formats, strict=True):
+        if fmt.n_traces < 1:
+            raise InputRefused(f"{one.url} holds no trace; check that the file is complete")
+    if near and files.size <= ALL_HEADERS_BYTES:
+        parts = [headers for _, headers in all_headers(files)]
+        return np.arange(files.n_traces), np.concatenate(parts)
+    count = len(files.formats)
+    looked_at = np.unique(np.linspace(0, count - 1, min(count, SAMPLED_FILES)).astype(np.int64)).tolist()
     numbers, headers = [], []
-    for first, count in stretches:
-        length = 240 if count == 1 else count * size
-        raw = np.frombuffer(source.read(fmt.trace_offset(first), length), np.uint8)
-        numbers.append(np.arange(first, first + count))
-        headers.append(raw.reshape(count, -1)[:, :240])
+    for file in looked_at:
+        fmt = files.formats[file]
+        # The first and the last are looked at as one file would be; those between give a little each.
+        share = 1.0 if count == 1 or file in (0, count - 1) else 1 / 8
+        with files.reading(file) as source:
+            for first, n in _stretches(fmt, share):
+                length = fmt.trace_header_bytes if n == 1 else n * fmt.trace_bytes
+                raw = np.frombuffer(source.read(fmt.trace_offset(first), length), np.uint8)
+                numbers.append(int(files.firsts[file]) + np.arange(first, first + n))
+                headers.append(raw.reshape(n, -1)[:, : fmt.trace_header_bytes])
     return np.concatenate(numbers), np.concatenate(headers)
+
+
+def _stretches(fmt: FileFormat, share: float) -> Iterator[tuple[int, int]]:
+    """(first trace, count) of the head of a file, of some traces, and of its tail."""
+    size, last = fmt.trace_bytes, fmt.n_traces
+    head = min(last, max(2, int(share * min(HEAD_BYTES, HEAD_FRACTION * fmt.file_size)) // size))
+    tail = max(head, last - max(1, int(share * min(TAIL_BYTES, TAIL_FRACTION * fmt.file_size)) // size))
+    yield 0, head
+    if tail > head:
+        spread = np.unique(np.linspace(head, tail - 1, SCATTERED + 2).astype(np.int64)[1:-1])
+        yield from ((int(t), 1) for t in spread if head <= t < tail)
+    if tail < last:
+        yield tail, last - tail

@@ -175,10 +175,6 @@ def gathers(shots=4, channels=30):
     ("words", "sentence"),
     [
         (
-            lambda s, c: {(9, "i4"): s + 3, (13, "i4"): c + 1, (37, "i4"): 25 * c - 3000},
-            "prestack data .offsets at byte 37 go",
-        ),
-        (
             lambda s, c: {(17, "i4"): s + 1, (21, "i4"): c + 1, (37, "i4"): 25 * c},
             "prestack data .offsets at byte 37 go",
         ),
@@ -192,13 +188,7 @@ def gathers(shots=4, channels=30):
         ),  # shots by channels, no offsets
         (lambda s, c: {(9, "i4"): s + 3, (25, "i4"): c + 1}, "2-D line or prestack"),
         (lambda s, c: {(9, "i4"): s + 3, (1, "i4"): c + 1}, "2-D line or prestack"),
-        (
-            lambda s, c: {(189, "i4"): c // 2, (193, "i4"): s, (37, "i4"): c % 2},
-            "prestack .*: 120 traces for 60 cells|earlier one",
-        ),
         (lambda s, c: {(161, "i2"): s + 1, (163, "i2"): c}, "2-D line or prestack"),  # hours by minutes
-        (lambda s, c: {(21, "i4"): s * 30 + c, (9, "i4"): 5}, "2-D line or prestack"),
-        (lambda s, c: {(21, "i4"): s * 30 + c, (9, "i4"): s}, "byte 21 differs in every trace"),
         (lambda s, c: {(21, "i4"): (s * 30 + c) // 2, (173, "i2"): (s * 30 + c) % 2}, "2-D line or prestack"),
         (
             lambda s, c: {(17, "i4"): (s * 30 + c) // 2, (21, "i4"): (s * 30 + c + 1) // 2},
@@ -219,11 +209,78 @@ def test_what_only_looks_like_a_grid_is_refused(headers, words, sentence, sample
         choose_index(raw[numbers], numbers, 120, ">")
 
 
-def test_halves_of_one_word_are_not_two_words(headers):
-    # 4-byte CDP numbers from 0 to 2^18: their upper and lower halves make a perfect grid.
-    raw = headers(512, {(21, "i4"): np.arange(512) * 512})
-    with pytest.raises(InputRefused, match="2-D line"):
-        choose_index(raw, np.arange(512), 512, ">")
+@pytest.mark.parametrize(
+    ("words", "template", "places"),
+    [
+        (
+            lambda s, c: {(9, "i4"): s + 3, (13, "i4"): c + 1, (37, "i4"): 25 * c - 3000},
+            "StreamerShotGathers2D",
+            (9, 13),
+        ),
+        # The record number repeats the shot point: one reading, not two.
+        (
+            lambda s, c: {(9, "i4"): s, (17, "i4"): 2 * s + 1, (13, "i4"): c + 1, (37, "i4"): 25 * c},
+            "StreamerShotGathers2D",
+            (17, 13),
+        ),
+        (
+            lambda s, c: {(189, "i4"): c // 2, (193, "i4"): s, (37, "i4"): c % 2},
+            "CdpOffsetGathers3DTime",
+            (189, 193, 37),
+        ),
+        (
+            lambda s, c: {(21, "i4"): s + 101, (37, "i4"): 50 * c, (17, "i4"): s + c, (13, "i4"): 1 + c},
+            "CdpOffsetGathers2DTime",
+            (21, 37),
+        ),
+        (lambda s, c: {(21, "i4"): s * 30 + c, (9, "i4"): 5}, "PostStack2DTime", (21,)),
+        (lambda s, c: {(21, "i4"): s * 30 + c, (9, "i4"): s}, "PostStack2DTime", (21,)),
+        (lambda s, c: {(17, "i4"): 900 - s * 30 - c, (21, "i4"): s}, "PostStack2DTime", (17,)),
+        # 4-byte CDP numbers whose upper and lower halves make a perfect grid are one word, not two.
+        (lambda s, c: {(21, "i4"): (s * 30 + c) * 2**14}, "PostStack2DTime", (21,)),
+    ],
+)
+@pytest.mark.parametrize("sampled", [False, True], ids=["all traces", "a sample"])
+def test_gathers_and_lines_are_told_by_the_order_of_their_traces(headers, words, template, places, sampled):
+    shot, channel = np.divmod(np.arange(120), 30)
+    raw = headers(120, words(shot, channel))
+    numbers = np.concatenate([np.arange(70), np.arange(71, 110, 7), np.arange(112, 120)]) if sampled else np.arange(120)
+    choice = choose_index(raw[numbers], numbers, 120, ">")
+    assert (choice.placement.template, choice.bytes) == (template, places)
+
+
+def test_shuffled_gathers_are_refused_with_their_readings(headers):
+    shot, channel = np.random.default_rng(4).permutation(np.array(list(itertools.product(range(4), range(30))))).T
+    raw = headers(120, {(17, "i4"): shot + 1, (13, "i4"): channel + 1, (37, "i4"): 25 * channel})
+    with pytest.raises(InputRefused, match="17,13: byte 17 changes as often as byte 13"):
+        choose_index(raw, np.arange(120), 120, ">")
+
+
+def line(n, **more):
+    """Words of a 2-D line: coordinates that go on, and whatever else."""
+    k = np.arange(n)
+    return {(181, "i4"): 400_000 + 19 * k, (185, "i4"): 6_000_000 + 11 * k} | more.get("words", {})
+
+
+def test_a_line_whose_words_happen_to_factor_is_not_taken_for_an_area(headers):
+    k = np.arange(117)
+    factoring = {(9, "i4"): 1 + k // 13, (173, "i2"): 1 + k % 13, (21, "i4"): 101 + k}
+    choice = choose_index(headers(117, line(117, words=factoring)), k, 117, ">")
+    assert (choice.placement.template, choice.bytes, choice.names) == ("PostStack2DTime", (21,), ("cdp",))
+    without = {place: values for place, values in factoring.items()}
+    with pytest.raises(InputRefused, match=r"--index-bytes 9,173 .*--index-bytes 21 --template PostStack2DTime"):
+        choose_index(headers(117, without), k, 117, ">")  # no coordinates: a doubt
+
+
+def test_a_line_that_nothing_numbers_keeps_the_order_of_its_traces(headers):
+    choice = choose_index(headers(31, line(31)), np.arange(31), 31, ">")
+    assert (choice.placement.template, choice.names, choice.bytes) == ("PostStack2DTime", ("trace",), ())
+    with pytest.raises(InputRefused, match="keep the order of a line with --template PostStack2DTime"):
+        choose_index(headers(31, {}), np.arange(31), 31, ">")
+    asked = choose_index(headers(31, {}), np.arange(31), 31, ">", Index(template="PostStack2DDepth"))
+    assert (asked.placement.domain, asked.names) == ("depth", ("trace",))
+    order = choose_index(headers(31, {}), np.arange(31), 31, ">", Index(bytes="trace"))
+    assert (order.placement.template, order.names, order.notes) == ("PostStack2DTime", ("trace",), ())
 
 
 @pytest.mark.parametrize(
@@ -256,9 +313,13 @@ def test_what_the_user_says_is_done(headers, index, expected):
 @pytest.mark.parametrize(
     ("index", "sentence"),
     [
-        (Index(bytes="189"), "index bytes 189 are 1 words, and post-stack 3-D has 2"),
-        (Index(bytes="189,189"), "2 different ones"),
-        (Index(bytes="9,13,37"), "are 3 words"),
+        (Index(bytes="189", template="PostStack3DTime"), "index bytes 189 are 1 words, and PostStack3DTime has 2"),
+        (Index(bytes="189,189"), "name one byte twice"),
+        (Index(bytes="9,13,37"), "are 3 words; say what they are with --index-names or --template"),
+        (Index(bytes="9,13,37", names=["a", "b"]), r"2 index names \(a, b\) are given for 3 index bytes"),
+        (Index(bytes="trace", template="PostStack3DTime"), "in their order have one dimension, and PostStack3DTime"),
+        (Index(bytes="9,13", template="StreamerShotGathers2D", coordinate_bytes="181,185"), "has no coordinates of"),
+        (Index(bytes="189,193", template="PostStack3DTime", domain="depth"), "PostStack3DTime is not in depth"),
         (
             Index(bytes="189,238"),
             "index byte 238 is not in a trace header; int32 words start at bytes 1 to 237",
@@ -267,7 +328,7 @@ def test_what_the_user_says_is_done(headers, index, expected):
         (Index(bytes="189,193", types=["int32"]), "1 index types are given for 2 index bytes"),
         (Index(types=["int32", "int32"]), "types are given without index bytes"),
         (Index(names=["a"]), "2 different names"),
-        (Index(names=["a", "a"]), "2 different names"),
+        (Index(names=["a", "a"]), "the names of index words must differ, and are a, a"),
         (Index(coordinate_bytes="181,238"), "coordinate bytes 181,238 are not in a trace header"),
     ],
 )
@@ -286,12 +347,13 @@ def test_arbitrary_headers_are_indexed_or_refused(seed, n, kind, complete):
         np.uint8
     )
     n_traces = n if complete else 3 * n
+    numbers = np.arange(n)
     try:
-        choice = choose_index(raw, np.arange(n), n_traces, ">")
+        choice = choose_index(raw, numbers, n_traces, ">")
     except InputRefused:
         return
     if complete:
-        columns = [word(raw, b, t, ">") for b, t in zip(choice.bytes, choice.types, strict=True)]
+        columns = [word(raw, b, t, ">") for b, t in zip(choice.bytes, choice.types, strict=True)] or [numbers]
         assert grid_of(columns, choice.names).trace_numbers.max() == n - 1
 
 
@@ -305,14 +367,11 @@ def test_arbitrary_headers_are_indexed_or_refused(seed, n, kind, complete):
         ("segyio/small.sgy", ((189, 193), (181, 185), (5, 5))),
         ("segyio/multiformats/Format1msb.sgy", ((189, 193), (181, 185), (23, 18))),
         ("segyio/multiformats/Format5lsb.sgy", ((189, 193), (181, 185), (23, 18))),
-        ("seisplot/data/31_81_PR.sgy", "2-D line"),
-        ("UnpluggedSegy/lineE.sgy", "2-D line"),
-        ("segyio/small-ps.sgy", "prestack data .offsets at byte 37 go from 1 to 2"),
+        ("seisplot/data/31_81_PR.sgy", ((21,), (181, 185), (534,))),
+        ("UnpluggedSegy/lineE.sgy", ((), (181, 185), (111,))),
+        ("segyio/small-ps.sgy", ((189, 193, 37), (181, 185), (4, 3, 2))),
         ("segyio/shot-gather.sgy", "2-D line or prestack"),
-        (
-            "segyio/python/tutorials/viking_small.segy",
-            "prestack data .offsets at byte 37 go from -3237 to -262",
-        ),
+        ("segyio/python/tutorials/viking_small.segy", ((17, 13), (), (4, 120))),
     ],
 )
 @pytest.mark.parametrize("sampled", [False, True], ids=["all traces", "a sample"])
@@ -330,7 +389,7 @@ def test_real_files_are_indexed_or_refused(shared, source, path, expected, sampl
             choose_index(raw[numbers], numbers, found.n_traces, found.byte_order)
         return
     choice = choose_index(raw[numbers], numbers, found.n_traces, found.byte_order)
-    columns = [word(raw, byte, "int32", found.byte_order) for byte in choice.bytes]
+    columns = [word(raw, byte, "int32", found.byte_order) for byte in choice.bytes] or [np.arange(found.n_traces)]
     assert (choice.bytes, choice.coordinate_bytes, grid_of(columns, choice.names).shape) == expected
 
 

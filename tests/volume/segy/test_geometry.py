@@ -198,11 +198,63 @@ def test_one_wrong_header_word_only_adds_an_empty_line():
     assert np.count_nonzero(grid.trace_numbers >= 0) == 117
 
 
-@pytest.mark.parametrize("bad", [0.5, np.nan, np.inf, 1e30])
-def test_index_words_that_are_not_whole_numbers_are_refused(bad):
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+def test_index_words_that_are_no_numbers_to_count_by_are_refused(bad):
     values = np.array([1.0, 2.0, bad])
-    with pytest.raises(InputRefused, match="inline is not a whole number in 1 traces"):
+    with pytest.raises(InputRefused, match="inline is no number to count by in 1 traces"):
         grid_of([values, np.arange(3)], NAMES)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_index_words_may_be_fractions(kind):
+    azimuth, offset = np.tile(np.array([22.5, -11.25, 67.5], kind), 4), np.repeat([100, 200, 300, 400], 3)
+    grid = grid_of([offset, azimuth], ("offset", "azimuth"))
+    assert grid.axes[1].values.tolist() == [-11.25, 22.5, 67.5]
+    assert grid.axes[1].values.dtype == np.float64
+    assert grid.trace_numbers.tolist() == [[1, 0, 2], [4, 3, 5], [7, 6, 8], [10, 9, 11]]
+    assert str(grid.axes[1]) == "azimuth -11.25 to 67.5 in unequal steps (3)"
+
+
+def test_traces_that_have_no_cell_leave_the_others_their_numbers():
+    grid = grid_of([np.array([3, 1]), np.array([7, 7])], NAMES, numbers=np.array([2, 5]))
+    assert grid.trace_numbers.tolist() == [[5], [2]]
+    with pytest.raises(InputRefused, match="first traces 3 and 6 "):
+        grid_of([np.array([3, 3, 1]), np.array([7, 7, 8])], ("a", "b"), numbers=np.array([2, 5, 9]))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-500, 500), steps, st.integers(1, 6)), min_size=1, max_size=5),
+    st.randoms(use_true_random=False),
+)
+def test_regular_files_of_any_rank_are_predicted(axes, random):
+    order = list(range(len(axes)))
+    random.shuffle(order)
+    regular = RegularGrid(*(tuple(axis[k] for axis in axes) for k in range(3)), tuple(order))
+    values = table(regular)
+    found = predict_regular(lambda trace: tuple(int(v) for v in values[trace]), len(values))
+    assert found is not None
+    np.testing.assert_array_equal(table(found), values)
+    scanned = grid_of(list(values.T), [f"d{k}" for k in order]) if len(values) > 1 else None
+    if scanned is not None:
+        predicted = grid_from_regular(found, scanned.names)
+        np.testing.assert_array_equal(predicted.trace_numbers, scanned.trace_numbers)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda values: values[1:],
+        lambda values: values[:-1],
+        lambda values: np.delete(values, 40, axis=0),
+        lambda values: np.random.default_rng(3).permutation(values),
+        lambda values: np.repeat(values, 2, axis=0),
+        lambda values: values * [[1, 1, 0]],
+    ],
+)
+def test_gathers_that_are_not_regular_are_not_predicted(spoil):
+    values = spoil(table(RegularGrid((10, 5, 100), (2, -1, 50), (5, 7, 9), (0, 1, 2))))
+    assert predict_regular(lambda trace: tuple(int(v) for v in values[trace]), len(values)) is None
 
 
 def test_axes_are_described_with_their_step():

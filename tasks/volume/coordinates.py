@@ -1,0 +1,87 @@
+"""Coordinates from trace headers: those of every trace, and those that many traces share.
+
+A source lies where its shot is, whatever the channel, so its coordinate varies along some dimensions only. Blocks
+of the grid share its cells; each notes what it found, with the number of the trace, and the first trace of the
+files has the last word, whatever the order in which blocks ended.
+"""
+
+import io
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from tasks.volume.blocks import Region
+from tasks.volume.segy.geometry import scaled
+from tasks.volume.segy.headers import word
+from tasks.volume.segy.placement import Coordinate, Placement
+
+
+def shared(placement: Placement) -> list[Coordinate]:
+    """The coordinates that do not vary along every dimension."""
+    return [one for one in placement.coordinates if one.dims != placement.dims]
+
+
+def coordinate_values(one: Coordinate, headers: np.ndarray, byte_order: str) -> np.ndarray:
+    """A coordinate of some traces from their headers (uint8, shape (trace, byte)), in its stored type."""
+    values = word(headers, one.byte, one.type, byte_order)
+    return scaled(values, headers, byte_order) if one.scaled else values.astype(one.dtype)
+
+
+def coordinate_parts(
+    placement: Placement, region: Region, cells: np.ndarray, headers: np.ndarray, byte_order: str
+) -> bytes:
+    """What one block found of the shared coordinates; nothing if there are none.
+
+    Args:
+        placement: Of the volume.
+        region: Cells of the block.
+        cells: Trace numbers of the region, -1 where none.
+        headers: Of its traces, in the order of the cells.
+        byte_order: Of the files.
+    """
+    found: dict[str, np.ndarray] = {}
+    live = np.nonzero(cells >= 0)
+    numbers = cells[live]
+    for one in shared(placement):
+        key = "|".join(one.dims)
+        if key not in found:
+            axes = [placement.dims.index(dim) for dim in one.dims]
+            shape = [cells.shape[axis] for axis in axes]
+            inside = np.ravel_multi_index([live[axis] for axis in axes], shape)
+            order = np.lexsort((numbers, inside))
+            kept = order[np.unique(inside[order], return_index=True)[1]]
+            found[key] = kept
+            found[f"{key}|cells"] = np.stack([live[axis][kept] + region[axis].start for axis in axes])
+            found[f"{key}|numbers"] = numbers[kept]
+        found[f"={one.name}"] = coordinate_values(one, headers[found[key]], byte_order)
+    if not found:
+        return b""
+    buffer = io.BytesIO()
+    np.savez(buffer, **found)
+    return buffer.getvalue()
+
+
+def merged(placement: Placement, shape: tuple[int, ...], parts: Iterable[bytes]) -> dict[str, np.ndarray]:
+    """The shared coordinates of a whole volume by name, NaN (0 in integers) where no trace is.
+
+    Args:
+        placement: Of the volume.
+        shape: Of its grid.
+        parts: As `coordinate_parts` gives them, of all blocks.
+    """
+    values, firsts = {}, {}
+    for one in shared(placement):
+        extents = tuple(shape[placement.dims.index(dim)] for dim in one.dims)
+        values[one.name] = np.full(extents, np.nan if one.dtype == "float64" else 0, one.dtype)
+        firsts[one.name] = np.full(math.prod(extents), np.iinfo(np.int64).max)
+    for part in parts:
+        with np.load(io.BytesIO(part)) as found:
+            for one in shared(placement):
+                key = "|".join(one.dims)
+                cells = np.ravel_multi_index(tuple(found[f"{key}|cells"]), values[one.name].shape)
+                numbers = found[f"{key}|numbers"]
+                earlier = numbers < firsts[one.name][cells]
+                firsts[one.name][cells[earlier]] = numbers[earlier]
+                values[one.name].reshape(-1)[cells[earlier]] = found[f"={one.name}"][earlier]
+    return values

@@ -1,0 +1,288 @@
+"""How header words become cells of a volume: the words to read, the dimensions they make, the coordinates they fill.
+
+A placement is a value that plans and volumes hold. What the user says and what is found in a file end in one; what
+reads headers, makes grids and stores coordinates knows nothing else of templates.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.parameters import Index, Overrides
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.headers import TRACE_HEADER_BYTES, word_bytes
+from tasks.volume.segy.overrides import TRACE, overridden_dims, unchanged_words
+from tasks.volume.segy.templates import CUSTOM, DOMAINS, TEMPLATES, Template, quantity, template_of
+
+XY = ("cdp_x", "cdp_y")
+_NONE = Overrides()
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of the trace header; byte 0 stands for a word that files need not have and that is 1 in every trace."""
+
+    name: str
+    byte: int
+    type: str = "int32"
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """A coordinate that is no dimension: its header word, and the dimensions it varies along.
+
+    `scaled` says that the scalar at byte 71 applies; `kind` is what it measures, `length`, `angle` or nothing.
+    """
+
+    name: str
+    byte: int
+    type: str
+    dims: tuple[str, ...]
+    dtype: str = "float64"
+    scaled: bool = False
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where traces go.
+
+    Attributes:
+        template: MDIO's name, or `Custom`.
+        domain: Of the sample axis, time or depth.
+        dims: Dimensions without the samples, slowest first, after overrides.
+        words: What is read of each header to place its trace.
+        coordinates: What else is stored of each header by name.
+        overrides: What is made of the words.
+        chunks: Of the template, one per dimension and the samples; () for those by rank.
+    """
+
+    template: str
+    domain: str
+    dims: tuple[str, ...]
+    words: tuple[Word, ...]
+    coordinates: tuple[Coordinate, ...] = ()
+    overrides: Overrides = _NONE
+    chunks: tuple[int, ...] = ()
+
+    @property
+    def compared(self) -> tuple[tuple[int, Word], ...]:
+        """Dimension and word wherever the word itself is the index, so that headers can be checked against the grid."""
+        plain = unchanged_words([word.name for word in self.words], self.overrides)
+        return tuple(
+            (self.dims.index(word.name), word)
+            for word in self.words
+            if word.name in plain and word.name in self.dims and word.byte
+        )
+
+    @property
+    def direct(self) -> bool:
+        """Whether the words are the index, one for each dimension."""
+        return len(self.compared) == len(self.dims)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "template": self.template,
+            "domain": self.domain,
+            "names": list(self.dims),
+            "words": [[w.name, w.byte, w.type] for w in self.words],
+            "coordinates": [
+                [c.name, c.byte, c.type, list(c.dims), c.dtype, c.scaled, c.kind] for c in self.coordinates
+            ],
+            "overrides": given(self.overrides),
+            "chunks": list(self.chunks),
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Placement":
+        """The inverse of `to_json`."""
+        return cls(
+            plain["template"],
+            plain["domain"],
+            tuple(plain["names"]),
+            tuple(Word(*one) for one in plain["words"]),
+            tuple(
+                Coordinate(name, byte, kind, tuple(dims), *rest)
+                for name, byte, kind, dims, *rest in plain["coordinates"]
+            ),
+            Overrides(**plain["overrides"]),
+            tuple(plain["chunks"]),
+        )
+
+
+def given(overrides: Overrides) -> dict[str, Any]:
+    """The overrides that are on and their parameters, as MDIO writes them."""
+    return overrides.model_dump(exclude_defaults=True)
+
+
+def asked(index: Index, *, header_bytes: int = TRACE_HEADER_BYTES) -> dict[str, Word] | None:
+    """The index words that the user names, by name, slowest first; None if they are to be found in the file.
+
+    Args:
+        index: What the user says.
+        header_bytes: Of a trace, extensions included.
+
+    Raises:
+        InputRefused: The names, types or bytes do not go together, or words of the template have no byte.
+    """
+    if len(set(index.names)) != len(index.names):
+        raise InputRefused(f"the names of index words must differ, and are {', '.join(index.names)}")
+    if index.bytes in ("auto", "trace") and index.types:
+        raise InputRefused(
+            "index types are given without index bytes; name the bytes too, or leave both out"
+        )
+    template = TEMPLATES.get(index.template)
+    if index.bytes == "trace":
+        if len(index.names) > 1 or (template and not template.name.startswith("PostStack2D")):
+            what = template.name if template else f"the names {', '.join(index.names)}"
+            raise InputRefused(
+                f"traces in their order have one dimension, and {what} more; use PostStack2DTime or name index bytes"
+            )
+        return {}
+    if index.bytes == "auto":
+        if template is None or template.name.startswith("PostStack"):
+            return None
+        return _complete(template, {}, index.overrides)
+    places = [int(byte) for byte in index.bytes.split(",")]
+    if len(set(places)) != len(places):
+        raise InputRefused(f"index bytes {index.bytes} name one byte twice; name different words, as in 189,193")
+    names = list(index.names) or _names(index, template, len(places))
+    if len(names) != len(places):
+        raise InputRefused(
+            f"{len(names)} index names ({', '.join(names)}) are given for {len(places)} index bytes; give one for each"
+        )
+    types = list(index.types) or ["int32"] * len(places)
+    if len(types) != len(places):
+        raise InputRefused(f"{len(types)} index types are given for {len(places)} index bytes; give one for each")
+    words = {n: Word(n, byte, kind) for n, byte, kind in zip(names, places, types, strict=True)}
+    for one in words.values():
+        last = header_bytes - word_bytes(one.type) + 1
+        if not 1 <= one.byte <= last:
+            raise InputRefused(
+                f"index byte {one.byte} is not in a trace header; {one.type} words start at bytes 1 to {last}"
+            )
+    return words if template is None else _complete(template, words, index.overrides)
+
+
+def _names(index: Index, template: Template | None, count: int) -> list[str]:
+    """The names that bytes without names stand for."""
+    if template is None:
+        if count not in (1, 2):
+            raise InputRefused(
+                f"index bytes {index.bytes} are {count} words; say what they are with --index-names or --template"
+            )
+        return ["cdp"] if count == 1 else ["inline", "crossline"]
+    needed = list(template.words)
+    if count == len(needed) - 1 and "component" in needed:
+        needed.remove("component")
+    if count != len(needed):
+        raise InputRefused(
+            f"index bytes {index.bytes} are {count} words, and {template.name} has {len(needed)}: "
+            f"{', '.join(needed)}; name one for each, or some with --index-names"
+        )
+    return needed
+
+
+def _complete(template: Template, words: dict[str, Word], overrides: Overrides) -> dict[str, Word]:
+    """The template's words: as named, else where the standard has them."""
+    extra = set(words) - template.names - set(overrides.non_binned_dims)
+    if extra:
+        raise InputRefused(
+            f"{template.name} has no word {', '.join(sorted(extra))}; it has {', '.join(sorted(template.names))}; use "
+            "another template, or none and all names"
+        )
+    result = {}
+    for name in template.words:
+        standard = quantity(name)
+        result[name] = words.get(name) or Word(name, standard.byte, standard.type)
+    made = {"cable"} if overrides.CalculateCable else set()
+    missing = [name for name, one in result.items() if not one.byte and name not in made | {"component"}]
+    if missing:
+        raise InputRefused(
+            f"{template.name} needs header bytes for {', '.join(missing)}, which the standard has no place for; give "
+            f"them, such as --index-names {','.join(missing)} --index-bytes {','.join('…' for _ in missing)}"
+        )
+    return result | {name: one for name, one in words.items() if name not in result}
+
+
+def place(index: Index, words: Mapping[str, Word], xy: Sequence[int] = (), *, template: str = "") -> Placement:
+    """The placement that these words make.
+
+    Args:
+        index: What the user says: template, domain, overrides.
+        words: By name, slowest first; those that are coordinates of the template among them.
+        xy: First bytes of X and Y; () for none.
+        template: Found in the file, where the user names none.
+
+    Raises:
+        InputRefused: An override lacks what it needs, or the domain is not the template's.
+    """
+    kind = TEMPLATES.get(index.template) or TEMPLATES.get(template)
+    domain = index.domain if index.domain != "auto" else (kind.domains[0] if kind else DOMAINS[0])
+    if kind is None:
+        calculated = index.overrides.AutoShotWrap or index.overrides.CalculateShotIndex
+        kind = template_of(tuple(words), domain, calculated=calculated)
+    if kind is not None and domain not in kind.domains:
+        other = kind.name.removesuffix("Time") + domain.capitalize()
+        if index.template != "auto" or other not in TEMPLATES:
+            raise InputRefused(f"{kind.name} is not in {domain}; use a template that is, or leave the domain out")
+        kind = TEMPLATES[other]
+    # Words of other names, or traces in their order, make a volume of that kind with dimensions of their own.
+    named = kind if kind is not None and set(kind.words) <= set(words) else None
+    dims = named.dims if named else tuple(words)
+    extra = set(index.overrides.non_binned_dims)
+    if dims:
+        final, trace_chunk = overridden_dims(dims, list(words), index.overrides)
+    else:
+        dims = final = tuple(index.names) or (TRACE,)
+        trace_chunk = None
+    placing = [name for name in words if named is None or name in named.words or name in extra]
+    return Placement(
+        template=kind.name if kind else CUSTOM,
+        domain=domain,
+        dims=final,
+        words=tuple(words[name] for name in placing),
+        coordinates=_coordinates(named, words, placing, dims, final, xy, index),
+        overrides=index.overrides,
+        chunks=_chunks(named, dims, final, trace_chunk) if named and named.chunks else (),
+    )
+
+
+def _coordinates(
+    template: Template | None,
+    words: Mapping[str, Word],
+    placing: Sequence[str],
+    dims: tuple[str, ...],
+    final: tuple[str, ...],
+    xy: Sequence[int],
+    index: Index,
+) -> tuple[Coordinate, ...]:
+    """What is stored of each header by name, with the dimensions that remain of MDIO's."""
+    wanted = dict(template.coordinates) if template else dict.fromkeys(XY, dims)
+    if index.coordinate_bytes == "none":
+        wanted = {name: along for name, along in wanted.items() if name in words}
+    wanted |= dict.fromkeys(index.overrides.non_binned_dims, final)
+    standard = dict.fromkeys(XY, 0) | dict(zip(XY, xy, strict=False))
+    taken = {b for name in placing for b in range(words[name].byte, words[name].byte + word_bytes(words[name].type))}
+    found = []
+    for name, along in wanted.items():
+        known = quantity(name)
+        word = words.get(name) or Word(name, standard.get(name, known.byte), known.type)
+        # Where the index lies there is no coordinate, unless it was said to be both.
+        if not word.byte or (name not in words and taken & {*range(word.byte, word.byte + 4)}):
+            continue
+        # What varied along a dimension that is no more varies along all that are left.
+        kept = tuple(dim for dim in final if dim in along) if set(along) <= set(final) else final
+        as_float = word.type in ("float32", "ibm32") or name in index.overrides.non_binned_dims
+        dtype = "float64" if as_float else known.dtype
+        found.append(Coordinate(name, word.byte, word.type, kept, dtype, known.scaled, known.kind))
+    return tuple(found)
+
+
+def _chunks(
+    template: Template, dims: tuple[str, ...], final: tuple[str, ...], trace: int | None
+) -> tuple[int, ...]:
+    """The template's chunks for the dimensions that remain."""
+    of = dict(zip(dims, template.chunks, strict=False)) | {TRACE: trace or 1}
+    return (*(of[dim] for dim in final), template.chunks[-1])
