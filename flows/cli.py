@@ -19,6 +19,7 @@ from flows.flags import UsageError, flattened
 from tasks.parameters import (
     Copies,
     DeploymentName,
+    Export,
     Index,
     Levels,
     Master,
@@ -170,9 +171,15 @@ def pyramid(volume: Url, levels: Levels = Levels(), overwrite: bool = False, run
 
 @_command
 def export_segy(
+<<<<<<< theirs
+    volume: Url, target: Url, export: Export = Export(), overwrite: bool = False, run: Run = Run()
+) -> None:
+    """Write a volume's SEG-Y again, byte for byte as it was, or part of it, or in another form.
+=======
     volume: Url, target: Url, overwrite: bool = False, run: Run = Run(), *, file: int = -1
 ) -> None:
     """Write a volume's SEG-Y again, byte for byte as it was.
+>>>>>>> mine
 
     Args:
         volume: The volume
@@ -288,6 +295,26 @@ def up(
 
     with told_in_one_sentence(debug=debug) as code:
         start(root, home=home, port=port)
+    return code()
+
+
+@app.command
+def register(
+    *kinds: str,
+    debug: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Make work pools, their deployments and the automations on the configured Prefect server what the files say.
+
+    The operator's values (image, prefixes, roles …) are taken from the environment; infra/env.example names them.
+
+    Args:
+        kinds: Types of pool: process, docker, kubernetes, ecs, cloud-run-v2, azure-container-instance
+        debug: Show the traceback of an error
+    """
+    from flows.registration import register_all
+
+    with told_in_one_sentence(debug=debug) as code:
+        register_all(kinds)
     return code()
 
 

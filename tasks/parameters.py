@@ -30,6 +30,9 @@ DeploymentName = Annotated[
 MaxActive = Annotated[int, Field(ge=1, le=200)]
 SettleMinutes = Annotated[float, Field(ge=0, le=1440)]
 
+# The same, or nothing.
+OptionalUrl = Annotated[str, Field(pattern=r"^((:?[^@?:])+)?$")]
+
 HeaderType = Literal["int16", "int32", "uint16", "float32", "ibm32"]
 Quality = Literal["very_low", "low", "medium", "high", "very_high", "ultra", "lossless"]
 Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time"]
@@ -263,6 +266,29 @@ class Publication(_Parameters):
         default=["copies", "pyramid", "report", "proof"],
         title="Steps",
         description="What is done beyond the master; without proof no staging copy is safe to release",
+    )
+
+
+class Export(_Parameters):
+    """What of a volume is written as SEG-Y, and in which form; by default the source's own bytes."""
+
+    selection: list[str] = Field(
+        default=[],
+        title="Selection",
+        description="Ranges of coordinates, both ends included, such as inline=100:200 or time=:1500; empty: all",
+        examples=[["inline=100:200", "time=0:1500"]],
+    )
+    mask: OptionalUrl = Field(
+        default="",
+        title="Mask",
+        description="A .npy file of booleans over the grid, true where a trace is wanted; empty: all",
+    )
+    sample_format: Literal["source", "ibm32", "float32", "float64"] = Field(
+        default="source", title="Sample format", description="Of the samples written (codes 1, 5 and 6)"
+    )
+    endian: Literal["source", "big", "little"] = Field(default="source", title="Byte order")
+    order: Literal["source", "grid"] = Field(
+        default="source", title="Order", description="Of the traces: the source's, or by the dimensions of the volume"
     )
 
 

@@ -122,7 +122,8 @@ def values_of(samples: np.ndarray, code: int, order: str) -> np.ndarray:
     ]
     if code != 1:
         return np.array(words, DTYPES[code])
-    return np.array([[ibm_value(word) for word in row] for row in words], "f4")
+    with np.errstate(over="ignore"):
+        return np.array([[ibm_value(word) for word in row] for row in words], "f4")
 
 
 def ibm_value(word: int) -> float:

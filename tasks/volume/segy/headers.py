@@ -154,7 +154,7 @@ TRACE_HEADER_DTYPE = np.dtype([(f.name, np.dtype(f.type).newbyteorder("<")) for 
 FIELD_WIDTHS = np.array([np.dtype(f.type).itemsize for f in TRACE_HEADER_FIELDS], np.uint8)
 
 # A type of header word is the unsigned type of its bits and how many bytes they take.
-_WORD_BITS = {"int16": "u2", "uint16": "u2", "int32": "u4", "float32": "u4", "ibm32": "u4"}
+_WORD_BITS = {"int16": "u2", "uint16": "u2", "int32": "u4", "uint32": "u4", "float32": "u4", "ibm32": "u4"}
 
 
 def word_bytes(word_type: str) -> int:

@@ -78,6 +78,29 @@ FIRST_TRACE = Feature("offset of the first trace", 3521, "Q")
 TRAILER_TEXTS = Feature("trailer stanzas", 3529, "i")
 _REV_2 = (EXTENDED_SAMPLES, EXTENDED_INTERVAL, EXTRA_HEADERS, TRACE_COUNT, FIRST_TRACE, TRAILER_TEXTS)
 
+BYTE_ORDER_CONSTANT = 3297
+
+# First byte, from 1, and width of the words that rev 2 adds to the binary header, and of those in the first
+# additional header of a trace (rev 2.1, trace header extension 1), which is known by its name in the last eight bytes.
+REV_2_BINARY_WORDS = (
+    *((byte, 4) for byte in (3261, 3265, 3269)),
+    *((byte, 8) for byte in (3273, 3281)),
+    *((byte, 4) for byte in (3289, 3293, BYTE_ORDER_CONSTANT, 3507)),
+    (3511, 2),
+    *((byte, 8) for byte in (3513, 3521)),
+    (3529, 4),
+)
+EXTENSION_NAMES = (b"SEG00001", "SEG00001".encode("cp500"))
+EXTENSION_SAMPLES = 137
+EXTENSION_WORDS = (
+    *((byte, 8) for byte in range(1, 137, 8)),
+    *((byte, 4) for byte in (EXTENSION_SAMPLES, 141)),
+    (145, 8),
+    (153, 4),
+    *((byte, 2) for byte in (157, 159)),
+    *((byte, 8) for byte in (161, 169)),
+)
+
 
 @dataclass(frozen=True)
 class Revision:

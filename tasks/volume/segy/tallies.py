@@ -46,12 +46,17 @@ def tallies_of(headers: np.ndarray, fmt: FileFormat) -> Tallies:
 def first_sample_ms(headers: np.ndarray, fmt: FileFormat) -> np.ndarray:
     """Time of the first sample of each trace, float64 (bytes 109-110, from rev 1 on scaled by 215-216)."""
     delay = word(headers, 109, "int16", fmt.byte_order).astype(np.float64)
-    if fmt.revision == "0":
-        return delay
+    factor, divisor = delay_scale(headers, fmt)
+    return delay * factor / divisor
+
+
+def delay_scale(headers: np.ndarray, fmt: FileFormat) -> tuple[np.ndarray, np.ndarray]:
+    """What byte 109 of each trace is multiplied with and divided by, float64; one of the two is 1."""
     scalar = word(headers, 215, "int16", fmt.byte_order)
-    # Any other value is no scalar: these bytes are also used for something else.
-    scalar = np.where(np.isin(scalar, list(_SCALARS)), scalar, 0).astype(np.float64)
-    return delay * np.where(scalar > 0, scalar, 1.0) / np.where(scalar < 0, -scalar, 1.0)
+    # Any other value is no scalar: these bytes are also used for something else, and in rev 0 for anything.
+    known = np.isin(scalar, list(_SCALARS)) & (fmt.revision != "0")
+    scalar = np.where(known, scalar, 0).astype(np.float64)
+    return np.where(scalar > 0, scalar, 1.0), np.where(scalar < 0, -scalar, 1.0)
 
 
 def _tally(values: np.ndarray) -> Tally:

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.standards import EXTENSION_NAMES, EXTENSION_SAMPLES
 
 TEXT_BYTES = 3200
 HEADERS_BYTES = 3600
 TRACE_HEADER_BYTES = 240
 _SAMPLES_BYTE = 115
-# In the first additional trace header of rev 2, whose last eight bytes are its name.
-_EXTENSION_SAMPLES_BYTE = 137
-_EXTENSION_NAMES = ("SEG00001".encode("ascii"), "SEG00001".encode("cp500"))
 # More textual headers, or stanzas after the last trace, than this are not texts any more.
 _MOST_TEXTS = 256
 # What lies before the first trace and after the last is kept whole, so it cannot be of any size.
@@ -134,8 +132,8 @@ def samples_said(trace_headers: bytes, byte_order: str) -> int:
     """The number of samples in the headers of a trace, unsigned: files exceed 32767."""
     order: Literal["big", "little"] = "big" if byte_order == ">" else "little"
     extension = trace_headers[TRACE_HEADER_BYTES:][:TRACE_HEADER_BYTES]
-    if extension[-8:] in _EXTENSION_NAMES:
-        word = extension[_EXTENSION_SAMPLES_BYTE - 1 :][:4]
+    if extension[-8:] in EXTENSION_NAMES:
+        word = extension[EXTENSION_SAMPLES - 1 :][:4]
         if any(word):
             return int.from_bytes(word, order)
     return int.from_bytes(trace_headers[_SAMPLES_BYTE - 1 : _SAMPLES_BYTE + 1], order)
