@@ -16,10 +16,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import flows
+from flows.registration import POOL
 from tasks.volume.outcomes import Outcome
 
-POOL = "seismill"
 _START_SECONDS = 120  # a server that makes its database takes 20 s on two quiet cores
 _STOP_SECONDS = 30
 
@@ -113,27 +112,16 @@ def _spawn(state: Path, name: str, command: list[str], environment: dict[str, st
 
 
 def _register(state: Path, allowed: str, environment: dict[str, str]) -> None:
-    file = Path(flows.__file__).parents[1] / "deployments" / "prefect.yaml"
     first = allowed.split(",")[0]
     # Runs start in the folder from which they are registered, so that paths in the form may be relative to it.
     place = first if "://" not in first and Path(first).is_dir() else None
-    for command in (
-        ["work-pool", "create", POOL, "--type", "process", "--overwrite"],
-        ["--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
-    ):
-        with open(state / "deploy.log", "ab") as log:
-            done = subprocess.run(
-                [sys.executable, "-m", "prefect", *command],
-                env=environment,
-                cwd=place,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        if done.returncode:
-            last = (state / "deploy.log").read_text().strip().splitlines()[-1].strip()
-            raise NotStarted(
-                f"'prefect {' '.join(command)}' failed with {last!r}; see {state / 'deploy.log'}"
-            )
+    # In a process of its own, because Prefect reads its settings when it is imported.
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "register", "process"]
+    with open(state / "deploy.log", "ab") as log:
+        done = subprocess.run(command, env=environment, cwd=place, stdout=log, stderr=subprocess.STDOUT)
+    if done.returncode:
+        last = (state / "deploy.log").read_text().strip().splitlines()[-1].strip()
+        raise NotStarted(f"registering the deployments failed with {last!r}; see {state / 'deploy.log'}")
 
 
 def _wait_for(api: str, state: Path, pid: int) -> None:

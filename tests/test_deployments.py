@@ -21,8 +21,9 @@ import yaml
 from conftest import free_port
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from prefect.client.schemas.schedules import CronSchedule
 
-from flows.server import POOL
+from flows.registration import POOL
 from tasks.demo import make_survey
 
 FILE = Path(__file__).parents[1] / "deployments" / "prefect.yaml"
@@ -31,16 +32,23 @@ VERBS = ["scan", "ingest-segy", "rechunk", "pyramid", "export-segy", "prove", "v
 
 
 def test_every_key_is_one_that_prefect_knows():
-    from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, WorkPoolConfig
-    from prefect.workers.process import ProcessJobConfiguration
+    from prefect.cli.deploy._models import (
+        ConcurrencyLimitSpec,
+        DeploymentConfig,
+        PrefectYamlModel,
+        RawScheduleConfig,
+        WorkPoolConfig,
+    )
 
     assert YAML.keys() <= {*PrefectYamlModel.model_fields, "prefect-version", "definitions"}
     for deployment in YAML["deployments"]:
         assert deployment.keys() <= DeploymentConfig.model_fields.keys(), deployment["name"]
         pool = deployment["work_pool"]
         assert pool.keys() <= WorkPoolConfig.model_fields.keys(), deployment["name"]
-        assert pool["job_variables"].keys() <= ProcessJobConfiguration.model_fields.keys(), deployment["name"]
-        assert pool["name"] == POOL
+        assert deployment.get("concurrency_limit", {}).keys() <= ConcurrencyLimitSpec.model_fields.keys()
+        for schedule in deployment.get("schedules", []):
+            RawScheduleConfig.model_validate(schedule)  # refuses unknown keys itself
+            assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
 
 
 @pytest.mark.parametrize("deployment", YAML["deployments"], ids=lambda deployment: deployment["name"])
@@ -48,16 +56,42 @@ def test_every_entrypoint_is_a_flow_that_takes_the_parameters(deployment):
     from prefect.flows import load_flow_from_entrypoint
 
     flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
-    assert flow.name == deployment["name"]
+    assert deployment["name"].startswith(flow.name)
     assert ":" in deployment["entrypoint"]
     assert "/" not in deployment["entrypoint"]  # a file would be loaded under another name than workers know
     given = deployment.get("parameters", {})
     assert given.keys() <= flow.parameters.properties.keys()
+    required = {name: "s3://somewhere" for name in flow.parameters.required or ()}
+    flow.validate_parameters(required | given)
     assert deployment["description"]
 
 
-def test_there_is_one_deployment_for_each_verb_and_for_publish():
-    assert sorted(deployment["name"] for deployment in YAML["deployments"]) == sorted([*VERBS, "publish"])
+def test_here_there_is_one_deployment_for_each_verb_and_chain():
+    here = [d["name"] for d in YAML["deployments"] if d["work_pool"]["name"] == POOL]
+    assert sorted(here) == sorted([*VERBS, "publish", "sweep"])
+
+
+def test_the_main_jobs_have_deployments_on_every_pool_in_every_size():
+    names = {deployment["name"] for deployment in YAML["deployments"]}
+    assert len(names) == len(YAML["deployments"])
+    for pool in ("docker", "kubernetes", "ecs", "cloud-run", "azure"):
+        assert {f"sweep-{pool}", *(f"publish-{pool}-{size}" for size in "sml")} <= names
+    for pool in ("docker", "kubernetes"):
+        assert {f"{verb}-{pool}" for verb in ("rechunk", "pyramid", "export-segy", "verify")} <= names
+
+
+@pytest.mark.parametrize(
+    "deployment",
+    [d for d in YAML["deployments"] if "deployment" in d.get("parameters", {})],
+    ids=lambda d: d["name"],
+)
+def test_a_sweep_is_nightly_one_at_a_time_and_starts_runs_that_there_are(deployment):
+    assert deployment["concurrency_limit"]["limit"] == 1
+    assert deployment["concurrency_limit"]["collision_strategy"] == "CANCEL_NEW"
+    assert [schedule["cron"] for schedule in deployment["schedules"]] == ["17 1 * * *"]
+    named = deployment["parameters"]["deployment"]
+    names = {f"publish/{deployment['name']}" for deployment in YAML["deployments"]}
+    assert {named.format(size=size) for size in "sml"} <= names
 
 
 # What it runs in

@@ -493,10 +493,11 @@ def in_process(*words: str) -> subprocess.Popen[str]:
 def killed_half_way(tmp_path: Path, survey: Path, *, count: int, bad: int, number: int) -> None:
     """Sweep `count` files of which some are bad, send a signal half-way, sweep again, and look at everything."""
     staging, volumes = tmp_path / "staging", tmp_path / "volumes"
+    damaged = set(range(1, count, count // bad)[:bad])
     for n in range(count):
         target = staging / f"{n % 7}" / f"{n}.sgy"
         target.parent.mkdir(parents=True, exist_ok=True)
-        if n % (count // bad) == 1:
+        if n in damaged:
             target.write_bytes(survey.read_bytes()[: 3000 + n])
         else:
             shutil.copy(survey, target)

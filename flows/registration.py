@@ -1,0 +1,166 @@
+"""Work pools, deployments and automations of a Prefect server, made as the files say, by one command.
+
+infra/pools/ holds a job template for each type of pool. It fixes image, command, environment, identity and security
+context, and its schema has no other properties than sizes and labels: whoever may trigger a run can change those alone.
+What is the operator's own (image, cluster, role …) stands in the templates as ${NAME} or ${NAME:-default}.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import flows
+from flows.api import connect
+from tasks.volume.outcomes import InputRefused, Outcome
+
+ROOT = Path(flows.__file__).parents[1]
+DEPLOYMENTS = ROOT / "deployments" / "prefect.yaml"
+AUTOMATIONS = ROOT / "deployments" / "automations"
+POOLS = ROOT / "infra" / "pools"
+POOL = "seismill"  # of processes; others are called by their type
+
+_NAME = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
+_PLACEHOLDER = re.compile(r"\{\{ \$([A-Z][A-Z0-9_]*) \}\}")
+_DIGEST = re.compile(r"^(localhost/\S+|\S+@sha256:[0-9a-f]{64})$")
+
+
+class NotRegistered(Outcome):
+    """The server refused a pool, a deployment or an automation."""
+
+
+def pool_types() -> list[str]:
+    """The types of pool that there is a template for."""
+    return sorted(file.stem for file in POOLS.glob("*.json"))
+
+
+def pool_name(kind: str) -> str:
+    """What the pool of a type is called."""
+    return POOL if kind == "process" else kind
+
+
+def template_of(kind: str, values: Mapping[str, str]) -> dict[str, Any]:
+    """The job template of a type of pool with the operator's values in it.
+
+    Raises:
+        InputRefused: There is no such template, a value is missing, or the image is not named by its digest.
+    """
+    file = POOLS / f"{kind}.json"
+    if not file.exists():
+        raise InputRefused(f"there is no pool template {kind!r}; there are {', '.join(pool_types())}")
+    missing: list[str] = []
+    template: dict[str, Any] = _filled(json.loads(file.read_text()), values, missing)
+    if missing:
+        raise InputRefused(
+            f"the pool {kind!r} needs {', '.join(sorted(set(missing)))}; set them in the environment "
+            "(infra/env.example explains each)"
+        )
+    image = values.get("SEISMILL_IMAGE", "")
+    if kind != "process" and not _DIGEST.match(image):
+        raise InputRefused(
+            f"SEISMILL_IMAGE is {image!r}, wanted name@sha256:… (a tag may be another image tomorrow, and "
+            "workers of one run must have the same versions) or an image of this machine, localhost/…"
+        )
+    return template
+
+
+def _filled(value: Any, values: Mapping[str, str], missing: list[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(inner, values, missing) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, values, missing) for inner in value]
+    if not isinstance(value, str):
+        return value
+
+    def given(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        # An empty value is as good as none, as in a shell.
+        if not values.get(name) and default is None:
+            missing.append(name)
+        return values.get(name) or default or ""
+
+    return _NAME.sub(given, value)
+
+
+def deployments_in(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]:
+    """The name of every deployment whose pool is of one of these types.
+
+    Raises:
+        InputRefused: One of them needs a value that is missing.
+    """
+    pools = {pool_name(kind) for kind in kinds}
+    chosen = [
+        deployment
+        for deployment in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]
+        if deployment["work_pool"]["name"] in pools
+    ]
+    # Prefect would leave the placeholder itself as the parameter's value.
+    wanted = {name for name in _PLACEHOLDER.findall(json.dumps(chosen)) if not values.get(name)}
+    if wanted:
+        raise InputRefused(f"the deployments need {', '.join(sorted(wanted))}; set them in the environment")
+    return [deployment["name"] for deployment in chosen]
+
+
+def register_all(kinds: Sequence[str]) -> None:
+    """Register with the values of the environment, and print what was."""
+    if not kinds:
+        raise InputRefused(f"name the types of pool to register: {', '.join(pool_types())}")
+    print(connect())
+    from prefect.settings import get_current_settings
+
+    if get_current_settings().api.url is None:
+        raise InputRefused(
+            "there is no Prefect server to register with; set PREFECT_API_URL to a lasting one"
+        )
+    for line in register(kinds, os.environ):
+        print(line)
+
+
+def register(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]:
+    """Make pools, their deployments and the automations what the files say; a line for each.
+
+    Args:
+        kinds: Types of pool, such as kubernetes.
+        values: The operator's, by name.
+
+    Raises:
+        InputRefused: A value is missing.
+        NotRegistered: The server refuses.
+    """
+    templates = {kind: template_of(kind, values) for kind in kinds}
+    names = deployments_in(kinds, values)
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    told = []
+    with get_client(sync_client=True) as client:
+        for kind, template in templates.items():
+            pool = WorkPoolCreate(
+                name=pool_name(kind),
+                type=kind,
+                base_job_template=template,
+                description=f"Seismill on {kind}; changed by 'seismill register' only",
+            )
+            client.create_work_pool(pool, overwrite=True)
+            told.append(f"pool {pool_name(kind)} ({kind})")
+    _deploy(names, values)
+    return told + [f"deployment {name}" for name in names]
+
+
+def _deploy(names: Sequence[str], values: Mapping[str, str]) -> None:
+    """Register deployments from the folder that their relative paths start from: this process's."""
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", str(DEPLOYMENTS)]
+    for name in names:
+        command += ["-n", name]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | values)
+    if done.returncode:
+        last = (done.stdout + done.stderr).strip().splitlines()[-1].strip()
+        raise NotRegistered(
+            f"'prefect deploy' failed with {last!r}; {len(names)} deployments were to be made"
+        )

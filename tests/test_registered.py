@@ -1,0 +1,157 @@
+"""On a real server: pools refuse what may not change, and sweeps start runs that outlive them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+from typing import Any
+
+import pytest
+from test_deployments import Server, server  # noqa: F401  # a fixture, for all tests of this module
+from test_pools import ATTEMPTS, CONTAINERS, VALUES
+
+from tasks.demo import make_survey
+
+pytestmark = pytest.mark.server
+
+
+def command(at: Server, *words: str, **environment: str) -> subprocess.Popen[str]:
+    """The command line as an operator of this server calls it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "from flows.cli import main; main()", *words],
+        cwd=at.root,
+        env=os.environ | {"PREFECT_API_URL": at.api} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def registered(server: Server) -> Server:  # noqa: F811
+    """The server with the pools and deployments of all types of container."""
+    process = command(server, "register", *CONTAINERS, **VALUES)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert f"pool {CONTAINERS[0]}" in out
+    return server
+
+
+def test_all_types_of_pool_and_their_deployments_are_registered(registered):
+    pools = {pool["type"] for pool in registered.ask("/work_pools/filter", {})}
+    assert pools >= {*CONTAINERS, "process"}
+    found = registered.ask("/deployments/name/sweep/sweep-kubernetes")
+    assert found["global_concurrency_limit"]["limit"] == 1
+    assert found["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    assert found["parameters"]["staging"] == VALUES["SEISMILL_STAGING"]
+    assert [schedule["active"] for schedule in found["schedules"]] == [True]
+    assert found["pull_steps"] == [{"prefect.deployments.steps.set_working_directory": {"directory": "/app"}}]
+
+
+@pytest.mark.parametrize("pool", ["docker-s", "kubernetes-s", "ecs-s", "cloud-run-s", "azure-s"])
+def test_a_run_that_would_change_more_than_its_size_is_not_created(registered, pool):
+    deployment = registered.ask(f"/deployments/name/publish/publish-{pool}")["id"]
+    parameters = {"source": "s3://staging/a.sgy", "volume": "s3://volumes/a.zarr"}
+    for name, value in ATTEMPTS.items():
+        body = {"parameters": parameters, "job_variables": {name: value}}
+        with pytest.raises(urllib.error.HTTPError, match="422"):
+            registered.ask(f"/deployments/{deployment}/create_flow_run", body)
+    body = {"parameters": parameters, "job_variables": {"labels": {"who": "me"}}}
+    assert registered.ask(f"/deployments/{deployment}/create_flow_run", body)["id"]
+
+
+def test_an_operator_who_forgot_a_value_is_told_which(server):  # noqa: F811
+    process = command(server, "register", "docker", SEISMILL_IMAGE=VALUES["SEISMILL_IMAGE"])
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert err.startswith("the pool 'docker' needs SEISMILL_ALLOW, SEISMILL_CREDENTIALS")
+
+
+# Sweeps
+
+
+@pytest.fixture
+def staging(server: Server, request: pytest.FixtureRequest) -> str:  # noqa: F811
+    """Six files, of which one is none, in a folder of the test's own; its name."""
+    folder = server.root / request.node.name / "staging"
+    folder.mkdir(parents=True)
+    make_survey(str(folder / "0.sgy"), shape=(9, 7, 33))
+    for n in range(1, 5):
+        shutil.copy(folder / "0.sgy", folder / f"{n}.sgy")
+    (folder / "5.sgy").write_bytes(b"<html>" * 700)
+    return str(folder)
+
+
+def runs(server: Server, staging: str) -> list[dict[str, Any]]:  # noqa: F811
+    """The runs of `publish` that were created for the sources of one staging folder."""
+    found = server.ask("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"})
+    return [run for run in found if str(run["parameters"].get("source", "")).startswith(staging)]
+
+
+QUICK = {"settle_minutes": 0, "publication": {"steps": ["proof"]}}
+
+
+def test_a_triggered_sweep_ends_completed_with_its_counts_and_a_table_of_sentences(server, staging):  # noqa: F811
+    volumes = staging.replace("staging", "volumes")
+    run = server.start("sweep", staging=staging, volumes=volumes, **QUICK)
+    state = server.end(run, 300)
+    assert (state["type"], state["message"]) == ("COMPLETED", "5 published, 1 quarantined")
+    artifacts = server.artifacts(run)
+    (row,) = json.loads(artifacts["table"][0]["data"])
+    assert (row["source"], row["state"]) == ("5.sgy", "quarantined")
+    assert "5.sgy" in row["sentence"]
+    assert "catalogue.csv" in artifacts["link"][0]["data"]
+    asked = {"filter": {"event": {"name": ["seismill.sweep.quarantined"]}}}
+    deadline = time.monotonic() + 30
+    while not (events := server.ask("/events/filter", asked)["events"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert events[0]["payload"]["new"] == 1
+
+
+def test_a_sweep_outside_of_what_is_allowed_touches_nothing(server, tmp_path):  # noqa: F811
+    (tmp_path / "staging").mkdir()
+    run = server.start("sweep", staging=str(tmp_path / "staging"), volumes=str(tmp_path / "volumes"))
+    state = server.end(run)
+    assert (state["type"], state["name"]) == ("FAILED", "Failed")
+    assert "is outside of what this worker may touch" in state["message"]
+    assert not (tmp_path / "volumes").exists()
+
+
+def test_a_killed_sweep_leaves_runs_that_go_on_and_the_next_one_starts_none_twice(server, staging):  # noqa: F811
+    volumes = staging.replace("staging", "volumes")
+    words = ("sweep", staging, volumes, "--deployment", "publish/publish", "--max-active", "2")
+    words = (*words, "--settle-minutes", "0", "--steps", "proof", "--json")
+    first = command(server, *words)
+    while not any(run["state"]["type"] == "COMPLETED" for run in runs(server, staging)):
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.3)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    second = command(server, *words)
+    most = 0
+    while second.poll() is None:
+        going = [
+            r for r in runs(server, staging) if r["state"]["type"] in ("SCHEDULED", "PENDING", "RUNNING")
+        ]
+        most = max(most, len(going))
+        time.sleep(0.5)
+    out, err = second.communicate()
+    assert second.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["counts"]["quarantined"] == 1
+    ended = runs(server, staging)
+    assert sorted(run["parameters"]["source"][-5:] for run in ended) == [f"{n}.sgy" for n in range(6)]
+    assert most <= 2
+    assert len({run["idempotency_key"] for run in ended}) == 6
+
+
+def test_a_sweep_of_a_deployment_that_is_not_there_says_so(server, staging):  # noqa: F811
+    run = server.start(
+        "sweep", staging=staging, volumes=f"{staging}-v", deployment="publish/publish-mars", **QUICK
+    )
+    state = server.end(run)
+    assert "the Prefect server has no deployment publish/publish-mars; register it" in state["message"]
