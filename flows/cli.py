@@ -171,15 +171,15 @@ def pyramid(volume: Url, levels: Levels = Levels(), overwrite: bool = False, run
 
 @_command
 def export_segy(
-<<<<<<< theirs
-    volume: Url, target: Url, export: Export = Export(), overwrite: bool = False, run: Run = Run()
+    volume: Url,
+    target: Url,
+    export: Export = Export(),
+    overwrite: bool = False,
+    run: Run = Run(),
+    *,
+    file: int = -1,
 ) -> None:
     """Write a volume's SEG-Y again, byte for byte as it was, or part of it, or in another form.
-=======
-    volume: Url, target: Url, overwrite: bool = False, run: Run = Run(), *, file: int = -1
-) -> None:
-    """Write a volume's SEG-Y again, byte for byte as it was.
->>>>>>> mine
 
     Args:
         volume: The volume

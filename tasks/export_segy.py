@@ -1,8 +1,4 @@
-<<<<<<< theirs
-"""Give a volume back as the SEG-Y file it was made from, byte for byte, or part of it, or in another form.
-=======
-"""Give a volume back as the SEG-Y files it was made from, byte for byte.
->>>>>>> mine
+"""Give a volume back as the SEG-Y files it was made from, byte for byte, or part of it, or in another form.
 
 One process decodes windows of traces in parallel and writes them in file order: to a local file through
 `<target>.partial`, which an interrupted export goes on with, or to an object store as one multipart upload, whose
@@ -20,19 +16,12 @@ import numpy as np
 
 from tasks.parameters import Export, Run, Url
 from tasks.volume.blocks import Compute, Progress
-<<<<<<< theirs
 from tasks.volume.edition import REWRITE_BYTES, Edition, edition_of, notes_on, rewritten_records
-from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.reader import open_volume
-from tasks.volume.rebuild import SegyParts, fitting_windows, open_parts, rebuilt_windows
-from tasks.volume.records import PART_BYTES, checksums, whole_checksums
-from tasks.volume.segy.convert import Lost
-=======
 from tasks.volume.outcomes import DestinationRefused, IntegrityFailure
 from tasks.volume.reader import Volume, open_volume
 from tasks.volume.rebuild import FilePart, SegyParts, Window, fitting_windows, open_parts, rebuilt_windows
 from tasks.volume.records import PART_BYTES, Segment, checksums, whole_checksums
->>>>>>> mine
+from tasks.volume.segy.convert import Lost
 from tasks.volume.sink import Sink, open_sink
 from tasks.volume.store import Source, Store, locate, traffic
 from tasks.volume.summary import ended, fitting, using
@@ -54,24 +43,16 @@ def export_segy(
 
     Args:
         volume: The published volume.
-<<<<<<< theirs
-        target: The file to write.
-        export: Which part, and in which form.
-=======
         target: The file to write; the folder, where the volume was made from several files and all are written.
->>>>>>> mine
+        export: Which part, and in which form.
         overwrite: Replace a file that is there already.
         run: How to run.
         file: Which of several source files to write, from 0; -1: all.
         compute: Where to run; threads of this process if not given.
 
     Returns:
-<<<<<<< theirs
-        The summary: `target`, `bytes`, `crc32c` and, if all is written as it was, `identical`: it is the source.
-=======
-        The summary: `target`, `bytes`, `crc32c` and `identical`, whether that is the source's; of several files
-        the checksums are joined by commas.
->>>>>>> mine
+        The summary: `target`, `bytes`, `crc32c` and, if all is written as it was, `identical`: it is the source. Of
+        several files the checksums are joined by commas.
 
     Raises:
         InputRefused: There is no volume, it was not made from SEG-Y, or it has nothing of what is asked for.
@@ -81,30 +62,20 @@ def export_segy(
     """
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
-<<<<<<< theirs
-    parts = open_parts(open_volume(store))
+    found = open_volume(store)
+    parts = open_parts(found, () if file < 0 else [file])
     edition = edition_of(parts, export)
     if run.dry_run:
         plain = {"dry_run": True, "volume": store.url, "stage": "export", "target": target}
         size = edition.fmt.file_size if edition else parts.size
         return plain | {"bytes": size, "arrays": [], "notes": []}
-    with ExitStack() as stack:
-        compute = stack.enter_context(using(compute, run))
-        if edition:
-            sink = stack.enter_context(
-                open_sink(target, run.storage_options, size=edition.fmt.file_size, overwrite=overwrite)
-            )
-            crc, notes = _write_edition(edition, sink, compute)
-            size = edition.fmt.file_size
-            return ended(store, "export", [], began, before, notes=notes, target=sink.url, bytes=size, crc32c=crc)
-=======
-    found = open_volume(store)
-    parts = open_parts(found, () if file < 0 else [file])
-    if run.dry_run:
-        plain = {"dry_run": True, "volume": store.url, "stage": "export", "target": target}
-        return plain | {"bytes": parts.size, "arrays": [], "notes": []}
     kept = 0
     with using(compute, run) as compute:
+        if edition:
+            size = edition.fmt.file_size
+            with open_sink(target, run.storage_options, size=size, overwrite=overwrite) as sink:
+                crc, notes = _write_edition(edition, sink, compute)
+            return ended(store, "export", [], began, before, notes=notes, target=sink.url, bytes=size, crc32c=crc)
         if len(parts.files) > 1:
             crc, in_order = _export_all(found, parts, target, overwrite, run, compute)
         else:
@@ -116,13 +87,41 @@ def export_segy(
     return ended(store, "export", [], began, before, notes=notes, **told)
 
 
+def _write_edition(edition: Edition, sink: Sink, compute: Compute) -> tuple[str, list[str]]:
+    """Write and commit an edition; return its CRC32C and what is to be said of it."""
+    parts, fmt = edition.parts, edition.fmt
+    regions, in_order, need = fitting_windows(parts, compute.memory_bytes - REWRITE_BYTES)
+    compute = fitting(compute, need + REWRITE_BYTES, "a window of the export")
+    if not in_order:
+        sink.scatter()
+    began, lost = time.monotonic(), Lost()
+    segments = []
+
+    def put(offset: int, data: np.ndarray) -> None:
+        segments.extend(checksums(data, offset))
+        sink.write(offset, data)
+
+    put(0, np.frombuffer(edition.header, np.uint8))
+    for number, rebuilt in enumerate(rebuilt_windows(parts, regions, compute), start=1):
+        for first, records in rebuilt.stretches():
+            for start, rewritten, missing in rewritten_records(edition, first, records):
+                put(fmt.trace_offset(start), rewritten)
+                lost += missing
+        done = sum(length for _, length, _ in segments)
+        compute.report(Progress("export", number, len(regions), done, time.monotonic() - began))
+    if parts.trailer:
+        put(fmt.trace_offset(fmt.n_traces), np.frombuffer(parts.trailer, np.uint8))
+    crc = f"{whole_checksums(segments, fmt.file_size)[1]:08x}"
+    sink.commit()
+    return crc, notes_on(edition, lost)
+
+
 def _export_one(
     parts: SegyParts, target: str, overwrite: bool, run: Run, compute: Compute
 ) -> tuple[str, bool, int]:
     """Write one file; return its CRC32C, whether it came in order, and the bytes kept of an interrupted export."""
     file = parts.files[0]
     with ExitStack() as stack:
->>>>>>> mine
         regions, in_order, need = fitting_windows(parts, compute.memory_bytes)
         compute = fitting(compute, need, "a window of the export")
         sink = stack.enter_context(open_sink(target, run.storage_options, size=file.size, overwrite=overwrite))
@@ -275,77 +274,5 @@ class _Output:
                 f"the export of {volume} would have checksum {crc}, but the source had {source['crc32c']}; nothing was "
                 "written, run seismill verify to find what changed"
             )
-<<<<<<< theirs
-        sink.commit()
-    notes = [] if in_order else ["the source's order is not the grid's, so its traces were scattered"]
-    if kept:
-        notes.append(f"{kept:,} bytes of an interrupted export proved right and were kept")
-    return ended(
-        store, "export", [], began, before, notes=notes, target=sink.url, bytes=parts.size, crc32c=crc, identical=True
-    )
-
-
-def _kept(parts: SegyParts, sink: Sink) -> int:
-    """Bytes of an interrupted export that need not be rebuilt."""
-    if parts.source["crc32c_part_bytes"] != PART_BYTES:
-        return 0
-    return sink.kept([int(text, 16) for text in parts.source["crc32c_parts"]], PART_BYTES)
-
-
-def _write(parts: SegyParts, regions: list[Any], sink: Sink, compute: Compute, kept: int) -> str:
-    """Write header, windows and trailer from byte `kept` on; return the CRC32C of the whole file."""
-    fmt, total = parts.fmt, len(regions)
-    began = time.monotonic()
-    sums = parts.source["crc32c_parts"][: -(-kept // PART_BYTES)]
-    segments = [
-        (i * PART_BYTES, min(PART_BYTES, kept - i * PART_BYTES), int(text, 16)) for i, text in enumerate(sums)
-    ]
-    regions = [r for r in regions if fmt.trace_offset(int(parts.trace_numbers[r].max()) + 1) > kept]
-
-    def put(offset: int, data: np.ndarray) -> None:
-        data, offset = data[max(0, kept - offset) :], max(kept, offset)
-        segments.extend(checksums(data, offset))
-        sink.write(offset, data)
-
-    put(0, np.frombuffer(parts.header, np.uint8))
-    for number, rebuilt in enumerate(rebuilt_windows(parts, regions, compute), start=total - len(regions) + 1):
-        for first, records in rebuilt.stretches():
-            put(fmt.trace_offset(first), records.reshape(-1))
-        done = sum(length for _, length, _ in segments)
-        compute.report(Progress("export", number, total, done, time.monotonic() - began))
-    if parts.trailer:
-        put(fmt.trace_offset(fmt.n_traces), np.frombuffer(parts.trailer, np.uint8))
-    return f"{whole_checksums(segments, parts.size)[1]:08x}"
-
-
-def _write_edition(edition: Edition, sink: Sink, compute: Compute) -> tuple[str, list[str]]:
-    """Write and commit an edition; return its CRC32C and what is to be said of it."""
-    parts, fmt = edition.parts, edition.fmt
-    regions, in_order, need = fitting_windows(parts, compute.memory_bytes - REWRITE_BYTES)
-    compute = fitting(compute, need + REWRITE_BYTES, "a window of the export")
-    if not in_order:
-        sink.scatter()
-    began, lost = time.monotonic(), Lost()
-    segments = []
-
-    def put(offset: int, data: np.ndarray) -> None:
-        segments.extend(checksums(data, offset))
-        sink.write(offset, data)
-
-    put(0, np.frombuffer(edition.header, np.uint8))
-    for number, rebuilt in enumerate(rebuilt_windows(parts, regions, compute), start=1):
-        for first, records in rebuilt.stretches():
-            for start, rewritten, missing in rewritten_records(edition, first, records):
-                put(fmt.trace_offset(start), rewritten)
-                lost += missing
-        done = sum(length for _, length, _ in segments)
-        compute.report(Progress("export", number, len(regions), done, time.monotonic() - began))
-    if parts.trailer:
-        put(fmt.trace_offset(fmt.n_traces), np.frombuffer(parts.trailer, np.uint8))
-    crc = f"{whole_checksums(segments, fmt.file_size)[1]:08x}"
-    sink.commit()
-    return crc, notes_on(edition, lost)
-=======
         self._sink.commit()
         return crc
->>>>>>> mine

@@ -71,26 +71,36 @@ def edition_of(parts: SegyParts, export: Export) -> Edition | None:
     own = parts.volume.state["index"]
     widths = [word_bytes(word_type) for word_type in own["types"]]
     words = {*zip(own["bytes"], widths, strict=True), *((byte, 4) for byte in own["coordinate_bytes"])}
-    numbered = replace(parts, trace_numbers=numbers, exceptions=_exceptions(parts, source_numbers))
+    # Traces that have no cell have no coordinates to be chosen by.
+    numbered = replace(
+        parts,
+        trace_numbers=numbers,
+        unplaced=np.empty(0, np.int64),
+        exceptions=_exceptions(parts, source_numbers),
+    )
     return Edition(numbered, source_numbers, target, header, chosen.first_sample, tuple(sorted(words)))
 
 
 def _numbered(numbers: np.ndarray, chosen: Selection, *, by_grid: bool) -> tuple[np.ndarray, np.ndarray]:
     """New trace numbers of the grid, -1 where none is chosen, and by new number the old ones."""
-    old = numbers[chosen.cells]
+    # Of several files only some may be wanted: the others' traces have no number.
+    cells = chosen.cells & (numbers >= 0)
+    old = numbers[cells]
     order = np.arange(old.size) if by_grid else np.argsort(old)
     new = np.empty(old.size, np.int64)
     new[order] = np.arange(old.size)
     grid = np.full(numbers.shape, -1, np.int64)
-    grid[chosen.cells] = new
+    grid[cells] = new
     return grid, old[order]
 
 
 def _exceptions(parts: SegyParts, source_numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The exceptions of the chosen traces by their new numbers, sorted."""
     traces, samples, words = parts.exceptions
-    new_of = np.full(parts.fmt.n_traces, -1, np.int64)
+    new_of = np.full(parts.files[-1].stop, -1, np.int64)
     new_of[source_numbers] = np.arange(source_numbers.size)
+    known = traces < new_of.size  # of these files
+    traces, samples, words = traces[known], samples[known], words[known]
     new = new_of[traces]
     kept = np.flatnonzero(new >= 0)
     kept = kept[np.lexsort((samples[kept], new[kept]))]

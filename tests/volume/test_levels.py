@@ -55,7 +55,9 @@ def test_more_axes_than_the_kernel_takes_are_refused():
         coarsen(np.zeros((4, 4, 4, 4), np.float32), (2, 2, 2, 2))
 
 
-@pytest.mark.parametrize(("rank", "factor"), [(2, (2, 2)), (3, (2, 2, 2)), (4, (1, 2, 2, 2)), (6, (1, 1, 1, 2, 2, 2))])
+@pytest.mark.parametrize(
+    ("rank", "factor"), [(2, (2, 2)), (3, (2, 2, 2)), (4, (1, 2, 2, 2)), (6, (1, 1, 1, 2, 2, 2))]
+)
 def test_the_default_factor_coarsens_the_last_three_axes(rank, factor):
     assert factor_by_default(rank) == factor
 
