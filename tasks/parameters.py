@@ -40,6 +40,7 @@ Step = Literal["copies", "pyramid", "report", "proof"]
 Retry = Literal["nothing", "quarantined"]
 Codec = Literal["zstd-1", "zstd-3", "zstd-5", "zstd-9", "lz4-5"]
 _Integers = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
+Method = Literal["auto", "mean", "median", "mode", "min", "max", "nearest"]
 VoxelType = Literal["unknown", "bool", _Integers, "float16", "float32", "float64"]
 # OME-Zarr's names of units (UDUNITS-2); others keep neuroglancer from opening a volume.
 VoxelUnit = Literal[
@@ -250,9 +251,29 @@ class Copies(_Parameters):
 class Levels(_Parameters):
     """Coarser levels of the master."""
 
-    factor: list[int] = Field(default=[], title="Factor", description="Samples averaged per axis; empty: 2 on the last three")
-    method: Literal["mean"] = Field(default="mean", title="Method")
-    levels: int = Field(default=4, ge=1, le=16, title="Levels", description="How many levels below the master")
+    factor: list[int] = Field(
+        default=[],
+        title="Factor",
+        description="Samples taken together per axis; empty: 2 on the last three, and on finer voxel axes alone first",
+    )
+    method: Method = Field(
+        default="auto",
+        title="Method",
+        description="How samples become one; auto: their mean, of labels the most frequent",
+    )
+    levels: int = Field(
+        default=4,
+        ge=0,
+        le=16,
+        title="Levels",
+        description="How many levels below the master; 0: until one is small enough, or a single chunk",
+    )
+    until: int = Field(
+        default=0,
+        ge=0,
+        title="Until",
+        description="The first level whose longest axis has at most so many samples is the last; 0: by number",
+    )
 
 
 class Publication(_Parameters):
