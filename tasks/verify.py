@@ -5,6 +5,7 @@ opens. `fraction` draws objects by a seed, for nightly checks of a part. With `e
 with the master again, each pyramid level with the one above, and the proof is repeated.
 """
 
+import itertools
 import json
 import logging
 import math
@@ -76,7 +77,9 @@ def verify(
     found = open_volume(store)
     findings: list[Finding] = []
     entries = _entries(found, findings)
-    drawn = entries if fraction >= 1 else random.Random(seed).sample(entries, math.ceil(fraction * len(entries)))
+    drawn = (
+        entries if fraction >= 1 else random.Random(seed).sample(entries, math.ceil(fraction * len(entries)))
+    )
     with using(compute, run) as compute:
         total = len(drawn)
         for start in range(0, total, BATCH):
@@ -103,9 +106,13 @@ def verify(
         errors_checked=errors,
     )
     if findings:
-        named = "; ".join(f"{f.key}{f' ({f.region})' if f.region else ''}: {f.problem}" for f in findings[:MOST_NAMED])
+        named = "; ".join(
+            f"{f.key}{f' ({f.region})' if f.region else ''}: {f.problem}" for f in findings[:MOST_NAMED]
+        )
         more = f" and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else ""
-        failure = IntegrityFailure(f"{len(findings)} of {len(drawn)} objects of {store.url} are wrong: {named}{more}")
+        failure = IntegrityFailure(
+            f"{len(findings)} of {len(drawn)} objects of {store.url} are wrong: {named}{more}"
+        )
         failure.summary = summary  # type: ignore[attr-defined]
         raise failure
     return summary
@@ -189,9 +196,8 @@ def _promises(volume: Volume, compute: Compute) -> list[Finding]:
         if member.get("attributes", {}).get("copy_of") == volume.master:
             findings += _compare_copy(volume, path)
     levels = volume.state["levels"]
-    for fine, coarse in zip(levels, levels[1:], strict=False):
-        factor = tuple(round(b / a) for a, b in zip(fine["scale"], coarse["scale"], strict=True))
-        findings += _compare_level(volume, fine["path"], coarse["path"], factor)
+    for fine, coarse in itertools.pairwise(levels):
+        findings += _compare_level(volume, fine["path"], coarse["path"])
     if volume.has("segy_files/0"):
         try:
             prove_bytes(volume, compute)
@@ -212,31 +218,46 @@ def _compared(spec: ArraySpec) -> tuple[int, ...]:
 def _compare_copy(volume: Volume, path: str) -> list[Finding]:
     spec, master = volume.spec(path), volume.spec(volume.master)
     bound = tolerance_of(spec) or 0.0
-    mask = volume.read("trace_mask")
+    mask = _mask_of(volume, master.path)
     for region in regions(spec.shape, _compared(spec)):
         sums = np.zeros(4)
         error_sums(
             read_region(volume.store, master, region),
             read_region(volume.store, spec, region),
-            mask[region[:-1]],
+            None if mask is None else mask[region[:-1]],
             sums,
         )
         if not sums[MAX_ABS_ERROR] <= bound:
-            where = ", ".join(f"{d} {r.start} to {r.stop - 1}" for d, r in zip(spec.dims, region, strict=True))
-            return [Finding(path, path, where, f"is off by {sums[MAX_ABS_ERROR]:g}, its tolerance is {bound:g}")]
+            where = ", ".join(
+                f"{d} {r.start} to {r.stop - 1}" for d, r in zip(spec.dims, region, strict=True)
+            )
+            return [
+                Finding(path, path, where, f"is off by {sums[MAX_ABS_ERROR]:g}, its tolerance is {bound:g}")
+            ]
     return []
 
 
-def _compare_level(volume: Volume, fine: str, coarse: str, factor: tuple[int, ...]) -> list[Finding]:
+def _mask_of(volume: Volume, path: str) -> np.ndarray | None:
+    """Where an array is live, by the mask beside it; None where there is none (images)."""
+    beside = f"{path.rpartition('/')[0]}/trace_mask".lstrip("/")
+    return volume.read(beside) if volume.has(beside) else None
+
+
+def _compare_level(volume: Volume, fine: str, coarse: str) -> list[Finding]:
     above, spec = volume.spec(fine), volume.spec(coarse)
+    made, mask = volume.array_attributes(coarse), _mask_of(volume, fine)
+    factor, method = tuple(made["factor"]), made["method"]
     for region in regions(spec.shape, _compared(spec)):
         source = tuple(
-            slice(r.start * f, min(r.stop * f, n)) for r, f, n in zip(region, factor, above.shape, strict=True)
+            slice(r.start * f, min(r.stop * f, n))
+            for r, f, n in zip(region, factor, above.shape, strict=True)
         )
         values = read_region(volume.store, above, source)
-        means = coarsen(values, factor)
+        level = coarsen(values, factor, method, None if mask is None else mask[source[:-1]])
         stored = read_region(volume.store, spec, region)
-        if not np.array_equal(means, stored, equal_nan=True):
-            where = ", ".join(f"{d} {r.start} to {r.stop - 1}" for d, r in zip(spec.dims, region, strict=True))
-            return [Finding(coarse, coarse, where, f"is not the mean of {fine}")]
+        if not np.array_equal(level, stored, equal_nan=level.dtype.kind == "f"):
+            where = ", ".join(
+                f"{d} {r.start} to {r.stop - 1}" for d, r in zip(spec.dims, region, strict=True)
+            )
+            return [Finding(coarse, coarse, where, f"is not the {method} of {fine}")]
     return []
