@@ -150,7 +150,8 @@ def register(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]:
             client.create_work_pool(pool, overwrite=True)
             told.append(f"pool {pool_name(kind)} ({kind})")
     _deploy(names, values)
-    return told + [f"deployment {name}" for name in names]
+    told += [f"deployment {name}" for name in names]
+    return told + _automate(values)
 
 
 def _deploy(names: Sequence[str], values: Mapping[str, str]) -> None:
@@ -164,3 +165,53 @@ def _deploy(names: Sequence[str], values: Mapping[str, str]) -> None:
         raise NotRegistered(
             f"'prefect deploy' failed with {last!r}; {len(names)} deployments were to be made"
         )
+
+
+def automations() -> list[dict[str, Any]]:
+    """The automations as their files have them, in the order of the files' names."""
+    return [yaml.safe_load(file.read_text()) for file in sorted(AUTOMATIONS.glob("*.yaml"))]
+
+
+def _automate(values: Mapping[str, str]) -> list[str]:
+    """Make the automations what the files say; a line for each."""
+    from prefect.client.orchestration import get_client
+    from prefect.events.schemas.automations import AutomationCore
+    from prefect.exceptions import ObjectNotFound
+
+    slug, _, name = values.get("SEISMILL_NOTIFY", "").partition("/")
+    told = []
+    with get_client(sync_client=True) as client:
+        block = ""
+        if slug:
+            try:
+                block = str(client.read_block_document_by_name(name, slug).id)
+            except ObjectNotFound as error:
+                raise InputRefused(
+                    f"SEISMILL_NOTIFY names the block {slug}/{name}, which the server has not; make it in the UI"
+                ) from error
+        for document in automations():
+            wanted = AutomationCore.model_validate(with_notification(document, block))
+            present = client.read_automations_by_name(wanted.name)
+            if present:
+                client.update_automation(present[0].id, wanted)
+            else:
+                client.create_automation(wanted)
+            told.append(f"automation {wanted.name}")
+    return (
+        told if block else [*told, "nobody is told of anything: SEISMILL_NOTIFY names no notification block"]
+    )
+
+
+def with_notification(document: dict[str, Any], block: str) -> dict[str, Any]:
+    """An automation whose actions `notify` use a notification block, or do nothing without one."""
+    actions = [
+        action
+        if action["type"] != "notify"
+        else (
+            action | {"type": "send-notification", "block_document_id": block}
+            if block
+            else {"type": "do-nothing"}
+        )
+        for action in document["actions"]
+    ]
+    return document | {"actions": actions}

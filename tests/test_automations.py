@@ -1,0 +1,226 @@
+"""What an operator is spared: crashed runs are noticed and gone on with, and what nobody can go on with is told of."""
+
+import json
+import os
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_deployments import Server, seismill, server  # noqa: F401  # a fixture, for all tests of this module
+
+from flows.registration import AUTOMATIONS, automations, with_notification
+from tasks.demo import make_survey
+
+FILES = sorted(AUTOMATIONS.glob("*.yaml"))
+DOCUMENTS = {file.stem: document for file, document in zip(FILES, automations(), strict=True)}
+ANY_BLOCK = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_automation_is_one_that_prefect_takes_with_and_without_somebody_to_tell(name):
+    from prefect.events.actions import SendNotification
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger
+
+    document = DOCUMENTS[name]
+    assert document.keys() <= AutomationCore.model_fields.keys()
+    assert document["trigger"].keys() <= EventTrigger.model_fields.keys()
+    assert "*" not in document["name"]  # by its name it is found when it is registered again
+    for block in ("", ANY_BLOCK):
+        made = AutomationCore.model_validate(with_notification(document, block))
+        assert made.enabled
+        for action in made.actions:
+            if isinstance(action, SendNotification):
+                assert str(action.block_document_id) == ANY_BLOCK
+
+
+def test_a_run_is_gone_on_with_at_most_five_times_in_a_day():
+    resume, give_up = DOCUMENTS["2-resume"]["trigger"], DOCUMENTS["3-give-up"]["trigger"]
+    assert set(resume["after"]) == set(give_up["expect"])
+    assert (give_up["threshold"], give_up["within"]) == (6, 24 * 3600)
+
+
+def test_a_run_has_missed_several_signs_before_it_is_given_up_for_dead():
+    from flows.registration import template_of
+
+    every = int(template_of("process", {})["job_configuration"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+    assert DOCUMENTS["1-zombies"]["trigger"]["within"] >= 3 * every
+
+
+# On a server
+
+
+def patch(server: Server, path: str, body: Any, method: str = "PATCH") -> Any:  # noqa: F811
+    """Change something on the server."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(server.api + path, json.dumps(body).encode(), headers, method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read() or "null")
+
+
+def hurry(server: Server, **seconds: float) -> None:  # noqa: F811
+    """Shorten the times of automations by the word that their names hold."""
+    for automation in server.ask("/automations/filter", {}):
+        for word, within in seconds.items():
+            if word in automation["name"]:
+                trigger = automation["trigger"] | {"within": within}
+                kept = {
+                    "name",
+                    "description",
+                    "enabled",
+                    "actions",
+                    "actions_on_trigger",
+                    "actions_on_resolve",
+                }
+                body = {key: automation[key] for key in kept} | {"trigger": trigger}
+                patch(server, f"/automations/{automation['id']}", body, "PUT")
+
+
+@pytest.fixture
+def hurried(server: Server) -> Server:  # noqa: F811
+    """The server, whose automations act at once, except that a sign of life comes every 30 s at most."""
+    hurry(server, sign=45, goes=10, waits=10)
+    return server
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_when_worker_and_flow_are_killed_the_run_crashes_is_scheduled_again_and_completes(hurried):
+    make_survey(str(hurried.root / "long.sgy"), shape=(300, 200, 301))
+    run = hurried.start(
+        "publish",
+        source="long.sgy",
+        volume="long.zarr",
+        master={"chunks": [4, 8, 64]},
+        run={"memory": "20 MB"},
+        steps=["proof"],
+    )
+    asked = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}}}
+    deadline = time.monotonic() + 120
+    noted = ".seismill/runs/*/ledger/*"
+    while not (
+        list(hurried.root.glob(f"long.zarr/{noted}")) and hurried.ask("/events/filter", asked)["events"]
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    worker = json.loads((hurried.root / ".seismill-server" / "processes.json").read_text())["worker"]["pid"]
+    os.killpg(worker, signal.SIGKILL)
+    for pid in processes_of(run):
+        os.kill(pid, signal.SIGKILL)
+    assert hurried.ask(f"/flow_runs/{run}")["state"]["type"] == "RUNNING"
+    state = hurried.until(run, lambda state: state["type"] == "CRASHED", 180)
+    assert state["message"] == "No sign of life for two minutes; its machine is gone"
+    state = hurried.until(run, lambda state: state["type"] == "SCHEDULED", 90)
+    assert (state["name"], state["message"]) == ("AwaitingRetry", "Going on where it stopped")
+    port = hurried.ui.rpartition(":")[2]
+    assert seismill("up", ".", "--port", port, cwd=hurried.root).returncode == 0
+    assert hurried.end(run, 240)["type"] == "COMPLETED"
+    assert (hurried.root / "long.zarr" / "zarr.json").exists()
+
+
+def processes_of(run: str) -> list[int]:
+    """Processes whose environment names this flow run."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and run.encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:  # it ended, or it is somebody else's
+            continue
+    return found
+
+
+@pytest.fixture
+def idle(hurried: Server) -> Iterator[Server]:
+    """The server while its pool starts nothing."""
+    patch(hurried, "/work_pools/seismill", {"is_paused": True})
+    yield hurried
+    patch(hurried, "/work_pools/seismill", {"is_paused": False})
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_run_that_stops_again_and_again_is_given_up_after_the_fifth_retry(idle):
+    run = idle.start("verify", volume="none.zarr")
+    stopped = {"state": {"type": "FAILED", "name": "Resumable", "message": "stopped"}}
+    for _ in range(5):
+        idle.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "RUNNING"}, "force": True})
+        idle.ask(f"/flow_runs/{run}/set_state", stopped)
+        state = idle.until(run, lambda state: state["type"] == "SCHEDULED", 90)
+        assert state["name"] == "AwaitingRetry"
+    idle.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "RUNNING"}, "force": True})
+    idle.ask(f"/flow_runs/{run}/set_state", stopped)
+    state = idle.until(run, lambda state: state["name"] == "GaveUp", 90)
+    assert state["type"] == "FAILED"
+    time.sleep(25)
+    assert idle.ask(f"/flow_runs/{run}")["state"]["name"] == "GaveUp"
+
+
+@pytest.fixture
+def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The address of somebody who is told things, and what that was."""
+    heard: list[dict[str, Any]] = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    listener = HTTPServer(("127.0.0.1", 0), Listener)
+    thread = threading.Thread(target=listener.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.server_port}", heard
+    listener.shutdown()
+    thread.join()
+    listener.server_close()
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_stuck_run_and_a_growing_quarantine_are_told_of(idle, told):
+    address, heard = told
+    kind = idle.ask("/block_types/slug/custom-webhook")
+    schema = idle.ask("/block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind["id"]]}}})[
+        0
+    ]
+    data = {"name": "x", "url": address, "method": "POST", "json_data": {"said": "{{subject}} - {{body}}"}}
+    idle.ask(
+        "/block_documents/",
+        {"name": "ops", "data": data, "block_type_id": kind["id"], "block_schema_id": schema["id"]},
+    )
+    port = idle.ui.rpartition(":")[2]
+    os.environ["SEISMILL_NOTIFY"] = "custom-webhook/ops"
+    try:
+        assert seismill("up", ".", "--port", port, cwd=idle.root).returncode == 0
+    finally:
+        del os.environ["SEISMILL_NOTIFY"]
+    hurry(idle, waits=10)
+    run = idle.start("verify", volume="none.zarr")
+    idle.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "PENDING"}, "force": True})
+    event = {
+        "occurred": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "event": "seismill.sweep.quarantined",
+        "resource": {"prefect.resource.id": "seismill.volumes.s3://volumes"},
+        "payload": {"new": 2, "sentences": ["a.sgy: no", "b.sgy: neither"]},
+        "id": "11111111-1111-4111-8111-111111111111",
+    }
+    request = urllib.request.Request(
+        f"{idle.api}/events", json.dumps([event]).encode(), {"Content-Type": "application/json"}
+    )
+    urllib.request.urlopen(request, timeout=30).close()
+    deadline = time.monotonic() + 90
+    while len(heard) < 2:
+        assert time.monotonic() < deadline, heard
+        time.sleep(0.5)
+    said = sorted(str(one["said"]) for one in heard)
+    assert any("2 new in quarantine" in text and "a.sgy: no" in text for text in said)
+    assert any(text.startswith("A run is stuck") for text in said)
