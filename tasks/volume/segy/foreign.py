@@ -5,7 +5,7 @@ would be refused with a sentence about sample formats.
 """
 
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.text import encoding, printable
+from tasks.volume.segy.text import decoded, encoding, printable
 
 # What a file begins with, what it then is, and what helps.
 _SIGNATURES = (
@@ -29,6 +29,7 @@ _SEGD_CODES = frozenset(
     for code in (low, 0x8000 | low)
 )
 _TEXT_BYTES = 3200
+_LEAST_NUMBERED = 5  # lines that begin with C and their number
 _SU_SAMPLES = slice(114, 116)
 _TRACE_HEADER_BYTES = 240
 
@@ -61,6 +62,11 @@ def refuse_foreign(name: str, size: int, head: bytes) -> None:
             f"{name} begins with a SEG-Y tape label of 128 bytes (byte 5 reads "
             f"{head[4:9].decode('latin-1')}); cut it off first"
         )
+    if _is_swapped(head[:_TEXT_BYTES]):
+        raise InputRefused(
+            f"{name} has its bytes swapped in pairs (the lines of its textual header begin with 1C0, 1C1 …); swap them "
+            "back first, as dd conv=swab does"
+        )
     if not any(head[:3600]):
         raise InputRefused(f"{name} holds only zeros in its first {len(head[:3600]):,} bytes; fetch it again")
     if not _is_text(head[:_TEXT_BYTES]):
@@ -74,6 +80,19 @@ def refuse_foreign(name: str, size: int, head: bytes) -> None:
                 f"{name} looks like Seismic Unix data ({samples} samples at byte 115, no textual header); "
                 "convert it with segywrite first"
             )
+
+
+def _is_swapped(raw: bytes) -> bool:
+    """Whether a textual header shows that bytes were swapped in pairs: line numbers read right when swapped back.
+
+    Only numbers of two digits tell: a line that begins with a blank before its C looks the same for the others.
+    """
+    even = raw[: len(raw) // 2 * 2]
+    back = bytearray(even)
+    back[::2], back[1::2] = even[1::2], even[::2]
+    text = decoded(bytes(back), encoding(bytes(back)))
+    numbered = sum(text[80 * (line - 1) :].startswith(f"C{line}") for line in range(10, 41))
+    return numbered >= _LEAST_NUMBERED
 
 
 def _is_text(raw: bytes) -> bool:
