@@ -25,12 +25,13 @@ from tasks.volume.codecs import (
     metadata_of,
     tolerance_of,
 )
+from tasks.volume.compare import add_errors_of
+from tasks.volume.images.place import ROCKVERSE
 from tasks.volume.kernels.errors import (
     COUNT,
     MAX_ABS_ERROR,
     NONFINITE,
     SUM_OF_SQUARES,
-    error_sums,
     finite_or_zero,
 )
 from tasks.volume.layout import COPY_SHARD_BYTES, MOST_ZFP_DIMENSIONS, ArraySpec, copy_chunks, round_up
@@ -55,6 +56,13 @@ from tasks.volume.summary import array_rows, ended, fitting, using
 from tasks.volume.superblocks import SuperBlocks, hull, owned, super_blocks
 
 log = logging.getLogger(__name__)
+
+# What a lossy copy holds, by what the master does: a float that has each of its values.
+SHARED = ("coordinates", *ROCKVERSE)  # attributes that a copy has from its master
+ZFP_DTYPES = {
+    **dict.fromkeys(("uint8", "int8", "uint16", "int16", "float16", "float32"), "float32"),
+    **dict.fromkeys(("uint32", "int32", "float64"), "float64"),
+}
 
 QUALITY = {"very_low": 6.0, "low": 3.0, "medium": 1.0, "high": 0.1, "very_high": 0.01, "ultra": 0.001}
 # The axis that a preset's slices lie across, by the volume's number of dimensions. The copy is named after that axis.
@@ -96,12 +104,28 @@ def rechunk(
     found = open_volume(store)
     specs = copy_specs(found, copies, local=store.local)
     if not specs:
-        dry = {"dry_run": True} if run.dry_run else {}
+        dry: dict[str, Any] = {"dry_run": True} if run.dry_run else {}
         return ended(store, "copies", [], began, before, notes=[_no_copies(found)], **dry)
     if run.dry_run:
         blocks = super_blocks(specs[0].shape, specs, 1 << 40, chunks=found.spec(found.master).chunks)
-        rows = [{"path": s.path, "shape": s.shape, "chunks": s.chunks, "shards": s.shards, "raw_bytes": s.raw_bytes} for s in specs]
-        return {"dry_run": True, "volume": store.url, "stage": "copies", "arrays": rows, "block": blocks.block, "notes": []}
+        rows = [
+            {
+                "path": s.path,
+                "shape": s.shape,
+                "chunks": s.chunks,
+                "shards": s.shards,
+                "raw_bytes": s.raw_bytes,
+            }
+            for s in specs
+        ]
+        return {
+            "dry_run": True,
+            "volume": store.url,
+            "stage": "copies",
+            "arrays": rows,
+            "block": blocks.block,
+            "notes": [],
+        }
     store.probe()
     names = [spec.path for spec in specs]
     with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
@@ -125,7 +149,11 @@ def rechunk(
         if replaced:
             for path in replaced:
                 del stages[path]
-            alike = [s.path for s in todo if s.path in replaced and _decode_alike(Volume(store, root).spec(s.path), s)]
+            alike = [
+                s.path
+                for s in todo
+                if s.path in replaced and _decode_alike(Volume(store, root).spec(s.path), s)
+            ]
             root = withdraw(store, epoch, root, replaced, leave_chunks=alike)
         root, stage = _add(store, Volume(store, root), todo, requests, body, epoch, run, compute)
     notes = []
@@ -160,7 +188,9 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         wanted.append((f"fast_{master.dims[axis]}", copy_chunks(rank, axis)))
     for more in copies.more:
         if len(more.chunks) != rank or min(more.chunks) < 1:
-            raise InputRefused(f"copy {more.name} has chunks {more.chunks}, but the volume has {rank} dimensions")
+            raise InputRefused(
+                f"copy {more.name} has chunks {more.chunks}, but the volume has {rank} dimensions"
+            )
         wanted.append((more.name, tuple(more.chunks)))
     names = [name for name, _ in wanted]
     taken = set(volume.members) - {
@@ -177,12 +207,12 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         raise InputRefused(
             f"both a tolerance ({copies.tolerance:g}) and a quality ({copies.quality}) were given; give one"
         )
-    codec, fill = _codec(volume, copies)
+    codec, fill, dtype = _codec(volume, copies)
     specs = []
     for name, chunks in wanted:
         # ZFP works in cells of 4 samples: a chunk wider than the axis would be padding.
         clipped = tuple(min(c, round_up(n, 4)) for c, n in zip(chunks, master.shape, strict=True))
-        specs.append(ArraySpec(name, master.shape, clipped, master.dtype, master.dims, codec, (), fill))
+        specs.append(ArraySpec(name, master.shape, clipped, dtype, master.dims, codec, (), fill))
     return specs if local else _sharded(specs, master.chunks)
 
 
@@ -191,15 +221,22 @@ def _no_copies(volume: Volume) -> str:
     dims = volume.spec(volume.master).dims
     if len(dims) > MOST_ZFP_DIMENSIONS:
         why = f"{len(dims)} dimensions, and ZFP takes at most {MOST_ZFP_DIMENSIONS}"
-        return f"presets make no copies of a volume of {why}; name copies with their chunks and quality lossless"
+        return (
+            f"presets make no copies of a volume of {why}; name copies with their chunks and quality lossless"
+        )
     return f"none of the presets fits a volume of {', '.join(dims)}; name copies with their chunks"
 
 
-def _codec(volume: Volume, copies: Copies) -> tuple[str, str]:
+def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
+    """Codec, fill and dtype of the copies.
+
+    ZFP bounds its error in floats alone. Whole numbers of up to 32 bits are therefore stored as floats that
+    hold every one of them exactly, so that the bound is on the numbers themselves.
+    """
     master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
     if copies.quality == "lossless" and not copies.tolerance:
-        return "zstd-3", master.fill
-    if master.numpy.kind != "f":
+        return "zstd-3", master.fill, master.dtype
+    if master.dtype not in ZFP_DTYPES:
         raise InputRefused(
             f"the master holds {master.dtype}, whose error ZFP cannot bound; use quality lossless"
         )
@@ -212,7 +249,7 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str]:
     if not tolerance:
         # A master that is constant: any positive tolerance stores it in a few bytes.
         tolerance = max(abs(attributes["max"]) * 1e-6, 1e-30)
-    return f"zfp:{tolerance!r}", "0"
+    return f"zfp:{tolerance!r}", "0", ZFP_DTYPES[master.dtype]
 
 
 def _sharded(specs: Sequence[ArraySpec], chunks: Sequence[int]) -> list[ArraySpec]:
@@ -234,11 +271,13 @@ def _fitting_blocks(
     master: ArraySpec, specs: list[ArraySpec], compute: Compute
 ) -> tuple[SuperBlocks, Compute]:
     """The blocks, and the compute with as many of them in flight as its memory holds."""
-    overhead = cpu_count() * (2 * max(spec.chunk_bytes + encoded_bound(spec) for spec in specs) + master.chunk_bytes)
+    overhead = cpu_count() * (
+        2 * max(spec.chunk_bytes + encoded_bound(spec) for spec in specs) + master.chunk_bytes
+    )
     budget = (compute.memory_bytes - overhead) // 2  # samples once, and every copy encoded at worst
     worst = sum(encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards)
     blocks = super_blocks(master.shape, specs, max(1, budget - worst), chunks=master.chunks)
-    need = 2 * math.prod(blocks.hull) * master.numpy.itemsize + worst + overhead
+    need = 2 * math.prod(blocks.hull) * max(master.numpy.itemsize, specs[0].numpy.itemsize) + worst + overhead
     return blocks, fitting(compute, need, f"a block of {blocks.block} samples")
 
 
@@ -250,7 +289,7 @@ def _body(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks) -> dict[s
             "spec": volume.spec(volume.master).to_json(),
             "plan": volume.state["stages"][volume.master]["plan"],
         },
-        "mask": volume.spec("trace_mask").to_json(),
+        "mask": volume.spec("trace_mask").to_json() if volume.has("trace_mask") else None,
         "copies": [spec.to_json() for spec in specs],
         "block": blocks.block,
     }
@@ -272,7 +311,7 @@ def _add(
     records = run_blocks(stage, rechunk_block, range(block_count(master.shape, tuple(body["block"]))))
     attributes = volume.array_attributes(volume.master)
     live_bytes = attributes["raw_bytes"]
-    measured = {spec.path: _errors(spec, records, attributes, live_bytes) for spec in specs}
+    measured = {spec.path: _errors(spec, volume.master, records, attributes, live_bytes) for spec in specs}
     for spec in specs:
         bound = tolerance_of(spec) or 0.0
         if not measured[spec.path]["max_abs_error"] <= bound:
@@ -282,7 +321,9 @@ def _add(
             )
     shown = []
     for spec in specs:
-        extra = {k: v for k, v in attributes.items() if k == "coordinates" or (k == "_FillValue" and spec.fill == "NaN")}
+        extra = {
+            k: v for k, v in attributes.items() if k in SHARED or (k == "_FillValue" and spec.fill == "NaN")
+        }
         objects = [o for r in records for o in r.objects if o.key.startswith(f"{spec.path}/c/")]
         shown.append(put_array(stage, spec.path, metadata_of(spec, extra | measured[spec.path]), objects))
     root = volume.root
@@ -297,7 +338,7 @@ def _add(
 
 
 def _errors(
-    spec: ArraySpec, records: list[Record], master: dict[str, Any], live_bytes: int
+    spec: ArraySpec, copy_of: str, records: list[Record], master: dict[str, Any], live_bytes: int
 ) -> dict[str, Any]:
     """What was measured of one copy, over live finite samples."""
     count = sum(r.facts[spec.path][COUNT] for r in records)
@@ -305,7 +346,7 @@ def _errors(
     stored = sum(o.bytes for r in records for o in r.objects if o.key.startswith(f"{spec.path}/c/"))
     rmse = math.sqrt(squares / count) if count else 0.0
     result: dict[str, Any] = {
-        "copy_of": "amplitude",
+        "copy_of": copy_of,
         "tolerance": tolerance_of(spec) or 0.0,
         "max_abs_error": max((r.facts[spec.path][MAX_ABS_ERROR] for r in records), default=0.0),
         "rmse": rmse,
@@ -325,7 +366,8 @@ def _errors(
 @lru_cache(maxsize=4)
 def _mask(volume: str, options: Any, digest: str, accept_versions: bool) -> np.ndarray:
     store, plan = plan_at(volume, options, digest, accept_versions)
-    return read_region(store, ArraySpec.from_json(plan.body["mask"]))
+    mask = plan.body["mask"]
+    return read_region(store, ArraySpec.from_json(mask)) if mask else np.ones((), bool)
 
 
 def rechunk_block(job: Job) -> Record:
@@ -338,7 +380,8 @@ def rechunk_block(job: Job) -> Record:
     sums = {copy.path: np.zeros(4) for copy in copies}
     if 0 in shape:
         return Record(job.block, [], 0, {path: values.tolist() for path, values in sums.items()})
-    live = _mask(job.volume, job.options, job.digest, job.accept_versions)[region[:-1]]
+    mask = _mask(job.volume, job.options, job.digest, job.accept_versions)
+    live = mask[region[:-1]] if mask.ndim else np.ones(shape[:-1], bool)
     if not live.any():
         return Record(job.block, [], 0, {path: values.tolist() for path, values in sums.items()})
     lossy = copies[0].codec.startswith("zfp:")
@@ -347,13 +390,13 @@ def rechunk_block(job: Job) -> Record:
         max(round_up(min(r.stop, n), c.chunks[axis]) - r.start for c in copies)
         for axis, (r, n) in enumerate(zip(region, master.shape, strict=True))
     ]
-    values = np.full(room, 0 if lossy else copies[0].fill_value, master.numpy)
+    values = np.full(room, 0 if lossy else copies[0].fill_value, copies[0].numpy)
     valid = values[tuple(slice(0, n) for n in shape)]
     read_region(store, master, region, out=valid, live=live)
     original = valid
     if lossy and finite_or_zero(valid, valid, live):
         # Live samples that are NaN or Inf are rare: only then is the original needed beside the mended one.
-        original = read_region(store, master, region)
+        original = read_region(store, master, region).astype(copies[0].numpy, copy=False)
 
     def one(task: tuple[ArraySpec, tuple[int, ...]]) -> tuple[bytes | None, np.ndarray]:
         copy, position = task
@@ -365,7 +408,7 @@ def rechunk_block(job: Job) -> Record:
             return None, errors
         data = encode_chunk(copy, values[whole])
         decoded = decode_chunk(copy, data)[tuple(slice(0, p.stop - p.start) for p in part)]
-        error_sums(original[part], decoded, live[part[:-1]], errors)
+        add_errors_of(original[part], decoded, live[part[:-1]], errors)
         return data, errors
 
     stored: list[Stored] = []

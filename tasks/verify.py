@@ -19,7 +19,8 @@ import numpy as np
 from tasks.parameters import Run, Url
 from tasks.volume.blocks import Compute, Progress, on_chunks, on_io, regions
 from tasks.volume.codecs import crc32c, decode_chunk, document_bytes, read_index, tolerance_of
-from tasks.volume.kernels.errors import MAX_ABS_ERROR, error_sums
+from tasks.volume.compare import add_errors_of
+from tasks.volume.kernels.errors import MAX_ABS_ERROR
 from tasks.volume.layout import ArraySpec, round_up
 from tasks.volume.levels import coarsen
 from tasks.volume.outcomes import IntegrityFailure
@@ -221,7 +222,7 @@ def _compare_copy(volume: Volume, path: str) -> list[Finding]:
     mask = _mask_of(volume, master.path)
     for region in regions(spec.shape, _compared(spec)):
         sums = np.zeros(4)
-        error_sums(
+        add_errors_of(
             read_region(volume.store, master, region),
             read_region(volume.store, spec, region),
             None if mask is None else mask[region[:-1]],

@@ -9,6 +9,15 @@ from tasks.volume.images.header import Voxels
 from tasks.volume.outcomes import InputRefused
 
 AXES = ("z", "y", "x")
+ROCKVERSE = (
+    "_ROCKVERSE_DATATYPE",
+    "description",
+    "field_name",
+    "field_unit",
+    "voxel_unit",
+    "voxel_origin",
+    "voxel_length",
+)
 RESERVED = {*AXES, "pyramid", "labels", "c", "trace_mask"}
 
 
