@@ -165,7 +165,8 @@ def rechunk(
 def request_of(root: dict[str, Any], master: str, spec: ArraySpec) -> dict[str, Any]:
     """What a copy is made from and how: equal for a copy that need not be made again."""
     made = root["attributes"]["seismill"]["stages"][master]
-    return {"verb": "rechunk", "master": made["plan"], "copy": spec.to_json()}
+    # Shards are chosen here, for all copies that are made together: in other company it is the same copy.
+    return {"verb": "rechunk", "master": made["plan"], "copy": spec.at(spec.path, shards=()).to_json()}
 
 
 def _decode_alike(one: ArraySpec, other: ArraySpec) -> bool:
@@ -213,7 +214,14 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         # ZFP works in cells of 4 samples: a chunk wider than the axis would be padding.
         clipped = tuple(min(c, round_up(n, 4)) for c, n in zip(chunks, master.shape, strict=True))
         specs.append(ArraySpec(name, master.shape, clipped, dtype, master.dims, codec, (), fill))
-    return specs if local else _sharded(specs, master.chunks)
+    if local:
+        return specs
+    there = {name: volume.spec(name) for name in names if volume.has(name)}
+    # A copy that is there keeps its shards, so that readers who opened it find their way while it is replaced.
+    return [
+        spec.at(spec.path, shards=old.shards) if old and old.chunks == spec.chunks else spec
+        for spec, old in ((spec, there.get(spec.path)) for spec in _sharded(specs, master.chunks))
+    ]
 
 
 def _no_copies(volume: Volume) -> str:

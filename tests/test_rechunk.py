@@ -1,6 +1,7 @@
 """Copies: the master's values within a measured bound, from one read, added and replaced under the run protocol."""
 
 import math
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import zarr
 
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Copies, Copy, Master, Run
-from tasks.rechunk import QUALITY, rechunk
+from tasks.rechunk import QUALITY, copy_specs, rechunk
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
-from tasks.volume.store import traffic
+from tasks.volume.reader import open_volume
+from tasks.volume.store import Store, traffic
 from tests.survey import Survey, ieee_words, make_survey
 from tests.volumes import STAMP, differences, stopping_after, threads, tree
 
@@ -222,6 +224,28 @@ def test_what_was_done_is_recognised_and_one_more_copy_leaves_the_others_alone(t
     assert stamps == {path: path.stat().st_mtime_ns for path in (volume / "fast_inline").rglob("*")}
     group = zarr.open_group(volume, mode="r", use_consolidated=True)
     assert {"amplitude", "fast_inline", "fast_time"} <= set(group.array_keys())
+
+
+def test_shards_chosen_for_other_copies_do_not_make_a_copy_another(tmp_path: Path) -> None:
+    survey = make_survey(tmp_path / "a.sgy", inlines=range(61), crosslines=range(47), n_samples=129)
+    url = f"memory://{uuid.uuid4().hex}"
+    ingest_segy(str(survey.path), url, master=Master(chunks=[16, 16, 32]), run=FIXED)
+    thin = Copy(name="thin", chunks=[4, 48, 132])
+    rechunk(url, Copies(presets=[], more=[thin]), run=FIXED)
+    before = open_volume(Store(url)).spec("thin")
+    assert before.shards
+    more = Copies(
+        presets=[], more=[thin, Copy(name="a", chunks=[12, 12, 12]), Copy(name="b", chunks=[64, 4, 132])]
+    )
+    assert copy_specs(open_volume(Store(url)), more, local=False)[0] == before
+    summary = rechunk(url, more, run=FIXED)
+    assert [array["path"] for array in summary["arrays"]] == ["thin", "a", "b"]
+    volume = open_volume(Store(url))
+    assert volume.spec("thin") == before
+    for name in ("thin", "a", "b"):
+        assert np.abs(volume.read(name) - survey.values).max() <= volume.array_attributes(name)["tolerance"]
+    rechunk(url, more.model_copy(update={"quality": "high"}), overwrite=True, run=FIXED)
+    assert open_volume(Store(url)).spec("thin").shards == before.shards
 
 
 @pytest.mark.parametrize("change", ["tolerance", "chunks", "lossless"])
