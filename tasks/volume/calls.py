@@ -20,7 +20,7 @@ from fsspec.asyn import get_loop
 
 from tasks.parameters import StorageOptions
 from tasks.volume.clouds import Cloud, open_cloud
-from tasks.volume.clouds.faults import Busy, Expired, Transient
+from tasks.volume.clouds.faults import Busy, Changed, Expired, Transient
 from tasks.volume.location import Location
 from tasks.volume.outcomes import Resumable
 
@@ -28,6 +28,7 @@ Result = TypeVar("Result")
 
 DEADLINE_SECONDS = 120.0  # of one call with its retries; shorter than the lease of a lock
 SHORT_DEADLINE_SECONDS = 10.0  # after a call that did not reach the store
+LAST_SECONDS = 0.5  # before the deadline no other try begins
 TRY_SECONDS = 40.0  # of one try of a small request
 SLOWEST_BYTES_PER_SECOND = 1 << 20  # a larger one gets as much longer as this takes
 MOST_AT_ONCE = 64
@@ -88,12 +89,15 @@ class Line:
         """How many calls go out at once."""
         return int(self._limit)
 
-    def call(self, request: Callable[[], Coroutine[Any, Any, Result]], *, size: int = 0) -> Result:
+    def call(
+        self, request: Callable[[], Coroutine[Any, Any, Result]], *, size: int = 0, conditional: bool = False
+    ) -> Result:
         """The result of `request`, which is made anew for every try.
 
         Args:
             request: Makes a coroutine that sends one request.
             size: Bytes that it moves, if they are many.
+            conditional: Whether it says what the object must be; else "it is not" is an answer to something else.
 
         Raises:
             OutOfReach: It did not go well until the deadline.
@@ -104,10 +108,14 @@ class Line:
         renewed = False
 
         def one_try() -> Result:
-            nonlocal renewed
+            nonlocal deadline, renewed
             sessions = self._sessions
             try:
                 return self._try(request, deadline, size)
+            except Changed as error:
+                if conditional:
+                    raise
+                raise Transient(f"{error}, although nothing was asked for") from error
             except Expired as error:
                 if renewed:
                     raise Resumable(
@@ -115,12 +123,15 @@ class Line:
                     ) from error
                 renewed = True
                 self._renew(sessions)
+                deadline = time.monotonic() + DEADLINE_SECONDS
                 raise Transient(str(error)) from error
 
+        jitter = tenacity.wait_random_exponential(multiplier=0.1, max=15)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Transient),
-            wait=tenacity.wait_random_exponential(multiplier=0.1, max=15),
-            stop=lambda state: time.monotonic() + state.upcoming_sleep >= deadline,
+            # Half of what is left at most, so that the last try comes shortly before the deadline.
+            wait=lambda state: min(jitter(state), max(0.0, deadline - time.monotonic()) / 2),
+            stop=lambda state: deadline - time.monotonic() < LAST_SECONDS,
             reraise=True,
         )
         try:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from tasks.parameters import StorageOptions
 from tasks.volume.calls import count, line_of
-from tasks.volume.clouds import Span
+from tasks.volume.clouds import Span, look
 from tasks.volume.clouds.faults import Archived, Changed, Rejected, Transient
 from tasks.volume.location import locate
 from tasks.volume.outcomes import InputRefused
@@ -105,10 +105,12 @@ class Source:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _ask(self, request: Callable[[], Coroutine[Any, Any, Result]], *, size: int = 0) -> Result:
+    def _ask(
+        self, request: Callable[[], Coroutine[Any, Any, Result]], *, size: int = 0, conditional: bool = False
+    ) -> Result:
         assert self._line is not None
         try:
-            return self._line.call(request, size=size)
+            return self._line.call(request, size=size, conditional=conditional)
         except Archived:
             raise self._archived() from None
         except Rejected as error:
@@ -128,7 +130,11 @@ class Source:
             self.read_into(start, memoryview(buffer))
             return bytes(buffer)
         try:
-            data = self._ask(lambda: self._range(start, length), size=length) if length else b""
+            data = (
+                self._ask(lambda: self._range(start, length), size=length, conditional=True)
+                if length
+                else b""
+            )
         except PermissionError:
             raise self._forbidden() from None
         except (Changed, FileNotFoundError):
@@ -144,7 +150,7 @@ class Source:
             return await cloud.get(path, Span(start, length), self.identity)
         except Changed as error:
             # What is between us and the store may say so wrongly; a source is given up only when it really changed.
-            if (await cloud.head(path)).identity == self.identity:
+            if (await look(cloud, path)).identity == self.identity:
                 raise Transient(f"{error}, although it did not change") from error
             raise
 

@@ -22,8 +22,8 @@ from tasks.volume.calls import OutOfReach as OutOfReach
 from tasks.volume.calls import Traffic as Traffic
 from tasks.volume.calls import count, line_of
 from tasks.volume.calls import traffic as traffic
-from tasks.volume.clouds import Entry, Span
-from tasks.volume.clouds.faults import Archived, Changed, Rejected, Transient
+from tasks.volume.clouds import Entry, Span, look
+from tasks.volume.clouds.faults import Archived, Rejected, Transient
 from tasks.volume.location import Location as Location
 from tasks.volume.location import locate as locate
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
@@ -135,13 +135,11 @@ class Store:
         async def send() -> None:
             try:
                 await self._cloud.put(path, data, writer=writer, storage_class=storage_class)
-            except Changed as error:
-                raise Transient(f"{error}, although nothing was asked for") from error
             except FileExistsError as error:
                 if not writer:
                     raise Transient(f"{error}, although it may") from error
                 try:
-                    await self._cloud.head(path)
+                    await look(self._cloud, path)
                 except FileNotFoundError:
                     raise Transient(f"{error}, although there is none") from error
                 raise

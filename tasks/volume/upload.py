@@ -8,7 +8,7 @@ import google_crc32c
 
 from tasks.parameters import StorageOptions
 from tasks.volume.calls import count, line_of
-from tasks.volume.clouds import Part
+from tasks.volume.clouds import Part, look
 from tasks.volume.clouds.faults import Rejected
 from tasks.volume.location import Location
 from tasks.volume.outcomes import DestinationRefused
@@ -58,15 +58,8 @@ class Upload:
             return
         self._send(last=True)
 
-        async def complete() -> None:
-            try:
-                await self._line.cloud.complete(self._path, self._upload, self._receipts, self._crc)
-            except FileNotFoundError:
-                # An upload that is not there any more was completed, if the object is the one it was to make.
-                if (await self._line.cloud.head(self._path)).writer != self._writer:
-                    raise
-
-        self._ask(complete)
+        complete = self._line.cloud.complete
+        self._ask(lambda: self._or_done(complete(self._path, self._upload, self._receipts, self._crc), None))
         self._upload = ""
 
     def discard(self) -> None:
@@ -82,11 +75,30 @@ class Upload:
             self._upload = self._ask(lambda: begin(self._path, writer=self._writer, storage_class=""))
         part = Part(len(self._receipts), self._sent, bytes(self._buffer), last)
         self._receipts.append(
-            self._ask(lambda: self._line.cloud.part(self._path, self._upload, part), size=len(part.data))
+            self._ask(
+                lambda: self._or_done(
+                    self._line.cloud.part(self._path, self._upload, part), str(part.number)
+                ),
+                size=len(part.data),
+            )
         )
         count(requests=0, written=len(part.data))
         self._sent += len(part.data)
         self._buffer.clear()
+
+    async def _or_done(self, request: Coroutine[Any, Any, Result], done: Result) -> Result:
+        """The result of a request; `done` if an earlier try, whose answer was lost, had completed the upload."""
+        try:
+            return await request
+        except FileNotFoundError as error:
+            # An upload that is not there any more was completed, if the object is the one it was to make.
+            try:
+                mine = (await look(self._line.cloud, self._path)).writer == self._writer
+            except FileNotFoundError:
+                mine = False
+            if mine:
+                return done
+            raise error
 
     def _ask(self, request: Callable[[], Coroutine[Any, Any, Result]], *, size: int = 0) -> Result:
         try:

@@ -14,7 +14,7 @@ from typing import Protocol
 import google_crc32c
 
 from tasks.parameters import StorageOptions
-from tasks.volume.clouds.faults import Transient
+from tasks.volume.clouds.faults import Changed, Transient
 from tasks.volume.location import Location
 
 CHECKSUM, WRITER = "crc32c", "writer"  # names of the metadata
@@ -141,6 +141,18 @@ def total_of(content_range: str) -> int | None:
     """The size of the whole object from a Content-Range header; None without one."""
     total = content_range.rpartition("/")[2]
     return int(total) if total.isdigit() else None
+
+
+async def look(cloud: Cloud, path: str) -> Found:
+    """What there is under a path, asked beside another request.
+
+    Raises:
+        Transient: The answer makes no sense: it is one to a condition.
+    """
+    try:
+        return await cloud.head(path)
+    except Changed as error:
+        raise Transient(f"{error}, although nothing was asked for") from error
 
 
 def open_cloud(location: Location, options: StorageOptions) -> Cloud:

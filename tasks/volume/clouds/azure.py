@@ -122,7 +122,10 @@ class Azure:
         query = f"restype=container&comp=list&prefix={quote(name, safe='')}"
         query += ("" if deep else "&delimiter=%2F") + (f"&marker={quote(after, safe='')}" if after else "")
         _, body = await self._call("GET", container, what=f"list az://{prefix}", query=query)
-        answer = ElementTree.fromstring(body)
+        try:
+            answer = ElementTree.fromstring(body)
+        except ElementTree.ParseError as error:
+            raise Transient(f"list az://{prefix}: the answer is no XML") from error
         entries = [
             Entry(
                 f"{container}/{found.findtext('Name')}",

@@ -125,7 +125,7 @@ class Gcs:
     async def head(self, path: str) -> Found:
         """See `Cloud`."""
         _, _, body = await self._call("GET", self._object(path), what=f"head gs://{path}")
-        found = json.loads(body)
+        found = _parsed(body, f"head gs://{path}")
         return Found(
             size=int(found.get("size", 0)),
             identity=str(found["generation"]),
@@ -151,7 +151,7 @@ class Gcs:
         params |= ({} if deep else {"delimiter": "/"}) | ({"pageToken": after} if after else {})
         url = f"{self._fs._location}/storage/v1/b/{quote(bucket, safe='')}/o"
         _, _, body = await self._call("GET", url, what=f"list gs://{prefix}", params=params)
-        answer = json.loads(body)
+        answer = _parsed(body, f"list gs://{prefix}")
         entries = [
             Entry(f"{bucket}/{found['name']}", int(found.get("size", 0)), str(found["generation"]))
             for found in answer.get("items", [])
@@ -210,6 +210,14 @@ class Gcs:
 def _described(writer: str, storage_class: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {"metadata": {WRITER: writer}} if writer else {}
     return metadata | ({"storageClass": storage_class} if storage_class else {})
+
+
+def _parsed(body: bytes, what: str) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(body)
+    except ValueError as error:
+        raise Transient(f"{what}: the answer is no JSON") from error
+    return document
 
 
 def _reason(body: bytes) -> str:

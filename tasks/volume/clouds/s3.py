@@ -7,6 +7,7 @@ import aiohttp
 import fsspec
 import google_crc32c
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
 from tasks.parameters import StorageOptions
 from tasks.volume.clouds import CHECKSUM, WRITER, Entry, Found, Part, Span, checked, total_of
@@ -55,7 +56,7 @@ class S3:
             raise Expired(f"{what}: {error}") from error
         except boto.ParamValidationError as error:
             raise Rejected(f"{what}: {error}") from error
-        except (boto.BotoCoreError, aiohttp.ClientError, OSError) as error:
+        except (boto.BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError) as error:
             raise Transient(f"{what}: {type(error).__name__}: {error}") from error
         return answer
 

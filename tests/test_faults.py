@@ -1,0 +1,313 @@
+"""What goes wrong with a store ends in the right result, or in a stop from which the same command goes on.
+
+Requests go through a proxy that spoils some of them. Deadlines are shortened here: what is tried is what happens
+at them, and that nothing outlasts them.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from emulators.faults import KINDS, FaultProxy, Rule
+from survey import Survey, make_survey
+from volumes import STAMP
+
+from tasks.export_segy import export_segy
+from tasks.ingest_segy import ingest_segy
+from tasks.parameters import Master, Run, StorageOptions
+from tasks.verify import verify
+from tasks.volume import calls
+from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tasks.volume.store import Source, Store, open_upload
+
+DEADLINE, SHORT, TRY = 4.0, 1.0, 1.0  # seconds
+DATA = bytes(range(256)) * 40
+
+
+@pytest.fixture
+def proxy(
+    cloud: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FaultProxy]:
+    """A proxy between this test and a cloud of each kind; `store` and all else of the test go through it."""
+    name = {"s3": "s3", "gs": "gcs", "az": "azure"}[cloud]
+    upstream: str = request.getfixturevalue(name)
+    monkeypatch.setattr(calls, "DEADLINE_SECONDS", DEADLINE)
+    monkeypatch.setattr(calls, "SHORT_DEADLINE_SECONDS", SHORT)
+    monkeypatch.setattr(calls, "TRY_SECONDS", TRY)
+    with FaultProxy(upstream) as proxy:
+        through(cloud, upstream, proxy.url, monkeypatch)
+        calls.line_to.cache_clear()
+        proxy.protocol = cloud  # type: ignore[attr-defined]
+        yield proxy
+    calls.line_to.cache_clear()
+    forget(cloud)
+
+
+def through(cloud: str, upstream: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send what is for a store to another address."""
+    import os
+
+    import fsspec.config
+
+    if cloud == "s3":
+        monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": url})
+    elif cloud == "gs":
+        monkeypatch.setitem(fsspec.config.conf, "gs", {"endpoint_url": url})
+    else:
+        known = os.environ["AZURE_STORAGE_CONNECTION_STRING"]
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", known.replace(upstream, url))
+    forget(cloud)
+
+
+def forget(cloud: str) -> None:
+    """Have no file system remember where it was sent to."""
+    import fsspec
+
+    fsspec.get_filesystem_class(cloud).clear_instance_cache()
+
+
+@pytest.fixture
+def store(proxy: FaultProxy) -> Store:
+    # A name of its own: a process keeps the plans it has opened, and with them the way to their store.
+    return Store(f"{proxy.protocol}://volumes/{uuid.uuid4().hex}.zarr")  # type: ignore[attr-defined]
+
+
+def read_whole(store: Store) -> object:
+    return store.get("a")
+
+
+def read_source(store: Store) -> object:
+    return Source(f"{store.url}/a").read(100, 5000)
+
+
+def write(store: Store) -> object:
+    store.put("b", DATA)
+    return True
+
+
+def create(store: Store) -> object:
+    return store.create("b", DATA)
+
+
+CALLS: dict[Callable[[Store], object], object] = {
+    read_whole: DATA,
+    read_source: DATA[100:5100],
+    write: True,
+    create: True,
+}
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("403", "expired")])
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+def test_a_fault_that_passes_changes_no_result(
+    store: Store, proxy: FaultProxy, call: Callable[[Store], object], kind: str, times: int
+) -> None:
+    store.put("a", DATA)
+    if call is read_source and kind == "flip":
+        pytest.skip(
+            "no store gives a checksum of a range; the whole file's is compared when all of it was read"
+        )
+    proxy.do(Rule(kind, times=times))
+    began = time.monotonic()
+    try:
+        result = call(store)
+    except Resumable:
+        assert kind == "stall", "only what takes its time may not end in time"
+        return
+    finally:
+        assert time.monotonic() - began < DEADLINE + 2 * TRY
+        proxy.do()
+    assert result == CALLS[call]
+    if call in (write, create):
+        assert store.get("b") == DATA
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "503",
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("reset_before", "stall", "lost_ack", "flip")
+        ),
+    ],
+)
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+def test_an_endless_fault_ends_resumable_at_the_deadline(
+    store: Store, proxy: FaultProxy, call: Callable[[Store], object], kind: str
+) -> None:
+    if kind == "flip" and call is not read_whole:
+        pytest.skip("has no body to spoil, or one that no store gives a checksum of")
+    store.put("a", DATA)
+    proxy.do(Rule(kind))
+    began = time.monotonic()
+    with pytest.raises(Resumable, match=r"could not be reached for 4 s .* run the same command again"):
+        call(store)
+    assert DEADLINE / 2 < time.monotonic() - began < DEADLINE + 2 * TRY
+    began = time.monotonic()
+    with pytest.raises(Resumable):
+        call(store)
+    assert time.monotonic() - began < SHORT + 2 * TRY, "what follows a store that is gone waits less"
+    proxy.do()
+    if call is not create:  # which may have been carried out
+        assert call(store) == CALLS[call]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+def test_what_is_forbidden_is_refused_at_once_and_never_missing(
+    store: Store, proxy: FaultProxy, call: Callable[[Store], object]
+) -> None:
+    store.put("a", DATA)
+    proxy.do(Rule("403"))
+    with pytest.raises((DestinationRefused, InputRefused), match="check its policy"):
+        call(store)
+    assert proxy.requests == 1
+    with pytest.raises(DestinationRefused, match="check its policy"):
+        store.exists("a")
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+def test_credentials_that_ran_out_are_renewed_once(
+    store: Store, proxy: FaultProxy, call: Callable[[Store], object]
+) -> None:
+    if not store.url.startswith("s3:"):
+        pytest.skip("the proxy speaks of expired tokens as S3 does")
+    store.put("a", DATA)
+    proxy.do(Rule("expired", times=1))
+    assert call(store) == CALLS[call]
+    proxy.do(Rule("expired"))
+    with pytest.raises(Resumable, match=r"credentials for s3://volumes ran out .* renew them"):
+        store.get("a")
+    assert proxy.requests == 2
+
+
+# Many calls at once
+
+
+def test_a_store_that_is_busy_is_asked_less_at_once_and_then_more_again(
+    store: Store, proxy: FaultProxy
+) -> None:
+    line = calls.line_of(store.location, store.options)
+    most = line.limit
+    proxy.do(Rule("503", times=40))
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(lambda number: store.put(f"a/{number}", b""), range(32)))
+    lowest = line.limit
+    assert lowest <= most // 2
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: store.put(f"b/{number}", b""), range(200)))
+    assert line.limit > lowest
+    assert len(store.keys("")) == 232
+
+
+@pytest.mark.parametrize("kind", ["503", "lost_ack", "reset_mid", "short"])
+def test_a_tenth_of_requests_spoilt_costs_at_most_half_as_many_again(
+    store: Store, proxy: FaultProxy, kind: str
+) -> None:
+    def work(number: int) -> None:
+        assert store.create(f"{kind}/{number}", DATA + bytes([number]))
+        assert store.get(f"{kind}/{number}") == DATA + bytes([number])
+
+    proxy.do(Rule(kind, share=0.1))
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(work, range(100)))
+    spoilt, requests = proxy.fired, proxy.requests
+    assert spoilt
+    assert requests <= 1.5 * 200
+
+
+@pytest.fixture
+def survey(tmp_path: Path) -> Survey:
+    return make_survey(tmp_path / "a.sgy", drop=3, n_samples=37)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", ["503", "429", "500", "reset_before", "reset_mid", "end_mid", "short", "lost_ack", "412"]
+)
+def test_verbs_end_well_with_a_tenth_of_all_requests_spoilt(
+    store: Store, proxy: FaultProxy, survey: Survey, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "DEADLINE_SECONDS", 60.0)
+    staging = Store(f"{store.url.partition('://')[0]}://staging")
+    staging.put("a.sgy", survey.content)
+
+    def line(volume: str) -> None:
+        ingest_segy(
+            f"{staging.url}/a.sgy", volume, master=Master(chunks=[4, 4, 8]), run=Run(created_on=STAMP)
+        )
+        verify(volume, errors=True)
+        export_segy(volume, f"{staging.url}/again.sgy", overwrite=True)
+
+    proxy.do()
+    line(f"{store.url}/quiet")
+    quiet = proxy.requests
+    proxy.do(Rule(kind, share=0.1))
+    line(f"{store.url}/spoilt")
+    assert proxy.fired
+    assert proxy.requests <= 1.5 * quiet
+    proxy.do()
+    assert staging.get("again.sgy") == survey.content
+    one, other = Store(f"{store.url}/quiet"), Store(f"{store.url}/spoilt")
+    keys = [key for key in one.keys("") if not key.startswith(".seismill/")]
+    assert keys == [key for key in other.keys("") if not key.startswith(".seismill/")]
+    assert [key for key in keys if one.get(key) != other.get(key)] == []
+
+
+@pytest.mark.parametrize("kind", ["503", "reset_before", "lost_ack", "end_mid"])
+def test_an_upload_goes_on_after_faults(store: Store, proxy: FaultProxy, kind: str) -> None:
+    part = 5 << 20
+    data = DATA * (2 * part // len(DATA) + 1) + b"end"
+    upload = open_upload(Store(f"{store.url}/out").location, StorageOptions(), part)
+    proxy.do(Rule(kind, share=0.4, times=5))
+    upload.write(data)
+    upload.close()
+    proxy.do()
+    assert store.get("out") == data
+
+
+def test_an_upload_that_cannot_end_can_be_discarded(store: Store, proxy: FaultProxy) -> None:
+    upload = open_upload(Store(f"{store.url}/out").location, StorageOptions(), 5 << 20)
+    upload.write(bytes(6 << 20))
+    proxy.do(Rule("503"))
+    with pytest.raises(Resumable, match="run the same command again"):
+        upload.close()
+    proxy.do()
+    upload.discard()
+    assert store.keys("") == []
+
+
+# What stores are not good for
+
+
+def test_a_store_that_cannot_create_only_once_is_refused_or_accepted_by_name(
+    store: Store, proxy: FaultProxy
+) -> None:
+    if not store.url.startswith("s3:"):
+        pytest.skip("Google's and Azure's can")
+    proxy.do(Rule("unconditional"))
+    with pytest.raises(DestinationRefused, match="accept_unconditional_writes"):
+        store.probe()
+    accepted = Store(store.url, StorageOptions(accept_unconditional_writes=True))
+    accepted.probe()
+    assert accepted.create("a", b"1")
+    assert not accepted.create("a", b"2")
+
+
+@pytest.mark.parametrize(("protocol", "tier"), [("s3", "GLACIER"), ("az", "Archive")])
+def test_what_lies_in_an_archive_is_to_be_restored_first(
+    request: pytest.FixtureRequest, protocol: str, tier: str
+) -> None:
+    request.getfixturevalue({"s3": "s3", "az": "azure"}[protocol])
+    store = Store(f"{protocol}://volumes/a.zarr", StorageOptions(storage_class=f"amplitude={tier}"))
+    store.put("amplitude/c/0", DATA)
+    store.put("fast_inline/c/0", DATA)
+    store.put("amplitude/zarr.json", DATA)
+    assert store.get("fast_inline/c/0") == store.get("amplitude/zarr.json") == DATA
+    for look in (lambda: store.get("amplitude/c/0"), lambda: Source(f"{store.url}/amplitude/c/0")):
+        with pytest.raises(InputRefused, match="restore it first"):
+            look()
