@@ -105,7 +105,7 @@ def gcs_server() -> Iterator[str]:
         "NO_GCE_CHECK": "true",  # or google-auth waits for a metadata server
         "FSSPEC_CONFIG_DIR": os.devnull,
     }
-    command = [sys.executable, "-m", "tests.emulators.gcs", str(port)]
+    command = [sys.executable, str(Path(__file__).parent / "emulators" / "gcs.py"), str(port)]
     with loopback_server(command, endpoint, names, "gs"):
         yield endpoint
 

@@ -4,7 +4,7 @@ The emulator answers one connection at a time, which deadlocks with clients that
 ifGenerationMatch, on which create-if-absent stands. Here every connection has a thread, one lock makes each
 request atomic, and preconditions are compared before a request is carried out.
 
-Run as `python -m tests.emulators.gcs PORT`; `POST /wipe?keep-buckets=true` empties it.
+Run as `python tests/emulators/gcs.py PORT`; `POST /wipe?keep-buckets=true` empties it.
 """
 
 import sys
