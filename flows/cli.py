@@ -20,6 +20,7 @@ from tasks.parameters import (
     Copies,
     DeploymentName,
     Export,
+    Image,
     Index,
     Levels,
     Master,
@@ -145,6 +146,24 @@ def ingest_segy(
     Args:
         source: The SEG-Y, such as s3://staging/survey.sgy
         volume: Where the volume goes, such as s3://volumes/survey.zarr
+        overwrite: Replace a volume that is there already
+    """
+
+
+@_command
+def ingest_images(
+    source: Url,
+    volume: Url,
+    image: Image = Image(),
+    master: Master = Master(),
+    overwrite: bool = False,
+    run: Run = Run(),
+) -> None:
+    """Turn a stack of images into a volume: TIFF, PNG, JPEG 2000, raw, .npy, NRRD or MetaImage.
+
+    Args:
+        source: A file, a folder of slices, a pattern in quotes such as 's3://scans/core/*.tif', or a list (.txt)
+        volume: Where the volume goes, such as s3://volumes/core.zarr
         overwrite: Replace a volume that is there already
     """
 

@@ -19,7 +19,12 @@ from tasks.parameters import Copy, Step, Url
 # A field's own name, except where it would say too little without its model, or is usual in another form.
 _RENAMED = {"bytes": "index-bytes", "names": "index-names", "types": "index-types", "more": "copy"}
 _STEPS = get_args(Step)
-_METAVARS = {list[int]: "INT,INT,…", list[str]: "NAME,NAME,…", list[Copy]: "NAME=INT,INT,…"}
+_METAVARS = {
+    list[int]: "INT,INT,…",
+    list[float]: "NUMBER,NUMBER,…",
+    list[str]: "NAME,NAME,…",
+    list[Copy]: "NAME=INT,INT,…",
+}
 
 
 class UsageError(Exception):

@@ -7,6 +7,7 @@ on "cluster"; the stores' credentials in the environment.
 from flows.prefect_flows import as_flow, as_task_call
 from tasks.export_segy import export_segy as _export_segy
 from tasks.info import info as _info
+from tasks.ingest_images import ingest_images as _ingest_images
 from tasks.ingest_segy import ingest_segy as _ingest_segy
 from tasks.prove import prove as _prove
 from tasks.pyramid import pyramid as _pyramid
@@ -17,6 +18,7 @@ from tasks.verify import verify as _verify
 
 scan = as_flow(as_task_call(_scan))
 ingest_segy = as_flow(as_task_call(_ingest_segy))
+ingest_images = as_flow(as_task_call(_ingest_images))
 rechunk = as_flow(as_task_call(_rechunk))
 pyramid = as_flow(as_task_call(_pyramid))
 export_segy = as_flow(as_task_call(_export_segy))

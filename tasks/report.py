@@ -182,7 +182,9 @@ def _markdown(volume: Volume, rows: list[dict[str, Any]], pictures: list["Pictur
     """The report as a text that stands beside its pictures."""
     lines = [f"# {_name(volume)}", ""]
     for source in volume.state["sources"]:
-        lines.append(f"{source['url']}, {source['bytes']:,} bytes, crc32c {source['crc32c']}")
+        # Images are read slice by slice, not as a file whose checksum would be known.
+        checksum = f", crc32c {source['crc32c']}" if "crc32c" in source else ""
+        lines.append(f"{source['url']}, {source['bytes']:,} bytes{checksum}")
     cells = table(rows)
     lines += ["", f"| {' | '.join(cells[0])} |", f"|---|{'---:|' * (len(cells[0]) - 1)}"]
     lines += [f"| {' | '.join(row.values())} |" for row in cells]

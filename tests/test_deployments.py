@@ -28,7 +28,17 @@ from tasks.demo import make_survey
 
 FILE = Path(__file__).parents[1] / "deployments" / "prefect.yaml"
 YAML = yaml.safe_load(FILE.read_text())
-VERBS = ["scan", "ingest-segy", "rechunk", "pyramid", "export-segy", "prove", "verify", "report"]
+VERBS = [
+    "scan",
+    "ingest-segy",
+    "ingest-images",
+    "rechunk",
+    "pyramid",
+    "export-segy",
+    "prove",
+    "verify",
+    "report",
+]
 
 
 def test_every_key_is_one_that_prefect_knows():
