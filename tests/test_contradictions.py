@@ -96,8 +96,14 @@ def test_times_are_settled(tmp_path, words, first, step, dtype, sentence):
     ("counts", "sentence"),
     [
         (9 - 9 * FEW, ""),
-        (9 - FEW, "samples in trace headers (byte 115) varies: 9 (30 traces), 8 (5 traces); by the size of the file"),
-        (np.full(N_TRACES, 462), "The trace headers say 462 samples (byte 115), the binary header 9 (byte 3221)"),
+        (
+            9 - FEW,
+            "samples in trace headers (byte 115) varies: 9 (30 traces), 8 (5 traces); by the size of the file",
+        ),
+        (
+            np.full(N_TRACES, 462),
+            "The trace headers say 462 samples (byte 115), the binary header 9 (byte 3221)",
+        ),
     ],
 )
 def test_numbers_of_samples_are_settled_by_the_size_of_the_file(tmp_path, counts, sentence):
@@ -114,7 +120,11 @@ def test_numbers_of_samples_are_settled_by_the_size_of_the_file(tmp_path, counts
         (-100, 0.01, ""),
         (0, 1, "A coordinate scalar of 0 (byte 71) is taken as 1."),
         (7, 7, "is 7, which the standard does not have; it is applied"),
-        (-11 * FEW + 1, None, "(byte 71) varies: 1 (30 traces), -10 (5 traces); each trace is placed by its own"),
+        (
+            -11 * FEW + 1,
+            None,
+            "(byte 71) varies: 1 (30 traces), -10 (5 traces); each trace is placed by its own",
+        ),
     ],
 )
 def test_coordinates_are_scaled_trace_by_trace(tmp_path, scalar, factor, sentence):

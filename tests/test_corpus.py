@@ -39,7 +39,9 @@ def test_each_case_comes_back_or_is_refused_in_one_sentence(case: Case, tmp_path
 
 
 def test_the_command_ends_with_3_and_one_sentence(tmp_path: Path) -> None:
-    for number, case in enumerate(case for case in CORPUS if case.name in ("format 4, big endian", "an empty file")):
+    for number, case in enumerate(
+        case for case in CORPUS if case.name in ("format 4, big endian", "an empty file")
+    ):
         (tmp_path / f"{number}.sgy").write_bytes(case.content)
         words = ["ingest-segy", str(tmp_path / f"{number}.sgy"), str(tmp_path / "volume.zarr")]
         done = subprocess.run(

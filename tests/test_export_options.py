@@ -31,7 +31,9 @@ class Written:
         self.raw = path.read_bytes()
         self.fmt = read_format(Source(str(path)))
         order = self.order = self.fmt.byte_order
-        self.words = {byte: struct.unpack_from(order + "H", self.raw, byte - 1)[0] for byte in range(3201, 3600, 2)}
+        self.words = {
+            byte: struct.unpack_from(order + "H", self.raw, byte - 1)[0] for byte in range(3201, 3600, 2)
+        }
         first, size = self.fmt.first_trace_offset, self.fmt.trace_bytes
         body = self.raw[first : len(self.raw) - self.fmt.trailer_bytes]
         self.records = np.frombuffer(body, np.uint8).reshape(-1, size)
@@ -59,7 +61,9 @@ def plain(**options: Any) -> bytes:
     return segy_bytes(**{"shape": SHAPE, "n_samples": N_SAMPLES} | options)
 
 
-@pytest.mark.parametrize("export", [Export(), Export(order="grid"), Export(endian="big", sample_format="ibm32")])
+@pytest.mark.parametrize(
+    "export", [Export(), Export(order="grid"), Export(endian="big", sample_format="ibm32")]
+)
 def test_what_the_source_is_already_comes_byte_for_byte(tmp_path, export):
     written, summary = exported(tmp_path, plain(), export)
     assert summary["identical"]
@@ -99,7 +103,21 @@ def test_ibm_words_come_rounded_to_the_nearest():
     values = np.concatenate(
         [
             rng.normal(0, 1, 500) * 10.0 ** rng.integers(-70, 70, 500),
-            [0.0, -0.0, 1.0, -118.625, 16.0, 15.9999999, 2.0**-260, 7.3e75, -1e300, np.inf, -np.inf, np.nan, 1e-90],
+            [
+                0.0,
+                -0.0,
+                1.0,
+                -118.625,
+                16.0,
+                15.9999999,
+                2.0**-260,
+                7.3e75,
+                -1e300,
+                np.inf,
+                -np.inf,
+                np.nan,
+                1e-90,
+            ],
         ]
     )
     words = ibm_words(values)
@@ -118,7 +136,11 @@ def test_ibm_words_come_rounded_to_the_nearest():
 
 def test_words_that_float32_lacks_are_converted_from_the_words(tmp_path):
     words = np.full((35, N_SAMPLES), 0x41100000, ">u4")
-    words[3, 4], words[3, 5], words[9, 0] = 0x61100000, 0x46000001, 0x7FFFFFFF  # 2^128, unnormalised 1, the largest
+    words[3, 4], words[3, 5], words[9, 0] = (
+        0x61100000,
+        0x46000001,
+        0x7FFFFFFF,
+    )  # 2^128, unnormalised 1, the largest
     content = plain(samples=words.view(np.uint8))
     written, summary = exported(tmp_path, content, Export(sample_format="float64"))
     assert written.values[3, 4] == 2.0**128
@@ -148,7 +170,13 @@ def test_every_word_of_the_headers_is_turned(tmp_path, order, revision):
     traces |= {(byte, "i4"): rng.integers(-(2**31), 2**31, 35) for byte in (9, 13, 41, 73, 85, 197, 205, 219)}
     binary: dict[tuple[int, str], Any] = {(3201, "i"): 77, (3205, "i"): -3, (3213, "h"): 7, (3255, "h"): 1}
     if revision >= 0x0200:
-        binary |= {(3269, "I"): N_SAMPLES, (3273, "d"): 4000.0, (3281, "d"): 0.5, (3289, "I"): 99, (3513, "Q"): 35}
+        binary |= {
+            (3269, "I"): N_SAMPLES,
+            (3273, "d"): 4000.0,
+            (3281, "d"): 0.5,
+            (3289, "I"): 99,
+            (3513, "Q"): 35,
+        }
         binary |= {(3521, "Q"): 3600, (3297, "I"): 0x01020304}
     content = plain(order=order, revision=revision, traces=traces, binary=binary)
     other = "<" if order == ">" else ">"
@@ -214,7 +242,9 @@ def test_a_mask_chooses_traces_and_positions_follow(tmp_path):
     mask = np.random.default_rng(2).random(SHAPE) < 0.4
     np.save(tmp_path / "mask.npy", mask)
     content = plain(traces={(5, "i4"): 1 + np.arange(35)})
-    written, _ = exported(tmp_path, content, Export(mask=str(tmp_path / "mask.npy"), selection=["inline=102:"]))
+    written, _ = exported(
+        tmp_path, content, Export(mask=str(tmp_path / "mask.npy"), selection=["inline=102:"])
+    )
     mask[0] = False
     lines, crosslines = np.nonzero(mask)
     assert (written.word(189, "i4") == INLINES[lines]).all()
@@ -288,7 +318,9 @@ def test_segyio_reads_what_is_written(tmp_path):
 def test_a_dry_run_says_the_size_and_writes_nothing(tmp_path):
     exported(tmp_path, plain(), Export())
     export = Export(selection=["inline=102"], sample_format="float64")
-    summary = export_segy(str(tmp_path / "volume.zarr"), str(tmp_path / "dry.sgy"), export, run=Run(dry_run=True))
+    summary = export_segy(
+        str(tmp_path / "volume.zarr"), str(tmp_path / "dry.sgy"), export, run=Run(dry_run=True)
+    )
     assert summary["bytes"] == 3600 + 7 * (240 + 8 * N_SAMPLES)
     assert not (tmp_path / "dry.sgy").exists()
 
@@ -300,7 +332,10 @@ def test_a_dry_run_says_the_size_and_writes_nothing(tmp_path):
         ({"selection": ["inline=5:1"]}, "is no range"),
         ({"selection": ["inline=a:b"]}, "is no range"),
         ({"selection": ["inline="]}, "is no range"),
-        ({"selection": ["offset=1:2"]}, "names no coordinate of .* it has inline, crossline, time, cdp_x, cdp_y"),
+        (
+            {"selection": ["offset=1:2"]},
+            "names no coordinate of .* it has inline, crossline, time, cdp_x, cdp_y",
+        ),
         ({"selection": ["headers=1:2"]}, "holds no numbers"),
         ({"selection": ["amplitude=1:2"]}, "names no coordinate"),
         ({"selection": ["inline=1:2"]}, "holds nothing: inline goes from 100 to 108"),
@@ -308,7 +343,10 @@ def test_a_dry_run_says_the_size_and_writes_nothing(tmp_path):
         ({"selection": ["inline=100", "cdp_x=400050:"]}, "holds no trace, or no sample"),
         ({"selection": ["time=4:8", "time=12:16"]}, "holds no trace, or no sample"),
         ({"mask": "absent.npy"}, "absent.npy"),
-        ({"mask": "wrong.npy"}, r"holds float64 of shape \(5, 7\), and the mask of this volume is bool of shape"),
+        (
+            {"mask": "wrong.npy"},
+            r"holds float64 of shape \(5, 7\), and the mask of this volume is bool of shape",
+        ),
         ({"mask": "text.npy"}, "is not a .npy file of booleans"),
         ({"mask": "long.npy"}, r"has 8,\d+ bytes, and a mask of the grid \(5, 7\) at most 4,131"),
         ({"mask": "pickle.npy"}, "is not a .npy file of booleans"),
@@ -329,10 +367,16 @@ def test_what_cannot_be_chosen_is_refused_and_nothing_is_written(tmp_path, expor
 
 def test_a_first_sample_that_headers_cannot_say_is_refused(tmp_path):
     exported(tmp_path, plain(interval=250), Export())
-    with pytest.raises(InputRefused, match=r"begins 0.75 ms after .* cannot say in whole .* a multiple of 1 ms"):
-        export_segy(str(tmp_path / "volume.zarr"), str(tmp_path / "new.sgy"), Export(selection=["time=0.75:"]))
+    with pytest.raises(
+        InputRefused, match=r"begins 0.75 ms after .* cannot say in whole .* a multiple of 1 ms"
+    ):
+        export_segy(
+            str(tmp_path / "volume.zarr"), str(tmp_path / "new.sgy"), Export(selection=["time=0.75:"])
+        )
     assert not (tmp_path / "new.sgy").exists()
-    summary = export_segy(str(tmp_path / "volume.zarr"), str(tmp_path / "new.sgy"), Export(selection=["time=1:"]))
+    summary = export_segy(
+        str(tmp_path / "volume.zarr"), str(tmp_path / "new.sgy"), Export(selection=["time=1:"])
+    )
     assert summary["bytes"] == 3600 + 35 * (240 + 4 * 9)
 
 

@@ -65,7 +65,9 @@ def edition_of(parts: SegyParts, export: Export) -> Edition | None:
         n_samples=chosen.n_samples,
         n_traces=source_numbers.size,
     )
-    if replace(target, oddities=parts.fmt.oddities) == parts.fmt and np.array_equal(numbers, parts.trace_numbers):
+    if replace(target, oddities=parts.fmt.oddities) == parts.fmt and np.array_equal(
+        numbers, parts.trace_numbers
+    ):
         return None
     header = file_header(parts.header, parts.fmt, target)
     own = parts.volume.state["index"]
@@ -146,10 +148,14 @@ def rewritten_records(
 def notes_on(edition: Edition, lost: Lost) -> list[str]:
     """What is to be said of a file that was written."""
     source, fmt = edition.parts.fmt, edition.fmt
-    notes = [f"{fmt.n_traces:,} of {source.n_traces:,} traces were written with {fmt.n_samples:,} samples each"]
+    notes = [
+        f"{fmt.n_traces:,} of {source.n_traces:,} traces were written with {fmt.n_samples:,} samples each"
+    ]
     name, total = fmt.sample_format.name, fmt.n_traces * fmt.n_samples
     if fmt.sample_format.code > 5 and not fmt.revision.startswith("2"):
-        notes.append(f"samples of {name} are of rev 2, and the file says rev {fmt.revision} as its source does")
+        notes.append(
+            f"samples of {name} are of rev 2, and the file says rev {fmt.revision} as its source does"
+        )
     if lost.count:
         notes.append(
             f"{lost.count:,} of {total:,} samples are not exact as {name}; the farthest is off by {lost.farthest:g}"

@@ -56,7 +56,9 @@ def select(volume: Volume, ranges: Sequence[str], mask: str) -> Selection:
             )
         values = volume.read(name)
         if values.dtype.kind not in "iuf":
-            raise InputRefused(f"selection {text}: {name} holds no numbers to choose from; name another coordinate")
+            raise InputRefused(
+                f"selection {text}: {name} holds no numbers to choose from; name another coordinate"
+            )
         inside = (values >= low) & (values <= high)
         if not inside.any():
             raise InputRefused(
@@ -87,7 +89,9 @@ def _range(text: str) -> tuple[str, float, float]:
                 return match["name"], low, high
         except ValueError:
             pass
-    raise InputRefused(f"selection {text!r} is no range; write NAME=FIRST:LAST, such as inline=100:200 or time=:1500")
+    raise InputRefused(
+        f"selection {text!r} is no range; write NAME=FIRST:LAST, such as inline=100:200 or time=:1500"
+    )
 
 
 def _mask(volume: Volume, url: str, shape: tuple[int, ...]) -> np.ndarray:

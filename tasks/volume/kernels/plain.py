@@ -42,7 +42,9 @@ def decode_plain(
         raise ValueError(f"stats must come from new_stats(), got {stats.dtype} {stats.shape}")
     real = out.dtype.kind == "f"
     fill = np.array(np.nan if real else 0, out.dtype)[()]
-    limits = np.array([np.inf, -np.inf] if real else [np.iinfo(out.dtype).max, np.iinfo(out.dtype).min], out.dtype)
+    limits = np.array(
+        [np.inf, -np.inf] if real else [np.iinfo(out.dtype).max, np.iinfo(out.dtype).min], out.dtype
+    )
     before = stats[COUNT]
     decode = _decode_floats if real else _decode_integers
     places = _frozen(data, np.uint8), _frozen(starts, np.int64)
@@ -83,7 +85,10 @@ def _check(
         raise ValueError(f"{name} must be native integers or float64, got {chunks.dtype}")
     if chunks.ndim != 3 or not chunks.flags.c_contiguous or not chunks.flags.aligned:
         raise ValueError(f"{name} must be C-contiguous with 3 axes, got {chunks.shape}")
-    if width != chunks.itemsize and (width, chunks.dtype.kind, chunks.itemsize) not in ((3, "i", 4), (3, "u", 4)):
+    if width != chunks.itemsize and (width, chunks.dtype.kind, chunks.itemsize) not in (
+        (3, "i", 4),
+        (3, "u", 4),
+    ):
         raise ValueError(f"samples of {width} bytes are not {chunks.dtype}")
     if data.dtype != np.uint8 or data.ndim != 1:
         raise ValueError(f"file bytes must be uint8 with 1 axis, got {data.dtype} {data.shape}")

@@ -259,7 +259,9 @@ def _sample_counts(layout: TraceLayout, announced: Announced) -> list[str]:
     settled = {there, 0, there & 0xFFFF, 0xFFFF} if extended == there else {there}
     if layout.said not in (0, there) or short not in settled or extended not in (0, there):
         claims = [f"the trace headers say {layout.said} samples (byte 115)"] if layout.said else []
-        claims.append(f"the binary header {'' if claims else 'says '}{short}{'' if claims else ' samples'} (byte 3221)")
+        claims.append(
+            f"the binary header {'' if claims else 'says '}{short}{'' if claims else ' samples'} (byte 3221)"
+        )
         claims += [f"and {extended} (byte {EXTENDED_SAMPLES.byte})"] if extended else []
         sentence = ", ".join(claims)
         return [f"{sentence[0].upper()}{sentence[1:]}; by the size of the file there are {there}."]
@@ -279,7 +281,9 @@ def _sample_interval(
         odd = f"The extended sample interval (byte {EXTENDED_INTERVAL.byte}) is {extended:g}"
         if LEAST_INTERVAL_US < extended < MOST_INTERVAL_US:
             differs = said not in (0, round(extended), int(extended))
-            return float(extended), [f"{odd}, the other (byte 3217) {said}; the first is used."] if differs else []
+            return float(extended), [
+                f"{odd}, the other (byte 3217) {said}; the first is used."
+            ] if differs else []
         interval, oddities = _sample_interval(binary, order, trace_header, 0)
         return interval, [f"{odd}, which is no interval; {interval:g} is used.", *oddities]
     trace_said = _word(trace_header, 117, "H", order, first_byte=1)

@@ -68,9 +68,16 @@ def file_header(header: bytes, fmt: FileFormat, target: FileFormat) -> bytes:
     put(3225, "u2", target.sample_format.code)
     put(3221, "u2", target.n_samples if target.n_samples < 1 << 16 else 0)
     if rev_2:
-        for feature, kind, value in ((EXTENDED_SAMPLES, "u4", target.n_samples), (TRACE_COUNT, "u8", target.n_traces)):
+        for feature, kind, value in (
+            (EXTENDED_SAMPLES, "u4", target.n_samples),
+            (TRACE_COUNT, "u8", target.n_traces),
+        ):
             said = word(raw, feature.byte - _TEXT_BYTES, "uint32", target.byte_order)[0]
-            more = word(raw, feature.byte - _TEXT_BYTES + 4, "uint32", target.byte_order)[0] if kind == "u8" else 0
+            more = (
+                word(raw, feature.byte - _TEXT_BYTES + 4, "uint32", target.byte_order)[0]
+                if kind == "u8"
+                else 0
+            )
             if said or more or (feature is EXTENDED_SAMPLES and value >= 1 << 16):
                 put(feature.byte, kind, value)
         if raw[0, BYTE_ORDER_CONSTANT - _TEXT_BYTES - 1 :][:4].any():
@@ -127,7 +134,9 @@ def turned(raw: np.ndarray, words: Words) -> np.ndarray:
     return raw[:, places]
 
 
-def _trace_words(headers: np.ndarray, fmt: FileFormat, own: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _trace_words(
+    headers: np.ndarray, fmt: FileFormat, own: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
     """First byte and width of every word of the trace headers."""
     words = [(f.byte, word_bytes(f.type)) for f in TRACE_HEADER_FIELDS]
     if fmt.extra_headers:

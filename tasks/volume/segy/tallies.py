@@ -71,7 +71,10 @@ def _tally(values: np.ndarray) -> Tally:
 def _shortened(tally: Tally) -> Tally:
     """With only the commonest values, of equally common ones the least."""
     commonest = sorted(tally["counts"], key=lambda pair: (-pair[1], pair[0]))
-    return tally | {"counts": commonest[:_MOST_VALUES], "cut": tally.get("cut", False) or len(commonest) > _MOST_VALUES}
+    return tally | {
+        "counts": commonest[:_MOST_VALUES],
+        "cut": tally.get("cut", False) or len(commonest) > _MOST_VALUES,
+    }
 
 
 def merge_tallies(parts: Iterable[Tallies]) -> Tallies:
