@@ -4,6 +4,7 @@ A person at a terminal has a shell's rights anyway. A deployment is called by wh
 operator names the prefixes in SEISMILL_ALLOW. This catches mistakes; identity and policy are the boundary.
 """
 
+import glob
 import os
 from collections.abc import Iterable
 
@@ -23,7 +24,7 @@ def refuse_outside(urls: Iterable[str], allowed: str) -> None:
         InputRefused: One does not.
     """
     prefixes = [_whole_path(prefix.strip()) for prefix in allowed.split(",") if prefix.strip()]
-    for url in urls:
+    for url in (one for several in urls for one in _places(several)):
         protocol, path = _whole_path(url)
         if ".." in path.split("/"):  # some stores would resolve it, others would take it as a name
             raise InputRefused(f"{url} goes up with '..'; name the place itself")
@@ -48,6 +49,16 @@ def refuse_foreign_compute(dask: str) -> None:
             f"got dask={dask!r}, but a run triggered through a deployment computes on 'threads' or on the "
             "operator's 'cluster'"
         )
+
+
+def _places(urls: str) -> list[str]:
+    """Every place that a parameter may name: a list of files separated by commas, or all that match a pattern."""
+    places = []
+    for url in filter(None, (part.strip() for part in urls.split(","))):
+        location = locate(url)
+        # Each file by itself, because any of them may be a link that points elsewhere.
+        places += [url, *(glob.glob(location.path) if location.local else [])]
+    return places or [urls]
 
 
 def _whole_path(url: str) -> tuple[str, str]:

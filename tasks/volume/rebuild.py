@@ -71,7 +71,8 @@ class FilePart:
 class SegyParts:
     """What a volume keeps of its source files besides samples: enough to give back every byte.
 
-    `trace_numbers` and `unplaced` (ascending) hold only traces of `files`, numbered over all files of the volume.
+    `trace_numbers` and `unplaced` (ascending) hold only traces of `files`, numbered over all files of the volume;
+    `unplaced_at` is where the latter lie in the volume's arrays of them.
     """
 
     volume: Volume
@@ -79,6 +80,7 @@ class SegyParts:
     master: ArraySpec
     trace_numbers: np.ndarray
     unplaced: np.ndarray
+    unplaced_at: np.ndarray
     exceptions: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     @property
@@ -141,7 +143,9 @@ def open_parts(volume: Volume, chosen: Sequence[int] = ()) -> SegyParts:
     """
     sources = volume.state["sources"]
     if not volume.has("segy_files/0"):
-        raise InputRefused(f"{volume.store.url} was not made from a SEG-Y file, so it cannot be exported as one")
+        raise InputRefused(
+            f"{volume.store.url} was not made from a SEG-Y file, so it cannot be exported as one"
+        )
     missing = [file for file in chosen if not 0 <= file < len(sources)]
     if missing:
         raise InputRefused(
@@ -151,6 +155,7 @@ def open_parts(volume: Volume, chosen: Sequence[int] = ()) -> SegyParts:
     files = tuple(_file_part(volume, number) for number in chosen or range(len(sources)))
     numbers = volume.read("trace_number")
     unplaced = volume.read("unplaced/trace_number") if volume.has("unplaced") else np.empty(0, np.int64)
+    unplaced_at = np.arange(unplaced.size)
     if len(files) < len(sources):
         firsts = [source["first_trace"] for source in sources]
         wanted = np.isin(np.arange(len(sources)), chosen)
@@ -158,14 +163,16 @@ def open_parts(volume: Volume, chosen: Sequence[int] = ()) -> SegyParts:
         def of_wanted(traces: np.ndarray) -> np.ndarray:
             return wanted[np.searchsorted(firsts, np.maximum(traces, 0), side="right") - 1]
 
-        numbers, unplaced = np.where(of_wanted(numbers), numbers, -1), unplaced[of_wanted(unplaced)]
+        numbers = np.where(of_wanted(numbers), numbers, -1)
+        unplaced_at = np.flatnonzero(of_wanted(unplaced))
+        unplaced = unplaced[unplaced_at]
     exceptions = (
         tuple(volume.read(f"sample_exceptions/{name}") for name in ("trace_number", "sample", "word"))
         if volume.has("sample_exceptions")
         else (np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.uint32))
     )
     samples = volume.spec(RAW_SAMPLES if volume.has(RAW_SAMPLES) else volume.master)
-    return SegyParts(volume, files, samples, numbers, unplaced, exceptions)
+    return SegyParts(volume, files, samples, numbers, unplaced, unplaced_at, exceptions)
 
 
 def _file_part(volume: Volume, number: int) -> FilePart:
@@ -174,7 +181,9 @@ def _file_part(volume: Volume, number: int) -> FilePart:
         volume.read(path).tobytes() if volume.has(path := f"segy_files/{number}/{name}") else b""
         for name in ("header", "trailer")
     )
-    return FilePart(number, FileFormat.from_json(source["file"]), source, header, trailer, source["first_trace"])
+    return FilePart(
+        number, FileFormat.from_json(source["file"]), source, header, trailer, source["first_trace"]
+    )
 
 
 def windows(parts: SegyParts, window_bytes: int = WINDOW_BYTES) -> tuple[list[Window], bool]:
@@ -198,7 +207,8 @@ def windows(parts: SegyParts, window_bytes: int = WINDOW_BYTES) -> tuple[list[Wi
     block = tuple(min(n, c) for n, c in zip(numbers.shape, chunks, strict=True))
     tiles = itertools.product(*(range(0, n, b) for n, b in zip(numbers.shape, block, strict=True)))
     regions = [
-        tuple(slice(t, min(t + b, n)) for t, b, n in zip(tile, block, numbers.shape, strict=True)) for tile in tiles
+        tuple(slice(t, min(t + b, n)) for t, b, n in zip(tile, block, numbers.shape, strict=True))
+        for tile in tiles
     ]
     held = [region for region in regions if _span(numbers[region]) is not None]
     return _with_unplaced(parts, held, window_bytes), False
@@ -244,11 +254,14 @@ def _rows(numbers: np.ndarray, axis: int, start: int, stop: int) -> Region:
 
 def _cut(parts: SegyParts, region: Region, axis: int, window_bytes: int) -> list[Region]:
     """A row of chunks in as many windows as memory asks for, in file order if that is possible."""
-    per_line = parts.trace_numbers[region].size // (region[axis].stop - region[axis].start) * parts.fmt.trace_bytes
+    per_line = (
+        parts.trace_numbers[region].size // (region[axis].stop - region[axis].start) * parts.fmt.trace_bytes
+    )
     lines = max(1, window_bytes // max(1, per_line))
     starts = range(region[axis].start, region[axis].stop, lines)
     pieces = [
-        tuple(slice(s, min(s + lines, r.stop)) if a == axis else r for a, r in enumerate(region)) for s in starts
+        tuple(slice(s, min(s + lines, r.stop)) if a == axis else r for a, r in enumerate(region))
+        for s in starts
     ]
     spans = []
     for piece in pieces:
@@ -278,17 +291,14 @@ def rebuild(parts: SegyParts, window: Window) -> Rebuilt:
     rows = np.full(cells.shape, -1, np.int64)
     rows[live] = np.searchsorted(numbers, cells[live])
     if unplaced.size:
-        _rebuild_unplaced(parts, slice(*window.unplaced), np.searchsorted(numbers, unplaced), records)
+        at = parts.unplaced_at[slice(*window.unplaced)]
+        _rebuild_unplaced(parts, at, np.searchsorted(numbers, unplaced), records)
     if live.any():
         _put_headers(parts, "", region, rows[live], live, records)
     chunks = master.chunks
     depth = -(-master.shape[-1] // chunks[-1])
     grid = [range(r.start // c, -(-r.stop // c)) for r, c in zip(region, chunks[:-1], strict=True)]
-    wanted = [
-        place
-        for place in itertools.product(*grid)
-        if (_part(rows, region, place, chunks) >= 0).any()
-    ]
+    wanted = [place for place in itertools.product(*grid) if (_part(rows, region, place, chunks) >= 0).any()]
 
     def column(place: tuple[int, ...], data: list[bytes | memoryview | None]) -> None:
         mine = np.full(chunks[:-1], -1, np.int64)
@@ -310,7 +320,10 @@ def rebuild(parts: SegyParts, window: Window) -> Rebuilt:
 
     places = [[(*place, k) for k in range(depth)] for place in wanted]
     if volume.store.local and not master.shards:
-        on_chunks(lambda pair: column(pair[0], fetch_chunks(volume.store, master, pair[1])), zip(wanted, places, strict=True))
+        on_chunks(
+            lambda pair: column(pair[0], fetch_chunks(volume.store, master, pair[1])),
+            zip(wanted, places, strict=True),
+        )
     else:
         step = 4  # columns whose encoded chunks are in memory at once
         for start in range(0, len(wanted), step):
@@ -332,14 +345,16 @@ def _put_headers(
         records[rows, 240 : fmt.trace_header_bytes] = extensions[live]
 
 
-def _rebuild_unplaced(parts: SegyParts, which: slice, rows: np.ndarray, records: np.ndarray) -> None:
-    """Fill the records of traces that have no cell."""
+def _rebuild_unplaced(parts: SegyParts, at: np.ndarray, rows: np.ndarray, records: np.ndarray) -> None:
+    """Fill the records of traces that have no cell: `at` their places in the arrays, ascending, `rows` the records."""
     volume, as_words = parts.volume, parts.master.path == RAW_SAMPLES
-    _put_headers(parts, "unplaced/", (which,), rows, np.ones(rows.size, bool), records)
+    around = slice(int(at[0]), int(at[-1]) + 1)  # traces of other files may lie between
+    wanted = np.isin(np.arange(around.start, around.stop), at)
+    _put_headers(parts, "unplaced/", (around,), rows, wanted, records)
     path = f"unplaced/{RAW_SAMPLES if as_words else 'samples'}"
-    values = volume.read(path, (which, slice(0, volume.spec(path).shape[-1])))
+    values = volume.read(path, (around, slice(0, volume.spec(path).shape[-1])))
     put = put_column_of_words if as_words else encode_column
-    put(parts.fmt, values[np.newaxis], records, rows)
+    put(parts.fmt, values[wanted][np.newaxis], records, rows)
 
 
 def _part(rows: np.ndarray, region: Region, place: tuple[int, ...], chunks: tuple[int, ...]) -> np.ndarray:

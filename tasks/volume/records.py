@@ -71,9 +71,8 @@ def read_records(files: Files, numbers: np.ndarray) -> Records:
         files: As one run of traces.
         numbers: int64, ascending, without repeats.
     """
-    parts = [
-        _read_file(files, file, numbers[where] - files.firsts[file]) for file, where in files.split(numbers) if len(numbers)
-    ]
+    several = files.split(numbers) if len(numbers) else ()
+    parts = [_read_file(files, file, numbers[where] - files.firsts[file]) for file, where in several]
     if len(parts) == 1:
         data, rows, segments = parts[0]
         return Records(data, numbers, rows, segments)

@@ -13,8 +13,8 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.overrides import (
     KEYS,
     count_within,
-    override,
     overridden_dims,
+    override,
     shot_index,
     wrap_channels,
 )
@@ -101,9 +101,7 @@ def index_by_loops(lines: list[int], guns: list[int], shots: list[int]) -> list[
 
 @settings(deadline=None)
 @given(
-    st.lists(
-        st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(-4, 30)), min_size=1, max_size=14
-    )
+    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(-4, 30)), min_size=1, max_size=14)
 )
 def test_shot_indices_are_mdio_s_whatever_the_shot_points(rows):
     columns = [[row[k] for row in rows] for k in range(3)]
@@ -160,7 +158,9 @@ def test_two_million_traces_take_seconds():
 def test_an_override_fails_with_the_names_of_the_words_it_needs(name):
     parameters = {"ChannelsPerCable": 4} if name in ("ChannelWrap", "CalculateCable") else {}
     with pytest.raises(InputRefused, match=f"{name} needs the header words {', '.join(KEYS[name])}, and "):
-        overridden_dims(("inline", "crossline"), ("inline", "crossline"), Overrides(**{name: True}, **parameters))
+        overridden_dims(
+            ("inline", "crossline"), ("inline", "crossline"), Overrides(**{name: True}, **parameters)
+        )
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,12 @@ def test_an_override_fails_with_the_names_of_the_words_it_needs(name):
             Overrides(ChannelWrap=True, ChannelsPerCable=4, AutoChannelWrap=True),
             "ChannelWrap and AutoChannelWrap exclude each other",
         ),
-        (FIELD, FIELD_WORDS, Overrides(), "shot_index is calculated from shot points; give the override AutoShotWrap"),
+        (
+            FIELD,
+            FIELD_WORDS,
+            Overrides(),
+            "shot_index is calculated from shot points; give the override AutoShotWrap",
+        ),
         (STREAMER, STREAMER, Overrides(NonBinned=True), "NonBinned needs chunksize"),
         (
             STREAMER,
@@ -182,7 +187,12 @@ def test_an_override_fails_with_the_names_of_the_words_it_needs(name):
             Overrides(NonBinned=True, chunksize=8, non_binned_dims=["azimuth"]),
             "NonBinned needs the header words azimuth, and azimuth is not named",
         ),
-        (STREAMER, STREAMER, Overrides(NonBinned=True, chunksize=8, HasDuplicates=True), "both number traces"),
+        (
+            STREAMER,
+            STREAMER,
+            Overrides(NonBinned=True, chunksize=8, HasDuplicates=True),
+            "both number traces",
+        ),
         (
             FIELD,
             (*FIELD_WORDS, "shot_line"),

@@ -33,7 +33,9 @@ print(json.dumps(found))
 
 @pytest.mark.peer
 def test_the_table_is_multidimio_s():
-    python = os.environ.get("SEISMILL_MDIO_PYTHON") or pytest.skip("SEISMILL_MDIO_PYTHON names no interpreter")
+    python = os.environ.get("SEISMILL_MDIO_PYTHON") or pytest.skip(
+        "SEISMILL_MDIO_PYTHON names no interpreter"
+    )
     run = subprocess.run([python, "-c", THEIRS], capture_output=True, text=True, timeout=300, check=True)
     theirs = json.loads(run.stdout.splitlines()[-1])
     ours = {
@@ -109,7 +111,9 @@ def test_words_that_the_standard_has_no_place_for_must_be_named(name):
 
 
 def test_a_word_may_be_a_coordinate_of_the_template():
-    index = Index(template="StreamerShotGathers3D", bytes="201,171", names=["cable", "gun"], types=["int16", "int16"])
+    index = Index(
+        template="StreamerShotGathers3D", bytes="201,171", names=["cable", "gun"], types=["int16", "int16"]
+    )
     placement = place(index, asked(index))
     assert [one.name for one in placement.words] == ["shot_point", "cable", "channel"]
     gun = next(one for one in placement.coordinates if one.name == "gun")
@@ -131,12 +135,20 @@ def test_bytes_without_names_are_the_words_of_the_template_in_order():
 @pytest.mark.parametrize(
     ("index", "sentence"),
     [
-        (Index(template="StreamerShotGathers3D", bytes="9,13"), "are 2 words, and StreamerShotGathers3D has 3: shot_"),
+        (
+            Index(template="StreamerShotGathers3D", bytes="9,13"),
+            "are 2 words, and StreamerShotGathers3D has 3: shot_",
+        ),
         (
             Index(template="StreamerShotGathers2D", bytes="9,13", names=["shot_point", "chanel"]),
             "StreamerShotGathers2D has no word chanel; it has channel, ",
         ),
-        (Index(template="StreamerFieldRecords3D", bytes="201,203,205", names=["sail_line", "gun", "cable"]), ""),
+        (
+            Index(
+                template="StreamerFieldRecords3D", bytes="201,203,205", names=["sail_line", "gun", "cable"]
+            ),
+            "",
+        ),
     ],
 )
 def test_what_does_not_fit_a_template_is_refused(index, sentence):
