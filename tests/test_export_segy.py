@@ -1,5 +1,6 @@
 """SEG-Y out: the source byte for byte, in any order it was in, or nothing."""
 
+import filecmp
 import os
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from tasks.export_segy import export_segy
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Master, Run
 from tasks.prove import prove
+from tasks.pyramid import pyramid
+from tasks.rechunk import rechunk
+from tasks.verify import verify
 from tasks.volume.blocks import Progress
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.records import PART_BYTES
@@ -63,6 +67,56 @@ def test_the_export_is_the_source(
     assert summary["identical"] is True
     assert summary["bytes"] == len(survey.content)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.sgy", "a.zarr", "out.sgy"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "seisplot/data/F3_very_small.sgy",
+        "segysak/tests/test-data-segysak/f3-withdead.sgy",
+        "xtgeo-testdata/cubes/etc/ex2_complete_3d_75x71x26.segy",
+        "seg-tutorials-2014/1410_Phase/data/penobscot_xl1155.sgy",
+    ],
+)
+def test_the_export_of_a_real_file_is_that_file(shared: Path, tmp_path: Path, name: str) -> None:
+    _there_and_back(shared / "data" / name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"layout": "teapot"},
+        {"drop_frac": 0.1},
+        {"fmt": "ieee", "nan": 7},
+        {"shuffle": True, "drop_frac": 0.05},
+        {"fmt": "ieee", "endian": "little"},
+        {"endian": "little"},
+        {"ilstep": -3, "xlstep": 4, "il0": 900, "xl0": 2000},
+        {"layout": "teapot", "shuffle": True, "drop_frac": 0.2, "ilstep": 2},
+    ],
+    ids=str,
+)
+def test_the_export_of_a_cube_found_by_auto_is_that_cube(
+    make_segy: Callable[..., int], tmp_path: Path, wanted: dict[str, Any]
+) -> None:
+    make_segy(tmp_path / "a.sgy", shape=(37, 45, 203), **wanted)
+    summary = _there_and_back(tmp_path / "a.sgy", tmp_path)
+    first = "181,185" if wanted.get("layout") == "teapot" else "189,193"
+    assert f"{first} hold inline" in summary["notes"][0]
+
+
+def _there_and_back(source: Path, folder: Path) -> dict[str, Any]:
+    """Everything that publish does to the volume, and the export compared byte for byte; gives ingest's summary."""
+    volume = str(folder / "volume.zarr")
+    summary = ingest_segy(str(source), volume)
+    rechunk(volume)
+    pyramid(volume)
+    prove(volume)
+    export_segy(volume, str(folder / "out.sgy"))
+    assert filecmp.cmp(source, folder / "out.sgy", shallow=False)
+    assert verify(volume, errors=True)["findings"] == []
+    return summary
 
 
 @pytest.mark.parametrize("memory_bytes", [300_000, 3_000_000])
