@@ -6,6 +6,7 @@ their whole neighbourhood in ZFP and become 0 there; they survive in the master 
 """
 
 import itertools
+import json
 import logging
 import math
 import time
@@ -53,7 +54,7 @@ from tasks.volume.run import (
 )
 from tasks.volume.store import Store, traffic
 from tasks.volume.summary import array_rows, ended, fitting, using
-from tasks.volume.superblocks import SuperBlocks, hull, owned, super_blocks
+from tasks.volume.superblocks import SuperBlocks, hull, measured, owned, super_blocks
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,10 @@ def rechunk(
         if not todo:
             return ended(store, "copies", array_rows(root, names), began, before, notes=["were done already"])
         # What does not fit in memory is refused before anything is taken away.
-        blocks, compute = _fitting_blocks(found.spec(found.master), todo, compute)
+        master = found.spec(found.master)
+        blocks = _fitting_blocks(master, todo, compute.memory_bytes)
+        blocks = _begun(found, todo, blocks, compute.memory_bytes)
+        compute = fitting(compute, _block_memory(master, todo, blocks), f"a block of {blocks.block} samples")
         body = _body(found, todo, blocks)
         if not store.exists(f"{folder_of(digest_of(body))}/plan.json"):
             clear_leftovers(store, root, [])
@@ -275,18 +279,43 @@ def _sharded(specs: Sequence[ArraySpec], chunks: Sequence[int]) -> list[ArraySpe
     return result
 
 
-def _fitting_blocks(
-    master: ArraySpec, specs: list[ArraySpec], compute: Compute
-) -> tuple[SuperBlocks, Compute]:
-    """The blocks, and the compute with as many of them in flight as its memory holds."""
-    overhead = cpu_count() * (
-        2 * max(spec.chunk_bytes + encoded_bound(spec) for spec in specs) + master.chunk_bytes
-    )
-    budget = (compute.memory_bytes - overhead) // 2  # samples once, and every copy encoded at worst
-    worst = sum(encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards)
-    blocks = super_blocks(master.shape, specs, max(1, budget - worst), chunks=master.chunks)
-    need = 2 * math.prod(blocks.hull) * max(master.numpy.itemsize, specs[0].numpy.itemsize) + worst + overhead
-    return blocks, fitting(compute, need, f"a block of {blocks.block} samples")
+def _fitting_blocks(master: ArraySpec, specs: list[ArraySpec], memory_bytes: int) -> SuperBlocks:
+    """The blocks that memory holds."""
+    shards, works = _beside_samples(master, specs)
+    # Samples once, and once more where some are not finite or encoded chunks are read.
+    budget = (memory_bytes - works) // 2 - shards
+    return super_blocks(master.shape, specs, max(1, budget), chunks=master.chunks)
+
+
+def _block_memory(master: ArraySpec, specs: list[ArraySpec], blocks: SuperBlocks) -> int:
+    """The most bytes that one block takes."""
+    itemsize = max(master.numpy.itemsize, specs[0].numpy.itemsize)
+    return 2 * math.prod(blocks.hull) * itemsize + sum(_beside_samples(master, specs))
+
+
+def _beside_samples(master: ArraySpec, specs: list[ArraySpec]) -> tuple[int, int]:
+    """Bytes that shards take before they are stored, and chunks in the works."""
+    shards = sum(encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards)
+    chunks = 2 * max(spec.chunk_bytes + encoded_bound(spec) for spec in specs) + master.chunk_bytes
+    return shards, cpu_count() * chunks
+
+
+def _begun(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks, memory_bytes: int) -> SuperBlocks:
+    """The blocks of an interrupted run for the same copies, if memory holds them; else those given.
+
+    What is free differs from run to run, and with it the blocks; what was done in others would be lost.
+    """
+    store, master = volume.store, volume.spec(volume.master)
+    wanted = json.loads(json.dumps(_body(volume, specs, blocks)))
+    for key in store.keys(".seismill/runs"):
+        if not key.endswith("/plan.json"):
+            continue
+        body = json.loads(store.get(key))["body"]
+        if body["verb"] == "rechunk" and body | {"block": None} == wanted | {"block": None}:
+            begun = measured(master.shape, specs, body["block"], chunks=master.chunks)
+            if _block_memory(master, specs, begun) <= memory_bytes:
+                return begun
+    return blocks
 
 
 def _body(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks) -> dict[str, Any]:

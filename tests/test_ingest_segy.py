@@ -440,6 +440,58 @@ def test_a_file_whose_middle_is_not_as_its_ends_promise_is_scanned_and_resumed_w
     assert differences(tree(volume), before) == []
 
 
+def test_workers_of_a_run_that_lost_the_volume_stop_before_their_next_block(
+    make: Callable[..., Survey],
+) -> None:
+    survey = make(inlines=range(40), crosslines=range(20))
+    volume = survey.path.with_suffix(".zarr")
+    done = []
+    with threads(1) as compute:
+
+        def report(progress: Progress) -> None:
+            done.append(progress.done)
+            if progress.done == 2:
+                (volume / ".seismill/lock/00000002").write_text("{}")
+
+        with pytest.raises(Resumable, match="another run took over"):
+            ingest_segy(str(survey.path), str(volume), master=SMALL, compute=replace(compute, report=report))
+    assert max(done) == 2
+    assert not list(volume.glob("**/amplitude/zarr.json"))
+    assert not (volume / "zarr.json").exists()
+
+
+def test_a_run_that_other_library_versions_began_goes_on_only_if_that_is_accepted(
+    make: Callable[..., Survey],
+) -> None:
+    survey = make(inlines=range(40), crosslines=range(20))
+    volume = survey.path.with_suffix(".zarr")
+    with stopping_after(2) as compute, pytest.raises(Resumable):
+        ingest_segy(str(survey.path), str(volume), master=SMALL, compute=compute)
+    (plan,) = volume.glob(".seismill/runs/*/plan.json")
+    begun = json.loads(plan.read_text())
+    begun["versions"]["numcodecs"] = "0.1"
+    plan.write_text(json.dumps(begun))
+    with pytest.raises(DestinationRefused, match=r"begun with numcodecs 0\.1 .*accept_versions") as refusal:
+        ingest_segy(str(survey.path), str(volume), master=SMALL)
+    assert refusal.value.exit_code == 4
+    summary = ingest_segy(str(survey.path), str(volume), master=SMALL, run=Run(accept_versions=True))
+    assert summary["blocks_resumed"] >= 2
+
+
+def test_a_ledger_that_names_what_is_gone_is_not_believed(make: Callable[..., Survey]) -> None:
+    survey = make(inlines=range(40), crosslines=range(20))
+    volume = survey.path.with_suffix(".zarr")
+    with stopping_after(4) as compute, pytest.raises(Resumable):
+        ingest_segy(str(survey.path), str(volume), master=SMALL, run=FIXED, compute=compute)
+    (volume / "amplitude/c/0/0/0").unlink()
+    with pytest.raises(Resumable, match=r"1 objects that this run stored are gone from .*amplitude/c/0/0/0"):
+        ingest_segy(str(survey.path), str(volume), master=SMALL, run=FIXED)
+    assert not (volume / "amplitude/zarr.json").exists()
+    group, summary = ingest(survey, master=SMALL)
+    assert summary["blocks_resumed"] == 0
+    assert np.array_equal(group["amplitude"][:], survey.values)
+
+
 def test_what_was_done_is_recognised_and_no_block_is_done_again(make: Callable[..., Survey]) -> None:
     survey = make()
     _, first = ingest(survey)

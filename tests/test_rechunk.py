@@ -2,6 +2,7 @@
 
 import math
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,20 @@ def test_a_stopped_run_goes_on_where_it_ended_while_the_master_stays_readable(tm
     assert differences(tree(volume), tree(twin.path.with_suffix(".zarr"))) == ["zarr.json"], (
         "it names the source"
     )
+
+
+def test_a_run_that_has_other_memory_than_the_interrupted_one_goes_on_with_its_blocks(tmp_path: Path) -> None:
+    survey = publish(tmp_path, inlines=range(90), crosslines=range(40), n_samples=50)
+    volume = survey.path.with_suffix(".zarr")
+    copies = Copies(presets=[], more=[Copy(name="a", chunks=[8, 40, 50])])
+    with stopping_after(3) as compute, pytest.raises(Resumable, match=r"after 3 of \d+ blocks"):
+        rechunk(str(volume), copies, run=FIXED, compute=replace(compute, memory_bytes=900_000))
+    with threads(1, 5_000_000) as compute:
+        summary = rechunk(str(volume), copies, run=FIXED, compute=compute)
+    assert summary["blocks_resumed"] == 3
+    assert summary["blocks_done"] > 1
+    group = zarr.open_group(volume, mode="r")
+    assert np.abs(group["a"][:] - survey.values).max() == group["a"].attrs["max_abs_error"]
 
 
 def test_what_was_done_is_recognised_and_one_more_copy_leaves_the_others_alone(tmp_path: Path) -> None:

@@ -58,19 +58,28 @@ def super_blocks(
         room = min(block[axis], budget_bytes // max(1, others))
         block[axis] = _cut(room, max(extents[axis]), chunks[axis])
         axis += 1
-    hull = hull_bound(block, extents, shape)
+    found = measured(shape, copies, block, chunks=chunks)
+    samples = math.prod(found.hull)
+    if samples * itemsize > budget_bytes or found.read_factor > MOST_READ:
+        wanted = ", ".join(f"{copy.path} {copy.chunks}" for copy in copies)
+        side = 1 << max(2, int(math.log2(max(1, budget_bytes // itemsize)) / len(shape)))
+        raise InputRefused(
+            f"the copies {wanted} need blocks of {samples * itemsize / 1e6:,.0f} MB, but a block may take "
+            f"{budget_bytes / 1e6:,.0f} MB; give more memory, or chunk extents that divide {side}"
+        )
+    return found
+
+
+def measured(
+    shape: Sequence[int], copies: Sequence[ArraySpec], block: Sequence[int], *, chunks: Sequence[int]
+) -> SuperBlocks:
+    """What blocks of these extents hold and read."""
+    extents = [[copy.unit[axis] for copy in copies] for axis in range(len(shape))]
     factor = math.prod(
         _read_factor(n, b, units, chunk)
         for n, b, units, chunk in zip(shape, block, extents, chunks, strict=True)
     )
-    if math.prod(hull) * itemsize > budget_bytes or factor > MOST_READ:
-        wanted = ", ".join(f"{copy.path} {copy.chunks}" for copy in copies)
-        side = 1 << max(2, int(math.log2(max(1, budget_bytes // itemsize)) / len(shape)))
-        raise InputRefused(
-            f"the copies {wanted} need blocks of {math.prod(hull) * itemsize / 1e6:,.0f} MB, but a block may take "
-            f"{budget_bytes / 1e6:,.0f} MB; give more memory, or chunk extents that divide {side}"
-        )
-    return SuperBlocks(tuple(block), tuple(hull), factor)
+    return SuperBlocks(tuple(block), tuple(hull_bound(block, extents, shape)), factor)
 
 
 def _cut(room: int, largest: int, chunk: int) -> int:
