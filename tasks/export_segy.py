@@ -75,7 +75,9 @@ def export_segy(
             size = edition.fmt.file_size
             with open_sink(target, run.storage_options, size=size, overwrite=overwrite) as sink:
                 crc, notes = _write_edition(edition, sink, compute)
-            return ended(store, "export", [], began, before, notes=notes, target=sink.url, bytes=size, crc32c=crc)
+            return ended(
+                store, "export", [], began, before, notes=notes, target=sink.url, bytes=size, crc32c=crc
+            )
         if len(parts.files) > 1:
             crc, in_order = _export_all(found, parts, target, overwrite, run, compute)
         else:
@@ -83,7 +85,12 @@ def export_segy(
     notes = [] if in_order else ["the source's order is not the grid's, so its traces were scattered"]
     if kept:
         notes.append(f"{kept:,} bytes of an interrupted export proved right and were kept")
-    told = {"target": locate(target).url, "bytes": parts.size, "crc32c": crc, "identical": True}
+    told: dict[str, Any] = {
+        "target": locate(target).url,
+        "bytes": parts.size,
+        "crc32c": crc,
+        "identical": True,
+    }
     return ended(store, "export", [], began, before, notes=notes, **told)
 
 
@@ -124,7 +131,9 @@ def _export_one(
     with ExitStack() as stack:
         regions, in_order, need = fitting_windows(parts, compute.memory_bytes)
         compute = fitting(compute, need, "a window of the export")
-        sink = stack.enter_context(open_sink(target, run.storage_options, size=file.size, overwrite=overwrite))
+        sink = stack.enter_context(
+            open_sink(target, run.storage_options, size=file.size, overwrite=overwrite)
+        )
         output = _Output(file, sink)
         if in_order:
             output.keep()
@@ -134,7 +143,9 @@ def _export_one(
         regions = [w for w in regions if file.offset(parts.last_trace(w) + 1) > output.kept]
         output.begin()
         began = time.monotonic()
-        for number, rebuilt in enumerate(rebuilt_windows(parts, regions, compute), start=total - len(regions) + 1):
+        for number, rebuilt in enumerate(
+            rebuilt_windows(parts, regions, compute), start=total - len(regions) + 1
+        ):
             for _, offset, data in parts.pieces(rebuilt):
                 output.put(offset, data)
             compute.report(Progress("export", number, total, output.done, time.monotonic() - began))
@@ -221,7 +232,9 @@ def _is_there(url: str, file: FilePart, overwrite: bool, run: Run) -> bool:
     if segments and f"{whole_checksums(segments, file.size)[1]:08x}" == file.source["crc32c"]:
         return True
     if not overwrite:
-        raise DestinationRefused(f"{url} is there already; replace it with --overwrite, or name another folder")
+        raise DestinationRefused(
+            f"{url} is there already; replace it with --overwrite, or name another folder"
+        )
     return False
 
 

@@ -132,7 +132,9 @@ def ingest_segy(
         if root is not None:
             stages = root["attributes"]["seismill"]["stages"]
             if stages.get(MASTER, {}).get("request") == digest_of(request):
-                return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=["was done already"])
+                return ended(
+                    store, "ingest", array_rows(root, [MASTER]), began, before, notes=["was done already"]
+                )
             if not overwrite:
                 raise DestinationRefused(
                     f"{store.url} holds another volume (of {root['attributes']['seismill']['sources'][0]['url']}); "
@@ -148,7 +150,9 @@ def ingest_segy(
                 survey, spilled = _spill(store, survey, epoch, run, compute)
             body = request | _layout(store, survey, master, spilled)
             try:
-                stage, records, as_words = _blocks(store, survey, body, digest_of(request), epoch, run, compute)
+                stage, records, as_words = _blocks(
+                    store, survey, body, digest_of(request), epoch, run, compute
+                )
                 break
             except Unpredicted as surprise:
                 log.info("%s: %s, so all headers are read", files.name, surprise)
@@ -161,7 +165,9 @@ def ingest_segy(
     notes = list(new["attributes"]["seismill"]["sources"][0]["notes"])
     if as_words:
         count = new["attributes"]["seismill"]["exceptions"]
-        notes.append(f"float32 does not give back {count:,} IBM words: the file was read again and all were kept.")
+        notes.append(
+            f"float32 does not give back {count:,} IBM words: the file was read again and all were kept."
+        )
     return ended(store, "ingest", array_rows(new, [MASTER]), began, before, stage=stage, notes=notes)
 
 
@@ -233,7 +239,9 @@ def _spill(
 ) -> tuple[Survey, dict[str, Any]]:
     """Bucket the files beside the volume; the survey then has a grid."""
     body = spill_body(survey)
-    log.info("%s is not in the order of its grid: it is read once and spilled to %s", survey.files.name, store.url)
+    log.info(
+        "%s is not in the order of its grid: it is read once and spilled to %s", survey.files.name, store.url
+    )
     need = body["traces_per_range"] * survey.fmt.trace_bytes * 3
     stage = begin_stage("spill", store, body, epoch, run, fitting(compute, need, "a range to spill"))
     records = run_blocks(stage, spill_block, range(spill_blocks(body)))
@@ -256,14 +264,18 @@ def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any
     assert grid is not None
     dims = (*survey.names, survey.placement.domain)
     spec, block = _master_spec(store, survey, master, dims, spilled=bool(spilled))
-    flat = {"shape": grid.shape, "chunks": block, "dims": dims[:-1], "codec": "zstd-3"}
+    flat: dict[str, Any] = {"shape": grid.shape, "chunks": block, "dims": dims[:-1], "codec": "zstd-3"}
     arrays = {
         "master": spec,
         "headers": ArraySpec("headers", dtype="trace_header", **flat),
         "raw_headers": ArraySpec("raw_headers", dtype="raw240", **flat),
     }
     if extra := survey.fmt.extension_bytes:
-        whole = {"shape": (*grid.shape, extra), "chunks": (*block, extra), "dims": (*dims[:-1], "byte")}
+        whole: dict[str, Any] = {
+            "shape": (*grid.shape, extra),
+            "chunks": (*block, extra),
+            "dims": (*dims[:-1], "byte"),
+        }
         arrays["raw_header_extensions"] = ArraySpec("raw_header_extensions", dtype="uint8", **flat | whole)
     for one in survey.placement.coordinates:
         if one.dims == survey.names:
@@ -320,7 +332,9 @@ def _master_spec(
     chunks = chunks or _default_chunks(survey, shape)
     if shards is None:
         shards = shards_by_default(shape, chunks, np.dtype(dtype).itemsize)
-    spec = ArraySpec(MASTER, shape, chunks, dtype, dims, master.codec, shards if shards != chunks else (), _fill(dtype))
+    spec = ArraySpec(
+        MASTER, shape, chunks, dtype, dims, master.codec, shards if shards != chunks else (), _fill(dtype)
+    )
     return spec, _block(spec, survey, near=store.local, spilled=spilled)
 
 
@@ -350,7 +364,9 @@ def _chunks_and_shards(
         if rank > 3 and survey.grid is None and not survey.placement.chunks:
             raise InputRefused("shards of more than three dimensions depend on the chunks; give chunks too")
     if len(shards) != rank or any(s < 1 or s % c for s, c in zip(shards, chunks, strict=True)):
-        raise InputRefused(f"shards {shards} are not multiples of the chunks {chunks}; give multiples, one per axis")
+        raise InputRefused(
+            f"shards {shards} are not multiples of the chunks {chunks}; give multiples, one per axis"
+        )
     return chunks, shards
 
 
@@ -391,7 +407,11 @@ def _block(spec: ArraySpec, survey: Survey, *, near: bool, spilled: bool) -> tup
     ):
         block[fast] += unit[fast]
     if not near or spilled:
-        while block[fast] < numbers.shape[fast] and (int(np.prod(block)) + int(np.prod(block)) * unit[fast] // block[fast]) * samples <= BLOCK_BYTES:
+        while (
+            block[fast] < numbers.shape[fast]
+            and (int(np.prod(block)) + int(np.prod(block)) * unit[fast] // block[fast]) * samples
+            <= BLOCK_BYTES
+        ):
             block[fast] += unit[fast]
     return tuple(block)
 
@@ -424,7 +444,11 @@ def _finish(
     placement = survey.placement
     specs = {name: ArraySpec.from_json(plain) for name, plain in body["arrays"].items()}
     master = specs["master"]
-    words = [raw_samples_spec(specs[name]) for name in ("master", "unplaced") if name in specs] if as_words else []
+    words = (
+        [raw_samples_spec(specs[name]) for name in ("master", "unplaced") if name in specs]
+        if as_words
+        else []
+    )
     objects: dict[str, list[Stored]] = {spec.path: [] for spec in (*specs.values(), *words)}
     for record in (*records, *as_words):
         for stored in record.objects:
@@ -432,13 +456,17 @@ def _finish(
     shown: list[tuple[str, dict[str, Any]]] = []
 
     def small(spec: ArraySpec, values: np.ndarray, attributes: dict[str, Any]) -> None:
-        shown.append(put_array(stage, spec.path, metadata_of(spec, attributes), put_values(stage, spec, values)))
+        shown.append(
+            put_array(stage, spec.path, metadata_of(spec, attributes), put_values(stage, spec, values))
+        )
 
     def large(spec: ArraySpec, attributes: dict[str, Any]) -> None:
         shown.append(put_array(stage, spec.path, metadata_of(spec, attributes), objects[spec.path]))
 
     # First, because this tells whether every byte was read: nothing is shown of files that were not read whole.
-    sources, ends = _sources(files, [s for r in records for s in r.facts["segments"]] + body["spill_segments"])
+    sources, ends = _sources(
+        files, [s for r in records for s in r.facts["segments"]] + body["spill_segments"]
+    )
     header = ends[0][0]
     binary = binary_header(header[3200:3600].tobytes(), fmt.byte_order)
 
@@ -458,13 +486,13 @@ def _finish(
     system = binary["measurement_system_code"]
     for one in placement.coordinates:
         unit = coordinate_unit(tallies, system) if one.scaled else None
-        about = {"_FillValue": NAN_FILL} if _fill(one.dtype) == "NaN" else {}
+        about: dict[str, Any] = {"_FillValue": NAN_FILL} if _fill(one.dtype) == "NaN" else {}
         about |= {"unitsV1": unit} if unit else {} if one.scaled else units_of(one.kind, binary)
         if one.name in specs:
             large(specs[one.name], about)
         else:
             small(_shared_spec(one, together[one.name].shape), together[one.name], about)
-    flat = {"shape": grid.shape, "chunks": _small_chunks(grid.shape), "dims": grid.names}
+    flat: dict[str, Any] = {"shape": grid.shape, "chunks": _small_chunks(grid.shape), "dims": grid.names}
     small(ArraySpec("trace_mask", dtype="bool", **flat), grid.trace_numbers >= 0, labelled)
     small(ArraySpec("trace_number", dtype="int64", **flat), grid.trace_numbers, labelled)
     text = {"textHeader": textual_header(header[:3200].tobytes()), "binaryHeader": binary}
@@ -475,7 +503,9 @@ def _finish(
         for name, raw in zip(("header", "trailer"), raws, strict=True):
             if raw.size:
                 path = f"segy_files/{number}/{name}"
-                small(ArraySpec(path, raw.shape, (min(raw.size, 1 << 22),), "uint8", (f"{name}_byte",)), raw, {})
+                small(
+                    ArraySpec(path, raw.shape, (min(raw.size, 1 << 22),), "uint8", (f"{name}_byte",)), raw, {}
+                )
     unplaced = unplaced_traces(grid, files.n_traces)
     if unplaced.size:
         shown.append(put_group(store, "unplaced"))
@@ -483,7 +513,9 @@ def _finish(
             if name in specs:
                 large(specs[name], {})
         chunks = (min(unplaced.size, 1 << 20),)
-        small(ArraySpec("unplaced/trace_number", unplaced.shape, chunks, "int64", ("unplaced",)), unplaced, {})
+        small(
+            ArraySpec("unplaced/trace_number", unplaced.shape, chunks, "int64", ("unplaced",)), unplaced, {}
+        )
     for spec in words:
         large(spec, labelled if spec.shape == master.shape else {})
     if not words:
@@ -493,7 +525,9 @@ def _finish(
             large(specs[name], labelled)
     stats = merge_stats([np.array(r.facts["stats"]) for r in records if r.facts["stats"] is not None])
     extremes = merge_extremes(r.facts["extremes"] for r in records)
-    described = labelled | ({"_FillValue": NAN_FILL} if master.fill == "NaN" else {}) | statistics(stats, extremes)
+    described = (
+        labelled | ({"_FillValue": NAN_FILL} if master.fill == "NaN" else {}) | statistics(stats, extremes)
+    )
     described |= {
         "dead_coded_traces": sum(r.facts["dead"] for r in records),
         "raw_bytes": int(stats[LIVE]) * fmt.n_samples * master.numpy.itemsize,
@@ -542,7 +576,9 @@ def _shared_coordinates(stage: Stage, survey: Survey) -> dict[str, np.ndarray]:
         except FileNotFoundError:
             return b""  # nothing is live there
 
-    parts = (found for at in range(0, len(blocks), 64) for found in on_io(part, blocks[at : at + 64]) if found)
+    parts = (
+        found for at in range(0, len(blocks), 64) for found in on_io(part, blocks[at : at + 64]) if found
+    )
     return merged(survey.placement, survey.grid.shape, parts)
 
 
@@ -649,7 +685,9 @@ def _dry_run(store: Store, survey: Survey, master: Master) -> dict[str, Any]:
     """What would be stored, without writing."""
     notes = list(survey.notes)
     if survey.grid is None:
-        notes.append("the headers do not follow a regular grid: the source would be read once and spilled first")
+        notes.append(
+            "the headers do not follow a regular grid: the source would be read once and spilled first"
+        )
         return {"dry_run": True, "volume": store.url, "stage": "ingest", "arrays": [], "notes": notes}
     body = _layout(store, survey, master, {})
     spec = ArraySpec.from_json(body["arrays"]["master"])

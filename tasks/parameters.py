@@ -64,7 +64,9 @@ class Overrides(_Parameters):
         default=False, title="ChannelWrap", description="Channels start from 1 again after ChannelsPerCable"
     )
     CalculateCable: bool = Field(
-        default=False, title="CalculateCable", description="Cables are counted from channels by ChannelsPerCable"
+        default=False,
+        title="CalculateCable",
+        description="Cables are counted from channels by ChannelsPerCable",
     )
     ChannelsPerCable: int = Field(default=0, ge=0, title="ChannelsPerCable", description="For the two above")
     AutoShotWrap: bool = Field(
@@ -85,7 +87,9 @@ class Overrides(_Parameters):
         default=[], title="non_binned_dims", description="Dimensions that NonBinned replaces"
     )
     HasDuplicates: bool = Field(
-        default=False, title="HasDuplicates", description="Traces with equal numbers are told apart by their count"
+        default=False,
+        title="HasDuplicates",
+        description="Traces with equal numbers are told apart by their count",
     )
 
 
@@ -158,7 +162,9 @@ class Master(_Parameters):
     """How the lossless array is stored."""
 
     chunks: list[int] = Field(
-        default=[], title="Chunks", description="Samples a reader decodes at once, per axis; empty: 512 x 512, 64 x 64 x 64, above that 4 MiB"
+        default=[],
+        title="Chunks",
+        description="Samples a reader decodes at once, per axis; empty: 512 x 512, 64 x 64 x 64, above that 4 MiB",
     )
     shards: list[int] = Field(
         default=[],
@@ -166,13 +172,17 @@ class Master(_Parameters):
         description="Samples per stored object, per axis, multiples of the chunks; empty: about 32 MB on object "
         "stores and one chunk on local disk; 0: one chunk",
     )
-    codec: Codec = Field(default="zstd-3", title="Codec", description="Compressor and level, after a byte shuffle")
+    codec: Codec = Field(
+        default="zstd-3", title="Codec", description="Compressor and level, after a byte shuffle"
+    )
 
 
 class Raw(_Parameters):
     """What a file of voxels without a header holds."""
 
-    dtype: VoxelType = Field(default="unknown", title="Type", description="Of the voxels in a raw binary file")
+    dtype: VoxelType = Field(
+        default="unknown", title="Type", description="Of the voxels in a raw binary file"
+    )
     shape: list[int] = Field(
         default=[],
         title="Shape",
@@ -203,7 +213,9 @@ class Image(_Parameters):
         description="Distance of neighbours along z, y and x, or one number for all; empty: as the files say, else 1",
     )
     voxel_unit: VoxelUnit = Field(
-        default="auto", title="Voxel unit", description="Unit of lengths and origin; auto: as the files say, else none"
+        default="auto",
+        title="Voxel unit",
+        description="Unit of lengths and origin; auto: as the files say, else none",
     )
     voxel_origin: list[float] = Field(
         default=[],
@@ -222,7 +234,9 @@ class Copy(_Parameters):
     """A copy of the master in other chunks."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", title="Name", examples=["fast_inline"])
-    chunks: list[int] = Field(title="Chunks", description="Samples per chunk, per axis", examples=[[4, 512, 512]])
+    chunks: list[int] = Field(
+        title="Chunks", description="Samples per chunk, per axis", examples=[[4, 512, 512]]
+    )
 
 
 class Copies(_Parameters):
@@ -231,7 +245,8 @@ class Copies(_Parameters):
     presets: list[Preset] = Field(
         default=["fast_inline", "fast_crossline", "fast_offset", "fast_time"],
         title="Presets",
-        description="Slices that should read fast: across the first dimension, the second, the third of four, the samples",
+        description="Slices that should read fast: across the first dimension, the second, the third of four, "
+        "or the samples",
     )
     more: list[Copy] = Field(default=[], title="More", description="Copies with chunks of your own")
     quality: Quality = Field(
@@ -309,14 +324,18 @@ class Export(_Parameters):
     )
     endian: Literal["source", "big", "little"] = Field(default="source", title="Byte order")
     order: Literal["source", "grid"] = Field(
-        default="source", title="Order", description="Of the traces: the source's, or by the dimensions of the volume"
+        default="source",
+        title="Order",
+        description="Of the traces: the source's, or by the dimensions of the volume",
     )
 
 
 class StorageOptions(_Parameters):
     """Non-secret options of the stores; credentials come from the environment."""
 
-    endpoint_url: str = Field(default="", pattern=r"^[^@?]*$", title="Endpoint", description="For S3-compatible stores")
+    endpoint_url: str = Field(
+        default="", pattern=r"^[^@?]*$", title="Endpoint", description="For S3-compatible stores"
+    )
     region_name: str = Field(default="", title="Region")
     requester_pays: bool = Field(default=False, title="Requester pays")
     account_name: str = Field(default="", title="Azure account")
@@ -339,7 +358,9 @@ class StorageOptions(_Parameters):
 class Run(_Parameters):
     """How the run is carried out; nothing here changes the data."""
 
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would be done and write nothing")
+    dry_run: bool = Field(
+        default=False, title="Dry run", description="Say what would be done and write nothing"
+    )
     memory: str = Field(
         default="auto",
         pattern=r"^(auto|\d+(\.\d+)?\s*[kMGT]i?B)$",
@@ -351,13 +372,18 @@ class Run(_Parameters):
         default="threads",
         pattern=r"^(threads|local:\d+|cluster|(tcp|tls)://[^@?]+)$",
         title="Compute",
-        description="threads of this process, local:N processes, cluster (the operator's) or a Dask scheduler's address",
+        description="threads of this process, local:N processes, cluster (the operator's), or a scheduler's address",
     )
     lock_wait: float = Field(
-        default=60, ge=0, title="Wait for the lock", description="Seconds to wait while another run writes the volume"
+        default=60,
+        ge=0,
+        title="Wait for the lock",
+        description="Seconds to wait while another run writes the volume",
     )
     accept_versions: bool = Field(
-        default=False, title="Accept versions", description="Go on with a run that other library versions began"
+        default=False,
+        title="Accept versions",
+        description="Go on with a run that other library versions began",
     )
     created_on: str = Field(
         default="",

@@ -107,16 +107,17 @@ def nth_region(shape: tuple[int, ...], block: tuple[int, ...], number: int) -> R
     for n, b in zip(reversed(shape), reversed(block), strict=True):
         number, position = divmod(number, math.ceil(n / b))
         corner.append(position * b)
-    return tuple(
-        slice(i, min(i + b, n)) for i, b, n in zip(reversed(corner), block, shape, strict=True)
-    )
+    return tuple(slice(i, min(i + b, n)) for i, b, n in zip(reversed(corner), block, shape, strict=True))
 
 
 DRAIN_SECONDS = 9.0  # Prefect and container runtimes kill 10 s or more after they ask to stop
 
 
 def run_window(
-    compute: Compute, call: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], on_result: Callable[[Any], None]
+    compute: Compute,
+    call: Callable[..., Any],
+    jobs: Iterable[tuple[Any, ...]],
+    on_result: Callable[[Any], None],
 ) -> None:
     """Run `call(*job)` for every job with a bounded number in flight; hand each result to `on_result`.
 

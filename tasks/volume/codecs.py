@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def tolerance_of(spec: ArraySpec) -> float | None:
     return float(spec.codec.removeprefix("zfp:")) if spec.codec.startswith("zfp:") else None
 
 
-def crc32c(data: bytes) -> int:
+def crc32c(data: bytes | np.ndarray) -> int:
     """CRC32C (Castagnoli) of some bytes, as S3 and GCS compute it for an object."""
     import google_crc32c
 
@@ -148,7 +148,9 @@ def _metadata_template(spec: ArraySpec) -> dict[str, Any]:
             name, level = spec.codec.split("-")
             compressors.insert(
                 0,
-                BloscCodec(cname=name, clevel=int(level), shuffle="shuffle", typesize=spec.numpy.itemsize),
+                BloscCodec(
+                    cname=cast(Any, name), clevel=int(level), shuffle="shuffle", typesize=spec.numpy.itemsize
+                ),
             )
         if spec.numeric:
             options["fill_value"] = spec.fill_value

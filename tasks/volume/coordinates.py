@@ -8,6 +8,7 @@ files has the last word, whatever the order in which blocks ended.
 import io
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def coordinate_parts(
         headers: Of its traces, in the order of the cells.
         byte_order: Of the files.
     """
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Any] = {}
     live = np.nonzero(cells >= 0)
     numbers = cells[live]
     for one in shared(placement):

@@ -96,7 +96,9 @@ class Files:
         # What all have in common, counted over all; where a trace lies only the file's own format knows.
         first = formats[0]
         size = sum(fmt.file_size for fmt in formats)
-        self.fmt = replace(first, n_traces=int(self.firsts[-1]), file_size=size) if len(formats) > 1 else first
+        self.fmt = (
+            replace(first, n_traces=int(self.firsts[-1]), file_size=size) if len(formats) > 1 else first
+        )
         self._options = options or StorageOptions()
         self._open: dict[int, Any] = {}
         self._users: dict[int, int] = {}

@@ -64,7 +64,7 @@ def grid_key(plan: Plan) -> str:
 def grid_bytes(grid: Grid, n_traces: int) -> bytes:
     """A grid as one object, with the traces that it has no cell for."""
     buffer = io.BytesIO()
-    axes = {f"axis_{i}": axis.values for i, axis in enumerate(grid.axes)}
+    axes: dict[str, Any] = {f"axis_{i}": axis.values for i, axis in enumerate(grid.axes)}
     unplaced = unplaced_traces(grid, n_traces)
     np.savez_compressed(buffer, trace_numbers=grid.trace_numbers, unplaced=unplaced, **axes)
     return buffer.getvalue()
@@ -149,7 +149,9 @@ def ingest_block(job: Job) -> Record:
     done = _columns(job, store, intake, intake.master, job.block, rows, decode)
     stored = _objects(job, store, intake.master, done)
     stored += _put_headers(job, store, intake, cells >= 0, headers)
-    parts = coordinate_parts(intake.placement, intake.region(job.block), cells, headers, intake.fmt.byte_order)
+    parts = coordinate_parts(
+        intake.placement, intake.region(job.block), cells, headers, intake.fmt.byte_order
+    )
     if parts:
         store.put(coordinates_key(plan, job.block), parts)
     seen = [part.seen for part in done if part.seen is not None]
@@ -300,7 +302,9 @@ def block_memory(
     # A joined shard exists beside its parts for a moment.
     shard = int(np.prod(spec.shards)) * spec.numpy.itemsize if spec.shards else 0
     # Rows of three numbers, found and as they are stored.
-    found = min(most_exceptions(fmt), column // spec.numpy.itemsize) if fmt.sample_format.name == "ibm32" else 0
+    found = (
+        min(most_exceptions(fmt), column // spec.numpy.itemsize) if fmt.sample_format.name == "ibm32" else 0
+    )
     fetched = FETCH_BYTES if spilled else 0
     # Headers exist as records, as what is stored of them, and encoded.
     records = traces * (fmt.trace_bytes + 1000 + 2 * fmt.extension_bytes)
@@ -434,4 +438,3 @@ def _put_headers(
 
     names = [name for name in values if name in intake.specs]
     return [put(name) for name in names] if store.local else on_io(put, names)
-

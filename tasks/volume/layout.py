@@ -109,7 +109,8 @@ class ArraySpec:
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "ArraySpec":
         """The inverse of `to_json`, also after JSON turned tuples into lists."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+        return cls(**values)
 
     def at(self, path: str, **changes: Any) -> "ArraySpec":
         """The same array elsewhere, with some of its properties changed."""

@@ -49,7 +49,9 @@ class Record:
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "Record":
         """The inverse of `to_json`."""
-        return cls(plain["block"], [Stored(**o) for o in plain["objects"]], plain["raw_bytes"], plain["facts"])
+        return cls(
+            plain["block"], [Stored(**o) for o in plain["objects"]], plain["raw_bytes"], plain["facts"]
+        )
 
 
 class Ledger:

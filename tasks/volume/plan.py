@@ -79,7 +79,9 @@ def time_stamp(created_on: str) -> str:
     return stamp.isoformat()
 
 
-def settle_plan(store: Store, body: dict[str, Any], *, created_on: str, accept_versions: bool) -> tuple[Plan, bool]:
+def settle_plan(
+    store: Store, body: dict[str, Any], *, created_on: str, accept_versions: bool
+) -> tuple[Plan, bool]:
     """Store the plan, or take up the same one that is stored already; True if it was.
 
     Raises:
@@ -87,7 +89,7 @@ def settle_plan(store: Store, body: dict[str, Any], *, created_on: str, accept_v
     """
     body = json.loads(json.dumps(body))
     digest = digest_of(body)
-    document = {"created_on": time_stamp(created_on), "versions": versions(), "body": body}
+    document: dict[str, Any] = {"created_on": time_stamp(created_on), "versions": versions(), "body": body}
     key = f"{folder_of(digest)}/plan.json"
     if store.create(key, json.dumps(document, indent=1).encode()):
         return Plan(digest, body, document["created_on"], versions()), False

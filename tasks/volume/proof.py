@@ -41,7 +41,9 @@ def _compare(volume: Volume, file: FilePart, segments: list[Segment]) -> str:
     expected = [int(text, 16) for text in file.source["crc32c_parts"]]
     wrong = [i for i, (got, wanted) in enumerate(zip(sums, expected, strict=True)) if got != wanted]
     if wrong or f"{whole:08x}" != file.source["crc32c"]:
-        where = ", ".join(f"{i * PART_BYTES:,} to {min((i + 1) * PART_BYTES, file.size):,}" for i in wrong[:5])
+        where = ", ".join(
+            f"{i * PART_BYTES:,} to {min((i + 1) * PART_BYTES, file.size):,}" for i in wrong[:5]
+        )
         raise IntegrityFailure(
             f"{volume.store.url} does not give back bytes {where or 'of its source'} of {file.source['url']}; keep the "
             "source and run seismill verify"

@@ -52,7 +52,9 @@ class Volume:
     def spec(self, path: str) -> ArraySpec:
         """The spec of one array."""
         if path not in self.members:
-            raise InputRefused(f"{self.store.url} has no array {path}; it has {', '.join(sorted(self.members))}")
+            raise InputRefused(
+                f"{self.store.url} has no array {path}; it has {', '.join(sorted(self.members))}"
+            )
         return spec_of(path, self.members[path])
 
     def array_attributes(self, path: str) -> dict[str, Any]:
@@ -120,14 +122,16 @@ def read_region(
             out[tuple(outside)] = chunk[tuple(inside)]
 
     if not spec.shards:
-
         wanted = positions(spec, region)
         if store.local:
             on_chunks(lambda p: paste(p, _get(store, spec.key(p))), wanted)
         else:
             for start in range(0, len(wanted), 32):  # encoded chunks of 32 objects in memory at once
                 some = wanted[start : start + 32]
-                on_chunks(lambda pair: paste(*pair), zip(some, on_io(lambda p: _get(store, spec.key(p)), some), strict=True))
+                on_chunks(
+                    lambda pair: paste(*pair),
+                    zip(some, on_io(lambda p: _get(store, spec.key(p)), some), strict=True),
+                )
         return out
 
     found = on_io(lambda p: _shard_chunks(store, spec, p, region), positions(spec, region))
@@ -199,9 +203,13 @@ def _from_shard(
         index = read_index(spec, store.get_tail(key, index_bytes(spec)), where=where)
     except FileNotFoundError:
         return [(w, None) for w in wanted]
-    spans = {w: tuple(int(v) for v in index[tuple(i - k for i, k in zip(w, corner, strict=True))]) for w in wanted}
+    spans = {
+        w: tuple(int(v) for v in index[tuple(i - k for i, k in zip(w, corner, strict=True))]) for w in wanted
+    }
     present = sorted((span, w) for w, span in spans.items() if span[0] != ABSENT)
-    result: list[tuple[tuple[int, ...], memoryview | None]] = [(w, None) for w in wanted if spans[w][0] == ABSENT]
+    result: list[tuple[tuple[int, ...], memoryview | None]] = [
+        (w, None) for w in wanted if spans[w][0] == ABSENT
+    ]
     for run in _runs(present):
         start, stop = run[0][0][0], run[-1][0][0] + run[-1][0][1]
         data = memoryview(store.get_range(key, start, stop - start))

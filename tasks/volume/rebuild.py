@@ -166,11 +166,12 @@ def open_parts(volume: Volume, chosen: Sequence[int] = ()) -> SegyParts:
         numbers = np.where(of_wanted(numbers), numbers, -1)
         unplaced_at = np.flatnonzero(of_wanted(unplaced))
         unplaced = unplaced[unplaced_at]
-    exceptions = (
-        tuple(volume.read(f"sample_exceptions/{name}") for name in ("trace_number", "sample", "word"))
-        if volume.has("sample_exceptions")
-        else (np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.uint32))
-    )
+    exceptions = (np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.uint32))
+    if volume.has("sample_exceptions"):
+        traces, at, words = (
+            volume.read(f"sample_exceptions/{n}") for n in ("trace_number", "sample", "word")
+        )
+        exceptions = (traces, at, words)
     samples = volume.spec(RAW_SAMPLES if volume.has(RAW_SAMPLES) else volume.master)
     return SegyParts(volume, files, samples, numbers, unplaced, unplaced_at, exceptions)
 

@@ -100,7 +100,7 @@ def _read_file(
     counts = numbers[lasts] - numbers[firsts] + 1
     places = np.concatenate(([0], np.cumsum(counts)[:-1])) * size
     data = np.empty(int(counts.sum()) * size, np.uint8)
-    view = memoryview(data)
+    view = data.data
     pieces = []
     for first, count, place in zip(numbers[firsts], counts, places, strict=True):
         start, length = fmt.trace_offset(int(first)), int(count) * size

@@ -112,4 +112,3 @@ def commit(store: Store, epoch: int, root: dict[str, Any] | None) -> None:
         store.delete("zarr.json")
     else:
         store.put("zarr.json", content)
-

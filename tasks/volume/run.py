@@ -83,7 +83,14 @@ class Stage:
 
 
 def begin_stage(
-    name: str, store: Store, body: dict[str, Any], epoch: int, run: Run, compute: Compute, *, created_on: str = ""
+    name: str,
+    store: Store,
+    body: dict[str, Any],
+    epoch: int,
+    run: Run,
+    compute: Compute,
+    *,
+    created_on: str = "",
 ) -> Stage:
     """Settle the plan and read its ledger."""
     plan, found = settle_plan(
@@ -135,7 +142,9 @@ def _owner(key: str) -> str:
     return key.partition("/c/")[0] if "/c/" in key else key.removesuffix("/c")
 
 
-def run_blocks(stage: Stage, work: Callable[[Job], Record], blocks: Sequence[int], *, of: int = 0) -> list[Record]:
+def run_blocks(
+    stage: Stage, work: Callable[[Job], Record], blocks: Sequence[int], *, of: int = 0
+) -> list[Record]:
     """Do every block of `blocks` that the ledger does not have; return all their records in block order.
 
     Args:
@@ -220,7 +229,9 @@ def put_array(
     return path, dict(metadata)
 
 
-def put_group(store: Store, path: str, attributes: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+def put_group(
+    store: Store, path: str, attributes: Mapping[str, Any] | None = None
+) -> tuple[str, dict[str, Any]]:
     """Make a group exist below the root."""
     document = GROUP | {"attributes": dict(attributes or {})}
     store.put(f"{path}/zarr.json", document_bytes(document))

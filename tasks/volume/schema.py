@@ -194,7 +194,9 @@ def ome_attributes(
         },
     }
     if looks.get("is_labels"):
-        described["image-label"] = {"colors": [{"label-value": v, "rgba": _colour(v)} for v in looks["labels"]]}
+        described["image-label"] = {
+            "colors": [{"label-value": v, "rgba": _colour(v)} for v in looks["labels"]]
+        }
     return described
 
 

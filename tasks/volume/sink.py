@@ -32,7 +32,8 @@ class Sink:
         """Begin a file of `size` bytes at `url`; nothing is written yet."""
         self.location = locate(url)
         self.url, self._options, self._size = self.location.url, options, size
-        self._descriptor, self._upload, self._at = -1, None, 0
+        self._descriptor, self._at = -1, 0
+        self._upload: Any = None
         self._scratch = ""
         if self.location.local:
             os.makedirs(os.path.dirname(self.location.path), exist_ok=True)
@@ -68,14 +69,16 @@ class Sink:
     def write(self, offset: int, data: np.ndarray) -> None:
         """Put bytes (uint8) at an offset of the file."""
         if self._descriptor >= 0:
-            view = memoryview(data)
+            view = data.data
             while view:
                 done = os.pwrite(self._descriptor, view, offset)
                 view, offset = view[done:], offset + done
             return
         if offset != self._at:
-            raise ValueError(f"got byte {offset} of {self.url}, wanted byte {self._at}: an upload goes in order")
-        self._open().write(memoryview(data))
+            raise ValueError(
+                f"got byte {offset} of {self.url}, wanted byte {self._at}: an upload goes in order"
+            )
+        self._open().write(data.data)
         self._at += len(data)
 
     def _open(self) -> Any:
@@ -133,7 +136,9 @@ def _open_alone(path: str) -> int:
                 return descriptor
         except BlockingIOError:
             os.close(descriptor)
-            raise Resumable(f"another export is writing {path}; run this again when it has finished") from None
+            raise Resumable(
+                f"another export is writing {path}; run this again when it has finished"
+            ) from None
         os.close(descriptor)
 
 
@@ -147,7 +152,9 @@ def open_sink(url: str, options: StorageOptions, *, size: int, overwrite: bool) 
     location = locate(url)
     folder, _, name = location.url.rpartition("/")
     if not overwrite and Store(folder or "/", options).exists(name):
-        raise DestinationRefused(f"{location.url} is there already; replace it with --overwrite, or name another file")
+        raise DestinationRefused(
+            f"{location.url} is there already; replace it with --overwrite, or name another file"
+        )
     sink = Sink(url, options, size)
     try:
         yield sink

@@ -55,7 +55,9 @@ def spill_block(job: Job) -> Record:
     records = read_records(files, numbers)
     headers = records.data[:, : files.fmt.trace_header_bytes]
     # float64 holds every type of word exactly.
-    words = np.stack(read_words(Placement.from_json(body["index"]), headers, files.fmt.byte_order), dtype=np.float64)
+    words = np.stack(
+        read_words(Placement.from_json(body["index"]), headers, files.fmt.byte_order), dtype=np.float64
+    )
     buckets = np.searchsorted(body["limits"], words[0], side="right").astype(np.uint16)
     buckets[np.isin(words[-1], body["index"]["auxiliary"])] = BUCKETS  # they are asked for by themselves
     order = np.argsort(buckets, kind="stable")

@@ -142,7 +142,9 @@ def test_means_of_whole_numbers_have_no_bias():
     for _ in range(3):
         finer, level = level, coarsen(level, (2, 2, 2))
         assert abs(level.mean() - finer.mean()) < 1e-2
-    ties = np.arange(2**16, dtype=np.uint32)[:, np.newaxis] + np.array([0, 1], np.uint32)  # every mean is a half
+    ties = np.arange(2**16, dtype=np.uint32)[:, np.newaxis] + np.array(
+        [0, 1], np.uint32
+    )  # every mean is a half
     assert abs(coarsen(ties, (1, 2)).astype(float).mean() - ties.astype(float).mean()) < 1e-3
 
 

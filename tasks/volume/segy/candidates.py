@@ -170,7 +170,11 @@ def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, .
         judged += tuple(known)
     grids = _different(known, seen)
     # A line whose coordinates jump is none; one without coordinates is a doubt where any two words hold a grid.
-    if line is not None and going != "jumps" and (going == "on" or any(grid in known for grid in grids) or not grids):
+    if (
+        line is not None
+        and going != "jumps"
+        and (going == "on" or any(grid in known for grid in grids) or not grids)
+    ):
         grids.append(line)
     if not grids and going == "on":
         return _find_line(seen)

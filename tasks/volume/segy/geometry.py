@@ -128,7 +128,9 @@ def grid_of(
             first, kept = start + int(extra[0]), int(trace_numbers[cells[extra[0]]])
         duplicates += len(extra)
     if duplicates:
-        index = ", ".join(f"{name} {values[first].item()}" for name, values in zip(names, columns, strict=True))
+        index = ", ".join(
+            f"{name} {values[first].item()}" for name, values in zip(names, columns, strict=True)
+        )
         one, other = (t if numbers is None else int(numbers[t]) for t in (kept, first))
         raise InputRefused(
             f"{duplicates:,} of {n_traces:,} traces have the {_place(names, index_bytes)} of an earlier one, "
@@ -167,7 +169,9 @@ def predict_regular(probe: Callable[[int], tuple[int, ...]], n_traces: int) -> R
         n_traces: In the file.
     """
     first = probe(0)
-    regular = _by_corners(probe, first, n_traces) if len(first) <= 2 else _by_bisection(probe, first, n_traces)
+    regular = (
+        _by_corners(probe, first, n_traces) if len(first) <= 2 else _by_bisection(probe, first, n_traces)
+    )
     if regular is None or n_traces == 1:
         return regular
     # Ends of the first and the last line, and places that no small period shares.
@@ -253,7 +257,9 @@ def coordinates(
         y_byte: First byte of the Y word (int32).
         byte_order: '>' or '<', of the file.
     """
-    x, y = (scaled(word(headers, byte, "int32", byte_order), headers, byte_order) for byte in (x_byte, y_byte))
+    x, y = (
+        scaled(word(headers, byte, "int32", byte_order), headers, byte_order) for byte in (x_byte, y_byte)
+    )
     return x, y
 
 

@@ -63,7 +63,9 @@ def overridden_dims(
     makes_index = overrides.AutoShotWrap or overrides.CalculateShotIndex
     if SHOT_INDEX in dims and not makes_index:
         wanted = "AutoShotWrap" if "cable" in dims else "CalculateShotIndex"
-        raise InputRefused(f"the dimension {SHOT_INDEX} is calculated from shot points; give the override {wanted}")
+        raise InputRefused(
+            f"the dimension {SHOT_INDEX} is calculated from shot points; give the override {wanted}"
+        )
     if makes_index:
         dims = tuple(SHOT_INDEX if dim == "shot_point" else dim for dim in dims)
     if overrides.NonBinned and overrides.HasDuplicates:
@@ -173,7 +175,9 @@ def count_within(columns: Sequence[np.ndarray], count: int) -> np.ndarray:
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    within = np.arange(count, dtype=np.int32) - np.repeat(starts, np.diff(np.append(starts, count))).astype(np.int32)
+    within = np.arange(count, dtype=np.int32) - np.repeat(starts, np.diff(np.append(starts, count))).astype(
+        np.int32
+    )
     result = np.empty(count, np.int32)
     result[order] = within + 1
     return result

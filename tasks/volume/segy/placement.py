@@ -129,9 +129,7 @@ def asked(index: Index, *, header_bytes: int = TRACE_HEADER_BYTES) -> dict[str, 
     if len(set(index.names)) != len(index.names):
         raise InputRefused(f"the names of index words must differ, and are {', '.join(index.names)}")
     if index.bytes in ("auto", "trace") and index.types:
-        raise InputRefused(
-            "index types are given without index bytes; name the bytes too, or leave both out"
-        )
+        raise InputRefused("index types are given without index bytes; name the bytes too, or leave both out")
     template = TEMPLATES.get(index.template)
     if index.bytes == "trace":
         if len(index.names) > 1 or (template and not template.name.startswith("PostStack2D")):
@@ -146,7 +144,9 @@ def asked(index: Index, *, header_bytes: int = TRACE_HEADER_BYTES) -> dict[str, 
         return _complete(template, {}, index.overrides)
     places = [int(byte) for byte in index.bytes.split(",")]
     if len(set(places)) != len(places):
-        raise InputRefused(f"index bytes {index.bytes} name one byte twice; name different words, as in 189,193")
+        raise InputRefused(
+            f"index bytes {index.bytes} name one byte twice; name different words, as in 189,193"
+        )
     names = list(index.names) or _names(index, template, len(places))
     if len(names) != len(places):
         raise InputRefused(
@@ -154,7 +154,9 @@ def asked(index: Index, *, header_bytes: int = TRACE_HEADER_BYTES) -> dict[str, 
         )
     types = list(index.types) or ["int32"] * len(places)
     if len(types) != len(places):
-        raise InputRefused(f"{len(types)} index types are given for {len(places)} index bytes; give one for each")
+        raise InputRefused(
+            f"{len(types)} index types are given for {len(places)} index bytes; give one for each"
+        )
     words = {n: Word(n, byte, kind) for n, byte, kind in zip(names, places, types, strict=True)}
     for one in words.values():
         last = header_bytes - word_bytes(one.type) + 1
@@ -206,7 +208,9 @@ def _complete(template: Template, words: dict[str, Word], overrides: Overrides) 
     return result | {name: one for name, one in words.items() if name not in result}
 
 
-def place(index: Index, words: Mapping[str, Word], xy: Sequence[int] = (), *, template: str = "") -> Placement:
+def place(
+    index: Index, words: Mapping[str, Word], xy: Sequence[int] = (), *, template: str = ""
+) -> Placement:
     """The placement that these words make.
 
     Args:
@@ -226,7 +230,9 @@ def place(index: Index, words: Mapping[str, Word], xy: Sequence[int] = (), *, te
     if kind is not None and domain not in kind.domains:
         other = kind.name.removesuffix("Time") + domain.capitalize()
         if index.template != "auto" or other not in TEMPLATES:
-            raise InputRefused(f"{kind.name} is not in {domain}; use a template that is, or leave the domain out")
+            raise InputRefused(
+                f"{kind.name} is not in {domain}; use a template that is, or leave the domain out"
+            )
         kind = TEMPLATES[other]
     # Words of other names, or traces in their order, make a volume of that kind with dimensions of their own.
     named = kind if kind is not None and set(kind.words) <= set(words) else None
@@ -264,7 +270,11 @@ def _coordinates(
         wanted = {name: along for name, along in wanted.items() if name in words}
     wanted |= dict.fromkeys(index.overrides.non_binned_dims, final)
     standard = dict.fromkeys(XY, 0) | dict(zip(XY, xy, strict=False))
-    taken = {b for name in placing for b in range(words[name].byte, words[name].byte + word_bytes(words[name].type))}
+    taken = {
+        b
+        for name in placing
+        for b in range(words[name].byte, words[name].byte + word_bytes(words[name].type))
+    }
     found = []
     for name, along in wanted.items():
         known = quantity(name)

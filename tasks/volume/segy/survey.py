@@ -130,8 +130,12 @@ def survey_files(files: Files, index: Index, *, near: bool) -> Survey:
         grid=None,
         regular=None,
         delay_ms=commonest(tallies_of(headers, fmt), "delay"),
-        sample=np.nan_to_num(_words([first], headers, fmt.byte_order)[0].astype(np.float64)) if first else np.zeros(1),
-        notes=tuple(dict.fromkeys((*(note for one in files.formats for note in one.oddities), *choice.notes))),
+        sample=np.nan_to_num(_words([first], headers, fmt.byte_order)[0].astype(np.float64))
+        if first
+        else np.zeros(1),
+        notes=tuple(
+            dict.fromkeys((*(note for one in files.formats for note in one.oddities), *choice.notes))
+        ),
     )
     if not np.isin(codes, auxiliary).any() and (regular := _predicted(survey, numbers, headers)):
         return replace(survey, grid=grid_from_regular(regular, survey.names), regular=regular)
@@ -194,7 +198,9 @@ def grid_from_words(
         columns[:] = [values[numbers] for values in columns]
     count = n_traces if numbers is None else len(numbers)
     if not count:
-        raise InputRefused(f"all {n_traces:,} traces are auxiliary ones (byte 29); there is no survey to place")
+        raise InputRefused(
+            f"all {n_traces:,} traces are auxiliary ones (byte 29); there is no survey to place"
+        )
     named = dict(zip((one.name for one in placement.words), columns, strict=True))
     columns.clear()
     values = override(named, placement.dims, placement.overrides, count)

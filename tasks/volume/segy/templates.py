@@ -134,7 +134,11 @@ TEMPLATES: dict[str, Template] = {
             (8, 8, 32, 1, 512),
         ),
         *_both(
-            "OffsetTiles3D", (*_BIN, "inline_offset_tile", "crossline_offset_tile"), "3D", "offset_tiles", _BIN
+            "OffsetTiles3D",
+            (*_BIN, "inline_offset_tile", "crossline_offset_tile"),
+            "3D",
+            "offset_tiles",
+            _BIN,
         ),
         Template(
             "StreamerShotGathers2D",
@@ -180,8 +184,7 @@ TEMPLATES: dict[str, Template] = {
             "ObnReceiverGathers3D",
             ("component", "receiver", *_SHOT_OF_LINE),
             {"surveyType": "3D", "gatherType": "common_receiver"},
-            _at(("receiver",), *_GROUP)
-            + _at(_SHOT_OF_LINE, "shot_point", "orig_field_record_num", *_SOURCE),
+            _at(("receiver",), *_GROUP) + _at(_SHOT_OF_LINE, "shot_point", "orig_field_record_num", *_SOURCE),
             calculated=("shot_index",),
             chunks=(1, 1, 1, 1, 512, 2048),
         ),
@@ -192,6 +195,10 @@ TEMPLATES: dict[str, Template] = {
 def template_of(names: tuple[str, ...], domain: str, *, calculated: bool = False) -> Template | None:
     """The kind whose dimensions these are, or, if shot indices are calculated, whose words; None if MDIO has none."""
     return next(
-        (t for t in TEMPLATES.values() if names == (t.words if calculated else t.dims) and domain in t.domains),
+        (
+            t
+            for t in TEMPLATES.values()
+            if names == (t.words if calculated else t.dims) and domain in t.domains
+        ),
         None,
     )

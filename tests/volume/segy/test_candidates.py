@@ -244,13 +244,19 @@ def test_what_only_looks_like_a_grid_is_refused(headers, words, sentence, sample
 def test_gathers_and_lines_are_told_by_the_order_of_their_traces(headers, words, template, places, sampled):
     shot, channel = np.divmod(np.arange(120), 30)
     raw = headers(120, words(shot, channel))
-    numbers = np.concatenate([np.arange(70), np.arange(71, 110, 7), np.arange(112, 120)]) if sampled else np.arange(120)
+    numbers = (
+        np.concatenate([np.arange(70), np.arange(71, 110, 7), np.arange(112, 120)])
+        if sampled
+        else np.arange(120)
+    )
     choice = choose_index(raw[numbers], numbers, 120, ">")
     assert (choice.placement.template, choice.bytes) == (template, places)
 
 
 def test_shuffled_gathers_are_refused_with_their_readings(headers):
-    shot, channel = np.random.default_rng(4).permutation(np.array(list(itertools.product(range(4), range(30))))).T
+    shot, channel = (
+        np.random.default_rng(4).permutation(np.array(list(itertools.product(range(4), range(30))))).T
+    )
     raw = headers(120, {(17, "i4"): shot + 1, (13, "i4"): channel + 1, (37, "i4"): 25 * channel})
     with pytest.raises(InputRefused, match="17,13: byte 17 changes as often as byte 13"):
         choose_index(raw, np.arange(120), 120, ">")
@@ -268,7 +274,9 @@ def test_a_line_whose_words_happen_to_factor_is_not_taken_for_an_area(headers):
     choice = choose_index(headers(117, line(117, words=factoring)), k, 117, ">")
     assert (choice.placement.template, choice.bytes, choice.names) == ("PostStack2DTime", (21,), ("cdp",))
     without = {place: values for place, values in factoring.items()}
-    with pytest.raises(InputRefused, match=r"--index-bytes 9,173 .*--index-bytes 21 --template PostStack2DTime"):
+    with pytest.raises(
+        InputRefused, match=r"--index-bytes 9,173 .*--index-bytes 21 --template PostStack2DTime"
+    ):
         choose_index(headers(117, without), k, 117, ">")  # no coordinates: a doubt
 
 
@@ -313,13 +321,25 @@ def test_what_the_user_says_is_done(headers, index, expected):
 @pytest.mark.parametrize(
     ("index", "sentence"),
     [
-        (Index(bytes="189", template="PostStack3DTime"), "index bytes 189 are 1 words, and PostStack3DTime has 2"),
+        (
+            Index(bytes="189", template="PostStack3DTime"),
+            "index bytes 189 are 1 words, and PostStack3DTime has 2",
+        ),
         (Index(bytes="189,189"), "name one byte twice"),
         (Index(bytes="9,13,37"), "are 3 words; say what they are with --index-names or --template"),
         (Index(bytes="9,13,37", names=["a", "b"]), r"2 index names \(a, b\) are given for 3 index bytes"),
-        (Index(bytes="trace", template="PostStack3DTime"), "in their order have one dimension, and PostStack3DTime"),
-        (Index(bytes="9,13", template="StreamerShotGathers2D", coordinate_bytes="181,185"), "has no coordinates of"),
-        (Index(bytes="189,193", template="PostStack3DTime", domain="depth"), "PostStack3DTime is not in depth"),
+        (
+            Index(bytes="trace", template="PostStack3DTime"),
+            "in their order have one dimension, and PostStack3DTime",
+        ),
+        (
+            Index(bytes="9,13", template="StreamerShotGathers2D", coordinate_bytes="181,185"),
+            "has no coordinates of",
+        ),
+        (
+            Index(bytes="189,193", template="PostStack3DTime", domain="depth"),
+            "PostStack3DTime is not in depth",
+        ),
         (
             Index(bytes="189,238"),
             "index byte 238 is not in a trace header; int32 words start at bytes 1 to 237",
@@ -389,7 +409,9 @@ def test_real_files_are_indexed_or_refused(shared, source, path, expected, sampl
             choose_index(raw[numbers], numbers, found.n_traces, found.byte_order)
         return
     choice = choose_index(raw[numbers], numbers, found.n_traces, found.byte_order)
-    columns = [word(raw, byte, "int32", found.byte_order) for byte in choice.bytes] or [np.arange(found.n_traces)]
+    columns = [word(raw, byte, "int32", found.byte_order) for byte in choice.bytes] or [
+        np.arange(found.n_traces)
+    ]
     assert (choice.bytes, choice.coordinate_bytes, grid_of(columns, choice.names).shape) == expected
 
 

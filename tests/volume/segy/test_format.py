@@ -255,7 +255,10 @@ def test_pairwise_swapped_bytes_are_refused_by_name(segy, source):
         ({(3507, "i"): -1}, r"says -1 additional"),
         ({(3529, "i"): 2}, r"says 2 records after the last trace \(byte 3529\); .* there are 0"),
         ({(3529, "i"): -5}, r"says -5 records"),
-        ({(3521, "Q"): 4000}, r"begins at offset 4,000 \(byte 3521\); by the size of the file it begins at 3,600"),
+        (
+            {(3521, "Q"): 4000},
+            r"begins at offset 4,000 \(byte 3521\); by the size of the file it begins at 3,600",
+        ),
         ({(3521, "Q"): 2**64 - 1}, r"begins at offset 18,446,744,073,709,551,615"),
         ({(3513, "Q"): 4}, r"says 4 traces \(byte 3513\); 6 are there"),
     ],
@@ -272,7 +275,9 @@ def test_words_of_rev_2_that_the_size_of_the_file_denies_are_reported(segy, sour
 
 
 def test_traces_that_rev_2_counts_and_that_are_missing_are_a_truncation(segy, source):
-    with pytest.raises(InputRefused, match=r"truncated: its binary header says 7 traces .byte 3513., and 6 are"):
+    with pytest.raises(
+        InputRefused, match=r"truncated: its binary header says 7 traces .byte 3513., and 6 are"
+    ):
         read_format(source(segy(revision=b"\2\1", binary={(3513, "Q"): 7})))
 
 
