@@ -20,7 +20,9 @@ from tasks.demo import make_survey
 from tasks.parameters import Copies, Copy, Index, Levels, Master, Run, Step, StorageOptions, Url
 from tasks.volume.outcomes import IntegrityFailure, Resumable
 
-VERBS = [name for name in cli.app if not name.startswith("-") and name not in (*CHAINS, "up", "down")]
+VERBS = [
+    name for name in cli.app if not name.startswith("-") and name not in (*CHAINS, "up", "down", "register")
+]
 
 
 def run_in_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
