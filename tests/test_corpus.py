@@ -13,7 +13,7 @@ import pytest
 from corpus import Case, cases, judge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from segy_maker import segy_bytes
+from segy_maker import WIDTHS, segy_bytes
 
 from tasks.export_segy import export_segy
 from tasks.ingest_segy import ingest_segy
@@ -54,6 +54,13 @@ def test_the_command_ends_with_3_and_one_sentence(tmp_path: Path) -> None:
         assert done.returncode == 3
         assert "Traceback" not in done.stderr
         assert case.refusal.split("\\")[0] in done.stderr
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Every library imported and every kernel loaded: what that takes is not a file's doing."""
+    for code in WIDTHS:
+        judge(Case("warm", segy_bytes(code=code), code=code), tmp_path_factory.mktemp("warm"))
 
 
 def attempt(content: bytes, folder: Path, index: Index = Index()) -> None:
@@ -115,16 +122,19 @@ def any_header_bytes(tmp_path, revision, order, changes, given_index):
 GIVEN = given(revision=REVISIONS, order=st.sampled_from("<>"), changes=CHANGES, given_index=st.booleans())
 
 
+@pytest.mark.usefixtures("warm")
 def test_any_bytes_in_a_header_come_back_or_are_refused(tmp_path):
     many(GIVEN(lambda **words: any_header_bytes(tmp_path, **words)), 25)()
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_any_bytes_in_a_header_come_back_or_are_refused_many_times(tmp_path):
     many(GIVEN(lambda **words: any_header_bytes(tmp_path, **words)), 1500)()
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("revision", [0x0100, 0x0201])
 @pytest.mark.parametrize("value", [b"\x00", b"\xff", b"\x7f", b"\x80", b"\x01"])
 def test_every_word_of_the_binary_header_may_be_anything(tmp_path, revision, value):
