@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed, State
 from prefect.tasks import exponential_backoff
 
+from tasks.volume.calls import OutOfReach
 from tasks.volume.outcomes import Outcome, Resumable
 
 
@@ -29,6 +30,8 @@ def as_task(stage: Callable[..., Any]) -> Task[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return stage(*args, **kwargs)
+        except OutOfReach:
+            raise  # Prefect tries again what is raised, and not what is returned
         except Outcome as outcome:
             return outcome_state(outcome)
 
@@ -54,7 +57,7 @@ def outcome_state(outcome: Outcome) -> State[Outcome]:
 def store_out_of_reach(error: object) -> bool:
     """Whether `error` is a store's fault that may be gone in a minute: a connection, a time-out, a server's 5xx."""
     if isinstance(error, Outcome):
-        return False
+        return isinstance(error, OutOfReach)
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
     # The SDKs' own classes, told by their module because importing five SDKs here would cost seconds. What fsspec

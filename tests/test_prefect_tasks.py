@@ -5,6 +5,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from tasks.prefect_tasks import as_task, outcome_state, store_out_of_reach
+from tasks.volume.calls import OutOfReach
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 
 
@@ -22,6 +23,7 @@ from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFai
         (MemoryError(), False),
         (InputRefused("got"), False),
         (Resumable("locked"), False),
+        (OutOfReach("no answer"), True),
         (None, False),
     ],
 )
@@ -63,7 +65,7 @@ def test_tasks_end_as_their_stages_do(tmp_path, monkeypatch):
         if volume == "refused.zarr":
             raise InputRefused("trace 17 is there twice")
         if volume == "unsteady.zarr" and calls.count(volume) < 3:
-            raise ConnectionResetError("reset by peer")
+            raise OutOfReach("s3://volumes does not answer")
         if volume == "away.zarr":
             raise ConnectionResetError("reset by peer")
         if volume == "mistake.zarr":
