@@ -100,7 +100,7 @@ CALLS: dict[Callable[[Store], object], object] = {
 }
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, pytest.param(4, marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("403", "expired")])
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 def test_a_fault_that_passes_changes_no_result(
@@ -131,7 +131,7 @@ def test_a_fault_that_passes_changes_no_result(
     [
         "503",
         *(
-            pytest.param(kind, marks=pytest.mark.slow)
+            pytest.param(kind, marks=pytest.mark.campaign)
             for kind in ("reset_before", "stall", "lost_ack", "flip")
         ),
     ],
@@ -225,7 +225,7 @@ def survey(tmp_path: Path) -> Survey:
     return make_survey(tmp_path / "a.sgy", drop=3, n_samples=37)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     "kind", ["503", "429", "500", "reset_before", "reset_mid", "end_mid", "short", "lost_ack", "412"]
 )
