@@ -23,7 +23,7 @@ from tasks.volume import calls
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
 from tasks.volume.store import Source, Store, open_upload
 
-DEADLINE, SHORT, TRY = 4.0, 1.0, 1.0  # seconds
+DEADLINE, SHORT, TRY = 12.0, 4.0, 4.0  # seconds; a busy machine may take one for an answer
 DATA = bytes(range(256)) * 40
 
 
@@ -129,11 +129,8 @@ def test_a_fault_that_passes_changes_no_result(
 @pytest.mark.parametrize(
     "kind",
     [
-        "503",
-        *(
-            pytest.param(kind, marks=pytest.mark.campaign)
-            for kind in ("reset_before", "stall", "lost_ack", "flip")
-        ),
+        pytest.param(kind, marks=pytest.mark.campaign)
+        for kind in ("503", "reset_before", "stall", "lost_ack", "flip")
     ],
 )
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
@@ -145,7 +142,9 @@ def test_an_endless_fault_ends_resumable_at_the_deadline(
     store.put("a", DATA)
     proxy.do(Rule(kind))
     began = time.monotonic()
-    with pytest.raises(Resumable, match=r"could not be reached for 4 s .* run the same command again"):
+    with pytest.raises(
+        Resumable, match=rf"could not be reached for {DEADLINE:.0f} s .* run the same command again"
+    ):
         call(store)
     assert DEADLINE / 2 < time.monotonic() - began < DEADLINE + 2 * TRY
     began = time.monotonic()

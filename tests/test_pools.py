@@ -148,7 +148,8 @@ def test_an_image_is_named_by_its_digest(image):
 
 def test_what_runs_in_this_machine_s_processes_needs_no_values():
     assert template_of("process", {})["job_configuration"]["env"] == {
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks"
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks",
     }
     assert {"publish", "sweep"} <= set(deployments_in(["process"], {}))
 

@@ -212,7 +212,8 @@ def test_a_checksum_that_the_sidecar_expects_is_held_against_the_one_read(stagin
 # Decisions
 
 NOW = datetime.now(UTC)
-FRESH, SETTLED = (NOW - timedelta(minutes=9)).isoformat(), (NOW - timedelta(minutes=11)).isoformat()
+# Fresh for hours, because the tests before these may take longer than a source takes to settle.
+FRESH, SETTLED = (NOW + timedelta(hours=9)).isoformat(), (NOW - timedelta(minutes=11)).isoformat()
 ONE = found("a.sgy")
 RECORD = Record(
     "a.sgy", ONE.url, ONE.bytes, ONE.identity, ONE.volume, "arriving", plan=plan_of(ONE), seen_at=SETTLED
