@@ -127,13 +127,13 @@ def test_any_bytes_in_a_header_come_back_or_are_refused(tmp_path):
     many(GIVEN(lambda **words: any_header_bytes(tmp_path, **words)), 25)()
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.usefixtures("warm")
 def test_any_bytes_in_a_header_come_back_or_are_refused_many_times(tmp_path):
     many(GIVEN(lambda **words: any_header_bytes(tmp_path, **words)), 1500)()
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("revision", [0x0100, 0x0201])
 @pytest.mark.parametrize("value", [b"\x00", b"\xff", b"\x7f", b"\x80", b"\x01"])

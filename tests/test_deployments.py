@@ -147,7 +147,7 @@ class Server:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
-    def start(self, deployment: str, **parameters: Any) -> str:
+    def start(self, deployment: str, /, **parameters: Any) -> str:
         """Trigger a run as the UI does; its number."""
         found = self.ask(f"/deployments/name/{deployment}/{deployment}")
         return self.ask(f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"]
