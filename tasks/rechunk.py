@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -280,11 +281,28 @@ def _sharded(specs: Sequence[ArraySpec], chunks: Sequence[int]) -> list[ArraySpe
 
 
 def _fitting_blocks(master: ArraySpec, specs: list[ArraySpec], memory_bytes: int) -> SuperBlocks:
-    """The blocks that memory holds."""
+    """The blocks that memory holds.
+
+    Raises:
+        InputRefused: There are none; the sentence says how much memory would do.
+    """
     shards, works = _beside_samples(master, specs)
-    # Samples once, and once more where some are not finite or encoded chunks are read.
-    budget = (memory_bytes - works) // 2 - shards
-    return super_blocks(master.shape, specs, max(1, budget), chunks=master.chunks)
+
+    def blocks(memory: int) -> SuperBlocks:
+        # Samples once, and once more where some are not finite or encoded chunks are read.
+        budget = (memory - works - shards) // 2
+        return super_blocks(master.shape, specs, max(1, budget), chunks=master.chunks)
+
+    try:
+        return blocks(memory_bytes)
+    except InputRefused as refusal:
+        enough = max(memory_bytes, works + shards)
+        while True:
+            enough += enough // 16 + 1
+            with suppress(InputRefused):
+                blocks(enough)
+                break
+        raise InputRefused(f"{refusal}; {enough / 1e6:,.0f} MB of memory would do") from None
 
 
 def _block_memory(master: ArraySpec, specs: list[ArraySpec], blocks: SuperBlocks) -> int:
@@ -295,7 +313,8 @@ def _block_memory(master: ArraySpec, specs: list[ArraySpec], blocks: SuperBlocks
 
 def _beside_samples(master: ArraySpec, specs: list[ArraySpec]) -> tuple[int, int]:
     """Bytes that shards take before they are stored, and chunks in the works."""
-    shards = sum(encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards)
+    # One shard at a time: its chunks, and all of them joined.
+    shards = max((2 * encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards), default=0)
     chunks = 2 * max(spec.chunk_bytes + encoded_bound(spec) for spec in specs) + master.chunk_bytes
     return shards, cpu_count() * chunks
 
