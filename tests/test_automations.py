@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -13,8 +15,9 @@ from typing import Any
 
 import pytest
 from test_deployments import Server, seismill, server  # noqa: F401  # a fixture, for all tests of this module
+from test_pools import VALUES
 
-from flows.registration import AUTOMATIONS, automations, with_notification
+from flows.registration import AUTOMATIONS, automations, template_of, with_notification
 from tasks.demo import make_survey
 
 FILES = sorted(AUTOMATIONS.glob("*.yaml"))
@@ -46,8 +49,6 @@ def test_a_run_is_gone_on_with_at_most_five_times_in_a_day():
 
 
 def test_a_run_has_missed_several_signs_before_it_is_given_up_for_dead():
-    from flows.registration import template_of
-
     every = int(template_of("process", {})["job_configuration"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
     assert DOCUMENTS["1-zombies"]["trigger"]["within"] >= 3 * every
 
@@ -224,3 +225,46 @@ def test_a_stuck_run_and_a_growing_quarantine_are_told_of(idle, told):
     said = sorted(str(one["said"]) for one in heard)
     assert any("2 new in quarantine" in text and "a.sgy: no" in text for text in said)
     assert any(text.startswith("A run is stuck") for text in said)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_what_a_container_runs_is_given_back_on_sigterm_and_a_second_one_finishes_it(idle):
+    """The command and the environment of every container pool, as a process: without its walls."""
+    make_survey(str(idle.root / "given-back.sgy"), shape=(250, 200, 301))
+    parameters = {
+        "source": "given-back.sgy",
+        "volume": "given-back.zarr",
+        "master": {"chunks": [4, 8, 64]},
+        "run": {"memory": "20 MB"},
+        "steps": ["proof"],
+    }
+    run = idle.start("publish", **parameters)
+    template = template_of("docker", VALUES)["job_configuration"]
+    environment = os.environ | template["env"]
+    environment |= {"PREFECT_API_URL": idle.api, "PREFECT_HOME": str(idle.root / "home")}
+    environment |= {"SEISMILL_ALLOW": str(idle.root)}
+
+    def container() -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", *template["command"].split(), run]
+        with open(idle.root / "container.log", "ab") as log:
+            return subprocess.Popen(words, env=environment, cwd=idle.root, stdout=log, stderr=log)
+
+    first = container()
+    deadline = time.monotonic() + 120
+    while not list(idle.root.glob("given-back.zarr/.seismill/runs/*/ledger/*")):
+        assert time.monotonic() < deadline
+        assert first.poll() is None
+        time.sleep(0.1)
+    began = time.monotonic()
+    first.terminate()
+    first.wait(40)
+    state = idle.until(run, lambda state: state["type"] != "RUNNING", 30)
+    assert (state["type"], state["name"]) == ("SCHEDULED", "AwaitingRetry"), state
+    print(f"SIGTERM to the end of the process in {time.monotonic() - began:.1f} s")
+    assert not processes_of(run)
+    assert not (idle.root / "given-back.zarr" / "zarr.json").exists()
+    second = container()
+    assert second.wait(240) == 0
+    assert idle.ask(f"/flow_runs/{run}")["state"]["type"] == "COMPLETED"
+    assert (idle.root / "given-back.zarr" / "zarr.json").exists()

@@ -31,6 +31,8 @@ VALUES = {
     for name in re.findall(r"\$\{([A-Z0-9_]+)\}", file.read_text())
 } | {"SEISMILL_IMAGE": DIGEST, "SEISMILL_STAGING": "s3://staging", "SEISMILL_VOLUMES": "s3://volumes"}
 YAML = yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]
+# The entrypoint of the image, which some platforms replace by the command.
+STARTED_BY = ["/usr/bin/tini", "-g", "--", "/opt/prefect/entrypoint.sh"]
 MAY_CHANGE = {"cpu", "memory", "scratch", "timeout_seconds", "labels"}
 
 
@@ -295,7 +297,7 @@ def test_a_cloud_run_job_is_what_its_api_takes():
     refuse_unknown(configuration.job_body, schemas["GoogleCloudRunV2Job"], schemas, "job")
     inner = configuration.job_body["template"]["template"]
     assert (inner["timeout"], inner["maxRetries"]) == ("604800s", 0)  # not the default of 600 s
-    assert inner["containers"][0]["command"] == ["tini", "--", "prefect", "flow-run", "execute"]
+    assert inner["containers"][0]["command"] == [*STARTED_BY, "prefect", "flow-run", "execute"]
     assert inner["containers"][0]["image"] == DIGEST
 
 
@@ -323,7 +325,13 @@ def test_an_azure_container_group_has_only_properties_that_its_api_knows():
     inside = {path.removeprefix("properties.") for path in keys_of(models.Container)}
     assert container["properties"].keys() <= inside
     assert container["properties"]["securityContext"].keys() <= set(keys_of(models.SecurityContextDefinition))
-    assert container["properties"]["command"] == ["/usr/bin/tini", "prefect", "flow-run", "execute"]
+    assert container["properties"]["command"] == [
+        "/usr/bin/tini",
+        STARTED_BY[-1],
+        "prefect",
+        "flow-run",
+        "execute",
+    ]
     assert container["properties"]["resources"]["requests"] == {"cpu": 4, "memoryInGB": 16}
     assert group["restartPolicy"] == "Never"
 
