@@ -144,8 +144,14 @@ class Server:
         """What the API answers: to a question without a body by GET, else by POST."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.api + path, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        for left in range(20, -1, -1):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or not left:  # its database was busy
+                    raise
+                time.sleep(0.5)
 
     def start(self, deployment: str, /, **parameters: Any) -> str:
         """Trigger a run as the UI does; its number."""
