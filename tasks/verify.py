@@ -11,6 +11,7 @@ import logging
 import math
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from tasks.volume.compare import add_errors_of
 from tasks.volume.kernels.errors import MAX_ABS_ERROR
 from tasks.volume.layout import ArraySpec, round_up
 from tasks.volume.levels import coarsen
-from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.outcomes import IntegrityFailure, Resumable
 from tasks.volume.proof import prove_bytes
 from tasks.volume.reader import Volume, open_volume, read_region
 from tasks.volume.run import manifest_key
@@ -32,7 +33,7 @@ from tasks.volume.summary import ended, using
 
 log = logging.getLogger(__name__)
 
-BATCH = 32  # objects in memory at once
+BATCH = 32  # objects in memory at once, at most
 COMPARED_BYTES = 64 << 20
 MOST_NAMED = 5  # findings in the sentence; all are in the summary
 
@@ -72,6 +73,7 @@ def verify(
     Raises:
         InputRefused: There is no volume.
         IntegrityFailure: Something is not as it was written.
+        Resumable: The run was asked to stop before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
@@ -82,17 +84,17 @@ def verify(
         entries if fraction >= 1 else random.Random(seed).sample(entries, math.ceil(fraction * len(entries)))
     )
     with using(compute, run) as compute:
-        total = len(drawn)
-        for start in range(0, total, BATCH):
+        total, done, read = len(drawn), 0, 0
+        for some in _batches(drawn, compute.memory_bytes // 4):
             if compute.stopping.is_set():
-                break
-            some = drawn[start : start + BATCH]
+                wrong = f", {len(findings)} of which are wrong, such as {findings[0].key}" if findings else ""
+                raise Resumable(f"stopped after {done} of {total} objects of {store.url}{wrong}; verify it again")
             fetched = on_io(lambda entry: _fetch(store, entry), some)
             findings += [
                 f for f in on_chunks(lambda pair: _check(found, *pair), zip(some, fetched, strict=True)) if f
             ]
-            done = min(start + BATCH, total)
-            compute.report(Progress("verify", done, total, done, time.monotonic() - began))
+            done, read = done + len(some), read + sum(entry["bytes"] for entry in some)
+            compute.report(Progress("verify", done, total, read, time.monotonic() - began))
         if errors and not findings:
             findings += _promises(found, compute)
     summary = ended(
@@ -117,6 +119,20 @@ def verify(
         failure.summary = summary  # type: ignore[attr-defined]
         raise failure
     return summary
+
+
+def _batches(entries: list[dict[str, Any]], most_bytes: int) -> Iterator[list[dict[str, Any]]]:
+    """The entries in order, as many at a time as are to be in memory at once."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for entry in entries:
+        if batch and (len(batch) == BATCH or size + entry["bytes"] > most_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += entry["bytes"]
+    if batch:
+        yield batch
 
 
 def _entries(volume: Volume, findings: list[Finding]) -> list[dict[str, Any]]:
@@ -195,10 +211,10 @@ def _promises(volume: Volume, compute: Compute) -> list[Finding]:
     findings = []
     for path, member in sorted(volume.members.items()):
         if member.get("attributes", {}).get("copy_of") == volume.master:
-            findings += _compare_copy(volume, path)
+            findings += _compare_copy(volume, path, compute.memory_bytes)
     levels = volume.state["levels"]
     for fine, coarse in itertools.pairwise(levels):
-        findings += _compare_level(volume, fine["path"], coarse["path"])
+        findings += _compare_level(volume, fine["path"], coarse["path"], compute.memory_bytes)
     if volume.has("segy_files/0"):
         try:
             prove_bytes(volume, compute)
@@ -207,20 +223,21 @@ def _promises(volume: Volume, compute: Compute) -> list[Finding]:
     return findings
 
 
-def _compared(spec: ArraySpec) -> tuple[int, ...]:
+def _compared(spec: ArraySpec, most_bytes: int) -> tuple[int, ...]:
     """Regions to compare at once: the whole last axes, as many lines as memory allows, in whole chunks."""
+    most_bytes = min(COMPARED_BYTES, most_bytes)
     block = [round_up(n, c) for n, c in zip(spec.shape, spec.chunks, strict=True)]
     for axis in range(len(block)):
-        while math.prod(block) * spec.numpy.itemsize > COMPARED_BYTES and block[axis] > spec.chunks[axis]:
+        while math.prod(block) * spec.numpy.itemsize > most_bytes and block[axis] > spec.chunks[axis]:
             block[axis] = max(spec.chunks[axis], round_up(block[axis] // 2, spec.chunks[axis]))
     return tuple(block)
 
 
-def _compare_copy(volume: Volume, path: str) -> list[Finding]:
+def _compare_copy(volume: Volume, path: str, memory_bytes: int) -> list[Finding]:
     spec, master = volume.spec(path), volume.spec(volume.master)
     bound = tolerance_of(spec) or 0.0
     mask = _mask_of(volume, master.path)
-    for region in regions(spec.shape, _compared(spec)):
+    for region in regions(spec.shape, _compared(spec, memory_bytes // 4)):
         sums = np.zeros(4)
         add_errors_of(
             read_region(volume.store, master, region),
@@ -244,11 +261,13 @@ def _mask_of(volume: Volume, path: str) -> np.ndarray | None:
     return volume.read(beside) if volume.has(beside) else None
 
 
-def _compare_level(volume: Volume, fine: str, coarse: str) -> list[Finding]:
+def _compare_level(volume: Volume, fine: str, coarse: str, memory_bytes: int) -> list[Finding]:
     above, spec = volume.spec(fine), volume.spec(coarse)
     made, mask = volume.array_attributes(coarse), _mask_of(volume, fine)
     factor, method = tuple(made["factor"]), made["method"]
-    for region in regions(spec.shape, _compared(spec)):
+    # What is averaged is larger than the mean by the factors.
+    block = _compared(spec, memory_bytes // 4 // math.prod(factor))
+    for region in regions(spec.shape, block):
         source = tuple(
             slice(r.start * f, min(r.stop * f, n))
             for r, f, n in zip(region, factor, above.shape, strict=True)

@@ -16,8 +16,9 @@ from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.codecs import crc32c, decode_chunk, encode_chunk
 from tasks.volume.layout import spec_of
-from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tests.survey import make_survey
+from tests.volumes import threads
 
 
 @pytest.fixture(params=["chunks", "shards"])
@@ -173,3 +174,19 @@ def test_promises_that_do_not_hold_are_found_with_errors_only(volume: Path, arra
 def test_where_there_is_no_volume_that_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputRefused, match="publish one there first"):
         verify(str(tmp_path / "none.zarr"))
+
+
+def test_a_verification_that_was_stopped_does_not_say_that_all_is_well(volume: Path) -> None:
+    with threads() as compute:
+        compute.stopping.set()
+        with pytest.raises(Resumable, match=r"stopped after 0 of \d+ objects .*; verify it again") as stop:
+            verify(str(volume), compute=compute)
+    assert stop.value.exit_code == 75
+
+
+def test_with_little_memory_objects_come_one_by_one_and_the_findings_are_the_same(volume: Path) -> None:
+    with threads(2, 60_000) as compute:
+        assert verify(str(volume), errors=False, compute=compute)["findings"] == []
+        (volume / "fast_time/c/0/0/1").unlink()
+        with pytest.raises(IntegrityFailure, match="fast_time/c/0/0/1"):
+            verify(str(volume), compute=compute)
