@@ -88,7 +88,9 @@ def verify(
         for some in _batches(drawn, compute.memory_bytes // 4):
             if compute.stopping.is_set():
                 wrong = f", {len(findings)} of which are wrong, such as {findings[0].key}" if findings else ""
-                raise Resumable(f"stopped after {done} of {total} objects of {store.url}{wrong}; verify it again")
+                raise Resumable(
+                    f"stopped after {done} of {total} objects of {store.url}{wrong}; verify it again"
+                )
             fetched = on_io(lambda entry: _fetch(store, entry), some)
             findings += [
                 f for f in on_chunks(lambda pair: _check(found, *pair), zip(some, fetched, strict=True)) if f
