@@ -63,7 +63,7 @@ def test_platforms_that_replace_the_entrypoint_name_the_image_s_own():
     assert json.loads(entrypoint.removeprefix("ENTRYPOINT ")) == STARTED_BY
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_what_a_demo_compiles_is_all_that_a_publish_runs(tmp_path):
     """The build runs a demo; a container that had to compile more would do so at every start."""
     cpu = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
@@ -178,7 +178,7 @@ def survey(s3: str, tmp_path: Path) -> bytes:
 
 
 @pytest.mark.container
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_container_with_a_read_only_root_publishes_on_s3_with_the_kernels_of_the_image(
     engine, image, credentials, survey
 ):
@@ -206,7 +206,7 @@ def test_a_container_with_a_read_only_root_publishes_on_s3_with_the_kernels_of_t
 
 
 @pytest.mark.container
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_starting_takes_seconds_and_tini_passes_signals_on(engine, image, credentials):
     began = time.monotonic()
     assert run(engine, credentials, "seismill", "--version").strip()
@@ -266,7 +266,7 @@ def trigger(server: Server, **parameters: Any) -> str:
 
 @pytest.mark.container
 @pytest.mark.server
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_docker_worker_runs_a_triggered_publish_and_a_stopped_container_s_run_is_finished(
     worker, engine, survey, tmp_path
 ):
