@@ -62,7 +62,7 @@ def test_blocks_run_on_the_operators_cluster(monkeypatch):
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=1, threads_per_worker=3, processes=False, protocol="tcp://", dashboard_address=None
+        n_workers=1, threads_per_worker=3, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
     ) as cluster:
         monkeypatch.setenv("SEISMILL_DASK", cluster.scheduler_address)
         for dask in ("cluster", cluster.scheduler_address):
