@@ -264,7 +264,7 @@ def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any
     assert grid is not None
     dims = (*survey.names, survey.placement.domain)
     spec, block = _master_spec(store, survey, master, dims, spilled=bool(spilled))
-    flat: dict[str, Any] = {"shape": grid.shape, "chunks": block, "dims": dims[:-1], "codec": "zstd-3"}
+    flat: dict[str, Any] = {"shape": grid.shape, "chunks": block, "dims": dims[:-1]}
     arrays = {
         "master": spec,
         "headers": ArraySpec("headers", dtype="trace_header", **flat),

@@ -173,7 +173,7 @@ class Master(_Parameters):
         "stores and one chunk on local disk; 0: one chunk",
     )
     codec: Codec = Field(
-        default="zstd-3", title="Codec", description="Compressor and level, after a byte shuffle"
+        default="zstd-1", title="Codec", description="Compressor and level, after a byte shuffle"
     )
 
 

@@ -36,7 +36,14 @@ from tasks.volume.kernels.errors import (
     SUM_OF_SQUARES,
     finite_or_zero,
 )
-from tasks.volume.layout import COPY_SHARD_BYTES, MOST_ZFP_DIMENSIONS, ArraySpec, copy_chunks, round_up
+from tasks.volume.layout import (
+    COPY_SHARD_BYTES,
+    DEFAULT_CODEC,
+    MOST_ZFP_DIMENSIONS,
+    ArraySpec,
+    copy_chunks,
+    round_up,
+)
 from tasks.volume.ledger import Record, Stored
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
@@ -248,7 +255,7 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
     """
     master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
     if copies.quality == "lossless" and not copies.tolerance:
-        return "zstd-3", master.fill, master.dtype
+        return DEFAULT_CODEC, master.fill, master.dtype
     if master.dtype not in ZFP_DTYPES:
         raise InputRefused(
             f"the master holds {master.dtype}, whose error ZFP cannot bound; use quality lossless"

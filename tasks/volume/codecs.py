@@ -18,6 +18,9 @@ from tasks.volume.layout import ArraySpec
 from tasks.volume.outcomes import IntegrityFailure
 
 ABSENT = 0xFFFFFFFFFFFFFFFF
+# What Blosc shuffles and compresses at a time. Left to itself it takes 128 KiB or less, where the bytes that hold
+# exponents and those that hold noise share the tables of zstd: twice as slow, and 5 % more is stored.
+BLOSC_BLOCK_BYTES = 512 << 10
 
 
 @lru_cache
@@ -28,7 +31,7 @@ def _blosc(codec: str) -> Any:
     # Chunks are encoded on several threads at once: Blosc's own threads would only take turns with each other.
     numcodecs.blosc.use_threads = False
     name, level = codec.split("-")
-    return Blosc(cname=name, clevel=int(level), shuffle=Blosc.SHUFFLE)
+    return Blosc(cname=name, clevel=int(level), shuffle=Blosc.SHUFFLE, blocksize=BLOSC_BLOCK_BYTES)
 
 
 def tolerance_of(spec: ArraySpec) -> float | None:
@@ -149,7 +152,11 @@ def _metadata_template(spec: ArraySpec) -> dict[str, Any]:
             compressors.insert(
                 0,
                 BloscCodec(
-                    cname=cast(Any, name), clevel=int(level), shuffle="shuffle", typesize=spec.numpy.itemsize
+                    cname=cast(Any, name),
+                    clevel=int(level),
+                    shuffle="shuffle",
+                    typesize=spec.numpy.itemsize,
+                    blocksize=BLOSC_BLOCK_BYTES,
                 ),
             )
         if spec.numeric:

@@ -16,6 +16,7 @@ from tasks.volume.blocks import Region
 from tasks.volume.segy.headers import TRACE_HEADER_DTYPE
 
 MASTER = "amplitude"
+DEFAULT_CODEC = "zstd-1"  # in large blocks (codecs.py) higher levels cost twice the time and save 1 % at most
 RAW_SAMPLES = "raw_samples"  # the file's words, where float32 does not give back too many of them
 DEFAULT_CHUNKS: dict[int, tuple[int, ...]] = {
     1: (65536,),
@@ -48,7 +49,7 @@ class ArraySpec:
         shards: What the store holds as one object, per axis, a multiple of `chunks`; () if that is a chunk.
         dtype: NumPy's name, or `trace_header` or `raw240`.
         dims: The name of each axis.
-        codec: `zstd-3`, `lz4-5` and so on (byte shuffle before), `zfp:<tolerance>`, or `raw`.
+        codec: `zstd-1`, `lz4-5` and so on (byte shuffle before), `zfp:<tolerance>`, or `raw`.
         fill: What readers see where nothing is stored: `NaN` or `0`.
     """
 
@@ -57,7 +58,7 @@ class ArraySpec:
     chunks: tuple[int, ...]
     dtype: str
     dims: tuple[str, ...]
-    codec: str = "zstd-3"
+    codec: str = DEFAULT_CODEC
     shards: tuple[int, ...] = ()
     fill: str = "0"
 
