@@ -48,9 +48,10 @@ class Comparison:
 
 COMPARISONS = (
     Comparison("ingest, its codec and chunks (zstd 5, 128^3)", "ingest_zstd5", "ingest", 4),
-    Comparison("ingest, our defaults (zstd 3, 64^3)", "ingest", "ingest", 8),
-    Comparison("three ZFP copies, its cluster of a process per core", "copies", "copies_in_processes", 3),
-    Comparison("three ZFP copies, its fastest: threads, started before", "copies", "copies_in_threads", 3),
+    Comparison("ingest, our defaults (zstd 1, 64^3)", "ingest", "ingest", 8),
+    Comparison("three ZFP copies, chunks as they are named", "copies", "copies", 3),
+    Comparison("three ZFP copies, its chunks cut to the volume", "copies", "copies_in_processes", 1),
+    Comparison("the same, in threads that were started before", "copies", "copies_in_threads", 1),
     Comparison("export to SEG-Y", "export", "export", 1),
     Comparison("publish, against its ingest alone", "publish", "ingest", 1),
     Comparison("publish without pictures, against its ingest alone", "publish_without_report", "ingest", 1),

@@ -157,22 +157,21 @@ def theirs(job: str, survey: str, target: str, volume: str) -> Iterator[Job]:
     extents = dataset["amplitude"].shape
 
     def clipped(*chunks: int) -> tuple[int, ...]:
-        # As ours: a chunk wider than its axis would be padding, for which ZFP takes its time.
+        # As ours are stored: a chunk wider than its axis is padding, for which ZFP takes its time.
         return tuple(min(chunk, -(-extent // 4) * 4) for chunk, extent in zip(chunks, extents, strict=True))
 
+    shapes = {"inline": (4, 512, 512), "crossline": (512, 4, 512), "time": (512, 512, 4)}
+    if job != "copies":
+        shapes = {name: clipped(*chunks) for name, chunks in shapes.items()}
     settings = mdio.OptimizedAccessPatternConfig(
-        optimize_dimensions={
-            "inline": clipped(4, 512, 512),
-            "crossline": clipped(512, 4, 512),
-            "time": clipped(512, 512, 4),
-        },
+        optimize_dimensions=shapes,
         processing_chunks={"inline": 512, "crossline": 512, "time": 512},
         compressor=get_default_zfp(
             SummaryStatistics.model_validate_json(dataset["amplitude"].attrs["statsV1"])
         ),
     )
     cores = os.cpu_count() or 1
-    if job == "copies_in_processes":
+    if job in ("copies", "copies_in_processes"):
         yield lambda: mdio.optimize_access_patterns(dataset, settings, n_workers=cores)
     elif job == "copies_in_threads":
         from distributed import Client
