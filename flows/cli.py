@@ -242,10 +242,10 @@ def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> Non
 
 @_command
 def scan(source: Url, storage_options: StorageOptions = StorageOptions()) -> None:
-    """Say what a SEG-Y holds, from its headers: formats, candidate index bytes, oddities.
+    """Say what SEG-Y files hold, from their headers: formats, candidate index bytes, oddities.
 
     Args:
-        source: The SEG-Y
+        source: The SEG-Y, or several of one survey: separated by commas, or a pattern in quotes such as 'line_*.sgy'
     """
 
 

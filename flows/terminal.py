@@ -27,7 +27,7 @@ _SHOWN |= {"seconds", "requests", "bytes_read", "bytes_written", "blocks_done", 
 _SHOWN |= {"source", "source_bytes", "target", "bytes", "identical", "export_identical"}
 
 _TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest fits 80 columns; --json and the artifact have all
-_SHOWN |= {"counts", "staging", "volumes", "catalogue"}
+_SHOWN |= {"counts", "staging", "volumes", "catalogue", "candidates"}
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, ())
 
 
@@ -75,6 +75,7 @@ def show(summary: Summary, console: Console) -> None:
             table.add_row(*(row[name] for name in names))
         console.print(table)
     _show_findings({name: value for name, value in summary.items() if name not in _SHOWN}, console)
+    _show_candidates(summary.get("candidates", []), console)
     for note in summary.get("notes", []):
         _line(console, f"note: {note}")
     if summary.get("requests"):
@@ -128,6 +129,28 @@ def _show_findings(findings: dict[str, Any], console: Console, indent: str = "")
                     _line(console, f"{indent}  {text.rstrip()}")
         else:
             _line(console, f"{label} {_text(value)}")
+
+
+def _show_candidates(candidates: list[dict[str, Any]], console: Console) -> None:
+    """The header words that were judged: those that could be the index with their option, others with what is wrong."""
+    if not candidates:
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("bytes", "would hold", "filled"):
+        table.add_column(name, justify="right" if name == "filled" else "left")
+    table.add_column("so", overflow="fold")
+    for one in sorted(candidates, key=lambda one: bool(one["objection"])):
+        spans = (
+            f"{name} {first} to {last}{f' by {step}' if step > 1 else ''} ({count:,})"
+            for name, first, last, step, count in zip(
+                one["names"], one["firsts"], one["lasts"], one["steps"], one["counts"], strict=True
+            )
+        )
+        place = ",".join(map(str, one["bytes"])) or "none"
+        verdict = f"no: {one['objection']}" if one["objection"] else one["option"]
+        table.add_row(place, "\n".join(spans), f"{one['density']:.0%}", verdict)
+    _line(console, "candidates:")
+    console.print(table, markup=False, highlight=False)
 
 
 def _text(value: Any) -> str:

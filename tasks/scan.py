@@ -5,9 +5,7 @@ the answer, beside the candidates to choose from. Nothing is written.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,57 +14,63 @@ from tasks.parameters import Index, StorageOptions, Url
 from tasks.volume.files import Files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.candidates import choose_index
-from tasks.volume.segy.format import FORMAT_NAMES, TEXT_BYTES, FileFormat, read_format
+from tasks.volume.segy.format import FORMAT_NAMES, TEXT_BYTES, FileFormat
 from tasks.volume.segy.geometry import Grid
 from tasks.volume.segy.plausible import STANDARD, Candidate, anywhere, header_word, judge
-from tasks.volume.segy.survey import Survey, sample_headers, survey_file
+from tasks.volume.segy.resemblance import Resemblance, likelier_reading
+from tasks.volume.segy.survey import Sample, Survey, oddities, sample_of, survey_files
 from tasks.volume.segy.text import textual_header
-from tasks.volume.store import Source, traffic
+from tasks.volume.store import traffic
 
 NEAR_BYTES = (
     2 << 30
-)  # a local file up to this size is read through for its headers; of others a few are looked at
+)  # local files up to this size are read through for their headers; of others a few are looked at
+_ORDERS = {">": "big endian", "<": "little endian"}
 
 
 def scan(source: Url, storage_options: StorageOptions = StorageOptions()) -> dict[str, Any]:
-    """Read the headers of a SEG-Y file: its format, which header words could index it, its grid, and what is odd.
+    """Read the headers of SEG-Y files: their format, which header words could index them, their grid, what is odd.
 
     Args:
-        source: The file.
+        source: The SEG-Y file, or several of one survey: URLs separated by commas, or a pattern such as line_*.sgy.
         storage_options: Non-secret options of its store.
 
     Returns:
         `index` and `grid` are what an ingest would find by itself; empty if it would refuse, and `error` is its
         sentence then. `candidates` are the header words that were judged, with what speaks against them.
+        `proposal` is the sample format that the samples look like, empty if that is what the file says.
 
     Raises:
-        InputRefused: There is no such file, or it is not SEG-Y that is read.
+        InputRefused: There is no such file, it is not SEG-Y that is read, or several do not belong together.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    file = Source(source, storage_options)
-    near = file.location.local and file.size <= NEAR_BYTES
-    # The same ranges are wanted again; of a near file they are in the page cache.
-    seen = file if near else _Remembered(file.size, file.name, cache(file.read))
-    fmt = read_format(seen)
-    notes, error, survey = list(fmt.oddities), "", None
+    files = Files.open(source, storage_options)
+    near = files.local and files.size <= NEAR_BYTES
+    fmt = files.fmt
+    sample = sample_of(files, near=near)
+    notes, error, survey = oddities(files, sample), "", None
+    proposal = likelier_reading(fmt, sample.samples)
     try:
-        survey = survey_file(seen, Index(), near=near)
-        notes += [note for note in survey.notes if note not in notes]
+        survey = survey_files(files, Index(), near=near, sample=sample)
+        notes += survey.notes
         if survey.grid is None:
             notes.append(
                 "The traces are not in the order of a full grid, so the grid is known when all are read."
             )
     except InputRefused as refusal:
         error = str(refusal)
-    candidates = _candidates(seen, fmt, near=near)
+    candidates = _candidates(sample, fmt)
     spent = traffic.since(before)
+    several = len(files.listed) > 1
     return {
         "stage": "scan",
-        "source": file.url,
-        "source_bytes": file.size,
+        "source": source if several else files.listed[0].url,
+        "source_bytes": files.size,
+        "files": _files(files) if several else [],
         "format": _format(fmt),
+        "proposal": _proposal(proposal) if proposal else {},
         "traces": fmt.n_traces,
-        "textual_header": textual_header(seen.read(0, TEXT_BYTES)),
+        "textual_header": textual_header(files.read(0, 0, TEXT_BYTES)),
         "index": _index(survey) if survey else {},
         "grid": _grid(survey.grid, fmt) if survey and survey.grid else {},
         "candidates": [_candidate(candidate) for candidate in candidates],
@@ -74,32 +78,39 @@ def scan(source: Url, storage_options: StorageOptions = StorageOptions()) -> dic
         "seconds": round(time.monotonic() - began, 3),
         "requests": spent.requests,
         "bytes_read": spent.bytes_read,
-        "notes": notes,
+        "notes": list(dict.fromkeys(notes)),
     }
 
 
-@dataclass(frozen=True)
-class _Remembered:
-    """A far file, each range of which is asked for once."""
-
-    size: int
-    name: str
-    read: Callable[[int, int], bytes]
-
-
-def _candidates(source: Any, fmt: FileFormat, *, near: bool) -> Sequence[Candidate]:
+def _candidates(sample: Sample, fmt: FileFormat) -> Sequence[Candidate]:
     """What was judged: by an ingest, or, where it refuses, the standard words and all pairs that hold some grid."""
-    numbers, headers = sample_headers(Files.of(source), near=near)
     try:
-        return choose_index(headers, numbers, fmt.n_traces, fmt.byte_order).candidates
+        return choose_index(sample.headers, sample.numbers, fmt.n_traces, fmt.byte_order).candidates
     except InputRefused:
-        numbers, once = np.unique(numbers, return_index=True)
+        numbers, once = np.unique(sample.numbers, return_index=True)
         complete = len(numbers) == fmt.n_traces
-        headers = headers[once]
+        headers = sample.headers[once]
         first, second = (header_word(headers, byte, fmt.byte_order, complete=complete) for byte in STANDARD)
         others = anywhere(headers, numbers, fmt.n_traces, fmt.byte_order, complete=complete)
         standard = judge(first, second, fmt.n_traces)
         return [standard, *(other for other in others if other.bytes != standard.bytes)]
+
+
+def _files(files: Files) -> list[dict[str, Any]]:
+    """Each of several files."""
+    return [
+        {"url": one.url, "bytes": one.size, "revision": fmt.revision, "traces": fmt.n_traces}
+        for one, fmt in zip(files.listed, files.formats, strict=True)
+    ]
+
+
+def _proposal(found: Resemblance) -> dict[str, Any]:
+    return {
+        "sample_format": found.code,
+        "samples_are": FORMAT_NAMES[found.code],
+        "byte_order": _ORDERS[found.byte_order],
+        "reason": found.reason,
+    }
 
 
 def _format(fmt: FileFormat) -> dict[str, Any]:
@@ -108,7 +119,7 @@ def _format(fmt: FileFormat) -> dict[str, Any]:
         "revision": fmt.revision,
         "sample_format": code,
         "samples_are": FORMAT_NAMES[code],
-        "byte_order": "big endian" if fmt.byte_order == ">" else "little endian",
+        "byte_order": _ORDERS[fmt.byte_order],
         "byte_order_reason": fmt.byte_order_reason,
         "samples_per_trace": fmt.n_samples,
         "sample_interval_us": fmt.sample_interval_us,
@@ -129,8 +140,8 @@ def _grid(grid: Grid, fmt: FileFormat) -> dict[str, Any]:
         "axes": [
             {
                 "name": axis.name,
-                "first": int(axis.values[0]),
-                "last": int(axis.values[-1]),
+                "first": axis.values[0].item(),
+                "last": axis.values[-1].item(),
                 "step": axis.step,
                 "count": len(axis.values),
             }
@@ -141,8 +152,9 @@ def _grid(grid: Grid, fmt: FileFormat) -> dict[str, Any]:
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
-    """One row: where the words are, what they span (inline, then crossline), and the option that names them."""
+    """One row: where the words are, what they span, and the option that names them; no bytes are traces in order."""
     return {
+        "names": list(candidate.names),
         "bytes": list(candidate.bytes),
         "types": list(candidate.types),
         "firsts": list(candidate.lows),

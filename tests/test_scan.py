@@ -1,11 +1,14 @@
 """A scan says what an ingest would find, or the sentence it would refuse with, and reads headers only."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from flows.terminal import show
 from tasks import scan as scanning
 from tasks.demo import make_survey
 from tasks.parameters import Index, StorageOptions
@@ -155,6 +158,84 @@ def test_what_is_not_readable_seg_y_is_refused(survey, spoil, sentence):
 def test_no_file_is_refused(tmp_path):
     with pytest.raises(InputRefused, match="no file"):
         scan(str(tmp_path / "absent.sgy"))
+
+
+@pytest.mark.parametrize(("said", "reason"), [(5, "normalised as IBM floats are"), (2, "absurd")])
+def test_a_sample_format_that_samples_contradict_is_proposed_with_a_warning(tmp_path, said, reason):
+    path = tmp_path / "marked.sgy"
+    make_survey(str(path), shape=(9, 15, 201))
+    assert scan(str(path))["proposal"] == {}
+    content = bytearray(path.read_bytes())
+    content[3224:3226] = said.to_bytes(2, "big")
+    path.write_bytes(content)
+    found = scan(str(path))
+    assert found["format"]["sample_format"] == said
+    proposal = found["proposal"]
+    assert proposal["sample_format"] == 1
+    assert proposal["samples_are"] == "4-byte IBM floating-point"
+    assert proposal["byte_order"] == "big endian"
+    assert reason in proposal["reason"]
+    assert any("look like 4-byte IBM floating-point in big endian" in note for note in found["notes"])
+    assert set(found["notes"]) == set(survey_file(Source(str(path)), Index(), near=True).notes)
+
+
+def test_samples_in_the_other_byte_order_than_headers_are_told(tmp_path):
+    path = tmp_path / "swapped.sgy"
+    make_survey(str(path), shape=(9, 15, 201))
+    traces = np.fromfile(path, np.uint8, offset=3600).reshape(-1, 240 + 4 * 201)
+    traces[:, 240:] = traces[:, 240:].reshape(len(traces), -1, 4)[:, :, ::-1].reshape(len(traces), -1)
+    path.write_bytes(path.read_bytes()[:3600] + traces.tobytes())
+    proposal = scan(str(path))["proposal"]
+    assert (proposal["sample_format"], proposal["byte_order"]) == (1, "little endian")
+
+
+def lines_of(survey: Path, folder: Path) -> list[Path]:
+    """The survey as one file an inline."""
+    folder.mkdir()
+    content, inlines = survey.read_bytes(), words(survey, 189)
+    paths = []
+    for inline in np.unique(inlines).tolist():
+        paths.append(folder / f"line_{inline - 1000}.sgy")
+        mine = [content[3600 + t * TRACE :][:TRACE] for t in np.flatnonzero(inlines == inline)]
+        paths[-1].write_bytes(content[:3600] + b"".join(mine))
+    return paths
+
+
+def test_many_files_are_scanned_as_one_survey(survey, tmp_path):
+    paths = lines_of(survey, tmp_path / "lines")
+    whole = scan(str(survey))
+    pattern = str(tmp_path / "lines" / "line_*.sgy")
+    for source in (pattern, ",".join(map(str, paths))):
+        found = scan(source)
+        assert found["source"] == source
+        assert [one["url"] for one in found["files"]] == list(map(str, paths))
+        assert sum(one["traces"] for one in found["files"]) == found["traces"] == whole["traces"]
+        assert found["source_bytes"] == sum(path.stat().st_size for path in paths)
+        for same in ("index", "grid", "candidates", "error", "textual_header"):
+            assert found[same] == whole[same]
+        json.dumps(found)
+    assert whole["files"] == []
+
+
+def test_files_that_do_not_belong_together_are_refused_by_name(survey, tmp_path):
+    paths = lines_of(survey, tmp_path / "lines")
+    content = bytearray(paths[3].read_bytes())
+    content[3224:3226] = (5).to_bytes(2, "big")
+    paths[3].write_bytes(content)
+    with pytest.raises(InputRefused, match=r"line_4\.sgy has sample format 5 and not 1"):
+        scan(str(tmp_path / "lines" / "*.sgy"))
+    with pytest.raises(InputRefused, match="no file matches"):
+        scan(str(tmp_path / "lines" / "*.segy"))
+
+
+def test_candidates_are_shown_with_their_options(survey):
+    screen = io.StringIO()
+    show(scan(str(survey)), Console(file=screen, width=100))
+    shown = screen.getvalue()
+    assert "189,193 inline 1001 to 1009 (9)" in shown
+    assert "crossline 2040 to 2068 by 2 (15)" in shown
+    assert "--index-bytes 189,193" in shown
+    assert "no: the values look like" in shown
 
 
 def test_of_a_far_file_little_is_read_and_no_range_twice(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Index
+from tasks.volume.blocks import on_io
 from tasks.volume.files import Files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.candidates import choose_index
@@ -21,6 +22,7 @@ from tasks.volume.segy.geometry import Grid, RegularGrid, grid_from_regular, gri
 from tasks.volume.segy.headers import word
 from tasks.volume.segy.overrides import override
 from tasks.volume.segy.placement import XY, Placement, Word
+from tasks.volume.segy.resemblance import likelier_reading
 from tasks.volume.segy.tallies import commonest, first_sample_ms, tallies_of
 
 SCAN_BYTES = 8 << 20
@@ -28,6 +30,7 @@ HEAD_BYTES, TAIL_BYTES, SCATTERED = 1 << 20, 128 << 10, 12
 HEAD_FRACTION, TAIL_FRACTION = 0.04, 0.01  # of far files at most: looking is not to cost much beside reading
 ALL_HEADERS_BYTES = 32 << 20  # near files of at most this size are looked at whole to choose the index
 SAMPLED_FILES = 16  # of many
+SAMPLED_TRACES, SAMPLED_SAMPLES = 12, 4096
 # SEG-Y rev 1, bytes 29-30: time break, uphole, sweep, timing, water break, gun signatures, vibrator signals and
 # pairs of times and velocities are no channels of the survey. The last two are rev 2's.
 IDENTIFICATION = Word("trace_id_code", 29, "int16")
@@ -98,24 +101,41 @@ class Survey:
         return replace(self, grid=grid, regular=None)
 
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What was looked at before anything is decided.
+
+    Attributes:
+        numbers: Of some traces, from 0.
+        headers: Of these traces, uint8, shape (trace, byte).
+        samples: Of a few traces from all over the files as they are stored, uint8, shape (trace, byte).
+    """
+
+    numbers: np.ndarray
+    headers: np.ndarray
+    samples: np.ndarray
+
+
 def survey_file(source: Any, index: Index, *, near: bool) -> Survey:
     """Find out what one open file holds; as `survey_files`."""
     return survey_files(Files.of(source), index, near=near)
 
 
-def survey_files(files: Files, index: Index, *, near: bool) -> Survey:
+def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | None = None) -> Survey:
     """Find out what files hold.
 
     Args:
         files: As one run of traces.
         index: What the user says of the index.
         near: Whether reading them whole is cheap.
+        sample: As `sample_of` gives it, where it was read before.
 
     Raises:
         InputRefused: A file cannot be read, or no index is found.
     """
     fmt = files.fmt
-    numbers, headers = sample_headers(files, near=near)
+    sample = sample or sample_of(files, near=near)
+    numbers, headers = sample.numbers, sample.headers
     _refuse_other_delays(files, headers[:1])
     choice = choose_index(headers, numbers, files.n_traces, fmt.byte_order, index)
     placement, codes = choice.placement, _words([IDENTIFICATION], headers, fmt.byte_order)[0]
@@ -133,13 +153,18 @@ def survey_files(files: Files, index: Index, *, near: bool) -> Survey:
         sample=np.nan_to_num(_words([first], headers, fmt.byte_order)[0].astype(np.float64))
         if first
         else np.zeros(1),
-        notes=tuple(
-            dict.fromkeys((*(note for one in files.formats for note in one.oddities), *choice.notes))
-        ),
+        notes=tuple(dict.fromkeys((*oddities(files, sample), *choice.notes))),
     )
     if not np.isin(codes, auxiliary).any() and (regular := _predicted(survey, numbers, headers)):
         return replace(survey, grid=grid_from_regular(regular, survey.names), regular=regular)
     return replace(survey, grid=scan_grid(survey)) if near else survey
+
+
+def oddities(files: Files, sample: Sample) -> list[str]:
+    """Sentences on what is odd, whatever the index."""
+    found = [note for one in files.formats for note in one.oddities]
+    likelier = likelier_reading(files.fmt, sample.samples)
+    return [*found, likelier.sentence(files.fmt)] if likelier else found
 
 
 def _predicted(survey: Survey, numbers: np.ndarray, headers: np.ndarray) -> RegularGrid | None:
@@ -248,8 +273,30 @@ def _refuse_other_delays(files: Files, first_header: np.ndarray) -> None:
         )
 
 
-def sample_headers(files: Files, *, near: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers and headers of all traces of small near files, else of heads, tails and some between."""
+def sample_of(files: Files, *, near: bool) -> Sample:
+    """What is looked at of files: all headers of small near ones, else of heads, tails and some between.
+
+    Raises:
+        InputRefused: A file holds no trace.
+    """
+    return Sample(*_sampled_headers(files, near=near), _samples(files))
+
+
+def _samples(files: Files) -> np.ndarray:
+    fmt = files.fmt
+    length = min(fmt.n_samples, SAMPLED_SAMPLES) * fmt.sample_format.bytes_per_sample
+    traces = np.unique(np.linspace(0, files.n_traces - 1, SAMPLED_TRACES).astype(np.int64)).tolist()
+
+    def read(trace: int) -> bytes:
+        file = files.file_of(trace)
+        one = files.formats[file]
+        start = one.trace_offset(trace - int(files.firsts[file])) + one.trace_header_bytes
+        return files.read(file, start, length)
+
+    return np.frombuffer(b"".join(on_io(read, traces)), np.uint8).reshape(len(traces), length)
+
+
+def _sampled_headers(files: Files, *, near: bool) -> tuple[np.ndarray, np.ndarray]:
     for one, fmt in zip(files.listed, files.formats, strict=True):
         if fmt.n_traces < 1:
             raise InputRefused(f"{one.url} holds no trace; check that the file is complete")

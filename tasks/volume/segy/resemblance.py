@@ -1,0 +1,106 @@
+"""What samples look like, whatever the binary header says of them: a file marked wrongly reads without an error.
+
+Two marks tell 4-byte readings apart. A reading in the wrong byte order or of the wrong kind has magnitudes that no
+survey has. And IBM floats are normalised: the first hexadecimal digit of their fraction is not 0. Read as IEEE this
+is a gap in every second octave, which real IEEE values fill. Where neither mark is clear nothing is said.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.volume.segy.format import FORMAT_NAMES, ByteOrder, FileFormat
+from tasks.volume.segy.standards import SAMPLE_FORMATS
+
+_IBM, _INTEGER, _IEEE = 1, 2, 5
+_CODES = (_IBM, _IEEE, _INTEGER)
+_LEAST_WORDS = 200  # that are not zero; of fewer nothing is said
+_OCTAVES = 64  # magnitudes beyond 2^64 and below 2^-64, or spread over more, are no amplitudes
+_INTEGER_OCTAVES = 28  # integers as large as this are mostly the exponents of floats
+_LEAST_BESIDE_GAPS = 16  # different words on either side of the gaps
+_EMPTY, _FILLED, _OVERFULL = 0.02, 0.3, 3.0  # words in the gaps by what their neighbours promise
+_ORDERS = {">": "big endian", "<": "little endian"}
+
+
+@dataclass(frozen=True)
+class Resemblance:
+    """A reading of the samples that is likelier than what the file says; `reason` is a clause."""
+
+    code: int
+    byte_order: ByteOrder
+    reason: str
+
+    def sentence(self, fmt: FileFormat) -> str:
+        """The warning."""
+        said = f"{FORMAT_NAMES[fmt.sample_format.code]} in {_ORDERS[fmt.byte_order]}"
+        return (
+            f"The samples look like {FORMAT_NAMES[self.code]} in {_ORDERS[self.byte_order]} ({self.reason}), but are "
+            f"read as {said}, as the file says (byte 3225); check where it comes from before it is ingested."
+        )
+
+
+def likelier_reading(fmt: FileFormat, samples: np.ndarray) -> Resemblance | None:
+    """What samples look like, if that is not what their file says.
+
+    Args:
+        fmt: What the file says.
+        samples: Of some traces as in the file, uint8, shape (trace, byte).
+
+    Returns:
+        None if they may well be what the file says, for samples that are not 4 bytes long too.
+    """
+    declared, order = fmt.sample_format.code, fmt.byte_order
+    if declared not in _CODES:
+        return None
+    other: ByteOrder = "<" if order == ">" else ">"
+    words = {o: _different(samples, o) for o in (order, other)}
+    if len(words[order]) < _LEAST_WORDS:
+        return None
+    floats = [(code, o) for o in (order, other) for code in (declared, _IBM, _IEEE) if code != _INTEGER]
+    readings = [(declared, order), *floats, (_INTEGER, order), (_INTEGER, other)]
+    found = next((one for one in readings if _plausible(words[one[1]], one[0])), None)
+    if found is None:
+        return None
+    code, at = found
+    reason = f"as {SAMPLE_FORMATS[declared].name} in {_ORDERS[order]} their magnitudes would be absurd"
+    if code != _INTEGER:
+        code, told = _which_float(words[at], code)
+        if at == order and declared != _INTEGER:
+            reason = told or reason
+    return None if (code, at) == (declared, order) else Resemblance(code, at, reason)
+
+
+def _different(samples: np.ndarray, order: str) -> np.ndarray:
+    """The different words, uint32 as numbers of this machine, without both zeros."""
+    words = np.unique(np.ascontiguousarray(samples).view(f"{order}u4").astype(np.uint32))
+    return words[(words & np.uint32(0x7FFFFFFF)) != 0]
+
+
+def _plausible(words: np.ndarray, code: int) -> bool:
+    """Whether words read so have magnitudes of amplitudes."""
+    if code == _INTEGER:
+        magnitudes = np.abs(words.view(np.int32).astype(np.float64))
+        return bool(np.percentile(magnitudes, 95) < 2.0**_INTEGER_OCTAVES)
+    if code == _IEEE:
+        octaves = (words >> np.uint32(23) & np.uint32(0xFF)).astype(np.int64) - 127
+    else:
+        octaves = 4 * ((words >> np.uint32(24) & np.uint32(0x7F)).astype(np.int64) - 64)
+    low, middle, high = np.percentile(octaves, [5, 50, 95])
+    return bool(high - low <= _OCTAVES and abs(middle) <= _OCTAVES)
+
+
+def _which_float(words: np.ndarray, code: int) -> tuple[int, str]:
+    """IBM or IEEE, and why; `code` again where the words do not tell."""
+    counts = np.bincount((words >> np.uint32(20) & np.uint32(0x7FF)).astype(np.int64), minlength=2048)
+    by_exponent = counts.reshape(128, 16)
+    beside = np.minimum(by_exponent[:-1, 15], by_exponent[1:, 1])
+    promised = int(beside.sum())
+    if promised < _LEAST_BESIDE_GAPS:
+        return code, ""
+    there = int(by_exponent[1:, 0][beside > 0].sum())
+    if there <= _EMPTY * promised and _plausible(words, _IBM):
+        return _IBM, f"all of {len(words):,} different words are normalised as IBM floats are"
+    if _FILLED * promised <= there <= _OVERFULL * promised and _plausible(words, _IEEE):
+        share = int(by_exponent[:, 0].sum()) / len(words)
+        return _IEEE, f"{share:.1%} of {len(words):,} different words are not normalised as IBM floats are"
+    return code, ""
