@@ -4,6 +4,7 @@ Requests go through a proxy that spoils some of them. Deadlines are shortened he
 at them, and that nothing outlasts them.
 """
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,7 +21,9 @@ from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Master, Run, StorageOptions
 from tasks.verify import verify
 from tasks.volume import calls
+from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tasks.volume.root import commit, current_root, new_root
 from tasks.volume.store import Source, Store, open_upload
 
 DEADLINE, SHORT, TRY = 12.0, 4.0, 4.0  # seconds; a busy machine may take one for an answer
@@ -92,11 +95,16 @@ def create(store: Store) -> object:
     return store.create("b", DATA)
 
 
+def replace(store: Store) -> object:
+    return store.replace("a", DATA, store.identity("a"))
+
+
 CALLS: dict[Callable[[Store], object], object] = {
     read_whole: DATA,
     read_source: DATA[100:5100],
     write: True,
     create: True,
+    replace: True,
 }
 
 
@@ -111,7 +119,9 @@ def test_a_fault_that_passes_changes_no_result(
         pytest.skip(
             "no store gives a checksum of a range; the whole file's is compared when all of it was read"
         )
-    proxy.do(Rule(kind, times=times))
+    # To replace an object is to look at it first, which is tried by the other calls.
+    writes = {"s3": "PUT", "gs": "POST", "az": "PUT"}[store.location.protocol]
+    proxy.do(Rule(kind, times=times, method=writes if call is replace else ""))
     began = time.monotonic()
     try:
         result = call(store)
@@ -152,7 +162,7 @@ def test_an_endless_fault_ends_resumable_at_the_deadline(
         call(store)
     assert time.monotonic() - began < SHORT + 2 * TRY, "what follows a store that is gone waits less"
     proxy.do()
-    if call is not create:  # which may have been carried out
+    if call not in (create, replace):  # which may have been carried out
         assert call(store) == CALLS[call]
 
 
@@ -295,6 +305,34 @@ def test_a_store_that_cannot_create_only_once_is_refused_or_accepted_by_name(
     accepted.probe()
     assert accepted.create("a", b"1")
     assert not accepted.create("a", b"2")
+
+
+def test_a_root_whose_put_was_asleep_on_its_way_does_not_replace_the_one_of_the_next_owner(
+    store: Store, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "TRY_SECONDS", 60.0)
+    monkeypatch.setattr(calls, "DEADLINE_SECONDS", 60.0)
+    with locked(store, wait_seconds=0) as epoch:
+        commit(store, epoch, new_root({"name": "first"}))
+    asleep = threading.Event()
+    on_its_way = r"ifGenerationMatch=[1-9]" if store.url.startswith("gs:") else r"\.zarr/zarr\.json"
+    method = "POST" if store.url.startswith("gs:") else "PUT"
+    proxy.do(Rule("stall", method=method, match=on_its_way, times=1, until=asleep))
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(commit, store, epoch, new_root({"name": "second"}))
+        while not proxy.fired:
+            time.sleep(0.01)
+        with locked(store, wait_seconds=0) as next_epoch:
+            root = current_root(store)
+            assert root
+            assert root["attributes"]["name"] == "second", "it was committed"
+            commit(store, next_epoch, new_root({"name": "third"}))
+            whole = store.get("zarr.json")
+            asleep.set()
+            with pytest.raises(Resumable, match="took over"):
+                late.result()
+    assert store.get("zarr.json") == whole
+    assert b"third" in whole
 
 
 @pytest.mark.parametrize(("protocol", "tier"), [("s3", "GLACIER"), ("az", "Archive")])

@@ -2,18 +2,24 @@
 
 A commit is `.seismill/commits/<n>`, created and therefore unique, that holds the new root; whoever created it
 puts the root. Whoever finds the newest commit different from the root finishes that put. So the root
-is always some commit, whole, and a run that lost its ownership cannot change it.
+is always some commit, whole, and a run that lost its ownership cannot change it: the root is put only where it still
+is what it was before the commit, so that a put which was asleep for long on its way changes nothing any more.
+
+A commit begins with a line of two checksums, of the new root and of the one that it takes the place of: a wrong bit
+is told from a commit that was interrupted, and never becomes the root.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from tasks.volume.codecs import document_bytes
+from tasks.volume.codecs import crc32c, document_bytes
 from tasks.volume.lock import check_epoch
-from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.store import Store
 
+ROOT = "zarr.json"
 COMMITS = ".seismill/commits"
 SUPERSEDED = b"superseded"
 GROUP: dict[str, Any] = {"attributes": {}, "zarr_format": 3, "node_type": "group"}
@@ -35,12 +41,69 @@ def members(root: dict[str, Any]) -> dict[str, Any]:
     return metadata
 
 
-def newest_commit(store: Store) -> tuple[int, bytes | None]:
-    """Number and content of the newest commit; 0 and None before the first."""
-    numbers = [int(key.rsplit("/", 1)[1]) for key in store.keys(COMMITS)]
-    if not numbers:
-        return 0, None
-    return max(numbers), store.get(f"{COMMITS}/{max(numbers):08d}")
+@dataclass(frozen=True)
+class Commit:
+    """A commit as it is stored.
+
+    Attributes:
+        number: From 1.
+        document: The new root; empty if the volume was taken away.
+        checksum: What the CRC32C of the document is to be, in hexadecimal.
+        before: The CRC32C of the root before.
+    """
+
+    number: int
+    document: bytes
+    checksum: str
+    before: str
+
+    @property
+    def key(self) -> str:
+        """Where it lies."""
+        return f"{COMMITS}/{self.number:08d}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether the document is as it was written."""
+        return checksum_of(self.document) == self.checksum
+
+    @property
+    def content(self) -> bytes:
+        """As it is stored."""
+        return f"{self.checksum} {self.before}\n".encode() + self.document
+
+    @classmethod
+    def of(cls, number: int, document: bytes, present: bytes) -> "Commit":
+        """A new one, which takes the place of the root `present`."""
+        return cls(number, document, checksum_of(document), checksum_of(present))
+
+
+def checksum_of(document: bytes) -> str:
+    """The CRC32C of a root in hexadecimal."""
+    return f"{crc32c(document):08x}"
+
+
+def newest_commit(store: Store) -> Commit | None:
+    """The newest commit; None before the first."""
+    while True:
+        numbers = [int(key.rsplit("/", 1)[1]) for key in store.keys(COMMITS)]
+        if not numbers:
+            return None
+        content = store.get(f"{COMMITS}/{max(numbers):08d}")
+        if content != SUPERSEDED:  # or a newer one was created since the list was made
+            break
+    first, _, document = content.partition(b"\n")
+    checksum, _, before = first.decode(errors="replace").partition(" ")
+    return Commit(max(numbers), document, checksum, before)
+
+
+def present_root(store: Store) -> tuple[bytes, str]:
+    """The root as readers find it and what tells it from others; both empty where there is none."""
+    identity = store.identity(ROOT)
+    try:
+        return store.get(ROOT), identity
+    except FileNotFoundError:
+        return b"", ""
 
 
 def current_root(store: Store) -> dict[str, Any] | None:
@@ -51,24 +114,21 @@ def current_root(store: Store) -> dict[str, Any] | None:
     Raises:
         DestinationRefused: There is something else than a volume of ours.
     """
-    _, content = newest_commit(store)
-    try:
-        present: bytes | None = store.get("zarr.json")
-    except FileNotFoundError:
-        present = None
-    if content is None:
-        if present is not None:
+    present, identity = present_root(store)
+    newest = newest_commit(store)
+    if newest is None:
+        if present:
             raise DestinationRefused(
                 f"{store.url} already holds a Zarr group that Seismill did not write; choose another volume"
             )
         return None
-    if content == b"":
-        if present is not None:
-            store.delete("zarr.json")
-        return None
-    if content != present:
-        store.put("zarr.json", content)
-    root: dict[str, Any] = json.loads(content)
+    if not newest.whole and newest.document != present:
+        raise IntegrityFailure(
+            f"{store.url}/{newest.key} is not as it was written; run seismill verify --repair from_master on the volume"
+        )
+    if newest.document != present:
+        _put_root(store, newest, identity)
+    root: dict[str, Any] | None = json.loads(newest.document) if newest.document else None
     return root
 
 
@@ -99,16 +159,38 @@ def commit(store: Store, epoch: int, root: dict[str, Any] | None) -> None:
         metadata = members(root)
         root["consolidated_metadata"]["metadata"] = {path: metadata[path] for path in sorted(metadata)}
     content = b"" if root is None else document_bytes(root)
-    # The number comes before the look at the epoch: a run that falls asleep anywhere from here on and loses the volume
-    # meanwhile finds the number taken by the new owner's commit.
-    number, _ = newest_commit(store)
+    # The root and the number come before the look at the epoch: a run that falls asleep anywhere from here on and loses
+    # the volume meanwhile finds the number taken by the new owner's commit, or the root another one.
+    present, identity = present_root(store)
+    last = newest_commit(store)
+    new = Commit.of(last.number + 1 if last else 1, content, present)
     check_epoch(store, epoch)
-    if not store.create(f"{COMMITS}/{number + 1:08d}", content):
+    if not store.create(new.key, new.content):
         raise Resumable(f"another run committed to {store.url} first; run this again")
-    if number:
+    if last:
         # Emptied, not deleted: a number that was used must never be creatable again by a run that was asleep.
-        store.put(f"{COMMITS}/{number:08d}", SUPERSEDED)
-    if root is None:
-        store.delete("zarr.json")
-    else:
-        store.put("zarr.json", content)
+        store.put(last.key, SUPERSEDED)
+    _put_root(store, new, identity)
+    newest = newest_commit(store)
+    if newest and newest.number > new.number:
+        # Asleep after all, where no store compares: what the new owner put is put again.
+        current_root(store)
+        raise Resumable(f"another run took over {store.url} while this one committed; look at that run")
+
+
+def _put_root(store: Store, new: Commit, identity: str) -> None:
+    """Put the root of a commit in the place of the one that was seen, unless a newer commit did that already."""
+    while not _swapped(store, new.document, identity):
+        newest = newest_commit(store)
+        present, identity = present_root(store)
+        if present == new.document or (newest and newest.number > new.number):
+            return
+
+
+def _swapped(store: Store, document: bytes, identity: str) -> bool:
+    if document:
+        return store.replace(ROOT, document, identity)
+    if store.identity(ROOT) != identity:
+        return False
+    store.delete(ROOT)
+    return True

@@ -58,9 +58,7 @@ class Job:
 
     def put(self, store: Store, key: str, data: bytes) -> Stored:
         """Store one object of this block; the same bytes that are there already are left alone."""
-        if not store.create(key, data) and store.get(key) != data:
-            check_epoch(store, self.epoch)
-            store.put(key, data)
+        store.create_or_match(key, data, guard=lambda: check_epoch(store, self.epoch))
         return Stored(key, len(data), crc32c(data))
 
 
@@ -80,6 +78,10 @@ class Stage:
     def resumed(self) -> int:
         """How many blocks earlier runs had done."""
         return self.ledger.resumed
+
+    def settle(self, key: str, data: bytes) -> None:
+        """Make an object hold `data`, if this run still owns the volume."""
+        self.store.create_or_match(key, data, guard=lambda: check_epoch(self.store, self.epoch))
 
 
 def begin_stage(
@@ -219,13 +221,13 @@ def put_array(
     on_io(store.delete, sorted(present - chunks - {described}))
     check_epoch(store, stage.epoch)
     document = document_bytes(metadata)
-    store.put(described, document)
+    stage.settle(described, document)
     lines = [*listed, Stored(described, len(document), crc32c(document))]
     text = "".join(
         json.dumps({"key": o.key, "bytes": o.bytes, "crc32c": f"{o.crc32c:08x}"}) + "\n"
         for o in sorted(lines, key=lambda stored: stored.key)
     )
-    store.put(manifest_key(path), text.encode())
+    stage.settle(manifest_key(path), text.encode())
     return path, dict(metadata)
 
 
@@ -234,7 +236,7 @@ def put_group(
 ) -> tuple[str, dict[str, Any]]:
     """Make a group exist below the root."""
     document = GROUP | {"attributes": dict(attributes or {})}
-    store.put(f"{path}/zarr.json", document_bytes(document))
+    store.create_or_match(f"{path}/zarr.json", document_bytes(document))
     return path, document
 
 
@@ -245,7 +247,7 @@ def manifest_key(path: str) -> str:
 
 def publish_root(stage: Stage, root: dict[str, Any]) -> None:
     """Commit the root, and drop what only an unfinished stage needs."""
-    stage.store.put(".seismill/zarr.json", document_bytes(GROUP))
+    stage.store.create_or_match(".seismill/zarr.json", document_bytes(GROUP))
     commit(stage.store, stage.epoch, root)
     for name in ("ledger", "spill", "parts"):
         stage.store.delete_all(f"{stage.plan.folder}/{name}")

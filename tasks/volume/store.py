@@ -23,7 +23,7 @@ from tasks.volume.calls import Traffic as Traffic
 from tasks.volume.calls import count, line_of
 from tasks.volume.calls import traffic as traffic
 from tasks.volume.clouds import Entry, Span, look
-from tasks.volume.clouds.faults import Archived, Rejected, Transient
+from tasks.volume.clouds.faults import Archived, Changed, Rejected, Transient
 from tasks.volume.location import Location as Location
 from tasks.volume.location import locate as locate
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
@@ -104,6 +104,57 @@ class Store:
             return
         self._write(path, data, writer="", storage_class=self._class_of(key))
 
+    def identity(self, key: str) -> str:
+        """What tells this content of an object from others (ETag, generation …); empty where there is none."""
+        path = self.path(key)
+        if self.local:
+            count()
+            try:
+                status = os.stat(path)
+            except FileNotFoundError:
+                return ""
+            return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+        try:
+            return self._ask(lambda: self._cloud.head(path)).identity
+        except FileNotFoundError:
+            return ""
+
+    def replace(self, key: str, data: bytes, identity: str) -> bool:
+        """Write an object only if it still is what `identity` says (empty: absent); True if this call wrote it.
+
+        In a cloud the store compares and writes in one step, so that a request that was long on its way changes
+        nothing any more. On a local disk, and where unconditional writes were accepted, there is a moment in between.
+        """
+        if not identity:
+            return self.create(key, data)
+        if self.local or self.options.accept_unconditional_writes:
+            if self.identity(key) != identity:
+                return False
+            self.put(key, data)
+            return True
+        path, writer, storage_class = self.path(key), uuid.uuid4().hex, self._class_of(key)
+        cloud = self._cloud
+
+        async def send() -> None:
+            try:
+                await cloud.put(path, data, writer=writer, storage_class=storage_class, identity=identity)
+            except FileNotFoundError as error:
+                raise Changed(str(error)) from error
+            except Changed as error:
+                found = await look(cloud, path)
+                if found.writer == writer:  # an earlier try whose answer was lost
+                    return
+                if found.identity == identity:
+                    raise Transient(f"{error}, although it did not change") from error
+                raise
+
+        try:
+            self._ask(send, size=len(data), conditional=True)
+        except (Changed, FileNotFoundError):
+            return False
+        count(requests=0, written=len(data))
+        return True
+
     def create(self, key: str, data: bytes) -> bool:
         """Write an object only if it is absent; True if this call wrote it, also when the answer to it was lost."""
         path = self.path(key)
@@ -152,10 +203,24 @@ class Store:
             ) from error
         count(requests=0, written=len(data))
 
-    def create_or_match(self, key: str, data: bytes) -> None:
-        """Make `key` hold `data`: create it, and replace what is there only if it differs."""
-        if not self.create(key, data) and self.get(key) != data:
-            self.put(key, data)
+    def create_or_match(self, key: str, data: bytes, *, guard: Callable[[], None] = lambda: None) -> None:
+        """Make `key` hold `data`: create it, and replace what is there only if it differs.
+
+        Args:
+            key: The object.
+            data: What it is to hold.
+            guard: Called before anything is replaced; raises if this run may not any more.
+        """
+        while not self.create(key, data):
+            identity = self.identity(key)
+            try:
+                if self.get(key) == data:
+                    return
+            except FileNotFoundError:
+                continue
+            guard()
+            if self.replace(key, data, identity):
+                return
 
     def exists(self, key: str) -> bool:
         """Whether the object is there; a refusal by the store is an error, not a no."""
@@ -304,11 +369,13 @@ class Store:
         assert self._line is not None
         return self._line.cloud
 
-    def _ask(self, request: Callable[[], Coroutine[Any, Any, Result]], *, size: int = 0) -> Result:
+    def _ask(
+        self, request: Callable[[], Coroutine[Any, Any, Result]], *, size: int = 0, conditional: bool = False
+    ) -> Result:
         """The result of a request to the store; what the user can do about a fault is told in a sentence."""
         assert self._line is not None
         try:
-            return self._line.call(request, size=size)
+            return self._line.call(request, size=size, conditional=conditional)
         except PermissionError as error:
             raise DestinationRefused(
                 f"this identity may not do that at {self.url} ({error}); check its policy, which must also allow "

@@ -37,6 +37,7 @@ class Rule:
         times: How many are left.
         share: Of the requests that meet the rule, drawn by chance.
         seconds: How long a stall takes.
+        until: What a stall waits for instead.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Rule:
     times: int = ENDLESS
     share: float = 1.0
     seconds: float = 3600.0
+    until: threading.Event | None = None
 
 
 @dataclass
@@ -134,7 +136,11 @@ class FaultProxy:
         if kind == "reset_before":
             return _reset(writer)
         if kind == "stall":
-            await asyncio.sleep(rule.seconds if rule else 0)
+            assert rule
+            if rule.until:
+                await asyncio.to_thread(rule.until.wait, rule.seconds)
+            else:
+                await asyncio.sleep(rule.seconds)
         if kind == "unconditional":  # a store that does not know of conditions
             head = re.sub(rb"(?i)\r\nif-none-match:[^\r]*", b"", head)
         top, content = await self._forward(head, body, method)

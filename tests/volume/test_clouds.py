@@ -61,6 +61,27 @@ def test_an_object_is_created_once_and_put_as_often_as_wanted(store: Store) -> N
     assert store.get("a") == b"third"
 
 
+def test_an_object_is_replaced_only_while_it_is_what_was_seen(store: Store) -> None:
+    assert store.identity("a") == ""
+    assert store.replace("a", b"first", "")
+    seen = store.identity("a")
+    assert store.replace("a", b"second", seen)
+    assert not store.replace("a", b"late", seen)
+    assert not store.replace("a", b"late", "")
+    assert not store.replace("b", b"late", seen)
+    assert store.get("a") == b"second"
+    assert store.keys("") == ["a"]
+
+
+def test_of_many_replacers_at_once_exactly_one_succeeds(store: Store) -> None:
+    store.put("a", b"first")
+    seen = store.identity("a")
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda number: store.replace("a", b"%d" % number, seen), range(8)))
+    assert sum(won) == 1
+    assert store.get("a") == b"%d" % won.index(True)
+
+
 def test_of_many_creators_at_once_exactly_one_succeeds(store: Store) -> None:
     ready = threading.Barrier(8)
 

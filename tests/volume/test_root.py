@@ -20,6 +20,11 @@ def root_of(name: str) -> dict:
     return new_root({"name": name})
 
 
+def number_of_commits(store: Store) -> int:
+    newest = newest_commit(store)
+    return newest.number if newest else 0
+
+
 def test_there_is_no_root_before_the_first_commit_and_then_the_committed_one(store: Store) -> None:
     with locked(store, wait_seconds=0) as epoch:
         assert current_root(store) is None
@@ -30,7 +35,7 @@ def test_there_is_no_root_before_the_first_commit_and_then_the_committed_one(sto
         assert list(members(current_root(store) or {})) == ["a", "b"], "the same content is the same text"
         commit(store, epoch, root_of("second"))
         assert (current_root(store) or {})["attributes"]["name"] == "second"
-        assert newest_commit(store)[0] == 2
+        assert number_of_commits(store) == 2
 
 
 @pytest.mark.parametrize("state", ["absent", "older"])
@@ -79,7 +84,7 @@ def test_who_lost_the_volume_cannot_commit(store: Store) -> None:
             commit(store, epoch, root_of("late"))
         assert (current_root(store) or {})["attributes"]["name"] == "first"
         commit(store, next_epoch, root_of("second"))
-    assert newest_commit(store)[0] == 2
+    assert number_of_commits(store) == 2
 
 
 @pytest.mark.parametrize("call", ["keys", "exists", "create"])

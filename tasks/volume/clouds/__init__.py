@@ -88,8 +88,13 @@ class Cloud(Protocol):
     async def get(self, path: str, span: Span | None, identity: str) -> bytes:
         """All bytes or some, whole and undamaged, of the object that has this identity (any, if empty)."""
 
-    async def put(self, path: str, data: bytes, *, writer: str, storage_class: str) -> None:
-        """Write an object; if `writer` is given only where there is none (FileExistsError)."""
+    async def put(
+        self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
+    ) -> None:
+        """Write an object; if `writer` is given only where there is none (FileExistsError).
+
+        With an identity only where the object has it (Changed).
+        """
 
     async def head(self, path: str) -> Found:
         """What there is under a path."""

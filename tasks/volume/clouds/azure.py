@@ -88,14 +88,19 @@ class Azure:
         total = total_of(got.get("Content-Range", "")) if span else int(got["Content-Length"])
         return checked(data, what, span=span, total=total, crc32c=got.get(f"x-ms-meta-{CHECKSUM}", ""))
 
-    async def put(self, path: str, data: bytes, *, writer: str, storage_class: str) -> None:
+    async def put(
+        self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
+    ) -> None:
         """See `Cloud`."""
         checksum = {f"x-ms-meta-{CHECKSUM}": f"{google_crc32c.value(data):08x}"}
         headers = {"x-ms-blob-type": "BlockBlob", **_md5(data), **checksum}
-        headers |= _described(writer, storage_class) | ({"If-None-Match": "*"} if writer else {})
+        headers |= _described(writer, storage_class)
+        headers |= {"If-Match": identity} if identity else {"If-None-Match": "*"} if writer else {}
         try:
             await self._call("PUT", path, what=f"put az://{path}", headers=headers, data=data)
         except Changed as error:
+            if identity:
+                raise
             raise FileExistsError(str(error)) from error
 
     async def head(self, path: str) -> Found:

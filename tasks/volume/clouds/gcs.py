@@ -99,7 +99,9 @@ class Gcs:
         total = ranged if span else _length(got)
         return checked(data, what, span=span, total=total, crc32c="" if span else _crc32c(got))
 
-    async def put(self, path: str, data: bytes, *, writer: str, storage_class: str) -> None:
+    async def put(
+        self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
+    ) -> None:
         """See `Cloud`."""
         bucket, _, key = path.partition("/")
         crc = base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
@@ -109,7 +111,8 @@ class Gcs:
             f"--{mark}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(described)}\r\n"
             f"--{mark}\r\nContent-Type: application/octet-stream\r\n\r\n"
         ).encode()
-        params = {"uploadType": "multipart"} | ({"ifGenerationMatch": "0"} if writer else {})
+        generation = identity or ("0" if writer else "")
+        params = {"uploadType": "multipart"} | ({"ifGenerationMatch": generation} if generation else {})
         try:
             await self._call(
                 "POST",
@@ -120,6 +123,8 @@ class Gcs:
                 params=params,
             )
         except Changed as error:
+            if identity:
+                raise
             raise FileExistsError(str(error)) from error
 
     async def head(self, path: str) -> Found:

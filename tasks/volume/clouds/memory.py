@@ -30,8 +30,14 @@ class Memory:
         start = max(0, len(data) - span.length) if span.start < 0 else span.start
         return data[start : start + span.length]
 
-    async def put(self, path: str, data: bytes, *, writer: str, storage_class: str) -> None:
+    async def put(
+        self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
+    ) -> None:
         """See `Cloud`."""
+        if identity:
+            if not self._fs.exists(path) or identity != _identity(self._fs.cat_file(path)):
+                raise Changed(path)
+            writer = ""
         if writer and self._fs.exists(path):
             raise FileExistsError(path)
         self._fs.pipe_file(path, bytes(data))

@@ -78,13 +78,18 @@ class S3:
         total = total_of(answer.get("ContentRange", "")) if span else answer.get("ContentLength")
         return checked(data, what, span=span, total=total, crc32c=_crc32c(answer))
 
-    async def put(self, path: str, data: bytes, *, writer: str, storage_class: str) -> None:
+    async def put(
+        self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
+    ) -> None:
         """See `Cloud`."""
         crc = google_crc32c.value(data)
-        arguments = _described(writer, storage_class, f"{crc:08x}") | ({"IfNoneMatch": "*"} if writer else {})
+        condition = {"IfMatch": identity} if identity else {"IfNoneMatch": "*"} if writer else {}
+        arguments = _described(writer, storage_class, f"{crc:08x}") | condition
         try:
             await self._call("put_object", path, Body=data, ChecksumCRC32C=_base64(crc), **arguments)
         except Changed as error:
+            if identity:
+                raise
             raise FileExistsError(str(error)) from error
 
     async def head(self, path: str) -> Found:
