@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from flows.command import carry_out, told_in_one_sentence
 from flows.flags import UsageError, flattened
 from tasks.parameters import (
+    ArrayPath,
     Copies,
     DeploymentName,
     Export,
@@ -25,6 +26,7 @@ from tasks.parameters import (
     Levels,
     Master,
     MaxActive,
+    OptionalUrl,
     Publication,
     Retry,
     Run,
@@ -179,12 +181,21 @@ def rechunk(volume: Url, copies: Copies = Copies(), overwrite: bool = False, run
 
 
 @_command
-def pyramid(volume: Url, levels: Levels = Levels(), overwrite: bool = False, run: Run = Run()) -> None:
-    """Add coarser levels to a volume.
+def pyramid(
+    volume: Url,
+    levels: Levels = Levels(),
+    overwrite: bool = False,
+    run: Run = Run(),
+    array: ArrayPath = "",
+    target: OptionalUrl = "",
+) -> None:
+    """Add coarser levels to a volume, or to any Zarr array.
 
     Args:
-        volume: The volume
+        volume: The volume, or any Zarr group or array
         overwrite: Replace levels that are there in another form
+        array: Path of an array that another tool wrote, such as field/0; its levels become field/1, field/2 …
+        target: Zarr v3 group for the levels of such an array; needed if it is not named 0 or is of Zarr v2
     """
 
 

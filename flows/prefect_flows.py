@@ -19,7 +19,7 @@ from flows.artifacts import put_summary
 from flows.progress import artifact_report
 from flows.stages import Stage, as_stage
 from flows.summary import Summary, headline, short_name
-from tasks.parameters import Export, Run, Url
+from tasks.parameters import Export, OptionalUrl, Run, Url
 from tasks.prefect_tasks import as_task, outcome_state
 from tasks.volume.outcomes import Outcome
 
@@ -71,7 +71,9 @@ def as_task_call(verb: Stage) -> Stage:
 
 def _refuse_what_no_trigger_may(signature: inspect.Signature, arguments: dict[str, Any]) -> None:
     urls = [
-        arguments[name] for name, parameter in signature.parameters.items() if parameter.annotation == Url
+        arguments[name]
+        for name, parameter in signature.parameters.items()
+        if parameter.annotation in (Url, OptionalUrl) and arguments[name]
     ]
     urls += [value.mask for value in arguments.values() if isinstance(value, Export) and value.mask]
     refuse_outside(urls, os.environ.get("SEISMILL_ALLOW", ""))

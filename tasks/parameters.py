@@ -33,6 +33,15 @@ SettleMinutes = Annotated[float, Field(ge=0, le=1440)]
 # The same, or nothing.
 OptionalUrl = Annotated[str, Field(pattern=r"^((:?[^@?:])+)?$")]
 
+ArrayPath = Annotated[
+    str,
+    Field(
+        pattern=r"^([\w-][^/@?:]*(/[\w-][^/@?:]*)*)?$",
+        description="Path of an array in a Zarr group",
+        examples=["field/0"],
+    ),
+]
+
 HeaderType = Literal["int16", "int32", "uint16", "float32", "ibm32"]
 Quality = Literal["very_low", "low", "medium", "high", "very_high", "ultra", "lossless"]
 Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time"]

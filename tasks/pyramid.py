@@ -1,4 +1,4 @@
-"""Coarser levels of the master, each made of the live samples of the level above it.
+"""Coarser levels of a volume's master, or of any Zarr array, each made of the live samples of the level above it.
 
 Level n + 1 has shape ceil(shape / factor): a cell at the far edge is made of the samples it has, traces that
 do not exist and NaN samples are left out, so nothing leaks into a mean. All levels are one plan; a pass over
@@ -13,24 +13,27 @@ from typing import Any
 
 import numpy as np
 
-from tasks.parameters import Levels, Run, Url
+from tasks.parameters import ArrayPath, Levels, OptionalUrl, Run, Url
+from tasks.volume.annex import begin_annex, open_master, refuse_changed
 from tasks.volume.blocks import Compute, block_count
 from tasks.volume.codecs import metadata_of
+from tasks.volume.foreign import documents, reading_bytes
 from tasks.volume.images.place import rockverse_attributes
-from tasks.volume.layout import ArraySpec
+from tasks.volume.layout import AS_FOUND, ArraySpec, as_written
 from tasks.volume.ledger import Record
 from tasks.volume.levels import cell_bytes, coarsen_in_parts, coarsen_live
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.plan import Plan, digest_of
 from tasks.volume.pyramids import Pass, finer_region, level_factors, passes_of, place_of, read_bytes
-from tasks.volume.reader import Volume, open_volume, read_region
+from tasks.volume.reader import PYRAMID, Volume, read_region
 from tasks.volume.root import members, root_under_lock
 from tasks.volume.run import (
     Job,
     Stage,
     begin_stage,
     clear_leftovers,
+    planned_paths,
     publish_root,
     put_array,
     put_group,
@@ -40,11 +43,10 @@ from tasks.volume.run import (
 from tasks.volume.schema import NAN_FILL, axis_scale, coarse_axis, level_scale, ome_attributes
 from tasks.volume.store import Store, traffic
 from tasks.volume.summary import array_rows, ended, fitting, using
+from tasks.volume.visible import is_annex
 from tasks.volume.writer import put_region, put_small, writing_bytes
 
 log = logging.getLogger(__name__)
-
-PYRAMID = "pyramid"
 
 
 def pyramid(
@@ -52,16 +54,20 @@ def pyramid(
     levels: Levels = Levels(),
     overwrite: bool = False,
     run: Run = Run(),
+    array: ArrayPath = "",
+    target: OptionalUrl = "",
     *,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
-    """Add coarser levels of the master, so that an overview reads fast.
+    """Add coarser levels of the master, or of any Zarr array, so that an overview reads fast.
 
     Args:
-        volume: The published volume.
+        volume: The published volume, or any Zarr group or array.
         levels: How many, and how much coarser each is.
         overwrite: Replace levels that are there in another form.
         run: How to run.
+        array: Path of an array that another tool wrote, such as field/0; its levels become field/1, field/2 …
+        target: Zarr v3 group for the levels of such an array; needed if it is not named 0 or is of Zarr v2.
         compute: Where blocks run; threads of this process if not given.
 
     Returns:
@@ -73,8 +79,8 @@ def pyramid(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    store = Store(volume, run.storage_options)
-    found = open_volume(store)
+    found = open_master(volume, array, target, run)
+    store = found.store
     specs, factors, passes = level_specs(found, levels, local=store.local)
     method = method_of(found, levels)
     paths = [spec.path for spec in specs[1:]]
@@ -91,12 +97,14 @@ def pyramid(
         ]
         return {"dry_run": True, "volume": store.url, "stage": "pyramid", "arrays": rows, "notes": []}
     store.probe()
+    begin_annex(found)
     with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
         root = root_under_lock(store, found.root)
         state = root["attributes"]["seismill"]
         body = {
             "verb": "pyramid",
             "master": state["stages"][specs[0].path]["plan"],
+            "origin": "" if found.origin == store.url else found.origin,
             "mask": Volume(store, root).spec("trace_mask").to_json()
             if "trace_mask" in members(root)
             else None,
@@ -114,15 +122,34 @@ def pyramid(
                 f"{store.url} has other pyramid levels; replace them with --overwrite, or leave them as they are"
             )
         # What does not fit in memory is refused before anything is taken away.
+        _refuse_taken(store, root, paths)
         need = block_memory(specs, factors, passes, local=store.local)
         compute = fitting(compute, need, "a block of samples and what is made of it")
         if made:
+            gone = [PYRAMID] if not is_annex(root) else [level["path"] for level in state["levels"][1:]]
             state["levels"] = state["levels"][:1]
             del state["stages"][PYRAMID]
             _describe(root)
-            root = withdraw(store, epoch, root, [PYRAMID])
+            root = withdraw(store, epoch, root, gone)
         stage = _add(store, root, body, request, epoch, run, compute)
     return ended(store, "pyramid", array_rows(root, paths), began, before, stage=stage)
+
+
+def _refuse_taken(store: Store, root: dict[str, Any], paths: list[str]) -> None:
+    """Return if the levels are ours or not there yet.
+
+    Raises:
+        DestinationRefused: Another tool has something where one would go.
+    """
+    if not is_annex(root):
+        return
+    ours = planned_paths(store) | set(members(root))
+    for path in paths:
+        if path not in ours and documents(store, path):
+            raise DestinationRefused(
+                f"{store.url}/{path} is there already, and Seismill did not write it; remove it, or name a group for "
+                "the levels with --target"
+            )
 
 
 def level_specs(
@@ -135,8 +162,8 @@ def level_specs(
     """
     master = volume.spec(volume.master)
     lengths = volume.array_attributes(volume.master).get("voxel_length", ())
-    factors = level_factors(master.shape, master.chunks, levels, lengths)
-    paths = [f"{PYRAMID}/{level}/{master.path}" for level in range(1, len(factors) + 1)]
+    factors = level_factors(master.shape, as_written(master).chunks, levels, lengths)
+    paths = [volume.level(number) for number in range(1, len(factors) + 1)]
     specs, passes = passes_of(master, paths, factors, local=local)
     return specs, factors, passes
 
@@ -155,6 +182,8 @@ def block_memory(
     for one in passes:
         read = read_bytes(one, specs, factors)
         made = cell_bytes(read, factors[one.source], specs[0].numpy)
+        if specs[one.source].codec == AS_FOUND:
+            read += reading_bytes(specs[one.source], local=local)
         most = max(most, read + made + writing_bytes(specs[one.source + 1], local=local))
     return most
 
@@ -179,6 +208,7 @@ def _add(
     for number, count in enumerate(counts):
         first = sum(counts[:number])
         records += run_blocks(stage, pyramid_block, range(first, first + count), of=sum(counts))
+    refuse_changed(Volume(store, root))
     _publish(stage, root, records, request)
     return stage
 
@@ -219,7 +249,8 @@ def pyramid_block(job: Job) -> Record:
     must = live_in(0, source) if one.source == 0 else None
     if not masks:
         must = np.ones(tuple(r.stop - r.start for r in source[:-1]), bool)
-    values = read_region(store, specs[one.source], source, live=must)
+    above = Store(plan.body["origin"], store.options) if one.source == 0 and plan.body["origin"] else store
+    values = read_region(above, specs[one.source], source, live=must)
     raw_bytes, stored, part = values.nbytes, [], source
     for number in range(one.source, one.coarsest):
         values = coarsen_in_parts(values, factors[number], plan.body["method"], live_in(number, part))
@@ -261,6 +292,10 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
         for dim, values, f, n, (scale, translation) in zip(
             spec.dims, axes, steps, spec.shape, scaled, strict=True
         ):
+            if is_annex(
+                root
+            ):  # its levels lie in the group itself, where one set of coordinates has its place
+                break
             regular = axis_scale(values) != (1.0, 0.0)
             if method == "nearest":
                 labels = values[::f]
@@ -295,8 +330,9 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
         levels.append(
             {"path": spec.path, "scale": [s for s, _ in scaled], "translation": [t for _, t in scaled]}
         )
-    shown += [put_group(store, f"{PYRAMID}/{number}") for number in range(1, len(specs))]
-    shown.append(put_group(store, PYRAMID))
+    if not is_annex(root):
+        shown += [put_group(store, f"{PYRAMID}/{number}") for number in range(1, len(specs))]
+        shown.append(put_group(store, PYRAMID))
     members(root).update(dict(shown))
     volume.state["levels"] = levels
     volume.state["stages"][PYRAMID] = {"plan": stage.plan.digest, "request": request}

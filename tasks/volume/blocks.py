@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
 
+IO_THREADS = 16
 Region = tuple[slice, ...]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -59,7 +60,7 @@ def cpu_count() -> int:
 @cache
 def io_pool() -> ThreadPoolExecutor:
     """The one pool of this process for store calls that wait for a network. Its tasks wait for no other task."""
-    return ThreadPoolExecutor(16, thread_name_prefix="io")
+    return ThreadPoolExecutor(IO_THREADS, thread_name_prefix="io")
 
 
 @cache

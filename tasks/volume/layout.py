@@ -30,6 +30,7 @@ CHUNK_BYTES = 4 << 20  # raw, at most, of a chunk chosen here for four dimension
 # Extents of a copy's chunks across its slices, and along each of the other axes; 4 MiB of float32 in 3-D and 4-D.
 COPY_CHUNKS = {2: (64, 4096), 3: (4, 512), 4: (4, 64)}
 MOST_ZFP_DIMENSIONS = 4  # zfpy takes no more
+AS_FOUND = "as found"  # the codec of an array that another tool wrote
 SHARD_BYTES = 48 << 20  # raw; 16 to 64 MB stored at the ratios seen (1.1 to 1.3 lossless)
 COPY_SHARD_BYTES = 192 << 20  # raw; ZFP stores a fifth or less of it
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -49,7 +50,8 @@ class ArraySpec:
         shards: What the store holds as one object, per axis, a multiple of `chunks`; () if that is a chunk.
         dtype: NumPy's name, or `trace_header` or `raw240`.
         dims: The name of each axis.
-        codec: `zstd-1`, `lz4-5` and so on (byte shuffle before), `zfp:<tolerance>`, or `raw`.
+        codec: `zstd-1`, `lz4-5` and so on (byte shuffle before), `zfp:<tolerance>`, `raw`, or `AS_FOUND`, which is
+            only read.
         fill: What readers see where nothing is stored: `NaN` or `0`.
     """
 
@@ -118,6 +120,18 @@ class ArraySpec:
         return replace(self, path=path, **changes)
 
 
+def as_written(spec: ArraySpec) -> ArraySpec:
+    """The form in which arrays are written that follow `spec`: its own, or this software's if another tool chose it.
+
+    Chunks of a size that is fit for reading are kept.
+    """
+    if spec.codec != AS_FOUND:
+        return spec
+    fit = CHUNK_BYTES // 64 <= spec.chunk_bytes <= 4 * CHUNK_BYTES
+    chunks = spec.chunks if fit else chunks_by_default(spec.shape, spec.numpy.itemsize)
+    return spec.at(spec.path, codec=DEFAULT_CODEC, shards=(), chunks=chunks)
+
+
 def spec_of(path: str, metadata: dict[str, Any]) -> ArraySpec:
     """The spec of a stored array that this software wrote, from its zarr.json.
 
@@ -134,6 +148,8 @@ def spec_of(path: str, metadata: dict[str, Any]) -> ArraySpec:
         codec = f"zfp:{codecs[0]['configuration']['tolerance']!r}"
     elif names == ["bytes", "crc32c"]:
         codec = "raw"
+    elif names == [AS_FOUND]:
+        codec, shards = AS_FOUND, tuple(metadata["shards"])
     elif names == ["bytes", "blosc", "crc32c"]:
         codec = f"{codecs[1]['configuration']['cname']}-{codecs[1]['configuration']['clevel']}"
     else:

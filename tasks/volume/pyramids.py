@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.parameters import Levels
 from tasks.volume.blocks import Region, block_count, nth_region
-from tasks.volume.layout import ArraySpec, factor_by_default, round_up
+from tasks.volume.layout import ArraySpec, as_written, factor_by_default, round_up
 from tasks.volume.levels import MOST_COARSENED
 from tasks.volume.outcomes import InputRefused
 
@@ -128,9 +128,11 @@ def passes_of(
         factors: As `level_factors`.
         local: The store is this machine's disk, where chunks of their own are best.
     """
-    specs, passes = [master], []
+    specs: list[ArraySpec] = [master]
+    passes: list[Pass] = []
+    written = as_written(master)
     while len(specs) <= len(factors):
-        source = specs[-1]
+        source = specs[-1] if passes else written
         rest = factors[len(specs) - 1 :]
         made = 2 if len(rest) > 1 and _read_bytes(source, source.chunks, rest[:2]) <= TWICE_BYTES else 1
         shapes = [source.shape]
@@ -143,11 +145,11 @@ def passes_of(
             below = [math.prod(axis) for axis in zip(*rest[number:made], strict=True)] or [1] * len(block)
             unit = tuple(
                 min(b * f, round_up(n, c))
-                for b, f, n, c in zip(block, below, shapes[number], master.chunks, strict=True)
+                for b, f, n, c in zip(block, below, shapes[number], written.chunks, strict=True)
             )
-            shards = () if local or unit == master.chunks else unit
+            shards = () if local or unit == written.chunks else unit
             path = paths[len(specs) - 1]
-            specs.append(master.at(path, shape=shapes[number], shards=shards))
+            specs.append(written.at(path, shape=shapes[number], shards=shards))
     return specs, passes
 
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from tasks.volume.blocks import Region, on_chunks, on_io
 from tasks.volume.codecs import ABSENT, decode_chunk, index_bytes, read_index
-from tasks.volume.layout import ArraySpec, positions, spec_of
+from tasks.volume.layout import AS_FOUND, ArraySpec, positions, spec_of
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.store import Store
 
+PYRAMID = "pyramid"  # the group of a volume's coarser levels
 WHOLE_SHARD_FRACTION = 0.4  # of its chunks wanted: from there on one request for all is cheaper than ranges
 
 
@@ -42,8 +43,20 @@ class Volume:
 
     @property
     def master(self) -> str:
-        """Path of the lossless array."""
+        """Path of the lossless array; of an annex, in the store that is its `origin`."""
         return self.attributes["attributes"]["defaultVariableName"]
+
+    @property
+    def origin(self) -> str:
+        """URL of what the master lies in."""
+        if "annex" not in self.state:
+            return self.store.url
+        array = self.state["annex"]["array"]
+        return array if "/" in array else f"{self.store.url}/{array}"
+
+    def level(self, number: int) -> str:
+        """Path of a coarser level, counted from 1."""
+        return str(number) if "annex" in self.state else f"{PYRAMID}/{number}/{self.master}"
 
     def has(self, path: str) -> bool:
         """Whether the volume holds an array or group of that path."""
@@ -105,6 +118,11 @@ def read_region(
     shape = tuple(r.stop - r.start for r in region)
     if out is None:
         out = np.empty(shape, spec.numpy)
+    if spec.codec == AS_FOUND:
+        # Imported here: zarr takes half a second, and only arrays of other tools are read with it.
+        from tasks.volume.foreign import read_foreign
+
+        return read_foreign(store, spec, region, out)
 
     def paste(chunk_index: tuple[int, ...], data: bytes | memoryview | None) -> None:
         inside, outside = [], []

@@ -18,11 +18,10 @@ from tasks.volume.codecs import crc32c, document_bytes
 from tasks.volume.lock import check_epoch
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.store import Store
+from tasks.volume.visible import ANNEX, ROOT, add_to_groups, is_annex
 
-ROOT = "zarr.json"
 COMMITS = ".seismill/commits"
 SUPERSEDED = b"superseded"
-GROUP: dict[str, Any] = {"attributes": {}, "zarr_format": 3, "node_type": "group"}
 
 
 def new_root(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,6 +77,11 @@ class Commit:
         return cls(number, document, checksum_of(document), checksum_of(present))
 
 
+def root_key(root: dict[str, Any]) -> str:
+    """Where a root is put."""
+    return ANNEX if is_annex(root) else ROOT
+
+
 def checksum_of(document: bytes) -> str:
     """The CRC32C of a root in hexadecimal."""
     return f"{crc32c(document):08x}"
@@ -97,24 +101,28 @@ def newest_commit(store: Store) -> Commit | None:
     return Commit(max(numbers), document, checksum, before)
 
 
-def present_root(store: Store) -> tuple[bytes, str]:
+def present_root(store: Store, where: str = ROOT) -> tuple[bytes, str]:
     """The root as readers find it and what tells it from others; both empty where there is none."""
-    identity = store.identity(ROOT)
+    identity = store.identity(where)
     try:
-        return store.get(ROOT), identity
+        return store.get(where), identity
     except FileNotFoundError:
         return b"", ""
 
 
-def current_root(store: Store) -> dict[str, Any] | None:
+def current_root(store: Store, where: str = ROOT) -> dict[str, Any] | None:
     """The root as the newest commit has it, finishing that commit if it was interrupted; None if unpublished.
 
     Only the holder of the lock may call this.
 
+    Args:
+        store: The volume, or the group that has an annex.
+        where: Key of the root: `ROOT` of a volume, `ANNEX` of an annex.
+
     Raises:
         DestinationRefused: There is something else than a volume of ours.
     """
-    present, identity = present_root(store)
+    present, identity = present_root(store, where)
     newest = newest_commit(store)
     if newest is None:
         if present:
@@ -126,9 +134,14 @@ def current_root(store: Store) -> dict[str, Any] | None:
         raise IntegrityFailure(
             f"{store.url}/{newest.key} is not as it was written; run seismill verify --repair from_master on the volume"
         )
-    if newest.document != present:
-        _put_root(store, newest, identity)
     root: dict[str, Any] | None = json.loads(newest.document) if newest.document else None
+    if root is not None and where != root_key(root):
+        raise DestinationRefused(
+            f"{store.url} holds {'levels of an array of another tool' if is_annex(root) else 'a volume'}; name another "
+            "place"
+        )
+    if newest.document != present:
+        _put_root(store, newest, identity, where)
     return root
 
 
@@ -139,10 +152,17 @@ def root_under_lock(store: Store, seen: dict[str, Any]) -> dict[str, Any]:
         InputRefused: There is no volume any more.
         Resumable: Its master is another one by now.
     """
-    root = current_root(store)
+    root = current_root(store, root_key(seen))
+    if root is None and is_annex(seen):
+        return seen
     if root is None:
         raise InputRefused(f"the volume at {store.url} was taken away meanwhile; publish it again")
     master = seen["attributes"]["attributes"]["defaultVariableName"]
+    if is_annex(seen):  # its master was looked at just now, and no commit changes that
+        state, looked = (r["attributes"]["seismill"] for r in (root, seen))
+        state["annex"], state["levels"][0] = looked["annex"], looked["levels"][0]
+        state["stages"][master], members(root)[master] = looked["stages"][master], members(seen)[master]
+        return root
     before, now = (r["attributes"]["seismill"]["stages"].get(master) for r in (seen, root))
     if before != now:
         raise Resumable(f"the master of {store.url} was replaced meanwhile; run this again")
@@ -161,7 +181,8 @@ def commit(store: Store, epoch: int, root: dict[str, Any] | None) -> None:
     content = b"" if root is None else document_bytes(root)
     # The root and the number come before the look at the epoch: a run that falls asleep anywhere from here on and loses
     # the volume meanwhile finds the number taken by the new owner's commit, or the root another one.
-    present, identity = present_root(store)
+    where = ROOT if root is None else root_key(root)
+    present, identity = present_root(store, where)
     last = newest_commit(store)
     new = Commit.of(last.number + 1 if last else 1, content, present)
     check_epoch(store, epoch)
@@ -170,27 +191,29 @@ def commit(store: Store, epoch: int, root: dict[str, Any] | None) -> None:
     if last:
         # Emptied, not deleted: a number that was used must never be creatable again by a run that was asleep.
         store.put(last.key, SUPERSEDED)
-    _put_root(store, new, identity)
+    _put_root(store, new, identity, where)
     newest = newest_commit(store)
     if newest and newest.number > new.number:
         # Asleep after all, where no store compares: what the new owner put is put again.
-        current_root(store)
+        current_root(store, where)
         raise Resumable(f"another run took over {store.url} while this one committed; look at that run")
 
 
-def _put_root(store: Store, new: Commit, identity: str) -> None:
+def _put_root(store: Store, new: Commit, identity: str, where: str) -> None:
     """Put the root of a commit in the place of the one that was seen, unless a newer commit did that already."""
-    while not _swapped(store, new.document, identity):
+    if where == ANNEX:
+        add_to_groups(store, json.loads(new.document))
+    while not _swapped(store, new.document, identity, where):
         newest = newest_commit(store)
-        present, identity = present_root(store)
+        present, identity = present_root(store, where)
         if present == new.document or (newest and newest.number > new.number):
             return
 
 
-def _swapped(store: Store, document: bytes, identity: str) -> bool:
+def _swapped(store: Store, document: bytes, identity: str, where: str) -> bool:
     if document:
-        return store.replace(ROOT, document, identity)
-    if store.identity(ROOT) != identity:
+        return store.replace(where, document, identity)
+    if store.identity(where) != identity:
         return False
-    store.delete(ROOT)
+    store.delete(where)
     return True

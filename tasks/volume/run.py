@@ -22,8 +22,9 @@ from tasks.volume.ledger import Ledger, Record, Stored
 from tasks.volume.lock import check_epoch
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.plan import Plan, plan_at, settle_plan
-from tasks.volume.root import GROUP, commit, members
+from tasks.volume.root import commit, members
 from tasks.volume.store import Store
+from tasks.volume.visible import GROUP, is_annex
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,11 @@ def clear_leftovers(store: Store, root: dict[str, Any] | None, keep_digests: Ite
     ours and stay.
     """
     known = set(members(root)) if root else set()
+    annex = root is not None and is_annex(root)
+    # Among somebody else's arrays only what an abandoned plan names is ours.
+    for path in sorted(planned_paths(store) - known) if annex else ():
+        store.delete(f"{path}/zarr.json")
+        store.delete_all(f"{path}/")
     kept = {f".seismill/runs/{digest}/" for digest in keep_digests}
     done = root["attributes"]["seismill"]["stages"].values() if root else ()
     kept |= {f".seismill/runs/{stage['plan']}/{name}" for stage in done for name in ("plan.json", "grid.npz")}
@@ -131,10 +137,20 @@ def clear_leftovers(store: Store, root: dict[str, Any] | None, keep_digests: Ite
         if key.startswith(".seismill/"):
             if key.startswith(".seismill/runs/") and not any(key.startswith(prefix) for prefix in kept):
                 stray.append(key)
-        elif (key.endswith("/zarr.json") or "/c/" in key) and _owner(key) not in known:
+        elif not annex and (key.endswith("/zarr.json") or "/c/" in key) and _owner(key) not in known:
             stray.append(key)
     stray.sort(key=lambda key: not key.endswith("zarr.json"))  # what makes an array exist goes first
     on_io(store.delete, stray)
+
+
+def planned_paths(store: Store) -> set[str]:
+    """The levels and copies that the plans stored here make."""
+    paths = set()
+    for key in store.keys(".seismill/runs"):
+        if key.endswith("/plan.json"):
+            body = json.loads(store.get(key))["body"]
+            paths |= {one["path"] for one in (*body.get("arrays", ())[1:], *body.get("copies", ()))}
+    return paths
 
 
 def _owner(key: str) -> str:

@@ -283,6 +283,23 @@ class Store:
             if not entry.folder and entry.path[start:]
         }
 
+    def listing(self, prefix: str) -> Iterator[tuple[str, int, str]]:
+        """Key, size and identity (as a `Source` has it) of every object under `prefix`, in no order."""
+        path = self.path(prefix.rstrip("/"))
+        if self.local:
+            count()
+            for folder, _, names in os.walk(path):
+                for name in names:
+                    file = os.path.join(folder, name)
+                    status = os.stat(file)
+                    key = os.path.relpath(file, self._root)
+                    yield key, status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
+            return
+        start = len(self._root) + 1
+        for entry in self._listed(path, deep=True):
+            if not entry.folder:
+                yield entry.path[start:], entry.size, entry.identity
+
     def _listed(self, path: str, *, deep: bool) -> Iterator[Entry]:
         after, page = "", self._cloud.page
         while True:
