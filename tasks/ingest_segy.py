@@ -142,7 +142,7 @@ def ingest_segy(
                 )
             unpublish(store, epoch, root)
         surprised = f"{folder_of(digest_of(request))}/unpredicted"
-        if survey.regular is not None and store.exists(surprised):
+        if survey.predicted and store.exists(surprised):
             survey = survey.unpredicted(near=files.local)
         while True:
             spilled: dict[str, Any] = {}
@@ -255,7 +255,7 @@ def _spill(
             raise
     segments = [segment for record in records for segment in record.facts["segments"]]
     spilled = spill_of(stage.plan.digest, body) | {"segments": segments}
-    return replace(survey, grid=grid, regular=None), spilled
+    return replace(survey, grid=grid, predicted=False), spilled
 
 
 def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any]) -> dict[str, Any]:
@@ -287,7 +287,7 @@ def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any
         "arrays": {name: one.to_json() for name, one in arrays.items()},
         "block": block,
         "grid": crc32c(np.ascontiguousarray(grid.trace_numbers).view(np.uint8).reshape(-1)),
-        "predicted": survey.regular is not None,
+        "predicted": survey.predicted,
         "spill": {k: v for k, v in spilled.items() if k != "segments"},
         "spill_segments": spilled.get("segments", []),
     }

@@ -53,6 +53,7 @@ def make_survey(
     layout: tuple[int, int, int, int] = REV1,
     sorting: str = "inline",
     drop: int = 0,
+    live: np.ndarray | None = None,
     words: np.ndarray | None = None,
     set_words: Mapping[tuple[int, int], int] | None = None,
     headers: Mapping[tuple[int, str], Any] | None = None,
@@ -75,6 +76,7 @@ def make_survey(
         layout: First bytes of inline, crossline, X and Y.
         sorting: "inline", "crossline" (slowest dimension), or "shuffled".
         drop: How many traces are left out, drawn by the seed.
+        live: Which cells have a trace, bool (inline, crossline); all if not given.
         words: uint32 (trace, sample) instead of drawn samples; as numbers of this machine.
         set_words: (trace, sample) to a word: single ones replaced.
         headers: Further header words: (byte, NumPy type) to a value, or one value a trace.
@@ -87,7 +89,10 @@ def make_survey(
     """
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(np.asarray(inlines), np.asarray(crosslines), indexing="ij"), axis=-1)
-    pairs = (grid.transpose(1, 0, 2) if sorting == "crossline" else grid).reshape(-1, 2)
+    there = np.ones(grid.shape[:2], bool) if live is None else live
+    if sorting == "crossline":
+        grid, there = grid.transpose(1, 0, 2), there.T
+    pairs = grid[there]
     if drop:
         pairs = pairs[np.sort(rng.permutation(len(pairs))[drop:])]
     if sorting == "shuffled":

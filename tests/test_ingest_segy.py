@@ -440,6 +440,31 @@ def test_a_file_whose_middle_is_not_as_its_ends_promise_is_scanned_and_resumed_w
     assert differences(tree(volume), before) == []
 
 
+@pytest.mark.parametrize("swapped", [(), (333, 334)], ids=["as guessed", "not as guessed"])
+def test_a_large_near_file_with_ragged_lines_is_not_read_for_its_headers_unless_the_guess_is_wrong(
+    make: Callable[..., Survey], monkeypatch: pytest.MonkeyPatch, swapped: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr("tasks.volume.segy.survey.ALL_HEADERS_BYTES", 0)
+    live = np.add.outer(np.arange(40), np.arange(20)) > 11
+    cells = np.argwhere(live)
+    words = cells.copy()
+    words[list(swapped)] = words[list(swapped[::-1])]
+    survey = make(
+        inlines=range(40),
+        crosslines=range(20),
+        live=live,
+        headers={(189, "i4"): words[:, 0], (193, "i4"): words[:, 1]},
+    )
+    volume = survey.path.with_suffix(".zarr")
+    ingest_segy(str(survey.path), str(volume), master=SMALL, run=FIXED)
+    (plan,) = volume.glob(".seismill/runs/*/plan.json")
+    assert json.loads(plan.read_text())["body"]["predicted"] is (not swapped)
+    values = np.full_like(survey.values, np.nan)
+    values[tuple(words.T)] = survey.values[tuple(cells.T)]
+    assert np.array_equal(zarr.open_array(volume / "amplitude", mode="r")[:], values, equal_nan=True)
+    prove(str(volume))
+
+
 def test_workers_of_a_run_that_lost_the_volume_stop_before_their_next_block(
     make: Callable[..., Survey],
 ) -> None:

@@ -25,6 +25,7 @@ from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.blocks import Progress
 from tasks.volume.outcomes import InputRefused, Resumable
+from tasks.volume.segy.survey import LEAST_PROBES
 from tests.counting_proxy import Account, counting_proxy
 from tests.survey import Survey, make_survey
 from tests.volumes import STAMP, threads
@@ -103,6 +104,58 @@ def test_a_full_grid_is_read_once_in_large_ranges(
     assert gets < size / 1e6 + 50
     array = zarr.open_array(f"{VOLUME}/amplitude", mode="r", storage_options={"endpoint_url": s3})
     assert np.array_equal(array[:], survey.values)
+
+
+def outline(kind: str) -> np.ndarray:
+    """Which cells of a survey of `SIZE` have a trace."""
+    i, j = np.meshgrid(np.arange(70) / 70, np.arange(60) / 60, indexing="ij")
+    return {
+        "a corner missing": i + j > 0.3,
+        "an ellipse": (2 * i - 1) ** 2 + (2 * j - 1) ** 2 < 1,
+        "a hole": ~((abs(i - 0.4) < 0.1) & (abs(j - 0.7) < 0.1)),
+    }[kind]
+
+
+@pytest.mark.parametrize("sorting", ["inline", "crossline"])
+@pytest.mark.parametrize("kind", ["a corner missing", "an ellipse", "a hole"])
+def test_a_sorted_file_with_ragged_lines_is_read_once_without_a_spill(
+    stage: Callable[..., Survey], account: Account, run: Run, s3: str, kind: str, sorting: str
+) -> None:
+    survey = stage(live=outline(kind), sorting=sorting)
+    size = survey.path.stat().st_size
+    ingest_segy("s3://staging/survey.sgy", VOLUME, run=run)
+    gets, read = account.of("GET", "/staging/")
+    print(f"{gets} GETs of {size / 1e6:.1f} MB, {read / size:.3f} times the file")
+    assert read <= 1.1 * size
+    assert gets < size / 1e6 + 50 + LEAST_PROBES
+    assert account.of("PUT", "/spill/") == account.of("GET", "/spill/") == (0, 0)
+    array = zarr.open_array(f"{VOLUME}/amplitude", mode="r", storage_options={"endpoint_url": s3})
+    assert np.array_equal(array[:], survey.values, equal_nan=True)
+    prove(VOLUME, run=run)
+
+
+def test_a_ragged_file_that_is_not_as_was_guessed_goes_through_the_spill(
+    stage: Callable[..., Survey], account: Account, run: Run, s3: str
+) -> None:
+    live = outline("a corner missing")
+    crosslines = np.argwhere(live)[:, 1]
+    crosslines[[2345, 2346]] = crosslines[
+        [2346, 2345]
+    ]  # two traces that no probe looks at have changed places
+    survey = stage(live=live, headers={(193, "i4"): crosslines})
+    size = survey.path.stat().st_size
+    ingest_segy("s3://staging/survey.sgy", VOLUME, run=run)
+    read, spilled = account.of("GET", "/staging/")[1], account.of("GET", "/spill/")
+    print(f"{read / size:.3f} times the file, {spilled[1] / size:.3f} times from the spill")
+    assert spilled[0] > 0
+    assert read <= 2.2 * size
+    array = zarr.open_array(f"{VOLUME}/amplitude", mode="r", storage_options={"endpoint_url": s3})
+    numbers = np.full(live.shape, -1)
+    numbers[np.argwhere(live)[:, 0], crosslines] = np.arange(live.sum())
+    values = survey.values[live][numbers]
+    values[numbers < 0] = np.nan
+    assert np.array_equal(array[:], values, equal_nan=True)
+    prove(VOLUME, run=run)
 
 
 @pytest.mark.parametrize(

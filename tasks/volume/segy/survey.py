@@ -1,12 +1,12 @@
 """What files hold, found out with as little reading as their order allows: format, index and grid.
 
 A trace is about as long as a page, so looking at every header reads a whole file. Files whose headers
-look like a full regular grid are therefore only sampled, and each header is compared when its block is read.
-Otherwise near files are scanned, while of far ones only the sample is taken: their headers are collected when they
-are read, once, to be spilled.
+look like a full regular grid are therefore only sampled; of those that are sorted but not full, the ends of the lines
+are looked for; and each header is compared when its block is read. Otherwise near files are scanned, while of far
+ones only the sample is taken: their headers are collected when they are read, once, to be spilled.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from tasks.volume.segy.geometry import Grid, RegularGrid, grid_from_regular, gri
 from tasks.volume.segy.headers import word
 from tasks.volume.segy.overrides import override
 from tasks.volume.segy.placement import XY, Placement, Word
+from tasks.volume.segy.ragged import predict_runs
 from tasks.volume.segy.resemblance import likelier_reading
 from tasks.volume.segy.tallies import commonest, first_sample_ms, tallies_of
 
@@ -30,6 +31,9 @@ HEAD_BYTES, TAIL_BYTES, SCATTERED = 1 << 20, 128 << 10, 12
 HEAD_FRACTION, TAIL_FRACTION = 0.04, 0.01  # of far files at most: looking is not to cost much beside reading
 ALL_HEADERS_BYTES = 32 << 20  # near files of at most this size are looked at whole to choose the index
 SAMPLED_FILES = 16  # of many
+# Headers looked at one by one to find the ends of lines: a request each, where reading takes one for a MB or more,
+# and without them all bytes are written and read once more.
+LEAST_PROBES, PROBE_BYTES = 512, 1 << 19
 SAMPLED_TRACES, SAMPLED_SAMPLES = 12, 4096
 # SEG-Y rev 1, bytes 29-30: time break, uphole, sweep, timing, water break, gun signatures, vibrator signals and
 # pairs of times and velocities are no channels of the survey. The last two are rev 2's.
@@ -47,7 +51,7 @@ class Survey:
         placement: What places traces.
         auxiliary: Trace identification codes of traces that have no cell; () where codes are not believed.
         grid: Where each trace lies; None if only reading all files can tell.
-        regular: The prediction that `grid` stands on, None if headers were read.
+        predicted: Whether `grid` is a guess from some headers, to be held against each when it is read.
         delay_ms: Time of the first sample, of most of the traces that were looked at.
         sample: The slowest index word in some of the traces, from all over the files.
         notes: Sentences on what was chosen and what is odd.
@@ -57,7 +61,7 @@ class Survey:
     placement: Placement
     auxiliary: tuple[int, ...]
     grid: Grid | None
-    regular: RegularGrid | None
+    predicted: bool
     delay_ms: float
     sample: np.ndarray
     notes: tuple[str, ...] = ()
@@ -98,7 +102,7 @@ class Survey:
     def unpredicted(self, *, near: bool) -> "Survey":
         """The same files after their prediction failed: scanned if they are near, else without a grid."""
         grid = scan_grid(self) if near else None
-        return replace(self, grid=grid, regular=None)
+        return replace(self, grid=grid, predicted=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,15 +152,15 @@ def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | Non
         placement=placement,
         auxiliary=auxiliary,
         grid=None,
-        regular=None,
+        predicted=False,
         delay_ms=commonest(tallies_of(headers, fmt), "delay"),
         sample=np.nan_to_num(_words([first], headers, fmt.byte_order)[0].astype(np.float64))
         if first
         else np.zeros(1),
         notes=tuple(dict.fromkeys((*oddities(files, sample), *choice.notes))),
     )
-    if not np.isin(codes, auxiliary).any() and (regular := _predicted(survey, numbers, headers)):
-        return replace(survey, grid=grid_from_regular(regular, survey.names), regular=regular)
+    if not np.isin(codes, auxiliary).any() and (grid := _predicted(survey, sample, near=near)):
+        return replace(survey, grid=grid, predicted=True)
     return replace(survey, grid=scan_grid(survey)) if near else survey
 
 
@@ -167,27 +171,45 @@ def oddities(files: Files, sample: Sample) -> list[str]:
     return [*found, likelier.sentence(files.fmt)] if likelier else found
 
 
-def _predicted(survey: Survey, numbers: np.ndarray, headers: np.ndarray) -> RegularGrid | None:
-    """The full regular grid that the headers promise; None where they do not, or words are not the index itself."""
-    placement, order = survey.placement, survey.fmt.byte_order
+def _predicted(survey: Survey, sample: Sample, *, near: bool) -> Grid | None:
+    """The grid that some headers promise; None where they do not, or words are not the index itself."""
+    placement, files, order = survey.placement, survey.files, survey.fmt.byte_order
+    n = files.n_traces
     if not placement.words:
         if placement.dims:
-            n = survey.files.n_traces
-            return RegularGrid((1,), (1,), (n,), (0,))
+            return grid_from_regular(RegularGrid((1,), (1,), (n,), (0,)), survey.names)
         return None
     if not placement.direct or any(one.type in ("float32", "ibm32") for one in placement.words):
         return None
     words = [one for _, one in sorted(placement.compared, key=lambda pair: pair[0])]
-    known = dict(zip(numbers.tolist(), range(len(numbers)), strict=True))
+    known = dict(zip(sample.numbers.tolist(), range(len(sample.numbers)), strict=True))
+
+    def index_of(headers: np.ndarray) -> np.ndarray:
+        return np.stack(_words(words, headers, order), axis=1, dtype=np.int64)
 
     def probe(trace: int) -> tuple[int, ...]:
         if trace in known:
-            raw = headers[known[trace] : known[trace] + 1]
+            raw = sample.headers[known[trace] : known[trace] + 1]
         else:
-            raw = np.frombuffer(survey.files.header(trace), np.uint8)[np.newaxis]
-        return tuple(int(values[0]) for values in _words(words, raw, order))
+            raw = np.frombuffer(files.header(trace), np.uint8)[np.newaxis]
+        return tuple(index_of(raw)[0].tolist())
 
-    return predict_regular(probe, survey.files.n_traces)
+    def probe_all(traces: Sequence[int]) -> np.ndarray:
+        read = map(files.header, traces) if near else on_io(files.header, traces)
+        return index_of(np.frombuffer(b"".join(read), np.uint8).reshape(len(traces), -1))
+
+    if regular := predict_regular(probe, n):
+        return grid_from_regular(regular, survey.names)
+    if len(known) == n and near:
+        return None  # a look at all of them is as cheap
+    most = max(LEAST_PROBES, int(files.size / PROBE_BYTES))
+    found = predict_runs(probe_all, sample.numbers, index_of(sample.headers), n, most_probes=most)
+    if found is None:
+        return None
+    try:
+        return grid_of(found, survey.names)
+    except InputRefused:
+        return None  # a wrong guess may hold no grid; what the file holds is told by all headers
 
 
 def _words(words: Any, headers: np.ndarray, byte_order: str) -> list[np.ndarray]:
