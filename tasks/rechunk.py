@@ -20,14 +20,13 @@ import numpy as np
 from tasks.parameters import Copies, Run, Url
 from tasks.volume.blocks import Compute, block_count, cpu_count, nth_region, on_chunks, on_io
 from tasks.volume.codecs import (
-    decode_chunk,
     encode_chunk,
     encoded_bound,
     join_shard,
     metadata_of,
     tolerance_of,
 )
-from tasks.volume.compare import add_errors_of
+from tasks.volume.compare import add_errors_of_chunk
 from tasks.volume.images.place import ROCKVERSE
 from tasks.volume.kernels.errors import (
     COUNT,
@@ -67,6 +66,7 @@ from tasks.volume.superblocks import SuperBlocks, hull, measured, owned, super_b
 log = logging.getLogger(__name__)
 
 # What a lossy copy holds, by what the master does: a float that has each of its values.
+CACHE_LINE_BYTES = 64
 SHARED = ("coordinates", *ROCKVERSE)  # attributes that a copy has from its master
 ZFP_DTYPES = {
     **dict.fromkeys(("uint8", "int8", "uint16", "int16", "float16", "float32"), "float32"),
@@ -469,9 +469,13 @@ def rechunk_block(job: Job) -> Record:
         errors = np.zeros(4)
         if not live[part[:-1]].any():
             return None, errors
-        data = encode_chunk(copy, values[whole])
-        decoded = decode_chunk(copy, data)[tuple(slice(0, p.stop - p.start) for p in part)]
-        add_errors_of(original[part], decoded, live[part[:-1]], errors)
+        chunk = values[whole]
+        if chunk.strides[-1] * chunk.shape[-1] < CACHE_LINE_BYTES:
+            chunk = np.ascontiguousarray(chunk)  # lines that hold little of it are fetched once
+        data = encode_chunk(copy, chunk)
+        inside = chunk[tuple(slice(0, p.stop - p.start) for p in part)]
+        samples = inside if original is valid else original[part]
+        add_errors_of_chunk(copy, data, samples, live[part[:-1]], errors)
         return data, errors
 
     stored: list[Stored] = []

@@ -21,6 +21,7 @@ ABSENT = 0xFFFFFFFFFFFFFFFF
 # What Blosc shuffles and compresses at a time. Left to itself it takes 128 KiB or less, where the bytes that hold
 # exponents and those that hold noise share the tables of zstd: twice as slow, and 5 % more is stored.
 BLOSC_BLOCK_BYTES = 512 << 10
+CHECKSUM_BYTES = 4  # CRC32C, at the end of every chunk
 
 
 @lru_cache
@@ -53,16 +54,36 @@ def encode_chunk(spec: ArraySpec, chunk: np.ndarray) -> bytes:
         spec: The array.
         chunk: Values of shape `spec.chunks` and the array's dtype; any strides for ZFP, else C order.
     """
-    if spec.codec.startswith("zfp:"):
-        import zfpy
-
-        data = zfpy.compress_numpy(chunk, tolerance=tolerance_of(spec), write_header=True)
+    if (tolerance := tolerance_of(spec)) is not None:
+        data = _encode_zfp(chunk, tolerance)
     elif spec.codec == "raw":
         data = np.ascontiguousarray(chunk).tobytes()
     else:
         data = _blosc(spec.codec).encode(np.ascontiguousarray(chunk))
     data = bytes(data)
-    return data + crc32c(data).to_bytes(4, "little")
+    return data + crc32c(data).to_bytes(CHECKSUM_BYTES, "little")
+
+
+def _encode_zfp(chunk: np.ndarray, tolerance: float) -> bytes:
+    """The stream of libzfp, from our kernel where it makes the same."""
+    import zfpy
+
+    from tasks.volume.kernels.zfp import encode_zfp, zfp_takes
+
+    if zfp_takes(chunk.shape, chunk.dtype, tolerance):
+        return encode_zfp(chunk, tolerance, _zfp_header(chunk.shape, tolerance))
+    return bytes(zfpy.compress_numpy(chunk, tolerance=tolerance, write_header=True))
+
+
+@lru_cache
+def _zfp_header(shape: tuple[int, ...], tolerance: float) -> bytes:
+    """What the stream of a float32 chunk begins with, in whole bytes."""
+    import zfpy
+
+    from tasks.volume.kernels.zfp import HEADER_BITS
+
+    zeros = np.broadcast_to(np.zeros((), np.float32), shape)
+    return bytes(zfpy.compress_numpy(zeros, tolerance=tolerance, write_header=True)[: HEADER_BITS // 8])
 
 
 def decode_chunk(spec: ArraySpec, data: bytes | memoryview, *, where: str = "") -> np.ndarray:

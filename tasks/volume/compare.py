@@ -2,7 +2,30 @@
 
 import numpy as np
 
+from tasks.volume.codecs import CHECKSUM_BYTES, decode_chunk, tolerance_of
 from tasks.volume.kernels.errors import COUNT, error_sums
+from tasks.volume.kernels.zfp import zfp_error_sums, zfp_takes
+from tasks.volume.layout import ArraySpec
+
+
+def add_errors_of_chunk(
+    spec: ArraySpec, data: bytes, original: np.ndarray, live: np.ndarray, sums: np.ndarray
+) -> None:
+    """Add the errors of a stored chunk to `sums`, from the bytes it is stored as.
+
+    Args:
+        spec: The copy.
+        data: The chunk's stored bytes.
+        original: The samples it was made from, NaN and Inf still in it; less than a chunk at the volume's end.
+        live: bool, over the leading axes of `original`.
+        sums: As `kernels.errors.error_sums`.
+    """
+    tolerance = tolerance_of(spec)
+    if tolerance is not None and zfp_takes(spec.chunks, original.dtype, tolerance):
+        zfp_error_sums(data[:-CHECKSUM_BYTES], tolerance, original, spec.chunks, live, sums)
+        return
+    decoded = decode_chunk(spec, data)[tuple(slice(0, n) for n in original.shape)]
+    add_errors_of(original, decoded, live, sums)
 
 
 def add_errors_of(

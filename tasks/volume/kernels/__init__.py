@@ -1,4 +1,4 @@
-"""The loops over samples, compiled by numba: decoding, means, errors, header fields and checksums.
+"""The loops over samples, compiled by numba: decoding, means, ZFP, errors, header fields and checksums.
 
 All release the GIL and run on the caller's thread; several calls run side by side on a thread pool. Nothing
 is compiled on import: the first call with new argument types compiles, some seconds, and keeps the machine
@@ -14,6 +14,7 @@ from tasks.volume.kernels.headers import swap_fields
 from tasks.volume.kernels.means import any_live, mean_floats, mean_integers
 from tasks.volume.kernels.plain import decode_plain, encode_plain
 from tasks.volume.kernels.traces import decode_traces, encode_traces, merge_stats, new_stats
+from tasks.volume.kernels.zfp import encode_zfp, zfp_error_sums, zfp_takes
 
 __all__ = [
     "any_live",
@@ -23,6 +24,7 @@ __all__ = [
     "decode_traces",
     "encode_plain",
     "encode_traces",
+    "encode_zfp",
     "error_sums",
     "finite_or_zero",
     "mean_floats",
@@ -30,4 +32,6 @@ __all__ = [
     "merge_stats",
     "new_stats",
     "swap_fields",
+    "zfp_error_sums",
+    "zfp_takes",
 ]
