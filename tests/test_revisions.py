@@ -3,6 +3,7 @@
 import filecmp
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from segy_maker import put, sample_bytes, segy_bytes, values_of
 
 from tasks.export_segy import export_segy
 from tasks.ingest_segy import ingest_segy
+from tasks.parameters import Export, Index
 from tasks.prove import prove
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, read_format
@@ -202,3 +204,104 @@ def test_headers_that_would_fill_memory_are_refused(tmp_path):
         InputRefused, match=r"83,886,080 bytes before its first trace .* at most 67,108,864 are kept"
     ):
         ingest_segy(str(source), str(tmp_path / "volume.zarr"))
+
+
+def extended(folder: Path, order: str, cells: np.ndarray, words: dict, codes: Any = 1) -> np.ndarray:
+    """A file whose additional headers place its traces (bytes counted on from 240) while the first 240 say nothing."""
+    n, n_samples = len(cells), 5
+    extra = extension(n, order, count=2)
+    for (byte, kind), value in words.items():
+        put(extra, byte - 240, kind, value, order)
+    samples = sample_bytes(n, n_samples, 5, order)
+    content = segy_bytes(
+        shape=(1, n), n_samples=n_samples, code=5, order=order, revision=0x0201, binary={(3507, "i"): 2},
+        traces={(189, "i4"): 0, (193, "i4"): 0, (71, "i2"): 1, (29, "i2"): codes}, extensions=extra, samples=samples,
+    )  # fmt: skip
+    (folder / "a.sgy").write_bytes(content)
+    return values_of(samples, 5, order)
+
+
+EXTENDED = Index(
+    bytes="257,263,477", types=["int32", "int16", "float32"], names=["inline", "crossline", "offset"]
+)
+
+
+@pytest.mark.parametrize("order", [">", "<"])
+@pytest.mark.parametrize(
+    "form", ["sorted", "a trace missing", "shuffled", "spilled", "with an auxiliary trace"]
+)
+def test_index_words_may_lie_in_the_additional_headers(tmp_path, monkeypatch, order, form):
+    cells = np.array(list(np.ndindex(4, 5, 3)))
+    rng = np.random.default_rng(2)
+    if form != "sorted":
+        cells = np.delete(cells, 17, axis=0)
+    if form in ("shuffled", "spilled"):
+        cells = rng.permutation(cells)
+    if form == "spilled":
+        monkeypatch.setattr("tasks.ingest_segy.SMALL_FILE_BYTES", 0)
+        monkeypatch.setattr("tasks.ingest_segy.SCATTERED_BYTES", {True: 1 << 40, False: 1 << 40})
+    codes = np.ones(len(cells), int)
+    if form == "with an auxiliary trace":
+        codes[7] = 9
+    placed = codes == 1
+    words = {(257, "i4"): 70_001 + cells[:, 0], (263, "i2"): 7 - cells[:, 1], (477, "f4"): 12.5 * cells[:, 2]}
+    words |= {(481, "i4"): 300 + cells[:, 0], (485, "i4"): 900 - cells[:, 1]}
+    values = extended(tmp_path, order, cells, words, codes)
+    index = EXTENDED.model_copy(update={"coordinate_bytes": "481,485"})
+    ingest_segy(str(tmp_path / "a.sgy"), str(tmp_path / "a.zarr"), index)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert group["inline"][:].tolist() == [70_001, 70_002, 70_003, 70_004]
+    assert group["crossline"][:].tolist() == [3, 4, 5, 6, 7]
+    assert group["offset"][:].tolist() == [0, 12.5, 25]
+    at = tuple((cells * [1, -1, 1] + [0, 4, 0])[placed].T)
+    np.testing.assert_array_equal(group["amplitude"][...][at], values[placed])
+    np.testing.assert_array_equal(group["cdp_x"][...], 300 + np.indices((4, 5))[0])
+    np.testing.assert_array_equal(group["cdp_y"][...], 896 + np.indices((4, 5))[1])
+    prove(str(tmp_path / "a.zarr"))
+    export_segy(str(tmp_path / "a.zarr"), str(tmp_path / "back.sgy"))
+    assert filecmp.cmp(tmp_path / "a.sgy", tmp_path / "back.sgy", shallow=False)
+    by_grid = Export(selection=["crossline=4:5"], order="grid")
+    export_segy(str(tmp_path / "a.zarr"), str(tmp_path / "part.sgy"), by_grid)
+    ingest_segy(str(tmp_path / "part.sgy"), str(tmp_path / "part.zarr"), index)
+    part = zarr.open_group(tmp_path / "part.zarr", mode="r")
+    np.testing.assert_array_equal(part["amplitude"][...], group["amplitude"][:, 1:3])
+
+
+def test_words_of_a_template_may_lie_in_the_additional_headers(tmp_path):
+    cells = np.array(list(np.ndindex(6, 4)))
+    words = {
+        (301, "i4"): 11 + cells[:, 0],
+        (305, "i2"): 1 + cells[:, 1],
+        (309, "i4"): 5000 + 10 * cells[:, 0],
+    }
+    values = extended(tmp_path, ">", cells, words)
+    index = Index(
+        template="StreamerShotGathers2D", names=["shot_point", "channel", "source_coord_x"],
+        bytes="301,305,309", types=["int32", "int16", "int32"],
+    )  # fmt: skip
+    ingest_segy(str(tmp_path / "a.sgy"), str(tmp_path / "a.zarr"), index)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    np.testing.assert_array_equal(group["amplitude"][...].reshape(values.shape), values)
+    np.testing.assert_array_equal(group["source_coord_x"][...], 5000 + 10 * np.arange(6))
+    prove(str(tmp_path / "a.zarr"))
+
+
+def test_index_words_beyond_all_headers_are_refused_before_anything_is_written(tmp_path):
+    extended(tmp_path, ">", np.array(list(np.ndindex(2, 3))), {})
+    for words, last in (
+        (Index(bytes="257,718"), 717),
+        (Index(bytes="257,720", types=["int32", "int16"]), 719),
+    ):
+        with pytest.raises(
+            InputRefused, match=f"is not in a trace header; int.. words start at bytes 1 to {last}"
+        ):
+            ingest_segy(str(tmp_path / "a.sgy"), str(tmp_path / "a.zarr"), words)
+    with pytest.raises(
+        InputRefused, match="coordinate bytes 718,1 are not in a trace header; they start at bytes 1 to 717"
+    ):
+        ingest_segy(
+            str(tmp_path / "a.sgy"),
+            str(tmp_path / "a.zarr"),
+            Index(bytes="257,263", coordinate_bytes="718,1"),
+        )
+    assert not (tmp_path / "a.zarr").exists()

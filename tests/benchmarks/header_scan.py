@@ -78,7 +78,8 @@ def main() -> None:
         assert not survey.predicted
         assert survey.grid.trace_numbers.size == TRACES
         print(
-            f"{TRACES:,} headers ({path.stat().st_size / 1e9:.1f} GB): survey {ours:.1f} s, numpy's raw read {plain:.1f} s"
+            f"{TRACES:,} headers ({path.stat().st_size / 1e9:.1f} GB): survey {ours:.1f} s, "
+            f"numpy's raw read {plain:.1f} s"
         )
         print(
             f"grid {survey.grid.shape}; peak memory {peak_mib():,.0f} MiB, {before:,.0f} of them before it began"
