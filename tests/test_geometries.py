@@ -187,6 +187,22 @@ def test_field_records_get_a_dense_shot_index_and_wrapped_channels(tmp_path):
     assert opened["pyramid/1/amplitude"].shape == (2, 2, 3, 1, 2, 7)
 
 
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_cables_are_calculated_from_channels(tmp_path, wrapped):
+    shot, channel = (column.ravel() for column in np.meshgrid([5, 6, 7], 1 + np.arange(12), indexing="ij"))
+    samples = write_gathers(tmp_path / "a.sgy", {(17, "i4"): shot, (13, "i4"): channel, (201, "i2"): 0})
+    overrides = Overrides(CalculateCable=True, ChannelWrap=wrapped, ChannelsPerCable=4)
+    index = Index(template="StreamerShotGathers3D", overrides=overrides)
+    group = round_trip(tmp_path, tmp_path / "a.sgy", index)
+    assert group["cable"][...].tolist() == [1, 2, 3]
+    assert group["channel"][...].tolist() == ([1, 2, 3, 4] if wrapped else list(range(1, 13)))
+    values = group["amplitude"][...]
+    by_channel = (channel - 1) % 4 if wrapped else channel - 1
+    np.testing.assert_array_equal(values[shot - 5, (channel - 1) // 4, by_channel], samples)
+    assert group["trace_mask"][...].sum() == 36
+    assert group.attrs["attributes"]["gridOverrides"] == overrides.model_dump(exclude_defaults=True)
+
+
 def test_nodes_without_a_component_have_one(tmp_path):
     receiver, line, shot = (
         column.ravel() for column in np.meshgrid([11, 12, 15], [1, 2], np.arange(40, 46), indexing="ij")

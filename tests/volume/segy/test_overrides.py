@@ -1,6 +1,5 @@
 """MDIO's grid overrides against values worked out by hand, and against plain loops."""
 
-import time
 from collections import Counter
 
 import numpy as np
@@ -136,7 +135,7 @@ def test_counts_of_many_dimensions_do_not_overflow():
     assert count_within(columns, 4000).tolist() == counts
 
 
-def test_two_million_traces_take_seconds():
+def test_two_million_traces_are_placed():
     n = 2_000_000
     shot, channel = np.divmod(np.arange(n, dtype=np.int32), 2000)
     columns = {
@@ -146,10 +145,8 @@ def test_two_million_traces_take_seconds():
         "cable": channel // 200 + 1,
         "channel": channel + 1,
     }
-    began = time.monotonic()
     both = Overrides(AutoShotWrap=True, AutoChannelWrap=True, HasDuplicates=True)
     values = override(columns, (*FIELD, "trace"), both, n)
-    assert time.monotonic() - began < 60
     assert values[-1].max() == 1
     assert values[4].max() == 200
 
