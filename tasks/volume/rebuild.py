@@ -392,6 +392,8 @@ def fitting_windows(parts: SegyParts, memory_bytes: int) -> tuple[list[Window], 
 def rebuilt_windows(parts: SegyParts, regions: list[Window], compute: Compute) -> Iterator[Rebuilt]:
     """Rebuild windows one after the other, the next ones while one is being used.
 
+    As many exist as there are workers, the one in use among them, and two at least.
+
     Raises:
         Resumable: The run was asked to stop.
     """
@@ -400,13 +402,14 @@ def rebuilt_windows(parts: SegyParts, regions: list[Window], compute: Compute) -
     with ThreadPoolExecutor(compute.workers, thread_name_prefix="window") as ahead:
         try:
             while True:
-                while len(pending) < compute.workers and (region := next(queue, None)) is not None:
+                while len(pending) < max(2, compute.workers) and (region := next(queue, None)) is not None:
                     pending.append(ahead.submit(rebuild, parts, region))
                 if not pending:
                     return
                 if compute.stopping.is_set():
                     raise Resumable("stopped while rebuilding traces; run the same command again")
-                yield pending.pop(0).result()
+                yield pending[0].result()
+                del pending[0]  # and with it what was used
         finally:
             for future in pending:
                 future.cancel()
