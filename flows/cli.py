@@ -28,6 +28,7 @@ from tasks.parameters import (
     MaxActive,
     OptionalUrl,
     Publication,
+    Repairs,
     Retry,
     Run,
     SettleMinutes,
@@ -230,14 +231,21 @@ def prove(volume: Url, run: Run = Run()) -> None:
 
 @_command
 def verify(
-    volume: Url, fraction: float = 1.0, errors: bool = False, run: Run = Run(), *, seed: int = 0
+    volume: Url,
+    fraction: float = 1.0,
+    errors: bool = False,
+    repair: Repairs = "no",
+    run: Run = Run(),
+    *,
+    seed: int = 0,
 ) -> None:
-    """Read stored objects again and compare them with their checksums.
+    """Read stored objects again, compare them with their checksums, and put back what is broken if told to.
 
     Args:
         volume: The volume
         fraction: Share of the objects to look at, drawn by chance; 1 for all
         errors: Also compare copies and levels with the master, and prove the export again
+        repair: Rewrite what is broken as it was: all but the master from the master, or that too from its source
         seed: Which objects are drawn when the fraction is below 1
     """
 

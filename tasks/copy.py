@@ -17,6 +17,7 @@ from tasks.volume.blocks import Compute, on_io
 from tasks.volume.codecs import crc32c
 from tasks.volume.ledger import Record, Stored
 from tasks.volume.lock import locked
+from tasks.volume.manifest import listed_in, manifest_key
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tasks.volume.plan import digest_of, folder_of
 from tasks.volume.reader import Volume, open_volume
@@ -25,7 +26,6 @@ from tasks.volume.run import (
     Job,
     begin_stage,
     clear_leftovers,
-    manifest_key,
     publish_root,
     put_array,
     put_group,
@@ -171,16 +171,17 @@ def manifest_of(store: Store, path: str) -> list[Stored]:
     """Every object of an array, sorted by key.
 
     Raises:
-        IntegrityFailure: There is no manifest.
+        IntegrityFailure: There is no manifest, or it is not as it was written.
     """
     try:
-        text = store.get(manifest_key(path))
+        listed = listed_in(path, store.get(manifest_key(path)))
     except FileNotFoundError:
+        listed = None
+    if listed is None:
         raise IntegrityFailure(
-            f"{store.url}/{manifest_key(path)} is missing; run seismill verify to find what else is"
-        ) from None
-    lines = (json.loads(line) for line in text.decode().splitlines())
-    return [Stored(line["key"], line["bytes"], int(line["crc32c"], 16)) for line in lines]
+            f"{store.url}/{manifest_key(path)} is missing or broken; run seismill verify to find what else is"
+        )
+    return listed
 
 
 def blocks_of(objects: list[Stored]) -> list[list[Stored]]:
@@ -236,7 +237,7 @@ def _objects_key(digest: str) -> str:
 def _copy_notes(source: Store, store: Store, root: dict[str, Any]) -> None:
     """Copy what tells how the volume came about: the plans of its stages, and its pictures."""
     digests = {made["plan"] for made in root["attributes"]["seismill"]["stages"].values()}
-    keys = [f"{folder_of(digest)}/plan.json" for digest in sorted(digests)]
+    keys = [f"{folder_of(digest)}/{name}" for digest in sorted(digests) for name in ("plan.json", "grid.npz")]
     keys += [key for prefix in EXTRAS for key in source.keys(prefix)]
 
     def one(key: str) -> None:

@@ -47,6 +47,7 @@ Quality = Literal["very_low", "low", "medium", "high", "very_high", "ultra", "lo
 Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time"]
 Step = Literal["copies", "pyramid", "report", "proof"]
 Retry = Literal["nothing", "quarantined"]
+Repairs = Literal["no", "from_master", "from_source"]
 Codec = Literal["zstd-1", "zstd-3", "zstd-5", "zstd-9", "lz4-5"]
 _Integers = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 Method = Literal["auto", "mean", "median", "mode", "min", "max", "nearest"]

@@ -40,7 +40,7 @@ from tasks.volume.run import (
     run_blocks,
     withdraw,
 )
-from tasks.volume.schema import NAN_FILL, axis_scale, coarse_axis, level_scale, ome_attributes
+from tasks.volume.schema import NAN_FILL, level_labels, level_scale, ome_attributes
 from tasks.volume.store import Store, traffic
 from tasks.volume.summary import array_rows, ended, fitting, using
 from tasks.volume.visible import is_annex
@@ -296,11 +296,7 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
                 root
             ):  # its levels lie in the group itself, where one set of coordinates has its place
                 break
-            regular = axis_scale(values) != (1.0, 0.0)
-            if method == "nearest":
-                labels = values[::f]
-            else:
-                labels = translation + scale * np.arange(n) if regular else coarse_axis(values, f)
+            labels = level_labels(values, f, scale, translation, method)
             units = (
                 {k: v for k, v in volume.array_attributes(dim).items() if k == "units"}
                 if volume.has(dim)

@@ -2,101 +2,100 @@
 
 An object is checked for presence, size and CRC32C, and its chunks are decoded, so that what passes also
 opens. `fraction` draws objects by a seed, for nightly checks of a part. With `errors` the copies are compared
-with the master again, each pyramid level with the one above, and the proof is repeated.
+with the master again, each pyramid level with the one above, and the proof is repeated. `repair` puts back what is
+broken, as it was written, and touches nothing else.
 """
 
 import itertools
-import json
 import logging
 import math
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from tasks.parameters import Run, Url
-from tasks.volume.blocks import Compute, Progress, on_chunks, on_io, regions
-from tasks.volume.codecs import crc32c, decode_chunk, document_bytes, read_index, tolerance_of
+from tasks.parameters import Repairs, Run, Url
+from tasks.volume.blocks import Compute, Progress, regions
+from tasks.volume.codecs import tolerance_of
 from tasks.volume.compare import add_errors_of
+from tasks.volume.findings import Entry, Finding, checked, entries_of, open_checked
 from tasks.volume.kernels.errors import MAX_ABS_ERROR
 from tasks.volume.layout import ArraySpec, round_up
 from tasks.volume.levels import coarsen
+from tasks.volume.lock import check_epoch, locked
 from tasks.volume.outcomes import IntegrityFailure, Resumable
 from tasks.volume.proof import prove_bytes
-from tasks.volume.reader import Volume, open_volume, read_region
-from tasks.volume.run import manifest_key
+from tasks.volume.reader import Volume, read_region
+from tasks.volume.repair import Repair
 from tasks.volume.store import Store, traffic
 from tasks.volume.summary import ended, using
 
 log = logging.getLogger(__name__)
 
-BATCH = 32  # objects in memory at once, at most
 COMPARED_BYTES = 64 << 20
 MOST_NAMED = 5  # findings in the sentence; all are in the summary
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is not as it was written: which object, which samples, and what is wrong."""
-
-    key: str
-    array: str
-    region: str
-    problem: str
 
 
 def verify(
     volume: Url,
     fraction: float = 1.0,
     errors: bool = False,
+    repair: Repairs = "no",
     run: Run = Run(),
     *,
     seed: int = 0,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
-    """Check a volume against its manifests.
+    """Check a volume against its manifests, and on request put back what is broken.
 
     Args:
         volume: The published volume.
         fraction: Share of the objects to look at, drawn by chance; 1 for all.
         errors: Also compare copies and pyramid with the master, and repeat the proof.
+        repair: Rewrite what is broken, and nothing else, with the bytes that were written: from_master makes copies,
+            levels and metadata again; from_source also reads the source again for the master itself.
         run: How to run.
         seed: Which objects are drawn when `fraction` is below 1.
         compute: Where to run; threads of this process if not given.
 
     Returns:
-        The summary, with `objects`, `checked` and `findings`.
+        The summary, with `objects`, `checked`, `findings` (what is left of them) and `repaired` (keys).
 
     Raises:
-        InputRefused: There is no volume.
-        IntegrityFailure: Something is not as it was written.
-        Resumable: The run was asked to stop before its end.
+        InputRefused: There is no volume, or no source to repair it from.
+        IntegrityFailure: Something is not as it was written, and was not repaired.
+        Resumable: The run was asked to stop before its end, or another one writes the volume that is to be repaired.
     """
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
-    found = open_volume(store)
-    findings: list[Finding] = []
-    entries = _entries(found, findings)
-    drawn = (
-        entries if fraction >= 1 else random.Random(seed).sample(entries, math.ceil(fraction * len(entries)))
-    )
-    with using(compute, run) as compute:
-        total, done, read = len(drawn), 0, 0
-        for some in _batches(drawn, compute.memory_bytes // 4):
-            if compute.stopping.is_set():
-                wrong = f", {len(findings)} of which are wrong, such as {findings[0].key}" if findings else ""
-                raise Resumable(
-                    f"stopped after {done} of {total} objects of {store.url}{wrong}; verify it again"
-                )
-            fetched = on_io(lambda entry: _fetch(store, entry), some)
-            findings += [
-                f for f in on_chunks(lambda pair: _check(found, *pair), zip(some, fetched, strict=True)) if f
-            ]
-            done, read = done + len(some), read + sum(entry["bytes"] for entry in some)
-            compute.report(Progress("verify", done, total, read, time.monotonic() - began))
+    repaired: list[str] = []
+    mending = repair != "no" and not run.dry_run
+    with using(compute, run) as compute, _owned(store, run) if mending else nullcontext(0) as epoch:
+        found, findings = open_checked(store)
+        entries, broken = entries_of(found)
+        findings += broken
+        share = random.Random(seed).sample(entries, math.ceil(fraction * len(entries)))
+        drawn = entries if fraction >= 1 else share
+        findings += _checked(found, drawn, compute, findings, began)
+        if mending and findings:
+            mend = Repair(
+                found,
+                run.storage_options if repair == "from_source" else None,
+                compute.memory_bytes,
+                lambda: check_epoch(store, epoch),
+            )
+            for finding in mend.carry_out(findings, drawn):
+                log.info("%s: %s %s, and was repaired", store.url, finding.key, finding.problem)
+                repaired.append(finding.key)
+                if compute.stopping.is_set():
+                    raise Resumable(
+                        f"stopped after {len(repaired)} of {len(findings)} objects of {store.url} were repaired; "
+                        "run the same command again to go on"
+                    )
+            findings = [finding for finding in findings if finding.key not in repaired]
         if errors and not findings:
             findings += _promises(found, compute)
     summary = ended(
@@ -108,104 +107,68 @@ def verify(
         objects=len(entries),
         checked=len(drawn),
         findings=[vars(finding) for finding in findings],
+        repaired=repaired,
         errors_checked=errors,
     )
     if findings:
-        named = "; ".join(
-            f"{f.key}{f' ({f.region})' if f.region else ''}: {f.problem}" for f in findings[:MOST_NAMED]
-        )
-        more = f" and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else ""
-        failure = IntegrityFailure(
-            f"{len(findings)} of {len(drawn)} objects of {store.url} are wrong: {named}{more}"
-        )
-        failure.summary = summary  # type: ignore[attr-defined]
-        raise failure
+        raise _failure(store, findings, len(drawn), repaired, repair, summary)
     return summary
 
 
-def _batches(entries: list[dict[str, Any]], most_bytes: int) -> Iterator[list[dict[str, Any]]]:
-    """The entries in order, as many at a time as are to be in memory at once."""
-    batch: list[dict[str, Any]] = []
-    size = 0
-    for entry in entries:
-        if batch and (len(batch) == BATCH or size + entry["bytes"] > most_bytes):
-            yield batch
-            batch, size = [], 0
-        batch.append(entry)
-        size += entry["bytes"]
-    if batch:
-        yield batch
+@contextmanager
+def _owned(store: Store, run: Run) -> Iterator[int]:
+    """The lock of a volume that is there."""
+    open_checked(store)
+    store.probe()
+    with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
+        yield epoch
 
 
-def _entries(volume: Volume, findings: list[Finding]) -> list[dict[str, Any]]:
-    """Every object that the manifests list, with the array it belongs to."""
-    arrays = [path for path, member in sorted(volume.members.items()) if member["node_type"] == "array"]
+def _checked(
+    volume: Volume, entries: list[Entry], compute: Compute, earlier: list[Finding], began: float
+) -> list[Finding]:
+    """What is wrong with some objects, told of as it goes."""
+    done = read = 0
+    found = list(earlier)
 
-    def read(path: str) -> bytes | None:
-        try:
-            return volume.store.get(manifest_key(path))
-        except FileNotFoundError:
-            return None
+    def on_batch(some: list[Entry]) -> None:
+        nonlocal done, read
+        if done:
+            compute.report(Progress("verify", done, len(entries), read, time.monotonic() - began))
+        if compute.stopping.is_set():
+            wrong = f", {len(found)} of which are wrong, such as {found[0].key}" if found else ""
+            raise Resumable(
+                f"stopped after {done} of {len(entries)} objects of {volume.store.url}{wrong}; verify it again"
+            )
+        done, read = done + len(some), read + sum(entry.stored.bytes for entry in some)
 
-    entries = []
-    for path, text in zip(arrays, on_io(read, arrays), strict=True):
-        if text is None:
-            findings.append(Finding(manifest_key(path), path, "", "the manifest is missing"))
-            continue
-        for line in text.decode().splitlines():
-            entries.append(json.loads(line) | {"array": path})
-    return entries
-
-
-def _fetch(store: Store, entry: dict[str, Any]) -> bytes | None:
-    try:
-        return store.get(entry["key"])
-    except FileNotFoundError:
-        return None
-
-
-def _check(volume: Volume, entry: dict[str, Any], data: bytes | None) -> Finding | None:
-    """What is wrong with one object, if anything."""
-    key, path = entry["key"], entry["array"]
-
-    def finding(problem: str) -> Finding:
-        return Finding(key, path, _region(volume, path, key), problem)
-
-    if data is None:
-        return finding("is missing")
-    if len(data) != entry["bytes"]:
-        return finding(f"has {len(data)} bytes, {entry['bytes']} were written")
-    if crc32c(data) != int(entry["crc32c"], 16):
-        return finding("has other bytes than were written")
-    if key.endswith("zarr.json"):
-        return None if data == document_bytes(volume.members[path]) else finding("is not what the root says")
-    spec = volume.spec(path)
-    try:
-        for encoded in _chunks(spec, data):
-            decode_chunk(spec, encoded)
-    except Exception as error:
-        return finding(f"does not decode: {error}")
-    return None
+    findings = []
+    for some in checked(volume, entries, compute.memory_bytes // 4, on_batch):
+        found += some
+        findings += some
+    compute.report(Progress("verify", done, len(entries), read, time.monotonic() - began))
+    return findings
 
 
-def _chunks(spec: ArraySpec, data: bytes) -> list[memoryview]:
-    view = memoryview(data)
-    if not spec.shards:
-        return [view]
-    index = read_index(spec, view, where=spec.path).reshape(-1, 2)
-    return [view[int(o) : int(o) + int(n)] for o, n in index if int(o) != 0xFFFFFFFFFFFFFFFF]
-
-
-def _region(volume: Volume, path: str, key: str) -> str:
-    """The samples that an object holds, for people."""
-    if "/c/" not in key:
-        return ""
-    spec = volume.spec(path)
-    position = [int(p) for p in key.rpartition("/c/")[2].split("/")]
-    return ", ".join(
-        f"{dim} {p * u} to {min((p + 1) * u, n) - 1}"
-        for dim, p, u, n in zip(spec.dims, position, spec.unit, spec.shape, strict=True)
+def _failure(
+    store: Store,
+    findings: list[Finding],
+    of: int,
+    repaired: list[str],
+    repair: Repairs,
+    summary: dict[str, Any],
+) -> IntegrityFailure:
+    """The outcome that names what is wrong and what to do, and carries the summary."""
+    named = "; ".join(
+        f"{f.key}{f' ({f.region})' if f.region else ''}: {f.problem}" for f in findings[:MOST_NAMED]
     )
+    more = f" and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else ""
+    rest = f" {len(repaired)} others were repaired." if repaired else ""
+    failure = IntegrityFailure(
+        f"{len(findings)} of {of} objects of {store.url} are wrong:{rest} {named}{more}"
+    )
+    failure.summary = summary  # type: ignore[attr-defined]
+    return failure
 
 
 def _promises(volume: Volume, compute: Compute) -> list[Finding]:

@@ -5,8 +5,8 @@ puts the root. Whoever finds the newest commit different from the root finishes 
 is always some commit, whole, and a run that lost its ownership cannot change it: the root is put only where it still
 is what it was before the commit, so that a put which was asleep for long on its way changes nothing any more.
 
-A commit begins with a line of two checksums, of the new root and of the one that it takes the place of: a wrong bit
-is told from a commit that was interrupted, and never becomes the root.
+A commit begins with a line of two checksums, of all that follows and of the root that it takes the place of: a wrong
+bit is told from a commit that was interrupted, and never becomes the root.
 """
 
 import json
@@ -47,7 +47,7 @@ class Commit:
     Attributes:
         number: From 1.
         document: The new root; empty if the volume was taken away.
-        checksum: What the CRC32C of the document is to be, in hexadecimal.
+        checksum: What the CRC32C of `before` and the document is to be, in hexadecimal.
         before: The CRC32C of the root before.
     """
 
@@ -63,18 +63,27 @@ class Commit:
 
     @property
     def whole(self) -> bool:
-        """Whether the document is as it was written."""
-        return checksum_of(self.document) == self.checksum
+        """Whether it is as it was written."""
+        return self.fits(self.document)
 
     @property
     def content(self) -> bytes:
         """As it is stored."""
         return f"{self.checksum} {self.before}\n".encode() + self.document
 
+    def fits(self, document: bytes) -> bool:
+        """Whether this is the root that was committed."""
+        return _checksum(f"{self.before}\n".encode() + document) == self.checksum
+
+    def follows(self, present: bytes) -> bool:
+        """Whether this is the root before."""
+        return _checksum(present) == self.before
+
     @classmethod
     def of(cls, number: int, document: bytes, present: bytes) -> "Commit":
         """A new one, which takes the place of the root `present`."""
-        return cls(number, document, checksum_of(document), checksum_of(present))
+        before = _checksum(present)
+        return cls(number, document, _checksum(f"{before}\n".encode() + document), before)
 
 
 def root_key(root: dict[str, Any]) -> str:
@@ -82,9 +91,8 @@ def root_key(root: dict[str, Any]) -> str:
     return ANNEX if is_annex(root) else ROOT
 
 
-def checksum_of(document: bytes) -> str:
-    """The CRC32C of a root in hexadecimal."""
-    return f"{crc32c(document):08x}"
+def _checksum(data: bytes) -> str:
+    return f"{crc32c(data):08x}"
 
 
 def newest_commit(store: Store) -> Commit | None:

@@ -20,6 +20,7 @@ from tasks.volume.blocks import Compute, Progress, on_io, run_window
 from tasks.volume.codecs import crc32c, document_bytes
 from tasks.volume.ledger import Ledger, Record, Stored
 from tasks.volume.lock import check_epoch
+from tasks.volume.manifest import manifest_bytes, manifest_key
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.plan import Plan, plan_at, settle_plan
 from tasks.volume.root import commit, members
@@ -238,12 +239,8 @@ def put_array(
     check_epoch(store, stage.epoch)
     document = document_bytes(metadata)
     stage.settle(described, document)
-    lines = [*listed, Stored(described, len(document), crc32c(document))]
-    text = "".join(
-        json.dumps({"key": o.key, "bytes": o.bytes, "crc32c": f"{o.crc32c:08x}"}) + "\n"
-        for o in sorted(lines, key=lambda stored: stored.key)
-    )
-    stage.settle(manifest_key(path), text.encode())
+    manifest = manifest_bytes(path, [*listed, Stored(described, len(document), crc32c(document))])
+    stage.settle(manifest_key(path), manifest)
     return path, dict(metadata)
 
 
@@ -254,11 +251,6 @@ def put_group(
     document = GROUP | {"attributes": dict(attributes or {})}
     store.create_or_match(f"{path}/zarr.json", document_bytes(document))
     return path, document
-
-
-def manifest_key(path: str) -> str:
-    """Where the manifest of an array lies."""
-    return f".seismill/manifests/{path}.jsonl"
 
 
 def publish_root(stage: Stage, root: dict[str, Any]) -> None:

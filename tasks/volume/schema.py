@@ -139,6 +139,25 @@ def coarse_axis(values: np.ndarray, factor: int) -> np.ndarray:
     return sums / counts
 
 
+def level_labels(
+    values: np.ndarray, factor: int, scale: float, translation: float, method: str
+) -> np.ndarray:
+    """Coordinates of a coarser level along one axis.
+
+    Args:
+        values: Labels of the master's axis.
+        factor: Samples of the master per sample of the level.
+        scale: The level's step.
+        translation: Its first coordinate.
+        method: How it was made; `nearest` takes the first sample of each cell, with its label.
+    """
+    if method == "nearest":
+        return values[::factor]
+    if axis_scale(values) == (1.0, 0.0):
+        return coarse_axis(values, factor)
+    return translation + scale * np.arange(-(-values.size // factor))
+
+
 def ome_attributes(
     name: str,
     dims: Sequence[str],
