@@ -14,10 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import zfpy
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tasks.volume import kernels
+from tasks.volume.kernels.zfp import HEADER_BITS
 
 REPEATS = 15
 SAMPLES = 1501
@@ -149,6 +151,48 @@ def copies() -> None:
         )
 
 
+def zfp() -> None:
+    """Streams of a smooth volume and their errors, beside libzfp with its errors summed afterwards."""
+    rng = np.random.default_rng(4)
+    volume = rng.standard_normal((256, 256, 512)).astype(np.float32)
+    for axis in range(3):
+        for lag in (1, 2):  # as band-limited as seismic samples are
+            volume += np.roll(volume, lag, axis)
+    deviation = float(volume.std())
+    for shape in ((4, 256, 512), (256, 4, 512), (256, 256, 4)):
+        chunk = np.ascontiguousarray(volume[tuple(slice(n) for n in shape)])
+        live, sums = np.ones(shape[:2], bool), np.zeros(4)
+        for deviations in (3.0, 0.1):
+            tolerance = deviations * deviation
+
+            def theirs(chunk: np.ndarray = chunk, tolerance: float = tolerance) -> bytes:
+                return bytes(zfpy.compress_numpy(chunk, tolerance=tolerance, write_header=True))
+
+            stream = theirs()
+            header = stream[: HEADER_BITS // 8]
+            kind = f"{shape} at {deviations:g} deviations, ratio {chunk.nbytes / len(stream):.1f}"
+            show(f"libzfp encodes {kind}", chunk.nbytes, theirs)
+            show(
+                f"encode_zfp {kind}",
+                chunk.nbytes,
+                lambda c=chunk, t=tolerance, h=header: kernels.encode_zfp(c, t, h),
+            )
+            show(
+                f"libzfp decodes, and error_sums {kind}",
+                chunk.nbytes,
+                lambda c=chunk, s=stream, live=live, sums=sums: kernels.error_sums(
+                    c, zfpy.decompress_numpy(s), live, sums
+                ),
+            )
+            show(
+                f"zfp_error_sums {kind}",
+                chunk.nbytes,
+                lambda c=chunk, s=stream, t=tolerance, live=live, sums=sums: kernels.zfp_error_sums(
+                    s, t, c, c.shape, live, sums
+                ),
+            )
+
+
 def headers_and_checksums() -> None:
     """Headers of fields as in rev 1, and CRCs of parts of equal and of changing lengths."""
     rng = np.random.default_rng(3)
@@ -200,5 +244,6 @@ if __name__ == "__main__":
     plain()
     means()
     copies()
+    zfp()
     headers_and_checksums()
     threads()
