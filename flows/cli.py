@@ -251,6 +251,26 @@ def verify(
 
 
 @_command
+def copy(
+    volume: Url,
+    target: Url,
+    includes: list[str] = [],  # noqa: B006  # the same default as the verb's
+    excludes: list[str] = [],  # noqa: B006
+    overwrite: bool = False,
+    run: Run = Run(),
+) -> None:
+    """Copy a volume to another place, in any store, every object compared with its checksum on the way.
+
+    Args:
+        volume: The volume
+        target: Where its copy goes, such as gs://volumes/survey.zarr
+        includes: Of the copies and the pyramid only these, such as fast_inline,pyramid; all if not given
+        excludes: Of the copies and the pyramid none of these
+        overwrite: Replace a volume that is there already
+    """
+
+
+@_command
 def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> None:
     """Say what a volume holds, from its metadata.
 

@@ -79,7 +79,14 @@ def _flags(parameter: inspect.Parameter, place: int) -> Iterator[inspect.Paramet
     elif _is_positional(parameter):
         yield parameter.replace(kind=inspect.Parameter.POSITIONAL_ONLY, annotation=str)
     else:
-        shown = Parameter(negative=(), show_default=parameter.default is not False)
+        is_list = get_origin(parameter.annotation) is list
+        shown = Parameter(
+            negative=(),
+            show_default=parameter.default not in (False, []),
+            converter=_split if is_list else None,
+            n_tokens=1 if is_list else None,
+            metavar="NAME,NAME,…" if is_list else None,
+        )
         yield _keyword(parameter.name, Annotated[parameter.annotation, shown], parameter.default)
 
 

@@ -87,7 +87,8 @@ def show(summary: Summary, console: Console) -> None:
     for picture in summary.get("pictures", []):
         _line(console, f"picture: {picture}")
     if summary.get("target"):
-        _line(console, f"export: {summary['target']}{_described(summary)}")
+        made = "copy" if summary["stage"] == "copy" else "export"
+        _line(console, f"{made}: {summary['target']}{_described(summary)}")
     if summary.get("catalogue"):
         _line(console, f"catalogue: {summary['catalogue']}")
         _line(console, headline(summary))

@@ -250,6 +250,29 @@ def test_a_flipped_bit_is_exit_code_5(capsys, tmp_path, survey):
     out, err = capsys.readouterr()
     assert "amplitude" in err
     assert json.loads(out)["findings"][0]["key"] == chunk.relative_to(volume).as_posix()
+    assert cli.run(["verify", str(volume), "--repair", "from_source", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["repaired"] == [chunk.relative_to(volume).as_posix()]
+    assert cli.run(["verify", str(volume), "--repair", "from_nowhere"]) == 2
+
+
+def test_a_copy_holds_what_was_not_left_out(capsys, tmp_path, survey):
+    volume, target = tmp_path / "v.zarr", tmp_path / "w.zarr"
+    assert cli.run(["ingest-segy", str(survey), str(volume)]) == 0
+    assert cli.run(["rechunk", str(volume), "--presets", "fast_inline,fast_time"]) == 0
+    capsys.readouterr()
+    assert cli.run(["copy", str(volume), str(target), "--excludes", "fast_inline, fast_time", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out.splitlines()[-1])["target"] == str(target)
+    assert f"copy: {target}" in err
+    assert sorted(
+        path.name for path in volume.iterdir() if path.name not in {p.name for p in target.iterdir()}
+    ) == [
+        "fast_inline",
+        "fast_time",
+    ]
+    assert cli.run(["copy", str(volume), str(target)]) == 4
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.run(["copy", str(volume), str(tmp_path / "x.zarr"), "--includes", "fast_xline"]) == 3
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ VERBS = [
     "rechunk",
     "pyramid",
     "export-segy",
+    "copy",
     "prove",
     "verify",
     "report",

@@ -139,7 +139,7 @@ def test_a_stage_tells_the_terminal_and_ends_resumable_when_it_is_stopped():
         as_stage(three_blocks, stopping=stopping)("v")
 
 
-@pytest.mark.parametrize("name", [*DEMO_STAGES, "scan", "verify", "info"])
+@pytest.mark.parametrize("name", [*DEMO_STAGES, "scan", "verify", "copy", "info"])
 def test_every_verb_is_found_by_its_name(name):
     assert load_verb(name).__name__ == name
 

@@ -72,7 +72,8 @@ def test_the_whole_line_works_from_bucket_to_bucket(cloud: str, survey: Survey, 
     assert [key for key in same if here[key] != there.get(key)] == []
     assert verify(volume, errors=True)["findings"] == []
     assert info(volume)["volume"] == volume
-    export_segy(volume, f"{cloud}://staging/again.sgy")
+    for target in (f"{cloud}://staging/again.sgy", str(tmp_path / "again.sgy")):
+        assert export_segy(volume, target)["bytes_written"] == len(survey.content)
     assert Store(f"{cloud}://staging").get("again.sgy") == survey.content
     with pytest.raises(DestinationRefused, match="is there already"):
         export_segy(volume, f"{cloud}://staging/again.sgy")
