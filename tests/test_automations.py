@@ -7,13 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect_api import until
 from test_deployments import Server, seismill, server  # noqa: F401  # a fixture, for all tests of this module
 from test_pools import VALUES
 
@@ -56,36 +56,10 @@ def test_a_run_has_missed_several_signs_before_it_is_given_up_for_dead():
 # On a server
 
 
-def patch(server: Server, path: str, body: Any, method: str = "PATCH") -> Any:  # noqa: F811
-    """Change something on the server."""
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(server.api + path, json.dumps(body).encode(), headers, method=method)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.loads(answer.read() or "null")
-
-
-def hurry(server: Server, **seconds: float) -> None:  # noqa: F811
-    """Shorten the times of automations by the word that their names hold."""
-    for automation in server.ask("/automations/filter", {}):
-        for word, within in seconds.items():
-            if word in automation["name"]:
-                trigger = automation["trigger"] | {"within": within}
-                kept = {
-                    "name",
-                    "description",
-                    "enabled",
-                    "actions",
-                    "actions_on_trigger",
-                    "actions_on_resolve",
-                }
-                body = {key: automation[key] for key in kept} | {"trigger": trigger}
-                patch(server, f"/automations/{automation['id']}", body, "PUT")
-
-
 @pytest.fixture
 def hurried(server: Server) -> Server:  # noqa: F811
     """The server, whose automations act at once, except that a sign of life comes every 30 s at most."""
-    hurry(server, sign=45, goes=10, waits=10)
+    server.hurry(sign=45, goes=10, waits=10)
     return server
 
 
@@ -101,14 +75,8 @@ def test_when_worker_and_flow_are_killed_the_run_crashes_is_scheduled_again_and_
         run={"memory": "20 MB"},
         steps=["proof"],
     )
-    asked = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}}}
-    deadline = time.monotonic() + 120
-    noted = ".seismill/runs/*/ledger/*"
-    while not (
-        list(hurried.root.glob(f"long.zarr/{noted}")) and hurried.ask("/events/filter", asked)["events"]
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    noted = "long.zarr/.seismill/runs/*/ledger/*"
+    until(lambda: list(hurried.root.glob(noted)) and hurried.gave_a_sign(run), 240)
     worker = json.loads((hurried.root / ".seismill-server" / "processes.json").read_text())["worker"]["pid"]
     os.killpg(worker, signal.SIGKILL)
     for pid in processes_of(run):
@@ -139,9 +107,9 @@ def processes_of(run: str) -> list[int]:
 @pytest.fixture
 def idle(hurried: Server) -> Iterator[Server]:
     """The server while its pool starts nothing."""
-    patch(hurried, "/work_pools/seismill", {"is_paused": True})
+    hurried.ask("/work_pools/seismill", {"is_paused": True}, method="PATCH")
     yield hurried
-    patch(hurried, "/work_pools/seismill", {"is_paused": False})
+    hurried.ask("/work_pools/seismill", {"is_paused": False}, method="PATCH")
 
 
 @pytest.mark.server
@@ -204,7 +172,7 @@ def test_a_stuck_run_and_a_growing_quarantine_are_told_of(idle, told):
         assert seismill("up", ".", "--port", port, cwd=idle.root).returncode == 0
     finally:
         del os.environ["SEISMILL_NOTIFY"]
-    hurry(idle, waits=10)
+    idle.hurry(waits=10)
     run = idle.start("verify", volume="none.zarr")
     idle.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "PENDING"}, "force": True})
     event = {
@@ -214,14 +182,8 @@ def test_a_stuck_run_and_a_growing_quarantine_are_told_of(idle, told):
         "payload": {"new": 2, "sentences": ["a.sgy: no", "b.sgy: neither"]},
         "id": "11111111-1111-4111-8111-111111111111",
     }
-    request = urllib.request.Request(
-        f"{idle.api}/events", json.dumps([event]).encode(), {"Content-Type": "application/json"}
-    )
-    urllib.request.urlopen(request, timeout=30).close()
-    deadline = time.monotonic() + 90
-    while len(heard) < 2:
-        assert time.monotonic() < deadline, heard
-        time.sleep(0.5)
+    idle.ask("/events", [event])
+    until(lambda: len(heard) >= 2, 180, said=lambda: heard)
     said = sorted(str(one["said"]) for one in heard)
     assert any("2 new in quarantine" in text and "a.sgy: no" in text for text in said)
     assert any(text.startswith("A run is stuck") for text in said)
@@ -251,11 +213,12 @@ def test_what_a_container_runs_is_given_back_on_sigterm_and_a_second_one_finishe
             return subprocess.Popen(words, env=environment, cwd=idle.root, stdout=log, stderr=log)
 
     first = container()
-    deadline = time.monotonic() + 120
-    while not list(idle.root.glob("given-back.zarr/.seismill/runs/*/ledger/*")):
-        assert time.monotonic() < deadline
+
+    def noted() -> bool:
         assert first.poll() is None
-        time.sleep(0.1)
+        return any(idle.root.glob("given-back.zarr/.seismill/runs/*/ledger/*"))
+
+    until(noted, 240)
     began = time.monotonic()
     first.terminate()
     first.wait(40)

@@ -8,13 +8,10 @@ import os
 import re
 import subprocess
 import sys
-import time
 import tomllib
 import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -22,6 +19,7 @@ from conftest import free_port
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from prefect.client.schemas.schedules import CronSchedule
+from prefect_api import Api, until
 
 from flows.registration import POOL
 from tasks.demo import make_survey
@@ -135,56 +133,12 @@ def seismill(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-class Server:
+class Server(Api):
     """What `seismill up` started, and the folder that its runs may touch."""
 
     def __init__(self, root: Path, port: int) -> None:
-        self.root, self.ui, self.api = root, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}/api"
-
-    def ask(self, path: str, body: Any = None) -> Any:
-        """What the API answers: to a question without a body by GET, else by POST."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.api + path, data, {"Content-Type": "application/json"})
-        for left in range(20, -1, -1):
-            try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
-                    return json.load(answer)
-            except urllib.error.HTTPError as error:
-                if error.code != 503 or not left:  # its database was busy
-                    raise
-                time.sleep(0.5)
-
-    def start(self, deployment: str, /, **parameters: Any) -> str:
-        """Trigger a run as the UI does; its number."""
-        found = self.ask(f"/deployments/name/{deployment}/{deployment}")
-        return self.ask(f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"]
-
-    def end(self, run: str, seconds: float = 120) -> dict[str, Any]:
-        """Wait for a run to end; its state."""
-        return self.until(
-            run, lambda state: state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"), seconds
-        )
-
-    def until(self, run: str, true: Callable[[dict[str, Any]], bool], seconds: float = 120) -> dict[str, Any]:
-        """Wait for a run's state."""
-        deadline = time.monotonic() + seconds
-        while not true(state := self.ask(f"/flow_runs/{run}")["state"]):
-            assert time.monotonic() < deadline, state
-            time.sleep(0.2)
-        return state
-
-    def artifacts(self, run: str) -> dict[str, list[dict[str, Any]]]:
-        """The artifacts that a run left, by type."""
-        asked = {"artifacts": {"flow_run_id": {"any_": [run]}, "key": {"exists_": True}}}
-        found: dict[str, list[dict[str, Any]]] = {}
-        for artifact in self.ask("/artifacts/filter", asked):
-            found.setdefault(artifact["type"], []).append(artifact)
-        return found
-
-    def log(self, run: str) -> list[str]:
-        """The lines of a run's log."""
-        asked = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
-        return [f"{line['name']}: {line['message']}" for line in self.ask("/logs/filter", asked)]
+        super().__init__(f"http://127.0.0.1:{port}/api")
+        self.root, self.ui = root, f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -222,8 +176,8 @@ def test_a_triggered_publish_leaves_a_proven_volume_and_shows_it(server):
     assert all(artifact["data"].startswith("data:image/png;base64,") for artifact in found["image"])
     assert len(found["image"]) >= 4
     assert any("survey.zarr" in artifact["data"] for artifact in found["markdown"])
-    time.sleep(3)  # log lines are sent every 2 s
-    assert any(line.startswith("tasks.ingest_segy: ") for line in server.log(run))
+    # Log lines are sent every 2 s.
+    until(lambda: any(line.startswith("tasks.ingest_segy: ") for line in server.log(run)), 60)
 
 
 @pytest.mark.server
@@ -255,7 +209,7 @@ def test_what_a_person_can_cause_is_the_message_of_the_state_and_no_traceback(se
     assert (state["type"], state["name"]) == ("FAILED", "Failed")
     assert sentence in state["message"]
     assert "Error" not in state["message"].split()[0]
-    time.sleep(3)
+    until(lambda: any("Finished in state Failed" in line for line in server.log(run)), 60)
     assert not [line for line in server.log(run) if "Traceback" in line]
     assert not (server.root / "a.zarr").exists()
 
@@ -286,10 +240,7 @@ def test_a_cancelled_run_ends_cancelled_and_the_next_one_goes_on(server):
         "run": {"memory": "20 MB"},
     }
     run = server.start("ingest-segy", **parameters)
-    deadline = time.monotonic() + 300
-    while not list(server.root.glob("big.zarr/.seismill/runs/*/ledger/*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: list(server.root.glob("big.zarr/.seismill/runs/*/ledger/*")), 300)
     server.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
     assert server.end(run)["type"] == "CANCELLED"
     assert not (server.root / "big.zarr" / "zarr.json").exists()

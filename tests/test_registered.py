@@ -11,6 +11,7 @@ import urllib.error
 from typing import Any
 
 import pytest
+from prefect_api import until
 from test_deployments import Server, server  # noqa: F401  # a fixture, for all tests of this module
 from test_pools import ATTEMPTS, CONTAINERS, VALUES
 
@@ -106,10 +107,7 @@ def test_a_triggered_sweep_ends_completed_with_its_counts_and_a_table_of_sentenc
     assert "5.sgy" in row["sentence"]
     assert any("catalogue.csv" in one["data"] for one in artifacts["markdown"])  # what a link is to Prefect
     asked = {"filter": {"event": {"name": ["seismill.sweep.quarantined"]}}}
-    deadline = time.monotonic() + 30
-    while not (events := server.ask("/events/filter", asked)["events"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    events = until(lambda: server.ask("/events/filter", asked)["events"], 120)
     assert events[0]["payload"]["new"] == 1
 
 
