@@ -6,13 +6,13 @@ A wrong guess would be found out a year later, so what leaves a doubt is refused
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tasks.parameters import Index
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.gathers import LINE, Seen, are_gathers, gathers, lines, path
+from tasks.volume.segy.gathers import LINE, Seen, are_gathers, gathers, lines, off_the_grid, path
 from tasks.volume.segy.headers import word
 from tasks.volume.segy.placement import XY, Placement, Word, asked, place
 from tasks.volume.segy.plausible import (
@@ -148,9 +148,13 @@ def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, .
         return _find_line(seen)
     only_3d = template != "auto"
 
+    def on_the_ground(found: Candidate) -> Candidate:
+        first, second = (seen.word(byte, kind) for byte, kind in zip(found.bytes, found.types, strict=True))
+        return found if found.objection else replace(found, objection=off_the_grid(seen, first, second))
+
     def at(places: Sequence[int]) -> Candidate:
         first, second = (seen.word(byte) for byte in places)
-        return judge(first, second, seen.n_traces)
+        return on_the_ground(judge(first, second, seen.n_traces))
 
     standard, likely = at(STANDARD), [at(places) for places in _LIKELY]
     judged = (standard, *likely)
@@ -166,8 +170,10 @@ def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, .
     _refuse_duplicates(seen, judged[:2], likely)
     known = [candidate for candidate in likely if not candidate.objection]
     if not known and (line is None or going != "on"):
-        known = anywhere(seen.headers, seen.numbers, seen.n_traces, seen.byte_order, complete=seen.complete)
-        judged += tuple(known)
+        found = anywhere(seen.headers, seen.numbers, seen.n_traces, seen.byte_order, complete=seen.complete)
+        others = [on_the_ground(candidate) for candidate in found]
+        judged += tuple(others)
+        known = [candidate for candidate in others if not candidate.objection]
     grids = _different(known, seen)
     # A line whose coordinates jump is none; one without coordinates is a doubt where any two words hold a grid.
     if (

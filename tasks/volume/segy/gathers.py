@@ -29,6 +29,8 @@ _COORDINATES = ((181, 185), (73, 77), (81, 85))
 _JUMP = 4
 # A line gets as far as its steps add up to, or this part of it if it is crooked; a survey comes back line by line.
 _CROOKED = 0.25
+# Two directions on the ground whose angle has a sine below this are one; a step shorter than this part of one is none.
+_ALONG, _SHORT = 0.1, 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,18 +103,55 @@ def lines(seen: Seen) -> list[Candidate]:
 
 def path(seen: Seen) -> str:
     """How coordinates go from trace to trace: `on`, as along a line, in `jumps`, or `unknown`."""
+    track = _track(seen)
+    if track is None:
+        return "unknown"
+    way = track.usual * float(seen.numbers[-1] - seen.numbers[0])
+    farthest = float(np.hypot(track.x - track.x[0], track.y - track.y[0]).max())
+    return "on" if track.most <= _JUMP * track.usual and farthest >= _CROOKED * way else "jumps"
+
+
+def off_the_grid(seen: Seen, first: HeaderWord, second: HeaderWord) -> str:
+    """What shows that coordinates follow a line and not the grid that two words make, or nothing.
+
+    In a survey, also one of a few lines shot there and back, a step in either word is a step on the ground, in
+    two directions. Words that count the traces of a line in two digits are no such thing.
+    """
+    track = _track(seen)
+    if track is None or path(seen) != "on" or first.low == first.high or second.low == second.high:
+        return ""
+    steps = [(one.values - one.low) / one.step for one in (first, second)]
+    grid = np.stack([*steps, np.ones(len(seen.numbers))], axis=1)
+    ground = np.stack([track.x - track.x[0], track.y - track.y[0]], axis=1)
+    fitted = np.linalg.lstsq(grid, ground, rcond=None)[0]
+    away = float(np.sqrt(np.mean(np.sum((ground - grid @ fitted) ** 2, axis=1))))
+    across = abs(float(np.linalg.det(fitted[:2])))
+    lengths = np.linalg.norm(fitted[:2], axis=1)
+    if away > track.usual or lengths.min() < _SHORT * track.usual or across <= _ALONG * lengths.prod():
+        return "the coordinates go on from trace to trace as along a 2-D line"
+    return ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """Coordinates of the traces at hand, and the usual and the longest step from a trace to the next."""
+
+    x: np.ndarray
+    y: np.ndarray
+    usual: float
+    most: float
+
+
+def _track(seen: Seen) -> _Track | None:
+    """The first coordinates that mostly move from trace to trace."""
     adjacent = np.diff(seen.numbers) == 1
     for places in _COORDINATES:
         x, y = (word(seen.headers, byte, "int32", seen.byte_order).astype(np.float64) for byte in places)
         steps = np.hypot(np.diff(x), np.diff(y))[adjacent]
         moved = steps[steps > 0]
-        if 2 * len(moved) <= len(steps) or len(moved) < 3:
-            continue
-        usual = float(np.median(moved))
-        way = usual * float(seen.numbers[-1] - seen.numbers[0])
-        farthest = float(np.hypot(x - x[0], y - y[0]).max())
-        return "on" if moved.max() <= _JUMP * usual and farthest >= _CROOKED * way else "jumps"
-    return "unknown"
+        if 2 * len(moved) > len(steps) and len(moved) >= 3:
+            return _Track(x, y, float(np.median(moved)), float(moved.max()))
+    return None
 
 
 def _candidate(

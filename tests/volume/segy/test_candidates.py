@@ -443,3 +443,42 @@ def test_generated_surveys_are_indexed_by_their_layout(make_segy, tmp_path, sour
     grid = grid_of([word(raw, byte, "int32", found.byte_order) for byte in choice.bytes], choice.names)
     assert grid.shape == (23, 17)
     assert [axis.step for axis in grid.axes] == [abs(faults.get(step, 1)) for step in ("ilstep", "xlstep")]
+
+
+def bent(n, seed):
+    """Coordinates of a 2-D line that turns slowly, in decimetres."""
+    heading = np.cumsum(np.random.default_rng(seed).normal(0, 0.01, n))
+    return 5_000_000 + np.cumsum(125 * np.cos(heading)), 60_000_000 + np.cumsum(125 * np.sin(heading))
+
+
+@pytest.mark.parametrize("places", [(181, 185), (73, 77)])
+@pytest.mark.parametrize("straight", [True, False])
+@pytest.mark.parametrize("cdp", [True, False])
+@pytest.mark.parametrize("n", [143, 1300])
+def test_a_line_whose_words_factor_at_the_standard_place_is_not_taken_for_an_area(
+    headers, places, straight, cdp, n
+):
+    k = np.arange(n)
+    x, y = (400_000 + 190 * k, 6_000_000 + 110 * k) if straight else bent(n, 3)
+    words = {(189, "i4"): 1 + k // 13, (193, "i4"): 1 + k % 13, (places[0], "i4"): x, (places[1], "i4"): y}
+    if cdp:
+        words[21, "i4"] = 101 + k
+    choice = choose_index(headers(n, words), k, n, ">")
+    assert choice.placement.template == "PostStack2DTime"
+    assert choice.bytes == ((21,) if cdp else ())
+
+
+@pytest.mark.parametrize("shape", [(3, 60), (60, 3), (20, 30), (4, 4)])
+@pytest.mark.parametrize("there_and_back", [True, False])
+def test_an_area_is_one_however_narrow_and_however_it_was_shot(headers, shape, there_and_back):
+    inline, crossline = (column.ravel() for column in np.meshgrid(*map(np.arange, shape), indexing="ij"))
+    if there_and_back:
+        crossline = np.where(inline % 2, shape[1] - 1 - crossline, crossline)
+    words = {(189, "i4"): 11 + 2 * inline, (193, "i4"): 200 - crossline}
+    words |= {
+        (181, "i4"): 5000 + 200 * inline + 30 * crossline,
+        (185, "i4"): 9000 - 35 * inline + 190 * crossline,
+    }
+    n = len(inline)
+    choice = choose_index(headers(n, words), np.arange(n), n, ">")
+    assert (choice.placement.template, choice.bytes) == ("PostStack3DTime", (189, 193))
