@@ -17,7 +17,7 @@ from tasks.volume.levels import MOST_COARSENED
 from tasks.volume.outcomes import InputRefused
 
 READ_BYTES = (
-    128 << 20
+    64 << 20
 )  # raw, of the level that a block reads; more only if one stored object of its level takes it
 TWICE_BYTES = 256 << 20  # up to here two levels are made from one read
 MOST_LEVELS = 32

@@ -1,0 +1,342 @@
+"""Print what coarser levels of a large image cost, ours against five other tools, in one run: time, memory, ratios.
+
+    python tests/benchmarks/against_pyramids.py --peer PYTHON [--stack PYTHON]
+
+PYTHON is that of an environment with pyramid-sampler, tensorstore, ngff-zarr and ome-zarr; the second one's has
+stack-to-chunk. Tools take turns, N times, and medians are compared.
+
+All make four levels of means of the same array: uint16, smooth structures with noise, field/0 of a Zarr v3 group with
+chunks of 64^3 as pyramid-sampler's own example has it, with zarr-python's default codec. pyramid-sampler, tensorstore
+and `pyramid some.zarr --array field/0` put the levels beside it; `pyramid volume` adds them to a volume that was
+ingested from the same voxels; ngff-zarr and ome-zarr-py cannot but write level 0 again, which is in their figures.
+stack-to-chunk begins from a level 0 of its own, whose writing is not counted.
+
+Every measurement is a process of its own. Before its clock starts, it has done the same job on a tiny array (which
+compiles what is compiled) and read the array's files once. Memory is the high-water mark of the resident memory of the
+tree of processes, sampled every 50 ms, with interpreter and libraries.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LEVELS = 4
+CHUNK = 64
+# How many times faster ours has to be, and how much memory it may take.
+WANTED = {"pyramid-sampler": 10.0, "tensorstore": 2.0}
+WANTED_BYTES = 500e6
+TOOLS = (
+    "ours",
+    "ours, a volume",
+    "pyramid-sampler",
+    "tensorstore",
+    "ngff-zarr",
+    "ome-zarr",
+    "stack-to-chunk",
+)
+
+
+def main() -> None:
+    """Read the command line, measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peer", metavar="PYTHON", default=os.environ.get("SEISMILL_IMAGES_PYTHON"))
+    parser.add_argument("--stack", metavar="PYTHON", default="", help="of an environment with stack-to-chunk")
+    parser.add_argument("--size", type=int, default=1024, help="voxels along each axis, default: 1024")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="default: 3")
+    parser.add_argument("--folder", help="where files go; default: the system's temporary folder")
+    parser.add_argument("--only", default="", metavar="NAMES", help="only these tools, separated by commas")
+    parser.add_argument("--job", nargs=3, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.job:
+        do(*chosen.job)
+        return
+    if not chosen.peer:
+        parser.error("name the Python that has the other tools with --peer")
+    tools = [t for t in TOOLS if t in (chosen.only.split(",") if chosen.only else TOOLS)]
+    tools = [t for t in tools if t != "stack-to-chunk" or chosen.stack]
+    with tempfile.TemporaryDirectory(prefix="pyramids-", dir=chosen.folder) as name:
+        folder = Path(name)
+        make(folder / "large", chosen.size)
+        make(folder / "tiny", 2 * CHUNK)
+        costs: dict[str, list[tuple[float, float]]] = {tool: [] for tool in tools}
+        for _ in range(chosen.repeats):
+            for tool in tools:
+                python = {"ours": sys.executable, "stack": chosen.stack}.get(
+                    tool[:5].strip("-,"), chosen.peer
+                )
+                seconds, peak = measure(python, tool, folder)
+                costs[tool].append((seconds, peak))
+                print(f"{tool:16} {seconds:8.2f} s {peak / 1e6:8.0f} MB", file=sys.stderr, flush=True)
+    print_table(costs, chosen.size, chosen.repeats)
+
+
+def make(folder: Path, size: int) -> None:
+    """The array, and a volume of the same voxels."""
+    import numpy as np
+    import zarr
+
+    from tasks.ingest_images import ingest_images
+
+    folder.mkdir()
+    rng = np.random.default_rng(11)
+    noise = rng.integers(0, 2048, (CHUNK, size, size), dtype=np.uint16)
+    wave = (np.sin(np.arange(size) / 37) * 9000 + 20000).astype(np.uint16)
+    field = zarr.open_group(folder / "some.zarr", mode="w").create_group("field")
+    array = field.create_array(
+        "0", shape=(size,) * 3, chunks=(CHUNK,) * 3, dtype="uint16", dimension_names=("z", "y", "x")
+    )
+    voxels = np.lib.format.open_memmap(folder / "voxels.npy", "w+", np.uint16, (size,) * 3)
+    for start in range(0, size, CHUNK):
+        slab = (
+            noise + wave[start : start + CHUNK, None, None] // 4 + wave[None, :, None] + wave[None, None, :]
+        )
+        array[start : start + CHUNK] = voxels[start : start + CHUNK] = np.roll(slab, start, axis=2)
+    voxels.flush()
+    ingest_images(str(folder / "voxels.npy"), str(folder / "volume.zarr"))
+
+
+def measure(python: str, tool: str, folder: Path) -> tuple[float, float]:
+    """Seconds and bytes of one run in a fresh process."""
+    from against_multidimio import Watch
+
+    command = [python, __file__, "--job", tool, str(folder / "tiny"), str(folder / "large")]
+    path = os.pathsep.join([str(ROOT)] * tool.startswith("ours") + [os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path, "TMPDIR": str(folder)}
+    with (
+        tempfile.TemporaryFile(dir=folder) as errors,
+        subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        assert process.stdin
+        assert process.stdout
+        ready = process.stdout.readline()
+        over, watch = threading.Event(), Watch(process.pid)
+        watcher = threading.Thread(target=watch.until, args=(over,))
+        watcher.start()
+        if ready:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        answer = process.stdout.readline()
+        over.set()
+        watcher.join()
+        process.communicate()
+        if process.returncode or not answer:
+            errors.seek(0)
+            sys.exit(f"{tool} failed:\n{errors.read().decode()}")
+    return float(json.loads(answer)), float(watch.peak_bytes)
+
+
+def do(tool: str, tiny: str, large: str) -> None:
+    """Do the job on the tiny array, then say so, wait for the word, and time it on the large one."""
+    with JOBS[tool](Path(tiny)) as practise:
+        practise()
+    for path in Path(large).rglob("*"):
+        if path.is_file():
+            path.read_bytes()
+    with JOBS[tool](Path(large)) as work:
+        os.sync()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        began = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - began
+    print(json.dumps(seconds), flush=True)
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[Path]:
+    """The group whose field/0 gets levels; without them afterwards."""
+    group = folder / "some.zarr"
+    documents = {path: path.read_bytes() for path in (group / "zarr.json", group / "field/zarr.json")}
+    yield group
+    for path in (group / "field").iterdir():
+        if path.is_dir() and path.name != "0":
+            shutil.rmtree(path)
+    for path, content in documents.items():
+        path.write_bytes(content)
+
+
+@contextmanager
+def ours(folder: Path) -> Iterator[Callable[[], object]]:
+    """`seismill pyramid some.zarr --array field/0`."""
+    from flows.stages import as_stage, load_verb
+    from tasks.parameters import Levels
+
+    with beside(folder) as group:
+        yield lambda: as_stage(load_verb("pyramid"))(str(group), Levels(levels=LEVELS), array="field/0")
+
+
+@contextmanager
+def ours_of_a_volume(folder: Path) -> Iterator[Callable[[], object]]:
+    """`seismill pyramid volume.zarr`."""
+    from flows.stages import as_stage, load_verb
+    from tasks.parameters import Levels
+
+    with tempfile.TemporaryDirectory() as name:
+        shutil.copytree(folder / "volume.zarr", Path(name, "volume.zarr"), copy_function=os.link)
+        yield lambda: as_stage(load_verb("pyramid"))(f"{name}/volume.zarr", Levels(levels=LEVELS))
+
+
+@contextmanager
+def pyramid_sampler(folder: Path) -> Iterator[Callable[[], object]]:
+    """Its Downsampler; chunks in Dask's threads, as it does by default."""
+    import zarr
+    from pyramid_sampler import Downsampler
+
+    with beside(folder) as group:
+        size = zarr.open_group(group, mode="r")["field/0"].shape
+        sampler = Downsampler(str(group), (2, 2, 2), size, (CHUNK,) * 3)
+        yield lambda: sampler.downsample(LEVELS + 1, "field")
+
+
+@contextmanager
+def tensorstore(folder: Path) -> Iterator[Callable[[], object]]:
+    """Its `downsample` of each level into an array like it."""
+    import tensorstore as ts
+
+    def make() -> None:
+        def driver(level: int) -> dict[str, object]:
+            return {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{group}/field/{level}"}}
+
+        for level in range(1, LEVELS + 1):
+            above = ts.open(driver(level - 1)).result()
+            coarse = ts.downsample(above, [2, 2, 2], method="mean")
+            zstd = {"name": "zstd", "configuration": {"level": 0}}
+            grid = {"name": "regular", "configuration": {"chunk_shape": [CHUNK] * 3}}
+            metadata = {
+                "shape": coarse.shape,
+                "data_type": "uint16",
+                "chunk_grid": grid,
+                "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, zstd],
+            }
+            made = ts.open(driver(level) | {"metadata": metadata, "create": True}).result()
+            # All at once it would hold all of it; slabs that are a chunk deep keep its threads busy too.
+            for start in range(0, coarse.shape[0], CHUNK):
+                slab = slice(start, min(start + CHUNK, coarse.shape[0]))
+                made[slab].write(coarse[slab]).result()
+
+    with beside(folder) as group:
+        yield make
+
+
+@contextmanager
+def ngff_zarr(folder: Path) -> Iterator[Callable[[], object]]:
+    """Its means over cells (dask_bin_shrink), streamed by Dask."""
+    import dask.array
+    from ngff_zarr import Methods, to_multiscales, to_ngff_image, to_ngff_zarr
+
+    with tempfile.TemporaryDirectory() as name:
+
+        def make() -> None:
+            values = dask.array.from_zarr(str(folder / "some.zarr"), component="field/0")
+            image = to_ngff_image(values, dims=("z", "y", "x"))
+            factors = [2**level for level in range(1, LEVELS + 1)]
+            made = to_multiscales(image, factors, method=Methods.DASK_BIN_SHRINK, chunks=CHUNK)
+            to_ngff_zarr(f"{name}/made.zarr", made, version="0.5")
+
+        yield make
+
+
+@contextmanager
+def ome_zarr(folder: Path) -> Iterator[Callable[[], object]]:
+    """Its means over cells (local mean), in Dask's threads."""
+    import dask.array
+    import zarr
+    from ome_zarr.scale import Methods
+    from ome_zarr.writer import write_image
+
+    with tempfile.TemporaryDirectory() as name:
+
+        def make() -> None:
+            values = dask.array.from_zarr(str(folder / "some.zarr"), component="field/0")
+            group = zarr.open_group(f"{name}/made.zarr", mode="w", zarr_format=3)
+            factors = tuple({axis: 2**level for axis in "zyx"} for level in range(1, LEVELS + 1))
+            write_image(
+                values,
+                group,
+                scale_factors=list(factors),
+                method=Methods.LOCAL_MEAN,
+                axes="zyx",
+                storage_options={"chunks": (CHUNK,) * 3},
+            )
+
+        yield make
+
+
+@contextmanager
+def stack_to_chunk(folder: Path) -> Iterator[Callable[[], object]]:
+    """Its `add_downsample_level` with a process for each core."""
+    import dask.array
+    import numpy as np
+    import zarr
+    from pydantic_zarr.v3 import ArraySpec
+    from stack_to_chunk import MultiScaleGroup
+
+    voxels = np.load(folder / "voxels.npy", mmap_mode="r")
+    # Its slices lie across the last axis.
+    values = dask.array.from_array(voxels.transpose(2, 1, 0), chunks=(*voxels.shape[:2], 1))
+    like = zarr.create_array({}, shape=values.shape, chunks=(CHUNK,) * 3, dtype="uint16")
+    with tempfile.TemporaryDirectory() as name:
+        group = MultiScaleGroup(
+            Path(name, "made.zarr"),
+            name="made",
+            voxel_size=(1, 1, 1),
+            spatial_unit="micrometer",
+            array_spec=ArraySpec.from_zarr(like),
+        )
+        cores = os.cpu_count() or 1
+        group.add_full_res_data(values, n_processes=cores)
+
+        def make() -> None:
+            for level in range(1, LEVELS + 1):
+                group.add_downsample_level(level, n_processes=cores)
+
+        yield make
+
+
+JOBS = {
+    "ours": ours,
+    "ours, a volume": ours_of_a_volume,
+    "pyramid-sampler": pyramid_sampler,
+    "tensorstore": tensorstore,
+    "ngff-zarr": ngff_zarr,
+    "ome-zarr": ome_zarr,
+    "stack-to-chunk": stack_to_chunk,
+}
+
+
+def print_table(costs: dict[str, list[tuple[float, float]]], size: int, repeats: int) -> None:
+    """One line per tool: medians, and how many times our time and memory they are."""
+    print(
+        f"\n{LEVELS} levels of {size}^3 uint16, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end, "
+        f"medians of {repeats}, {time.strftime('%Y-%m-%d %H:%M')}\n"
+    )
+    medians = {
+        tool: [statistics.median(one) for one in zip(*runs, strict=True)] for tool, runs in costs.items()
+    }
+    seconds, peak = medians["ours"]
+    print(f"{'':16}{'wall s':>9}{'peak MB':>9}{'times our time':>16}{'memory':>8}{'wanted':>8}")
+    for tool, (wall, memory) in medians.items():
+        wanted = WANTED.get(tool, 0)
+        said = "" if not wanted else f"{wanted:8g}  {'met' if wall / seconds >= wanted else 'missed'}"
+        if tool.startswith("ours"):
+            said = f"   under {WANTED_BYTES / 1e6:.0f} MB: {'met' if memory < WANTED_BYTES else 'missed'}"
+        print(f"{tool:16}{wall:9.2f}{memory / 1e6:9.0f}{wall / seconds:16.2f}{memory / peak:8.2f}{said}")
+
+
+if __name__ == "__main__":
+    main()
