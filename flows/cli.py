@@ -172,12 +172,21 @@ def ingest_images(
 
 
 @_command
-def rechunk(volume: Url, copies: Copies = Copies(), overwrite: bool = False, run: Run = Run()) -> None:
-    """Add copies of a volume's array in other chunks, all from one read of it.
+def rechunk(
+    volume: Url,
+    copies: Copies = Copies(),
+    overwrite: bool = False,
+    run: Run = Run(),
+    array: ArrayPath = "",
+    target: OptionalUrl = "",
+) -> None:
+    """Add copies of a volume's array, or of any Zarr array, in other chunks, all from one read of it.
 
     Args:
-        volume: The volume
+        volume: The volume, or any Zarr group or array
         overwrite: Replace copies that are there in another form
+        array: Path of an array that another tool wrote, such as field/0; its copies lie beside it
+        target: Zarr v3 group for the copies of such an array; needed if it is not named 0 or is of Zarr v2
     """
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import ArrayPath, Levels, OptionalUrl, Run, Url
-from tasks.volume.annex import begin_annex, open_master, refuse_changed
+from tasks.volume.annex import begin_annex, open_master, origin_of, refuse_changed, refuse_taken
 from tasks.volume.blocks import Compute, block_count
 from tasks.volume.codecs import metadata_of
-from tasks.volume.foreign import documents, reading_bytes
+from tasks.volume.foreign import reading_bytes
 from tasks.volume.images.place import rockverse_attributes
 from tasks.volume.layout import AS_FOUND, ArraySpec, as_written
 from tasks.volume.ledger import Record
@@ -33,7 +33,6 @@ from tasks.volume.run import (
     Stage,
     begin_stage,
     clear_leftovers,
-    planned_paths,
     publish_root,
     put_array,
     put_group,
@@ -104,7 +103,7 @@ def pyramid(
         body = {
             "verb": "pyramid",
             "master": state["stages"][specs[0].path]["plan"],
-            "origin": "" if found.origin == store.url else found.origin,
+            "origin": found.origin,
             "mask": Volume(store, root).spec("trace_mask").to_json()
             if "trace_mask" in members(root)
             else None,
@@ -122,7 +121,7 @@ def pyramid(
                 f"{store.url} has other pyramid levels; replace them with --overwrite, or leave them as they are"
             )
         # What does not fit in memory is refused before anything is taken away.
-        _refuse_taken(store, root, paths)
+        refuse_taken(store, root, paths)
         need = block_memory(specs, factors, passes, local=store.local)
         compute = fitting(compute, need, "a block of samples and what is made of it")
         if made:
@@ -133,23 +132,6 @@ def pyramid(
             root = withdraw(store, epoch, root, gone)
         stage = _add(store, root, body, request, epoch, run, compute)
     return ended(store, "pyramid", array_rows(root, paths), began, before, stage=stage)
-
-
-def _refuse_taken(store: Store, root: dict[str, Any], paths: list[str]) -> None:
-    """Return if the levels are ours or not there yet.
-
-    Raises:
-        DestinationRefused: Another tool has something where one would go.
-    """
-    if not is_annex(root):
-        return
-    ours = planned_paths(store) | set(members(root))
-    for path in paths:
-        if path not in ours and documents(store, path):
-            raise DestinationRefused(
-                f"{store.url}/{path} is there already, and Seismill did not write it; remove it, or name a group for "
-                "the levels with --target"
-            )
 
 
 def level_specs(
@@ -249,7 +231,7 @@ def pyramid_block(job: Job) -> Record:
     must = live_in(0, source) if one.source == 0 else None
     if not masks:
         must = np.ones(tuple(r.stop - r.start for r in source[:-1]), bool)
-    above = Store(plan.body["origin"], store.options) if one.source == 0 and plan.body["origin"] else store
+    above = origin_of(store, plan) if one.source == 0 else store
     values = read_region(above, specs[one.source], source, live=must)
     raw_bytes, stored, part = values.nbytes, [], source
     for number in range(one.source, one.coarsest):

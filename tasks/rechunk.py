@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.parameters import Copies, Run, Url
+from tasks.parameters import ArrayPath, Copies, OptionalUrl, Run, Url
+from tasks.volume.annex import begin_annex, open_master, origin_of, refuse_changed, refuse_taken
 from tasks.volume.blocks import Compute, block_count, cpu_count, nth_region, on_chunks, on_io
 from tasks.volume.codecs import (
     encode_chunk,
@@ -27,6 +28,7 @@ from tasks.volume.codecs import (
     tolerance_of,
 )
 from tasks.volume.compare import add_errors_of_chunk
+from tasks.volume.foreign import reading_bytes
 from tasks.volume.images.place import ROCKVERSE
 from tasks.volume.kernels.errors import (
     COUNT,
@@ -36,6 +38,7 @@ from tasks.volume.kernels.errors import (
     finite_or_zero,
 )
 from tasks.volume.layout import (
+    AS_FOUND,
     COPY_SHARD_BYTES,
     DEFAULT_CODEC,
     MOST_ZFP_DIMENSIONS,
@@ -47,7 +50,7 @@ from tasks.volume.ledger import Record, Stored
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tasks.volume.plan import digest_of, folder_of, plan_at
-from tasks.volume.reader import Volume, open_volume, read_region
+from tasks.volume.reader import Volume, read_region
 from tasks.volume.root import members, root_under_lock
 from tasks.volume.run import (
     Job,
@@ -87,16 +90,20 @@ def rechunk(
     copies: Copies = Copies(),
     overwrite: bool = False,
     run: Run = Run(),
+    array: ArrayPath = "",
+    target: OptionalUrl = "",
     *,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
-    """Add copies of the master in other chunks, so that slices in each direction read fast.
+    """Add copies of the master, or of any Zarr array, in other chunks, so that slices in each direction read fast.
 
     Args:
-        volume: The published volume.
+        volume: The published volume, or any Zarr group or array.
         copies: Which copies, and how far they may be off.
         overwrite: Replace copies that are there in another form.
         run: How to run.
+        array: Path of an array that another tool wrote, such as field/0; its copies lie beside it.
+        target: Zarr v3 group for the copies of such an array; needed if it is not named 0 or is of Zarr v2.
         compute: Where blocks run; threads of this process if not given.
 
     Returns:
@@ -109,8 +116,8 @@ def rechunk(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    store = Store(volume, run.storage_options)
-    found = open_volume(store)
+    found = open_master(volume, array, target, run)
+    store = found.store
     specs = copy_specs(found, copies, local=store.local)
     if not specs:
         dry: dict[str, Any] = {"dry_run": True} if run.dry_run else {}
@@ -136,6 +143,7 @@ def rechunk(
             "notes": [],
         }
     store.probe()
+    begin_annex(found)
     names = [spec.path for spec in specs]
     with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
         root = root_under_lock(store, found.root)
@@ -150,6 +158,7 @@ def rechunk(
             )
         if not todo:
             return ended(store, "copies", array_rows(root, names), began, before, notes=["were done already"])
+        refuse_taken(store, root, names)
         # What does not fit in memory is refused before anything is taken away.
         master = found.spec(found.master)
         blocks = _fitting_blocks(master, todo, compute.memory_bytes)
@@ -207,7 +216,7 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         wanted.append((more.name, tuple(more.chunks)))
     names = [name for name, _ in wanted]
     taken = set(volume.members) - {
-        path for path in volume.members if volume.array_attributes(path).get("copy_of") == volume.master
+        path for path in volume.members if volume.array_attributes(path).get("copy_of") == volume.master_name
     }
     for name in names:
         if names.count(name) > 1 or name in taken or name in ("pyramid", *master.dims):
@@ -264,6 +273,11 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
         raise InputRefused(
             f"the volume has {len(master.shape)} dimensions and ZFP takes at most {MOST_ZFP_DIMENSIONS}; use quality "
             "lossless"
+        )
+    if not copies.tolerance and "std" not in attributes:
+        raise InputRefused(
+            "another tool wrote the array, so nothing is known of how its values vary; give a tolerance in their unit, "
+            "or quality lossless"
         )
     tolerance = copies.tolerance or QUALITY[copies.quality] * attributes["std"]
     if not tolerance:
@@ -323,6 +337,8 @@ def _beside_samples(master: ArraySpec, specs: list[ArraySpec]) -> tuple[int, int
     # One shard at a time: its chunks, and all of them joined.
     shards = max((2 * encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards), default=0)
     chunks = 2 * max(spec.chunk_bytes + encoded_bound(spec) for spec in specs) + master.chunk_bytes
+    if master.codec == AS_FOUND:
+        return shards, cpu_count() * chunks + reading_bytes(master, local=False)
     return shards, cpu_count() * chunks
 
 
@@ -348,6 +364,7 @@ def _body(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks) -> dict[s
     """The plan."""
     return {
         "verb": "rechunk",
+        "origin": volume.origin,
         "master": {
             "spec": volume.spec(volume.master).to_json(),
             "plan": volume.state["stages"][volume.master]["plan"],
@@ -372,9 +389,12 @@ def _add(
     master = volume.spec(volume.master)
     stage = begin_stage("copies", store, body, epoch, run, compute, created_on=volume.state["created_on"])
     records = run_blocks(stage, rechunk_block, range(block_count(master.shape, tuple(body["block"]))))
+    refuse_changed(volume)
     attributes = volume.array_attributes(volume.master)
-    live_bytes = attributes["raw_bytes"]
-    measured = {spec.path: _errors(spec, volume.master, records, attributes, live_bytes) for spec in specs}
+    live_bytes = attributes.get("raw_bytes", master.raw_bytes)
+    measured = {
+        spec.path: _errors(spec, volume.master_name, records, attributes, live_bytes) for spec in specs
+    }
     for spec in specs:
         bound = tolerance_of(spec) or 0.0
         if not measured[spec.path]["max_abs_error"] <= bound:
@@ -418,10 +438,10 @@ def _errors(
         "stored_bytes": stored,
         "ratio": live_bytes / stored if stored else 0.0,
     }
-    if rmse and master["std"]:
+    if rmse and master.get("std"):
         result["nrmse"] = rmse / master["std"]
         result["snr_db"] = 20 * math.log10(master["std"] / rmse)
-    if rmse and master["max"] > master["min"]:
+    if rmse and master.get("max", 0) > master.get("min", 0):
         result["psnr_db"] = 20 * math.log10((master["max"] - master["min"]) / rmse)
     return result
 
@@ -439,7 +459,7 @@ def rechunk_block(job: Job) -> Record:
     master = ArraySpec.from_json(plan.body["master"]["spec"])
     copies = [ArraySpec.from_json(plain) for plain in plan.body["copies"]]
     region = hull(copies, nth_region(master.shape, tuple(plan.body["block"]), job.block))
-    shape = tuple(r.stop - r.start for r in region)
+    origin, shape = origin_of(store, plan), tuple(r.stop - r.start for r in region)
     sums = {copy.path: np.zeros(4) for copy in copies}
     if 0 in shape:
         return Record(job.block, [], 0, {path: values.tolist() for path, values in sums.items()})
@@ -455,11 +475,11 @@ def rechunk_block(job: Job) -> Record:
     ]
     values = np.full(room, 0 if lossy else copies[0].fill_value, copies[0].numpy)
     valid = values[tuple(slice(0, n) for n in shape)]
-    read_region(store, master, region, out=valid, live=live)
+    read_region(origin, master, region, out=valid, live=live)
     original = valid
     if lossy and finite_or_zero(valid, valid, live):
         # Live samples that are NaN or Inf are rare: only then is the original needed beside the mended one.
-        original = read_region(store, master, region).astype(copies[0].numpy, copy=False)
+        original = read_region(origin, master, region).astype(copies[0].numpy, copy=False)
 
     def one(task: tuple[ArraySpec, tuple[int, ...]]) -> tuple[bytes | None, np.ndarray]:
         copy, position = task

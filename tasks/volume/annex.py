@@ -17,9 +17,10 @@ from tasks.volume.codecs import document_bytes
 from tasks.volume.foreign import attributes_of, documents, fingerprint, foreign_spec, is_array
 from tasks.volume.images.place import ROCKVERSE
 from tasks.volume.outcomes import DestinationRefused, InputRefused
-from tasks.volume.plan import FORMAT, time_stamp
+from tasks.volume.plan import FORMAT, Plan, time_stamp
 from tasks.volume.reader import Volume, open_volume
 from tasks.volume.root import members, new_root
+from tasks.volume.run import planned_paths
 from tasks.volume.store import Store
 from tasks.volume.visible import ANNEX, GROUP, is_annex
 
@@ -78,6 +79,29 @@ def begin_annex(volume: Volume) -> None:
         volume.store.create_or_match(".seismill/zarr.json", document_bytes(GROUP))
 
 
+def refuse_taken(store: Store, root: dict[str, Any], paths: list[str]) -> None:
+    """Return if what is to be made is ours or not there yet.
+
+    Raises:
+        DestinationRefused: Another tool has something where one would go.
+    """
+    if not is_annex(root):
+        return
+    ours = planned_paths(store) | set(members(root))
+    for path in paths:
+        if path not in ours and documents(store, path):
+            raise DestinationRefused(
+                f"{store.url}/{path} is there already, and Seismill did not write it; remove it, or name a group for "
+                "what is made with --target"
+            )
+
+
+def origin_of(store: Store, plan: Plan) -> Store:
+    """What the master of a plan lies in."""
+    origin = plan.body["origin"]
+    return Store(f"{store.url}/{origin}" if "/" not in origin else origin, store.options) if origin else store
+
+
 def refuse_changed(volume: Volume) -> None:
     """Return if the array that another tool wrote is still what was read.
 
@@ -86,10 +110,11 @@ def refuse_changed(volume: Volume) -> None:
     """
     if not is_annex(volume.root):
         return
-    now = fingerprint(Store(volume.origin, volume.store.options), "")
-    if now != volume.state["stages"][volume.master]["plan"]:
+    store, origin = volume.store, volume.origin
+    place = Store(origin if "/" in origin else f"{store.url}/{origin}", store.options)
+    if fingerprint(place, "") != volume.state["stages"][volume.master]["plan"]:
         raise InputRefused(
-            f"{volume.origin} was written to while it was read; run this again when nothing writes it"
+            f"{place.url} was written to while it was read; run this again when nothing writes it"
         )
 
 

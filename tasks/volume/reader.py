@@ -43,16 +43,18 @@ class Volume:
 
     @property
     def master(self) -> str:
-        """Path of the lossless array; of an annex, in the store that is its `origin`."""
+        """Path of the lossless array; of an annex it is empty, for its `origin` is the array itself."""
         return self.attributes["attributes"]["defaultVariableName"]
 
     @property
     def origin(self) -> str:
-        """URL of what the master lies in."""
-        if "annex" not in self.state:
-            return self.store.url
-        array = self.state["annex"]["array"]
-        return array if "/" in array else f"{self.store.url}/{array}"
+        """What the master lies in: nothing of a volume; of an annex the array beside it, or its URL."""
+        return self.state["annex"]["array"] if "annex" in self.state else ""
+
+    @property
+    def master_name(self) -> str:
+        """The master as other tools find it from here."""
+        return self.origin or self.master
 
     def level(self, number: int) -> str:
         """Path of a coarser level, counted from 1."""

@@ -1,4 +1,4 @@
-"""Levels beside arrays that other tools wrote: Zarr v2 and v3, whatever codec, groups and bare arrays."""
+"""Levels and copies beside arrays that other tools wrote: Zarr v2 and v3, whatever codec, groups and bare arrays."""
 
 import json
 import shutil
@@ -12,8 +12,9 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, TransposeCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 
-from tasks.parameters import Levels, Run
+from tasks.parameters import Copies, Copy, Levels, Run
 from tasks.pyramid import pyramid
+from tasks.rechunk import rechunk
 from tasks.volume.levels import coarsen
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tests.volumes import STAMP, differences, stopping_after, threads, tree
@@ -281,6 +282,46 @@ def test_one_large_chunk_is_reckoned_with(tmp_path):
     with threads(memory_bytes=100 << 20) as compute, pytest.raises(InputRefused, match=r"needs .* MB"):
         pyramid(str(store), TWO, run=FIXED, array="field/0", compute=compute)
     assert json.loads((store / "field/zarr.json").read_text())["attributes"] == {}
+
+
+def test_copies_lie_beside_the_array_with_its_levels(tmp_path):
+    store = field(tmp_path, consolidated=True)
+    copies = Copies(presets=[], more=[Copy(name="slices", chunks=[2, 21, 65])], quality="lossless")
+    pyramid(str(store), TWO, run=FIXED, array="field/0")
+    rechunk(str(store), copies, run=FIXED, array="field/0")
+    group = zarr.open_consolidated(store)
+    assert sorted(group["field"].array_keys()) == ["0", "1", "2", "slices"]
+    assert group["field/slices"].chunks == (2, 21, 65)
+    np.testing.assert_array_equal(group["field/slices"][...], values())
+    assert group["field/slices"].attrs["copy_of"] == "0"
+    assert rechunk(str(store), copies, run=FIXED, array="field/0")["notes"] == ["were done already"]
+    assert pyramid(str(store), TWO, run=FIXED, array="field/0")["notes"] == ["was done already"]
+    other = Copies(presets=[], more=[Copy(name="slices", chunks=[4, 21, 65])], tolerance=0.5)
+    with pytest.raises(DestinationRefused, match="slices with other chunks"):
+        rechunk(str(store), other, run=FIXED, array="field/0")
+    rechunk(str(store), other, overwrite=True, run=FIXED, array="field/0")
+    made = zarr.open_group(store, mode="r", use_consolidated=False)["field/slices"]
+    farthest = np.abs(made[...] - values()).max()
+    assert 0 < made.attrs["max_abs_error"] == farthest <= 0.5
+    with pytest.raises(InputRefused, match="give a tolerance in their unit"):
+        rechunk(str(store), Copies(), run=FIXED, array="field/0")
+    zarr.open_group(store / "field").create_array("mine", data=np.zeros(3))
+    mine = Copies(presets=[], more=[Copy(name="mine", chunks=[4, 4, 4])], quality="lossless")
+    with pytest.raises(DestinationRefused, match="field/mine is there already"):
+        rechunk(str(store), mine, run=FIXED, array="field/0")
+
+
+def test_copies_of_zarr_v2_with_missing_chunks_go_to_a_group_of_their_own(tmp_path):
+    old = zarr.create_array(
+        tmp_path / "old.zarr", shape=SHAPE, chunks=(8, 8, 16), dtype=">f4", zarr_format=2, fill_value=np.nan
+    )
+    old[:8] = values("f4")[:8]
+    presets = Copies(quality="lossless")
+    rechunk(str(tmp_path / "old.zarr"), presets, run=FIXED, target=str(tmp_path / "new.zarr"))
+    group = zarr.open_group(tmp_path / "new.zarr", mode="r")
+    assert sorted(group.array_keys()) == ["fast_dim_0", "fast_dim_1", "fast_dim_2"]
+    for name in group.array_keys():
+        np.testing.assert_array_equal(group[name][...], old[...])
 
 
 def test_a_store_without_a_disk(tmp_path):
