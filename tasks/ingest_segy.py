@@ -42,7 +42,7 @@ from tasks.volume.layout import (
 )
 from tasks.volume.ledger import Record, Stored
 from tasks.volume.lock import locked
-from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tasks.volume.plan import digest_of, folder_of
 from tasks.volume.records import PART_BYTES, Segment, checksums, whole_checksums
 from tasks.volume.root import current_root, members, new_root
@@ -467,6 +467,7 @@ def _finish(
     sources, ends = _sources(
         files, [s for r in records for s in r.facts["segments"]] + body["spill_segments"]
     )
+    _refuse_misread(stage, files, sources)
     header = ends[0][0]
     binary = binary_header(header[3200:3600].tobytes(), fmt.byte_order)
 
@@ -621,6 +622,34 @@ def _sources(
             }
         )
     return sources, ends
+
+
+def _refuse_misread(stage: Stage, files: Files, sources: list[dict[str, Any]]) -> None:
+    """Return if what was read of every file is what its store has, as far as the store keeps a CRC32C of the whole.
+
+    A range comes without a checksum of its own, so a bit that turned over on the way is only seen here. S3 (full-object
+    CRC32C) and GCS keep one, and so does every store of what was written here; for other objects there is what a
+    sidecar expects, and TLS.
+
+    Raises:
+        IntegrityFailure: It is not; the next run reads everything again.
+    """
+
+    def known(file: int) -> str:
+        with files.reading(file) as source:
+            return str(source.crc32c)
+
+    for source, crc in zip(sources, on_io(known, range(len(sources))), strict=True):
+        if crc and crc != source["crc32c"]:
+            for plan in {
+                stage.plan.folder,
+                *(folder_of(s["digest"]) for s in [stage.plan.body["spill"]] if s),
+            }:
+                stage.store.delete_all(f"{plan}/ledger")
+            raise IntegrityFailure(
+                f"{source['url']} was read with the CRC32C {source['crc32c']}, but its store has {crc}: bytes were "
+                "damaged on the way; run the same command again, which reads all of it anew"
+            )
 
 
 def put_values(stage: Stage, spec: ArraySpec, values: np.ndarray) -> list[Stored]:

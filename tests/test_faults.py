@@ -19,10 +19,11 @@ from volumes import STAMP
 from tasks.export_segy import export_segy
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Master, Run, StorageOptions
+from tasks.prove import prove
 from tasks.verify import verify
 from tasks.volume import calls
 from tasks.volume.lock import locked
-from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.root import commit, current_root, new_root
 from tasks.volume.store import Source, Store, open_upload
 
@@ -265,6 +266,46 @@ def test_verbs_end_well_with_a_tenth_of_all_requests_spoilt(
     keys = [key for key in one.keys("") if not key.startswith(".seismill/")]
     assert keys == [key for key in other.keys("") if not key.startswith(".seismill/")]
     assert [key for key in keys if one.get(key) != other.get(key)] == []
+
+
+@pytest.mark.parametrize("share", ["some", pytest.param("every", marks=pytest.mark.campaign)])
+@pytest.mark.parametrize(
+    "which", ["one file", pytest.param("files of a pattern", marks=pytest.mark.campaign)]
+)
+def test_a_wrong_bit_in_any_answer_with_a_range_of_a_source_never_ends_in_a_volume(
+    store: Store, proxy: FaultProxy, survey: Survey, which: str, share: str
+) -> None:
+    """The store knows the checksum of the whole file, if of no range of it."""
+    staging = Store(f"{store.location.protocol}://staging/{uuid.uuid4().hex}")
+    staging.put("line_1.sgy", survey.content)
+    source = f"{staging.url}/{'line_1.sgy' if which == 'one file' else 'line_*.sgy'}"
+
+    def ingest(volume: str) -> None:
+        ingest_segy(source, volume, master=Master(chunks=[4, 4, 8]), run=Run(created_on=STAMP))
+
+    reads = {
+        "method": "GET",
+        "match": r"line_1\.sgy(\?|$)" if store.location.protocol == "gs" else r"line_1\.sgy",
+    }
+    ranges = Rule("count", **reads)  # which spoils nothing
+    proxy.do(ranges)
+    ingest(f"{store.url}/quiet")
+    found = 0
+    asked = proxy.fired
+    for after in range(asked) if share == "every" else (asked // 2, asked - 2):
+        proxy.do(Rule("flip", after=after, times=1, **reads))
+        try:
+            ingest(f"{store.url}/{after}")
+        except (IntegrityFailure, InputRefused):
+            found += 1
+            with pytest.raises(InputRefused, match="publish one there first"):
+                verify(f"{store.url}/{after}")
+        else:
+            assert not proxy.fired or Store(f"{store.url}/{after}").get("zarr.json")
+        proxy.do()
+        ingest(f"{store.url}/{after}")
+        assert prove(f"{store.url}/{after}")["proven_at"]
+    assert found
 
 
 @pytest.mark.parametrize("kind", ["503", "reset_before", "lost_ack", "end_mid"])

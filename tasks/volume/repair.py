@@ -161,5 +161,5 @@ class Repair:
 
 def _is_twin(made: bytes, present: bytes) -> bool:
     """Whether a manifest is the made one but for its first line, or but for the lines which that describes."""
-    (first, rest), (there, others) = (text.partition(b"\n")[::2] for text in (made, present))
-    return first == there or rest == others
+    first, _, rest = made.partition(b"\n")
+    return present.startswith(first) or present.endswith(rest)

@@ -27,7 +27,6 @@ class Source:
         url: Where it is.
         size: In bytes.
         identity: What it was when it was opened; another one for other content.
-        crc32c: Of the whole file in hexadecimal, if its store knows it.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class Source:
         self.url = self.name = self.location.url
         self._line = None if self.location.local else line_of(self.location, options or StorageOptions())
         self._descriptor = -1
-        self.crc32c = ""
+        self._crc32c: str | None = None
         if size >= 0 and identity and self._line is not None:
             self.size, self.identity = size, identity
             return
@@ -96,8 +95,20 @@ class Source:
             raise (IsADirectoryError if below else FileNotFoundError) from None
         if found.archived:
             raise self._archived()
-        self.crc32c = found.crc32c
+        self._crc32c = found.crc32c
         return found.size, found.identity
+
+    @property
+    def crc32c(self) -> str:
+        """CRC32C of the whole file in hexadecimal, if its store knows it; asked for where the file was only listed."""
+        if self._crc32c is None and self._line is not None:
+            try:
+                _, identity = self._look()
+            except FileNotFoundError:
+                raise self._changed() from None
+            if identity != self.identity:
+                raise self._changed()
+        return self._crc32c or ""
 
     def close(self) -> None:
         """Give the descriptor of a local file back; it is not read after this."""

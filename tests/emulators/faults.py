@@ -35,6 +35,7 @@ class Rule:
         method: Of the requests; all if empty.
         match: A regular expression found in their path and query.
         times: How many are left.
+        after: How many are let through first.
         share: Of the requests that meet the rule, drawn by chance.
         seconds: How long a stall takes.
         until: What a stall waits for instead.
@@ -44,6 +45,7 @@ class Rule:
     method: str = ""
     match: str = ""
     times: int = ENDLESS
+    after: int = 0
     share: float = 1.0
     seconds: float = 3600.0
     until: threading.Event | None = None
@@ -97,7 +99,9 @@ class FaultProxy:
     def _rule(self, method: str, path: str) -> Rule | None:
         for rule in self.rules:
             met = rule.times > 0 and rule.method in ("", method) and re.search(rule.match, path)
-            if met and self._chance.random() < rule.share:
+            if met and rule.after:
+                rule.after -= 1
+            elif met and self._chance.random() < rule.share:
                 rule.times -= 1
                 self.fired += 1
                 return rule

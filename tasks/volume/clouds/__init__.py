@@ -9,6 +9,7 @@ damaged body is known on every kind of store, and a creator whose answer was los
 """
 
 from dataclasses import dataclass
+from string import hexdigits
 from typing import Protocol
 
 import google_crc32c
@@ -140,6 +141,11 @@ def checked(data: bytes, what: str, *, span: Span | None, total: int | None, crc
     if crc32c and len(data) == total and google_crc32c.value(data) != int(crc32c, 16):
         raise Transient(f"{what}: the body does not fit its checksum")
     return data
+
+
+def noted_crc32c(text: str) -> str:
+    """The CRC32C that an object's metadata note, if it is one as it is written here; anybody may use that name."""
+    return text if len(text) == 8 and not set(text) - set(hexdigits) else ""
 
 
 def total_of(content_range: str) -> int | None:

@@ -17,7 +17,7 @@ from azure.core import exceptions as azure
 from azure.core.rest import HttpRequest
 
 from tasks.parameters import StorageOptions
-from tasks.volume.clouds import CHECKSUM, WRITER, Entry, Found, Part, Span, checked, total_of
+from tasks.volume.clouds import CHECKSUM, WRITER, Entry, Found, Part, Span, checked, noted_crc32c, total_of
 from tasks.volume.clouds.faults import Changed, Expired, Rejected, Transient, fault
 
 _ONCE = {"retry_total": 0, "retry_connect": 0, "retry_read": 0, "retry_status": 0}
@@ -86,7 +86,7 @@ class Azure:
                 return b""
             raise
         total = total_of(got.get("Content-Range", "")) if span else int(got["Content-Length"])
-        return checked(data, what, span=span, total=total, crc32c=got.get(f"x-ms-meta-{CHECKSUM}", ""))
+        return checked(data, what, span=span, total=total, crc32c=_crc32c(got))
 
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
@@ -110,7 +110,7 @@ class Azure:
             size=int(got["Content-Length"]),
             identity=str(got["ETag"]),
             writer=got.get(f"x-ms-meta-{WRITER}", ""),
-            crc32c=got.get(f"x-ms-meta-{CHECKSUM}", ""),
+            crc32c=_crc32c(got),
             archived=got.get("x-ms-access-tier") == "Archive",
         )
 
@@ -180,6 +180,10 @@ def _described(writer: str, storage_class: str) -> dict[str, str]:
     return ({f"x-ms-meta-{WRITER}": writer} if writer else {}) | (
         {"x-ms-access-tier": storage_class} if storage_class else {}
     )
+
+
+def _crc32c(headers: Any) -> str:
+    return noted_crc32c(headers.get(f"x-ms-meta-{CHECKSUM}", ""))
 
 
 def _md5(data: bytes) -> dict[str, str]:

@@ -10,7 +10,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from tasks.parameters import StorageOptions
-from tasks.volume.clouds import CHECKSUM, WRITER, Entry, Found, Part, Span, checked, total_of
+from tasks.volume.clouds import CHECKSUM, WRITER, Entry, Found, Part, Span, checked, noted_crc32c, total_of
 from tasks.volume.clouds.faults import Changed, Expired, Rejected, Transient, fault
 
 _ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
@@ -189,4 +189,4 @@ def _crc32c(answer: dict[str, Any]) -> str:
     stored = answer.get("ChecksumCRC32C", "")
     if stored and answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" and "-" not in stored:
         return base64.b64decode(stored).hex()
-    return str(answer.get("Metadata", {}).get(CHECKSUM, ""))
+    return noted_crc32c(answer.get("Metadata", {}).get(CHECKSUM, ""))
