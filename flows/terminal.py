@@ -27,7 +27,7 @@ _SHOWN |= {"seconds", "requests", "bytes_read", "bytes_written", "blocks_done", 
 _SHOWN |= {"source", "source_bytes", "target", "bytes", "identical", "export_identical"}
 
 _TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest fits 80 columns; --json and the artifact have all
-_SHOWN |= {"counts", "staging", "volumes", "catalogue", "candidates"}
+_SHOWN |= {"counts", "staging", "volumes", "catalogue", "candidates", "words"}
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, ())
 
 
@@ -75,6 +75,7 @@ def show(summary: Summary, console: Console) -> None:
             table.add_row(*(row[name] for name in names))
         console.print(table)
     _show_findings({name: value for name, value in summary.items() if name not in _SHOWN}, console)
+    _show_words(summary.get("words", []), console)
     _show_candidates(summary.get("candidates", []), console)
     for note in summary.get("notes", []):
         _line(console, f"note: {note}")
@@ -132,6 +133,22 @@ def _show_findings(findings: dict[str, Any], console: Console, indent: str = "")
             _line(console, f"{label} {_text(value)}")
 
 
+def _show_words(words: list[dict[str, Any]], console: Console) -> None:
+    """The header words that differ from trace to trace."""
+    if not words:
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("byte", "from", "to", "by", "values", "changes"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("order")
+    table.add_column("name", no_wrap=True)
+    for one in words:
+        counts = (one["byte"], one["first"], one["last"], one["step"], one["count"])
+        table.add_row(*map(str, counts), f"{one['changes']:.0%}", one["order"], one["name"])
+    _line(console, "header words that vary:")
+    console.print(table)
+
+
 def _show_candidates(candidates: list[dict[str, Any]], console: Console) -> None:
     """The header words that were judged: those that could be the index with their option, others with what is wrong."""
     if not candidates:
@@ -151,7 +168,7 @@ def _show_candidates(candidates: list[dict[str, Any]], console: Console) -> None
         verdict = f"no: {one['objection']}" if one["objection"] else one["option"]
         table.add_row(place, "\n".join(spans), f"{one['density']:.0%}", verdict)
     _line(console, "candidates:")
-    console.print(table, markup=False, highlight=False)
+    console.print(table)
 
 
 def _text(value: Any) -> str:

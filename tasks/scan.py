@@ -16,7 +16,8 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.candidates import choose_index
 from tasks.volume.segy.format import FORMAT_NAMES, TEXT_BYTES, FileFormat
 from tasks.volume.segy.geometry import Grid
-from tasks.volume.segy.plausible import STANDARD, Candidate, anywhere, header_word, judge
+from tasks.volume.segy.headers import TRACE_HEADER_FIELDS
+from tasks.volume.segy.plausible import STANDARD, Candidate, anywhere, header_word, judge, varying
 from tasks.volume.segy.resemblance import Resemblance, likelier_reading
 from tasks.volume.segy.survey import Sample, Survey, oddities, sample_of, survey_files
 from tasks.volume.segy.text import textual_header
@@ -25,6 +26,7 @@ from tasks.volume.store import traffic
 NEAR_BYTES = (
     2 << 30
 )  # local files up to this size are read through for their headers; of others a few are looked at
+_NAMES = {field.byte: field.name for field in TRACE_HEADER_FIELDS}
 _ORDERS = {">": "big endian", "<": "little endian"}
 
 
@@ -38,6 +40,7 @@ def scan(source: Url, storage_options: StorageOptions = StorageOptions()) -> dic
     Returns:
         `index` and `grid` are what an ingest would find by itself; empty if it would refuse, and `error` is its
         sentence then. `candidates` are the header words that were judged, with what speaks against them.
+        `words` are all that differ from trace to trace, with their extents; of far or large files, in a sample.
         `proposal` is the sample format that the samples look like, empty if that is what the file says.
 
     Raises:
@@ -74,6 +77,7 @@ def scan(source: Url, storage_options: StorageOptions = StorageOptions()) -> dic
         "index": _index(survey) if survey else {},
         "grid": _grid(survey.grid, fmt) if survey and survey.grid else {},
         "candidates": [_candidate(candidate) for candidate in candidates],
+        "words": _words(sample, fmt),
         "error": error,
         "seconds": round(time.monotonic() - began, 3),
         "requests": spent.requests,
@@ -94,6 +98,28 @@ def _candidates(sample: Sample, fmt: FileFormat) -> Sequence[Candidate]:
         others = anywhere(headers, numbers, fmt.n_traces, fmt.byte_order, complete=complete)
         standard = judge(first, second, fmt.n_traces)
         return [standard, *(other for other in others if other.bytes != standard.bytes)]
+
+
+def _words(sample: Sample, fmt: FileFormat) -> list[dict[str, Any]]:
+    """The words that vary: what they span, how densely, and how they go on from trace to trace."""
+    numbers, once = np.unique(sample.numbers, return_index=True)
+    adjacent = np.diff(numbers) == 1
+    complete = len(numbers) == fmt.n_traces
+    return [
+        {
+            "byte": one.byte,
+            "name": _NAMES[one.byte],
+            "type": one.type,
+            "first": one.low,
+            "last": one.high,
+            "step": one.step,
+            "count": one.distinct,
+            "density": one.distinct / one.span,
+            "order": one.direction,
+            "changes": float(np.count_nonzero(np.diff(one.values)[adjacent]) / max(1, adjacent.sum())),
+        }
+        for one in varying(sample.headers[once], fmt.byte_order, complete=complete)
+    ]
 
 
 def _files(files: Files) -> list[dict[str, Any]]:

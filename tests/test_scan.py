@@ -95,6 +95,36 @@ def test_candidates_have_extents_density_and_what_speaks_against_them(survey):
     assert second["objection"]
 
 
+def test_header_words_that_vary_are_listed_with_extents_steps_density_and_order(survey):
+    change(
+        survey,
+        b9=-np.arange(len(words(survey, 189))) // 4 * 6,
+        b17=np.arange(len(words(survey, 189))) % 2 * 9,
+    )
+    found = {one["byte"]: one for one in scan(str(survey))["words"]}
+    assert list(found) == sorted(found)
+    assert 71 not in found, "the same in all traces"
+    inline, crossline, x = found[189], found[193], found[181]
+    assert (inline["name"], inline["type"], inline["first"], inline["last"]) == (
+        "inline",
+        "int32",
+        1001,
+        1009,
+    )
+    assert (inline["step"], inline["count"], inline["density"], inline["order"]) == (1, 9, 1, "rises")
+    assert (crossline["first"], crossline["last"], crossline["step"], crossline["order"]) == (
+        2040,
+        2068,
+        2,
+        "",
+    )
+    assert inline["changes"] < 0.1
+    assert crossline["changes"] > 0.99
+    assert x["density"] < 0.1
+    assert (found[9]["step"], found[9]["order"], found[9]["density"]) == (6, "falls", 1)
+    assert (found[17]["step"], found[17]["count"], found[17]["order"]) == (9, 2, "")
+
+
 def test_the_index_found_is_the_one_an_ingest_takes(survey):
     inline, crossline = words(survey, 189), words(survey, 193)
     x, y = words(survey, 181), words(survey, 185)
@@ -236,6 +266,10 @@ def test_candidates_are_shown_with_their_options(survey):
     assert "crossline 2040 to 2068 by 2 (15)" in shown
     assert "--index-bytes 189,193" in shown
     assert "no: the values look like" in shown
+    assert any(
+        line.split() == ["189", "1001", "1009", "1", "9", "7%", "rises", "inline"]
+        for line in shown.splitlines()
+    )
 
 
 def test_of_a_far_file_little_is_read(tmp_path, monkeypatch):

@@ -126,6 +126,12 @@ class HeaderWord:
         huge = max(abs(self.low), abs(self.high)) >= _COORDINATE
         return huge and (self.step > 1 or self.span > 2 * self.count)
 
+    @property
+    def direction(self) -> str:
+        """How values follow each other in the file: `rises` or `falls` where they never do otherwise."""
+        steps = np.diff(self.values)
+        return "rises" if (steps >= 0).all() else "falls" if (steps <= 0).all() else ""
+
     def same_lines(self, other: "HeaderWord") -> bool:
         """Whether two words number the same lines, in the same or the opposite direction."""
         if self.distinct != other.distinct:
@@ -194,6 +200,15 @@ def repeated(*words: HeaderWord) -> tuple[int, int, int]:
     _, earliest, cell = np.unique(cells, return_index=True, return_inverse=True)
     again = np.flatnonzero(earliest[cell] != np.arange(len(cells)))
     return (len(again), int(earliest[cell][again[0]]), int(again[0])) if len(again) else (0, -1, -1)
+
+
+def varying(headers: np.ndarray, byte_order: str, *, complete: bool) -> list[HeaderWord]:
+    """The words of the standard that are not the same in all traces at hand, in the order of the header."""
+    words = (
+        header_word(headers, f.byte, byte_order, word_type=f.type, complete=complete)
+        for f in TRACE_HEADER_FIELDS
+    )
+    return [one for one in words if one.low != one.high]
 
 
 def anywhere(
