@@ -156,7 +156,12 @@ def _format(fmt: FileFormat) -> dict[str, Any]:
 
 
 def _index(survey: Survey) -> dict[str, Any]:
-    return {name: list(value) for name, value in survey.index_json().items()} | {"delay_ms": survey.delay_ms}
+    about = {
+        "template": survey.placement.template,
+        "domain": survey.placement.domain,
+        "delay_ms": survey.delay_ms,
+    }
+    return {name: list(value) for name, value in survey.index_json().items()} | about
 
 
 def _grid(grid: Grid, fmt: FileFormat) -> dict[str, Any]:
@@ -180,6 +185,7 @@ def _grid(grid: Grid, fmt: FileFormat) -> dict[str, Any]:
 def _candidate(candidate: Candidate) -> dict[str, Any]:
     """One row: where the words are, what they span, and the option that names them; no bytes are traces in order."""
     return {
+        "template": candidate.template,
         "names": list(candidate.names),
         "bytes": list(candidate.bytes),
         "types": list(candidate.types),

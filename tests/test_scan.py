@@ -16,6 +16,7 @@ from tasks.scan import scan
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.survey import survey_file
 from tasks.volume.store import Source
+from tests.gathers import write_gathers
 
 SHAPE = (9, 15, 13)
 TRACE = 240 + 4 * SHAPE[2]
@@ -72,6 +73,8 @@ def test_a_plain_file_is_described(survey):
         "types": ["int32", "int32"],
         "names": ["inline", "crossline"],
         "coordinate_bytes": [181, 185],
+        "template": "PostStack3DTime",
+        "domain": "time",
         "delay_ms": 0,
     }
     assert found["grid"]["shape"] == [9, 15]
@@ -183,6 +186,40 @@ def test_what_is_not_readable_seg_y_is_refused(survey, spoil, sentence):
     survey.write_bytes(spoil(survey.read_bytes()))
     with pytest.raises(InputRefused, match=sentence):
         scan(str(survey))
+
+
+@pytest.mark.parametrize(
+    ("words", "template", "places"),
+    [
+        ({(21, "i4"): 101 + np.arange(60)}, "PostStack2DTime", [21]),
+        (
+            {
+                (17, "i4"): 5 + np.arange(60) // 12,
+                (13, "i4"): 1 + np.arange(60) % 12,
+                (37, "i4"): np.arange(60) % 12,
+            },
+            "StreamerShotGathers2D",
+            [17, 13],
+        ),
+        (
+            {
+                (189, "i4"): np.arange(60) // 12,
+                (193, "i4"): np.arange(60) // 3 % 4,
+                (37, "i4"): np.arange(60) % 3,
+            },
+            "CdpOffsetGathers3DTime",
+            [189, 193, 37],
+        ),
+    ],
+)
+def test_the_kind_of_survey_is_told_by_its_template(tmp_path, words, template, places):
+    write_gathers(tmp_path / "a.sgy", words)
+    found = scan(str(tmp_path / "a.sgy"))
+    assert (found["index"]["template"], found["index"]["bytes"]) == (template, places)
+    assert found["grid"]["density"] == 1
+    chosen = next(one for one in found["candidates"] if not one["objection"])
+    assert (chosen["template"], chosen["names"]) == (template, found["index"]["names"])
+    assert f"--template {template}" in chosen["option"]
 
 
 def test_no_file_is_refused(tmp_path):
