@@ -8,13 +8,18 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import tomllib
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import xarray
 import yaml
+import zarr
 from conftest import free_port
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -280,21 +285,86 @@ def test_down_where_nothing_runs_says_so(tmp_path):
 # A browser
 
 
-@pytest.mark.browser
-def test_a_run_from_the_form_of_the_ui_completes_and_shows_progress_table_and_pictures(server, tmp_path):
-    script = Path(__file__).with_name("browser_publish.js")
-    deployment = server.ask("/deployments/name/publish/publish")["id"]
-    done = subprocess.run(
-        ["node", str(script), server.ui, deployment, "survey.sgy", "browser.zarr", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ,
-    )
+@pytest.fixture
+def screenshots(tmp_path: Path) -> Path:
+    """Where screenshots go: the folder SEISMILL_SCREENSHOTS names, or one that is forgotten."""
+    folder = Path(os.environ.get("SEISMILL_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def in_browser(server: Server, screenshots: Path, what: str, *words: str) -> dict[str, Any]:
+    """What a person sees who does something in the UI."""
+    script = Path(__file__).with_name("browser.js")
+    command = ["node", str(script), what, server.ui, str(screenshots), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
-    seen = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.browser
+def test_a_run_from_the_form_of_the_ui_completes_and_shows_progress_table_and_pictures(server, screenshots):
+    deployment = server.ask("/deployments/name/publish/publish")["id"]
+    seen = in_browser(server, screenshots, "publish", deployment, "survey.sgy", "browser.zarr")
     assert seen["state"] == "Completed"
     assert seen["progress"] == "Progress: 100%"
     assert "fast_inline" in seen["table"]
-    assert seen["picture"]["width"] > 100
+    assert seen["picture"][0] > 100
     assert (server.root / "browser.zarr" / "zarr.json").exists()
+
+
+@pytest.mark.browser
+def test_copies_added_from_the_ui_do_not_disturb_who_reads_the_volume(server, screenshots):
+    make_survey(str(server.root / "read.sgy"), shape=(60, 50, 201))
+    made = server.end(server.start("publish", source="read.sgy", volume="read.zarr", steps=[]), 300)
+    assert made["type"] == "COMPLETED", made
+    volume = str(server.root / "read.zarr")
+    whole = zarr.open_group(volume, mode="r")["amplitude"][:]
+    over, rounds, wrong = threading.Event(), 0, []
+
+    def read() -> None:
+        nonlocal rounds
+        while not over.is_set():
+            inline = rounds % len(whole)
+            try:
+                for there in (
+                    zarr.open_group(volume, mode="r")["amplitude"][inline],
+                    xarray.open_zarr(volume).amplitude.isel(inline=inline).values,
+                ):
+                    np.testing.assert_array_equal(there, whole[inline])
+            except Exception as error:  # whatever it is, a reader was disturbed
+                wrong.append(f"inline {inline}: {type(error).__name__}: {error}")
+            rounds += 1
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        deployment = server.ask("/deployments/name/rechunk/rechunk")["id"]
+        seen = in_browser(server, screenshots, "rechunk", deployment, "read.zarr")
+    finally:
+        over.set()
+        reader.join()
+    assert (seen["state"], wrong) == ("Completed", [])
+    assert rounds > 3
+    live = np.isfinite(whole)
+    group = zarr.open_group(volume, mode="r")
+    for name in ("fast_inline", "fast_crossline", "fast_time"):
+        assert name in seen["table"]
+        copy = group[name]
+        worst = np.abs(copy[:][live].astype(np.float64) - whole[live]).max()
+        assert worst == pytest.approx(copy.attrs["max_abs_error"])
+
+
+@pytest.mark.browser
+def test_a_run_cancelled_in_the_ui_ends_cancelled_and_can_be_gone_on_with(server, screenshots):
+    make_survey(str(server.root / "cancel.sgy"), shape=(400, 300, 401))
+    parameters = {"source": "cancel.sgy", "volume": "cancel.zarr"}
+    parameters |= {"master": {"chunks": [4, 8, 64]}, "run": {"memory": "20 MB"}}
+    seen = in_browser(server, screenshots, "cancel", server.start("ingest-segy", **parameters))
+    assert seen["state"] == "Cancelled"
+    assert server.state(seen["run"])["type"] == "CANCELLED"
+    assert not (server.root / "cancel.zarr" / "zarr.json").exists()
+    again = server.end(server.start("ingest-segy", **parameters), 300)
+    assert again["type"] == "COMPLETED", again
+    assert (server.root / "cancel.zarr" / "zarr.json").exists()

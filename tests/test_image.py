@@ -249,7 +249,7 @@ def worker(s3: str, engine: Any, image: str, credentials: Path, tmp_path: Path) 
             if words[0] == "server":
                 wait_for(f"{server.api}/health", process, 180)
                 register = command(
-                    server, "register", "docker", **VALUES, SEISMILL_CREDENTIALS=str(credentials)
+                    server, "register", "docker", **VALUES | {"SEISMILL_CREDENTIALS": str(credentials)}
                 )
                 _, err = register.communicate(timeout=300)
                 assert register.returncode == 0, err
@@ -262,6 +262,7 @@ def worker(s3: str, engine: Any, image: str, credentials: Path, tmp_path: Path) 
 @pytest.mark.container
 @pytest.mark.server
 @pytest.mark.campaign
+@pytest.mark.timeout(1800)  # builds the image, if nothing else did
 def test_a_docker_worker_runs_a_triggered_publish_and_a_stopped_container_s_run_is_finished(
     worker, engine, survey, tmp_path
 ):
@@ -282,6 +283,7 @@ def test_a_docker_worker_runs_a_triggered_publish_and_a_stopped_container_s_run_
         source="s3://staging/long.sgy",
         volume="s3://volumes/long.zarr",
         master=master,
+        steps=["proof"],
     )
     volume = Store("s3://volumes/long.zarr")
     until(lambda: any("/ledger/" in key for key in volume.keys(".seismill/runs")), 240)
