@@ -15,7 +15,10 @@ from tasks.volume.segy.standards import SAMPLE_FORMATS
 _IBM, _INTEGER, _IEEE = 1, 2, 5
 _CODES = (_IBM, _IEEE, _INTEGER)
 _LEAST_WORDS = 200  # that are not zero; of fewer nothing is said
-_OCTAVES = 64  # magnitudes beyond 2^64 and below 2^-64, or spread over more, are no amplitudes
+_SPREAD_OCTAVES, _FAR_OCTAVES = (
+    64,
+    100,
+)  # magnitudes spread over more, or mostly beyond 1e30 or 1e-30, are no amplitudes
 _INTEGER_OCTAVES = 28  # integers as large as this are mostly the exponents of floats
 _LEAST_BESIDE_GAPS = 16  # different words on either side of the gaps
 _EMPTY, _FILLED, _OVERFULL = 0.02, 0.3, 3.0  # words in the gaps by what their neighbours promise
@@ -86,7 +89,7 @@ def _plausible(words: np.ndarray, code: int) -> bool:
     else:
         octaves = 4 * ((words >> np.uint32(24) & np.uint32(0x7F)).astype(np.int64) - 64)
     low, middle, high = np.percentile(octaves, [5, 50, 95])
-    return bool(high - low <= _OCTAVES and abs(middle) <= _OCTAVES)
+    return bool(high - low <= _SPREAD_OCTAVES and abs(middle) <= _FAR_OCTAVES)
 
 
 def _which_float(words: np.ndarray, code: int) -> tuple[int, str]:

@@ -36,6 +36,7 @@ def wavelets(scale: float) -> np.ndarray:
 DATA = {
     "amplitudes": wavelets(3000.0),
     "small amplitudes": wavelets(2e-7),
+    "tiny amplitudes": wavelets(3e-25),
     "large amplitudes": wavelets(4e11),
     "16-bit integers": np.rint(wavelets(9000.0)),
     "velocities": np.linspace(1480, 5200, 9600, dtype=np.float32).reshape(12, 800),
