@@ -315,7 +315,10 @@ def refuse_unknown(value: Any, schema: dict[str, Any], schemas: dict[str, Any], 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_an_azure_container_group_has_only_properties_that_its_api_knows():
-    configuration, _ = configured("azure-container-instance", {"cpu": 4, "memory": 16})
+    configuration, env = configured("azure-container-instance", {"cpu": 4, "memory": 16})
+    # az:// names no account, and of an identity that a user assigned azure-identity wants the client.
+    assert env["AZURE_STORAGE_ACCOUNT_NAME"] == VALUES["SEISMILL_AZURE_ACCOUNT"]
+    assert env["AZURE_CLIENT_ID"] == VALUES["SEISMILL_ACI_CLIENT_ID"]
     from azure.mgmt.containerinstance import models
 
     group = configuration.arm_template["resources"][0]["properties"]
