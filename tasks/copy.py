@@ -114,7 +114,7 @@ def copy(
             "objects": digest_of({stored.key: [stored.bytes, stored.crc32c] for stored in objects}),
         }
         if not store.exists(f"{folder_of(digest_of(body))}/plan.json"):
-            clear_leftovers(store, None, [])
+            clear_leftovers(store, epoch, None, [])
         largest = max((stored.bytes for stored in objects), default=0)
         compute = fitting(compute, 2 * max(BATCH_BYTES, largest), "a batch of objects to copy")
         created_on = root["attributes"]["seismill"]["created_on"]

@@ -124,7 +124,7 @@ def ingest_images(
                 )
             unpublish(store, epoch, root)
         if not store.exists(f"{folder_of(request)}/plan.json"):
-            clear_leftovers(store, None, [request])
+            clear_leftovers(store, epoch, None, [request])
         stage = begin_stage("ingest", store, body, epoch, run, compute)
         count = block_count(spec.shape, block)
         records = run_blocks(stage, image_block, range(count))

@@ -220,7 +220,7 @@ def _blocks(
     compute = _fitting(compute, spec, block, survey, near=store.local, spilled=bool(body["spill"]))
     keep = [digest_of(body), request, *([body["spill"]["digest"]] if body["spill"] else [])]
     if not store.exists(f"{folder_of(keep[0])}/plan.json"):
-        clear_leftovers(store, None, keep)
+        clear_leftovers(store, epoch, None, keep)
     stage = begin_stage("ingest", store, body, epoch, run, compute)
     if not stage.resumed:
         store.put(grid_key(stage.plan), grid_bytes(survey.grid, survey.files.n_traces))

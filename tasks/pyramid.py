@@ -181,7 +181,7 @@ def _add(
 ) -> Stage:
     """Make the levels and commit them."""
     if not store.exists(f".seismill/runs/{request}/plan.json"):
-        clear_leftovers(store, root, [])
+        clear_leftovers(store, epoch, root, [])
     created_on = root["attributes"]["seismill"]["created_on"]
     stage = begin_stage("pyramid", store, body, epoch, run, compute, created_on=created_on)
     specs, _, passes = _planned(stage.plan)

@@ -166,7 +166,7 @@ def rechunk(
         compute = fitting(compute, _block_memory(master, todo, blocks), f"a block of {blocks.block} samples")
         body = _body(found, todo, blocks)
         if not store.exists(f"{folder_of(digest_of(body))}/plan.json"):
-            clear_leftovers(store, root, [])
+            clear_leftovers(store, epoch, root, [])
         if replaced:
             for path in replaced:
                 del stages[path]

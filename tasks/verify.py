@@ -21,7 +21,7 @@ from tasks.parameters import Repairs, Run, Url
 from tasks.volume.blocks import Compute, Progress, regions
 from tasks.volume.codecs import tolerance_of
 from tasks.volume.compare import add_errors_of
-from tasks.volume.findings import Entry, Finding, checked, entries_of, open_checked
+from tasks.volume.findings import Entry, Finding, checked, entries_of, open_checked, unlisted
 from tasks.volume.kernels.errors import MAX_ABS_ERROR
 from tasks.volume.layout import ArraySpec, round_up
 from tasks.volume.levels import coarsen
@@ -77,6 +77,8 @@ def verify(
         found, findings = open_checked(store)
         entries, broken = entries_of(found)
         findings += broken
+        if fraction >= 1:
+            findings += unlisted(found, entries, findings)
         share = random.Random(seed).sample(entries, math.ceil(fraction * len(entries)))
         drawn = entries if fraction >= 1 else share
         findings += _checked(found, drawn, compute, findings, began)

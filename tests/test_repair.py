@@ -255,6 +255,20 @@ def test_what_nothing_gives_back_is_named_and_all_else_is_repaired(made: Path, v
     assert files(volume) == whole
 
 
+def test_chunks_that_nobody_wrote_are_found_and_removed(volume: Path) -> None:
+    whole = files(volume)
+    for stray in ("fast_line/c/9/9/9", "pyramid/1/trace_mask/c/7/7"):
+        (volume / stray).parent.mkdir(parents=True, exist_ok=True)
+        (volume / stray).write_bytes(b"another run")
+    if not (volume / "trace_mask").exists():
+        shutil.rmtree(volume / "pyramid/1/trace_mask")
+    strays = sorted(files(volume).keys() - whole.keys())
+    with pytest.raises(IntegrityFailure, match=r"fast_line/c/9/9/9: is no part of what was written"):
+        verify(str(volume))
+    assert sorted(verify(str(volume), repair="from_master")["repaired"]) == strays
+    assert files(volume) == whole
+
+
 def test_a_root_that_was_interrupted_is_no_damage_and_two_broken_ones_are_told(volume: Path) -> None:
     whole = files(volume)
     store = Store(str(volume))

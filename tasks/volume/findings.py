@@ -91,6 +91,21 @@ def entries_of(volume: Volume) -> tuple[list[Entry], list[Finding]]:
     return entries, findings
 
 
+def unlisted(volume: Volume, entries: Sequence[Entry], findings: Sequence[Finding]) -> list[Finding]:
+    """Chunks of whole volumes that no manifest lists: a reader would take them for data where nothing is stored.
+
+    A run leaves one if it was asleep in the middle of a request until after another had taken over and ended.
+    """
+    unknown = {finding.array for finding in findings}  # what their broken manifests list is not known
+    arrays = {path for path, m in volume.members.items() if m["node_type"] == "array"} - unknown
+    listed = {entry.key for entry in entries}
+    return [
+        Finding(key, path, "", "is no part of what was written")
+        for key in volume.store.keys("")
+        if (path := key.partition("/c/")[0]) in arrays and key != path and key not in listed
+    ]
+
+
 def checked(
     volume: Volume, entries: Sequence[Entry], most_bytes: int, on_batch: Callable[[list[Entry]], None]
 ) -> Iterator[list[Finding]]:

@@ -9,6 +9,7 @@ no longer exists is superseded at once. Old epochs stay: they are what tells a h
 
 import json
 import logging
+import math
 import os
 import socket
 import threading
@@ -26,7 +27,11 @@ log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 600.0
 HEARTBEAT_SECONDS = 60.0
+RECHECK_SECONDS = 60.0  # a worker that was silent for longer looks before it writes again
 assert DEADLINE_SECONDS + HEARTBEAT_SECONDS < LEASE_SECONDS
+
+
+_looked_at: dict[tuple[str, int], float] = {}  # when this process saw last that an epoch owned its volume
 
 
 def _key(epoch: int) -> str:
@@ -63,11 +68,24 @@ def check_epoch(store: Store, epoch: int) -> None:
     Raises:
         Resumable: Another run took over.
     """
+    looked = _seconds()
     if store.exists(_key(epoch + 1)):
         raise Resumable(
             f"another run took over {store.url} because this one had been silent for longer than its lease; "
             "look at that run, or run this again"
         )
+    _looked_at[store.url, epoch] = looked
+
+
+def recheck_epoch(store: Store, epoch: int) -> None:
+    """As `check_epoch`, but asks only if this process did not for a while: it was asleep, or its work takes long."""
+    if _seconds() - _looked_at.get((store.url, epoch), -math.inf) >= RECHECK_SECONDS:
+        check_epoch(store, epoch)
+
+
+def _seconds() -> float:
+    """A clock that goes on while the machine sleeps, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @contextmanager

@@ -65,11 +65,12 @@ class Repair:
         made = [finding for finding in broken if self._rank(finding.array) > 1]
         yield from self._from_volume(made, written)
         for finding in findings:
-            if (
-                finding.array
-                and finding.key not in written
-                and self._put(finding.key, self._manifest(finding.array))
-            ):
+            if not finding.array or finding.key in written:
+                continue
+            if finding.key != manifest_key(finding.array):
+                self.volume.store.delete_many([finding.key], guard=self.guard)
+                yield finding
+            elif self._put(finding.key, self._manifest(finding.array)):
                 yield finding
 
     def _rank(self, path: str) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tasks.parameters import StorageOptions
 from tasks.volume.blocks import on_io
+from tasks.volume.codecs import crc32c
 from tasks.volume.coordinates import merged, shared
 from tasks.volume.findings import position_of
 from tasks.volume.images.listing import Listed
@@ -27,7 +28,7 @@ from tasks.volume.intake import (
     unplaced_blocks,
 )
 from tasks.volume.layout import RAW_SAMPLES, ArraySpec
-from tasks.volume.ledger import Record
+from tasks.volume.ledger import Record, Stored
 from tasks.volume.mend import plan_of_master, stored_object, values_of, whole_chunk
 from tasks.volume.plan import Plan
 from tasks.volume.reader import Volume
@@ -71,6 +72,11 @@ class _Again(Job):
     def open(self) -> tuple[Store, Plan]:
         """The store that keeps, and the plan."""
         return self.into, self.plan
+
+    def put(self, store: Store, key: str, data: bytes) -> Stored:
+        """Keep one object; no run can take over what is not written."""
+        store.put(key, data)
+        return Stored(key, len(data), crc32c(data))
 
 
 def made_from_source(

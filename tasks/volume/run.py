@@ -13,13 +13,14 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tasks.parameters import Run, StorageOptions
-from tasks.volume.blocks import Compute, Progress, on_io, run_window
+from tasks.volume.blocks import Compute, Progress, run_window
 from tasks.volume.codecs import crc32c, document_bytes
 from tasks.volume.ledger import Ledger, Record, Stored
-from tasks.volume.lock import check_epoch
+from tasks.volume.lock import check_epoch, recheck_epoch
 from tasks.volume.manifest import manifest_bytes, manifest_key
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.plan import Plan, plan_at, settle_plan
@@ -60,6 +61,7 @@ class Job:
 
     def put(self, store: Store, key: str, data: bytes) -> Stored:
         """Store one object of this block; the same bytes that are there already are left alone."""
+        recheck_epoch(store, self.epoch)
         store.create_or_match(key, data, guard=lambda: check_epoch(store, self.epoch))
         return Stored(key, len(data), crc32c(data))
 
@@ -117,7 +119,9 @@ def refuse_foreign(store: Store) -> None:
         )
 
 
-def clear_leftovers(store: Store, root: dict[str, Any] | None, keep_digests: Iterable[str]) -> None:
+def clear_leftovers(
+    store: Store, epoch: int, root: dict[str, Any] | None, keep_digests: Iterable[str]
+) -> None:
     """Remove what abandoned runs left: arrays and groups that no root names, and the folders of their plans.
 
     Call it when a new plan begins; when one is resumed, what lies there is its own. Plans of stages that are done
@@ -127,9 +131,10 @@ def clear_leftovers(store: Store, root: dict[str, Any] | None, keep_digests: Ite
     known = set(members(root)) if root else set()
     annex = root is not None and is_annex(root)
     # Among somebody else's arrays only what an abandoned plan names is ours.
+    guard = partial(check_epoch, store, epoch)
     for path in sorted(planned_paths(store) - known) if annex else ():
-        store.delete(f"{path}/zarr.json")
-        store.delete_all(f"{path}/")
+        store.delete_many([f"{path}/zarr.json"], guard=guard)
+        store.delete_all(f"{path}/", guard=guard)
     kept = {f".seismill/runs/{digest}/" for digest in keep_digests}
     done = root["attributes"]["seismill"]["stages"].values() if root else ()
     kept |= {f".seismill/runs/{stage['plan']}/{name}" for stage in done for name in ("plan.json", "grid.npz")}
@@ -141,7 +146,7 @@ def clear_leftovers(store: Store, root: dict[str, Any] | None, keep_digests: Ite
         elif not annex and (key.endswith("/zarr.json") or "/c/" in key) and _owner(key) not in known:
             stray.append(key)
     stray.sort(key=lambda key: not key.endswith("zarr.json"))  # what makes an array exist goes first
-    on_io(store.delete, stray)
+    store.delete_many(stray, guard=guard)
 
 
 def planned_paths(store: Store) -> set[str]:
@@ -235,8 +240,9 @@ def put_array(
             f"{len(gone)} objects that this run stored are gone from {store.url}, such as {gone[0]}; find out what "
             "removes objects there, and run the same command again"
         )
-    on_io(store.delete, sorted(present - chunks - {described}))
-    check_epoch(store, stage.epoch)
+    guard = partial(check_epoch, store, stage.epoch)
+    guard()
+    store.delete_many(sorted(present - chunks - {described}), guard=guard)
     document = document_bytes(metadata)
     stage.settle(described, document)
     manifest = manifest_bytes(path, [*listed, Stored(described, len(document), crc32c(document))])
@@ -282,23 +288,24 @@ def withdraw(
     for path in gone:
         del members(fewer)[path]
     commit(store, epoch, fewer)
-    for path in gone:
-        store.delete(f"{path}/zarr.json")
-    store.delete_all(".seismill/runs", keep=lambda key: "/ledger/" not in key)
+    guard = partial(check_epoch, store, epoch)
+    store.delete_many([f"{path}/zarr.json" for path in gone], guard=guard)
+    store.delete_all(".seismill/runs", keep=lambda key: "/ledger/" not in key, guard=guard)
     for path in paths:
         if path not in leave_chunks:
-            store.delete_all(f"{path}/")
-        store.delete(manifest_key(path))
-        store.delete_all(f".seismill/manifests/{path}/")
+            store.delete_all(f"{path}/", guard=guard)
+        store.delete_many([manifest_key(path)], guard=guard)
+        store.delete_all(f".seismill/manifests/{path}/", guard=guard)
     return fewer
 
 
 def unpublish(store: Store, epoch: int, root: dict[str, Any]) -> None:
     """Take the whole volume away: the root, then every zarr.json, the notes of runs, then everything else of it."""
     commit(store, epoch, None)
-    for path in sorted(members(root)):
-        store.delete(f"{path}/zarr.json")
-    store.delete_all(".seismill/runs/")
+    guard = partial(check_epoch, store, epoch)
+    store.delete_many([f"{path}/zarr.json" for path in sorted(members(root))], guard=guard)
+    store.delete_all(".seismill/runs/", guard=guard)
     for name in sorted({path.partition("/")[0] for path in members(root)}):
-        store.delete_all(f"{name}/")
-    store.delete_all(".seismill/", keep=lambda key: key.startswith((".seismill/lock/", ".seismill/commits/")))
+        store.delete_all(f"{name}/", guard=guard)
+    kept = (".seismill/lock/", ".seismill/commits/")
+    store.delete_all(".seismill/", keep=lambda key: key.startswith(kept), guard=guard)

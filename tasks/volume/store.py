@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from tasks.volume.source import Source as Source
 from tasks.volume.upload import open_upload as open_upload
 
 Result = TypeVar("Result")
+GUARDED = 16  # requests that remove something between two looks whether that is still allowed
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -321,27 +322,41 @@ class Store:
         with self._writing():
             Path(path).unlink(missing_ok=True)
 
-    def delete_all(self, prefix: str, keep: Callable[[str], bool] = lambda key: False) -> int:
-        """Remove every object under `prefix` that `keep` does not name; return how many."""
+    def delete_all(
+        self,
+        prefix: str,
+        keep: Callable[[str], bool] = lambda key: False,
+        *,
+        guard: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Remove every object under `prefix` that `keep` does not name; return how many; `guard` as `delete_many`."""
         present = self.keys(prefix)
         keys = [key for key in present if not keep(key)]
         if self.local and len(keys) == len(present):
             if keys:
+                guard()
                 with self._writing():
                     shutil.rmtree(self.path(prefix))
             return len(keys)
-        self.delete_many(keys)
+        self.delete_many(keys, guard=guard)
         return len(keys)
 
-    def delete_many(self, keys: list[str]) -> None:
-        """Remove some objects, many with one request where the store can."""
-        if self.local:
-            for key in keys:
-                self.delete(key)
-            return
-        batch = self._cloud.batch
-        for start in range(0, len(keys), batch):
-            self._remove([self.path(key) for key in keys[start : start + batch]])
+    def delete_many(self, keys: Sequence[str], *, guard: Callable[[], None] = lambda: None) -> None:
+        """Remove some objects in their order, many with one request where the store can.
+
+        Args:
+            keys: The objects.
+            guard: Called every few requests; raises if this run may not remove anything any more.
+        """
+        batch = 1 if self.local else self._cloud.batch
+        for number, start in enumerate(range(0, len(keys), batch)):
+            if number % GUARDED == 0:
+                guard()
+            some = keys[start : start + batch]
+            if self.local:
+                self.delete(some[0])
+            else:
+                self._remove([self.path(key) for key in some])
 
     def _remove(self, paths: list[str]) -> None:
         try:

@@ -1,0 +1,282 @@
+"""Sources that are replaced, triggers that race, and runs that wake after another took over: one right volume each.
+
+SEISMILL_RACES says how many of each are tried, SEISMILL_SEED which; the whole campaign is
+SEISMILL_RACES=1000 pytest tests/test_races.py
+"""
+
+import os
+import random
+import shutil
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.ingest_segy import ingest_segy
+from tasks.parameters import Master, Run
+from tasks.verify import verify
+from tasks.volume import blocks
+from tasks.volume.lock import highest, locked
+from tasks.volume.outcomes import InputRefused, Outcome, Resumable
+from tasks.volume.root import COMMITS, commit, current_root, new_root, newest_commit
+from tasks.volume.source import Source
+from tasks.volume.store import Store
+from tests.emulators.faults import Rule
+from tests.survey import Survey, make_survey
+from tests.test_faults import FaultProxy, proxy  # noqa: F401  # a fixture
+from tests.volumes import STAMP, differences, threads, tree
+
+RACES = int(os.environ.get("SEISMILL_RACES", "12"))
+SEED = int(os.environ.get("SEISMILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
+STAMPED = Run(created_on=STAMP, lock_wait=30)
+pytestmark = pytest.mark.timeout(36000)
+
+
+@pytest.fixture
+def survey(tmp_path: Path) -> Survey:
+    """A file of several blocks, last changed long ago."""
+    survey = make_survey(tmp_path / "a.sgy", drop=3, n_samples=37)
+    os.utime(survey.path, (1_500_000_000, 1_500_000_000))
+    return survey
+
+
+# Sources that are replaced
+
+
+def replaced(path: Path, content: bytes) -> None:
+    other = path.with_name("other")
+    other.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    other.replace(path)
+
+
+def rewritten(path: Path, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(len(content) // 2)
+        file.write(b"another")
+
+
+def appended(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content[3600:4000])
+
+
+def truncated(path: Path, content: bytes) -> None:
+    os.truncate(path, len(content) // 2)
+
+
+def removed(path: Path, content: bytes) -> None:
+    path.unlink()
+
+
+SWAPS = (replaced, rewritten, appended, truncated, removed)
+
+
+class Reads:
+    """Counts the reads of sources, and does something before one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count, self.at, self.act = 0, -1, lambda: None
+        self._lock, read_into = threading.Lock(), Source.read_into
+
+        def counted(source: Source, start: int, out: memoryview) -> None:
+            with self._lock:
+                self.count += 1
+                if self.count == self.at:
+                    self.act()
+            read_into(source, start, out)
+
+        monkeypatch.setattr(Source, "read_into", counted)
+
+    def arm(self, at: int, act: Callable[[], None]) -> None:
+        """Do it before call number `at`, counted from 1 from now on."""
+        self.count, self.at, self.act = 0, at, act
+
+
+def test_a_source_that_is_replaced_at_any_read_is_refused_and_leaves_no_volume(
+    survey: Survey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, content, volume = random.Random(SEED), survey.content, tmp_path / "a.zarr"
+    reads, master = Reads(monkeypatch), Master(chunks=[3, 3, 8])
+    with threads() as compute:
+
+        def ingest() -> None:
+            ingest_segy(str(survey.path), str(volume), master=master, run=STAMPED, compute=compute)
+
+        ingest()
+        total, refusals = reads.count, 0
+        for number in range(RACES):
+            shutil.rmtree(volume)
+            swap, at = SWAPS[number % len(SWAPS)], drawn.randrange(2, total + 1)
+            reads.arm(at, lambda swap=swap: swap(survey.path, content))  # type: ignore[misc]
+            with pytest.raises(InputRefused, match=r"changed after the run began|there is no file"):
+                ingest()
+            refusals += 1
+            assert not (volume / "zarr.json").exists(), (SEED, number)
+            survey.path.write_bytes(content)
+            os.utime(survey.path, (1_500_000_000, 1_500_000_000))
+            if not volume.exists():
+                volume.mkdir()
+    assert refusals == RACES
+    print(f"{refusals} refusals of {RACES} swaps at one of {total} reads")
+
+
+# Eight triggers at once
+
+
+def test_of_eight_triggers_at_once_exactly_one_commits_though_acknowledgements_get_lost(
+    proxy: FaultProxy,  # noqa: F811
+) -> None:
+    protocol = proxy.protocol  # type: ignore[attr-defined]
+
+    def trigger(store: Store, number: int) -> str:
+        while True:
+            try:
+                with locked(store, wait_seconds=1) as epoch:
+                    if current_root(store) is None:
+                        commit(store, epoch, new_root({"by": number}))
+                        return "committed"
+                    return "found"
+            except Resumable:
+                continue
+
+    races = max(1, RACES // 3)  # on each of three stores
+    lost = 0
+    with ThreadPoolExecutor(8) as pool:
+        for race in range(races):
+            url = f"{protocol}://volumes/{uuid.uuid4().hex}.zarr"
+            proxy.do(Rule("lost_ack", share=0.1))
+            ended = Counter(pool.map(lambda number, url=url: trigger(Store(url), number), range(8)))  # type: ignore[misc]
+            lost += proxy.fired
+            proxy.do()
+            store = Store(url)
+            assert ended == {"committed": 1, "found": 7}, (SEED, race)
+            assert store.keys(COMMITS) == [f"{COMMITS}/00000001"], (SEED, race)
+            newest = newest_commit(store)
+            assert newest
+            assert store.get("zarr.json") == newest.document
+            assert highest(store) == 8
+    print(f"{races} races on {protocol}, {lost} acknowledgements lost, one commit each")
+
+
+def test_of_eight_ingests_at_once_one_writes_and_seven_find_it_done(survey: Survey, tmp_path: Path) -> None:
+    master = Master(chunks=[4, 4, 8])
+    twin = tmp_path / "twin.zarr"
+    ingest_segy(str(survey.path), str(twin), master=master, run=STAMPED)
+    volume, whole = tmp_path / "a.zarr", tree(twin)
+
+    def trigger(number: int) -> bool:
+        return (
+            "was done already"
+            in ingest_segy(str(survey.path), str(volume), master=master, run=STAMPED)["notes"]
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        for race in range(max(1, RACES // 12)):
+            found = list(pool.map(trigger, range(8)))
+            assert sum(found) == 7, (SEED, race)
+            assert differences(tree(volume), whole) == []
+            assert Store(str(volume)).keys(COMMITS) == [f"{COMMITS}/00000001"]
+            shutil.rmtree(volume)
+
+
+# Runs that wake after another took over
+
+
+class Sleeper:
+    """Counts the calls that runs of one volume make of its store, and does something in the middle of one of them."""
+
+    CALLS = ("get", "put", "create", "replace", "exists", "keys", "identity")
+
+    def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count, self.at, self.act = 0, -1, lambda: None
+        self._lock = threading.Lock()
+        for name in self.CALLS:
+            monkeypatch.setattr(Store, name, self._around(getattr(Store, name), url))
+
+    def _around(self, call: Callable[..., Any], url: str) -> Callable[..., Any]:
+        def counted(store: Store, *args: Any, **kwargs: Any) -> Any:
+            if store.url == url:
+                with self._lock:
+                    self.count += 1
+                    mine = self.count == self.at
+                if mine:
+                    self.act()
+            return call(store, *args, **kwargs)
+
+        return counted
+
+    def arm(self, at: int, act: Callable[[], None] = lambda: None) -> None:
+        """Do it before call number `at`, counted from 1 from now on."""
+        self.count, self.at, self.act = 0, at, act
+
+
+@pytest.fixture
+def wide_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Chunks have threads enough for a sleeper and for whom it is asleep meanwhile."""
+    pool = ThreadPoolExecutor(4)
+    monkeypatch.setattr(blocks, "chunk_pool", cache(lambda: pool))
+    yield
+    pool.shutdown()
+
+
+@pytest.mark.parametrize("before", ["nothing", "another volume"])
+def test_a_run_with_another_plan_that_wakes_after_take_over_changes_nothing(
+    before: str, survey: Survey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide_pool: None
+) -> None:
+    volume, link = tmp_path / "real" / "a.zarr", tmp_path / "link" / "a.zarr"
+    # A sleep here takes no time, so it is not told by the clock.
+    monkeypatch.setattr("tasks.volume.lock.RECHECK_SECONDS", 0)
+    volume.parent.mkdir()
+    link.parent.symlink_to(volume.parent)  # the sleeper calls the same place by another name
+    drawn, sleeper = random.Random(SEED), Sleeper(str(link), monkeypatch)
+
+    def ingest(place: Path, *chunks: int) -> None:
+        ingest_segy(
+            str(survey.path), str(place), master=Master(chunks=list(chunks)), overwrite=True, run=STAMPED
+        )
+
+    ingest(tmp_path / "twin.zarr", 3, 5, 7)
+    whole = tree(tmp_path / "twin.zarr")
+
+    def prepare() -> None:
+        shutil.rmtree(volume, ignore_errors=True)
+        if before == "another volume":
+            ingest(volume, 5, 5, 5)
+
+    def take_over() -> None:
+        # As after the lease: the lock says that it is free.
+        store = Store(str(volume))
+        key = f".seismill/lock/{highest(store):08d}"
+        if store.exists(key):
+            lock = volume / key
+            lock.write_text(lock.read_text().replace('"held"', '"released"'))
+        ingest(volume, 3, 5, 7)
+
+    prepare()
+    sleeper.arm(-1)
+    ingest(link, 4, 4, 8)
+    total, woken, stray, other = sleeper.count, Counter[str](), 0, tree(volume)
+    for number in range(max(3, RACES // 20)):
+        prepare()
+        at = drawn.randrange(1, total + 1)
+        sleeper.arm(at, take_over)
+        try:
+            ingest(link, 4, 4, 8)
+            woken["one after the other"] += 1  # the sleeper held no lock yet, or none any more
+        except Outcome as outcome:
+            woken[type(outcome).__name__] += 1
+        # What the sleeper was putting may have come after all, and no reader of the other grid ever asks for it.
+        strays = verify(str(volume), repair="from_master")["repaired"]
+        assert len(strays) <= 4, "of each thread what it was putting"
+        assert not any(key in whole for key in strays)
+        stray += len(strays)
+        assert verify(str(volume))["findings"] == [], (SEED, number, at)
+        left = differences(tree(volume), whole)
+        assert left == [] or not differences(tree(volume), other), (SEED, number, at, left)
+    print(f"{dict(woken)}, {stray} stray chunks, of sleepers at one of {total} calls")
