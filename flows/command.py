@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from flows.credentials import provide
 from flows.summary import FOR_A_BROWSER, Summary
 from tasks.volume.outcomes import Outcome, Resumable
 
@@ -79,6 +80,7 @@ def _directly(name: str, arguments: dict[str, Any]) -> Summary:
     from flows import chains
     from flows.stages import as_stage, load_verb
 
+    provide(arguments.values())
     with _stop_on_signals() as stopping:
         if name == "sweep":
             from flows.publishers import direct_sweep

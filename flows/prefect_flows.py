@@ -16,6 +16,7 @@ from prefect.states import Completed, State
 
 from flows.allowed import refuse_foreign_compute, refuse_outside
 from flows.artifacts import put_summary
+from flows.credentials import provide
 from flows.progress import artifact_report
 from flows.stages import Stage, as_stage
 from flows.summary import Summary, headline, short_name
@@ -45,6 +46,7 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
         try:
             if prefect.runtime.deployment.id is not None:
                 _refuse_what_no_trigger_may(signature, bound.arguments)
+            provide(bound.arguments.values())
             summary = function(*args, **kwargs)
         except Outcome as outcome:
             return outcome_state(outcome)

@@ -341,8 +341,17 @@ class Export(_Parameters):
 
 
 class StorageOptions(_Parameters):
-    """Non-secret options of the stores; credentials come from the environment."""
+    """Non-secret options of the stores; credentials come from the environment or from Prefect blocks."""
 
+    credentials: str = Field(
+        default="",
+        pattern=r"^(BLOCK(,BLOCK)*)?$".replace(
+            "BLOCK", "(aws|minio|gcp|azure-blob-storage)-credentials/[a-z0-9][a-z0-9-]*"
+        ),
+        title="Credentials",
+        description="Prefect blocks by type and name, where this machine has no identity of its own",
+        examples=["aws-credentials/staging", "aws-credentials/staging,gcp-credentials/volumes"],
+    )
     endpoint_url: str = Field(
         default="", pattern=r"^[^@?]*$", title="Endpoint", description="For S3-compatible stores"
     )

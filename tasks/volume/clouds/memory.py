@@ -19,6 +19,7 @@ class Memory:
     def __init__(self) -> None:
         self._fs = fsspec.filesystem("memory")
         self._uploads: dict[str, dict[int, bytes]] = {}
+        self._writers: dict[str, str] = {}
 
     async def get(self, path: str, span: Span | None, identity: str) -> bytes:
         """See `Cloud`."""
@@ -37,15 +38,15 @@ class Memory:
         if identity:
             if not self._fs.exists(path) or identity != _identity(self._fs.cat_file(path)):
                 raise Changed(path)
-            writer = ""
-        if writer and self._fs.exists(path):
+        elif writer and self._fs.exists(path):
             raise FileExistsError(path)
         self._fs.pipe_file(path, bytes(data))
+        self._writers[path] = writer
 
     async def head(self, path: str) -> Found:
         """See `Cloud`."""
         data = self._fs.cat_file(path)
-        return Found(len(data), _identity(data))
+        return Found(len(data), _identity(data), self._writers.get(path, ""))
 
     async def delete(self, paths: list[str]) -> None:
         """See `Cloud`."""

@@ -1,0 +1,127 @@
+"""Credentials that Prefect keeps in blocks, handed to this process and to those that it starts as their environment.
+
+A parameter names blocks only, because Prefect stores parameters in clear. The blocks are those of prefect-aws,
+prefect-gcp and prefect-azure, read from the API without these packages. What they hold goes where the stores' own
+libraries look for it; a remote Dask cluster never gets it and has an identity of its own.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from tasks.parameters import Run, StorageOptions
+from tasks.volume.outcomes import InputRefused
+
+_given: set[str] = set()  # the blocks that this process has the credentials of
+
+Fields = Mapping[str, Any]
+
+
+def _aws(block: Fields) -> dict[str, Any]:
+    return {
+        "AWS_ACCESS_KEY_ID": block.get("aws_access_key_id"),
+        "AWS_SECRET_ACCESS_KEY": block.get("aws_secret_access_key"),
+        "AWS_SESSION_TOKEN": block.get("aws_session_token"),
+        "AWS_PROFILE": block.get("profile_name"),
+    } | _client(block)
+
+
+def _minio(block: Fields) -> dict[str, Any]:
+    return {
+        "AWS_ACCESS_KEY_ID": block.get("minio_root_user"),
+        "AWS_SECRET_ACCESS_KEY": block.get("minio_root_password"),
+    } | _client(block)
+
+
+def _client(block: Fields) -> dict[str, Any]:
+    endpoint = (block.get("aws_client_parameters") or {}).get("endpoint_url")
+    return {"AWS_DEFAULT_REGION": block.get("region_name"), "AWS_ENDPOINT_URL_S3": endpoint}
+
+
+def _gcp(block: Fields) -> dict[str, Any]:
+    info = block.get("service_account_info")
+    token = json.dumps({"token": info}) if info else None
+    return {
+        "FSSPEC_GS": token,
+        "GOOGLE_APPLICATION_CREDENTIALS": block.get("service_account_file"),
+        "GOOGLE_CLOUD_PROJECT": block.get("project"),
+    }
+
+
+def _azure(block: Fields) -> dict[str, Any]:
+    host = str(block.get("account_url") or "").partition("://")[2]
+    return {
+        "AZURE_STORAGE_CONNECTION_STRING": block.get("connection_string"),
+        "AZURE_STORAGE_ACCOUNT_NAME": host.partition(".")[0] or None,
+        "AZURE_STORAGE_TENANT_ID": block.get("tenant_id"),
+        "AZURE_STORAGE_CLIENT_ID": block.get("client_id"),
+        "AZURE_STORAGE_CLIENT_SECRET": block.get("client_secret"),
+    }
+
+
+KINDS: dict[str, Callable[[Fields], dict[str, Any]]] = {
+    "aws-credentials": _aws,
+    "minio-credentials": _minio,
+    "gcp-credentials": _gcp,
+    "azure-blob-storage-credentials": _azure,
+}
+
+
+def provide(arguments: Iterable[object]) -> None:
+    """Give this process the credentials of the blocks that some parameters name.
+
+    Raises:
+        InputRefused: There is no such block, or the run would need it on a remote cluster.
+    """
+    for argument in arguments:
+        options = argument.storage_options if isinstance(argument, Run) else argument
+        if not isinstance(options, StorageOptions) or not options.credentials:
+            continue
+        if isinstance(argument, Run) and not argument.dask.startswith(("threads", "local:")):
+            raise InputRefused(
+                f"credentials of a block are not sent to {argument.dask!r}; give the cluster an identity of its own, "
+                "or compute on threads"
+            )
+        new = [name for name in options.credentials.split(",") if name not in _given]
+        if new:
+            for name in new:
+                _use(KINDS[name.partition("/")[0]](_read(name)))
+            _given.update(new)
+            _forget_connections()
+
+
+def _read(name: str) -> Fields:
+    from flows.api import connect
+
+    connect()
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    kind, _, own = name.partition("/")
+    with get_client(sync_client=True) as client:
+        try:
+            document = client.read_block_document_by_name(own, kind, include_secrets=True)
+        except ObjectNotFound:
+            raise InputRefused(
+                f"there is no block {name} on the Prefect API; make it in the UI, or check the name"
+            ) from None
+    return document.data
+
+
+def _use(environment: Mapping[str, Any]) -> None:
+    os.environ.update({name: str(value) for name, value in environment.items() if value})
+
+
+def _forget_connections() -> None:
+    """Have no file system go on with what it was opened with before."""
+    import fsspec
+    import fsspec.config
+
+    from tasks.volume import calls
+
+    fsspec.config.set_conf_env(fsspec.config.conf)
+    for protocol in ("s3", "gs", "az"):
+        if protocol in fsspec.registry:
+            fsspec.get_filesystem_class(protocol).clear_instance_cache()
+    calls.line_to.cache_clear()
