@@ -172,7 +172,7 @@ def image_block(job: Job) -> Record:
     stored, measured = put_region(job, store, spec, region, values, measure=_measured)
     limits = [found for _, found in measured if found]
     facts = {
-        "stats": merge_stats(stats for stats, _ in measured).tolist(),
+        "stats": merge_stats(np.array(stats) for stats, _ in measured).tolist(),
         "limits": [min(low for low, _ in limits), max(high for _, high in limits)] if limits else None,
         "quantiles": _quantiles(values),
         "labels": _labels(values) if labels else [],
@@ -198,9 +198,11 @@ def _default_chunks(shape: tuple[int, ...], itemsize: int, slow_axis: int) -> tu
     return tuple(chunks)
 
 
-def _measured(part: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
+def _measured(part: np.ndarray) -> tuple[list[float], tuple[int, int] | None]:
     stats = new_stats()
-    return stats, add_voxels(part, stats)
+    limits = add_voxels(part, stats)
+    # No array: one that is kept lies where a chunk's buffer was, and keeps malloc from using that room again.
+    return stats.tolist(), limits
 
 
 def _sample(values: np.ndarray) -> np.ndarray:
