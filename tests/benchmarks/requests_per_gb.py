@@ -7,6 +7,9 @@ SURVEY is a SEG-Y; one with a corner missing is made where none is given. It is 
 Requests are those that the server logged; bytes are those of the objects' contents. CPU time is that of this process.
 The same verbs run on local disk before, which also compiles what is compiled; the difference is what the S3 client
 costs. Wall time is not shown: the server shares the cores, and reads a whole object for each range of it.
+
+With --peer PYTHON, an interpreter that has multidimio 1.1, the same survey goes through its ingest and its export too,
+in processes of its own whose CPU time is counted whole.
 """
 
 import argparse
@@ -67,6 +70,7 @@ def main() -> None:
     parser.add_argument(
         "--folder", help="where files go while it runs; default: the system's temporary folder"
     )
+    parser.add_argument("--peer", help="an interpreter that has multidimio")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="requests-", dir=chosen.folder) as name:
         folder, port = Path(name), free_port()
@@ -92,10 +96,12 @@ def main() -> None:
             seen = Log(folder / "log")
             seen.requests()
             remotely = take(filled, "s3://volumes/survey", "s3://volumes/survey.sgy", seen.requests)
+            peer = take_peer(chosen.peer, endpoint, filled, seen) if chosen.peer else {}
         finally:
             server.terminate()
             server.wait(10)
         print_table(locally, remotely, survey)
+        print_peer(peer, survey)
 
 
 def fill(endpoint: str, survey: Path, tiny: Path) -> str:
@@ -128,6 +134,58 @@ def take(source: str, volume: str, target: str, requests: Callable[[], Any]) -> 
         cpu = time.process_time() - began
         spent[name] = Spent(cpu, traffic.since(before), Counter(requests()))
     return spent
+
+
+PEER = {
+    "ingest": "mdio.segy_to_mdio(get_segy_standard(1.0), get_template('PostStack3DTime'), source, volume)",
+    "export": "mdio.mdio_to_segy(get_segy_standard(1.0), volume, target)",
+}
+PEER_HEAD = """
+import os, sys
+import mdio
+from mdio.builder.template_registry import get_template
+from segy.standards import get_segy_standard
+if __name__ == "__main__":
+    source, volume, target = sys.argv[1:]
+"""
+
+
+def take_peer(python: str, endpoint: str, source: str, seen: Log) -> dict[str, tuple[float, Counter[str]]]:
+    """CPU seconds and requests of multidimio's ingest and export of the same survey, to disk where it writes no S3."""
+    spent = {}
+    for name, call in PEER.items():
+        script = f"{PEER_HEAD}    {call}\n"
+        with tempfile.TemporaryDirectory(prefix="peer-") as folder:
+            file = Path(folder) / "job.py"
+            file.write_text(script)
+            before = os.times()
+            target = str(Path(folder) / "export.sgy")
+            done = subprocess.run(
+                [python, str(file), source, "s3://volumes/peer.mdio", target],
+                env=os.environ
+                | {"FSSPEC_S3_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL": endpoint, "PYTHONPATH": ""},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            after = os.times()
+        if done.returncode:
+            print(f"multidimio's {name} failed: {done.stderr.strip().splitlines()[-1]}")
+            continue
+        cpu = (after.children_user - before.children_user) + (after.children_system - before.children_system)
+        spent[name] = (cpu, seen.requests())
+    return spent
+
+
+def print_peer(peer: dict[str, tuple[float, Counter[str]]], survey: Path) -> None:
+    """One line per job of multidimio, per GB of SEG-Y."""
+    gigabytes = survey.stat().st_size / 1e9
+    for name, (cpu, requests) in peer.items():
+        print(
+            f"{'mdio ' + name:12}{requests.total() / gigabytes:9.0f}"
+            + "".join(f"{requests[method] / gigabytes:8.0f}" for method in METHODS)
+            + f"{'':22}{cpu / gigabytes:8.2f}"
+        )
 
 
 def print_table(locally: dict[str, Spent], remotely: dict[str, Spent], survey: Path) -> None:

@@ -155,7 +155,7 @@ class FaultProxy:
             writer.write(answer[: len(top) + len(content) // 2 if content else len(top) // 2])
             await writer.drain()
             return _reset(writer) if kind == "reset_mid" else False
-        if kind == "short":
+        if kind == "short" and content:
             content = content[: len(content) // 2]
             top = re.sub(rb"(?i)\r\ncontent-length:[^\r]*", b"\r\nContent-Length: %d" % len(content), top)
         if kind == "flip" and content:

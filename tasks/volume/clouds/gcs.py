@@ -92,8 +92,9 @@ class Gcs:
                 return b""
             raise
         ranged = total_of(got.get("Content-Range", ""))
-        if span and ranged is None:  # the range was passed over
-            checked(data, what, span=None, total=_length(got), crc32c=_crc32c(got))
+        if span and ranged is None:  # the range was passed over, by what is between us and the service
+            found = await self.head(path)
+            checked(data, what, span=None, total=found.size, crc32c=found.crc32c)
             start = max(0, len(data) - span.length) if span.start < 0 else span.start
             return data[start : start + span.length]
         total = ranged if span else _length(got)
