@@ -8,6 +8,7 @@ import inspect
 import logging
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import prefect.runtime
@@ -18,6 +19,7 @@ from flows.allowed import refuse_foreign_compute, refuse_outside
 from flows.artifacts import put_summary
 from flows.credentials import provide
 from flows.progress import artifact_report
+from flows.slots import slot
 from flows.stages import Stage, as_stage
 from flows.summary import Summary, headline, short_name
 from tasks.parameters import Export, OptionalUrl, Run, Url
@@ -35,7 +37,8 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
     """A flow that runs `function`, which returns a summary.
 
     An `Outcome` becomes a failed state with its sentence as message; a summary becomes artifacts and the message of
-    the completed state. A run triggered through a deployment reads and writes only what SEISMILL_ALLOW names.
+    the completed state. A run triggered through a deployment reads and writes only what SEISMILL_ALLOW names, and
+    waits for its turn at the bucket of its source.
     """
     signature = inspect.signature(function)
 
@@ -44,10 +47,13 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         try:
-            if prefect.runtime.deployment.id is not None:
+            triggered = prefect.runtime.deployment.id is not None
+            if triggered:
                 _refuse_what_no_trigger_may(signature, bound.arguments)
             provide(bound.arguments.values())
-            summary = function(*args, **kwargs)
+            source = bound.arguments.get("source", "") if triggered else ""
+            with slot(source) if source else nullcontext():
+                summary = function(*args, **kwargs)
         except Outcome as outcome:
             return outcome_state(outcome)
         put_summary(summary)

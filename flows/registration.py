@@ -135,9 +135,13 @@ def register(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]:
     """
     templates = {kind: template_of(kind, values) for kind in kinds}
     names = deployments_in(kinds, values)
+    at_once = _runs_at_once(values)
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
 
+    from flows.slots import limit_of
+
+    limit = limit_of(values["SEISMILL_STAGING"]) if values.get("SEISMILL_STAGING") else ""
     told = []
     with get_client(sync_client=True) as client:
         for kind, template in templates.items():
@@ -149,9 +153,19 @@ def register(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]:
             )
             client.create_work_pool(pool, overwrite=True)
             told.append(f"pool {pool_name(kind)} ({kind})")
+        if limit:
+            client.upsert_global_concurrency_limit_by_name(limit, at_once)
+            told.append(f"limit {limit}: {at_once} runs at a time")
     _deploy(names, values)
     told += [f"deployment {name}" for name in names]
     return told + _automate(values)
+
+
+def _runs_at_once(values: Mapping[str, str]) -> int:
+    given = values.get("SEISMILL_STAGING_RUNS") or "20"
+    if not given.isdecimal() or not int(given):
+        raise InputRefused(f"SEISMILL_STAGING_RUNS is {given!r}, wanted a number of runs, 1 or more")
+    return int(given)
 
 
 def _deploy(names: Sequence[str], values: Mapping[str, str]) -> None:

@@ -270,7 +270,7 @@ def test_a_docker_worker_runs_a_triggered_publish_and_a_stopped_container_s_run_
     run = worker.start(
         "publish/publish-docker-s", source="s3://staging/survey.sgy", volume="s3://volumes/survey.zarr"
     )
-    state = worker.end(run, 300)
+    state = worker.end(run, 600)
     assert state["type"] == "COMPLETED", state
     assert "export proven identical" in state["message"]
     print(f"triggered to Completed in {time.monotonic() - began:.0f} s")
@@ -294,6 +294,6 @@ def test_a_docker_worker_runs_a_triggered_publish_and_a_stopped_container_s_run_
     assert (state["type"], state["name"]) == ("SCHEDULED", "AwaitingRetry"), state
     print(f"SIGTERM to AwaitingRetry in {time.monotonic() - began:.1f} s")
     assert not volume.exists("zarr.json")
-    state = worker.end(run, 400)
+    state = worker.end(run, 900)
     assert state["type"] == "COMPLETED", state
     assert volume.exists("zarr.json")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from prefect_api import ENDED, until
 from test_deployments import Server, server  # noqa: F401  # a fixture, for all tests of this module
 from test_pools import ATTEMPTS, CONTAINERS, VALUES
 
+from flows.slots import limit_of
 from tasks.demo import make_survey
 
 pytestmark = pytest.mark.server
@@ -54,6 +56,32 @@ def test_all_types_of_pool_and_their_deployments_are_registered(registered):
     assert found["pull_steps"] == [{"prefect.deployments.steps.set_working_directory": {"directory": "/app"}}]
 
 
+def test_runs_wait_for_their_turn_at_a_staging_bucket(registered):
+    limit = "/v2/concurrency_limits/staging-staging"
+    assert registered.ask(limit)["limit"] == 20
+    registered.ask(limit, {"limit": 1}, method="PATCH")
+    code = "from flows.slots import slot\nwith slot('s3://staging/a.sgy'): print('in', flush=True); input()"
+
+    def reader() -> subprocess.Popen[str]:
+        environment = os.environ | {"PREFECT_API_URL": registered.api}
+        words = [sys.executable, "-c", code]
+        return subprocess.Popen(
+            words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    with reader() as first, reader() as second:
+        ready, _, _ = select.select([first.stdout, second.stdout], [], [], 240)
+        (held,) = (one for one in (first, second) if one.stdout in ready)
+        waiting = second if held is first else first
+        assert held.stdout.readline() == "in\n"
+        assert registered.ask(limit)["active_slots"] == 1
+        assert select.select([waiting.stdout], [], [], 5)[0] == []
+        held.communicate("\n", timeout=60)
+        assert waiting.stdout.readline() == "in\n"
+        waiting.communicate("\n", timeout=60)
+    assert registered.ask(limit)["active_slots"] == 0
+
+
 @pytest.mark.parametrize("pool", ["docker-s", "kubernetes-s", "ecs-s", "cloud-run-s", "azure-s"])
 def test_a_run_that_would_change_more_than_its_size_is_not_created(registered, pool):
     deployment = registered.ask(f"/deployments/name/publish/publish-{pool}")["id"]
@@ -64,6 +92,19 @@ def test_a_run_that_would_change_more_than_its_size_is_not_created(registered, p
             registered.ask(f"/deployments/{deployment}/create_flow_run", body)
     body = {"parameters": parameters, "job_variables": {"labels": {"who": "me"}}}
     assert registered.ask(f"/deployments/{deployment}/create_flow_run", body)["id"]
+
+
+@pytest.mark.parametrize(
+    ("url", "limit"),
+    [
+        ("s3://staging/a/b.sgy", "staging-staging"),
+        ("gs://other/a.sgy,gs://more/b.sgy", "staging-other"),
+        ("/data/a.sgy", ""),
+        ("memory://a/b.sgy", ""),
+    ],
+)
+def test_a_limit_belongs_to_the_bucket(url, limit):
+    assert limit_of(url) == limit
 
 
 def test_an_operator_who_forgot_a_value_is_told_which(server):  # noqa: F811

@@ -31,6 +31,7 @@ kube run register --rm -i --restart=Never --image="$SEISMILL_IMAGE" --overrides=
       {"name": "PREFECT_API_AUTH_STRING", "valueFrom": {"secretKeyRef": {"name": "prefect-auth", "key": "auth-string"}}},
       {"name": "SEISMILL_IMAGE", "value": "$SEISMILL_IMAGE"}, {"name": "SEISMILL_NAMESPACE", "value": "$SEISMILL_NAMESPACE"},
       {"name": "SEISMILL_ALLOW", "value": "${SEISMILL_ALLOW:?}"}, {"name": "SEISMILL_DASK", "value": "${SEISMILL_DASK:-}"},
+      {"name": "SEISMILL_STAGING_RUNS", "value": "${SEISMILL_STAGING_RUNS:-20}"},
       {"name": "SEISMILL_AZURE_ACCOUNT", "value": "${SEISMILL_AZURE_ACCOUNT:-}"},
       {"name": "SEISMILL_STAGING", "value": "${SEISMILL_STAGING:?}"}, {"name": "SEISMILL_VOLUMES", "value": "${SEISMILL_VOLUMES:?}"}]}]}}
 JSON

@@ -1,0 +1,33 @@
+"""How many runs may read one staging bucket at the same time: a global concurrency limit of the server.
+
+A store answers so many requests a second, and a bucket's egress costs money; pools know nothing of either. The
+limit belongs to the bucket, so it holds for the runs of all pools together. `seismill register` makes it, an operator
+may change it in the UI while runs are under way. A killed run's slot comes back by itself when its lease is over.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectNotFound
+
+from tasks.volume.location import locate
+
+
+def limit_of(url: str) -> str:
+    """The name of the limit of the bucket in which a URL lies; empty if it lies in none."""
+    place = locate(url.split(",")[0])  # of several files the first one counts
+    return "" if place.local or place.protocol == "memory" else f"staging-{place.path.partition('/')[0]}"
+
+
+def slot(source: str) -> AbstractContextManager[None]:
+    """While open, one of the runs that may read the bucket of `source`; waits until it may be one."""
+    name = limit_of(source)
+    if not name:
+        return nullcontext()
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(name)
+        except ObjectNotFound:
+            return nullcontext()
+    return concurrency(name)
