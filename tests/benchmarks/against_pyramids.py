@@ -38,7 +38,7 @@ WANTED = {"pyramid-sampler": 10.0, "tensorstore": 2.0}
 WANTED_BYTES = 500e6
 TOOLS = (
     "ours",
-    "ours, a volume",
+    "ours-volume",
     "pyramid-sampler",
     "tensorstore",
     "ngff-zarr",
@@ -71,15 +71,19 @@ def main() -> None:
         folder = Path(name)
         make(folder / "large", chosen.size)
         make(folder / "tiny", 2 * CHUNK)
-        costs: dict[str, list[tuple[float, float]]] = {tool: [] for tool in tools}
+        costs: dict[str, list[tuple[float, float, float]]] = {tool: [] for tool in tools}
         for _ in range(chosen.repeats):
             for tool in tools:
                 python = {"ours": sys.executable, "stack": chosen.stack}.get(
                     tool[:5].strip("-,"), chosen.peer
                 )
-                seconds, peak = measure(python, tool, folder)
-                costs[tool].append((seconds, peak))
-                print(f"{tool:16} {seconds:8.2f} s {peak / 1e6:8.0f} MB", file=sys.stderr, flush=True)
+                seconds, cpu, peak = measure(python, tool, folder)
+                costs[tool].append((seconds, cpu, peak))
+                print(
+                    f"{tool:16} {seconds:8.2f} s {cpu:8.2f} CPU s {peak / 1e6:8.0f} MB",
+                    file=sys.stderr,
+                    flush=True,
+                )
     print_table(costs, chosen.size, chosen.repeats)
 
 
@@ -108,8 +112,8 @@ def make(folder: Path, size: int) -> None:
     ingest_images(str(folder / "voxels.npy"), str(folder / "volume.zarr"))
 
 
-def measure(python: str, tool: str, folder: Path) -> tuple[float, float]:
-    """Seconds and bytes of one run in a fresh process."""
+def measure(python: str, tool: str, folder: Path) -> tuple[float, float, float]:
+    """Wall and CPU seconds, and bytes, of one run in a fresh process."""
     from against_multidimio import Watch
 
     command = [python, __file__, "--job", tool, str(folder / "tiny"), str(folder / "large")]
@@ -137,7 +141,8 @@ def measure(python: str, tool: str, folder: Path) -> tuple[float, float]:
         if process.returncode or not answer:
             errors.seek(0)
             sys.exit(f"{tool} failed:\n{errors.read().decode()}")
-    return float(json.loads(answer)), float(watch.peak_bytes)
+    wall, cpu = json.loads(answer)
+    return wall, cpu + watch.children_cpu_seconds(), float(watch.peak_bytes)
 
 
 def do(tool: str, tiny: str, large: str) -> None:
@@ -151,10 +156,10 @@ def do(tool: str, tiny: str, large: str) -> None:
         os.sync()
         print("ready", flush=True)
         sys.stdin.readline()
-        began = time.perf_counter()
+        before, began = os.times(), time.perf_counter()
         work()
-        seconds = time.perf_counter() - began
-    print(json.dumps(seconds), flush=True)
+        seconds, after = time.perf_counter() - began, os.times()
+    print(json.dumps([seconds, after.user + after.system - before.user - before.system]), flush=True)
 
 
 @contextmanager
@@ -310,7 +315,7 @@ def stack_to_chunk(folder: Path) -> Iterator[Callable[[], object]]:
 
 JOBS = {
     "ours": ours,
-    "ours, a volume": ours_of_a_volume,
+    "ours-volume": ours_of_a_volume,
     "pyramid-sampler": pyramid_sampler,
     "tensorstore": tensorstore,
     "ngff-zarr": ngff_zarr,
@@ -319,7 +324,7 @@ JOBS = {
 }
 
 
-def print_table(costs: dict[str, list[tuple[float, float]]], size: int, repeats: int) -> None:
+def print_table(costs: dict[str, list[tuple[float, float, float]]], size: int, repeats: int) -> None:
     """One line per tool: medians, and how many times our time and memory they are."""
     print(
         f"\n{LEVELS} levels of {size}^3 uint16, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end, "
@@ -328,14 +333,18 @@ def print_table(costs: dict[str, list[tuple[float, float]]], size: int, repeats:
     medians = {
         tool: [statistics.median(one) for one in zip(*runs, strict=True)] for tool, runs in costs.items()
     }
-    seconds, peak = medians["ours"]
-    print(f"{'':16}{'wall s':>9}{'peak MB':>9}{'times our time':>16}{'memory':>8}{'wanted':>8}")
-    for tool, (wall, memory) in medians.items():
+    seconds, used, peak = medians["ours"]
+    heads = ("wall s", "times", "CPU s", "times", "peak MB", "times")
+    print(f"{'':16}{''.join(f'{head:>9}' for head in heads)}   wanted of wall time")
+    for tool, (wall, cpu, memory) in medians.items():
         wanted = WANTED.get(tool, 0)
-        said = "" if not wanted else f"{wanted:8g}  {'met' if wall / seconds >= wanted else 'missed'}"
+        said = f"   {wanted:g} times: {'met' if wall / seconds >= wanted else 'missed'}" if wanted else ""
         if tool.startswith("ours"):
             said = f"   under {WANTED_BYTES / 1e6:.0f} MB: {'met' if memory < WANTED_BYTES else 'missed'}"
-        print(f"{tool:16}{wall:9.2f}{memory / 1e6:9.0f}{wall / seconds:16.2f}{memory / peak:8.2f}{said}")
+        print(
+            f"{tool:16}{wall:9.2f}{wall / seconds:9.2f}{cpu:9.2f}{cpu / used:9.2f}"
+            f"{memory / 1e6:9.0f}{memory / peak:9.2f}{said}"
+        )
 
 
 if __name__ == "__main__":
