@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from flows.allowed import refuse_foreign_compute, refuse_outside
 from flows.chains import ALL_STEPS, DEMO_STAGES, PUBLISH_STAGES, demo_chain, publish_chain
@@ -25,7 +26,7 @@ from flows.summary import (
     size,
     table_rows,
 )
-from tasks.parameters import Copies, Index, Levels, Master, Run
+from tasks.parameters import ArrayPath, Copies, Index, Levels, Master, Run
 from tasks.volume.blocks import Compute, Progress, run_window
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 
@@ -439,3 +440,22 @@ def test_progress_of_a_stage_that_stopped_early_is_sent_at_its_end():
             report(progress)
             time.sleep(0.05)
     assert heard == [told[0], told[2], told[1]]
+
+
+def test_levels_of_another_tools_array_go_where_a_triggered_run_may_write(monkeypatch):
+    from flows.prefect_flows import _refuse_what_no_trigger_may as refuse_what_no_trigger_may
+
+    monkeypatch.setenv("SEISMILL_ALLOW", "/data")
+    signature = inspect.signature(load_verb("pyramid"))
+    arguments = {"volume": "/data/some.zarr", "array": "field/0", "target": ""}
+    refuse_what_no_trigger_may(signature, arguments | dict.fromkeys(signature.parameters.keys() - arguments))
+    with pytest.raises(InputRefused, match="/elsewhere is outside"):
+        refuse_what_no_trigger_may(
+            signature, dict.fromkeys(signature.parameters) | arguments | {"target": "/elsewhere"}
+        )
+
+
+@pytest.mark.parametrize("array", ["../other", "field/../0", "/etc", ".seismill/lock", "field//0"])
+def test_a_path_of_an_array_leads_nowhere_else(array):
+    with pytest.raises(ValidationError):
+        TypeAdapter(ArrayPath).validate_python(array)
