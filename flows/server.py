@@ -19,9 +19,7 @@ from typing import Any
 from flows.registration import POOL
 from tasks.volume.outcomes import Outcome
 
-_START_SECONDS = (
-    300  # making the database takes 20 s on two quiet cores
-)
+_START_SECONDS = 300  # making the database takes 20 s on two quiet cores
 _STOP_SECONDS = 30
 
 
