@@ -163,7 +163,8 @@ def take_peer(python: str, endpoint: str, source: str, seen: Log) -> dict[str, t
             done = subprocess.run(
                 [python, str(file), source, "s3://volumes/peer.mdio", target],
                 env=os.environ
-                | {"FSSPEC_S3_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL": endpoint, "PYTHONPATH": ""},
+                | {"FSSPEC_S3_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL": endpoint, "PYTHONPATH": ""}
+                | {"MDIO__IMPORT__SAVE_SEGY_FILE_HEADER": "1"},  # its own export wants them
                 capture_output=True,
                 text=True,
                 check=False,
