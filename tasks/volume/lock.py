@@ -31,6 +31,7 @@ RECHECK_SECONDS = 60.0  # a worker that was silent for longer looks before it wr
 assert DEADLINE_SECONDS + HEARTBEAT_SECONDS < LEASE_SECONDS
 
 
+_tokens: set[str] = set()  # of the locks that this process holds or asks for
 _looked_at: dict[tuple[str, int], float] = {}  # when this process saw last that an epoch owned its volume
 
 
@@ -51,9 +52,15 @@ def _holder() -> dict[str, Any]:
 
 
 def _gone(lock: dict[str, Any]) -> bool:
-    """Whether the holder released the lock, or was a process of this machine that has ended."""
+    """Whether the holder released the lock, or was a process of this machine that has ended.
+
+    Or it is this process, which holds it no more: it gave up the store before it heard that the lock was its own.
+    """
     if lock["state"] == "released":
         return True
+    mine = (lock["machine"], lock["process"], lock["started"])
+    if mine == (machine(), os.getpid(), started(os.getpid())):
+        return lock["token"] not in _tokens
     return ended_here(lock["machine"], lock["process"], lock["started"])
 
 
@@ -109,7 +116,13 @@ def locked(
     Raises:
         Resumable: Another run holds the volume and did not finish in time.
     """
-    epoch, mine = _acquire(store, wait_seconds, lease_seconds, say)
+    mine = _holder()
+    _tokens.add(mine["token"])
+    try:
+        epoch = _acquire(store, mine, wait_seconds, lease_seconds, say)
+    except BaseException:
+        _tokens.discard(mine["token"])
+        raise
     ended = threading.Event()
 
     def beat() -> None:
@@ -130,14 +143,15 @@ def locked(
         ended.set()
         thread.join()
         mine["state"] = "released"
+        _tokens.discard(mine["token"])
         store.put(_key(epoch), json.dumps(mine).encode())
 
 
 def _acquire(
-    store: Store, wait_seconds: float, lease_seconds: float, say: Callable[[str], None]
-) -> tuple[int, dict[str, Any]]:
+    store: Store, mine: dict[str, Any], wait_seconds: float, lease_seconds: float, say: Callable[[str], None]
+) -> int:
     began = time.monotonic()
-    mine, seen, seen_at, told = _holder(), b"", began, False
+    seen, seen_at, told = b"", began, False
     while True:
         top = highest(store)
         if top:
@@ -148,7 +162,7 @@ def _acquire(
             free = _gone(lock) or time.monotonic() - seen_at >= lease_seconds
         if not top or free:
             if store.create(_key(top + 1), json.dumps(mine).encode()):
-                return top + 1, mine
+                return top + 1
             continue
         if time.monotonic() - began >= wait_seconds:
             raise Resumable(f"{lock['holder']} is writing {store.url}; run this again when it has finished")

@@ -155,3 +155,17 @@ def test_a_beat_that_is_lost_does_not_end_the_heart(store: Store, caplog: pytest
         key.rmdir()
         time.sleep(0.3)
         assert json.loads(store.get(f".seismill/lock/{epoch:08d}"))["beat"] > 2
+
+
+def test_a_lock_whose_answer_this_process_gave_up_waiting_for_is_superseded_at_once(store: Store) -> None:
+    class Unheard(Store):
+        def create(self, key: str, data: bytes) -> bool:
+            super().create(key, data)
+            raise Resumable("the store could not be reached")
+
+    with pytest.raises(Resumable, match="reached"), locked(Unheard(store.url), wait_seconds=0):
+        pass
+    with locked(store, wait_seconds=0) as epoch:
+        assert epoch == 2
+        with pytest.raises(Resumable, match="is writing"), locked(store, wait_seconds=0):
+            pass
