@@ -82,7 +82,7 @@ def _zfp_header(shape: tuple[int, ...], tolerance: float) -> bytes:
 
     from tasks.volume.kernels.zfp import HEADER_BITS
 
-    zeros = np.broadcast_to(np.zeros((), np.float32), shape)
+    zeros = np.zeros(shape, np.float32)  # in full: to libzfp strides of 0 mean contiguous
     return bytes(zfpy.compress_numpy(zeros, tolerance=tolerance, write_header=True)[: HEADER_BITS // 8])
 
 
