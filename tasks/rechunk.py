@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -164,6 +165,9 @@ def rechunk(
         blocks = _fitting_blocks(master, todo, compute.memory_bytes)
         blocks = _begun(found, todo, blocks, compute.memory_bytes)
         compute = fitting(compute, _block_memory(master, todo, blocks), f"a block of {blocks.block} samples")
+        if store.local and compute.in_process:
+            # Its chunks keep all processors busy, and nothing waits for a network: a second block only takes memory.
+            compute = replace(compute, workers=1)
         body = _body(found, todo, blocks)
         if not store.exists(f"{folder_of(digest_of(body))}/plan.json"):
             clear_leftovers(store, epoch, root, [])
@@ -481,14 +485,14 @@ def rechunk_block(job: Job) -> Record:
         # Live samples that are NaN or Inf are rare: only then is the original needed beside the mended one.
         original = read_region(origin, master, region).astype(copies[0].numpy, copy=False)
 
-    def one(task: tuple[ArraySpec, tuple[int, ...]]) -> tuple[bytes | None, np.ndarray]:
+    def one(task: tuple[ArraySpec, tuple[int, ...]]) -> tuple[bytes | None, list[float]]:
         copy, position = task
         start = [p * c - r.start for p, c, r in zip(position, copy.chunks, region, strict=True)]
         whole = tuple(slice(s, s + c) for s, c in zip(start, copy.chunks, strict=True))
         part = tuple(slice(s, min(s + c, n)) for s, c, n in zip(start, copy.chunks, shape, strict=True))
         errors = np.zeros(4)
         if not live[part[:-1]].any():
-            return None, errors
+            return None, errors.tolist()
         chunk = values[whole]
         if chunk.strides[-1] * chunk.shape[-1] < CACHE_LINE_BYTES:
             chunk = np.ascontiguousarray(chunk)  # lines that hold little of it are fetched once
@@ -496,7 +500,8 @@ def rechunk_block(job: Job) -> Record:
         inside = chunk[tuple(slice(0, p.stop - p.start) for p in part)]
         samples = inside if original is valid else original[part]
         add_errors_of_chunk(copy, data, samples, live[part[:-1]], errors)
-        return data, errors
+        # A list, because small arrays that are kept hold on to the memory of the large ones before them.
+        return data, errors.tolist()
 
     stored: list[Stored] = []
     for copy in copies:
@@ -515,7 +520,7 @@ def _store_copy(
     limit = [-(-n // c) for n, c in zip(copy.shape, copy.chunks, strict=True)]
     stored: list[Stored] = []
 
-    def direct(position: tuple[int, ...]) -> tuple[Stored | None, np.ndarray]:
+    def direct(position: tuple[int, ...]) -> tuple[Stored | None, list[float]]:
         data, errors = one((copy, position))
         return (job.put(store, copy.key(position), data) if data else None), errors
 
@@ -542,7 +547,7 @@ def _store_copy(
     return stored
 
 
-def add_errors(sums: np.ndarray, errors: np.ndarray) -> None:
+def add_errors(sums: np.ndarray, errors: Sequence[float]) -> None:
     """Merge error sums in place; the greatest error is not added."""
     greatest = max(sums[MAX_ABS_ERROR], errors[MAX_ABS_ERROR])
     sums += errors

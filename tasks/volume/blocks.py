@@ -51,6 +51,11 @@ class Compute:
     report: Callable[[Progress], None] = lambda progress: None
     stopping: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def in_process(self) -> bool:
+        """Whether all blocks share this process, and with it the pool of chunks."""
+        return isinstance(self.executor, ThreadPoolExecutor)
+
 
 def cpu_count() -> int:
     """Processors this process may use."""
