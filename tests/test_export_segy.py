@@ -216,6 +216,17 @@ def test_a_proof_is_remembered_until_the_volume_is_another(
     assert prove(str(volume))["notes"] == []
 
 
+def test_a_proof_tells_how_many_bytes_of_traces_it_has_done(
+    publish: Callable[..., tuple[Survey, Path]],
+) -> None:
+    survey, volume = publish()
+    told: list[Progress] = []
+    with threads() as compute:
+        prove(str(volume), compute=replace(compute, report=told.append))
+    assert told[-1].done == told[-1].total
+    assert told[-1].bytes_done == survey.path.stat().st_size - 3600
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Survey, Path]:
     """A file of a whole part of checksums and some more, and its volume."""

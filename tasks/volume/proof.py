@@ -24,11 +24,12 @@ def prove_bytes(volume: Volume, compute: Compute) -> str:
     segments: dict[int, list[Segment]] = {
         file.number: checksums(np.frombuffer(file.header, np.uint8), 0) for file in parts.files
     }
-    began = time.monotonic()
+    began, done = time.monotonic(), 0
     for number, rebuilt in enumerate(rebuilt_windows(parts, regions, compute), start=1):
         for file, offset, data in parts.pieces(rebuilt):
             segments[file.number] += checksums(data, offset)
-        compute.report(Progress("proof", number, len(regions), number, time.monotonic() - began))
+        done += rebuilt.records.nbytes
+        compute.report(Progress("proof", number, len(regions), done, time.monotonic() - began))
     wholes = [_compare(volume, file, segments[file.number]) for file in parts.files]
     return ",".join(wholes)
 
