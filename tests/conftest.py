@@ -49,7 +49,7 @@ def s3_server() -> Iterator[str]:
 
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, str(Path(__file__).parent / "emulators" / "s3.py"), str(port)]
     # Its request log goes nowhere: a pipe that nobody reads would stop it when full.
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     names = {
