@@ -128,6 +128,7 @@ def test_any_bytes_in_a_header_come_back_or_are_refused(tmp_path):
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(7200)
 @pytest.mark.usefixtures("warm")
 def test_any_bytes_in_a_header_come_back_or_are_refused_many_times(tmp_path):
     many(GIVEN(lambda **words: any_header_bytes(tmp_path, **words)), 1500)()
