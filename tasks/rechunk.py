@@ -69,9 +69,9 @@ from tasks.volume.superblocks import SuperBlocks, hull, measured, owned, super_b
 
 log = logging.getLogger(__name__)
 
-# What a lossy copy holds, by what the master does: a float that has each of its values.
 CACHE_LINE_BYTES = 64
 SHARED = ("coordinates", *ROCKVERSE)  # attributes that a copy has from its master
+# What a lossy copy holds, by what the master does: a float that has each of its values.
 ZFP_DTYPES = {
     **dict.fromkeys(("uint8", "int8", "uint16", "int16", "float16", "float32"), "float32"),
     **dict.fromkeys(("uint32", "int32", "float64"), "float64"),

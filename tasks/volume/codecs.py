@@ -93,8 +93,8 @@ def decode_chunk(spec: ArraySpec, data: bytes | memoryview, *, where: str = "") 
         IntegrityFailure: The checksum does not fit: bits changed after they were written.
     """
     view = memoryview(data)
-    body = bytes(view[:-4])
-    if len(view) < 5 or crc32c(body) != int.from_bytes(view[-4:], "little"):
+    body = bytes(view[:-CHECKSUM_BYTES])
+    if len(view) <= CHECKSUM_BYTES or crc32c(body) != int.from_bytes(view[-CHECKSUM_BYTES:], "little"):
         raise IntegrityFailure(
             f"a chunk of {where or spec.path} does not fit its checksum: its bytes changed after they were written; "
             "run seismill verify to find all that did"
