@@ -63,7 +63,7 @@ from tasks.volume.segy.headers import binary_header
 from tasks.volume.segy.overrides import TRACE
 from tasks.volume.segy.placement import Coordinate, given
 from tasks.volume.segy.samples import merge_extremes
-from tasks.volume.segy.survey import Survey, grid_from_words, survey_files
+from tasks.volume.segy.survey import Survey, given_samples, grid_from_words, survey_files
 from tasks.volume.segy.tallies import commonest, coordinate_unit, doubts, merge_tallies
 from tasks.volume.segy.templates import quantity
 from tasks.volume.segy.text import textual_header
@@ -99,7 +99,7 @@ def ingest_segy(
     Args:
         source: The SEG-Y file, or several: URLs separated by commas, or a pattern such as line_*.sgy.
         volume: Where the volume is to be.
-        index: Which header words say where traces lie.
+        index: Which header words say where traces lie, and what samples are where headers are wrong.
         master: Chunks, shards and codec.
         overwrite: Replace a volume that is there already.
         run: How to run.
@@ -114,7 +114,7 @@ def ingest_segy(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    files = Files.open(source, run.storage_options)
+    files = Files.open(source, run.storage_options, given_samples(index))
     survey = survey_files(files, index, near=files.local)
     store = Store(volume, run.storage_options)
     request = {

@@ -43,6 +43,22 @@ ArrayPath = Annotated[
 ]
 
 HeaderType = Literal["int16", "int32", "uint16", "float32", "ibm32"]
+SampleFormat = Literal[
+    "header",
+    "ibm32",
+    "int32",
+    "int16",
+    "float32",
+    "float64",
+    "int24",
+    "int8",
+    "int64",
+    "uint32",
+    "uint16",
+    "uint64",
+    "uint24",
+    "uint8",
+]
 Quality = Literal["very_low", "low", "medium", "high", "very_high", "ultra", "lossless"]
 Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time"]
 Step = Literal["copies", "pyramid", "report", "proof"]
@@ -131,7 +147,7 @@ Template = Literal[
 
 
 class Index(_Parameters):
-    """Which header words say where a trace lies in the grid."""
+    """Which header words say where a trace lies in the grid, and what samples are where headers are wrong."""
 
     bytes: str = Field(
         default="auto",
@@ -164,6 +180,16 @@ class Index(_Parameters):
     )
     domain: Literal["auto", "time", "depth"] = Field(
         default="auto", title="Domain", description="Of the sample axis; auto: the template's, else time (ms)"
+    )
+    sample_format: SampleFormat = Field(
+        default="header",
+        title="Sample format",
+        description="What the samples are, where the file says it wrongly; header: as it says (byte 3225)",
+    )
+    sample_endian: Literal["header", "big", "little"] = Field(
+        default="header",
+        title="Byte order of samples",
+        description="Where it is not that of the headers; header: theirs",
     )
     overrides: Overrides = Field(default=Overrides(), title="Overrides")
 

@@ -14,7 +14,7 @@ from tasks.parameters import Index, StorageOptions, Url
 from tasks.volume.files import Files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.candidates import choose_index
-from tasks.volume.segy.format import FORMAT_NAMES, TEXT_BYTES, FileFormat
+from tasks.volume.segy.format import FORMAT_NAMES, ORDER_NAMES, TEXT_BYTES, FileFormat
 from tasks.volume.segy.geometry import Grid
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS
 from tasks.volume.segy.plausible import STANDARD, Candidate, anywhere, header_word, judge, varying
@@ -27,7 +27,6 @@ NEAR_BYTES = (
     2 << 30
 )  # local files up to this size are read through for their headers; of others a few are looked at
 _NAMES = {field.byte: field.name for field in TRACE_HEADER_FIELDS}
-_ORDERS = {">": "big endian", "<": "little endian"}
 
 
 def scan(source: Url, storage_options: StorageOptions = StorageOptions()) -> dict[str, Any]:
@@ -41,7 +40,8 @@ def scan(source: Url, storage_options: StorageOptions = StorageOptions()) -> dic
         `index` and `grid` are what an ingest would find by itself; empty if it would refuse, and `error` is its
         sentence then. `candidates` are the header words that were judged, with what speaks against them.
         `words` are all that differ from trace to trace, with their extents; of far or large files, in a sample.
-        `proposal` is the sample format that the samples look like, empty if that is what the file says.
+        `proposal` is the sample format that the samples look like, with the option that reads them so; empty if that
+        is what the file says.
 
     Raises:
         InputRefused: There is no such file, it is not SEG-Y that is read, or several do not belong together.
@@ -134,8 +134,9 @@ def _proposal(found: Resemblance) -> dict[str, Any]:
     return {
         "sample_format": found.code,
         "samples_are": FORMAT_NAMES[found.code],
-        "byte_order": _ORDERS[found.byte_order],
+        "byte_order": ORDER_NAMES[found.byte_order],
         "reason": found.reason,
+        "option": found.option,
     }
 
 
@@ -145,7 +146,7 @@ def _format(fmt: FileFormat) -> dict[str, Any]:
         "revision": fmt.revision,
         "sample_format": code,
         "samples_are": FORMAT_NAMES[code],
-        "byte_order": _ORDERS[fmt.byte_order],
+        "byte_order": ORDER_NAMES[fmt.byte_order],
         "byte_order_reason": fmt.byte_order_reason,
         "samples_per_trace": fmt.n_samples,
         "sample_interval_us": fmt.sample_interval_us,

@@ -1,8 +1,10 @@
-"""Every sample format in both byte orders: values as decoded by hand, and the file back byte for byte."""
+"""Every sample format in both byte orders, said rightly or not: values as decoded by hand, and the file as it was."""
 
 import filecmp
 import json
+import sys
 from pathlib import Path
+from subprocess import run
 
 import numpy as np
 import pytest
@@ -10,11 +12,17 @@ import zarr
 from segy_maker import DTYPES, WIDTHS, sample_bytes, segy_bytes, values_of
 
 from tasks.export_segy import export_segy
+from tasks.info import info
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Copies, Copy, Master
+from tasks.parameters import Copies, Copy, Export, Index, Master
 from tasks.prove import prove
 from tasks.rechunk import rechunk
-from tasks.volume.outcomes import InputRefused
+from tasks.scan import scan
+from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.segy.convert import ibm_words
+from tasks.volume.segy.format import read_format
+from tasks.volume.segy.standards import SAMPLE_FORMATS
+from tasks.volume.store import Source
 
 SHAPE, N_SAMPLES = (5, 7), 13  # odd counts: records are no whole words
 SMALL = Master(chunks=[2, 4, 8])
@@ -129,3 +137,95 @@ def test_the_same_survey_in_both_byte_orders_has_the_same_samples(shared, tmp_pa
         ingest_segy(str(shared / "data" / "segyio" / name), str(volume))
         both.append(zarr.open_array(str(volume / "amplitude"), mode="r")[:])
     np.testing.assert_array_equal(*both)
+
+
+def lying(code: int, order: str, said: int, said_order: str) -> tuple[bytes, np.ndarray]:
+    """A survey whose headers say another format or byte order than its samples have, and its values by hand."""
+    rng = np.random.default_rng(code)
+    waves = np.apply_along_axis(
+        lambda trace: np.convolve(trace, np.hanning(9), "same"), 1, rng.normal(0, 900, (35, 120))
+    )
+    words = {1: ibm_words, 2: np.rint, 5: np.float32}[code](waves)
+    words = words.astype("u4") if code == 1 else words.astype(DTYPES[code]).view("u4")
+    if code == 1:
+        words[3, 40:42] = 0x50001234, 0x00012345  # not normalised: float32 does not give them back
+    samples = words.astype(f"{order}u4").view(np.uint8).reshape(35, -1)
+    content = segy_bytes(
+        n_samples=120, code=said, order=said_order, samples=samples, binary={(3225, "H"): said}
+    )
+    return content, values_of(samples, code, order).reshape(*SHAPE, 120)
+
+
+@pytest.mark.parametrize(
+    ("code", "order", "said", "said_order"),
+    [
+        (1, ">", 5, ">"),
+        (5, ">", 1, ">"),
+        (1, "<", 5, "<"),
+        (5, "<", 1, ">"),
+        (1, "<", 1, ">"),
+        (2, ">", 5, ">"),
+        (5, ">", 2, "<"),
+    ],
+)
+def test_samples_are_read_as_the_option_says_that_scan_proposes(tmp_path, code, order, said, said_order):
+    content, values = lying(code, order, said, said_order)
+    source, volume = tmp_path / "source.sgy", tmp_path / "volume.zarr"
+    source.write_bytes(content)
+    flags = scan(str(source))["proposal"]["option"].split()
+    given = dict(
+        zip((flag.removeprefix("--").replace("-", "_") for flag in flags[::2]), flags[1::2], strict=True)
+    )
+    ingest_segy(str(source), str(volume), Index(**given), Master(chunks=[2, 4, 64]))
+    np.testing.assert_array_equal(zarr.open_array(str(volume / "amplitude"), mode="r")[:], values)
+    told = info(str(volume))["sources"][0]
+    assert told["sample_format"] == code
+    assert [note for note in told["oddities"] if "as was asked" in note]
+    assert export_segy(str(volume), str(tmp_path / "back.sgy"))["identical"]
+    assert filecmp.cmp(source, tmp_path / "back.sgy", shallow=False)
+    prove(str(volume))
+    with pytest.raises(DestinationRefused):  # what was asked is part of what a volume is
+        ingest_segy(str(source), str(volume), master=Master(chunks=[2, 4, 64]))
+
+    export_segy(str(volume), str(tmp_path / "right.sgy"), Export(selection=["inline=102:106"]))
+    again = tmp_path / "right.zarr"
+    ingest_segy(str(tmp_path / "right.sgy"), str(again))
+    right = scan(str(tmp_path / "right.sgy"))
+    assert (right["format"]["sample_format"], right["proposal"]) == (code, {})
+    np.testing.assert_array_equal(zarr.open_array(str(again / "amplitude"), mode="r")[:], values[1:4])
+
+
+@pytest.mark.parametrize("order", [">", "<"])
+@pytest.mark.parametrize("said", [0, 4, 99])
+@pytest.mark.parametrize("code", [1, 3, 5, 8])
+def test_a_code_that_is_none_needs_the_option(tmp_path, order, said, code):
+    samples = sample_bytes(35, N_SAMPLES, code, order)
+    source, volume = tmp_path / "source.sgy", tmp_path / "volume.zarr"
+    source.write_bytes(
+        segy_bytes(n_samples=N_SAMPLES, code=code, order=order, samples=samples, binary={(3225, "H"): said})
+    )
+    with pytest.raises(InputRefused, match="sample format"):
+        ingest_segy(str(source), str(volume))
+    ingest_segy(str(source), str(volume), Index(sample_format=SAMPLE_FORMATS[code].name), SMALL)
+    values = values_of(samples, code, order).reshape(*SHAPE, N_SAMPLES)
+    np.testing.assert_array_equal(zarr.open_array(str(volume / "amplitude"), mode="r")[:], values)
+    export_segy(str(volume), str(tmp_path / "back.sgy"))
+    assert filecmp.cmp(source, tmp_path / "back.sgy", shallow=False)
+    export_segy(str(volume), str(tmp_path / "right.sgy"), Export(order="grid"))
+    right = read_format(Source(str(tmp_path / "right.sgy")))
+    assert (right.sample_format.code, right.byte_order, right.samples_given) == (code, order, False)
+
+
+def test_the_option_is_one_of_the_command(tmp_path):
+    source, volume = tmp_path / "source.sgy", tmp_path / "volume.zarr"
+    source.write_bytes(lying(1, "<", 5, ">")[0])
+    words = ["ingest-segy", str(source), str(volume), *scan(str(source))["proposal"]["option"].split()]
+    run([sys.executable, "-c", "from flows.cli import main; main()", *words], check=True, timeout=300)
+    assert info(str(volume))["sources"][0]["sample_format"] == 1
+
+
+def test_an_option_that_says_what_the_header_says_changes_nothing(tmp_path):
+    source, volume = tmp_path / "source.sgy", tmp_path / "volume.zarr"
+    source.write_bytes(segy_bytes())
+    ingest_segy(str(source), str(volume), Index(sample_format="ibm32", sample_endian="big"))
+    assert "was done already" in ingest_segy(str(source), str(volume))["notes"]

@@ -19,7 +19,7 @@ import numpy as np
 from tasks.parameters import StorageOptions
 from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.format import FileFormat, read_format
+from tasks.volume.segy.format import FileFormat, Given, read_format
 from tasks.volume.store import Source, Store, locate
 
 MOST_OPEN = 64
@@ -106,32 +106,41 @@ class Files:
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, source: Any) -> "Files":
+    def of(cls, source: Any, given: Given = Given()) -> "Files":
         """One source that is open already, as a list of one.
+
+        Args:
+            source: The file.
+            given: What its samples are, where its headers are wrong.
 
         Raises:
             InputRefused: It is not SEG-Y that is read.
         """
-        fmt = read_format(source)
+        fmt = read_format(source, given)
         files = cls([Listed(source.name, source.size, getattr(source, "identity", ""))], [fmt])
         files._open[0], files._kept = source, frozenset([0])
         return files
 
     @classmethod
-    def open(cls, source: str, options: StorageOptions) -> "Files":
+    def open(cls, source: str, options: StorageOptions, given: Given = Given()) -> "Files":
         """Look at every file that a parameter names.
+
+        Args:
+            source: The parameter.
+            options: Of its store.
+            given: What the samples of all are, where their headers are wrong.
 
         Raises:
             InputRefused: A file is not there or not SEG-Y that is read, or they are made of different things.
         """
         listed = list_files(source, options)
         if len(listed) == 1:
-            return cls.of(Source(listed[0].url, options))
+            return cls.of(Source(listed[0].url, options), given)
 
         def look(one: Listed) -> tuple[Listed, FileFormat]:
             file = Source(one.url, options, one.identity, size=one.size)
             try:
-                return Listed(file.url, file.size, file.identity), read_format(file)
+                return Listed(file.url, file.size, file.identity), read_format(file, given)
             finally:
                 file.close()
 
@@ -230,6 +239,7 @@ def _refuse_different(files: Files) -> None:
             for what, here, there in (
                 ("sample format", first.sample_format.code, fmt.sample_format.code),
                 ("byte order", first.byte_order, fmt.byte_order),
+                ("byte order of samples", first.sample_order, fmt.sample_order),
                 ("samples per trace", first.n_samples, fmt.n_samples),
                 ("sample interval", first.sample_interval_us, fmt.sample_interval_us),
                 ("bytes per trace", first.trace_bytes, fmt.trace_bytes),

@@ -46,7 +46,7 @@ def convert_samples(
     if target.sample_format == fmt.sample_format:
         width = fmt.sample_format.bytes_per_sample
         raw = records[:, fmt.trace_header_bytes :].reshape(n, fmt.n_samples, width)[:, first_sample:stop]
-        raw = raw if target.byte_order == fmt.byte_order else raw[:, :, ::-1]
+        raw = raw if target.sample_order == fmt.sample_order else raw[:, :, ::-1]
         return np.ascontiguousarray(raw).reshape(n, count * width), Lost()
     decoded = np.empty((1, n, fmt.n_samples), fmt.sample_format.dtype)
     exceptions = decode_column(fmt, records, np.arange(n), decoded, most_exceptions=decoded.size).exceptions
@@ -64,7 +64,7 @@ def convert_samples(
             values = exact.astype(target.sample_format.dtype)
         lost += _difference(exact, values.astype(np.float64))
         words = values.view(f"u{values.itemsize}")
-    ordered = words.astype(words.dtype.newbyteorder(target.byte_order))
+    ordered = words.astype(words.dtype.newbyteorder(target.sample_order))
     return ordered.view(np.uint8).reshape(n, count * words.itemsize), lost
 
 

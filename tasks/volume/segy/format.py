@@ -34,6 +34,8 @@ from tasks.volume.segy.trace_layout import (
 )
 
 ByteOrder = Literal[">", "<"]
+ORDER_NAMES: dict[str, str] = {">": "big endian", "<": "little endian"}
+_OTHER: dict[ByteOrder, ByteOrder] = {">": "<", "<": ">"}
 # Read at once: the file's headers and mostly the first traces, so that opening a far file costs few requests.
 _HEAD_BYTES = 64 * 1024
 LEAST_INTERVAL_US, MOST_INTERVAL_US = 1e-6, 1e9  # from a picosecond to a thousand seconds; all else is damage
@@ -55,12 +57,21 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
+class Given:
+    """What somebody knows of the samples better than the file's headers; 0 and "" leave it to these."""
+
+    code: int = 0
+    order: ByteOrder | Literal[""] = ""
+
+
+@dataclass(frozen=True)
 class FileFormat:
     """What a file is made of.
 
     `first_trace_offset` counts from 0 and `trace_bytes` includes the trace header and the `extra_headers` of 240
     bytes after it; `n_traces` whole traces are followed by `trailer_bytes`. `byte_order_reason` and `oddities`
-    are for people: a clause, and sentences.
+    are for people: a clause, and sentences. `samples_given` where somebody said otherwise than the headers what the
+    samples are; `samples_turned` where they are in the other byte order than the headers.
     """
 
     revision: str
@@ -77,6 +88,13 @@ class FileFormat:
     extra_headers: int = 0
     trailer_bytes: int = 0
     oddities: tuple[str, ...] = ()
+    samples_given: bool = False
+    samples_turned: bool = False
+
+    @property
+    def sample_order(self) -> ByteOrder:
+        """Byte order of the samples."""
+        return _OTHER[self.byte_order] if self.samples_turned else self.byte_order
 
     @property
     def extension_bytes(self) -> int:
@@ -103,8 +121,12 @@ class FileFormat:
         return self.first_trace_offset + trace * self.trace_bytes
 
 
-def read_format(source: Source) -> FileFormat:
+def read_format(source: Source, given: Given = Given()) -> FileFormat:
     """The format of a file, from its first 64 KiB and the headers of at most a dozen traces.
+
+    Args:
+        source: The file.
+        given: What its samples are, where its headers are wrong.
 
     Raises:
         InputRefused: The file is not SEG-Y, is damaged, or uses what is not read; the sentence says where.
@@ -123,8 +145,9 @@ def read_format(source: Source) -> FileFormat:
         return head[start:end] if end <= len(head) else source.read(start, length)
 
     binary = head[TEXT_BYTES:HEADERS_BYTES]
-    order, reason = _byte_order(name, binary)
-    sample_format = _sample_format(name, _word(binary, 3225, "H", order))
+    order, reason = _byte_order(name, size, binary, given)
+    said = _word(binary, 3225, "H", order)
+    sample_format = _sample_format(name, given.code or said)
     revision, oddities = _revision(binary, order)
 
     def value(feature: Feature) -> Any:
@@ -147,6 +170,14 @@ def read_format(source: Source) -> FileFormat:
             f"{name} is truncated: its binary header says {announced.n_traces:,} traces (byte {TRACE_COUNT.byte}), "
             f"and {layout.whole:,} are there; fetch it again"
         )
+    turned = given.order not in ("", order)
+    otherwise = turned or sample_format.code != said
+    if otherwise:
+        oddities.append(
+            f"The samples are read as {FORMAT_NAMES[sample_format.code]} in {ORDER_NAMES[given.order or order]}, as "
+            f"was asked; the headers are in {ORDER_NAMES[order]} and say {said} (byte 3225, "
+            f"{FORMAT_NAMES.get(said, 'not in the standard')})."
+        )
     header = read(layout.first, TRACE_HEADER_BYTES)
     interval, interval_oddities = _sample_interval(binary, order, header, value(EXTENDED_INTERVAL))
     return FileFormat(
@@ -164,6 +195,8 @@ def read_format(source: Source) -> FileFormat:
         extra_headers=layout.extra_headers,
         trailer_bytes=layout.trailer_bytes,
         oddities=(*oddities, *_contradictions(layout, announced), *interval_oddities),
+        samples_given=otherwise,
+        samples_turned=turned,
     )
 
 
@@ -172,7 +205,7 @@ def _word(header: bytes, byte: int, code: str, order: str, *, first_byte: int = 
     return struct.unpack_from(order + code, header, byte - first_byte)[0]
 
 
-def _byte_order(name: str, binary: bytes) -> tuple[ByteOrder, str]:
+def _byte_order(name: str, size: int, binary: bytes, given: Given) -> tuple[ByteOrder, str]:
     constant = tuple(binary[3297 - TEXT_BYTES - 1 :][:4])  # SEG-Y rev 2.0, bytes 3297-3300
     if constant == (1, 2, 3, 4):
         return ">", "the constant at byte 3297 reads 1, 2, 3, 4"
@@ -187,15 +220,28 @@ def _byte_order(name: str, binary: bytes) -> tuple[ByteOrder, str]:
         return ">", f"the sample format at byte 3225 reads {big} in big endian and {little} in little endian"
     if little in FORMAT_NAMES:
         return "<", f"the sample format at byte 3225 reads {little} in little endian and {big} in big endian"
+    if given.code:
+        return _order_that_fits(size, binary, SAMPLE_FORMATS[given.code].bytes_per_sample)
     if big == 0:
         raise InputRefused(
-            f"{name} has sample format 0 at byte 3225, which the standard does not define; write the code of "
-            "its samples there"
+            f"{name} has sample format 0 at byte 3225, which the standard does not define; say what its samples are "
+            "when it is ingested (--sample-format)"
         )
     raise InputRefused(
         f"{name} is not SEG-Y: the sample format at byte 3225 reads {big} in big endian and {little} in "
         "little endian, and the standard has 1 to 16; check that it is the right file"
     )
+
+
+def _order_that_fits(size: int, binary: bytes, bytes_per_sample: int) -> tuple[ByteOrder, str]:
+    """The order in which the number of samples is one that fills the file; the standard's if neither does."""
+    orders: tuple[ByteOrder, ByteOrder] = (">", "<")
+    for order in orders:
+        samples, texts = _word(binary, 3221, "H", order), max(0, _word(binary, 3505, "h", order))
+        room = size - HEADERS_BYTES - texts * TEXT_BYTES
+        if samples and room > 0 and room % (TRACE_HEADER_BYTES + samples * bytes_per_sample) == 0:
+            return order, f"traces of {samples:,} samples (byte 3221) fill the file in {ORDER_NAMES[order]}"
+    return ">", "the standard has big endian, and nothing speaks for the other"
 
 
 def _sample_format(name: str, code: int) -> SampleFormat:
@@ -205,7 +251,7 @@ def _sample_format(name: str, code: int) -> SampleFormat:
     what = FORMAT_NAMES.get(code, "not in the standard")
     raise InputRefused(
         f"{name} has sample format {code} ({what}) at byte 3225, and {known} are read; convert it first, or "
-        "write the code of its samples there"
+        "say what its samples are when it is ingested (--sample-format)"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.volume.segy.format import FORMAT_NAMES, ByteOrder, FileFormat
+from tasks.volume.segy.format import FORMAT_NAMES, ORDER_NAMES, ByteOrder, FileFormat
 from tasks.volume.segy.standards import SAMPLE_FORMATS
 
 _IBM, _INTEGER, _IEEE = 1, 2, 5
@@ -22,7 +22,6 @@ _SPREAD_OCTAVES, _FAR_OCTAVES = (
 _INTEGER_OCTAVES = 28  # integers as large as this are mostly the exponents of floats
 _LEAST_BESIDE_GAPS = 16  # different words on either side of the gaps
 _EMPTY, _FILLED, _OVERFULL = 0.02, 0.3, 3.0  # words in the gaps by what their neighbours promise
-_ORDERS = {">": "big endian", "<": "little endian"}
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,19 @@ class Resemblance:
     byte_order: ByteOrder
     reason: str
 
+    @property
+    def option(self) -> str:
+        """What reads them so, on the command line."""
+        endian = ORDER_NAMES[self.byte_order].split()[0]
+        return f"--sample-format {SAMPLE_FORMATS[self.code].name} --sample-endian {endian}"
+
     def sentence(self, fmt: FileFormat) -> str:
         """The warning."""
-        said = f"{FORMAT_NAMES[fmt.sample_format.code]} in {_ORDERS[fmt.byte_order]}"
+        said = f"{FORMAT_NAMES[fmt.sample_format.code]} in {ORDER_NAMES[fmt.sample_order]}"
         return (
-            f"The samples look like {FORMAT_NAMES[self.code]} in {_ORDERS[self.byte_order]} ({self.reason}), but are "
-            f"read as {said}, as the file says (byte 3225); check where it comes from before it is ingested."
+            f"The samples look like {FORMAT_NAMES[self.code]} in {ORDER_NAMES[self.byte_order]} ({self.reason}), but "
+            f"are read as {said}, as {'was asked' if fmt.samples_given else 'the file says (byte 3225)'}; "
+            f"if they are, ingest it with {self.option}."
         )
 
 
@@ -52,7 +58,7 @@ def likelier_reading(fmt: FileFormat, samples: np.ndarray) -> Resemblance | None
     Returns:
         None if they may well be what the file says, for samples that are not 4 bytes long too.
     """
-    declared, order = fmt.sample_format.code, fmt.byte_order
+    declared, order = fmt.sample_format.code, fmt.sample_order
     if declared not in _CODES:
         return None
     other: ByteOrder = "<" if order == ">" else ">"
@@ -65,7 +71,7 @@ def likelier_reading(fmt: FileFormat, samples: np.ndarray) -> Resemblance | None
     if found is None:
         return None
     code, at = found
-    reason = f"as {SAMPLE_FORMATS[declared].name} in {_ORDERS[order]} their magnitudes would be absurd"
+    reason = f"as {SAMPLE_FORMATS[declared].name} in {ORDER_NAMES[order]} their magnitudes would be absurd"
     if code != _INTEGER:
         code, told = _which_float(words[at], code)
         if at == order and declared != _INTEGER:

@@ -46,6 +46,8 @@ def target_format(
         n_traces=n_traces,
         file_size=fmt.first_trace_offset + n_traces * trace_bytes + fmt.trailer_bytes,
         oddities=(),
+        samples_given=False,
+        samples_turned=False,
     )
 
 

@@ -112,7 +112,7 @@ def _by_word(fmt: FileFormat) -> bool:
 
 
 def _swapped(fmt: FileFormat) -> bool:
-    return (fmt.byte_order == ">") == np.little_endian
+    return (fmt.sample_order == ">") == np.little_endian
 
 
 def _starts(fmt: FileFormat, rows: np.ndarray) -> np.ndarray:

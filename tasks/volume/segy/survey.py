@@ -8,7 +8,7 @@ ones only the sample is taken: their headers are collected when they are read, o
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,13 +17,14 @@ from tasks.volume.blocks import on_io
 from tasks.volume.files import Files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.candidates import choose_index
-from tasks.volume.segy.format import FileFormat
+from tasks.volume.segy.format import FileFormat, Given
 from tasks.volume.segy.geometry import Grid, RegularGrid, grid_from_regular, grid_of, predict_regular
 from tasks.volume.segy.headers import word
 from tasks.volume.segy.overrides import override
 from tasks.volume.segy.placement import XY, Placement, Word
 from tasks.volume.segy.ragged import predict_runs
 from tasks.volume.segy.resemblance import likelier_reading
+from tasks.volume.segy.standards import SAMPLE_FORMATS
 from tasks.volume.segy.tallies import commonest, first_sample_ms, tallies_of
 
 SCAN_BYTES = 8 << 20
@@ -122,7 +123,14 @@ class Sample:
 
 def survey_file(source: Any, index: Index, *, near: bool) -> Survey:
     """Find out what one open file holds; as `survey_files`."""
-    return survey_files(Files.of(source), index, near=near)
+    return survey_files(Files.of(source, given_samples(index)), index, near=near)
+
+
+def given_samples(index: Index) -> Given:
+    """What the user says that samples are."""
+    codes = {one.name: code for code, one in SAMPLE_FORMATS.items()}
+    orders: dict[str, Literal["", ">", "<"]] = {"header": "", "big": ">", "little": "<"}
+    return Given(codes.get(index.sample_format, 0), orders[index.sample_endian])
 
 
 def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | None = None) -> Survey:
