@@ -4,17 +4,19 @@ The only module that knows Dask. A compute is opened inside the stage that uses 
 executors cannot be stored or sent; between stages travel only addresses.
 """
 
+import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tasks.parameters import Run
 from tasks.volume.blocks import Compute, Progress
 from tasks.volume.memory import memory_budget
-from tasks.volume.outcomes import InputRefused
+from tasks.volume.outcomes import InputRefused, Outcome, Resumable
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -28,7 +30,12 @@ _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
-_CONNECT_SECONDS = 30
+CONNECT_SECONDS = 30  # also how long a client looks for a scheduler that it lost
+
+# A client logs a traceback for each call that its own end interrupts, on top of the line that says why it ended.
+logging.getLogger("distributed.client").addFilter(
+    lambda record: not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+)
 
 
 @contextmanager
@@ -47,6 +54,7 @@ def open_compute(
 
     Raises:
         InputRefused: There is no such cluster.
+        Resumable: The cluster was lost on the way.
     """
     stopping = stopping or threading.Event()
     if run.dask == "threads":
@@ -60,7 +68,7 @@ def open_compute(
             raise
         executor.shutdown()
     else:
-        with _open_client(run.dask) as client:
+        with _open_client(run.dask) as client, _loss_told(client):
             threads, budgets = client.nthreads(), client.run(_worker_budget, run.memory)
             hosts = [
                 address.rpartition(":")[0] for address in threads
@@ -78,6 +86,29 @@ def _worker_budget(text: str, dask_worker: Any) -> int:
         dask_worker.memory_manager.memory_limit
     )  # above 95 % of it the nanny ends the worker; None: no nanny
     return min(memory_budget(text), int(0.8 * limit)) if limit else memory_budget(text)
+
+
+@contextmanager
+def _loss_told(client: "Client") -> Iterator[None]:
+    from distributed import KilledWorker
+
+    address = client.scheduler_info()["address"]
+    try:
+        yield
+    except Outcome:
+        raise
+    except KilledWorker as error:
+        raise Resumable(
+            f"workers of the Dask cluster ended one after the other over the same block ({error}); see why, give them "
+            "more memory or the run less, and run the same command again to go on where it ended"
+        ) from error
+    except Exception as error:
+        if client.status == "running" and not isinstance(error, CancelledError):
+            raise
+        raise Resumable(
+            f"the Dask scheduler at {address} was lost; run the same command again to go on where it ended, when there "
+            "is a scheduler or on threads"
+        ) from error
 
 
 @contextmanager
@@ -111,16 +142,16 @@ def _open_client(dask: str) -> Iterator["Client"]:
             "or run on threads"
         )
     try:
-        client = Client(address, timeout=_CONNECT_SECONDS)
+        client = Client(address, timeout=CONNECT_SECONDS)
     except OSError as error:
         raise InputRefused(
-            f"no Dask scheduler answers at {address} within {_CONNECT_SECONDS} s ({error}); start one or run on threads"
+            f"no Dask scheduler answers at {address} within {CONNECT_SECONDS} s ({error}); start one or run on threads"
         ) from error
     with client:
         try:
-            client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
         except TimeoutError as error:
             raise InputRefused(
-                f"the Dask scheduler at {address} has no worker after {_CONNECT_SECONDS} s; start one or run on threads"
+                f"the Dask scheduler at {address} has no worker after {CONNECT_SECONDS} s; start one or run on threads"
             ) from error
         yield client

@@ -82,7 +82,7 @@ def test_blocks_run_on_the_operators_cluster(monkeypatch):
 )
 def test_a_compute_that_is_not_there_is_refused(monkeypatch, dask, sentence):
     monkeypatch.delenv("SEISMILL_DASK", raising=False)
-    monkeypatch.setattr("flows.compute._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("flows.compute.CONNECT_SECONDS", 1)
     with pytest.raises(InputRefused, match=sentence), open_compute(Run(dask=dask)):
         pass
 

@@ -1,6 +1,8 @@
 """Publishing is killed at random moments: readers find nothing or whole arrays, the next run ends as if undisturbed.
 
-SEISMILL_CAMPAIGN says how many moments; from 30 on the cube has 100 MB instead of 10. SEISMILL_SEED repeats a campaign.
+SEISMILL_CAMPAIGN says how many moments, of each kind in turn: the run's process is killed or asked to stop, a Dask
+worker under it is killed, or its Dask scheduler. SEISMILL_SEED repeats a campaign. The cube is small and its blocks
+are many, and processes start warm: what matters is the number of moments.
 """
 
 import json
@@ -12,8 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,23 @@ import numpy as np
 import pytest
 import zarr
 
+from flows.compute import open_compute
+from tasks.parameters import Run
+from tasks.volume.blocks import run_window
+from tasks.volume.outcomes import Resumable
+from tests.conftest import free_port
 from tests.survey import make_survey
 from tests.volumes import STAMP, blocks_noted, differences, tree
+from tests.warm import Process, dask_scheduler, dask_worker, run_command
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-
-CAMPAIGN = int(os.environ.get("SEISMILL_CAMPAIGN", "4"))
+CAMPAIGN = int(os.environ.get("SEISMILL_CAMPAIGN", "10"))
 SEED = int(os.environ.get("SEISMILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
-SHAPE = (130, 110, 1701) if CAMPAIGN >= 30 else (64, 50, 801)
+SHAPE = (64, 50, 801)
 STAGES = {"ingest_segy": "ingest", "rechunk": "copies", "pyramid": "pyramid"}
 NOTHING_THERE = (FileNotFoundError, KeyError)
+IN_FLIGHT = 2  # blocks at once, on threads and on the cluster here
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
@@ -43,44 +51,63 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(source: Path, volume: Path, *more: str) -> list[str]:
-    # Small chunks and blocks, so that there is something to be interrupted between.
+    # Small chunks and blocks, so that there is something to be interrupted between. Pictures take longer than all
+    # else, and no reader of the volume asks for them.
     return [
-        *(sys.executable, "-c", "from flows.cli import main; main()", "publish", str(source), str(volume)),
-        *("--no-flow", "--json", "--created-on", STAMP, "--chunks", "16,16,128", "--levels", "2"),
-        *("--presets", "fast_time", "--copy", "slices=4,64,256", "--memory", "1 GB", *more),
+        *("publish", str(source), str(volume), "--no-flow", "--json", "--created-on", STAMP, "--no-report"),
+        *("--chunks", "8,16,128", "--levels", "2", "--presets", "fast_time", "--copy", "slices=4,64,128"),
+        *("--memory", "100 MB", *more),
     ]
 
 
-def publish(source: Path, volume: Path, *more: str) -> dict[str, Any]:
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts processes that end with the test."""
+    running: list[Process] = []
+
+    def begin(target: Callable[..., None], *arguments: Any) -> Process:
+        folder = tmp_path / f"process {len(running)}"
+        folder.mkdir()
+        running.append(Process(folder, target, *arguments))
+        return running[-1]
+
+    yield begin
+    for process in running:
+        process.kill()
+
+
+def publish(start: Start, source: Path, volume: Path, *more: str) -> dict[str, Any]:
     """The summary of a run that ends well."""
-    ended = subprocess.run(command(source, volume, *more), stdout=subprocess.PIPE, check=True)
-    return json.loads(ended.stdout.splitlines()[-1])
+    process = start(run_command, command(source, volume, *more))
+    assert process.wait() == 0, process.errors
+    return process.summary
+
+
+def start_to_write(start: Start, source: Path, volume: Path, *more: str) -> Process:
+    """A run that holds the volume's lock."""
+    epoch = len(list(volume.glob(".seismill/lock/*"))) + 1
+    process = start(run_command, command(source, volume, *more))
+    while not (volume / f".seismill/lock/{epoch:08d}").exists():
+        assert process.ended() is None, process.errors
+        time.sleep(0.002)
+    return process
 
 
 @pytest.fixture(scope="module")
 def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float, dict[str, Any]]:
-    """A volume, the seconds that making it took without the interpreter's start, and the summary."""
+    """A volume, the seconds that making it again would take in a process that is warm, and the summary."""
     volume = tmp_path_factory.mktemp("undisturbed") / "survey.zarr"
-    summary = publish(source, volume)
-    return volume, summary["seconds"], summary
-
-
-@contextmanager
-def started(source: Path, volume: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A run that holds the volume's lock; killed at the end if it still runs."""
-    process = subprocess.Popen(
-        command(source, volume, *more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    try:
-        while not (volume / ".seismill/lock/00000001").exists():
-            assert process.poll() is None, process.stderr.read() if process.stderr else b""
-            time.sleep(0.002)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        if process.stderr:
-            process.stderr.close()
+    cold = [sys.executable, "-c", "from flows.cli import main; main()", *command(source, volume)]
+    ended = subprocess.run(cold, stdout=subprocess.PIPE, check=True)
+    again = Process(volume.parent, run_command, command(source, volume.with_name("again.zarr")))
+    assert again.wait() == 0, again.errors
+    seconds = again.summary["seconds"]
+    again.kill()
+    shutil.rmtree(volume.with_name("again.zarr"))
+    return volume, seconds, json.loads(ended.stdout.splitlines()[-1])
 
 
 def arrays_of(volume: Path) -> dict[str, zarr.Array]:
@@ -107,7 +134,7 @@ class Reader:
         self.thread.join()
 
     def _run(self) -> None:
-        while not self.ended.is_set():
+        while not self.ended.wait(0.005):  # and leaves the processors to the run
             self.look()
 
     def look(self) -> None:
@@ -174,27 +201,70 @@ def check_rerun(volume: Path, noted: dict[str, int], summary: dict[str, Any], wh
             assert stage["blocks_done"] == totals[name] - done_before[name], name
 
 
+def check_what_is_lost(volume: Path) -> int:
+    """How many objects of arrays that do not exist yet no ledger notes: of blocks in flight, and of one batch.
+
+    Those stored before the last batch was written are of no more blocks than were in flight then.
+    """
+    ledgers = list(volume.glob(".seismill/runs/*/ledger/*"))
+    records = [json.loads(line) for file in ledgers for line in file.read_text().splitlines()]
+    noted = {stored["key"] for record in records for stored in record["objects"]}
+    begun = {
+        name: file.stat().st_mtime_ns
+        for file in volume.rglob("c/**/*")
+        if file.is_file()
+        and (name := str(file.relative_to(volume))) not in noted
+        and not (volume / name.partition("/c/")[0] / "zarr.json").exists()
+    }
+    if records:
+        last = max(file.stat().st_mtime_ns for file in ledgers)
+        most = max(len(record["objects"]) for record in records)
+        assert sum(stored < last for stored in begun.values()) <= IN_FLIGHT * most
+    return len(begun)
+
+
+KINDS = (
+    *("killed", "asked to stop", "killed", "worker killed", "scheduler killed"),
+    *("killed", "asked to stop", "killed", "worker killed", "killed"),
+)
+
+
 @pytest.mark.parametrize("round_", range(CAMPAIGN))
 def test_a_kill_at_any_moment_leaves_whole_arrays_and_the_next_run_ends_with_the_same_bytes(
-    source: Path, undisturbed: tuple[Path, float, dict[str, Any]], tmp_path: Path, round_: int
+    source: Path, undisturbed: tuple[Path, float, dict[str, Any]], tmp_path: Path, start: Start, round_: int
 ) -> None:
     twin, seconds, summary = undisturbed
-    drawn = random.Random(SEED + round_)
-    print(f"SEISMILL_SEED={SEED} round {round_}")
-    volume = tmp_path / "survey.zarr"
-    moment = drawn.uniform(0, 1.1 * seconds)
+    kind, drawn = KINDS[round_ % len(KINDS)], random.Random(SEED + round_)
+    print(f"SEISMILL_SEED={SEED} round {round_}: {kind}")
+    volume, whole = tmp_path / "survey.zarr", tree(twin)
+    processes, more = {}, []
+    if "er killed" in kind:
+        address = f"tcp://127.0.0.1:{free_port()}"
+        processes["scheduler"] = start(dask_scheduler, address)
+        for name in ("worker", "other"):
+            processes[name] = start(dask_worker, address, str(tmp_path / name))
+        more = ["--dask", address]
     with Reader(volume, arrays_of(twin), SEED + round_) as reader:
-        with started(source, volume) as process:
-            time.sleep(moment)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        whole = tree(twin)
+        process = start_to_write(start, source, volume, *more)
+        # A cluster of one machine takes longer.
+        moment = drawn.uniform(0, (2.2 if processes else 1.1) * seconds)
+        time.sleep(moment)
+        victim = processes[kind.partition(" ")[0]] if processes else process
+        victim.send(signal.SIGTERM if kind == "asked to stop" else signal.SIGKILL)
+        victim.wait()
+        if kind == "worker killed":
+            processes["next"] = start(dask_worker, address, str(tmp_path / "next"))
+        code = process.wait(300)
+        assert code in {"killed": (-9, 0), "worker killed": (0,)}.get(kind, (75, 0)), process.errors
+        assert "Traceback" not in process.errors
+        for one in processes.values():
+            one.kill()
         shown = check_whole_or_absent(volume, whole)
-        noted = blocks_noted(volume)
-        rerun = publish(source, volume)
+        noted, lost = blocks_noted(volume), check_what_is_lost(volume)
+        rerun = publish(start, source, volume)
     print(
-        f"killed after {moment:.2f} s: {len(shown)} arrays and groups shown, blocks {dict(noted)}, "
-        f"{reader.looked} looks, {reader.found} arrays found"
+        f"{kind} after {moment:.2f} s, ended with {code}: {len(shown)} arrays and groups shown, blocks {dict(noted)}, "
+        f"{lost} objects lost, {reader.looked} looks, {reader.found} arrays found"
     )
     assert reader.wrong == []
     check_rerun(volume, noted, rerun, summary)
@@ -204,7 +274,7 @@ def test_a_kill_at_any_moment_leaves_whole_arrays_and_the_next_run_ends_with_the
 
 
 def test_kills_one_after_the_other_end_in_the_same_bytes_too(
-    source: Path, undisturbed: tuple[Path, float, dict[str, Any]], tmp_path: Path
+    source: Path, undisturbed: tuple[Path, float, dict[str, Any]], tmp_path: Path, start: Start
 ) -> None:
     twin, seconds, _ = undisturbed
     drawn = random.Random(SEED)
@@ -214,61 +284,63 @@ def test_kills_one_after_the_other_end_in_the_same_bytes_too(
     kills = 0
     with Reader(volume, arrays_of(twin), SEED) as reader:
         while kills < CAMPAIGN:
-            epoch = len(list(volume.glob(".seismill/lock/*"))) + 1
-            process = subprocess.Popen(
-                command(source, volume), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            while process.poll() is None and not (volume / f".seismill/lock/{epoch:08d}").exists():
-                time.sleep(0.002)
+            process = start_to_write(start, source, volume)
             time.sleep(drawn.uniform(0, seconds / 3))
             process.kill()
-            if process.wait() == 0:
+            if tree(volume).get("zarr.json") == whole["zarr.json"]:
                 break
             kills += 1
             check_whole_or_absent(volume, whole)
-        publish(source, volume)
+        publish(start, source, volume)
+    print(f"{kills} kills one after the other")
     assert reader.wrong == []
     assert differences(tree(volume), whole) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_asked_to_stop_drains_and_says_how_to_go_on(
-    source: Path, undisturbed: tuple[Path, float, dict[str, Any]], tmp_path: Path, number: int
+    source: Path,
+    undisturbed: tuple[Path, float, dict[str, Any]],
+    tmp_path: Path,
+    start: Start,
+    number: signal.Signals,
 ) -> None:
     twin, _, summary = undisturbed
     volume = tmp_path / "survey.zarr"
-    with started(source, volume) as process:
-        while not blocks_noted(volume):
-            time.sleep(0.002)
-        process.send_signal(number)
-        began = time.monotonic()
-        assert process.wait(30) == 75
-        assert time.monotonic() - began < 10
-        assert process.stderr is not None
-        words = process.stderr.read().decode()
-    assert "run the same command again" in words
-    assert "Traceback" not in words
+    process = start_to_write(start, source, volume)
+    while not blocks_noted(volume):
+        time.sleep(0.002)
+    process.send(number)
+    assert process.wait(30) == 75
+    assert "run the same command again" in process.errors
+    assert "Traceback" not in process.errors
     noted = blocks_noted(volume)
     lock = json.loads((volume / ".seismill/lock/00000001").read_text())
     assert lock["state"] == "released"
-    rerun = publish(source, volume)
+    rerun = publish(start, source, volume)
     check_rerun(volume, noted, rerun, summary)
     assert differences(tree(volume), tree(twin)) == []
 
 
 def test_of_two_runs_at_once_one_writes_and_the_other_stops_or_finds_it_done(
-    source: Path, undisturbed: tuple[Path, float, dict[str, Any]], tmp_path: Path
+    source: Path, undisturbed: tuple[Path, float, dict[str, Any]], tmp_path: Path, start: Start
 ) -> None:
     volume = tmp_path / "survey.zarr"
-    with started(source, volume) as first:
-        first.send_signal(signal.SIGSTOP)  # so that it surely still runs when the others come
-        refused = subprocess.run(
-            command(source, volume, "--lock-wait", "0"), capture_output=True, check=False
-        )
-        assert refused.returncode == 75
-        assert f"process {first.pid} is writing {volume}; run this again" in refused.stderr.decode()
-        threading.Timer(3, lambda: first.send_signal(signal.SIGCONT)).start()
-        waiting = publish(source, volume, "--lock-wait", "600")
-        assert first.wait(600) == 0
+    first = start_to_write(start, source, volume)
+    first.send(signal.SIGSTOP)  # so that it surely still runs when the others come
+    refused = start(run_command, command(source, volume, "--lock-wait", "0"))
+    assert refused.wait() == 75
+    assert f"process {first.pid} is writing {volume}; run this again" in refused.errors
+    threading.Timer(3, lambda: first.send(signal.SIGCONT)).start()
+    waiting = publish(start, source, volume, "--lock-wait", "600")
+    assert first.wait(600) == 0
     assert waiting["blocks_done"] < undisturbed[2]["blocks_done"]
     assert differences(tree(volume), tree(undisturbed[0])) == []
+
+
+def test_a_block_over_which_every_worker_ends_ends_the_run_resumable() -> None:
+    with (
+        pytest.raises(Resumable, match=r"ended one after the other over the same block .* more memory"),
+        open_compute(Run(dask="local:1")) as compute,
+    ):
+        run_window(compute, os._exit, [(1,)], lambda result: None)

@@ -10,7 +10,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
@@ -128,8 +128,9 @@ def run_window(
     """Run `call(*job)` for every job with a bounded number in flight; hand each result to `on_result`.
 
     When a job fails, or `compute.stopping` is set, no further job starts; those in flight are awaited and
-    handed over first, so that their work is not lost, and then the first failure is raised. When this thread
-    is interrupted (Prefect raises its termination signal here), the same happens within `DRAIN_SECONDS`.
+    handed over first, so that their work is not lost, and then the first failure is raised; that of a job which
+    the executor dropped is `concurrent.futures.CancelledError`. When this thread is interrupted (Prefect raises
+    its termination signal here), the same happens within `DRAIN_SECONDS`.
     """
     pending: set[Future[Any]] = set()
     queue = iter(jobs)
@@ -139,7 +140,8 @@ def run_window(
         nonlocal failure
         for future in done:
             pending.discard(future)
-            error = future.exception()
+            # We cancelled none of these: what ran it is gone.
+            error = CancelledError() if future.cancelled() else future.exception()
             if error is None:
                 on_result(future.result())
             elif failure is None:
