@@ -134,7 +134,7 @@ class Reader:
         self.thread.join()
 
     def _run(self) -> None:
-        while not self.ended.wait(0.005):  # and leaves the processors to the run
+        while not self.ended.wait(0.02):  # and leaves the processors to the run
             self.look()
 
     def look(self) -> None:

@@ -1,6 +1,6 @@
-"""Processes forked from one that has imported what they need: they start in a fraction of the seconds of a cold one.
+"""Processes forked from one that is warm: what takes a cold one seconds of imports takes them none.
 
-What they inherit is imports alone: no thread, no connection, no file. So they are killed like any others.
+What they inherit is imports and compiled kernels, no thread, connection or file. So they are killed like any others.
 """
 
 import asyncio
@@ -14,12 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [
-        *("pytest", "distributed", "flows.cli", "flows.terminal", "flows.chains", "flows.stages"),
-        *(f"tasks.{verb}" for verb in ("ingest_segy", "rechunk", "pyramid", "report", "prove")),
-    ]
-)
+_CONTEXT.set_forkserver_preload(["tests.warmth"])
 
 
 class Process:
