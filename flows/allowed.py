@@ -8,8 +8,11 @@ import glob
 import os
 from collections.abc import Iterable
 
+from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store import locate
+
+_ADDRESS = ("https://", "http://")
 
 
 def refuse_outside(urls: Iterable[str], allowed: str) -> None:
@@ -18,12 +21,13 @@ def refuse_outside(urls: Iterable[str], allowed: str) -> None:
     Args:
         urls: Paths and URLs that the run would read or write.
         allowed: Prefixes separated by commas; an empty text refuses everything. A prefix ends at a path's
-            separator: s3://volumes/a allows s3://volumes/a/b and not s3://volumes/ab.
+            separator: s3://volumes/a allows s3://volumes/a/b and not s3://volumes/ab. Addresses of stores, which
+            `refuse_foreign_stores` reads, are passed over.
 
     Raises:
         InputRefused: One does not.
     """
-    prefixes = [_whole_path(prefix.strip()) for prefix in allowed.split(",") if prefix.strip()]
+    prefixes = [_whole_path(word) for word in _words(allowed) if not word.startswith(_ADDRESS)]
     for url in (one for several in urls for one in _places(several)):
         protocol, path = _whole_path(url)
         if ".." in path.split("/"):  # some stores would resolve it, others would take it as a name
@@ -38,6 +42,28 @@ def refuse_outside(urls: Iterable[str], allowed: str) -> None:
             )
 
 
+def refuse_foreign_stores(options: StorageOptions, allowed: str) -> None:
+    """Return if a triggered run may use that store: the worker's own, or one whose address is allowed.
+
+    The name of a bucket or container says nothing at another endpoint or in another account, where it is another's.
+
+    Args:
+        options: The run's; an Azure account counts as the address https://ACCOUNT.blob.core.windows.net.
+        allowed: As of `refuse_outside`, with addresses, such as https://minio.example, among the prefixes.
+
+    Raises:
+        InputRefused: They name another one.
+    """
+    addresses = [word.rstrip("/") for word in _words(allowed) if word.startswith(_ADDRESS)]
+    account = options.account_name and f"https://{options.account_name}.blob.core.windows.net"
+    for address in filter(None, (options.endpoint_url.rstrip("/"), account)):
+        if address not in addresses:
+            raise InputRefused(
+                f"{address} is not a store that triggered runs of this worker may name; leave it out, or its "
+                "operator adds it to SEISMILL_ALLOW"
+            )
+
+
 def refuse_foreign_compute(dask: str) -> None:
     """Return if a triggered run may compute there: this worker's threads or the operator's cluster.
 
@@ -49,6 +75,10 @@ def refuse_foreign_compute(dask: str) -> None:
             f"got dask={dask!r}, but a run triggered through a deployment computes on 'threads' or on the "
             "operator's 'cluster'"
         )
+
+
+def _words(allowed: str) -> list[str]:
+    return [word for part in allowed.split(",") if (word := part.strip())]
 
 
 def _places(urls: str) -> list[str]:

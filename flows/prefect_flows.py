@@ -15,14 +15,14 @@ import prefect.runtime
 from prefect import Flow
 from prefect.states import Completed, State
 
-from flows.allowed import refuse_foreign_compute, refuse_outside
+from flows.allowed import refuse_foreign_compute, refuse_foreign_stores, refuse_outside
 from flows.artifacts import put_summary
 from flows.credentials import provide
 from flows.progress import artifact_report
 from flows.slots import slot
 from flows.stages import Stage, as_stage
 from flows.summary import Summary, headline, short_name
-from tasks.parameters import Export, OptionalUrl, Run, Url
+from tasks.parameters import Export, OptionalUrl, Run, StorageOptions, Url
 from tasks.prefect_tasks import as_task, outcome_state
 from tasks.volume.outcomes import Outcome
 
@@ -84,10 +84,14 @@ def _refuse_what_no_trigger_may(signature: inspect.Signature, arguments: dict[st
         if parameter.annotation in (Url, OptionalUrl) and arguments[name]
     ]
     urls += [value.mask for value in arguments.values() if isinstance(value, Export) and value.mask]
-    refuse_outside(urls, os.environ.get("SEISMILL_ALLOW", ""))
+    allowed = os.environ.get("SEISMILL_ALLOW", "")
+    refuse_outside(urls, allowed)
     for value in arguments.values():
         if isinstance(value, Run):
             refuse_foreign_compute(value.dask)
+            value = value.storage_options
+        if isinstance(value, StorageOptions):
+            refuse_foreign_stores(value, allowed)
 
 
 def _run_name(name: str) -> str:

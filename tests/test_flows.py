@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from flows.allowed import refuse_foreign_compute, refuse_outside
+from flows.allowed import refuse_foreign_compute, refuse_foreign_stores, refuse_outside
 from flows.chains import ALL_STEPS, DEMO_STAGES, PUBLISH_STAGES, demo_chain, publish_chain
 from flows.compute import open_compute
 from flows.progress import sent_apart, shown_by
@@ -26,7 +27,7 @@ from flows.summary import (
     size,
     table_rows,
 )
-from tasks.parameters import ArrayPath, Copies, Index, Levels, Master, Run
+from tasks.parameters import ArrayPath, Copies, Index, Levels, Master, Run, StorageOptions
 from tasks.volume.blocks import Compute, Progress, run_window
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 
@@ -270,6 +271,28 @@ def test_a_link_out_of_an_allowed_folder_leads_outside(tmp_path):
     refuse_outside([str(inside / "a")], str(inside))
     with pytest.raises(InputRefused, match="outside of what this worker may touch"):
         refuse_outside([str(inside / "link" / "a")], str(inside))
+
+
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [
+        ({"endpoint_url": "https://elsewhere.example"}, "https://elsewhere.example"),
+        (
+            {"endpoint_url": "https://minio.example.elsewhere.example"},
+            "https://minio.example.elsewhere.example",
+        ),
+        ({"account_name": "another"}, "https://another.blob.core.windows.net"),
+    ],
+)
+def test_a_bucket_s_name_is_allowed_at_the_worker_s_store_and_at_those_that_are_named(options, address):
+    allowed = "s3://volumes, https://minio.example/, https://ours.blob.core.windows.net"
+    refuse_outside(["s3://volumes/a"], allowed)
+    for ours in ({}, {"endpoint_url": "https://minio.example"}, {"account_name": "ours"}):
+        refuse_foreign_stores(StorageOptions(**ours), allowed)
+    with pytest.raises(InputRefused, match=f"^{re.escape(address)} is not a store that triggered runs"):
+        refuse_foreign_stores(StorageOptions(**options), allowed)
+    with pytest.raises(InputRefused, match="outside of what this worker may touch"):
+        refuse_outside(["s3://staging/a"], allowed)
 
 
 def test_a_triggered_run_computes_on_threads_or_on_the_operators_cluster():
