@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,9 +12,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from emulators.faults import FaultProxy, Rule
 
 BUCKETS = ("staging", "volumes")
 
@@ -170,6 +173,46 @@ def s3(s3_server: str) -> str:
         )
         urllib.request.urlopen(make, timeout=30).close()
     return s3_server
+
+
+@dataclass
+class SlowStaging:
+    """A bucket whose objects come slowly, so that a run lasts as long as a test needs on the fastest machine.
+
+    Attributes:
+        endpoint: Where the bucket comes slowly.
+    """
+
+    endpoint: str
+    _proxy: FaultProxy
+
+    def put(self, file: Path) -> str:
+        """Move a file into the bucket, from which each read takes a second now; its URL."""
+        import fsspec
+
+        store = fsspec.filesystem("s3")
+        store.put_file(str(file), f"staging/{file.name}")
+        file.unlink()
+        self._proxy.do(Rule("stall", method="GET", match=re.escape(file.name), seconds=1))
+        return f"s3://staging/{file.name}"
+
+    def hurry(self) -> None:
+        """Let objects come as fast as they can."""
+        self._proxy.do()
+
+
+@pytest.fixture(scope="session")
+def slow_endpoint(s3_server: str) -> Iterator[FaultProxy]:
+    """The S3 server of this session behind something that can make it slow."""
+    with FaultProxy(s3_server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def slow_staging(s3: str, slow_endpoint: FaultProxy) -> Iterator[SlowStaging]:
+    """An empty bucket that is slow."""
+    yield SlowStaging(slow_endpoint.url, slow_endpoint)
+    slow_endpoint.do()
 
 
 # moto reads the service and the region from a signature's scope, and does not check the signature.

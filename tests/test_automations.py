@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 from prefect_api import until
-from test_deployments import Server, seismill, server  # noqa: F401  # a fixture, for all tests of this module
+from test_deployments import Server, long_run, server  # noqa: F401  # a fixture, for all tests of this module
 from test_pools import VALUES
 
 from flows.registration import AUTOMATIONS, automations, template_of, with_notification
-from tasks.demo import make_survey
 
 FILES = sorted(AUTOMATIONS.glob("*.yaml"))
 DOCUMENTS = {file.stem: document for file, document in zip(FILES, automations(), strict=True)}
@@ -65,16 +64,10 @@ def hurried(server: Server) -> Server:  # noqa: F811
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_when_worker_and_flow_are_killed_the_run_crashes_is_scheduled_again_and_completes(hurried):
-    make_survey(str(hurried.root / "long.sgy"), shape=(300, 200, 301))
-    run = hurried.start(
-        "publish",
-        source="long.sgy",
-        volume="long.zarr",
-        master={"chunks": [4, 8, 64]},
-        run={"memory": "20 MB"},
-        steps=["proof"],
-    )
+def test_when_worker_and_flow_are_killed_the_run_crashes_is_scheduled_again_and_completes(
+    hurried, slow_staging
+):
+    run = hurried.start("publish", steps=["proof"], **long_run(hurried.root, "long", slow_staging))
     noted = "long.zarr/.seismill/runs/*/ledger/*"
     until(lambda: list(hurried.root.glob(noted)) and hurried.gave_a_sign(run), 240)
     worker = json.loads((hurried.root / ".seismill-server" / "processes.json").read_text())["worker"]["pid"]
@@ -86,8 +79,8 @@ def test_when_worker_and_flow_are_killed_the_run_crashes_is_scheduled_again_and_
     assert state["message"] == "No sign of life for two minutes; its machine is gone"
     state = hurried.until(run, lambda state: state["type"] == "SCHEDULED", 90)
     assert (state["name"], state["message"]) == ("AwaitingRetry", "Going on where it stopped")
-    port = hurried.ui.rpartition(":")[2]
-    assert seismill("up", ".", "--port", port, cwd=hurried.root).returncode == 0
+    slow_staging.hurry()
+    assert hurried.up().returncode == 0
     assert hurried.end(run, 240)["type"] == "COMPLETED"
     assert (hurried.root / "long.zarr" / "zarr.json").exists()
 
@@ -166,10 +159,9 @@ def test_a_stuck_run_and_a_growing_quarantine_are_told_of(idle, told):
         "/block_documents/",
         {"name": "ops", "data": data, "block_type_id": kind["id"], "block_schema_id": schema["id"]},
     )
-    port = idle.ui.rpartition(":")[2]
     os.environ["SEISMILL_NOTIFY"] = "custom-webhook/ops"
     try:
-        assert seismill("up", ".", "--port", port, cwd=idle.root).returncode == 0
+        assert idle.up().returncode == 0
     finally:
         del os.environ["SEISMILL_NOTIFY"]
     idle.hurry(waits=10)
@@ -191,21 +183,13 @@ def test_a_stuck_run_and_a_growing_quarantine_are_told_of(idle, told):
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_what_a_container_runs_is_given_back_on_sigterm_and_a_second_one_finishes_it(idle):
+def test_what_a_container_runs_is_given_back_on_sigterm_and_a_second_one_finishes_it(idle, slow_staging):
     """The command and the environment of every container pool, as a process: without its walls."""
-    make_survey(str(idle.root / "given-back.sgy"), shape=(250, 200, 301))
-    parameters = {
-        "source": "given-back.sgy",
-        "volume": "given-back.zarr",
-        "master": {"chunks": [4, 8, 64]},
-        "run": {"memory": "20 MB"},
-        "steps": ["proof"],
-    }
-    run = idle.start("publish", **parameters)
+    run = idle.start("publish", steps=["proof"], **long_run(idle.root, "given-back", slow_staging))
     template = template_of("docker", VALUES)["job_configuration"]
     environment = os.environ | template["env"]
     environment |= {"PREFECT_API_URL": idle.api, "PREFECT_HOME": str(idle.root / "home")}
-    environment |= {"SEISMILL_ALLOW": str(idle.root)}
+    environment |= {"SEISMILL_ALLOW": f"{idle.root},s3://staging,{slow_staging.endpoint}"}
 
     def container() -> subprocess.Popen[bytes]:
         words = [sys.executable, "-m", *template["command"].split(), run]
@@ -227,6 +211,7 @@ def test_what_a_container_runs_is_given_back_on_sigterm_and_a_second_one_finishe
     print(f"SIGTERM to the end of the process in {time.monotonic() - began:.1f} s")
     assert not processes_of(run)
     assert not (idle.root / "given-back.zarr" / "zarr.json").exists()
+    slow_staging.hurry()
     second = container()
     assert second.wait(240) == 0
     assert idle.ask(f"/flow_runs/{run}")["state"]["type"] == "COMPLETED"

@@ -20,7 +20,8 @@ import pytest
 import xarray
 import yaml
 import zarr
-from conftest import free_port
+from conftest import SlowStaging, free_port
+from emulators.faults import FaultProxy
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from prefect.client.schemas.schedules import CronSchedule
@@ -139,23 +140,29 @@ def seismill(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 class Server(Api):
-    """What `seismill up` started, and the folder that its runs may touch."""
+    """What `seismill up` started, and the folder that its runs may touch, beside what else is allowed."""
 
-    def __init__(self, root: Path, port: int) -> None:
+    def __init__(self, root: Path, port: int, *allowed: str) -> None:
         super().__init__(f"http://127.0.0.1:{port}/api")
-        self.root, self.ui = root, f"http://127.0.0.1:{port}"
+        self.root, self.port, self.ui = root, str(port), f"http://127.0.0.1:{port}"
+        self.allowed = ",".join((".", *allowed))
+
+    def up(self) -> subprocess.CompletedProcess[str]:
+        """Start what does not run."""
+        return seismill("up", self.allowed, "--port", self.port, cwd=self.root)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, slow_endpoint: FaultProxy) -> Iterator[Server]:
     """`seismill up` in a folder with a survey, on a free port; ended with `seismill down`."""
     root, port = tmp_path_factory.mktemp("root"), free_port()
     make_survey(str(root / "survey.sgy"), shape=(19, 15, 53))
+    served = Server(root, port, "s3://staging", slow_endpoint.url)
     try:
-        up = seismill("up", ".", "--port", str(port), cwd=root)
+        up = served.up()
         assert up.returncode == 0, up.stderr
-        assert f"UI:     http://127.0.0.1:{port}/deployments" in up.stdout
-        yield Server(root, port)
+        assert f"UI:     {served.ui}/deployments" in up.stdout
+        yield served
     finally:
         down = seismill("down", cwd=root)
         assert down.stdout == "worker: ended\nserver: ended\n", down.stderr
@@ -235,20 +242,26 @@ def test_secrets_and_misspelt_parameters_are_refused_before_they_are_stored(serv
         server.start("publish", **parameters)
 
 
-@pytest.mark.server
-def test_a_cancelled_run_ends_cancelled_and_the_next_one_goes_on(server):
-    make_survey(str(server.root / "big.sgy"), shape=(200, 150, 401))
-    parameters = {
-        "source": "big.sgy",
-        "volume": "big.zarr",
+def long_run(root: Path, name: str, staging: SlowStaging) -> dict[str, Any]:
+    """The parameters of a run of a slow source to `name`.zarr: a minute and a half at least, until it may hurry."""
+    make_survey(str(root / f"{name}.sgy"), shape=(150, 100, 301))
+    return {
+        "source": staging.put(root / f"{name}.sgy"),
+        "volume": f"{name}.zarr",
         "master": {"chunks": [4, 8, 64]},
-        "run": {"memory": "20 MB"},
+        "run": {"memory": "20 MB", "storage_options": {"endpoint_url": staging.endpoint}},
     }
+
+
+@pytest.mark.server
+def test_a_cancelled_run_ends_cancelled_and_the_next_one_goes_on(server, slow_staging):
+    parameters = long_run(server.root, "big", slow_staging)
     run = server.start("ingest-segy", **parameters)
     until(lambda: list(server.root.glob("big.zarr/.seismill/runs/*/ledger/*")), 300)
     server.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
     assert server.end(run)["type"] == "CANCELLED"
     assert not (server.root / "big.zarr" / "zarr.json").exists()
+    slow_staging.hurry()
     again = server.end(server.start("ingest-segy", **parameters))
     assert again["type"] == "COMPLETED", again
     assert (server.root / "big.zarr" / "zarr.json").exists()
@@ -256,10 +269,10 @@ def test_a_cancelled_run_ends_cancelled_and_the_next_one_goes_on(server):
 
 @pytest.mark.server
 def test_up_again_leaves_what_runs_and_another_root_replaces_the_worker(server, tmp_path):
-    port = server.ui.rpartition(":")[2]
+    port = server.port
     processes = server.root / ".seismill-server" / "processes.json"
     before = json.loads(processes.read_text())
-    assert seismill("up", "--port", port, cwd=server.root).returncode == 0
+    assert server.up().returncode == 0
     assert json.loads(processes.read_text()) == before
     try:
         other = seismill("up", f"{tmp_path},s3://staging", "--port", port, cwd=server.root)
@@ -268,7 +281,7 @@ def test_up_again_leaves_what_runs_and_another_root_replaces_the_worker(server, 
         assert after["server"] == before["server"]
         assert after["worker"]["pid"] != before["worker"]["pid"]
     finally:
-        assert seismill("up", "--port", port, cwd=server.root).returncode == 0
+        assert server.up().returncode == 0
     refused = seismill("up", "--port", str(free_port()), cwd=server.root)
     assert refused.returncode == 1
     assert f"runs on port {port}; end it with 'seismill down'" in refused.stderr
@@ -357,14 +370,13 @@ def test_copies_added_from_the_ui_do_not_disturb_who_reads_the_volume(server, sc
 
 
 @pytest.mark.browser
-def test_a_run_cancelled_in_the_ui_ends_cancelled_and_can_be_gone_on_with(server, screenshots):
-    make_survey(str(server.root / "cancel.sgy"), shape=(400, 300, 401))
-    parameters = {"source": "cancel.sgy", "volume": "cancel.zarr"}
-    parameters |= {"master": {"chunks": [4, 8, 64]}, "run": {"memory": "20 MB"}}
+def test_a_run_cancelled_in_the_ui_ends_cancelled_and_can_be_gone_on_with(server, screenshots, slow_staging):
+    parameters = long_run(server.root, "cancel", slow_staging)
     seen = in_browser(server, screenshots, "cancel", server.start("ingest-segy", **parameters))
     assert seen["state"] == "Cancelled"
     assert server.state(seen["run"])["type"] == "CANCELLED"
     assert not (server.root / "cancel.zarr" / "zarr.json").exists()
+    slow_staging.hurry()
     again = server.end(server.start("ingest-segy", **parameters), 300)
     assert again["type"] == "COMPLETED", again
     assert (server.root / "cancel.zarr" / "zarr.json").exists()

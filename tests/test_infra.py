@@ -20,6 +20,7 @@ import yaml
 from conftest import free_port, wait_for
 from prefect_api import ENDED, Api, until
 from test_automations import processes_of
+from test_deployments import long_run
 from test_pools import assert_restricted
 
 from flows.registration import ROOT, _filled
@@ -269,12 +270,11 @@ def postgres(tmp_path: Path) -> Iterator[str]:
 AUTHORITY = "admin:a-password"
 
 
-AUTHORITY = "admin:a-password"
-
-
 @pytest.mark.server
 @pytest.mark.slow
-def test_a_schedule_fires_on_postgresql_with_authentication_and_a_killed_run_is_finished(postgres, tmp_path):
+def test_a_schedule_fires_on_postgresql_with_authentication_and_a_killed_run_is_finished(
+    postgres, tmp_path, slow_staging
+):
     port = free_port()
     server = Api(f"http://127.0.0.1:{port}/api", AUTHORITY)
     given = (
@@ -292,7 +292,6 @@ def test_a_schedule_fires_on_postgresql_with_authentication_and_a_killed_run_is_
     root = tmp_path / "root"
     root.mkdir()
     make_survey(str(root / "short.sgy"), shape=(19, 15, 53))
-    make_survey(str(root / "long.sgy"), shape=(250, 200, 301))
     prefect, started = [sys.executable, "-m", "prefect"], []
     log = open(tmp_path / "log", "wb")  # closed below, with what writes to it
 
@@ -314,7 +313,7 @@ def test_a_schedule_fires_on_postgresql_with_authentication_and_a_killed_run_is_
         assert refused.returncode != 0
         subprocess.run(program, env=client, cwd=root, check=True, capture_output=True)
         server.hurry(sign=45, goes=10)
-        client["SEISMILL_ALLOW"] = str(root)
+        client["SEISMILL_ALLOW"] = f"{root},s3://staging,{slow_staging.endpoint}"
         pool = ("--pool", "seismill", "--type", "process")
         worker = start("worker", "start", *pool)
 
@@ -333,9 +332,7 @@ def test_a_schedule_fires_on_postgresql_with_authentication_and_a_killed_run_is_
 
         # Not the scheduled one: Prefect tells nobody that it scheduled it, and what happens to a run within five
         # minutes of that is therefore looked at by automations after a quarter of an hour.
-        parameters = {"source": "long.sgy", "volume": "long.zarr", "steps": ["proof"]}
-        parameters |= {"master": {"chunks": [4, 8, 64]}, "run": {"memory": "20 MB"}}
-        run = server.start("publish", **parameters)
+        run = server.start("publish", steps=["proof"], **long_run(root, "long", slow_staging))
         noted = "long.zarr/.seismill/runs/*/ledger/*"
         until(lambda: list(root.glob(noted)) and server.gave_a_sign(run), 300)
         worker.kill()
@@ -343,6 +340,7 @@ def test_a_schedule_fires_on_postgresql_with_authentication_and_a_killed_run_is_
             os.kill(pid, signal.SIGKILL)
         server.until(run, lambda state: state["name"] == "AwaitingRetry", 240)
         assert not (root / "long.zarr" / "zarr.json").exists()
+        slow_staging.hurry()
         start("worker", "start", *pool)
         state = server.until(run, lambda state: state["type"] in ("COMPLETED", "FAILED", "CANCELLED"), 300)
         assert state["type"] == "COMPLETED", state
