@@ -36,7 +36,7 @@ class InThisProcess:
         name, job = next(iter(active.items()))
         try:
             with shown_by(lambda progress: None):  # the sweep's own progress is shown
-                self._publish(job.found.url, job.found.volume, job.found.publication, job.run)
+                self._publish(job.found.source, job.found.volume, job.found.publication, job.run)
         except Resumable as outcome:
             return {name: Ending("resumable", str(outcome))}
         except Outcome as outcome:

@@ -20,7 +20,7 @@ from tasks.volume.catalogue import TABLE, Catalogue, as_csv
 from tasks.volume.decisions import Action, decide, outcome_of, plan_of
 from tasks.volume.outcomes import Outcome, Resumable
 from tasks.volume.plan import digest_of
-from tasks.volume.receipt import receipt
+from tasks.volume.receipt import Receipt, receipt
 from tasks.volume.staging import Found, found_under
 from tasks.volume.store import Store, traffic
 
@@ -44,7 +44,7 @@ class Job:
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of `publish`, JSON-able."""
-        places = {"source": self.found.url, "volume": self.found.volume}
+        places = {"source": self.found.source, "volume": self.found.volume}
         return places | self.found.publication.model_dump() | {"run": self.run.model_dump()}
 
 
@@ -86,7 +86,8 @@ def sweep(
     """Publish every source that is new and settled; quarantine what cannot be published.
 
     Args:
-        staging: The prefix that is listed, however deep; `a/b.sgy` below it becomes `a/b.zarr` below `volumes`.
+        staging: The prefix that is listed, however deep; `a/b.sgy` below it becomes `a/b.zarr` below `volumes`, and
+            what `a/b.seismill.yaml` groups becomes that, too.
         volumes: Where volumes and the catalogue are.
         settle_minutes: A source is taken when its size and identity have not changed for so long. When what had
             settled is done, the sweep waits for what it saw first, and looks once more.
@@ -118,7 +119,7 @@ def sweep(
             found = found_under(source, target, publication)
             actions = decide(found, catalogue, again="nothing", settle=settle)
             carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
-        present = {one.name: (one.bytes, one.identity) for one in found}
+        present = {file.name: (file.bytes, file.identity) for one in found for file in one.files}
         target.put(TABLE, as_csv(catalogue.records.values(), present).encode())
     outcomes = [outcome_of(one, actions, catalogue, dry=run.dry_run) for one in found]
     spent = traffic.since(before)
@@ -205,10 +206,10 @@ def _begin(one: Found, catalogue: Catalogue, publisher: Publisher, run: Run) -> 
 
 
 def _write_down(one: Found, ending: Ending, catalogue: Catalogue, run: Run) -> None:
-    record, facts = catalogue.records[one.name], {"crc32c": "", "proven_at": ""}
+    record, given = catalogue.records[one.name], Receipt(one.files, "")
     if ending.state == "published":
         try:
-            facts = receipt(one, run)
+            given = receipt(one, run)
         except Resumable as outcome:
             ending = Ending("resumable", str(outcome))
         except Outcome as outcome:
@@ -219,8 +220,9 @@ def _write_down(one: Found, ending: Ending, catalogue: Catalogue, run: Run) -> N
             record,
             state=ending.state,
             sentence=ending.sentence,
-            crc32c=facts["crc32c"],
-            proven_at=facts["proven_at"],
+            crc32c="" if one.group else given.files[0].crc32c,
+            group=given.files if one.group else (),
+            proven_at=given.proven_at,
         )
     )
 

@@ -13,7 +13,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import zarr
 
 from flows.publishers import InThisProcess, direct_sweep, publish_here
 from flows.summary import headline
@@ -23,10 +25,10 @@ from tasks.sweep import Ending, Job, sweep
 from tasks.volume.catalogue import Catalogue, Record, as_csv, safe_to_release
 from tasks.volume.decisions import action_for, plan_of
 from tasks.volume.outcomes import InputRefused, Resumable
+from tasks.volume.sidecar import read_sidecar
 from tasks.volume.staging import (
     Found,
     found_under,
-    read_sidecar,
     size_class,
     volume_name,
     without_collisions,
@@ -158,7 +160,7 @@ def test_a_sidecar_counts_more_than_the_sweep_and_only_in_what_it_says(staging):
         update={"index": Index(bytes="9,13", template="PostStack3DDepth")}
     )
     assert with_sidecar.attributes == {"survey": "North", "epsg": 23031}
-    assert with_sidecar.crc32c == "0a1b2c3d"
+    assert with_sidecar.expected == {"a.sgy": "0a1b2c3d"}
     assert all(one.publication == asked for one in listed if one is not with_sidecar)
 
 
@@ -207,6 +209,111 @@ def test_a_checksum_that_the_sidecar_expects_is_held_against_the_one_read(stagin
     assert swept(staging)["counts"] == {"published": 1, "quarantined": 2}
     assert table(staging)["a.sgy"]["safe_to_release"] == "yes"
     assert table(staging)["north/block-1/b.SEGY"]["safe_to_release"] == "no"
+
+
+# Groups
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    """A survey in three files whose names count on past nine, and a file of another survey."""
+    folder = tmp_path / "staging" / "north"
+    folder.mkdir(parents=True)
+    make_survey(str(folder / "other.sgy"), shape=(9, 7, 33))
+    whole = folder / "other.sgy"
+    data, trace = whole.read_bytes(), 240 + 4 * 33
+    for number, (first, last) in {9: (0, 21), 10: (21, 42), 11: (42, 63)}.items():
+        part = data[:3600] + data[3600 + first * trace : 3600 + last * trace]
+        (folder / f"line_{number}.sgy").write_bytes(part)
+    return folder.parent
+
+
+def test_files_that_a_sidecar_groups_become_one_volume_in_the_order_of_their_numbers(lines):
+    (lines / "north" / "all.seismill.yaml").write_text("files: ['line_*.sgy']\nattributes: {survey: North}\n")
+    summary = swept(lines)
+    assert headline(summary) == "2 published"
+    volumes = lines.parent / "volumes" / "north"
+    assert sorted(path.name for path in volumes.iterdir()) == ["all.zarr", "other.zarr"]
+    root = json.loads((volumes / "all.zarr" / "zarr.json").read_text())["attributes"]["seismill"]
+    names = [source["url"].rpartition("/")[2] for source in root["sources"]]
+    assert names == ["line_9.sgy", "line_10.sgy", "line_11.sgy"]
+    assert root["attributes"] == {"survey": "North"}
+    whole, parts = (zarr.open_array(volumes / name / "amplitude")[:] for name in ("other.zarr", "all.zarr"))
+    np.testing.assert_array_equal(parts, whole)
+    rows = table(lines)
+    for source in root["sources"]:  # each file of the group has a line: it is files that are deleted
+        row = rows[f"north/{source['url'].rpartition('/')[2]}"]
+        assert (row["source"], row["crc32c"]) == (source["url"], source["crc32c"])
+        assert (row["state"], row["safe_to_release"]) == ("published", "yes")
+    assert "north/all.seismill.yaml" not in rows
+    assert headline(swept(lines)) == "2 unchanged"
+
+
+def test_a_group_of_which_a_file_is_replaced_is_not_safe_to_release_and_looked_at_again(lines):
+    (lines / "north" / "all.seismill.yaml").write_text("files: [line_9.sgy, line_10.sgy, line_11.sgy]\n")
+    swept(lines)
+    replaced = lines / "north" / "line_10.sgy"
+    replaced.write_bytes(replaced.read_bytes()[:-4] + bytes(4))
+    (row,) = swept(lines)["attention"]
+    assert row["source"] == "north/all.seismill.yaml"
+    assert "holds another volume" in row["sentence"]
+    assert {table(lines)[f"north/line_{n}.sgy"]["safe_to_release"] for n in (9, 10, 11)} == {"no"}
+
+
+@pytest.mark.parametrize(
+    ("sidecars", "sentence"),
+    [
+        ({"all": "files: [line_9.sgy, line_12.sgy]"}, "files names line_12.sgy, but no such SEG-Y is there"),
+        ({"all": "files: [../north/line_9.sgy]"}, "wanted files in its own folder or below"),
+        ({"all": "files: ['line_*.sgy', line_9.sgy]"}, "files names north/line_9.sgy twice"),
+        (
+            {"all": "files: ['line_*.sgy']", "some": "files: [line_9.sgy]"},
+            "north/line_9.sgy belongs to north/all.seismill.yaml and to north/some.seismill.yaml; keep it in one",
+        ),
+        (
+            {"all": "files: ['line_*.sgy']", "line_9": "index: {bytes: '9,13'}"},
+            "north/line_9.sgy belongs to north/all.seismill.yaml and to north/line_9.seismill.yaml",
+        ),
+        ({"all": "files: ['line_*.sgy']\ncrc32c: 0a1b2c3d"}, "crc32c is one checksum for 3 files"),
+        ({"all": "files: ['line_*.sgy']\ncrc32c: {other.sgy: 0a1b2c3d}"}, "crc32c names north/other.sgy"),
+        ({"other": "files: [line_9.sgy]"}, "would both become"),
+    ],
+)
+def test_a_group_that_cannot_be_meant_is_refused_with_a_reason(lines, sidecars, sentence):
+    for name, text in sidecars.items():
+        (lines / "north" / f"{name}.seismill.yaml").write_text(text)
+    refused = {row["source"]: row["sentence"] for row in swept(lines)["attention"]}
+    assert sentence in refused[f"north/{next(iter(sidecars))}.seismill.yaml"]
+
+
+def test_a_sidecar_that_cannot_be_read_holds_back_what_it_may_group(lines):
+    sidecar = lines / "north" / "all.seismill.yaml"
+    sidecar.write_text("files: [line_9.sgy")
+    (lines / "north" / "other.seismill.yaml").write_text("attributes: {survey: South}\n")
+    summary = swept(lines)
+    assert summary["counts"] == {"published": 1, "quarantined": 3}  # other.sgy has a sidecar of its own
+    assert (
+        "all.seismill.yaml, which may group it, cannot be used: it is no YAML"
+        in summary["attention"][0]["sentence"]
+    )
+    sidecar.write_text("files: ['line_*.sgy']\n")
+    assert headline(swept(lines)) == "1 published, 1 unchanged"
+
+
+def test_a_checksum_is_expected_of_each_file_of_a_group_by_its_name(lines):
+    sidecar = lines / "north" / "all.seismill.yaml"
+    sidecar.write_text("files: ['line_*.sgy']\ncrc32c: {line_10.sgy: '00000001'}\n")
+    (row,) = swept(lines)["attention"]
+    assert row["sentence"].startswith("north/line_10.sgy has the CRC32C ")
+    right = row["sentence"].split("CRC32C ")[1][:8]
+    sidecar.write_text(f"files: ['line_*.sgy']\ncrc32c: {{line_10.sgy: {right!r}}}\n")
+    assert headline(swept(lines)) == "1 published, 1 unchanged"
+
+
+def test_a_name_that_would_be_read_as_several_files_is_refused(staging):
+    shutil.move(staging / "a.sgy", staging / "a,b.sgy")
+    (row,) = [row for row in swept(staging)["attention"] if row["source"] == "a,b.sgy"]
+    assert row["sentence"] == "the name 'a,b.sgy' holds ',', '*' or '['; rename the file"
 
 
 # Decisions
@@ -283,7 +390,7 @@ def test_the_newest_version_counts_and_names_may_hold_anything():
 )
 def test_a_staging_copy_may_go_only_when_this_very_file_was_proven(facts, present, safe):
     record = replace(RECORD, **({"state": "published", "proven_at": LONG_AGO} | facts))
-    assert safe_to_release(record, present) == safe
+    assert safe_to_release(record, record.files[0], present) == safe
     (row,) = csv.DictReader(io.StringIO(as_csv([record], present)))
     assert (row["name"], row["safe_to_release"]) == ("a.sgy", "yes" if safe else "no")
 

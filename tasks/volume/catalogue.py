@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from tasks.volume.blocks import on_io
+from tasks.volume.staging import File
 from tasks.volume.store import Store
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,11 @@ class Record:
         attempts: How often it was started.
         run: The flow run of the last attempt, if that was one of a deployment.
         plan: Digest of how it is published; another one for another sidecar.
-        crc32c: Of the file, as read, in hexadecimal.
+        crc32c: Of the file, as read, in hexadecimal; of a group each file has its own.
         proven_at: When its export was shown to be the file, byte for byte.
         seen_at: When it was first seen with this size and identity.
         changed_at: When this version of the record was written.
+        group: The files of a group, each with its own checksum; empty for a single file.
         version: Of the record; 0 before it is written.
     """
 
@@ -62,11 +64,17 @@ class Record:
     proven_at: str = ""
     seen_at: str = ""
     changed_at: str = ""
+    group: tuple[File, ...] = ()
     version: int = 0
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """What the source is made of: the files of the group, or itself."""
+        return self.group or (File(self.name, self.source, self.bytes, self.identity, self.crc32c),)
 
 
 _KNOWN = {field.name for field in fields(Record)}
-COLUMNS = tuple(field.name for field in fields(Record) if field.name != "version")
+COLUMNS = tuple(field.name for field in fields(Record) if field.name not in ("group", "version"))
 
 
 class Catalogue:
@@ -104,26 +112,29 @@ class Catalogue:
         return True
 
 
-def safe_to_release(record: Record, present: Mapping[str, tuple[int, str]]) -> bool:
-    """Whether the staging copy may be deleted: its volume was proven to give back this very file.
+def safe_to_release(record: Record, file: File, present: Mapping[str, tuple[int, str]]) -> bool:
+    """Whether a file of staging may be deleted: its volume was proven to give back this very file.
 
     Args:
         record: Of the source.
-        present: Size and identity of each source that lies in staging now, by name.
+        file: The source, or one of its files.
+        present: Size and identity of each file that lies in staging now, by name.
     """
-    here = present.get(record.name)
-    return record.state == "published" and bool(record.proven_at) and here == (record.bytes, record.identity)
+    here = present.get(file.name)
+    return record.state == "published" and bool(record.proven_at) and here == (file.bytes, file.identity)
 
 
 def as_csv(records: Iterable[Record], present: Mapping[str, tuple[int, str]]) -> str:
-    """The catalogue as a table with a header, one line per source, sorted by name."""
+    """The catalogue as a table with a header, one line per file, sorted by the names of the sources."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((*COLUMNS, "safe_to_release"))
     for record in sorted(records, key=lambda record: record.name):
-        plain = asdict(record)
-        release = "yes" if safe_to_release(record, present) else "no"
-        writer.writerow((*(plain[name] for name in COLUMNS), release))
+        for file in record.files:
+            own = {"name": file.name, "source": file.url, "bytes": file.bytes, "identity": file.identity}
+            plain = asdict(record) | own | {"crc32c": file.crc32c}
+            release = "yes" if safe_to_release(record, file, present) else "no"
+            writer.writerow((*(plain[name] for name in COLUMNS), release))
     return text.getvalue()
 
 
@@ -134,4 +145,6 @@ def _key(record: Record) -> str:
 def _read(volumes: Store, name: str, version: int) -> Record:
     plain: dict[str, Any] = json.loads(volumes.get(f"{FOLDER}/{name}/{version:08d}"))
     # What a later version of Seismill added is passed over.
-    return Record(**{key: value for key, value in plain.items() if key in _KNOWN} | {"version": version})
+    known = {key: value for key, value in plain.items() if key in _KNOWN}
+    group = tuple(File(**file) for file in known.pop("group", ()))
+    return Record(**known | {"group": group, "version": version})

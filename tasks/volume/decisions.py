@@ -29,6 +29,7 @@ def decide(found: list[Found], catalogue: Catalogue, *, again: Retry, settle: ti
                 one.volume,
                 "arriving",
                 seen_at=_now().isoformat(),
+                group=one.group,
                 version=version,
             )
             catalogue.records[one.name] = record
@@ -55,7 +56,7 @@ def action_for(record: Record, one: Found, *, again: Retry, settle: timedelta) -
 
 def plan_of(one: Found) -> str:
     """A digest of how a source is published."""
-    asked = {"volume": one.volume, "attributes": one.attributes, "crc32c": one.crc32c}
+    asked = {"volume": one.volume, "attributes": one.attributes, "crc32c": one.expected}
     return digest_of(asked | {"publication": one.publication.model_dump(), "refused": one.sentence})
 
 

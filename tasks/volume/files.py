@@ -9,7 +9,7 @@ import fnmatch
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -66,15 +66,19 @@ def _matching(url: str, options: StorageOptions) -> list[Listed]:
         present = Store(folder, options).files()
     except FileNotFoundError:
         present = {}
-    names = sorted(fnmatch.filter(present, pattern), key=_natural)
+    names = in_natural_order(fnmatch.filter(present, pattern))
     if not names:
         raise InputRefused(f"no file matches {url}; check the path")
     return [Listed(f"{folder}/{name}", *present[name]) for name in names]
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key that orders numbers in names as numbers."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+def in_natural_order(names: Iterable[str]) -> list[str]:
+    """Names in the order of the numbers in them: line_2 before line_10."""
+
+    def numbers(name: str) -> list[tuple[int, str]]:
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+    return sorted(names, key=numbers)
 
 
 class Files:

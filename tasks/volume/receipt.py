@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.parameters import Run
@@ -9,33 +10,46 @@ from tasks.volume.lock import locked
 from tasks.volume.outcomes import IntegrityFailure, Resumable
 from tasks.volume.reader import open_volume
 from tasks.volume.root import commit, current_root
-from tasks.volume.staging import Found
+from tasks.volume.staging import File, Found
 from tasks.volume.store import Store
 
 log = logging.getLogger(__name__)
 
 
-def receipt(one: Found, run: Run) -> dict[str, str]:
-    """The source's CRC32C and `proven_at`, as its volume has them, after the sidecar's attributes were added.
+@dataclass(frozen=True)
+class Receipt:
+    """What a volume says of its sources: the files with their CRC32C, and when the export was shown to be them."""
+
+    files: tuple[File, ...]
+    proven_at: str
+
+
+def receipt(one: Found, run: Run) -> Receipt:
+    """What the volume of a source says of it, after the sidecar's attributes were added to the volume.
 
     Raises:
         InputRefused: There is no volume.
         Resumable: The volume is not (yet) the one of this content.
-        IntegrityFailure: The file is not what its sidecar expects.
+        IntegrityFailure: A file is not what its sidecar expects.
     """
     store = Store(one.volume, run.storage_options)
     state = open_volume(store).state
-    source = state["sources"][0]
-    if (source["url"], source["bytes"], source["etag"]) != (one.url, one.bytes, one.identity):
+    read = [(source["url"], source["bytes"], source["etag"]) for source in state["sources"]]
+    if read != [(file.url, file.bytes, file.identity) for file in one.files]:
         raise Resumable(f"{one.name} was replaced while it was published; the next sweep looks at it again")
-    if one.crc32c and source["crc32c"] != one.crc32c:
-        raise IntegrityFailure(
-            f"{one.name} has the CRC32C {source['crc32c']}, but its sidecar expects {one.crc32c}; copy it to "
-            "staging again, or correct the sidecar"
-        )
+    files = tuple(
+        replace(file, crc32c=source["crc32c"])
+        for file, source in zip(one.files, state["sources"], strict=True)
+    )
+    for file in files:
+        if file.crc32c != one.expected.get(file.name, file.crc32c):
+            raise IntegrityFailure(
+                f"{file.name} has the CRC32C {file.crc32c}, but its sidecar expects {one.expected[file.name]}; copy it "
+                "to staging again, or correct the sidecar"
+            )
     if one.attributes and state.get("attributes") != one.attributes:
         describe(store, one.attributes, run)
-    return {"crc32c": source["crc32c"], "proven_at": state.get("proven_at", "")}
+    return Receipt(files, state.get("proven_at", ""))
 
 
 def describe(store: Store, attributes: Mapping[str, Any], run: Run) -> None:

@@ -1,25 +1,25 @@
 """What lies under a staging prefix, and where each SEG-Y there would go.
 
-`staging/a/b.sgy` becomes `volumes/a/b.zarr`. Two sources that would become one volume are told apart from all
-others by a sentence, and so is a source whose name or sidecar cannot be used: nobody guesses which one was meant.
+`staging/a/b.sgy` becomes `volumes/a/b.zarr`, and so do the files that `staging/a/b.seismill.yaml` groups. Two sources
+that would become one volume are told apart from all others by a sentence, and so is a source whose name or sidecar
+cannot be used: nobody guesses which one was meant.
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from tasks.parameters import Publication, Url
-from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.plan import digest_of
+from tasks.volume.sidecar import SIDECAR, Sidecar, members_of, publication_of, read_sidecars, sidecar_of
 from tasks.volume.store import Store
 
 SUFFIXES = (".sgy", ".segy")
-SIDECAR = ".seismill.yaml"
-SIDECAR_BYTES = 64 << 10
 
 SizeClass = Literal["s", "m", "l"]
 # A run's memory does not grow with its file, but its time and its scratch do.
@@ -27,18 +27,38 @@ _LARGEST: dict[SizeClass, int] = {"s": 2 * 10**9, "m": 100 * 10**9}
 
 
 @dataclass(frozen=True)
-class Found:
-    """A SEG-Y in staging.
+class File:
+    """A file in staging.
 
     Attributes:
         name: Below the staging prefix, with '/'.
         url: Where it is.
         bytes: Its size.
         identity: As a `Source` has it: another one for other content.
+        crc32c: Of the file, as read, in hexadecimal; empty before.
+    """
+
+    name: str
+    url: str
+    bytes: int
+    identity: str
+    crc32c: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What becomes one volume: a SEG-Y in staging, or several that a sidecar groups.
+
+    Attributes:
+        name: Below the staging prefix, with '/'; of a group its sidecar's.
+        url: Where that is.
+        bytes: Its size; of a group that of all its files.
+        identity: As a `Source` has it: another one for other content.
         volume: Where its volume goes.
         publication: How it is to be published, its sidecar included.
         attributes: What its sidecar says of the survey.
-        crc32c: What its sidecar expects of the file, in hexadecimal; empty if nothing.
+        expected: The CRC32C that its sidecar expects of a file, in hexadecimal, by the file's name.
+        group: The files of a group, in the order of their traces; empty for a single one.
         sentence: Why it cannot be published as it is; empty if it can.
     """
 
@@ -49,21 +69,19 @@ class Found:
     volume: str
     publication: Publication = field(default_factory=Publication)
     attributes: dict[str, Any] = field(default_factory=dict)
-    crc32c: str = ""
+    expected: dict[str, str] = field(default_factory=dict)
+    group: tuple[File, ...] = ()
     sentence: str = ""
 
+    @property
+    def files(self) -> tuple[File, ...]:
+        """What it is made of: the files of the group, or itself."""
+        return self.group or (File(self.name, self.url, self.bytes, self.identity),)
 
-class Sidecar(BaseModel):
-    """What a `b.seismill.yaml` beside `b.sgy` may say: facts of the survey, never where anything lies."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    index: dict[str, Any] = {}
-    master: dict[str, Any] = {}
-    copies: dict[str, Any] = {}
-    pyramid: dict[str, Any] = {}
-    attributes: dict[str, str | bool | int | float] = {}
-    crc32c: str = Field(default="", pattern=r"^([0-9a-f]{8})?$")
+    @property
+    def source(self) -> str:
+        """What `publish` is given to read."""
+        return ",".join(file.url for file in self.files)
 
 
 def size_class(size: int) -> SizeClass:
@@ -86,23 +104,108 @@ def found_under(staging: Store, volumes: Store, publication: Publication) -> lis
     keys = staging.keys("")
     if staging.local and not keys and not staging.children():
         raise InputRefused(f"there is nothing under {staging.url}; check the prefix")
-    names = [key for key in keys if key.lower().endswith(SUFFIXES) and not key.startswith(".seismill/")]
-    sizes: dict[str, tuple[int, str]] = {}
+    files = _files(staging, [key for key in keys if key.lower().endswith(SUFFIXES)])
+    sidecars = read_sidecars(staging, [key for key in keys if key.endswith(SIDECAR)])
+
+    def single(file: File) -> Found:
+        place = f"{volumes.url}/{volume_name(file.name)}"
+        one = Found(file.name, file.url, file.bytes, file.identity, place, publication)
+        return _described(one, sidecars.get(sidecar_of(file.name)))
+
+    def grouped(name: str, sidecar: Sidecar) -> Found:
+        place = f"{volumes.url}/{volume_name(name)}"
+        empty = Found(name, f"{staging.url}/{name}", 0, "", place, publication)
+        try:
+            group = tuple(files[member] for member in members_of(name, sidecar, files))
+        except ValueError as error:
+            return replace(
+                empty, sentence=f"the sidecar {name} cannot be used: {error}; correct or remove it"
+            )
+        identity = digest_of({"files": [(file.name, file.bytes, file.identity) for file in group]})
+        size = sum(file.bytes for file in group)
+        return _described(replace(empty, bytes=size, identity=identity, group=group), sidecar)
+
+    groups = [grouped(name, one) for name, one in sidecars.items() if isinstance(one, Sidecar) and one.files]
+    taken = {file.name for group in groups for file in group.group}
+    singles = [single(file) for name, file in files.items() if name not in taken]
+    found = _held_back(_in_one_group([*singles, *groups], sidecars), sidecars)
+    return [_with_usable_name(one) for one in without_collisions(sorted(found, key=lambda one: one.name))]
+
+
+def _files(staging: Store, names: list[str]) -> dict[str, File]:
+    """Size and identity of each file that is there, by name."""
+    found: dict[str, File] = {}
     for folder in sorted({name.rpartition("/")[0] for name in names}):
         listed = Store(f"{staging.url}/{folder}".rstrip("/"), staging.options).files()
-        sizes |= {f"{folder}/{name}".lstrip("/"): about for name, about in listed.items()}
-    found = [
-        Found(name, f"{staging.url}/{name}", *sizes[name], f"{volumes.url}/{volume_name(name)}", publication)
-        for name in names
-        if name in sizes  # or it was taken away between the two listings
-    ]
-    present = set(keys)
-    with_sidecar = on_io(lambda one: _with_sidecar(staging, one, present), found)
-    return [_with_usable_name(one) for one in without_collisions(with_sidecar)]
+        for own, about in listed.items():
+            name = f"{folder}/{own}".lstrip("/")
+            found[name] = File(name, f"{staging.url}/{name}", *about)
+    # Some may have been taken away between the two listings.
+    return {name: found[name] for name in names if name in found and not name.startswith(".seismill/")}
+
+
+def _described(one: Found, sidecar: Sidecar | str | None) -> Found:
+    """A source with what its sidecar says of it; the sidecar may be the sentence that says why it cannot be used."""
+    if sidecar is None:
+        return one
+    try:
+        if isinstance(sidecar, str):
+            raise ValueError(sidecar)
+        publication = publication_of(sidecar, one.publication)
+        expected = sidecar.expected(one.name, [file.name for file in one.files])
+    except ValueError as error:
+        name = sidecar_of(one.name)
+        return replace(one, sentence=f"the sidecar {name} cannot be used: {error}; correct or remove it")
+    return replace(one, publication=publication, attributes=sidecar.attributes, expected=expected)
+
+
+def _in_one_group(found: list[Found], sidecars: Mapping[str, Sidecar | str]) -> list[Found]:
+    """The same, of which groups whose file is in another one too, or has a sidecar of its own, say so."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for one in found:
+        for file in one.group:
+            groups[file.name].append(one.name)
+    told = []
+    for one in found:
+        for file in one.group:
+            also = [name for name in groups[file.name] if name != one.name]
+            own = sidecar_of(file.name)
+            also += [own] if own in sidecars and own not in (one.name, *also) else []
+            if also and not one.sentence:
+                one = replace(
+                    one, sentence=f"{file.name} belongs to {one.name} and to {also[0]}; keep it in one"
+                )
+        told.append(one)
+    return told
+
+
+def _held_back(found: list[Found], sidecars: Mapping[str, Sidecar | str]) -> list[Found]:
+    """The same, of which all say so that a sidecar in their folder may group, which cannot be read.
+
+    A sidecar with the name of a file beside it holds back that one alone.
+    """
+    described = {sidecar_of(one.name) for one in found}
+    unread = {
+        PurePosixPath(name).parent: (name, why)
+        for name, why in sidecars.items()
+        if isinstance(why, str) and name not in described
+    }
+    told = []
+    for one in found:
+        name, why = unread.get(PurePosixPath(one.name).parent, ("", ""))
+        if name and not one.sentence and sidecar_of(one.name) not in sidecars:
+            one = replace(
+                one,
+                sentence=f"the sidecar {name}, which may group it, cannot be used: {why}; correct or remove it",
+            )
+        told.append(one)
+    return told
 
 
 def volume_name(name: str) -> str:
-    """The name of the volume of a source: a/b.sgy gives a/b.zarr."""
+    """The name of the volume of a source: a/b.sgy and a/b.seismill.yaml give a/b.zarr."""
+    if name.endswith(SIDECAR):
+        return f"{name.removesuffix(SIDECAR)}.zarr"
     return str(PurePosixPath(name).with_suffix(".zarr"))
 
 
@@ -144,67 +247,11 @@ def _refuse_nested(staging: str, volumes: str) -> None:
 
 
 def _with_usable_name(one: Found) -> Found:
-    try:
-        TypeAdapter(Url).validate_python(one.url)
-    except ValidationError:
-        return replace(one, sentence=f"the name {one.name!r} holds '@', '?' or ':'; rename the file")
+    for file in one.files:
+        try:
+            TypeAdapter(Url).validate_python(file.url)
+        except ValidationError:
+            return replace(one, sentence=f"the name {file.name!r} holds '@', '?' or ':'; rename the file")
+        if set(file.name) & set(",*[") and not one.sentence:
+            return replace(one, sentence=f"the name {file.name!r} holds ',', '*' or '['; rename the file")
     return one
-
-
-def _with_sidecar(staging: Store, one: Found, keys: set[str]) -> Found:
-    name = str(PurePosixPath(one.name).with_suffix(SIDECAR))
-    if name not in keys:
-        return one
-    try:
-        sidecar = read_sidecar(staging.get(name))
-        asked = sidecar.model_dump(include={"index", "master", "copies", "pyramid"})
-        plain = one.publication.model_dump()
-        merged = Publication.model_validate(
-            plain | {part: plain[part] | fields for part, fields in asked.items()}
-        )
-    except (ValueError, FileNotFoundError) as error:
-        return replace(
-            one, sentence=f"the sidecar {name} cannot be used: {_first(error)}; correct or remove it"
-        )
-    return replace(one, publication=merged, attributes=sidecar.attributes, crc32c=sidecar.crc32c)
-
-
-def read_sidecar(data: bytes) -> Sidecar:
-    """A sidecar from its YAML.
-
-    Raises:
-        ValueError: It is none, or it holds a URL or what looks like a credential.
-    """
-    if len(data) > SIDECAR_BYTES:
-        raise ValueError(f"it has {len(data)} bytes, wanted at most {SIDECAR_BYTES}")
-    try:
-        plain = yaml.safe_load(data)
-    except yaml.YAMLError as error:
-        raise ValueError(f"it is no YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(plain, dict):
-        raise ValueError(f"it holds {type(plain).__name__}, wanted keys such as index and attributes")
-    _refuse_secrets(plain, "")
-    return Sidecar.model_validate(plain)
-
-
-def _refuse_secrets(value: Any, name: str) -> None:
-    """Sidecars are written by whoever may write to staging: they must not be able to point anywhere."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if any(word in str(key).lower() for word in ("password", "secret", "token", "credential")):
-                raise ValueError(f"{key} looks like a credential, and those do not belong in a sidecar")
-            _refuse_secrets(inner, str(key))
-    elif isinstance(value, list):
-        for inner in value:
-            _refuse_secrets(inner, name)
-    elif isinstance(value, str) and ("://" in value or "::" in value):
-        raise ValueError(f"{name} holds a URL, and a sidecar says nothing of places")
-
-
-def _first(error: Exception) -> str:
-    """The first thing that is wrong, in a few words."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        return f"{where}: got {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
-    return str(error)
