@@ -77,18 +77,18 @@ def put_summary(summary: Summary) -> None:
     )
 
 
-def put_sweep(summary: Summary) -> None:
-    """Leave the table of the sources that somebody should look at, and the place of the catalogue."""
+def put_attention(summary: Summary) -> None:
+    """Leave the table of the sources or volumes that somebody should look at, and the place of their catalogue."""
     columns = ("source", "state", "sentence", "attempts", "run")
-    rows = [{name: row[name] for name in columns} for row in summary["attention"]]
+    rows = [{name: row[name] for name in columns if name in row} for row in summary["attention"]]
     if rows:
         _put(
             create_table_artifact,
             table=rows,
-            key=artifact_key("sweep", summary["volumes"]),
+            key=artifact_key(summary["stage"], summary["volumes"]),
             description=headline(summary),
         )
-    if not summary["dry_run"]:
+    if not summary.get("dry_run"):
         _put(
             create_link_artifact,
             link=_link(summary["catalogue"]),

@@ -21,6 +21,7 @@ from tasks.parameters import (
     Copies,
     DeploymentName,
     Export,
+    Fraction,
     Image,
     Index,
     Levels,
@@ -241,7 +242,7 @@ def prove(volume: Url, run: Run = Run()) -> None:
 @_command
 def verify(
     volume: Url,
-    fraction: float = 1.0,
+    fraction: Fraction = 1.0,
     errors: bool = False,
     repair: Repairs = "no",
     run: Run = Run(),
@@ -255,7 +256,7 @@ def verify(
         fraction: Share of the objects to look at, drawn by chance; 1 for all
         errors: Also compare copies and levels with the master, and prove the export again
         repair: Rewrite what is broken as it was: all but the master from the master, or that too from its source
-        seed: Which objects are drawn when the fraction is below 1
+        seed: Which objects are drawn when the fraction is below 1; consecutive numbers draw other ones
     """
 
 
@@ -328,6 +329,20 @@ def sweep(
         max_active: How many runs of the deployment may be under way at once
         settle_minutes: How long a file must not have changed before it is taken
         retry: quarantined: try again also what was quarantined
+    """
+
+
+@_command
+def audit(
+    volumes: Url, fraction: Fraction = 0.05, errors: bool = False, run: Run = Run(), *, seed: int = -1
+) -> None:
+    """Verify a share of every volume that a sweep published, another one each day.
+
+    Args:
+        volumes: Where the volumes and the catalogue of a sweep are
+        fraction: Share of the stored objects that is looked at; with 0.05 all are within 20 days
+        errors: Also compare copies and levels with their masters, and prove the exports again; reads all of each volume
+        seed: Which share; consecutive numbers take other objects; -1 for the number of the day
     """
 
 

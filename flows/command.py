@@ -14,7 +14,7 @@ from flows.credentials import provide
 from flows.summary import FOR_A_BROWSER, Summary
 from tasks.volume.outcomes import Outcome, Resumable
 
-CHAINS = ("publish", "demo", "sweep")
+CHAINS = ("publish", "demo", "sweep", "audit")
 STOPPED = "stopped; run the same command again to go on where it ended"
 
 
@@ -86,6 +86,10 @@ def _directly(name: str, arguments: dict[str, Any]) -> Summary:
             from flows.publishers import direct_sweep
 
             return direct_sweep(**arguments, stopping=stopping)
+        if name == "audit":
+            from flows.publishers import direct_audit
+
+            return direct_audit(**arguments, stopping=stopping)
         if name not in CHAINS:
             return dict(as_stage(load_verb(name), stopping=stopping)(**arguments))
         names = chains.PUBLISH_STAGES if name == "publish" else chains.DEMO_STAGES

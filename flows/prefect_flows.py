@@ -77,11 +77,34 @@ def as_task_call(verb: Stage) -> Stage:
     return call
 
 
+def as_task_of_one(function: Callable[..., Summary]) -> Callable[..., Summary]:
+    """A call of one of many sources or volumes as one Prefect task, which looks by itself at what it may touch.
+
+    A run that goes through a prefix was allowed the prefix; a link under it may point out of it.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Summary:
+        if prefect.runtime.deployment.id is not None:
+            _refuse_what_no_trigger_may(signature, dict(signature.bind(*args, **kwargs).arguments))
+        return function(*args, **kwargs)
+
+    task = as_task(checked)
+
+    def call(*args: Any, **kwargs: Any) -> Summary:
+        result = task(*args, **kwargs)
+        # An `Outcome` is raised again here.
+        return result.result() if isinstance(result, State) else result
+
+    return call
+
+
 def _refuse_what_no_trigger_may(signature: inspect.Signature, arguments: dict[str, Any]) -> None:
     urls = [
         arguments[name]
         for name, parameter in signature.parameters.items()
-        if parameter.annotation in (Url, OptionalUrl) and arguments[name]
+        if parameter.annotation in (Url, OptionalUrl) and arguments.get(name)
     ]
     urls += [value.mask for value in arguments.values() if isinstance(value, Export) and value.mask]
     allowed = os.environ.get("SEISMILL_ALLOW", "")

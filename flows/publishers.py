@@ -1,5 +1,6 @@
-"""Who carries out what a sweep starts, where no deployment is named: this process, one source after the other."""
+"""Who carries out what a sweep starts where no deployment is named, and an audit: this process, one by one."""
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -9,6 +10,7 @@ from flows.chains import PUBLISH_STAGES, publish_chain
 from flows.progress import direct_report, shown_by
 from flows.stages import as_stage, load_verb
 from flows.summary import Summary
+from tasks.audit import Verify, audit
 from tasks.parameters import Publication, Run, Url
 from tasks.sweep import Ending, Job, sweep
 from tasks.volume.outcomes import InputRefused, Outcome, Resumable
@@ -55,7 +57,7 @@ def publish_here(stopping: threading.Event | None = None) -> Publish:
     """A function that publishes one source in this process; `stopping` ends it resumable."""
     stopping = stopping or threading.Event()
 
-    def publish_source(source: Url, volume: Url, publication: Publication, run: Run) -> Summary:
+    def publish(source: Url, volume: Url, publication: Publication, run: Run) -> Summary:
         """Publish one source of the sweep."""
         mine = _SetWith(stopping)
         return publish_chain(
@@ -70,7 +72,19 @@ def publish_here(stopping: threading.Event | None = None) -> Publish:
             run=run,
         )
 
-    return publish_source
+    return publish
+
+
+def verify_here(stopping: threading.Event | None = None) -> Verify:
+    """A function that verifies one volume in this process; `stopping` ends it resumable."""
+    verb, stopping = load_verb("verify"), stopping or threading.Event()
+
+    @functools.wraps(as_stage(verb))
+    def verify(*args: Any, **kwargs: Any) -> Summary:
+        with shown_by(lambda progress: None):  # the audit's own progress is shown
+            return dict(as_stage(verb, stopping=_SetWith(stopping))(*args, **kwargs))
+
+    return verify
 
 
 class _SetWith(threading.Event):
@@ -103,3 +117,9 @@ def direct_sweep(
     with direct_report(parameters["volumes"]) as report:
         publisher = InThisProcess(publish_here(stopping))
         return sweep(**parameters, publisher=publisher, stopping=stopping, report=report)
+
+
+def direct_audit(*, stopping: threading.Event | None = None, **parameters: Any) -> Summary:
+    """An audit without Prefect."""
+    with direct_report(parameters["volumes"]) as report:
+        return audit(**parameters, verify=verify_here(stopping), stopping=stopping, report=report)

@@ -25,6 +25,8 @@ _COUNTS = {
     "arriving": "arriving",
     "running": "under way elsewhere",
     "unchanged": "unchanged",
+    "sound": "sound",
+    "damaged": "damaged",
 }
 
 
@@ -59,7 +61,12 @@ def headline(summary: Summary) -> str:
     if "counts" in summary:
         counts = summary["counts"]
         told = [f"{counts[state]} {words}" for state, words in _COUNTS.items() if counts.get(state)]
-        return ", ".join(told) or f"no SEG-Y under {summary['staging']}"
+        if not told:
+            return (
+                f"no SEG-Y under {summary['staging']}" if "staging" in summary else "nothing is published yet"
+            )
+        more = f", {summary['checked']} of {summary['objects']} objects read" if "checked" in summary else ""
+        return ", ".join(told) + more
     if "volume" not in summary:
         return str(summary.get("stage", "done"))
     name = short_name(summary["volume"])
@@ -92,7 +99,7 @@ def progress_sentence(progress: Progress) -> str:
 
 def counted_as(progress: Progress) -> str:
     """What the numbers of a progress count."""
-    return "sources" if progress.stage == "sweep" else "blocks"
+    return {"sweep": "sources", "audit": "volumes"}.get(progress.stage, "blocks")
 
 
 def table_rows(summary: Summary) -> list[dict[str, str]]:

@@ -5,13 +5,11 @@ environment; for `deployment` the right to start runs, which a worker's own key 
 """
 
 import logging
-import os
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
-import prefect.runtime
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State, StateType
@@ -19,14 +17,12 @@ from prefect.deployments import run_deployment
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 
-from flows.allowed import refuse_outside
-from flows.artifacts import put_sweep
-from flows.prefect_flows import as_flow
+from flows.artifacts import put_attention
+from flows.prefect_flows import as_flow, as_task_of_one
 from flows.progress import artifact_report
 from flows.publishers import InThisProcess, publish_here
 from flows.summary import Summary, short_name
 from tasks.parameters import DeploymentName, MaxActive, Publication, Retry, Run, SettleMinutes, Url
-from tasks.prefect_tasks import as_task
 from tasks.sweep import Ending, Job, Publisher
 from tasks.sweep import sweep as _sweep
 from tasks.volume.outcomes import InputRefused
@@ -66,7 +62,9 @@ def sweep(
         run: How each run is carried out; nothing here changes the data
     """
     publisher: Publisher = (
-        Deployed(deployment, at_once=max_active) if deployment else InThisProcess(_as_task_of_one_source())
+        Deployed(deployment, at_once=max_active)
+        if deployment
+        else InThisProcess(as_task_of_one(publish_here()))
     )
     with artifact_report(volumes) as report:
         summary = _sweep(
@@ -79,7 +77,7 @@ def sweep(
             publisher=publisher,
             report=report,
         )
-    put_sweep(summary)
+    put_attention(summary)
     _tell_of_quarantine(summary)
     return summary
 
@@ -160,26 +158,6 @@ def ending_of(state: State | None) -> Ending | None:
     if state.type == StateType.CANCELLED:
         return Ending("quarantined", "its run was cancelled; sweep with retry=quarantined to try it again")
     return Ending("quarantined", sentence)
-
-
-def _as_task_of_one_source() -> Any:
-    publish = publish_here()
-
-    def checked(source: str, volume: str, publication: Publication, run: Run) -> Summary:
-        """Publish one source of the sweep."""
-        if prefect.runtime.deployment.id is not None:
-            # A link under an allowed prefix may point out of it.
-            refuse_outside([source, volume], os.environ.get("SEISMILL_ALLOW", ""))
-        return publish(source, volume, publication, run)
-
-    checked.__name__ = "publish"
-    task = as_task(checked)
-
-    def call(*arguments: Any) -> Any:
-        result = task(*arguments)
-        return result.result() if isinstance(result, State) else result  # an `Outcome` is raised again here
-
-    return call
 
 
 def _tell_of_quarantine(summary: Summary) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.parameters import Repairs, Run, Url
+from tasks.parameters import Fraction, Repairs, Run, Url
 from tasks.volume.blocks import Compute, Progress, regions
 from tasks.volume.codecs import tolerance_of
 from tasks.volume.compare import add_errors_of
@@ -41,7 +41,7 @@ MOST_NAMED = 5  # findings in the sentence; all are in the summary
 
 def verify(
     volume: Url,
-    fraction: float = 1.0,
+    fraction: Fraction = 1.0,
     errors: bool = False,
     repair: Repairs = "no",
     run: Run = Run(),
@@ -58,7 +58,7 @@ def verify(
         repair: Rewrite what is broken, and nothing else, with the bytes that were written: from_master makes copies,
             levels and metadata again; from_source also reads the source again for the master itself.
         run: How to run.
-        seed: Which objects are drawn when `fraction` is below 1.
+        seed: Which objects are drawn when `fraction` is below 1; consecutive numbers draw others, until none is left.
         compute: Where to run; threads of this process if not given.
 
     Returns:
@@ -79,8 +79,7 @@ def verify(
         findings += broken
         if fraction >= 1:
             findings += unlisted(found, entries, findings)
-        share = random.Random(seed).sample(entries, math.ceil(fraction * len(entries)))
-        drawn = entries if fraction >= 1 else share
+        drawn = drawn_of(entries, fraction, seed)
         findings += _checked(found, drawn, compute, findings, began)
         if mending and findings:
             mend = Repair(
@@ -115,6 +114,23 @@ def verify(
     if findings:
         raise _failure(store, findings, len(drawn), repaired, repair, summary)
     return summary
+
+
+def drawn_of(entries: list[Entry], fraction: float, seed: int) -> list[Entry]:
+    """A share of a volume's objects in an order of chance: consecutive seeds go through all of them.
+
+    Args:
+        entries: The objects.
+        fraction: How much of them.
+        seed: Which share: with a fraction of 1/n each object is in one of n consecutive ones.
+    """
+    if fraction >= 1:
+        return entries
+    count = math.ceil(fraction * len(entries))
+    # The order is the same for every seed, which says where in it to begin.
+    order = random.Random(0).sample(entries, len(entries))
+    start = seed * count % max(1, len(entries))
+    return (order + order)[start : start + count]
 
 
 @contextmanager

@@ -165,6 +165,32 @@ def test_a_triggered_sweep_ends_completed_with_its_counts_and_a_table_of_sentenc
     assert events[0]["payload"]["new"] == 1
 
 
+def test_a_triggered_audit_completes_and_fails_with_a_table_and_an_event_once_a_volume_is_damaged(
+    server,  # noqa: F811
+    staging,
+):
+    volumes = staging.replace("staging", "volumes")
+    assert (
+        server.end(server.start("sweep", staging=staging, volumes=volumes, **QUICK), 300)["type"]
+        == "COMPLETED"
+    )
+    state = server.end(server.start("audit", volumes=volumes), 300)
+    assert state["type"] == "COMPLETED", state
+    assert state["message"].startswith("5 sound, ")
+    (Path(volumes) / "3.zarr" / "amplitude" / "zarr.json").unlink()
+    run = server.start("audit", volumes=volumes, fraction=1)
+    state = server.end(run, 300)
+    assert (state["type"], state["name"]) == ("FAILED", "Failed")
+    assert state["message"].startswith("1 of 5 volumes are damaged: ")
+    (row,) = json.loads(server.artifacts(run)["table"][0]["data"])
+    assert (row["source"], row["state"]) == (f"{volumes}/3.zarr", "damaged")
+    asked = {"filter": {"event": {"name": ["seismill.audit.damaged"]}}}
+    events = until(lambda: server.ask("/events/filter", asked)["events"], 120)
+    assert events[0]["payload"]["damaged"] == 1
+    outside = server.end(server.start("audit", volumes="/etc"))
+    assert "is outside of what this worker may touch" in outside["message"]
+
+
 def test_a_sweep_outside_of_what_is_allowed_touches_nothing(server, tmp_path):  # noqa: F811
     (tmp_path / "staging").mkdir()
     run = server.start("sweep", staging=str(tmp_path / "staging"), volumes=str(tmp_path / "volumes"))

@@ -1,0 +1,116 @@
+"""Verify a share of every volume that sweeps published, so that within some nights all of it is read again.
+
+Which objects are looked at follows from the day: consecutive days take other ones until none is left, so with a
+fraction of 0.05 every stored byte is read within twenty nights. A damaged volume does not end the audit; all are
+looked at, and then it fails with a sentence that names them.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.parameters import Fraction, Run, Url
+from tasks.volume.blocks import Progress
+from tasks.volume.catalogue import TABLE, Catalogue, Record
+from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
+from tasks.volume.staging import volume_name
+from tasks.volume.store import Store, traffic
+
+log = logging.getLogger(__name__)
+
+MOST_NAMED = 3  # in the sentence; all are in the summary
+
+# verify's own parameters, by name; it returns its summary or raises.
+Verify = Callable[..., dict[str, Any]]
+
+
+def audit(
+    volumes: Url,
+    fraction: Fraction = 0.05,
+    errors: bool = False,
+    run: Run = Run(),
+    *,
+    seed: int = -1,
+    verify: Verify,
+    stopping: threading.Event | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> dict[str, Any]:
+    """Verify a share of the objects of every published volume in the catalogue of some sweeps.
+
+    Args:
+        volumes: Where the volumes and the catalogue are, as a sweep was given it.
+        fraction: Share of the objects of each volume.
+        errors: Also compare copies and pyramids with their masters, and repeat the proofs; reads all of each volume.
+        run: How to run.
+        seed: Which share is looked at; consecutive numbers take other objects. -1 for the number of the day.
+        verify: Looks at one volume, given the parameters of the verb by name.
+        stopping: Set from outside to end the audit.
+        report: Told how many volumes were looked at.
+
+    Returns:
+        The summary: `counts` of volumes that are sound or damaged, `attention` with a row for each damaged one, and how
+        many `objects` there are and were `checked`.
+
+    Raises:
+        InputRefused: There is no catalogue.
+        IntegrityFailure: A volume is damaged or gone; it carries the summary.
+        Resumable: The audit was stopped.
+    """
+    began, before = time.monotonic(), traffic.snapshot()
+    stopping = stopping or threading.Event()
+    store = Store(volumes, run.storage_options)
+    records = Catalogue(store).records
+    if not records:
+        raise InputRefused(
+            f"{store.url} has no catalogue of a sweep; check the prefix, or verify single volumes"
+        )
+    published = sorted((one for one in records.values() if one.state == "published"), key=_name)
+    seed = datetime.now(UTC).toordinal() if seed < 0 else seed
+    rows: list[dict[str, Any]] = []
+    checked = objects = 0
+    for done, record in enumerate(published):
+        if stopping.is_set():
+            raise Resumable(f"the audit stopped after {done} of {len(published)} volumes; run it again")
+        # Not the URL of the record: whoever writes a catalogue must not say what is read.
+        volume, sentence = f"{store.url}/{volume_name(record.name)}", ""
+        try:
+            found = verify(volume=volume, fraction=fraction, errors=errors, run=run, seed=seed)
+            checked, objects = checked + found["checked"], objects + found["objects"]
+        except (IntegrityFailure, InputRefused) as outcome:  # damaged, or gone
+            sentence = str(outcome)
+            log.info("%s", sentence)
+        rows.append({"source": volume, "state": "damaged" if sentence else "sound", "sentence": sentence})
+        read = traffic.since(before).bytes_read
+        report(Progress("audit", done + 1, len(published), read, time.monotonic() - began))
+    spent = traffic.since(before)
+    damaged = [row for row in rows if row["state"] == "damaged"]
+    summary = {
+        "stage": "audit",
+        "volumes": store.url,
+        "counts": dict(Counter(row["state"] for row in rows)),
+        "attention": damaged,
+        "catalogue": f"{store.url}/{TABLE}",
+        "objects": objects,
+        "checked": checked,
+        "seed": seed,
+        "seconds": round(time.monotonic() - began, 3),
+        "requests": spent.requests,
+        "bytes_read": spent.bytes_read,
+        "bytes_written": spent.bytes_written,
+        "notes": [],
+    }
+    if damaged:
+        named = "; ".join(row["sentence"] for row in damaged[:MOST_NAMED])
+        more = f"; and {len(damaged) - MOST_NAMED} more" if len(damaged) > MOST_NAMED else ""
+        failure = IntegrityFailure(f"{len(damaged)} of {len(rows)} volumes are damaged: {named}{more}")
+        failure.summary = summary  # type: ignore[attr-defined]
+        raise failure
+    return summary
+
+
+def _name(record: Record) -> str:
+    return record.name
