@@ -237,7 +237,7 @@ def _blocks(
 def _spill(
     store: Store, survey: Survey, epoch: int, run: Run, compute: Compute
 ) -> tuple[Survey, dict[str, Any]]:
-    """Bucket the files beside the volume; the survey then has a grid."""
+    """Store the traces sorted beside the volume; the survey then has a grid."""
     body = spill_body(survey)
     log.info(
         "%s is not in the order of its grid: it is read once and spilled to %s", survey.files.name, store.url
@@ -383,7 +383,7 @@ def _default_chunks(survey: Survey, shape: tuple[int, ...]) -> tuple[int, ...]:
 def _block(spec: ArraySpec, survey: Survey, *, near: bool, spilled: bool) -> tuple[int, ...]:
     """Traces per block and dimension: whole shards, long enough in the file's fast direction for large ranges.
 
-    A spilled file is bucketed by the slowest dimension, so it is best read along the fastest.
+    A spilled file is sorted by the index, so it is best read along the fastest dimension.
     """
     grid = survey.grid
     assert grid is not None

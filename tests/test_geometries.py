@@ -313,6 +313,39 @@ def test_auxiliary_traces_have_no_channel_and_come_back(tmp_path, monkeypatch, m
     assert group.attrs["seismill"]["unplaced"] == (~placed).sum()
 
 
+@pytest.mark.parametrize("sorting", ["by gather", "by crossline", "by offset", "not at all"])
+def test_gathers_that_are_spilled_are_read_back_about_once(tmp_path, monkeypatch, sorting):
+    # As of a file a thousand times as large: many ranges and blocks, an inline larger than either.
+    monkeypatch.setattr("tasks.ingest_segy.SMALL_FILE_BYTES", 0)
+    monkeypatch.setattr("tasks.ingest_segy.SCATTERED_BYTES", {True: 1 << 30})
+    monkeypatch.setattr("tasks.ingest_segy.BLOCK_BYTES", 64 << 10)
+    monkeypatch.setattr("tasks.volume.spill.RANGE_BYTES", 128 << 10)
+    monkeypatch.setattr("tasks.volume.spill.GAP_BYTES", {True: 2048})
+    rng = np.random.default_rng(3)
+    inline, crossline, offset = np.nonzero(rng.random((5, 40, 9)) < 0.8)
+    order = {
+        "by gather": np.arange(len(inline)),
+        "by crossline": np.lexsort((offset, inline, crossline)),
+        "by offset": np.lexsort((crossline, inline, offset)),
+        "not at all": rng.permutation(len(inline)),
+    }[sorting]
+    cells = tuple(column[order] for column in (inline, crossline, offset))
+    words = {(byte, "i4"): 1 + column for byte, column in zip((189, 193, 37), cells, strict=True)}
+    samples = write_gathers(tmp_path / "a.sgy", words, n_samples=256)
+    index = Index(template="CdpOffsetGathers3DTime")
+    summary = ingest_segy(
+        str(tmp_path / "a.sgy"), str(tmp_path / "a.zarr"), index, Master(chunks=[2, 4, 4, 256])
+    )
+    amplitude = zarr.open_array(str(tmp_path / "a.zarr" / "amplitude"), mode="r")[...]
+    np.testing.assert_array_equal(amplitude[cells], samples)
+    assert np.isnan(amplitude).sum() == (5 * 40 * 9 - len(order)) * 256
+    # The headers twice, as for any near file whose words are in no order, then the file, and what was spilled of it.
+    assert summary["bytes_read"] <= 4.5 * (tmp_path / "a.sgy").stat().st_size
+    prove(str(tmp_path / "a.zarr"))
+    export_segy(str(tmp_path / "a.zarr"), str(tmp_path / "back.sgy"))
+    assert (tmp_path / "back.sgy").read_bytes() == (tmp_path / "a.sgy").read_bytes()
+
+
 def test_traces_of_zeros_are_counted_apart_from_those_that_are_coded_dead(tmp_path):
     inline, crossline = (column.ravel() for column in np.meshgrid([1, 2, 3], [1, 2, 3, 4], indexing="ij"))
     code = np.where(np.arange(12) < 3, 2, 1)

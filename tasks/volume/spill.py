@@ -1,12 +1,13 @@
-"""Read a file once, in its own order, when its order is not the grid's: bucket its traces beside the volume.
+"""Read a file once, in its own order, when its order is not the grid's: store its traces sorted beside the volume.
 
 A shuffled or interleaved file would be read many times over by blocks of the grid, and a far file whose
 geometry cannot be predicted would be read once more just for its headers. So its first stage reads ranges in file
-order and stores each as one object, its records sorted into buckets of the slowest index word; bucket limits
-are quantiles of a sample of headers. The index words are kept too: they give the grid. The second stage, an
-ordinary ingest, asks each of these objects for the few buckets that its block needs, as one range.
+order and stores each as one object, its records sorted by their index words, of which some stretches hold what a
+block of the grid needs. The index words are kept too: they give the grid. The second stage, an ordinary ingest, asks
+each of these objects for its stretches, and for few bytes that it does not need.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -17,26 +18,23 @@ from tasks.volume.blocks import on_io
 from tasks.volume.files import Files
 from tasks.volume.ledger import Record
 from tasks.volume.plan import Plan, folder_of
-from tasks.volume.records import Records, read_records
+from tasks.volume.records import GAP_BYTES, REQUEST_BYTES, Records, read_records
 from tasks.volume.run import Job
 from tasks.volume.segy.placement import Placement
 from tasks.volume.segy.survey import Survey, read_words
 from tasks.volume.store import Store
 
 RANGE_BYTES = 64 << 20
-BUCKETS = 256
-FETCH_BYTES = RANGE_BYTES  # of buckets in memory at once before their wanted traces are taken out
+FETCH_BYTES = RANGE_BYTES  # in memory at once before the wanted traces are taken out
 
 
 def spill_body(survey: Survey) -> dict[str, Any]:
     """The plan of the first stage."""
-    quantiles = np.quantile(survey.sample, np.linspace(0, 1, BUCKETS + 1)[1:-1], method="nearest")
     return {
         "verb": "spill",
         "sources": survey.files.to_json(),
         "traces": survey.files.n_traces,
         "index": survey.placement_json(),
-        "limits": np.unique(quantiles).tolist(),
         "traces_per_range": max(1, RANGE_BYTES // survey.fmt.trace_bytes),
     }
 
@@ -47,7 +45,7 @@ def spill_blocks(body: dict[str, Any]) -> int:
 
 
 def spill_block(job: Job) -> Record:
-    """Store the records of one range of the files by bucket, their index words, and the bucket of each."""
+    """Store the records of one range of the files sorted, their index words, and the place of each."""
     store, plan = job.open()
     body, files = plan.body, _files(plan, job.options)
     start = job.block * body["traces_per_range"]
@@ -58,12 +56,14 @@ def spill_block(job: Job) -> Record:
     words = np.stack(
         read_words(Placement.from_json(body["index"]), headers, files.fmt.byte_order), dtype=np.float64
     )
-    buckets = np.searchsorted(body["limits"], words[0], side="right").astype(np.uint16)
-    buckets[np.isin(words[-1], body["index"]["auxiliary"])] = BUCKETS  # they are asked for by themselves
-    order = np.argsort(buckets, kind="stable")
+    # Auxiliary traces are asked for by themselves; of the others the first word is the slowest.
+    auxiliary = np.isin(words[-1], body["index"]["auxiliary"])
+    order = np.lexsort((*words[-2::-1], auxiliary))
+    places = np.empty(order.size, np.uint32)
+    places[order] = np.arange(order.size, dtype=np.uint32)
     store.put(_key(job.digest, "records", job.block), records.data[order].tobytes())
     store.put(_key(job.digest, "index", job.block), words.tobytes())
-    store.put(_key(job.digest, "buckets", job.block), buckets.tobytes())
+    store.put(_key(job.digest, "places", job.block), places.tobytes())
     return Record(job.block, [], records.data.size, {"segments": records.segments})
 
 
@@ -88,48 +88,52 @@ def read_spilled(store: Store, spill: dict[str, Any], trace_bytes: int, numbers:
         trace_bytes: Of a record.
         numbers: int64, ascending: the traces wanted.
     """
-    buckets = _bucket_of_traces(store, spill["digest"], spill["blocks"])
+    places = _places(store, spill["digest"], spill["blocks"])
     step, size = spill["traces_per_range"], trace_bytes
-    wanted = np.unique(buckets[numbers])
-    low, high = int(wanted[0]), int(wanted[-1])
-
-    def places(block: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """Where the buckets begin in the object of a range, the traces in them, and which of those are wanted."""
-        mine = buckets[block * step : (block + 1) * step]
-        order = np.argsort(mine, kind="stable")
-        first, last = np.searchsorted(mine[order], [low, high + 1])
-        there = order[first:last] + block * step
-        at = np.searchsorted(numbers, there)
-        return int(first), there, numbers[np.minimum(at, numbers.size - 1)] == there
-
-    def fetch(job: tuple[int, int, np.ndarray, np.ndarray, np.ndarray]) -> None:
-        block, first, there, keep, out = job
-        raw = store.get_range(_key(spill["digest"], "records", block), first * size, there.size * size)
-        out[...] = np.frombuffer(raw, np.uint8).reshape(-1, size)[keep]
-
     data = np.empty((numbers.size, size), np.uint8)
-    found = np.empty(numbers.size, np.int64)
-    jobs: list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray]] = []
-    filled, waiting_bytes = 0, 0
-    for block in np.unique(numbers // step).tolist():
-        first, there, keep = places(block)
-        count = int(keep.sum())
-        if jobs and waiting_bytes + there.size * size > FETCH_BYTES:
-            on_io(fetch, jobs)
-            jobs, waiting_bytes = [], 0
-        found[filled : filled + count] = there[keep]
-        jobs.append((block, first, there, keep, data[filled : filled + count]))
-        filled, waiting_bytes = filled + count, waiting_bytes + there.size * size
-    on_io(fetch, jobs)
-    order = np.argsort(found, kind="stable")
-    return Records(data, found[order], order)
+
+    def fetch(stretch: tuple[int, np.ndarray, np.ndarray]) -> None:
+        block, at, rows = stretch
+        first = int(at[0])
+        length = (int(at[-1]) + 1 - first) * size
+        raw = store.get_range(_key(spill["digest"], "records", block), first * size, length)
+        data[rows] = np.frombuffer(raw, np.uint8).reshape(-1, size)[at - first]
+
+    waiting: list[tuple[int, np.ndarray, np.ndarray]] = []
+    waiting_bytes = 0
+    for block, at, rows in _stretches(places, numbers, step, size, near=store.local):
+        length = int(at[-1] + 1 - at[0]) * size
+        if waiting and waiting_bytes + length > FETCH_BYTES:
+            on_io(fetch, waiting)
+            waiting, waiting_bytes = [], 0
+        waiting.append((block, at, rows))
+        waiting_bytes += length
+    on_io(fetch, waiting)
+    return Records(data, numbers, np.arange(numbers.size))
+
+
+def _stretches(
+    places: np.ndarray, numbers: np.ndarray, step: int, size: int, *, near: bool
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """What to ask for: an object, ascending places in it, and which of `numbers` lies at each; gaps are read over."""
+    edges = np.flatnonzero(np.diff(numbers // step)) + 1
+    for rows in np.split(np.arange(numbers.size), edges):
+        block = int(numbers[rows[0]]) // step
+        at = places[numbers[rows]].astype(np.int64)
+        order = np.argsort(at)
+        at, rows = at[order], rows[order]
+        wide = (np.diff(at) - 1) * size > GAP_BYTES[near]
+        crossing = np.diff(at // max(1, REQUEST_BYTES // size)) > 0  # longer ones are asked for in pieces
+        cuts = np.flatnonzero(wide | crossing) + 1
+        for part, mine in zip(np.split(at, cuts), np.split(rows, cuts), strict=True):
+            yield block, part, mine
 
 
 @lru_cache(maxsize=2)
-def _bucket_of_traces(store: Store, digest: str, blocks: int) -> np.ndarray:
-    """The bucket of every trace, uint16 in file order."""
-    parts = on_io(lambda block: store.get(_key(digest, "buckets", block)), range(blocks))
-    return np.concatenate([np.frombuffer(part, np.uint16) for part in parts])
+def _places(store: Store, digest: str, blocks: int) -> np.ndarray:
+    """Where every trace lies in the object of its range, uint32 in file order."""
+    parts = on_io(lambda block: store.get(_key(digest, "places", block)), range(blocks))
+    return np.concatenate([np.frombuffer(part, np.uint32) for part in parts])
 
 
 @lru_cache(maxsize=4)

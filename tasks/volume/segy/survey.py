@@ -54,7 +54,6 @@ class Survey:
         grid: Where each trace lies; None if only reading all files can tell.
         predicted: Whether `grid` is a guess from some headers, to be held against each when it is read.
         delay_ms: Time of the first sample, of most of the traces that were looked at.
-        sample: The slowest index word in some of the traces, from all over the files.
         notes: Sentences on what was chosen and what is odd.
     """
 
@@ -64,7 +63,6 @@ class Survey:
     grid: Grid | None
     predicted: bool
     delay_ms: float
-    sample: np.ndarray
     notes: tuple[str, ...] = ()
 
     @property
@@ -154,7 +152,6 @@ def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | Non
     known_codes = AUXILIARY_REV_2 if fmt.revision.startswith("2") else AUXILIARY
     # Where every trace has such a code it says nothing: somebody wrote a number there.
     auxiliary = known_codes if not np.isin(codes, known_codes).all() else ()
-    first = placement.words[0] if placement.words else None
     survey = Survey(
         files=files,
         placement=placement,
@@ -162,9 +159,6 @@ def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | Non
         grid=None,
         predicted=False,
         delay_ms=commonest(tallies_of(headers, fmt), "delay"),
-        sample=np.nan_to_num(_words([first], headers, fmt.byte_order)[0].astype(np.float64))
-        if first
-        else np.zeros(1),
         notes=tuple(dict.fromkeys((*oddities(files, sample), *choice.notes))),
     )
     if not np.isin(codes, auxiliary).any() and (grid := _predicted(survey, sample, near=near)):
