@@ -7,6 +7,7 @@ signatures to the verbs'. Exit codes: 0 done, 2 usage, 3 input refused, 4 destin
 
 import functools
 import inspect
+import shlex
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -37,6 +38,7 @@ from tasks.parameters import (
     StorageOptions,
     Url,
 )
+from tasks.volume.outcomes import Resumable
 
 USAGE = 2
 _OUTPUT = Group("Output", sort_key=9)
@@ -107,12 +109,15 @@ def main() -> None:
 
 
 def run(words: list[str]) -> int:
-    """Run one command; return its exit code."""
+    """Run one command; return its exit code. Who was stopped is told the command that goes on."""
     try:
-        return app(words, exit_on_error=False, print_error=False) or 0
+        code = app(words, exit_on_error=False, print_error=False) or 0
     except (CycloptsError, UsageError) as error:
         print(f"{str(error).strip().rstrip('.')}; seismill --help shows what there is", file=sys.stderr)
         return USAGE
+    if code == Resumable.exit_code:
+        print(f"go on with: {shlex.join(['seismill', *words])}", file=sys.stderr)
+    return int(code)
 
 
 @_command(flow=True)

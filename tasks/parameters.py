@@ -192,7 +192,11 @@ class Index(_Parameters):
         title="Byte order of samples",
         description="Where it is not that of the headers; header: theirs",
     )
-    overrides: Overrides = Field(default=Overrides(), title="Overrides")
+    overrides: Overrides = Field(
+        default=Overrides(),
+        title="Overrides",
+        description="For headers that do not place traces as they are: gathers, wrapped channels, duplicates",
+    )
 
 
 class Master(_Parameters):
@@ -230,7 +234,9 @@ class Raw(_Parameters):
     order: Literal["C", "F"] = Field(
         default="C", title="Order", description="C: neighbours in the file are neighbours in x; F: in z"
     )
-    byte_order: Literal["little", "big"] = Field(default="little", title="Byte order")
+    byte_order: Literal["little", "big"] = Field(
+        default="little", title="Byte order", description="Of voxels of two bytes or more"
+    )
 
 
 class Image(_Parameters):
@@ -242,8 +248,12 @@ class Image(_Parameters):
         title="Field",
         description="What a voxel's value is; the volume's array is named so",
     )
-    field_unit: str = Field(default="", title="Unit of the field")
-    description: str = Field(default="", title="Description")
+    field_unit: str = Field(
+        default="", title="Unit of the field", description="Of a voxel's value", examples=["1/cm"]
+    )
+    description: str = Field(
+        default="", title="Description", description="Of the sample and the scan, in a sentence"
+    )
     voxel_length: list[float] = Field(
         default=[],
         title="Voxel length",
@@ -264,13 +274,18 @@ class Image(_Parameters):
         title="Labels",
         description="The values are names of phases, not measures: they are never averaged",
     )
-    raw: Raw = Field(default=Raw(), title="Raw binary")
+    raw: Raw = Field(default=Raw(), title="Raw binary", description="Only for files without a header")
 
 
 class Copy(_Parameters):
     """A copy of the master in other chunks."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", title="Name", examples=["fast_inline"])
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$",
+        title="Name",
+        description="The array's, in small letters, digits and _",
+        examples=["fast_inline"],
+    )
     chunks: list[int] = Field(
         title="Chunks", description="Samples per chunk, per axis", examples=[[4, 512, 512]]
     )
@@ -331,10 +346,14 @@ class Levels(_Parameters):
 class Publication(_Parameters):
     """How each source of a sweep becomes a volume."""
 
-    index: Index = Field(default=Index(), title="Index")
-    master: Master = Field(default=Master(), title="Master")
-    copies: Copies = Field(default=Copies(), title="Copies")
-    pyramid: Levels = Field(default=Levels(), title="Pyramid")
+    index: Index = Field(
+        default=Index(), title="Index", description="Which header words say where a trace lies"
+    )
+    master: Master = Field(default=Master(), title="Master", description="How the lossless array is stored")
+    copies: Copies = Field(
+        default=Copies(), title="Copies", description="Copies in other chunks, mostly lossy"
+    )
+    pyramid: Levels = Field(default=Levels(), title="Pyramid", description="Coarser levels")
     steps: list[Step] = Field(
         default=["copies", "pyramid", "report", "proof"],
         title="Steps",
@@ -359,7 +378,9 @@ class Export(_Parameters):
     sample_format: Literal["source", "ibm32", "float32", "float64"] = Field(
         default="source", title="Sample format", description="Of the samples written (codes 1, 5 and 6)"
     )
-    endian: Literal["source", "big", "little"] = Field(default="source", title="Byte order")
+    endian: Literal["source", "big", "little"] = Field(
+        default="source", title="Byte order", description="Of headers and samples"
+    )
     order: Literal["source", "grid"] = Field(
         default="source",
         title="Order",
@@ -382,10 +403,18 @@ class StorageOptions(_Parameters):
     endpoint_url: str = Field(
         default="", pattern=r"^[^@?]*$", title="Endpoint", description="For S3-compatible stores"
     )
-    region_name: str = Field(default="", title="Region")
-    requester_pays: bool = Field(default=False, title="Requester pays")
-    account_name: str = Field(default="", title="Azure account")
-    project: str = Field(default="", title="Google Cloud project")
+    region_name: str = Field(
+        default="", title="Region", description="Of S3-compatible stores", examples=["eu-west-1"]
+    )
+    requester_pays: bool = Field(
+        default=False, title="Requester pays", description="Whose bucket it is does not pay for the requests"
+    )
+    account_name: str = Field(
+        default="", title="Azure account", description="Storage account of az:// URLs, which name none"
+    )
+    project: str = Field(
+        default="", title="Google Cloud project", description="That is charged for requests to gs:// URLs"
+    )
     storage_class: str = Field(
         default="",
         pattern=r"^(([\w/]+=)?[A-Za-z_]+(,([\w/]+=)?[A-Za-z_]+)*)?$",
@@ -437,4 +466,6 @@ class Run(_Parameters):
         description="Time stamp to store instead of the present, for reproducible volumes (ISO 8601)",
         examples=["2026-01-01T00:00:00+00:00"],
     )
-    storage_options: StorageOptions = Field(default=StorageOptions(), title="Storage options")
+    storage_options: StorageOptions = Field(
+        default=StorageOptions(), title="Storage options", description="Of the stores of all URLs of the run"
+    )

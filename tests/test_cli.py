@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +18,22 @@ from flows.command import CHAINS, told_in_one_sentence
 from flows.flags import UsageError, flattened
 from flows.stages import as_stage, load_verb
 from tasks.demo import make_survey
-from tasks.parameters import Copies, Copy, Index, Levels, Master, Run, Step, StorageOptions, Url
+from tasks.parameters import (
+    Copies,
+    Copy,
+    Export,
+    Image,
+    Index,
+    Levels,
+    Master,
+    Overrides,
+    Publication,
+    Raw,
+    Run,
+    Step,
+    StorageOptions,
+    Url,
+)
 from tasks.volume.outcomes import IntegrityFailure, Resumable
 
 VERBS = [
@@ -80,6 +96,16 @@ def test_prefect_shows_at_most_eight_fields_and_a_description_for_each():
         assert len(fields) <= 8
         for name, field in fields.items():
             assert field.get("description"), f"{command} {name}"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Copies, Copy, Export, Image, Index, Levels, Master, Overrides, Publication, Raw, Run, StorageOptions],
+)
+def test_every_field_of_a_model_has_a_title_and_a_description_for_the_form(model):
+    for name, field in model.model_fields.items():
+        assert field.title, name
+        assert field.description, name
 
 
 # Flags
@@ -305,6 +331,7 @@ def test_a_stopped_run_is_exit_code_75_and_running_it_again_ends_it(tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
     assert "Traceback" not in err
+    assert err.splitlines()[-1] == f"go on with: seismill {shlex.join(words)}"
     assert not (volume / "zarr.json").exists()
     again = run_in_process(*words, "--json")
     assert again.returncode == 0, again.stderr
