@@ -22,7 +22,15 @@ from prefect.artifacts import (
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
-from flows.summary import Summary, filled_columns, headline, progress_sentence, short_name, table_rows
+from flows.summary import (
+    Summary,
+    filled_columns,
+    headline,
+    progress_sentence,
+    short_name,
+    stage_rows,
+    table_rows,
+)
 from tasks.volume.blocks import Progress
 
 
@@ -104,9 +112,9 @@ def artifact_key(*parts: str) -> str:
 
 def _markdown(summary: Summary, rows: list[dict[str, str]]) -> str:
     lines = [f"# {headline(summary)}", ""]
-    if rows:
-        lines += [f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}"]
-        lines += [f"| {' | '.join(row.values())} |" for row in rows]
+    for table in filter(None, (rows, stage_rows(summary))):
+        lines += [f"| {' | '.join(table[0])} |", f"|{'---|' * len(table[0])}"]
+        lines += [f"| {' | '.join(row.values())} |" for row in table]
         lines.append("")
     lines += [f"- {note}" for note in summary.get("notes", [])]
     lines += [f"- [{short_name(picture)}]({_link(picture)})" for picture in summary.get("pictures", [])]

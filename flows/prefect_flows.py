@@ -13,6 +13,7 @@ from typing import Any
 
 import prefect.runtime
 from prefect import Flow
+from prefect.logging import get_run_logger
 from prefect.states import Completed, State
 
 from flows.allowed import refuse_foreign_compute, refuse_foreign_stores, refuse_outside
@@ -21,7 +22,7 @@ from flows.credentials import provide
 from flows.progress import artifact_report
 from flows.slots import slot
 from flows.stages import Stage, as_stage
-from flows.summary import Summary, headline, short_name
+from flows.summary import Summary, headline, short_name, totals
 from tasks.parameters import Export, OptionalUrl, Run, StorageOptions, Url
 from tasks.prefect_tasks import as_task, outcome_state
 from tasks.volume.outcomes import Outcome
@@ -57,6 +58,7 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
         except Outcome as outcome:
             return outcome_state(outcome)
         put_summary(summary)
+        get_run_logger().info(totals(summary))
         return Completed(message=headline(summary), data=summary)
 
     name = function.__name__

@@ -4,6 +4,7 @@ A summary is the JSON-able dictionary that every verb returns: volume, stage, ar
 bytes, measured errors …), blocks, seconds, requests, bytes and notes.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -120,6 +121,36 @@ def table_rows(summary: Summary) -> list[dict[str, str]]:
         }
         for array in summary.get("arrays", [])
     ]
+
+
+def stage_rows(summary: Summary) -> list[dict[str, str]]:
+    """One row of short texts per stage: its time, its requests to stores and their bytes; of several also the sum."""
+    stages = [stage for stage in summary.get("stages", [summary]) if "requests" in stage]
+    if len(stages) > 1:
+        stages = [*stages, summary | {"stage": "together"}]
+    return [
+        {
+            "stage": stage["stage"],
+            "seconds": f"{stage['seconds']:.1f}",
+            "requests": str(stage["requests"]),
+            "read": size(stage["bytes_read"]),
+            "written": size(stage["bytes_written"]),
+        }
+        for stage in stages
+    ]
+
+
+_TOTALS = ("stage", "volume", "volumes", "counts", "objects", "checked", "proven_at", *_ADDED)
+
+
+def totals(summary: Summary) -> str:
+    """The numbers of a run as one line of JSON, for whoever collects logs."""
+    told = {name: summary[name] for name in _TOTALS if name in summary}
+    arrays = summary.get("arrays", [])
+    if arrays:
+        told["arrays"] = len(arrays)
+        told["stored_bytes"] = sum(array.get("stored_bytes") or 0 for array in arrays)
+    return json.dumps(told)
 
 
 def filled_columns(rows: Sequence[dict[str, str]]) -> list[str]:

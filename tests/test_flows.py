@@ -25,7 +25,9 @@ from flows.summary import (
     progress_sentence,
     short_name,
     size,
+    stage_rows,
     table_rows,
+    totals,
 )
 from tasks.parameters import ArrayPath, Copies, Index, Levels, Master, Run, StorageOptions
 from tasks.volume.blocks import Compute, Progress, run_window
@@ -331,6 +333,29 @@ ARRAY = {"path": "amplitude", "shape": [9, 5, 13], "chunks": [4, 4, 4], "dtype":
 )
 def test_a_summary_is_told_in_one_sentence(summary, wanted):
     assert headline(summary) == wanted
+
+
+SPENT = {"seconds": 1.25, "requests": 7, "bytes_read": 2_000_000, "bytes_written": 1500}
+
+
+def test_time_requests_and_bytes_are_told_of_each_stage_and_together():
+    stage = {"volume": "a.zarr", "stage": "ingest", "arrays": [{**ARRAY, "stored_bytes": 10}], **SPENT}
+    (row,) = stage_rows(stage)
+    assert row == {
+        "stage": "ingest",
+        "seconds": "1.2",
+        "requests": "7",
+        "read": "2 MB",
+        "written": "1.5 kB",
+    }
+    both = combined("publish", [stage, {"volume": "a.zarr", "stage": "prove", **SPENT, "proven_at": "2026"}])
+    assert [row["stage"] for row in stage_rows(both)] == ["ingest", "prove", "together"]
+    assert stage_rows(both)[-1]["requests"] == "14"
+    assert stage_rows({"volume": "a.zarr", "stage": "info"}) == []
+    (line,) = totals(both).splitlines()
+    told = json.loads(line)
+    assert (told["stage"], told["requests"], told["arrays"], told["stored_bytes"]) == ("publish", 14, 1, 10)
+    assert told["proven_at"] == "2026"
 
 
 def test_a_table_has_the_columns_in_which_something_was_measured():
