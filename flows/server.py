@@ -1,7 +1,8 @@
 """A Prefect server and a worker of one's own, for triggering runs from a browser on this machine.
 
 Everything lies in one folder: the server's database, two logs, and a file with the processes that were started,
-by which `stop` finds them again. Both listen on the loopback address alone.
+by which `stop` finds them again. Both listen on the loopback address alone. The database is SQLite, which is for a few
+runs at a time; a migration wants the PostgreSQL of infra/compose.yaml.
 """
 
 import json
@@ -21,6 +22,7 @@ from tasks.volume.outcomes import Outcome
 
 _START_SECONDS = 300  # making the database takes 20 s on two quiet cores
 _STOP_SECONDS = 30
+_SERVER = "flows.local_server"
 
 
 class NotStarted(Outcome):
@@ -53,7 +55,8 @@ def start(root: str, *, home: str, port: int) -> None:
     if "server" not in running:
         _refuse_taken_port(port)
         command = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        running["server"] = {"pid": _spawn(state, "server", command, environment), "port": port}
+        pid = _spawn(state, "server", command, environment, module=_SERVER)
+        running["server"] = {"pid": pid, "port": port}
         _remember(state, running)
     print(f"server: waiting for {environment['PREFECT_API_URL']}", flush=True)
     _wait_for(environment["PREFECT_API_URL"], state, running["server"]["pid"])
@@ -98,10 +101,12 @@ def _environment(state: Path, port: int) -> dict[str, str]:
     }
 
 
-def _spawn(state: Path, name: str, command: list[str], environment: dict[str, str]) -> int:
+def _spawn(
+    state: Path, name: str, command: list[str], environment: dict[str, str], *, module: str = "prefect"
+) -> int:
     with open(state / f"{name}.log", "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *command],
+            [sys.executable, "-m", module, *command],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -166,7 +171,8 @@ def _is_prefect(pid: int) -> bool:
             f"/proc/{pid}/cmdline"
         ).read_bytes()  # empty for a moment after the process was started
         ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        return not ended and (not command or b"prefect" in command.split(b"\0"))
+        ours = {b"prefect", _SERVER.encode()}
+        return not ended and (not command or not ours.isdisjoint(command.split(b"\0")))
     except (FileNotFoundError, ProcessLookupError):
         return False
 
