@@ -157,7 +157,13 @@ def _show_candidates(candidates: list[dict[str, Any]], console: Console) -> None
     for name in ("bytes", "would hold", "filled"):
         table.add_column(name, justify="right" if name == "filled" else "left")
     table.add_column("so", overflow="fold")
-    for one in sorted(candidates, key=lambda one: bool(one["objection"])):
+    # The standard words first of what is out of question, and of the others only those that hold something.
+    told = [
+        one
+        for one in candidates
+        if not one["objection"] or one["bytes"] == [189, 193] or max(one["counts"]) > 1
+    ]
+    for one in sorted(told, key=lambda one: bool(one["objection"])):
         spans = (
             f"{name} {first} to {last}{f' by {step}' if step > 1 else ''} ({count:,})"
             for name, first, last, step, count in zip(
@@ -166,7 +172,8 @@ def _show_candidates(candidates: list[dict[str, Any]], console: Console) -> None
         )
         place = ",".join(map(str, one["bytes"])) or "none"
         verdict = f"no: {one['objection']}" if one["objection"] else one["option"]
-        table.add_row(place, "\n".join(spans), f"{one['density']:.0%}", verdict)
+        filled = f"{one['density']:.0%}" if one["density"] <= 1 else f"{one['density']:.3g}x"
+        table.add_row(place, "\n".join(spans), filled, verdict)
     _line(console, "candidates:")
     console.print(table)
 

@@ -22,6 +22,7 @@ STATISTICS = (
     "zero_count",
     "live_traces",
     "zero_traces",
+    "dead_coded_traces",
 )
 MEASURED = ("tolerance", "max_abs_error", "rmse", "nrmse", "snr_db", "psnr_db", "nonfinite_count")
 
@@ -61,12 +62,13 @@ def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> dic
         "proven_at": state.get("proven_at", ""),
         "attributes": state.get("attributes", {}),
         "sources": [_source(source) for source in state["sources"]],
-        "index": state.get("index", {}),
+        "index": {name: value for name, value in state.get("index", {}).items() if name != "placement"},
         "arrays": rows,
         "others": others,
         "levels": state["levels"],
         "statistics": {name: attributes[name] for name in STATISTICS if name in attributes},
         "exceptions": state.get("exceptions", 0),
+        "unplaced": state.get("unplaced", 0),
         "seconds": round(time.monotonic() - began, 3),
         "requests": spent.requests,
         "bytes_read": spent.bytes_read,

@@ -280,7 +280,7 @@ def _layout(store: Store, survey: Survey, master: Master, spilled: dict[str, Any
     for one in survey.placement.coordinates:
         if one.dims == survey.names:
             arrays[one.name] = ArraySpec(one.name, dtype=one.dtype, fill=_fill(one.dtype), **flat)
-    unplaced = survey.files.n_traces - int((grid.trace_numbers >= 0).sum())
+    unplaced = survey.files.n_traces - grid.placed
     if unplaced:
         arrays |= _unplaced_arrays(spec, unplaced, extra)
     return {
@@ -537,6 +537,16 @@ def _finish(
     large(master, described)
 
     notes = [*survey.notes, *doubts(tallies, fmt, depth=depth, measurement_system=system)]
+    if unplaced.size:
+        notes.append(
+            f"{unplaced.size:,} traces are auxiliary by their code (byte 29): they have no cell and are kept in "
+            "unplaced."
+        )
+    if described["dead_coded_traces"]:
+        notes.append(
+            f"{described['dead_coded_traces']:,} traces are coded dead (byte 29 is 2); of zeros alone are "
+            f"{described['zero_traces']:,}."
+        )
     scales = [axis_scale(np.asarray(values)) for _, values in axes]
     level = {"path": MASTER, "scale": [s for s, _ in scales], "translation": [t for _, t in scales]}
     created_on = stage.plan.created_on

@@ -75,7 +75,8 @@ def scan(source: Url, storage_options: StorageOptions = StorageOptions()) -> dic
         "traces": fmt.n_traces,
         "textual_header": textual_header(files.read(0, 0, TEXT_BYTES)),
         "index": _index(survey) if survey else {},
-        "grid": _grid(survey.grid, fmt) if survey and survey.grid else {},
+        "grid": _grid(survey.grid) if survey and survey.grid else {},
+        "auxiliary_traces": fmt.n_traces - survey.grid.placed if survey and survey.grid else 0,
         "candidates": [_candidate(candidate) for candidate in candidates],
         "words": _words(sample, fmt),
         "error": error,
@@ -165,7 +166,7 @@ def _index(survey: Survey) -> dict[str, Any]:
     return {name: list(value) for name, value in survey.index_json().items()} | about
 
 
-def _grid(grid: Grid, fmt: FileFormat) -> dict[str, Any]:
+def _grid(grid: Grid) -> dict[str, Any]:
     """Shape, extents and how full it is; a step of 0 is one that varies."""
     return {
         "shape": list(grid.shape),
@@ -179,7 +180,7 @@ def _grid(grid: Grid, fmt: FileFormat) -> dict[str, Any]:
             }
             for axis in grid.axes
         ],
-        "density": fmt.n_traces / grid.trace_numbers.size,
+        "density": grid.placed / grid.trace_numbers.size,
     }
 
 

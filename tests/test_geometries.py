@@ -11,11 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.export_segy import export_segy
+from tasks.info import info
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Copies, Copy, Index, Levels, Master, Overrides
 from tasks.prove import prove
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
+from tasks.scan import scan
 from tasks.verify import verify
 from tasks.volume.outcomes import InputRefused
 from tests.gathers import write_gathers
@@ -311,6 +313,14 @@ def test_auxiliary_traces_have_no_channel_and_come_back(tmp_path, monkeypatch, m
     assert group["amplitude"].attrs["zero_traces"] == 0
     assert group["amplitude"].attrs["live_traces"] == placed.sum()
     assert group.attrs["seismill"]["unplaced"] == (~placed).sum()
+    notes = group.attrs["seismill"]["sources"][0]["notes"]
+    assert (
+        "16 traces are auxiliary by their code (byte 29): they have no cell and are kept in unplaced."
+        in notes
+    )
+    assert "4 traces are coded dead (byte 29 is 2); of zeros alone are 0." in notes
+    told = info(str(tmp_path / "a.zarr"))
+    assert (told["unplaced"], told["statistics"]["dead_coded_traces"]) == (16, 4)
 
 
 @pytest.mark.parametrize("sorting", ["by gather", "by crossline", "by offset", "not at all"])
@@ -382,6 +392,9 @@ def test_a_regular_file_with_one_auxiliary_trace_in_its_middle_is_scanned(tmp_pa
     assert group["unplaced/trace_number"][...].tolist() == [1234]
     np.testing.assert_array_equal(group["unplaced/samples"][0], samples[1234])
     assert not group["trace_mask"][24, 34]
+    monkeypatch.undo()
+    found = scan(str(tmp_path / "a.sgy"))
+    assert (found["auxiliary_traces"], found["grid"]["density"]) == (1, 1999 / 2000)
 
 
 REAL = [

@@ -113,7 +113,21 @@ def choose_index(
             f"{placement.template} has no coordinates of CDPs, so coordinate bytes {index.coordinate_bytes} have no "
             "place; name its own with --index-names"
         )
-    return IndexChoice(placement, notes, judged)
+    return IndexChoice(placement, (*notes, *_same_coordinates(headers, placement, byte_order)), judged)
+
+
+def _same_coordinates(headers: np.ndarray, placement: Placement, byte_order: str) -> list[str]:
+    """A sentence on coordinates that are the same in all of some traces: something else may lie there."""
+    words = [one for one in placement.coordinates if one.name in XY]
+    values = [word(headers, one.byte, one.type, byte_order) for one in words]
+    if not words or len(headers) < 2 or any((value != value[0]).any() for value in values):
+        return []
+    places = ",".join(str(one.byte) for one in words)
+    same = " and ".join(f"{value[0]:g}" for value in values)
+    return [
+        f"The coordinates at bytes {places} are the same in every trace that was looked at ({same}); if they lie "
+        "elsewhere say where, or none, with --coordinate-bytes."
+    ]
 
 
 def _coordinate_bytes(

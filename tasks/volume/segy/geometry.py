@@ -60,6 +60,11 @@ class Grid:
         """Lines per dimension."""
         return tuple(len(axis.values) for axis in self.axes)
 
+    @property
+    def placed(self) -> int:
+        """How many traces have a cell."""
+        return int(np.count_nonzero(self.trace_numbers >= 0))
+
 
 @dataclass(frozen=True)
 class RegularGrid:
