@@ -13,6 +13,7 @@ from typing import Any
 
 import prefect.runtime
 from prefect import Flow
+from prefect.exceptions import ParameterTypeError
 from prefect.logging import get_run_logger
 from prefect.states import Completed, State
 
@@ -32,6 +33,20 @@ for _name in ("prefect.flow_runs", "prefect.engine"):
     logging.getLogger(_name).addFilter(
         lambda record: not (record.exc_info and isinstance(record.exc_info[1], Outcome))
     )
+
+
+class _Flow(Flow[..., Any]):
+    """Says what is to be done about a run that was created past the API's own look at its parameters."""
+
+    def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return super().validate_parameters(parameters)
+        except ParameterTypeError as error:
+            # Not chained: pydantic's own error repeats what was given.
+            raise ParameterTypeError(
+                f"{error}\nPrefect has stored what was given in clear, because this run was created with validation "
+                "off; if there was a key or a password in it, rotate that now"
+            ) from None
 
 
 def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
@@ -62,7 +77,7 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
         return Completed(message=headline(summary), data=summary)
 
     name = function.__name__
-    return Flow(run, name=name.replace("_", "-"), flow_run_name=functools.partial(_run_name, name))
+    return _Flow(run, name=name.replace("_", "-"), flow_run_name=functools.partial(_run_name, name))
 
 
 def as_task_call(verb: Stage) -> Stage:

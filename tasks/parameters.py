@@ -401,19 +401,34 @@ class StorageOptions(_Parameters):
         examples=["aws-credentials/staging", "aws-credentials/staging,gcp-credentials/volumes"],
     )
     endpoint_url: str = Field(
-        default="", pattern=r"^[^@?]*$", title="Endpoint", description="For S3-compatible stores"
+        default="",
+        pattern=r"^(https?://[^@?#\s]+)?$",
+        title="Endpoint",
+        description="For S3-compatible stores",
+        examples=["https://minio.example.org:9000"],
     )
+    # As narrow as such names are, so that a key in their place is refused.
     region_name: str = Field(
-        default="", title="Region", description="Of S3-compatible stores", examples=["eu-west-1"]
+        default="",
+        pattern=r"^[a-z0-9-]{0,32}$",
+        title="Region",
+        description="Of S3-compatible stores",
+        examples=["eu-west-1"],
     )
     requester_pays: bool = Field(
         default=False, title="Requester pays", description="Whose bucket it is does not pay for the requests"
     )
     account_name: str = Field(
-        default="", title="Azure account", description="Storage account of az:// URLs, which name none"
+        default="",
+        pattern=r"^[a-z0-9]{0,24}$",
+        title="Azure account",
+        description="Storage account of az:// URLs, which name none",
     )
     project: str = Field(
-        default="", title="Google Cloud project", description="That is charged for requests to gs:// URLs"
+        default="",
+        pattern=r"^([a-z0-9.-]+:)?[a-z0-9-]{0,30}$",
+        title="Google Cloud project",
+        description="That is charged for requests to gs:// URLs",
     )
     storage_class: str = Field(
         default="",
