@@ -53,8 +53,8 @@ def open_compute(
         stopping: Set from outside (by a signal handler) to end the stage resumable.
 
     Raises:
-        InputRefused: There is no such cluster.
-        Resumable: The cluster was lost on the way.
+        InputRefused: `run.dask` names no cluster.
+        Resumable: The cluster does not answer, or was lost on the way.
     """
     stopping = stopping or threading.Event()
     if run.dask == "threads":
@@ -144,14 +144,16 @@ def _open_client(dask: str) -> Iterator["Client"]:
     try:
         client = Client(address, timeout=CONNECT_SECONDS)
     except OSError as error:
-        raise InputRefused(
-            f"no Dask scheduler answers at {address} within {CONNECT_SECONDS} s ({error}); start one or run on threads"
+        raise Resumable(
+            f"no Dask scheduler answers at {address} within {CONNECT_SECONDS} s ({error}); start one and run the same "
+            "command again, or run on threads"
         ) from error
     with client:
         try:
             client.wait_for_workers(1, timeout=CONNECT_SECONDS)
         except TimeoutError as error:
-            raise InputRefused(
-                f"the Dask scheduler at {address} has no worker after {CONNECT_SECONDS} s; start one or run on threads"
+            raise Resumable(
+                f"the Dask scheduler at {address} has no worker after {CONNECT_SECONDS} s; start one and run the same "
+                "command again, or run on threads"
             ) from error
         yield client
