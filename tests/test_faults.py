@@ -115,7 +115,7 @@ CALLS: dict[Callable[[Store], object], object] = {
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(4, marks=pytest.mark.campaign)])
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("403", "expired")])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("403", "skewed", "expired")])
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 def test_a_fault_that_passes_changes_no_result(
     store: Store, proxy: FaultProxy, call: Callable[[Store], object], kind: str, times: int
@@ -183,6 +183,19 @@ def test_what_is_forbidden_is_refused_at_once_and_never_missing(
     assert proxy.requests == 1
     with pytest.raises(DestinationRefused, match="check its policy"):
         store.exists("a")
+
+
+@pytest.mark.parametrize("call", [read_whole, write, create])
+def test_a_wrong_clock_is_told_of_and_not_a_policy(
+    store: Store, proxy: FaultProxy, call: Callable[[Store], object]
+) -> None:
+    if not store.url.startswith("s3:"):
+        pytest.skip("the proxy speaks of clocks as S3 does")
+    store.put("a", DATA)
+    proxy.do(Rule("skewed"))
+    with pytest.raises(DestinationRefused, match="the clock of this machine is wrong; set it"):
+        call(store)
+    assert proxy.requests == 1
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)

@@ -17,6 +17,7 @@ ANSWERS = {
     "429": (429, "TooManyRequests"),
     "500": (500, "InternalError"),
     "403": (403, "AccessDenied"),
+    "skewed": (403, "RequestTimeTooSkewed"),
     "expired": (400, "ExpiredToken"),
     "412": (412, "PreconditionFailed"),
 }

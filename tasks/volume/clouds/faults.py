@@ -53,6 +53,7 @@ _TRANSIENT = {
     "OperationAborted",
 }
 _ARCHIVED = {"InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"}
+_SKEWED = {"RequestTimeTooSkewed"}
 _EXISTS = {"BlobAlreadyExists"}
 
 
@@ -69,6 +70,8 @@ def fault(status: int, code: str, what: str) -> OSError:
         return Expired(said)
     if code in _ARCHIVED:
         return Archived(said)
+    if code in _SKEWED:
+        return Rejected(f"{said}: the clock of this machine is wrong; set it")
     if code in _EXISTS:
         return FileExistsError(said)
     if code in _BUSY or status in (429, 503):
