@@ -1,5 +1,6 @@
 """Files on a local disk, written so that a name holds a whole file or none, whoever is killed when."""
 
+import itertools
 import os
 import time
 import uuid
@@ -11,6 +12,7 @@ from pathlib import Path
 from tasks.volume.process import machine, started
 
 TEMPORARY = ".seismill/tmp"
+_numbers = itertools.count()
 FOREIGN_SECONDS = 86400.0  # a file that a process of another machine was writing is given up after that
 
 
@@ -23,7 +25,7 @@ def write(root: str, path: str, data: bytes, publish: Callable[[str, str], None]
         data: What it holds.
         publish: Takes the temporary name and the file's.
     """
-    temporary = f"{root}/{TEMPORARY}/{_writer(os.getpid())}-{uuid.uuid4().hex}"
+    temporary = f"{root}/{TEMPORARY}/{_writer(os.getpid())}-{next(_numbers)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
         descriptor = os.open(temporary, flags, 0o666)
@@ -58,8 +60,11 @@ def remove_half_written(root: str) -> None:
 
 @lru_cache(maxsize=1)
 def _writer(process: int) -> str:
-    """The machine, number and start of this process, as they begin the names of files that it is writing."""
-    return f"{zlib.crc32(machine().encode()):08x}-{process}-{started(process)}"
+    """The machine, number and start of this process, as they begin the names of files that it is writing.
+
+    Where a machine does not tell its name, two of them may agree in all of that: chance tells them apart.
+    """
+    return f"{zlib.crc32(machine().encode()):08x}-{process}-{started(process)}-{uuid.uuid4().hex}"
 
 
 def _abandoned(name: str, path: str) -> bool:
