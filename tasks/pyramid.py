@@ -15,18 +15,18 @@ import numpy as np
 
 from tasks.parameters import ArrayPath, Levels, OptionalUrl, Run, Url
 from tasks.volume.annex import begin_annex, open_master, origin_of, refuse_changed, refuse_taken
-from tasks.volume.blocks import Compute, block_count
+from tasks.volume.blocks import Compute, Region, block_count
 from tasks.volume.codecs import metadata_of
 from tasks.volume.foreign import reading_bytes
 from tasks.volume.images.place import rockverse_attributes
 from tasks.volume.layout import AS_FOUND, ArraySpec, as_written
-from tasks.volume.ledger import Record
-from tasks.volume.levels import cell_bytes, coarsen_in_parts, coarsen_live
+from tasks.volume.ledger import Record, Stored
+from tasks.volume.levels import cell_bytes, coarsen, coarsen_in_parts, coarsen_live, fit_together
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.plan import Plan, digest_of
 from tasks.volume.pyramids import Pass, finer_region, level_factors, passes_of, place_of, read_bytes
-from tasks.volume.reader import PYRAMID, Volume, read_region
+from tasks.volume.reader import PYRAMID, Volume, read_pieces, read_region
 from tasks.volume.root import members, root_under_lock
 from tasks.volume.run import (
     Job,
@@ -159,13 +159,19 @@ def method_of(volume: Volume, levels: Levels) -> str:
 def block_memory(
     specs: list[ArraySpec], factors: list[tuple[int, ...]], passes: list[Pass], *, local: bool
 ) -> int:
-    """The most bytes that one block takes: what it reads, the levels made of it, and chunks being encoded."""
+    """The most bytes that one block takes: what it reads, the levels made of it, and chunks in hand.
+
+    Objects of a cloud's own arrays are fetched together, and what does not fit together is read as a whole.
+    """
     most = 0
     for one in passes:
+        spec, factor = specs[one.source], factors[one.source]
         read = read_bytes(one, specs, factors)
-        made = cell_bytes(read, factors[one.source], specs[0].numpy)
-        if specs[one.source].codec == AS_FOUND:
-            read += reading_bytes(specs[one.source], local=local)
+        made = cell_bytes(read, factor, spec.numpy)
+        one_by_one = spec.codec == AS_FOUND or (local and not spec.shards)
+        if one_by_one and fit_together(spec.pieces, spec.shape, factor):
+            read = 0
+        read += reading_bytes(spec, local=local)
         most = max(most, read + made + writing_bytes(specs[one.source + 1], local=local))
     return most
 
@@ -232,14 +238,45 @@ def pyramid_block(job: Job) -> Record:
     if not masks:
         must = np.ones(tuple(r.stop - r.start for r in source[:-1]), bool)
     above = origin_of(store, plan) if one.source == 0 else store
-    values = read_region(above, specs[one.source], source, live=must)
-    raw_bytes, stored, part = values.nbytes, [], source
+    method, part = plan.body["method"], source
+    stored: list[Stored] = []
+    values = read_coarsened(
+        above, specs[one.source], source, factors[one.source], method, live_in(one.source, source), must
+    )
     for number in range(one.source, one.coarsest):
-        values = coarsen_in_parts(values, factors[number], plan.body["method"], live_in(number, part))
+        if number > one.source:
+            values = coarsen_in_parts(values, factors[number], method, live_in(number, part))
         spec = specs[number + 1]
         part = finer_region(region, factors[number + 1 : one.coarsest], spec.shape)
         stored += put_region(job, store, spec, part, values, empty=_nothing if masks else _never)[0]
+    raw_bytes = math.prod(r.stop - r.start for r in source) * specs[one.source].numpy.itemsize
     return Record(job.block, stored, raw_bytes, {})
+
+
+def read_coarsened(
+    store: Store,
+    spec: ArraySpec,
+    region: Region,
+    factor: tuple[int, ...],
+    method: str,
+    live: np.ndarray | None = None,
+    must: np.ndarray | None = None,
+) -> np.ndarray:
+    """The level below a region, of which no more than a few chunks are in memory where no cell lies in two.
+
+    Args as `read_region` and `coarsen` have them; `must` says which chunks have to be there.
+    """
+    if not fit_together(spec.pieces, spec.shape, factor):
+        return coarsen_in_parts(read_region(store, spec, region, live=must), factor, method, live)
+    shape = tuple(-(-(r.stop - r.start) // f) for r, f in zip(region, factor, strict=True))
+    level = np.empty(shape, spec.numpy)
+
+    def add(values: np.ndarray, place: Region) -> None:
+        there = tuple(slice(p.start // f, -(-p.stop // f)) for p, f in zip(place, factor, strict=True))
+        level[there] = coarsen(values, factor, method, None if live is None else live[place[:-1]])
+
+    read_pieces(store, spec, region, add, live=must)
+    return level
 
 
 def _never(part: np.ndarray) -> bool:

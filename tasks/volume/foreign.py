@@ -162,8 +162,12 @@ def foreign_spec(store: Store, path: str) -> ArraySpec:
     )
 
 
-def read_foreign(store: Store, spec: ArraySpec, region: Region, out: np.ndarray) -> np.ndarray:
-    """Fill `out` with the values of a region; what is not stored holds the array's own fill value.
+def read_foreign(
+    store: Store, spec: ArraySpec, region: Region, use: Callable[[np.ndarray, Region], None]
+) -> None:
+    """Call `use` with what each stored object holds of a region, and its place there, on several threads.
+
+    What is not stored holds the array's own fill value.
 
     Raises:
         IntegrityFailure: What is stored does not decode.
@@ -171,7 +175,7 @@ def read_foreign(store: Store, spec: ArraySpec, region: Region, out: np.ndarray)
     array = _opened(store, spec.path)
     decode = _decoder(store, spec.path)
 
-    def paste(position: tuple[int, ...]) -> None:
+    def decoded(position: tuple[int, ...]) -> tuple[np.ndarray, Region]:
         here = tuple(
             slice(max(p * u, r.start), min((p + 1) * u, r.stop))
             for p, u, r in zip(position, spec.unit, region, strict=True)
@@ -179,18 +183,17 @@ def read_foreign(store: Store, spec: ArraySpec, region: Region, out: np.ndarray)
         there = tuple(slice(h.start - r.start, h.stop - r.start) for h, r in zip(here, region, strict=True))
         try:
             if decode is None:
-                out[there] = array[here]
-                return
+                return np.asarray(array[here]), there
             try:
                 data = store.get(array.metadata.encode_chunk_key(position))
             except FileNotFoundError:
-                out[there] = array.fill_value
-                return
+                shape = [t.stop - t.start for t in there]
+                return np.broadcast_to(np.asarray(array.fill_value, spec.numpy), shape), there
             inside = tuple(
                 slice(h.start - p * u, h.stop - p * u)
                 for h, p, u in zip(here, position, spec.unit, strict=True)
             )
-            out[there] = decode(data)[inside]
+            return decode(data)[inside], there
         except (Outcome, OSError, MemoryError):
             raise
         except Exception as error:  # codecs raise what they like
@@ -199,8 +202,11 @@ def read_foreign(store: Store, spec: ArraySpec, region: Region, out: np.ndarray)
                 "it was damaged, or its codec is not what its metadata says"
             ) from error
 
-    (on_chunks if store.local else on_io)(paste, positions(spec, region))
-    return out
+    def hand_over(position: tuple[int, ...]) -> None:
+        values, there = decoded(position)
+        use(values.astype(spec.numpy, copy=False), there)  # in the machine's byte order
+
+    (on_chunks if store.local else on_io)(hand_over, positions(spec, region))
 
 
 @lru_cache(maxsize=8)

@@ -87,6 +87,11 @@ class ArraySpec:
         return self.shards or self.chunks
 
     @property
+    def pieces(self) -> tuple[int, ...]:
+        """Extents of what is decoded at once: a chunk, and of another tool's array a stored object."""
+        return self.unit if self.codec == AS_FOUND else self.chunks
+
+    @property
     def raw_bytes(self) -> int:
         """Size of the array uncompressed."""
         return math.prod(self.shape) * self.numpy.itemsize

@@ -6,6 +6,7 @@ live, and NaN, takes part in nothing.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -34,16 +35,16 @@ def coarsen(
         return coarsen(values.view(np.uint8), factor, method, live).view(bool)
     if values.dtype == np.float16:  # which numba does not compute with
         return coarsen(values.astype(np.float32), factor, method, live).astype(np.float16)
-    if live is None:
-        live = np.ones((1,) * (values.ndim - 1), bool)
-    live = np.broadcast_to(live, values.shape[:-1])
+    if live is not None:
+        live = np.broadcast_to(live, values.shape[:-1])
     shape = tuple(-(-n // f) for n, f in zip(values.shape, factor, strict=True))
     level = np.empty(shape, values.dtype)
     if values.ndim <= MOST_COARSENED:
         # A section is a volume of one line.
         lead = (1,) * (MOST_COARSENED - values.ndim)
         fine, out = values.reshape(lead + values.shape), level.reshape(lead + shape)
-        _by_kernel(fine, live.reshape(fine.shape[:-1]), (*lead, *factor), out, method)
+        lives = None if live is None else live.reshape(fine.shape[:-1])
+        _by_kernel(fine, lives, (*lead, *factor), out, method)
         return level
     traces = range(values.ndim - 1)
     wide = [axis for axis in traces if factor[axis] > 1]
@@ -52,11 +53,12 @@ def coarsen(
     if len(wide) > MOST_COARSENED - 1:
         raise ValueError(f"at most two axes beside the last are coarsened, got factor {factor}")
     order = [*(axis for axis in traces if axis not in wide), *wide, values.ndim - 1]
-    fine, coarse, lives = values.transpose(order), level.transpose(order), live.transpose(order[:-1])
+    fine, coarse = values.transpose(order), level.transpose(order)
+    lives = None if live is None else live.transpose(order[:-1])
     cell = (factor[wide[0]], factor[wide[1]], factor[-1])
     for at in np.ndindex(fine.shape[:-MOST_COARSENED]):
         out = np.empty(coarse.shape[-MOST_COARSENED:], values.dtype)
-        _by_kernel(fine[at], lives[at], cell, out, method)
+        _by_kernel(fine[at], None if lives is None else lives[at], cell, out, method)
         coarse[at] = out
     return level
 
@@ -85,6 +87,11 @@ def coarsen_in_parts(
     return level
 
 
+def fit_together(extents: Sequence[int], shape: Sequence[int], factor: Sequence[int]) -> bool:
+    """Whether no cell of an array of this shape lies in two pieces of these extents."""
+    return all(p % f == 0 or n <= p for p, n, f in zip(extents, shape, factor, strict=True))
+
+
 def coarsen_live(live: np.ndarray, factor: tuple[int, ...], method: str = "mean") -> np.ndarray:
     """Where the level below is live: where any trace of a cell is, or the one that `nearest` takes."""
     if method == "nearest":
@@ -93,16 +100,20 @@ def coarsen_live(live: np.ndarray, factor: tuple[int, ...], method: str = "mean"
 
 
 def _by_kernel(
-    fine: np.ndarray, live: np.ndarray, factor: tuple[int, ...], out: np.ndarray, method: str
+    fine: np.ndarray, live: np.ndarray | None, factor: tuple[int, ...], out: np.ndarray, method: str
 ) -> None:
     factor = (factor[0], factor[1], factor[2])
     if method == "mean" and fine.dtype.kind == "f":
-        if not live.all():
+        if live is not None and not live.all():
             fine = np.where(live[..., np.newaxis], fine, np.nan)
         mean_floats(fine, factor, out)
-    elif method == "mean":
+        return
+    if method == "mean":
         mean_integers(fine, live, factor, out)
-    elif method in ("median", "mode"):
+        return
+    if live is None:
+        live = np.ones(fine.shape[:-1], bool)
+    if method in ("median", "mode"):
         median_or_mode(fine, live, factor, out, MEDIAN if method == "median" else MODE)
     elif method in ("min", "max"):
         extreme(fine, live, factor, out, greatest=method == "max")

@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,10 @@ from tasks.volume.codecs import ABSENT, decode_chunk, index_bytes, read_index
 from tasks.volume.layout import AS_FOUND, ArraySpec, positions, spec_of
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.store import Store
+from tasks.volume.visible import ANNEX
 
 PYRAMID = "pyramid"  # the group of a volume's coarser levels
+MOST_LOOKED_AT = 100  # groups in a group
 WHOLE_SHARD_FRACTION = 0.4  # of its chunks wanted: from there on one request for all is cheaper than ranges
 
 
@@ -55,6 +57,13 @@ class Volume:
     def master_name(self) -> str:
         """The master as other tools find it from here."""
         return self.origin or self.master
+
+    def store_of(self, path: str) -> Store:
+        """What an array lies in: of an annex, the master lies elsewhere."""
+        if path != self.master or not self.origin:
+            return self.store
+        origin = self.origin if "/" in self.origin else f"{self.store.url}/{self.origin}"
+        return Store(origin, self.store.options)
 
     def level(self, number: int) -> str:
         """Path of a coarser level, counted from 1."""
@@ -96,6 +105,37 @@ def open_volume(store: Store) -> Volume:
     return Volume(store, root)
 
 
+def open_any(store: Store) -> Volume:
+    """The published volume at a store, or the annex of levels and copies in another tool's group.
+
+    Raises:
+        InputRefused: There is neither.
+    """
+    try:
+        return open_volume(store)
+    except InputRefused as refused:
+        found = _annexes(store)
+        if not found:
+            raise
+        if "" in found:
+            return Volume(store, found[""])
+        named = ", ".join(f"{store.url}/{path}" for path in found)
+        raise InputRefused(f"{refused.args[0]}; levels or copies that Seismill made lie in {named}") from None
+
+
+def _annexes(store: Store) -> dict[str, dict[str, Any]]:
+    """The roots of annexes in a group, or in a group of it, by path."""
+    found = {}
+    for path in ("", *(one for one in store.children()[:MOST_LOOKED_AT] if not one.startswith("."))):
+        try:
+            found[path] = json.loads(store.get(f"{path}/{ANNEX}" if path else ANNEX))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not path:
+            break
+    return found
+
+
 def read_region(
     store: Store,
     spec: ArraySpec,
@@ -117,46 +157,66 @@ def read_region(
         IntegrityFailure: A chunk does not fit its checksum, or is missing where a trace is live.
     """
     region = region or tuple(slice(0, n) for n in spec.shape)
-    shape = tuple(r.stop - r.start for r in region)
     if out is None:
-        out = np.empty(shape, spec.numpy)
+        out = np.empty(tuple(r.stop - r.start for r in region), spec.numpy)
+
+    def paste(values: np.ndarray, place: Region) -> None:
+        out[place] = values
+
+    read_pieces(store, spec, region, paste, live=live)
+    return out
+
+
+def read_pieces(
+    store: Store,
+    spec: ArraySpec,
+    region: Region,
+    use: Callable[[np.ndarray, Region], None],
+    *,
+    live: np.ndarray | None = None,
+) -> None:
+    """Call `use` with what each chunk holds of a region, and its place there, on several threads.
+
+    So what is made of a chunk is made while it lies in the processor's cache, and the region is nowhere as a whole.
+    The pieces cut the region only where chunks do; of another tool's array, where its stored objects do.
+
+    Args as `read_region`, which raises the same.
+    """
     if spec.codec == AS_FOUND:
         # Imported here: zarr takes half a second, and only arrays of other tools are read with it.
         from tasks.volume.foreign import read_foreign
 
-        return read_foreign(store, spec, region, out)
+        read_foreign(store, spec, region, use)
+        return
 
-    def paste(chunk_index: tuple[int, ...], data: bytes | memoryview | None) -> None:
+    def hand_over(chunk_index: tuple[int, ...], data: bytes | memoryview | None) -> None:
         inside, outside = [], []
         for i, c, r in zip(chunk_index, spec.chunks, region, strict=True):
             start, stop = max(i * c, r.start), min((i + 1) * c, r.stop)
             inside.append(slice(start - i * c, stop - i * c))
             outside.append(slice(start - r.start, stop - r.start))
-        where = f"{store.url}/{spec.path}, chunk {chunk_index}"
+        where, place = f"{store.url}/{spec.path}, chunk {chunk_index}", tuple(outside)
         if data is None:
-            if live is not None and live[tuple(outside[:-1])].any():
+            if live is not None and live[place[:-1]].any():
                 raise missing_chunk(where)
-            out[tuple(outside)] = spec.fill_value
+            use(np.broadcast_to(spec.fill_value, [s.stop - s.start for s in place]), place)
         else:
-            chunk = decode_chunk(spec, data, where=where)
-            out[tuple(outside)] = chunk[tuple(inside)]
+            use(decode_chunk(spec, data, where=where)[tuple(inside)], place)
 
-    if not spec.shards:
-        wanted = positions(spec, region)
-        if store.local:
-            on_chunks(lambda p: paste(p, _get(store, spec.key(p))), wanted)
-        else:
-            for start in range(0, len(wanted), 32):  # encoded chunks of 32 objects in memory at once
-                some = wanted[start : start + 32]
-                on_chunks(
-                    lambda pair: paste(*pair),
-                    zip(some, on_io(lambda p: _get(store, spec.key(p)), some), strict=True),
-                )
-        return out
-
-    found = on_io(lambda p: _shard_chunks(store, spec, p, region), positions(spec, region))
-    on_chunks(lambda pair: paste(*pair), itertools.chain.from_iterable(found))
-    return out
+    if spec.shards:
+        found = on_io(lambda p: _shard_chunks(store, spec, p, region), positions(spec, region))
+        on_chunks(lambda pair: hand_over(*pair), itertools.chain.from_iterable(found))
+        return
+    wanted = positions(spec, region)
+    if store.local:
+        on_chunks(lambda p: hand_over(p, _get(store, spec.key(p))), wanted)
+        return
+    for start in range(0, len(wanted), 32):  # encoded chunks of 32 objects in memory at once
+        some = wanted[start : start + 32]
+        on_chunks(
+            lambda pair: hand_over(*pair),
+            zip(some, on_io(lambda p: _get(store, spec.key(p)), some), strict=True),
+        )
 
 
 def missing_chunk(where: str) -> IntegrityFailure:
