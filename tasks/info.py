@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from tasks.parameters import StorageOptions, Url
-from tasks.volume.reader import Volume, open_volume
+from tasks.volume.reader import Volume, open_any
 from tasks.volume.store import Store, traffic
 
 STATISTICS = (
@@ -31,7 +31,7 @@ def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> dic
     """Say what a volume holds: sources, arrays with sizes and errors, levels, statistics, and whether it is proven.
 
     Args:
-        volume: The published volume.
+        volume: The published volume, or a group of another tool with levels or copies of ours.
         storage_options: Non-secret options of its store.
 
     Returns:
@@ -42,10 +42,10 @@ def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> dic
         InputRefused: There is no volume.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    found = open_volume(Store(volume, storage_options))
+    found = open_any(Store(volume, storage_options))
     state, attributes = found.state, found.array_attributes(found.master)
     rows = _rows(found)
-    listed = {row["path"] for row in rows}
+    listed = {row["path"] for row in rows} | {found.master}
     others = [
         path
         for path, member in found.members.items()
@@ -65,7 +65,7 @@ def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> dic
         "index": {name: value for name, value in state.get("index", {}).items() if name != "placement"},
         "arrays": rows,
         "others": others,
-        "levels": state["levels"],
+        "levels": [level | {"path": level["path"] or found.origin} for level in state["levels"]],
         "statistics": {name: attributes[name] for name in STATISTICS if name in attributes},
         "exceptions": state.get("exceptions", 0),
         "unplaced": state.get("unplaced", 0),
@@ -79,7 +79,9 @@ def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> dic
 def _rows(volume: Volume) -> list[dict[str, Any]]:
     """The master first, then copies and levels by path."""
     kinds = {volume.master: "master"}
-    kinds |= {p: "copy" for p in volume.members if volume.array_attributes(p).get("copy_of") == volume.master}
+    kinds |= {
+        p: "copy" for p in volume.members if volume.array_attributes(p).get("copy_of") == volume.master_name
+    }
     kinds |= {level["path"]: "level" for level in volume.state["levels"] if level["path"] != volume.master}
     rows = []
     for path, kind in kinds.items():
@@ -87,7 +89,7 @@ def _rows(volume: Volume) -> list[dict[str, Any]]:
         raw, stored = attributes.get("raw_bytes", spec.raw_bytes), attributes.get("stored_bytes", 0)
         rows.append(
             {
-                "path": path,
+                "path": path or volume.origin,
                 "kind": kind,
                 "dims": list(spec.dims),
                 "shape": list(spec.shape),

@@ -52,7 +52,7 @@ def verify(
     """Check a volume against its manifests, and on request put back what is broken.
 
     Args:
-        volume: The published volume.
+        volume: The published volume, or a group of another tool with levels or copies of ours: these are checked.
         fraction: Share of the objects to look at, drawn by chance; 1 for all.
         errors: Also compare copies and pyramid with the master, and repeat the proof.
         repair: Rewrite what is broken, and nothing else, with the bytes that were written: from_master makes copies,
@@ -193,7 +193,7 @@ def _promises(volume: Volume, compute: Compute) -> list[Finding]:
     """What copies, levels and the proof promised and does not hold."""
     findings = []
     for path, member in sorted(volume.members.items()):
-        if member.get("attributes", {}).get("copy_of") == volume.master:
+        if member.get("attributes", {}).get("copy_of") == volume.master_name:
             findings += _compare_copy(volume, path, compute.memory_bytes)
     levels = volume.state["levels"]
     for fine, coarse in itertools.pairwise(levels):
@@ -219,11 +219,11 @@ def _compared(spec: ArraySpec, most_bytes: int) -> tuple[int, ...]:
 def _compare_copy(volume: Volume, path: str, memory_bytes: int) -> list[Finding]:
     spec, master = volume.spec(path), volume.spec(volume.master)
     bound = tolerance_of(spec) or 0.0
-    mask = _mask_of(volume, master.path)
+    mask, origin = _mask_of(volume, master.path), volume.store_of(volume.master)
     for region in regions(spec.shape, _compared(spec, memory_bytes // 4)):
         sums = np.zeros(4)
         add_errors_of(
-            read_region(volume.store, master, region),
+            read_region(origin, master, region),
             read_region(volume.store, spec, region),
             None if mask is None else mask[region[:-1]],
             sums,
@@ -247,7 +247,7 @@ def _mask_of(volume: Volume, path: str) -> np.ndarray | None:
 def _compare_level(volume: Volume, fine: str, coarse: str, memory_bytes: int) -> list[Finding]:
     above, spec = volume.spec(fine), volume.spec(coarse)
     made, mask = volume.array_attributes(coarse), _mask_of(volume, fine)
-    factor, method = tuple(made["factor"]), made["method"]
+    factor, method, store = tuple(made["factor"]), made["method"], volume.store_of(fine)
     # What is averaged is larger than the mean by the factors.
     block = _compared(spec, memory_bytes // 4 // math.prod(factor))
     for region in regions(spec.shape, block):
@@ -255,12 +255,12 @@ def _compare_level(volume: Volume, fine: str, coarse: str, memory_bytes: int) ->
             slice(r.start * f, min(r.stop * f, n))
             for r, f, n in zip(region, factor, above.shape, strict=True)
         )
-        values = read_region(volume.store, above, source)
+        values = read_region(store, above, source)
         level = coarsen(values, factor, method, None if mask is None else mask[source[:-1]])
         stored = read_region(volume.store, spec, region)
         if not np.array_equal(level, stored, equal_nan=level.dtype.kind == "f"):
             where = ", ".join(
                 f"{d} {r.start} to {r.stop - 1}" for d, r in zip(spec.dims, region, strict=True)
             )
-            return [Finding(coarse, coarse, where, f"is not the {method} of {fine}")]
+            return [Finding(coarse, coarse, where, f"is not the {method} of {fine or volume.origin}")]
     return []

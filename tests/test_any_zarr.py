@@ -12,9 +12,11 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, TransposeCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 
+from tasks.info import info
 from tasks.parameters import Copies, Copy, Levels, Run
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
+from tasks.verify import verify
 from tasks.volume.levels import coarsen
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tests.volumes import STAMP, differences, stopping_after, threads, tree
@@ -343,3 +345,56 @@ def test_a_store_without_a_disk(tmp_path):
         found = zarr.open_array(tmp_path / "copy", path=f"field/{number}", mode="r")
         np.testing.assert_array_equal(found[...], levels_of(values())[number - 1])
     remote.delete_all("")
+
+
+def test_info_and_verify_know_levels_and_copies_beside_an_array(tmp_path):
+    place = field(tmp_path)
+    pyramid(str(place), TWO, array="field/0", run=FIXED)
+    rechunk(
+        str(place),
+        Copies(presets=[], more=[Copy(name="flat", chunks=(1, 21, 65))], tolerance=2.0),
+        array="field/0",
+        run=FIXED,
+    )
+    group = place / "field"
+    found = info(str(group))
+    assert [(row["path"], row["kind"], row["shape"]) for row in found["arrays"]] == [
+        ("0", "master", [37, 21, 65]),
+        ("flat", "copy", [37, 21, 65]),
+        ("1", "level", [19, 11, 33]),
+        ("2", "level", [10, 6, 17]),
+    ]
+    assert [level["path"] for level in found["levels"]] == ["0", "1", "2"]
+    summary = verify(str(group), errors=True)
+    assert summary["checked"] == summary["objects"] > 4
+    with pytest.raises(InputRefused, match=r"lie in .*some\.zarr/field$"):
+        info(str(place))
+
+
+def test_verify_finds_and_repairs_what_is_broken_beside_an_array(tmp_path):
+    group = field(tmp_path) / "field"
+    pyramid(str(group), TWO, array="0", run=FIXED)
+    before = tree(group)
+    chunk, gone, root = group / "1/c/0/0/0", group / "2/zarr.json", group / ".seismill/annex.json"
+    chunk.write_bytes(chunk.read_bytes()[:-9] + bytes(9))
+    gone.unlink()
+    root.write_bytes(root.read_bytes().replace(b"mean", b"moan"))
+    with pytest.raises(IntegrityFailure) as failure:
+        verify(str(group))
+    assert {one["key"] for one in failure.value.summary["findings"]} == {
+        "1/c/0/0/0",
+        "2/zarr.json",
+        ".seismill/annex.json",
+    }
+    verify(str(group), repair="from_master")
+    assert differences(before, tree(group)) == []
+
+
+def test_verify_with_errors_sees_that_the_array_changed_since(tmp_path):
+    group = field(tmp_path) / "field"
+    pyramid(str(group), TWO, array="0", run=FIXED)
+    array = zarr.open_array(group / "0", mode="r+")
+    array[0, 0, 0] = array[0, 0, 0] + 1000
+    verify(str(group))
+    with pytest.raises(IntegrityFailure, match="is not the mean of 0"):
+        verify(str(group), errors=True)

@@ -110,8 +110,7 @@ def refuse_changed(volume: Volume) -> None:
     """
     if not is_annex(volume.root):
         return
-    store, origin = volume.store, volume.origin
-    place = Store(origin if "/" in origin else f"{store.url}/{origin}", store.options)
+    place = volume.store_of(volume.master)
     if fingerprint(place, "") != volume.state["stages"][volume.master]["plan"]:
         raise InputRefused(
             f"{place.url} was written to while it was read; run this again when nothing writes it"

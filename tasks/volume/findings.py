@@ -14,10 +14,10 @@ from tasks.volume.layout import ArraySpec
 from tasks.volume.ledger import Stored
 from tasks.volume.manifest import listed_in, manifest_key
 from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.reader import Volume, open_volume
-from tasks.volume.root import newest_commit, present_root
+from tasks.volume.reader import Volume, open_any
+from tasks.volume.root import newest_commit, present_root, root_key
 from tasks.volume.store import Store
-from tasks.volume.visible import GROUP, ROOT, is_annex
+from tasks.volume.visible import ANNEX, GROUP, ROOT
 
 BATCH = 32  # objects in memory at once, at most
 
@@ -46,33 +46,37 @@ class Entry:
 
 
 def open_checked(store: Store) -> tuple[Volume, list[Finding]]:
-    """The volume by whichever is whole of its root and its newest commit, and which of them is not.
+    """The volume, or annex, by whichever is whole of its root and its newest commit, and which of them is not.
 
     Raises:
         InputRefused: There is no volume.
         IntegrityFailure: Neither is whole.
     """
-    present, _ = present_root(store)
     newest = newest_commit(store)
-    if newest is None or (newest.whole and (not newest.document or is_annex(json.loads(newest.document)))):
-        return open_volume(store), []
+    if newest is None or (newest.whole and not newest.document):
+        return open_any(store), []
+    if newest.whole:
+        where = root_key(json.loads(newest.document))
+    else:
+        where = ANNEX if store.exists(ANNEX) else ROOT
+    present, _ = present_root(store, where)
     # A commit that was interrupted before its root was put leaves the former root: that is no damage.
     if newest.whole and (present == newest.document or newest.follows(present)):
-        return open_volume(store), []
+        return open_any(store), []
     if newest.whole:
         problem = "is not what was committed" if present else "is missing"
-        return Volume(store, json.loads(newest.document)), [Finding(ROOT, "", "", problem)]
+        return Volume(store, json.loads(newest.document)), [Finding(where, "", "", problem)]
     if present and (present == newest.document or newest.fits(present)):
-        return open_volume(store), [Finding(newest.key, "", "", "is not as it was written")]
+        return open_any(store), [Finding(newest.key, "", "", "is not as it was written")]
     raise IntegrityFailure(
-        f"neither {store.url}/{ROOT} nor {newest.key} is as it was written; put one of them back "
+        f"neither {store.url}/{where} nor {newest.key} is as it was written; put one of them back "
         "from a copy of the volume"
     )
 
 
 def entries_of(volume: Volume) -> tuple[list[Entry], list[Finding]]:
     """Every object that the manifests list and the metadata of groups; and manifests that are broken."""
-    arrays = [path for path, member in sorted(volume.members.items()) if member["node_type"] == "array"]
+    arrays = _arrays(volume)
     texts = on_io(lambda path: fetch(volume.store, manifest_key(path)), arrays)
     entries: list[Entry] = []
     findings = []
@@ -91,13 +95,19 @@ def entries_of(volume: Volume) -> tuple[list[Entry], list[Finding]]:
     return entries, findings
 
 
+def _arrays(volume: Volume) -> list[str]:
+    """The arrays that were written here; an annex's master was not."""
+    paths = sorted(path for path, member in volume.members.items() if member["node_type"] == "array")
+    return [path for path in paths if path != volume.master or not volume.origin]
+
+
 def unlisted(volume: Volume, entries: Sequence[Entry], findings: Sequence[Finding]) -> list[Finding]:
     """Chunks of whole volumes that no manifest lists: a reader would take them for data where nothing is stored.
 
     A run leaves one if it was asleep in the middle of a request until after another had taken over and ended.
     """
     unknown = {finding.array for finding in findings}  # what their broken manifests list is not known
-    arrays = {path for path, m in volume.members.items() if m["node_type"] == "array"} - unknown
+    arrays = set(_arrays(volume)) - unknown
     listed = {entry.key for entry in entries}
     return [
         Finding(key, path, "", "is no part of what was written")

@@ -40,7 +40,7 @@ def made_again(volume: Volume, path: str, key: str) -> bytes | None:
     if key == f"{path}/zarr.json":
         return document_bytes(volume.members.get(path, GROUP))
     spec = volume.spec(path)
-    if volume.array_attributes(path).get("copy_of") == volume.master:
+    if volume.array_attributes(path).get("copy_of") == volume.master_name:
         return stored_object(spec, key, lambda spec, region: _of_copy(volume, spec, region))
     levels = [level["path"] for level in volume.state["levels"]]
     if path in levels[1:]:
@@ -97,7 +97,7 @@ def _of_copy(volume: Volume, spec: ArraySpec, region: Region) -> np.ndarray | No
     lossy = spec.codec.startswith("zfp:")
     chunk = np.full(spec.chunks, 0 if lossy else spec.fill_value, spec.numpy)
     valid = chunk[tuple(slice(0, r.stop - r.start) for r in region)]
-    read_region(volume.store, volume.spec(volume.master), region, out=valid, live=live)
+    read_region(volume.store_of(volume.master), volume.spec(volume.master), region, out=valid, live=live)
     if lossy:
         finite_or_zero(valid, valid, live)
     return chunk
@@ -110,7 +110,7 @@ def _of_level(volume: Volume, fine: str, spec: ArraySpec, region: Region) -> np.
         slice(r.start * f, min(r.stop * f, n))
         for r, f, n in zip(region, made["factor"], above.shape, strict=True)
     )
-    values, live = read_region(volume.store, above, source), _live(volume, fine, source)
+    values, live = read_region(volume.store_of(fine), above, source), _live(volume, fine, source)
     level = coarsen(values, tuple(made["factor"]), made["method"], live)
     if live is not None and level.dtype.kind == "f" and np.isnan(level).all():
         return None

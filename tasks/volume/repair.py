@@ -18,8 +18,7 @@ from tasks.volume.mend import made_again
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.reader import Volume
 from tasks.volume.reread import made_from_source
-from tasks.volume.root import Commit, newest_commit
-from tasks.volume.visible import ROOT
+from tasks.volume.root import Commit, newest_commit, root_key
 
 UNMADE = (
     IntegrityFailure,
@@ -113,9 +112,10 @@ class Repair:
         newest = newest_commit(self.volume.store)
         if newest is None:
             return None
-        if key == ROOT:
+        where = root_key(self.volume.root)
+        if key == where:
             return newest.document if newest.whole else None
-        present = self.volume.store.get(ROOT)
+        present = self.volume.store.get(where)
         return Commit.of(newest.number, present, present).content
 
     def _manifest(self, path: str) -> bytes | None:
@@ -134,7 +134,7 @@ class Repair:
                     lost.append(spec.key(position))
         anew = {key: data for key in lost if (data := self._made_again(path, key)) is not None}
         missing = [key for key in lost if key not in anew]
-        if missing and self.source is not None:
+        if missing and self.source is not None and not volume.origin:
             anew |= made_from_source(volume, missing, self.source, self.memory_bytes)
         if any(key not in anew for key in lost):
             return None
