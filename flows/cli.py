@@ -22,6 +22,7 @@ from tasks.parameters import (
     Copies,
     DeploymentName,
     Export,
+    Form,
     Fraction,
     Image,
     Index,
@@ -357,6 +358,24 @@ def demo(folder: Url = "seismill-demo") -> None:
 
     Args:
         folder: Where survey, volume, pictures and export go
+    """
+
+
+@_command
+def make_image(
+    volume: Url,
+    array: ArrayPath = "field/0",
+    form: Form = Form(),
+    seed: int = 0,
+    storage_options: StorageOptions = StorageOptions(),
+) -> None:
+    """Make a Zarr array of grains and noise, to try levels, copies and viewers on.
+
+    Args:
+        volume: The Zarr group that it lies in; made if it is not there
+        array: Its path in the group, such as field/0
+        form: Its shape, chunks and type
+        seed: Of the noise
     """
 
 

@@ -10,6 +10,7 @@ from tasks.export_segy import export_segy as _export_segy
 from tasks.info import info as _info
 from tasks.ingest_images import ingest_images as _ingest_images
 from tasks.ingest_segy import ingest_segy as _ingest_segy
+from tasks.make_image import make_image as _make_image
 from tasks.prove import prove as _prove
 from tasks.pyramid import pyramid as _pyramid
 from tasks.rechunk import rechunk as _rechunk
@@ -28,3 +29,4 @@ prove = as_flow(as_task_call(_prove))
 verify = as_flow(as_task_call(_verify))
 info = as_flow(as_task_call(_info))
 report = as_flow(as_task_call(_report))
+make_image = as_flow(as_task_call(_make_image))

@@ -68,7 +68,8 @@ Repairs = Literal["no", "from_master", "from_source"]
 Codec = Literal["zstd-1", "zstd-3", "zstd-5", "zstd-9", "lz4-5"]
 _Integers = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 Method = Literal["auto", "mean", "median", "mode", "min", "max", "nearest"]
-VoxelType = Literal["unknown", "bool", _Integers, "float16", "float32", "float64"]
+Numbers = Literal["bool", _Integers, "float16", "float32", "float64"]
+VoxelType = Literal["unknown", Numbers]
 # OME-Zarr's names of units (UDUNITS-2); others keep neuroglancer from opening a volume.
 VoxelUnit = Literal[
     "auto", "none", "angstrom", "nanometer", "micrometer", "millimeter", "centimeter", "meter", "inch"
@@ -275,6 +276,19 @@ class Image(_Parameters):
         description="The values are names of phases, not measures: they are never averaged",
     )
     raw: Raw = Field(default=Raw(), title="Raw binary", description="Only for files without a header")
+
+
+class Form(_Parameters):
+    """What an image that is made has the form of."""
+
+    shape: list[int] = Field(
+        default=[256, 256, 256],
+        title="Shape",
+        description="Extents of the array",
+        examples=[[512, 512, 512]],
+    )
+    chunks: list[int] = Field(default=[64, 64, 64], title="Chunks", description="Extents of its chunks")
+    dtype: Numbers = Field(default="uint16", title="Type", description="Of its values")
 
 
 class Copy(_Parameters):

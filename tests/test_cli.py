@@ -22,6 +22,7 @@ from tasks.parameters import (
     Copies,
     Copy,
     Export,
+    Form,
     Image,
     Index,
     Levels,
@@ -100,7 +101,21 @@ def test_prefect_shows_at_most_eight_fields_and_a_description_for_each():
 
 @pytest.mark.parametrize(
     "model",
-    [Copies, Copy, Export, Image, Index, Levels, Master, Overrides, Publication, Raw, Run, StorageOptions],
+    [
+        Copies,
+        Copy,
+        Export,
+        Form,
+        Image,
+        Index,
+        Levels,
+        Master,
+        Overrides,
+        Publication,
+        Raw,
+        Run,
+        StorageOptions,
+    ],
 )
 def test_every_field_of_a_model_has_a_title_and_a_description_for_the_form(model):
     for name, field in model.model_fields.items():
