@@ -34,9 +34,12 @@ COPIES = Copies(
 )
 
 
+SURVEY: dict[str, int] = {"drop": 3, "n_samples": 37}
+
+
 @pytest.fixture
 def survey(tmp_path: Path) -> Survey:
-    return make_survey(tmp_path / "a.sgy", drop=3, n_samples=37)
+    return make_survey(tmp_path / "a.sgy", **SURVEY)
 
 
 def publish(source: str, volume: str) -> None:
@@ -60,13 +63,22 @@ def content(url: str) -> dict[str, bytes]:
     return {key: store.get(key) for key in store.keys("") if not key.startswith(".seismill/")}
 
 
-def test_the_whole_line_works_from_bucket_to_bucket(cloud: str, survey: Survey, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def published_here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Every object of the survey's volume on local disk."""
+    folder = tmp_path_factory.mktemp("here")
+    publish(str(make_survey(folder / "a.sgy", **SURVEY).path), str(folder / "a.zarr"))
+    return content(str(folder / "a.zarr"))
+
+
+def test_the_whole_line_works_from_bucket_to_bucket(
+    cloud: str, survey: Survey, published_here: dict[str, bytes], tmp_path: Path
+) -> None:
     Store(f"{cloud}://staging").put("a.sgy", survey.content)
     source, volume = f"{cloud}://staging/a.sgy", f"{cloud}://volumes/a.zarr"
     assert scan(source)["traces"] == len(survey.headers)
     publish(source, volume)
-    publish(str(survey.path), str(tmp_path / "a.zarr"))
-    here, there = content(str(tmp_path / "a.zarr")), content(volume)
+    here, there = published_here, content(volume)
     same = [key for key in here if key.startswith(("amplitude/c/", "trace_number/c/"))]
     assert same
     assert [key for key in same if here[key] != there.get(key)] == []
