@@ -240,12 +240,11 @@ class Store:
         path = self.path(prefix.rstrip("/"))
         if self.local:
             count()
-            root = Path(self._root)
-            return sorted(
-                str(Path(folder, name).relative_to(root))
-                for folder, _, names in os.walk(path)
-                for name in names
-            )
+            found: list[str] = []
+            for folder, _, names in os.walk(path):
+                below = os.path.relpath(folder, self._root)
+                found += names if below == "." else [f"{below}/{name}" for name in names]
+            return sorted(found)
         start = len(self._root) + 1
         return sorted(entry.path[start:] for entry in self._listed(path, deep=True) if entry.path[start:])
 
@@ -290,11 +289,11 @@ class Store:
         if self.local:
             count()
             for folder, _, names in os.walk(path):
+                below = os.path.relpath(folder, self._root)
+                prefix = "" if below == "." else f"{below}/"
                 for name in names:
-                    file = os.path.join(folder, name)
-                    status = os.stat(file)
-                    key = os.path.relpath(file, self._root)
-                    yield key, status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
+                    status = os.stat(f"{folder}/{name}")
+                    yield f"{prefix}{name}", status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
             return
         start = len(self._root) + 1
         for entry in self._listed(path, deep=True):
