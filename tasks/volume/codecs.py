@@ -92,8 +92,8 @@ def decode_chunk(spec: ArraySpec, data: bytes | memoryview, *, where: str = "") 
     Raises:
         IntegrityFailure: The checksum does not fit: bits changed after they were written.
     """
-    view = memoryview(data)
-    body = bytes(view[:-CHECKSUM_BYTES])
+    view = np.frombuffer(data, np.uint8)
+    body = view[:-CHECKSUM_BYTES]
     if len(view) <= CHECKSUM_BYTES or crc32c(body) != int.from_bytes(view[-CHECKSUM_BYTES:], "little"):
         raise IntegrityFailure(
             f"a chunk of {where or spec.path} does not fit its checksum: its bytes changed after they were written; "
@@ -102,8 +102,8 @@ def decode_chunk(spec: ArraySpec, data: bytes | memoryview, *, where: str = "") 
     if spec.codec.startswith("zfp:"):
         import zfpy
 
-        return zfpy.decompress_numpy(body)
-    raw = body if spec.codec == "raw" else _blosc(spec.codec).decode(body)
+        return zfpy.decompress_numpy(body.tobytes())
+    raw = body.tobytes() if spec.codec == "raw" else _blosc(spec.codec).decode(body)
     return np.frombuffer(raw, spec.numpy).reshape(spec.chunks)
 
 
