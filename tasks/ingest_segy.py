@@ -539,13 +539,12 @@ def _finish(
     notes = [*survey.notes, *doubts(tallies, fmt, depth=depth, measurement_system=system)]
     if unplaced.size:
         notes.append(
-            f"{unplaced.size:,} traces are auxiliary by their code (byte 29): they have no cell and are kept in "
-            "unplaced."
+            f"Auxiliary traces by their code (byte 29): {unplaced.size:,}; they have no cell and are kept in unplaced."
         )
     if described["dead_coded_traces"]:
         notes.append(
-            f"{described['dead_coded_traces']:,} traces are coded dead (byte 29 is 2); of zeros alone are "
-            f"{described['zero_traces']:,}."
+            f"Dead traces: {described['dead_coded_traces']:,} by their code (byte 29 is 2), "
+            f"{described['zero_traces']:,} by zeros alone."
         )
     scales = [axis_scale(np.asarray(values)) for _, values in axes]
     level = {"path": MASTER, "scale": [s for s, _ in scales], "translation": [t for _, t in scales]}

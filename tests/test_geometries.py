@@ -315,10 +315,9 @@ def test_auxiliary_traces_have_no_channel_and_come_back(tmp_path, monkeypatch, m
     assert group.attrs["seismill"]["unplaced"] == (~placed).sum()
     notes = group.attrs["seismill"]["sources"][0]["notes"]
     assert (
-        "16 traces are auxiliary by their code (byte 29): they have no cell and are kept in unplaced."
-        in notes
+        "Auxiliary traces by their code (byte 29): 16; they have no cell and are kept in unplaced." in notes
     )
-    assert "4 traces are coded dead (byte 29 is 2); of zeros alone are 0." in notes
+    assert "Dead traces: 4 by their code (byte 29 is 2), 0 by zeros alone." in notes
     told = info(str(tmp_path / "a.zarr"))
     assert (told["unplaced"], told["statistics"]["dead_coded_traces"]) == (16, 4)
 
