@@ -32,10 +32,13 @@ _MALLOC = {
 }
 CONNECT_SECONDS = 30  # also how long a client looks for a scheduler that it lost
 
-# A client logs a traceback for each call that its own end interrupts, on top of the line that says why it ended.
-logging.getLogger("distributed.client").addFilter(
-    lambda record: not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
-)
+# Dask logs a traceback for each call that the loss of a scheduler interrupts; the outcome says it in a sentence.
+for _name in ("distributed.batched", "distributed.client", "distributed.core"):
+    logging.getLogger(_name).addFilter(
+        lambda record: (
+            not (record.exc_info and isinstance(record.exc_info[1], (asyncio.CancelledError, OSError)))
+        )
+    )
 
 
 @contextmanager
