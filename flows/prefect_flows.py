@@ -35,6 +35,12 @@ for _name in ("prefect.flow_runs", "prefect.engine"):
     )
 
 
+# Prefect logs what did not pass validation with the values given, among which may be a key.
+logging.getLogger("prefect.flows").addFilter(
+    lambda record: not record.getMessage().startswith("Parameter validation failed")
+)
+
+
 class _Flow(Flow[..., Any]):
     """Says what is to be done about a run that was created past the API's own look at its parameters."""
 

@@ -1,8 +1,10 @@
 """Levels and copies beside arrays that other tools wrote: Zarr v2 and v3, whatever codec, groups and bare arrays."""
 
 import json
+import pickle
 import shutil
 import warnings
+from pathlib import Path
 
 import numcodecs
 import numpy as np
@@ -398,3 +400,34 @@ def test_verify_with_errors_sees_that_the_array_changed_since(tmp_path):
     verify(str(group))
     with pytest.raises(IntegrityFailure, match="is not the mean of 0"):
         verify(str(group), errors=True)
+
+
+class _Touch:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("place", ["filters", "compressor", "beside another"])
+def test_an_array_that_asks_for_pickle_is_refused_and_nothing_is_unpickled(tmp_path, place):
+    asked, seen = {"id": "pickle", "protocol": 5}, tmp_path / "unpickled"
+    described = {
+        "zarr_format": 2,
+        **{"shape": [4, 4, 4], "chunks": [4, 4, 4], "dtype": "<f4", "fill_value": 0, "order": "C"},
+        "compressor": asked if place == "compressor" else None,
+        "filters": {"filters": [asked], "beside another": [{"id": "zlib", "level": 1}, asked]}.get(place),
+    }
+    folder = tmp_path / "a.zarr" / "field"
+    folder.mkdir(parents=True)
+    (folder / ".zarray").write_text(json.dumps(described))
+    (folder.parent / ".zgroup").write_text(json.dumps({"zarr_format": 2}))
+    (folder / "0.0.0").write_bytes(pickle.dumps(_Touch(seen)))
+    for verb in (pyramid, rechunk):
+        with pytest.raises(InputRefused, match="pickle"):
+            verb(str(tmp_path / "a.zarr"), array="field", target=str(tmp_path / "levels.zarr"))
+    assert not seen.exists()
+    assert not (tmp_path / "levels.zarr").exists()

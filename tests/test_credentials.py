@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import traceback
 import urllib.error
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import pytest
 from conftest import free_port
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from prefect.exceptions import ParameterTypeError
 from survey import make_survey
 from test_deployments import Server, seismill
 
@@ -98,6 +100,19 @@ def test_a_remote_cluster_is_not_given_what_a_block_holds() -> None:
     options = StorageOptions(credentials="aws-credentials/staging")
     with pytest.raises(InputRefused, match="identity of its own"):
         credentials.provide([Run(dask="cluster", storage_options=options)])
+
+
+def test_parameters_that_nobody_checked_are_not_repeated(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from flows.publish import publish
+
+    with pytest.raises(ParameterTypeError, match="rotate that now") as refused:
+        publish.validate_parameters(
+            {"source": "s3://key:canary@staging/a.sgy", "volume": "s3://volumes/a.zarr"}
+        )
+    told = "".join(traceback.format_exception(refused.value))
+    assert "canary" not in "".join([told, caplog.text, *capfd.readouterr()])
 
 
 # A server, a worker and stores
@@ -256,7 +271,7 @@ def check_not_found(server: Server, canaries: tuple[str, ...], runs: list[str], 
     assert not [canary for canary in canaries if canary in text]
     database = next(server.root.rglob("*.db"))
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        assert connection.execute("select count(*) from block_document").fetchone()[0] >= 1
+        assert connection.execute("select count(*) from flow_run").fetchone()[0] >= len(runs)
         for (table,) in connection.execute("select name from sqlite_master where type='table'").fetchall():
             rows = repr(connection.execute(f'select * from "{table}"').fetchall())
             assert not [canary for canary in canaries if canary in rows], table
