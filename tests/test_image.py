@@ -240,23 +240,25 @@ def worker(s3: str, engine: Any, image: str, credentials: Path, tmp_path: Path) 
     prefect = [sys.executable, "-m", "prefect"]
     started = []
     with open(tmp_path / "log", "wb") as log:
-        for words in (
-            ["server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            ["worker", "start", "--pool", "docker", "--type", "docker"],
-        ):
-            process = subprocess.Popen([*prefect, *words], env=environment, stdout=log, stderr=log)
-            started.append(process)
-            if words[0] == "server":
-                wait_for(f"{server.api}/health", process, 180)
-                register = command(
-                    server, "register", "docker", **VALUES | {"SEISMILL_CREDENTIALS": str(credentials)}
-                )
-                _, err = register.communicate(timeout=300)
-                assert register.returncode == 0, err
-        yield server
-        for process in reversed(started):
-            process.terminate()
-            process.wait(60)
+        try:
+            for words in (
+                ["server", "start", "--host", "127.0.0.1", "--port", str(port)],
+                ["worker", "start", "--pool", "docker", "--type", "docker"],
+            ):
+                process = subprocess.Popen([*prefect, *words], env=environment, stdout=log, stderr=log)
+                started.append(process)
+                if words[0] == "server":
+                    wait_for(f"{server.api}/health", process, 180)
+                    register = command(
+                        server, "register", "docker", **VALUES | {"SEISMILL_CREDENTIALS": str(credentials)}
+                    )
+                    _, err = register.communicate(timeout=300)
+                    assert register.returncode == 0, err
+            yield server
+        finally:
+            for process in started:  # asked to end, a worker would wait for its containers
+                process.kill()
+                process.wait(60)
 
 
 @pytest.mark.container
@@ -286,7 +288,7 @@ def test_a_docker_worker_runs_a_triggered_publish_and_a_stopped_container_s_run_
         steps=["proof"],
     )
     volume = Store("s3://volumes/long.zarr")
-    until(lambda: any("/ledger/" in key for key in volume.keys(".seismill/runs")), 240)
+    until(lambda: any("/ledger/" in key for key in volume.keys(".seismill/runs")), 900)
     (container,) = engine.containers.list(filters={"label": f"io.prefect.flow-run-id={run}"})
     began = time.monotonic()
     container.kill("SIGTERM")

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,8 @@ def migration(postgres: str, tmp_path: Path) -> Iterator[Server]:  # noqa: F811
             start("worker", "start", "--pool", "seismill", "--type", "process", "--limit", "4")
             yield at
         finally:
-            for process in reversed(started):
-                process.terminate()
+            for process in started:  # asked to end, a worker would wait for its runs
+                process.kill()
                 process.wait(60)
 
 
@@ -74,7 +75,9 @@ def test_a_killed_sweep_leaves_runs_that_go_on_and_the_next_one_starts_none_twic
     words = (*words, "--settle-minutes", "0", "--steps", "proof", "--json")
     began = time.monotonic()
     first = command(migration, *words, PREFECT_API_AUTH_STRING=AUTHORITY)
-    with ThreadPoolExecutor(2) as readers:  # a pipe that nobody reads would stop a sweep of many files
+    # A pipe that nobody reads would stop a sweep of many files.
+    with ThreadPoolExecutor(2) as readers, ExitStack() as at_the_end:
+        at_the_end.callback(first.kill)
         said = readers.submit(first.communicate)
         while len(list(volumes.glob("*.zarr/zarr.json"))) < (FILES - BAD) // 2:
             assert first.poll() is None, said.result()
@@ -82,6 +85,7 @@ def test_a_killed_sweep_leaves_runs_that_go_on_and_the_next_one_starts_none_twic
         first.send_signal(signal.SIGKILL)
         print(f"killed after {time.monotonic() - began:.0f} s")
         second = command(migration, *words, PREFECT_API_AUTH_STRING=AUTHORITY)
+        at_the_end.callback(second.kill)
         said = readers.submit(second.communicate)
         most = busiest = 0
         while second.poll() is None:
