@@ -50,8 +50,8 @@ def overridden_dims(
             missing.remove("gun")
         if missing:
             raise InputRefused(
-                f"{name} needs the header words {', '.join(KEYS[name])}, and {', '.join(missing)} is not named; name "
-                "it with --index-names and --index-bytes"
+                f"{name} needs the header words {', '.join(KEYS[name])}; without a name: {', '.join(missing)}; name "
+                "them with --index-names and --index-bytes"
             )
     wrapped = [name for name in ("ChannelWrap", "CalculateCable") if name in on]
     if wrapped and not overrides.ChannelsPerCable:
@@ -76,8 +76,8 @@ def overridden_dims(
         missing = [name for name in overrides.non_binned_dims if name not in words]
         if missing:
             raise InputRefused(
-                f"NonBinned needs the header words {', '.join(overrides.non_binned_dims)}, and {', '.join(missing)} "
-                "is not named; name it with --index-names and --index-bytes"
+                f"NonBinned needs the header words {', '.join(overrides.non_binned_dims)}; without a name: "
+                f"{', '.join(missing)}; name them with --index-names and --index-bytes"
             )
         return (*(dim for dim in dims if dim not in overrides.non_binned_dims), TRACE), overrides.chunksize
     return ((*dims, TRACE), 1) if overrides.HasDuplicates else (dims, None)
