@@ -1,18 +1,24 @@
 """Files on a local disk, written so that a name holds a whole file or none, whoever is killed when."""
 
+import fcntl
 import itertools
 import os
 import time
 import uuid
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
+
+from tasks.volume.outcomes import Resumable
 from tasks.volume.process import machine, started
 
 TEMPORARY = ".seismill/tmp"
 _numbers = itertools.count()
+ALONE_SECONDS = 30.0
 FOREIGN_SECONDS = 86400.0  # a file that a process of another machine was writing is given up after that
 
 
@@ -46,6 +52,34 @@ def write(root: str, path: str, data: bytes, publish: Callable[[str, str], None]
             publish(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def alone_in(folder: str) -> Iterator[None]:
+    """While open, no other that asks for the same goes on; the system gives it back for who is killed.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        Resumable: Another has had it for `ALONE_SECONDS`, which is for writing a small file: it was paused.
+    """
+    again = Retrying(
+        retry=retry_if_exception_type(BlockingIOError),
+        wait=wait_random(0, 0.02),
+        stop=stop_after_delay(ALONE_SECONDS),
+        reraise=True,
+    )
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            again(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Resumable(
+                f"{folder} has been about to be written by another process for {ALONE_SECONDS:.0f} s; if that one is "
+                "paused, end it, and run the same command again"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def remove_half_written(root: str) -> None:

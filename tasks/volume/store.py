@@ -124,15 +124,19 @@ class Store:
         """Write an object only if it still is what `identity` says (empty: absent); True if this call wrote it.
 
         In a cloud the store compares and writes in one step, so that a request that was long on its way changes
-        nothing any more. On a local disk, and where unconditional writes were accepted, there is a moment in between.
+        nothing any more; on a local disk one replaces at a time in a folder. Where unconditional writes were accepted
+        there is a moment in between.
         """
         if not identity:
             return self.create(key, data)
-        if self.local or self.options.accept_unconditional_writes:
-            if self.identity(key) != identity:
+        if self.local:
+            try:
+                with local.alone_in(os.path.dirname(self.path(key))):
+                    return self._replace_seen(key, data, identity)
+            except FileNotFoundError:
                 return False
-            self.put(key, data)
-            return True
+        if self.options.accept_unconditional_writes:
+            return self._replace_seen(key, data, identity)
         path, writer, storage_class = self.path(key), uuid.uuid4().hex, self._class_of(key)
         cloud = self._cloud
 
@@ -154,6 +158,12 @@ class Store:
         except (Changed, FileNotFoundError):
             return False
         count(requests=0, written=len(data))
+        return True
+
+    def _replace_seen(self, key: str, data: bytes, identity: str) -> bool:
+        if self.identity(key) != identity:
+            return False
+        self.put(key, data)
         return True
 
     def create(self, key: str, data: bytes) -> bool:

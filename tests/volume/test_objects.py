@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.volume import local
+from tasks.volume.outcomes import Resumable
 from tasks.volume.store import Store
 
 CLOUDS = {"s3": "s3", "gcs": "gs", "azure": "az"}
@@ -77,12 +79,30 @@ def test_an_object_is_replaced_only_while_it_is_what_was_seen(store: Store) -> N
 
 
 def test_of_many_replacers_at_once_exactly_one_succeeds(store: Store) -> None:
+    ready = threading.Barrier(8)
+
+    def work(number: int, seen: str) -> bool:
+        ready.wait()
+        return store.replace("a", b"%d" % number, seen)
+
+    for _ in range(5):
+        store.put("a", b"first")
+        seen = store.identity("a")
+        with ThreadPoolExecutor(8) as pool:
+            won = list(pool.map(work, range(8), [seen] * 8))
+        assert sum(won) == 1
+        assert store.get("a") == b"%d" % won.index(True)
+
+
+def test_who_is_paused_while_it_replaces_holds_up_nobody_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "ALONE_SECONDS", 0.2)
+    store = Store(str(tmp_path))
     store.put("a", b"first")
-    seen = store.identity("a")
-    with ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(lambda number: store.replace("a", b"%d" % number, seen), range(8)))
-    assert sum(won) == 1
-    assert store.get("a") == b"%d" % won.index(True)
+    with local.alone_in(str(tmp_path)), pytest.raises(Resumable, match="paused, end it, and run the same"):
+        store.replace("a", b"second", store.identity("a"))
+    assert store.replace("a", b"second", store.identity("a"))
 
 
 def test_of_many_creators_at_once_exactly_one_succeeds(store: Store) -> None:
