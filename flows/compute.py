@@ -21,6 +21,8 @@ from tasks.volume.outcomes import InputRefused, Outcome, Resumable
 if TYPE_CHECKING:
     from distributed import Client
 
+log = logging.getLogger(__name__)
+
 # Two blocks overlap reading with encoding; the chunks of one block already use every core.
 _THREADS = 2
 # A nanny sets MALLOC_TRIM_THRESHOLD_ to 64 KiB, which makes glibc map, fault and unmap every chunk buffer
@@ -72,16 +74,31 @@ def open_compute(
         executor.shutdown()
     else:
         with _open_client(run.dask) as client, _loss_told(client):
-            threads, budgets = client.nthreads(), client.run(_worker_budget, run.memory)
-            hosts = [
-                address.rpartition(":")[0] for address in threads
-            ]  # workers of one machine share its memory
+            budgets = _budgets(client, run.memory)
+            threads = sum(n for address, n in client.nthreads().items() if address in budgets)
+            hosts = [address.rpartition(":")[0] for address in budgets]  # workers of one share its memory
             memory_bytes = min(
                 budget // hosts.count(name.rpartition(":")[0]) for name, budget in budgets.items()
             )
-            yield Compute(
-                client.get_executor(pure=False), sum(threads.values()), memory_bytes, report, stopping
-            )
+            yield Compute(client.get_executor(pure=False), max(1, threads), memory_bytes, report, stopping)
+
+
+def _budgets(client: "Client", text: str) -> dict[str, int]:
+    """What each worker may use; those that end while they are asked are left out."""
+    answers = client.run(_worker_budget, text, on_error="return")
+    budgets = {}
+    for address, answer in answers.items():
+        if isinstance(answer, OSError):
+            log.info("the Dask worker at %s ended (%s)", address, answer)
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            budgets[address] = answer
+    if not budgets:
+        raise Resumable(
+            "every Dask worker ended while it was asked for its memory; run the same command again when there are some"
+        )
+    return budgets
 
 
 def _worker_budget(text: str, dask_worker: Any) -> int:

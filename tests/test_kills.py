@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from distributed import LocalCluster
 
 from flows.compute import open_compute
 from tasks.parameters import Run
@@ -344,3 +345,23 @@ def test_a_block_over_which_every_worker_ends_ends_the_run_resumable() -> None:
         open_compute(Run(dask="local:1")) as compute,
     ):
         run_window(compute, os._exit, [(1,)], lambda result: None)
+
+
+@pytest.mark.parametrize("survivors", [1, 0])
+def test_a_worker_that_ends_while_it_is_asked_for_its_memory_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, survivors: int
+) -> None:
+    def budget(text: str, dask_worker: Any) -> int:
+        if int(dask_worker.name) >= survivors:
+            os._exit(1)
+        return 1 << 30
+
+    monkeypatch.setattr("flows.compute._worker_budget", budget)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        run = Run(dask=cluster.scheduler_address)
+        if survivors:
+            with open_compute(run) as compute:
+                assert compute.memory_bytes == 1 << 30
+        else:
+            with pytest.raises(Resumable, match="every Dask worker ended"), open_compute(run):
+                pass
