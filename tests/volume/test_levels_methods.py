@@ -114,9 +114,9 @@ def test_a_mean_with_an_infinite_sample_is_infinite(dtype):
 def test_levels_of_a_survey_equal_numpy(dtype, method):
     values = made(dtype, (345, 188, 1501))
     found = coarsen_in_parts(values, (2, 2, 2), method)
-    for start in (0, 90, 161):  # the last with the short cells at the edge
-        part = values[2 * start : 2 * (start + 12)]
-        check(found[start : start + 12], reference(part, (2, 2, 2), method), values.dtype)
+    for start in (0, 90, 169):  # the last with the short cells at the edge
+        part = values[2 * start : 2 * (start + 4)]
+        check(found[start : start + 4], reference(part, (2, 2, 2), method), values.dtype)
 
 
 @pytest.mark.parametrize("method", ["mean", "median", "mode", "min", "max"])
