@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import prefect.runtime
-from prefect import Flow
+from prefect import Flow, Task
 from prefect.exceptions import ParameterTypeError
 from prefect.logging import get_run_logger
 from prefect.states import Completed, State
@@ -88,16 +88,7 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
 
 def as_task_call(verb: Stage) -> Stage:
     """The verb as a call that runs it as one Prefect task, with its compute opened inside the task."""
-    task = as_task(as_stage(verb, report_for=artifact_report))
-
-    @functools.wraps(task.fn)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        result = task(*args, **kwargs)
-        return (
-            result.result() if isinstance(result, State) else result
-        )  # a task's `Outcome` is raised again here
-
-    return call
+    return _as_call(as_task(as_stage(verb, report_for=artifact_report)))
 
 
 def as_task_of_one(function: Callable[..., Summary]) -> Callable[..., Summary]:
@@ -113,11 +104,15 @@ def as_task_of_one(function: Callable[..., Summary]) -> Callable[..., Summary]:
             _refuse_what_no_trigger_may(signature, dict(signature.bind(*args, **kwargs).arguments))
         return function(*args, **kwargs)
 
-    task = as_task(checked)
+    return _as_call(as_task(checked))
 
-    def call(*args: Any, **kwargs: Any) -> Summary:
+
+def _as_call(task: Task[..., Any]) -> Stage:
+    """The task as a call that raises its `Outcome` again."""
+
+    @functools.wraps(task.fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
         result = task(*args, **kwargs)
-        # An `Outcome` is raised again here.
         return result.result() if isinstance(result, State) else result
 
     return call
