@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
+import tasks.parameters
 from flows import cli
 from flows.command import CHAINS, told_in_one_sentence
 from flows.flags import UsageError, flattened
@@ -21,15 +23,9 @@ from tasks.demo import make_survey
 from tasks.parameters import (
     Copies,
     Copy,
-    Export,
-    Form,
-    Image,
     Index,
     Levels,
     Master,
-    Overrides,
-    Publication,
-    Raw,
     Run,
     Step,
     StorageOptions,
@@ -99,24 +95,30 @@ def test_prefect_shows_at_most_eight_fields_and_a_description_for_each():
             assert field.get("description"), f"{command} {name}"
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        Copies,
-        Copy,
-        Export,
-        Form,
-        Image,
-        Index,
-        Levels,
-        Master,
-        Overrides,
-        Publication,
-        Raw,
-        Run,
-        StorageOptions,
-    ],
-)
+MODELS = [
+    one
+    for one in vars(tasks.parameters).values()
+    if inspect.isclass(one) and issubclass(one, BaseModel) and one.model_fields
+]
+
+
+def test_the_models_of_the_form_are_all_found():
+    names = {
+        "Copies",
+        "Copy",
+        "Export",
+        "Form",
+        "Image",
+        "Index",
+        "Levels",
+        "Master",
+        "Overrides",
+        "Publication",
+    }
+    assert names | {"Raw", "Run", "StorageOptions"} <= {model.__name__ for model in MODELS}
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_every_field_of_a_model_has_a_title_and_a_description_for_the_form(model):
     for name, field in model.model_fields.items():
         assert field.title, name
