@@ -6,7 +6,7 @@ SURVEY is a SEG-Y; one with a corner missing is made where none is given. It is 
 (moto), and taken through the verbs, from bucket to bucket.
 Requests are those that the server logged; bytes are those of the objects' contents. CPU time is that of this process.
 The same verbs run on local disk before, which also compiles what is compiled; the difference is what the S3 client
-costs. Wall time is not shown: the server shares the cores, and reads a whole object for each range of it.
+costs. Wall time is not shown: the server shares the cores.
 
 With --peer PYTHON, an interpreter that has multidimio 1.1, the same survey goes through its ingest and its export too,
 in processes of its own whose CPU time is counted whole.
@@ -81,7 +81,7 @@ def main() -> None:
         endpoint = f"http://127.0.0.1:{port}"
         with open(folder / "log", "wb") as log:
             server = subprocess.Popen(
-                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+                [sys.executable, str(Path(__file__).parents[1] / "emulators" / "s3.py"), str(port)],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )

@@ -2,6 +2,7 @@
 
 moto looks whether an object is there and puts it afterwards, on a thread for each request: of two that create the same
 object, both may be told that they did. Here such requests are carried out one at a time, once their bodies have come.
+moto also copies an object, or reads it from a file, for each range that is asked of it. Here its bytes are kept.
 
 Run as `python tests/emulators/s3.py PORT`.
 """
@@ -34,9 +35,21 @@ class Atomic:
             return self._application(environ, start_response)  # type: ignore[no-any-return]
 
 
+def keep_bytes() -> None:
+    """Have an object hold its bytes as they came, of which a range is cut."""
+    from moto.s3.models import FakeKey
+
+    def keep(self: Any, content: bytes) -> None:
+        self._value_buffer = io.BytesIO(content)  # whose whole content is read without a copy
+        self.contentsize = len(content)
+
+    FakeKey.value = FakeKey.value.setter(keep)
+
+
 def main(port: int) -> None:
     """Serve until the process is ended."""
     os.environ.setdefault("MOTO_PORT", str(port))  # before moto reads it
+    keep_bytes()
     from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import run_simple
 
