@@ -1,13 +1,14 @@
 """Wrong bits are found whatever they hit, and what is broken is put back byte for byte.
 
 SEISMILL_FLIPS says how many bits are turned over one after the other, SEISMILL_SEED which:
-SEISMILL_FLIPS=10000 pytest tests/test_repair.py -m campaign
+SEISMILL_FLIPS=10000 pytest -n 0 -rP tests/test_repair.py
 """
 
 import json
 import os
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,11 @@ def test_every_wrong_bit_is_found_and_mended_whatever_it_hits(volume: Path, coun
     of_kind = kinds(whole)
     assert verify(str(volume), errors=True)["findings"] == []
     names = sorted(of_kind)
+    hit: Counter[str] = Counter()
     with threads() as compute:
         for number in range(count):
             key = drawn.choice(of_kind[names[number % len(names)]])
+            hit[kind_of(key)] += 1
             flip(volume / key, drawn)
             with pytest.raises(IntegrityFailure) as failure:
                 verify(str(volume), compute=compute)
@@ -137,6 +140,7 @@ def test_every_wrong_bit_is_found_and_mended_whatever_it_hits(volume: Path, coun
                 (volume / key).write_bytes(whole[key])
             assert (volume / key).read_bytes() == whole[key], (SEED, number, key)
     assert files(volume) == whole
+    print(f"flips by kind, seed {SEED}: {dict(sorted(hit.items()))}")
 
 
 @pytest.mark.timeout(36000)
