@@ -33,7 +33,7 @@ class Rule:
 
     Attributes:
         kind: One of `KINDS`, or "unconditional": what is to be created only if absent is written anyway.
-        method: Of the requests; all if empty.
+        method: Of the requests, one or several as in "PUT|POST"; all if empty.
         match: A regular expression found in their path and query.
         times: How many are left.
         after: How many are let through first.
@@ -99,7 +99,8 @@ class FaultProxy:
 
     def _rule(self, method: str, path: str) -> Rule | None:
         for rule in self.rules:
-            met = rule.times > 0 and rule.method in ("", method) and re.search(rule.match, path)
+            asked = not rule.method or method in rule.method.split("|")
+            met = asked and rule.times > 0 and re.search(rule.match, path)
             if met and rule.after:
                 rule.after -= 1
             elif met and self._chance.random() < rule.share:
