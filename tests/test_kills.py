@@ -1,7 +1,7 @@
 """Publishing is killed at random moments: readers find nothing or whole arrays, the next run ends as if undisturbed.
 
 SEISMILL_CAMPAIGN says how many moments, of each kind in turn: the run's process is killed or asked to stop, a Dask
-worker under it is killed, or its Dask scheduler. SEISMILL_SEED repeats a campaign. The cube is small and its blocks
+worker under it is killed, or its Dask scheduler. SEISMILL_SEED repeats a campaign. The cube is small (SEISMILL_CUBE=160x160x1000 has 100 MB) and its blocks
 are many, and processes start warm: what matters is the number of moments.
 """
 
@@ -34,7 +34,7 @@ from tests.warm import Process, dask_scheduler, dask_worker, run_command
 
 CAMPAIGN = int(os.environ.get("SEISMILL_CAMPAIGN", "10"))
 SEED = int(os.environ.get("SEISMILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
-SHAPE = (64, 50, 801)
+SHAPE = tuple(int(n) for n in os.environ.get("SEISMILL_CUBE", "64x50x801").split("x"))
 STAGES = {"ingest_segy": "ingest", "rechunk": "copies", "pyramid": "pyramid"}
 NOTHING_THERE = (FileNotFoundError, KeyError)
 IN_FLIGHT = 2  # blocks at once, on threads and on the cluster here
