@@ -1,8 +1,9 @@
 """Publishing is killed at random moments: readers find nothing or whole arrays, the next run ends as if undisturbed.
 
 SEISMILL_CAMPAIGN says how many moments, of each kind in turn: the run's process is killed or asked to stop, a Dask
-worker under it is killed, or its Dask scheduler. SEISMILL_SEED repeats a campaign. The cube is small (SEISMILL_CUBE=160x160x1000 has 100 MB) and its blocks
-are many, and processes start warm: what matters is the number of moments.
+worker under it is killed, or its Dask scheduler. SEISMILL_SEED repeats a campaign. The cube is small
+(SEISMILL_CUBE=160x160x1000 has 100 MB) and its blocks are many, and processes start warm: what matters is the number
+of moments.
 """
 
 import json
