@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from tasks.volume.kernels.rows import as_rows
+from tasks.volume.kernels.rows import as_mask, as_rows
 
 MEDIAN, MODE = range(2)
 FEW = 64  # values that are put in order one by one; more are sorted
@@ -32,7 +32,7 @@ def median_or_mode(
     _check(fine, live, factor, out)
     flat, strides = as_rows(fine)
     room = np.empty(math.prod(min(f, n) for f, n in zip(factor, fine.shape, strict=True)), fine.dtype)
-    live = np.ascontiguousarray(live, np.bool_)
+    live = as_mask(live)
     nothing = np.array(np.nan if fine.dtype.kind == "f" else 0, fine.dtype)[()]
     if which == MODE:
         _modes(flat, fine.shape, strides, live, factor, out, room, nothing)
@@ -51,7 +51,7 @@ def extreme(
     """
     _check(fine, live, factor, out)
     flat, strides = as_rows(fine)
-    live = np.ascontiguousarray(live, np.bool_)
+    live = as_mask(live)
     if fine.dtype.kind == "f":
         first = np.array(-np.inf if greatest else np.inf, fine.dtype)[()]
         _float_extremes(
@@ -83,6 +83,22 @@ def _check(fine: np.ndarray, live: np.ndarray, factor: tuple[int, int, int], out
 
 
 @njit(cache=True, nogil=True)
+def _sort(values):
+    """Shell's sort: numpy's own takes numba a second to compile for each type."""
+    gap = 1
+    while gap < values.size // 3:
+        gap = 3 * gap + 1
+    while gap:
+        for k in range(gap, values.size):
+            value, place = values[k], k
+            while place >= gap and values[place - gap] > value:
+                values[place] = values[place - gap]
+                place -= gap
+            values[place] = value
+        gap //= 3
+
+
+@njit(cache=True, nogil=True)
 def _gather(flat, shape, strides, live, factor, i, j, k, room):
     """Put what counts of one cell into `room` in order; return how many that is."""
     held = 0
@@ -106,7 +122,7 @@ def _gather(flat, shape, strides, live, factor, i, j, k, room):
                     room[place] = value
                 held += 1
     if held > FEW:
-        room[:held].sort()
+        _sort(room[:held])
     return held
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from tasks.volume.kernels.rows import as_rows
+from tasks.volume.kernels.rows import as_mask, as_rows
 
 COUNT, MAX_ABS_ERROR, SUM_OF_SQUARES, NONFINITE = range(4)
 STEP = 2048  # samples
@@ -73,7 +73,7 @@ def _live(x: np.ndarray, live: np.ndarray | None) -> np.ndarray:
     else:
         live = live.reshape(live.shape + (1,) * (x.ndim - 1 - live.ndim))
     live = np.broadcast_to(live, x.shape[:-1])
-    return np.ascontiguousarray(live, np.bool_).reshape(_padded(x.shape[:-1], 3, 1))
+    return as_mask(live).reshape(_padded(x.shape[:-1], 3, 1))
 
 
 def _padded(lengths: tuple[int, ...], size: int, value: int) -> tuple[int, ...]:

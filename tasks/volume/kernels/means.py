@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numba import njit
 
-from tasks.volume.kernels.rows import as_rows
+from tasks.volume.kernels.rows import as_mask, as_rows
 
 AT_ONCE = 8192  # sums of pairs of planes, which stay in the fastest cache
 
@@ -50,7 +50,7 @@ def mean_integers(
         sums = np.zeros(max(2, AT_ONCE // n) * n + 1, wide)
         _mean_pairs(flat, fine.shape, strides[0], factor, out, sums)
         return
-    live = np.ones(fine.shape[:2], np.bool_) if live is None else np.ascontiguousarray(live, np.bool_)
+    live = as_mask(np.ones(fine.shape[:2], np.bool_) if live is None else live)
     if live.shape != fine.shape[:2]:
         raise ValueError(f"live has shape {live.shape}, but the traces have {fine.shape[:2]}")
     if fine.itemsize == 8:

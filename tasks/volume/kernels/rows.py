@@ -23,3 +23,10 @@ def as_rows(array: np.ndarray, *, writable: bool = False) -> tuple[np.ndarray, t
     span = sum((n - 1) * s for n, s in zip(array.shape[:-1], strides, strict=True)) + array.shape[-1]
     flat = np.lib.stride_tricks.as_strided(array, (span if array.size else 0,), (size,), writeable=writable)
     return flat, strides
+
+
+def as_mask(live: np.ndarray) -> np.ndarray:
+    """Where something is live, contiguous and marked read-only, for the same reason."""
+    mask = np.ascontiguousarray(live, np.bool_).view()
+    mask.flags.writeable = False
+    return mask

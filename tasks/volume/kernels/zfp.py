@@ -13,7 +13,7 @@ from numba import njit
 from numba.cpython.unsafe.numbers import trailing_zeros
 
 from tasks.volume.kernels.errors import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES
-from tasks.volume.kernels.rows import as_rows
+from tasks.volume.kernels.rows import as_mask, as_rows
 
 LANES = 16
 AXES = 3
@@ -92,7 +92,7 @@ def zfp_error_sums(
     words = np.zeros(len(data) // 8 + MOST_BLOCK_WORDS, np.uint64)
     words[: len(data) // 8] = np.frombuffer(data, np.uint64, len(data) // 8)
     flat, strides = as_rows(original)
-    inside = np.ascontiguousarray(live, np.bool_)
+    inside = as_mask(live)
     found = np.zeros(3)
     least = least_exponent(tolerance)
     read = _compare(words, len(data) * 8, flat, original.shape, strides, shape, inside, least, PLACES, found)
