@@ -8,10 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tasks.volume.blocks import Compute, Progress
 
 STAMP = "2026-01-01T00:00:00+00:00"
+# Kernels are compiled for each type, which takes longer than all else here: narrow, signed, widest, and floats.
+COMPILED_SOON = ("bool", "uint8", "int16", "uint64", "float16", "float32")
+
+
+def every_dtype(*names: str) -> list[Any]:
+    """Parameters of a test: those types that the fast set compiles for, and others, which are slow."""
+    return [pytest.param(name, marks=() if name in COMPILED_SOON else pytest.mark.slow) for name in names]
 
 
 def tree(volume: Path) -> dict[str, bytes]:
