@@ -52,8 +52,8 @@ def audit(
         report: Told how many volumes were looked at.
 
     Returns:
-        The summary: `counts` of volumes that are sound or damaged, `attention` with a row for each damaged one, and how
-        many `objects` there are and were `checked`.
+        The summary: `counts` of volumes that are sound, damaged or being written by another run, `attention` with a row
+        for each damaged one, `notes` of those being written, and how many `objects` there are and were `checked`.
 
     Raises:
         InputRefused: There is no catalogue.
@@ -76,14 +76,19 @@ def audit(
         if stopping.is_set():
             raise Resumable(f"the audit stopped after {done} of {len(published)} volumes; run it again")
         # Not the URL of the record: whoever writes a catalogue must not say what is read.
-        volume, sentence = f"{store.url}/{volume_name(record.name)}", ""
+        volume, sentence, state = f"{store.url}/{volume_name(record.name)}", "", "sound"
         try:
             found = verify(volume=volume, fraction=fraction, errors=errors, run=run, seed=seed)
             checked, objects = checked + found["checked"], objects + found["objects"]
         except (IntegrityFailure, InputRefused) as outcome:  # damaged, or gone
-            sentence = str(outcome)
+            sentence, state = str(outcome), "damaged"
+        except Resumable as outcome:
+            if stopping.is_set():
+                raise
+            sentence, state = str(outcome), "being written"
+        if sentence:
             log.info("%s", sentence)
-        rows.append({"source": volume, "state": "damaged" if sentence else "sound", "sentence": sentence})
+        rows.append({"source": volume, "state": state, "sentence": sentence})
         read = traffic.since(before).bytes_read
         report(Progress("audit", done + 1, len(published), read, time.monotonic() - began))
     spent = traffic.since(before)
@@ -101,7 +106,7 @@ def audit(
         "requests": spent.requests,
         "bytes_read": spent.bytes_read,
         "bytes_written": spent.bytes_written,
-        "notes": [],
+        "notes": [row["sentence"] for row in rows if row["state"] == "being written"],
     }
     if damaged:
         named = "; ".join(row["sentence"] for row in damaged[:MOST_NAMED])

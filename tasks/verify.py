@@ -25,11 +25,12 @@ from tasks.volume.findings import Entry, Finding, checked, entries_of, open_chec
 from tasks.volume.kernels.errors import MAX_ABS_ERROR
 from tasks.volume.layout import ArraySpec, round_up
 from tasks.volume.levels import coarsen
-from tasks.volume.lock import check_epoch, locked
-from tasks.volume.outcomes import IntegrityFailure, Resumable
+from tasks.volume.lock import check_epoch, locked, writer_of
+from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.proof import prove_bytes
 from tasks.volume.reader import Volume, read_region
 from tasks.volume.repair import Repair
+from tasks.volume.root import commit_count
 from tasks.volume.store import Store, traffic
 from tasks.volume.summary import ended, using
 
@@ -67,14 +68,16 @@ def verify(
     Raises:
         InputRefused: There is no volume, or no source to repair it from.
         IntegrityFailure: Something is not as it was written, and was not repaired.
-        Resumable: The run was asked to stop before its end, or another one writes the volume that is to be repaired.
+        Resumable: The run was asked to stop before its end, or another one replaces the volume, or writes it while it
+            is to be repaired.
     """
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
     repaired: list[str] = []
     mending = repair != "no" and not run.dry_run
     with using(compute, run) as compute, _owned(store, run) if mending else nullcontext(0) as epoch:
-        found, findings = open_checked(store)
+        commits = commit_count(store)
+        found, findings = _opened(store)
         entries, broken = entries_of(found)
         findings += broken
         if fraction >= 1:
@@ -99,6 +102,11 @@ def verify(
             findings = [finding for finding in findings if finding.key not in repaired]
         if errors and not findings:
             findings += _promises(found, compute)
+        if findings and commit_count(store) != commits:
+            raise Resumable(
+                f"{store.url} was changed by another run while it was looked at, so what was found says nothing "
+                f"({findings[0].key}: {findings[0].problem}); verify it again"
+            )
     summary = ended(
         store,
         "verify",
@@ -131,6 +139,16 @@ def drawn_of(entries: list[Entry], fraction: float, seed: int) -> list[Entry]:
     order = random.Random(0).sample(entries, len(entries))
     start = seed * count % max(1, len(entries))
     return (order + order)[start : start + count]
+
+
+def _opened(store: Store) -> tuple[Volume, list[Finding]]:
+    """As `open_checked`, unless a run took the volume away in order to write it anew."""
+    try:
+        return open_checked(store)
+    except InputRefused:
+        if writer := writer_of(store):
+            raise Resumable(f"{writer} is writing {store.url}; verify it when that has finished") from None
+        raise
 
 
 @contextmanager

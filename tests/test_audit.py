@@ -16,7 +16,10 @@ from tasks.demo import make_survey
 from tasks.parameters import Publication, Run
 from tasks.verify import drawn_of
 from tasks.volume.findings import entries_of, open_checked
+from tasks.volume.lock import locked
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tasks.volume.root import current_root
+from tasks.volume.run import unpublish
 from tasks.volume.store import Store
 
 
@@ -93,6 +96,15 @@ def test_a_volume_that_is_gone_is_damage_and_the_others_are_looked_at(volumes):
     with pytest.raises(IntegrityFailure, match=r"1 of 3 volumes are damaged: .*a\.zarr") as failure:
         audited(volumes, fraction=1.0)
     assert failure.value.summary["counts"] == {"sound": 2, "damaged": 1}
+
+
+def test_a_volume_that_is_being_replaced_is_told_of_and_is_no_damage(volumes):
+    store = Store(str(volumes / "a.zarr"))
+    with locked(store, wait_seconds=0) as epoch:
+        unpublish(store, epoch, current_root(store))
+        summary = audited(volumes, fraction=1.0)
+    assert summary["counts"] == {"sound": 2, "being written": 1}
+    assert "is writing" in summary["notes"][0]
 
 
 def test_where_no_sweep_was_there_is_nothing_to_audit(tmp_path):

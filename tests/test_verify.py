@@ -1,5 +1,6 @@
 """Verification: every kind of damage is found and named, and nothing is said of what is whole."""
 
+import dataclasses
 import json
 import random
 from collections.abc import Callable
@@ -14,11 +15,16 @@ from tasks.parameters import Copies, Levels, Master
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.verify import verify
+from tasks.volume.blocks import Progress
 from tasks.volume.codecs import crc32c, decode_chunk, encode_chunk
 from tasks.volume.layout import spec_of
 from tasks.volume.ledger import Stored
+from tasks.volume.lock import locked
 from tasks.volume.manifest import listed_in, manifest_bytes, manifest_key
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
+from tasks.volume.root import current_root
+from tasks.volume.run import unpublish
+from tasks.volume.store import Store
 from tests.survey import make_survey
 from tests.volumes import threads
 
@@ -192,3 +198,31 @@ def test_with_little_memory_objects_come_one_by_one_and_the_findings_are_the_sam
         (volume / "fast_time/c/0/0/1").unlink()
         with pytest.raises(IntegrityFailure, match="fast_time/c/0/0/1"):
             verify(str(volume), compute=compute)
+
+
+def test_what_another_run_replaced_in_the_meantime_is_not_called_wrong(volume: Path) -> None:
+    other = Copies(presets=["fast_inline", "fast_time"], quality="high")
+    replaced = []
+
+    def replace(progress: Progress) -> None:
+        if not replaced:
+            replaced.append(rechunk(str(volume), other, overwrite=True))
+
+    with (
+        threads(2, 60_000) as compute,  # so that objects come in several batches
+        pytest.raises(Resumable, match=r"was changed by another run .*; verify it again"),
+    ):
+        verify(str(volume), compute=dataclasses.replace(compute, report=replace))
+    assert verify(str(volume))["findings"] == []
+
+
+def test_a_volume_that_is_being_written_anew_is_not_missing(volume: Path) -> None:
+    store = Store(str(volume))
+    with locked(store, wait_seconds=0) as epoch:
+        root = current_root(store)
+        assert root is not None
+        unpublish(store, epoch, root)
+        with pytest.raises(Resumable, match=r"process \d+ is writing .*; verify it when that has finished"):
+            verify(str(volume))
+    with pytest.raises(InputRefused, match="publish one there first"):
+        verify(str(volume))

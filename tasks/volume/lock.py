@@ -69,6 +69,13 @@ def highest(store: Store) -> int:
     return max((int(key.rsplit("/", 1)[1]) for key in store.keys(".seismill/lock")), default=0)
 
 
+def writer_of(store: Store) -> str:
+    """Who writes the volume, as far as can be told at once: its holder did not release it. Empty if nobody does."""
+    top = highest(store)
+    lock = json.loads(store.get(_key(top))) if top else None
+    return "" if lock is None or _gone(lock) else str(lock["holder"])
+
+
 def check_epoch(store: Store, epoch: int) -> None:
     """Return if `epoch` still owns the volume.
 

@@ -95,18 +95,23 @@ def _checksum(data: bytes) -> str:
     return f"{crc32c(data):08x}"
 
 
+def commit_count(store: Store) -> int:
+    """The number of the newest commit; 0 before the first."""
+    return max((int(key.rsplit("/", 1)[1]) for key in store.keys(COMMITS)), default=0)
+
+
 def newest_commit(store: Store) -> Commit | None:
     """The newest commit; None before the first."""
     while True:
-        numbers = [int(key.rsplit("/", 1)[1]) for key in store.keys(COMMITS)]
-        if not numbers:
+        number = commit_count(store)
+        if not number:
             return None
-        content = store.get(f"{COMMITS}/{max(numbers):08d}")
+        content = store.get(f"{COMMITS}/{number:08d}")
         if content != SUPERSEDED:  # or a newer one was created since the list was made
             break
     first, _, document = content.partition(b"\n")
     checksum, _, before = first.decode(errors="replace").partition(" ")
-    return Commit(max(numbers), document, checksum, before)
+    return Commit(number, document, checksum, before)
 
 
 def present_root(store: Store, where: str = ROOT) -> tuple[bytes, str]:
