@@ -1,6 +1,7 @@
 """A run in a container whose surroundings change: a replacement starts while it drains, or the Prefect API is gone.
 
-A proxy before the store holds it in the middle of its work until something was done to it.
+A proxy before the store holds it in the middle of its work until something was done to it. SEISMILL_DRAIN says for how
+many seconds what is in flight keeps a process that is asked to stop; a container's runtime gives it 10.
 """
 
 import json
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from tasks.volume.store import Store
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 VOLUME = "s3://volumes/a.zarr"
+DRAIN = float(os.environ.get("SEISMILL_DRAIN", "7"))
 
 
 @pytest.fixture
@@ -76,8 +79,9 @@ class Container:
 def check_completed(server: Server, run: str) -> None:  # noqa: F811
     """The run completed once, was never seen to fail, and what it wrote is right."""
     state = server.end(run)
-    history: list[Any] = [state["name"] for state in server.ask(f"/flow_run_states/?flow_run_id={run}")]
-    print(history)
+    states: list[Any] = server.ask(f"/flow_run_states/?flow_run_id={run}")
+    history = [state["name"] for state in states]
+    print([f"{state['timestamp'][11:19]} {state['name']}" for state in states])
     assert (state["type"], state["name"]) == ("COMPLETED", "Completed")
     assert history.count("Completed") == 1
     assert not {"Failed", "Crashed", "Resumable"} & set(history)
@@ -91,14 +95,19 @@ def test_a_replacement_that_starts_while_the_old_process_drains_completes_the_on
     tmp_path: Path,
 ) -> None:
     run = trigger(idle)
-    # What is in flight when it is asked to stop takes nearly as long as draining may.
-    proxy.do(Rule("stall", method="PUT", match="/amplitude/c/", after=10, times=2, seconds=7))
+    # What is in flight when it is asked to stop takes about as long as draining may.
+    proxy.do(Rule("stall", method="PUT", match="/amplitude/c/", after=10, times=2, seconds=DRAIN))
     first = Container(idle, run, proxy.url, tmp_path / "first.log")
     first.reaches(proxy)
     first.process.terminate()
+    asked = time.monotonic()
+    print(f"asked to stop at {datetime.now(UTC):%H:%M:%S}")
     second = Container(idle, run, s3, tmp_path / "second.log")
     assert first.process.wait(120) is not None
-    print(f"the first ended with {first.process.returncode}, the second {second.process.poll()}")
+    drained = time.monotonic() - asked
+    print(
+        f"the first ended with {first.process.returncode} after {drained:.1f} s, the second {second.process.poll()}"
+    )
     assert second.process.wait(600) == 0, first.log.read_text() + second.log.read_text()
     check_completed(idle, run)
 
