@@ -296,8 +296,10 @@ def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> Non
 
 
 @_command
-def scan(source: Url, storage_options: StorageOptions = StorageOptions()) -> None:
+def scan(source: Url, index: Index = Index(), storage_options: StorageOptions = StorageOptions()) -> None:
     """Say what SEG-Y files hold, from their headers: formats, candidate index bytes, oddities.
+
+    With options of the index it says what an ingest with these would find.
 
     Args:
         source: The SEG-Y, or several of one survey: separated by commas, or a pattern in quotes such as 'line_*.sgy'

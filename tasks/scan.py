@@ -19,7 +19,7 @@ from tasks.volume.segy.geometry import Grid
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS
 from tasks.volume.segy.plausible import STANDARD, Candidate, anywhere, header_word, judge, varying
 from tasks.volume.segy.resemblance import Resemblance, likelier_reading
-from tasks.volume.segy.survey import Sample, Survey, oddities, sample_of, survey_files
+from tasks.volume.segy.survey import Sample, Survey, given_samples, oddities, sample_of, survey_files
 from tasks.volume.segy.text import textual_header
 from tasks.volume.store import traffic
 
@@ -29,32 +29,34 @@ NEAR_BYTES = (
 _NAMES = {field.byte: field.name for field in TRACE_HEADER_FIELDS}
 
 
-def scan(source: Url, storage_options: StorageOptions = StorageOptions()) -> dict[str, Any]:
+def scan(
+    source: Url, index: Index = Index(), storage_options: StorageOptions = StorageOptions()
+) -> dict[str, Any]:
     """Read the headers of SEG-Y files: their format, which header words could index them, their grid, what is odd.
 
     Args:
         source: The SEG-Y file, or several of one survey: URLs separated by commas, or a pattern such as line_*.sgy.
+        index: What an ingest would be told, to see what it makes of it; nothing: what it finds by itself.
         storage_options: Non-secret options of its store.
 
     Returns:
-        `index` and `grid` are what an ingest would find by itself; empty if it would refuse, and `error` is its
-        sentence then. `candidates` are the header words that were judged, with what speaks against them.
-        `words` are all that differ from trace to trace, with their extents; of far or large files, in a sample.
-        `proposal` is the sample format that the samples look like, with the option that reads them so; empty if that
-        is what the file says.
+        `index` and `grid` are what an ingest would find; empty if it would refuse, and `error` is its sentence then.
+        `candidates` are the header words that were judged, with what speaks against them. `words` are all that
+        differ from trace to trace, with their extents; of far or large files, in a sample. `proposal` is the sample
+        format that the samples look like, with the option that reads them so; empty if that is what was said.
 
     Raises:
         InputRefused: There is no such file, it is not SEG-Y that is read, or several do not belong together.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    files = Files.open(source, storage_options)
+    files = Files.open(source, storage_options, given_samples(index))
     near = files.local and files.size <= NEAR_BYTES
     fmt = files.fmt
     sample = sample_of(files, near=near)
     notes, error, survey = oddities(files, sample), "", None
     proposal = likelier_reading(fmt, sample.samples)
     try:
-        survey = survey_files(files, Index(), near=near, sample=sample)
+        survey = survey_files(files, index, near=near, sample=sample)
         notes += survey.notes
         if survey.grid is None:
             notes.append(

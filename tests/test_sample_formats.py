@@ -204,8 +204,13 @@ def test_a_code_that_is_none_needs_the_option(tmp_path, order, said, code):
     source.write_bytes(
         segy_bytes(n_samples=N_SAMPLES, code=code, order=order, samples=samples, binary={(3225, "H"): said})
     )
-    with pytest.raises(InputRefused, match="sample format"):
-        ingest_segy(str(source), str(volume))
+    for verb in (scan, ingest_segy):
+        with pytest.raises(
+            InputRefused, match=r"sample format .*say what its samples are \(--sample-format\)"
+        ):
+            verb(str(source), *([str(volume)] if verb is ingest_segy else []))
+    found = scan(str(source), Index(sample_format=SAMPLE_FORMATS[code].name))
+    assert (found["format"]["sample_format"], found["traces"], found["grid"]["shape"]) == (code, 35, [*SHAPE])
     ingest_segy(str(source), str(volume), Index(sample_format=SAMPLE_FORMATS[code].name), SMALL)
     values = values_of(samples, code, order).reshape(*SHAPE, N_SAMPLES)
     np.testing.assert_array_equal(zarr.open_array(str(volume / "amplitude"), mode="r")[:], values)

@@ -222,6 +222,15 @@ def test_the_kind_of_survey_is_told_by_its_template(tmp_path, words, template, p
     assert f"--template {template}" in chosen["option"]
 
 
+def test_with_options_of_the_index_it_says_what_an_ingest_with_these_would_find(survey):
+    found = scan(str(survey), Index(bytes="193,189", names=["crossline", "inline"]))
+    assert (found["index"]["bytes"], found["index"]["names"]) == ([193, 189], ["crossline", "inline"])
+    assert found["grid"]["shape"] == scan(str(survey))["grid"]["shape"][::-1]
+    refused = scan(str(survey), Index(bytes="41,45", names=["inline", "crossline"]))
+    assert (refused["index"], refused["grid"]) == ({}, {})
+    assert "are the same in all" in refused["error"]
+
+
 def test_no_file_is_refused(tmp_path):
     with pytest.raises(InputRefused, match="no file"):
         scan(str(tmp_path / "absent.sgy"))
@@ -342,7 +351,7 @@ def test_a_file_on_s3_is_scanned_by_ranges(s3, survey):
 
     bucket = fsspec.filesystem("s3", endpoint_url=s3, use_listings_cache=False)
     bucket.pipe_file("staging/survey.sgy", survey.read_bytes())
-    found = scan("s3://staging/survey.sgy", StorageOptions(endpoint_url=s3))
+    found = scan("s3://staging/survey.sgy", storage_options=StorageOptions(endpoint_url=s3))
     assert found["index"]["bytes"] == [189, 193]
     assert found["source"] == "s3://staging/survey.sgy"
 

@@ -225,11 +225,12 @@ def _byte_order(name: str, size: int, binary: bytes, given: Given) -> tuple[Byte
     if big == 0:
         raise InputRefused(
             f"{name} has sample format 0 at byte 3225, which the standard does not define; say what its samples are "
-            "when it is ingested (--sample-format)"
+            "(--sample-format)"
         )
     raise InputRefused(
         f"{name} is not SEG-Y: the sample format at byte 3225 reads {big} in big endian and {little} in "
-        "little endian, and the standard has 1 to 16; check that it is the right file"
+        "little endian, and the standard has 1 to 16; check that it is the right file, or say what its samples are "
+        "(--sample-format)"
     )
 
 
@@ -251,7 +252,7 @@ def _sample_format(name: str, code: int) -> SampleFormat:
     what = FORMAT_NAMES.get(code, "not in the standard")
     raise InputRefused(
         f"{name} has sample format {code} ({what}) at byte 3225, and {known} are read; convert it first, or "
-        "say what its samples are when it is ingested (--sample-format)"
+        "say what its samples are (--sample-format)"
     )
 
 
