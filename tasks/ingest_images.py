@@ -7,6 +7,7 @@ A block is a slab as deep as a stored object, so each slice is read and decoded 
 import logging
 import math
 import time
+from contextlib import closing
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from tasks.parameters import Image, Master, Run, Url
 from tasks.volume.blocks import Compute, block_count, nth_region
 from tasks.volume.chosen import chosen_chunks, chosen_shards
 from tasks.volume.codecs import metadata_of
+from tasks.volume.expected import Expected, checked_before, expected_of
 from tasks.volume.images.header import Voxels
 from tasks.volume.images.place import AXES, field_of, place_of, rockverse_attributes
 from tasks.volume.images.stack import Stack, find_stack, read_slab
@@ -90,20 +92,24 @@ def ingest_images(
         raise InputRefused(
             f"{stack.first.dtype} voxels cannot be labels; leave labels out, or segment the image first"
         )
+    listed = [file for file, _ in stack.files]
+    expected = expected_of(
+        [file.url for file in listed], [file.bytes for file in listed], image.checksums, run.storage_options
+    )
     store = Store(volume, run.storage_options)
     spec = master_spec(stack, master, field_of(image), local=store.local)
     block = slab_of(spec, stack.slow_axis)
     body = {
         "verb": "ingest_images",
         "source": source,
-        "image": image.model_dump(),
+        "image": image.model_dump(exclude={"checksums"}),
         "place": [place.length, place.unit, place.origin],
         "stack": stack.to_json(),
         "arrays": {"master": spec.to_json()},
         "block": block,
     }
     if run.dry_run:
-        return _dry_run(store, stack, spec, block)
+        return _dry_run(store, stack, spec, block, expected)
     refuse_foreign(store)
     store.probe()
     with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
@@ -111,24 +117,37 @@ def ingest_images(
         request = digest_of(body)
         need = block_memory(stack, spec, block, local=store.local)
         compute = fitting(compute, need, f"a slab of {block} voxels in chunks of {spec.chunks}")
+        known = root["attributes"]["seismill"] if root is not None else {"stages": {}, "sources": [{}]}
+        done = known["stages"].get(spec.path, {}).get("request") == request
+        if root is not None and not done and not overwrite:
+            raise DestinationRefused(
+                f"{store.url} holds another volume (of {known['sources'][0]['url']}); choose another place, or replace "
+                "it with --overwrite"
+            )
+        # Blocks read parts of files, in no order: what is expected of a file is shown by reading all of it before.
+        if expected.said and not (done and known["sources"][0].get("expected") == expected.digest):
+            checked_before(
+                store,
+                folder_of(request),
+                expected,
+                list(expected.said),
+                lambda file: closing(listed[file].open(run.storage_options)),
+                compute,
+            )
+        if done and root is not None:
+            store.delete_all(f"{folder_of(request)}/in_order")
+            return ended(
+                store, "ingest", array_rows(root, [spec.path]), began, before, notes=["was done already"]
+            )
         if root is not None:
-            stages = root["attributes"]["seismill"]["stages"]
-            if stages.get(spec.path, {}).get("request") == request:
-                return ended(
-                    store, "ingest", array_rows(root, [spec.path]), began, before, notes=["was done already"]
-                )
-            if not overwrite:
-                raise DestinationRefused(
-                    f"{store.url} holds another volume (of {root['attributes']['seismill']['sources'][0]['url']}); "
-                    "choose another place, or replace it with --overwrite"
-                )
             unpublish(store, epoch, root)
         if not store.exists(f"{folder_of(request)}/plan.json"):
             clear_leftovers(store, epoch, None, [request])
         stage = begin_stage("ingest", store, body, epoch, run, compute)
         count = block_count(spec.shape, block)
         records = run_blocks(stage, image_block, range(count))
-        root = _finish(stage, stack, spec, image, place, records)
+        root = _finish(stage, stack, spec, image, place, records, expected)
+        store.delete_all(f"{folder_of(request)}/in_order")
     return ended(store, "ingest", array_rows(root, [spec.path]), began, before, stage=stage)
 
 
@@ -228,7 +247,13 @@ def _labels(values: np.ndarray) -> list[int]:
 
 
 def _finish(
-    stage: Stage, stack: Stack, spec: ArraySpec, image: Image, place: Voxels, records: list[Record]
+    stage: Stage,
+    stack: Stack,
+    spec: ArraySpec,
+    image: Image,
+    place: Voxels,
+    records: list[Record],
+    expected: Expected,
 ) -> dict[str, Any]:
     """Make the coordinates and the master visible, and commit."""
     stats = merge_stats([np.array(record.facts["stats"]) for record in records])
@@ -272,6 +297,7 @@ def _finish(
                         "first_slice": 0,
                         "slice_count": spec.shape[0],
                     }
+                    | ({"expected": expected.digest} if expected.said else {})
                 ],
                 "levels": [level],
                 "looks": looks,
@@ -291,7 +317,9 @@ def _window(records: list[Record]) -> list[float]:
     return np.quantile(pooled, SHOWN).tolist() if pooled else []
 
 
-def _dry_run(store: Store, stack: Stack, spec: ArraySpec, block: tuple[int, ...]) -> dict[str, Any]:
+def _dry_run(
+    store: Store, stack: Stack, spec: ArraySpec, block: tuple[int, ...], expected: Expected
+) -> dict[str, Any]:
     """What would be stored, without writing."""
     return {
         "dry_run": True,
@@ -310,5 +338,8 @@ def _dry_run(store: Store, stack: Stack, spec: ArraySpec, block: tuple[int, ...]
         "objects": math.prod(-(-n // u) for n, u in zip(spec.shape, spec.unit, strict=True)),
         "blocks": block_count(spec.shape, block),
         "memory_bytes": block_memory(stack, spec, block, local=store.local),
-        "notes": [f"{len(stack.files)} files of {stack.bytes:,} bytes"],
+        "notes": [
+            f"{len(stack.files)} files of {stack.bytes:,} bytes",
+            *expected.notes(list(expected.said)),
+        ],
     }

@@ -18,6 +18,14 @@ from tasks.parameters import Index, Master, Run, Url
 from tasks.volume.blocks import Compute, block_count, cpu_count, on_io
 from tasks.volume.codecs import crc32c, encode_chunk, metadata_of
 from tasks.volume.coordinates import merged, shared
+from tasks.volume.expected import (
+    Expected,
+    Sums,
+    checked_before,
+    expected_of,
+    noted_of,
+    refuse_what_stores_say,
+)
 from tasks.volume.files import Files
 from tasks.volume.intake import (
     Unpredicted,
@@ -117,6 +125,12 @@ def ingest_segy(
     files = Files.open(source, run.storage_options, given_samples(index))
     survey = survey_files(files, index, near=files.local)
     store = Store(volume, run.storage_options)
+    expected = expected_of(
+        [one.url for one in files.listed],
+        [one.size for one in files.listed],
+        index.checksums,
+        run.storage_options,
+    )
     request = {
         "verb": "ingest_segy",
         "sources": files.to_json(),
@@ -124,14 +138,16 @@ def ingest_segy(
         "master": master.model_dump(),
     }
     _chunks_and_shards(master, store, survey)
+    refuse_what_stores_say(expected, files.reading)
     if run.dry_run:
-        return _dry_run(store, survey, master)
+        return _dry_run(store, survey, master, expected)
     refuse_foreign(store)
     with using(compute, run) as compute, _owned(store, survey, master, run, compute) as epoch:
         root = current_root(store)
         if root is not None:
             stages = root["attributes"]["seismill"]["stages"]
             if stages.get(MASTER, {}).get("request") == digest_of(request):
+                _checked_again(store, root, digest_of(request), expected, files, compute)
                 return ended(
                     store, "ingest", array_rows(root, [MASTER]), began, before, notes=["was done already"]
                 )
@@ -140,8 +156,11 @@ def ingest_segy(
                     f"{store.url} holds another volume (of {root['attributes']['seismill']['sources'][0]['url']}); "
                     "choose another place, or replace it with --overwrite"
                 )
+        folder = folder_of(digest_of(request))
+        sums = checked_before(store, folder, expected, expected.of_kind("md5"), files.reading, compute)
+        if root is not None:
             unpublish(store, epoch, root)
-        surprised = f"{folder_of(digest_of(request))}/unpredicted"
+        surprised = f"{folder}/unpredicted"
         if survey.predicted and store.exists(surprised):
             survey = survey.unpredicted(near=files.local)
         while True:
@@ -159,7 +178,7 @@ def ingest_segy(
                 # Noted, so that a run which goes on with this one does not begin with the wrong plan again.
                 store.put(surprised, str(surprise).encode())
                 survey = survey.unpredicted(near=files.local)
-        new = _finish(stage, survey, records, as_words, digest_of(request))
+        new = _finish(stage, survey, records, as_words, digest_of(request), expected, sums)
         for digest in (digest_of(request), *([spilled["digest"]] if spilled else [])):
             store.delete_all(folder_of(digest))
     notes = list(new["attributes"]["seismill"]["sources"][0]["notes"])
@@ -436,7 +455,13 @@ def _scattered(survey: Survey, master: Master, store: Store) -> bool:
 
 
 def _finish(
-    stage: Stage, survey: Survey, records: list[Record], as_words: list[Record], request: str
+    stage: Stage,
+    survey: Survey,
+    records: list[Record],
+    as_words: list[Record],
+    request: str,
+    expected: Expected,
+    sums: dict[int, Sums],
 ) -> dict[str, Any]:
     """Store what all blocks together tell, make every array visible, and commit."""
     store, body, fmt, grid, files = stage.store, stage.plan.body, survey.fmt, survey.grid, survey.files
@@ -467,7 +492,7 @@ def _finish(
     sources, ends = _sources(
         files, [s for r in records for s in r.facts["segments"]] + body["spill_segments"]
     )
-    _refuse_misread(stage, files, sources)
+    _refuse_misread(stage, files, sources, expected, sums)
     header = ends[0][0]
     binary = binary_header(header[3200:3600].tobytes(), fmt.byte_order)
 
@@ -558,7 +583,7 @@ def _finish(
                 "format": 1,
                 "writer": stage.plan.versions["seismill"],
                 "created_on": created_on,
-                "sources": [one | {"notes": notes} for one in sources],
+                "sources": [one | sums.get(file, {}) | {"notes": notes} for file, one in enumerate(sources)],
                 "index": survey.index_json() | {"placement": survey.placement_json()},
                 "levels": [level],
                 "stages": {MASTER: {"plan": stage.plan.digest, "request": request}},
@@ -633,12 +658,18 @@ def _sources(
     return sources, ends
 
 
-def _refuse_misread(stage: Stage, files: Files, sources: list[dict[str, Any]]) -> None:
-    """Return if what was read of every file is what its store has, as far as the store keeps a CRC32C of the whole.
+def _refuse_misread(
+    stage: Stage,
+    files: Files,
+    sources: list[dict[str, Any]],
+    expected: Expected,
+    sums: dict[int, Sums],
+) -> None:
+    """Return if what was read of every file is what its store has of it, and what is expected of it.
 
     A range comes without a checksum of its own, so a bit that turned over on the way is only seen here. S3 (full-object
-    CRC32C) and GCS keep one, and so does every store of what was written here; for other objects there is what a
-    sidecar expects, and TLS.
+    CRC32C) and GCS keep one of the whole, and so does every store of what was written here; for other objects there is
+    what is expected, and TLS.
 
     Raises:
         IntegrityFailure: It is not; the next run reads everything again.
@@ -648,17 +679,38 @@ def _refuse_misread(stage: Stage, files: Files, sources: list[dict[str, Any]]) -
         with files.reading(file) as source:
             return str(source.crc32c)
 
-    for source, crc in zip(sources, on_io(known, range(len(sources))), strict=True):
-        if crc and crc != source["crc32c"]:
-            for plan in {
-                stage.plan.folder,
-                *(folder_of(s["digest"]) for s in [stage.plan.body["spill"]] if s),
-            }:
-                stage.store.delete_all(f"{plan}/ledger")
-            raise IntegrityFailure(
-                f"{source['url']} was read with the CRC32C {source['crc32c']}, but its store has {crc}: bytes were "
-                "damaged on the way; run the same command again, which reads all of it anew"
-            )
+    try:
+        for file, crc in enumerate(on_io(known, range(len(sources)))):
+            url, own = sources[file]["url"], sources[file]["crc32c"]
+            before = sums.get(file, {}).get("crc32c", "")
+            for other, known_as in ((crc, "its store has"), (before, "with its MD5 it had")):
+                if other and other != own:
+                    raise IntegrityFailure(
+                        f"{url} was read with the CRC32C {own}, but {known_as} {other}: bytes were damaged on the way; "
+                        "run the same command again, which reads all of it anew"
+                    )
+            expected.refuse(file, {"crc32c": own})
+    except IntegrityFailure:
+        for plan in {stage.plan.folder, *(folder_of(s["digest"]) for s in [stage.plan.body["spill"]] if s)}:
+            stage.store.delete_all(f"{plan}/ledger")
+        raise
+
+
+def _checked_again(
+    store: Store, root: dict[str, Any], request: str, expected: Expected, files: Files, compute: Compute
+) -> None:
+    """Return if a volume was made of files that have what is expected of them now.
+
+    Raises:
+        IntegrityFailure: One has another checksum.
+    """
+    known = noted_of(root["attributes"]["seismill"]["sources"])
+    for file in expected.said:
+        expected.refuse(file, known[file])
+    unread = [file for file in expected.of_kind("md5") if "md5" not in known[file]]
+    if unread:
+        checked_before(store, folder_of(request), expected, unread, files.reading, compute)
+        store.delete_all(folder_of(request))
 
 
 def put_values(stage: Stage, spec: ArraySpec, values: np.ndarray) -> list[Stored]:
@@ -719,9 +771,9 @@ def _exceptions(stage: Stage, records: list[Record]) -> list[tuple[str, dict[str
     return shown
 
 
-def _dry_run(store: Store, survey: Survey, master: Master) -> dict[str, Any]:
+def _dry_run(store: Store, survey: Survey, master: Master, expected: Expected) -> dict[str, Any]:
     """What would be stored, without writing."""
-    notes = list(survey.notes)
+    notes = [*survey.notes, *expected.notes(expected.of_kind("md5"))]
     if survey.grid is None:
         notes.append(
             "the headers do not follow a regular grid: the source would be read once and spilled first"

@@ -80,6 +80,17 @@ class _Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Checksums = Annotated[
+    list[str],
+    Field(
+        title="Checksums",
+        description="That source files must have, CRC32C (8 hexadecimal digits) or MD5 (32): one alone for a single "
+        "file, else name=checksum; <file>.md5 beside a file counts as well",
+        examples=[["line_1.sgy=0a1b2c3d"]],
+    ),
+]
+
+
 class Overrides(_Parameters):
     """What to make of header words that do not place traces as they are; names and meaning are MDIO's."""
 
@@ -193,6 +204,7 @@ class Index(_Parameters):
         title="Byte order of samples",
         description="Where it is not that of the headers; header: theirs",
     )
+    checksums: Checksums = []
     overrides: Overrides = Field(
         default=Overrides(),
         title="Overrides",
@@ -275,6 +287,7 @@ class Image(_Parameters):
         title="Labels",
         description="The values are names of phases, not measures: they are never averaged",
     )
+    checksums: Checksums = []
     raw: Raw = Field(default=Raw(), title="Raw binary", description="Only for files without a header")
 
 

@@ -1,6 +1,7 @@
 """A sweep publishes what is new once, whatever is wrong with some files and wherever it is killed."""
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -156,11 +157,9 @@ def test_a_sidecar_counts_more_than_the_sweep_and_only_in_what_it_says(staging):
     )
     listed = found_under(Store(str(staging)), Store(str(staging.parent / "volumes")), asked)
     with_sidecar = next(one for one in listed if one.name == "a.sgy")
-    assert with_sidecar.publication == asked.model_copy(
-        update={"index": Index(bytes="9,13", template="PostStack3DDepth")}
-    )
+    index = Index(bytes="9,13", template="PostStack3DDepth", checksums=["0a1b2c3d"])
+    assert with_sidecar.publication == asked.model_copy(update={"index": index})
     assert with_sidecar.attributes == {"survey": "North", "epsg": 23031}
-    assert with_sidecar.expected == {"a.sgy": "0a1b2c3d"}
     assert all(one.publication == asked for one in listed if one is not with_sidecar)
 
 
@@ -174,6 +173,7 @@ def test_a_sidecar_counts_more_than_the_sweep_and_only_in_what_it_says(staging):
         ("volume: elsewhere", "volume"),
         ("attributes: {survey: [1, 2]}", "attributes.survey"),
         ("crc32c: zzz", "crc32c"),
+        ("md5: 0a1b2c3d", "md5"),
         ("- a list", "wanted keys such as index and attributes"),
         ("a: [", "it is no YAML"),
         ("x: " + 70_000 * "y", "it has 70003 bytes, wanted at most 65536"),
@@ -203,12 +203,32 @@ def test_a_checksum_that_the_sidecar_expects_is_held_against_the_one_read(stagin
     assert summary["counts"] == {"quarantined": 3}
     for row in summary["attention"]:
         if row["source"] != "bad.sgy":
-            assert "but its sidecar expects 00000001; copy it to staging again" in row["sentence"]
+            assert "but 00000001 is expected of it; copy the file again" in row["sentence"]
             expected[row["source"]] = row["sentence"].split("CRC32C ")[1][:8]
     (staging / "a.seismill.yaml").write_text(f"crc32c: {expected['a.sgy']!r}\n")
+    assert not list(staging.parent.glob("volumes/**/zarr.json"))
     assert swept(staging)["counts"] == {"published": 1, "quarantined": 2}
     assert table(staging)["a.sgy"]["safe_to_release"] == "yes"
     assert table(staging)["north/block-1/b.SEGY"]["safe_to_release"] == "no"
+
+
+def test_an_md5_beside_a_file_is_held_against_it_until_it_is_corrected(staging):
+    (staging / "bad.sgy").unlink()
+    beside = staging / "a.sgy.md5"
+    beside.write_text(f"{'0' * 32}  a.sgy\n")
+    (row,) = [row for row in swept(staging)["attention"]]
+    assert row["source"] == "a.sgy"
+    assert f"but {'0' * 32} is expected of it ({beside})" in row["sentence"]
+    assert headline(swept(staging)) == "1 quarantined, 1 unchanged"
+    md5 = hashlib.md5((staging / "a.sgy").read_bytes(), usedforsecurity=False).hexdigest()
+    beside.write_text(f"{md5}  a.sgy\n")
+    assert headline(swept(staging)) == "1 published, 1 unchanged"
+
+
+def test_checksums_are_not_given_to_all_sources_of_a_sweep(staging):
+    asked = Publication(index=Index(checksums=["a.sgy=0a1b2c3d"]))
+    with pytest.raises(InputRefused, match="a checksum is of one file; say it in the sidecar"):
+        swept(staging, publication=asked)
 
 
 # Groups
@@ -304,7 +324,7 @@ def test_a_checksum_is_expected_of_each_file_of_a_group_by_its_name(lines):
     sidecar = lines / "north" / "all.seismill.yaml"
     sidecar.write_text("files: ['line_*.sgy']\ncrc32c: {line_10.sgy: '00000001'}\n")
     (row,) = swept(lines)["attention"]
-    assert row["sentence"].startswith("north/line_10.sgy has the CRC32C ")
+    assert "north/line_10.sgy has the CRC32C " in row["sentence"]
     right = row["sentence"].split("CRC32C ")[1][:8]
     sidecar.write_text(f"files: ['line_*.sgy']\ncrc32c: {{line_10.sgy: {right!r}}}\n")
     assert headline(swept(lines)) == "1 published, 1 unchanged"

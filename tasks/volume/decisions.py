@@ -56,7 +56,7 @@ def action_for(record: Record, one: Found, *, again: Retry, settle: timedelta) -
 
 def plan_of(one: Found) -> str:
     """A digest of how a source is published."""
-    asked = {"volume": one.volume, "attributes": one.attributes, "crc32c": one.expected}
+    asked = {"volume": one.volume, "attributes": one.attributes, "md5": one.beside}
     return digest_of(asked | {"publication": one.publication.model_dump(), "refused": one.sentence})
 
 

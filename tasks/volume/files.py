@@ -18,6 +18,7 @@ import numpy as np
 
 from tasks.parameters import StorageOptions
 from tasks.volume.blocks import on_io
+from tasks.volume.expected import is_beside
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, Given, read_format
 from tasks.volume.store import Source, Store, locate
@@ -66,7 +67,8 @@ def _matching(url: str, options: StorageOptions) -> list[Listed]:
         present = Store(folder, options).files()
     except FileNotFoundError:
         present = {}
-    names = in_natural_order(fnmatch.filter(present, pattern))
+    matching = fnmatch.filter(present, pattern)
+    names = in_natural_order(name for name in matching if not is_beside(name, present))
     if not names:
         raise InputRefused(f"no file matches {url}; check the path")
     return [Listed(f"{folder}/{name}", *present[name]) for name in names]

@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.parameters import Run
 from tasks.volume.lock import locked
-from tasks.volume.outcomes import IntegrityFailure, Resumable
+from tasks.volume.outcomes import Resumable
 from tasks.volume.reader import open_volume
 from tasks.volume.root import commit, current_root
 from tasks.volume.staging import File, Found
@@ -30,7 +30,6 @@ def receipt(one: Found, run: Run) -> Receipt:
     Raises:
         InputRefused: There is no volume.
         Resumable: The volume is not (yet) the one of this content.
-        IntegrityFailure: A file is not what its sidecar expects.
     """
     store = Store(one.volume, run.storage_options)
     state = open_volume(store).state
@@ -41,12 +40,6 @@ def receipt(one: Found, run: Run) -> Receipt:
         replace(file, crc32c=source["crc32c"])
         for file, source in zip(one.files, state["sources"], strict=True)
     )
-    for file in files:
-        if file.crc32c != one.expected.get(file.name, file.crc32c):
-            raise IntegrityFailure(
-                f"{file.name} has the CRC32C {file.crc32c}, but its sidecar expects {one.expected[file.name]}; copy it "
-                "to staging again, or correct the sidecar"
-            )
     if one.attributes and state.get("attributes") != one.attributes:
         describe(store, one.attributes, run)
     return Receipt(files, state.get("proven_at", ""))

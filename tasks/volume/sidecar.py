@@ -5,7 +5,7 @@ must not be able to point anywhere else. The files of a group are named relative
 """
 
 import fnmatch
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -21,7 +21,8 @@ SIDECAR = ".seismill.yaml"
 _MOST_BYTES = 64 << 10
 _PATTERN = "*["
 
-_Checksum = Annotated[str, Field(pattern=r"^([0-9a-f]{8})?$")]
+_Crc32c = Annotated[str, Field(pattern=r"^([0-9a-f]{8})?$")]
+_Md5 = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
 
 
 class Sidecar(BaseModel):
@@ -35,27 +36,34 @@ class Sidecar(BaseModel):
     copies: dict[str, Any] = {}
     pyramid: dict[str, Any] = {}
     attributes: dict[str, str | bool | int | float] = {}
-    crc32c: _Checksum | dict[str, _Checksum] = ""
+    crc32c: _Crc32c | dict[str, _Crc32c] = ""
+    md5: _Md5 | dict[str, _Md5] = ""
 
-    def expected(self, name: str, files: list[str]) -> dict[str, str]:
-        """The CRC32C that is expected of files, by name.
+    def checksums(self, name: str, files: Mapping[str, str]) -> list[str]:
+        """What is expected of files, as the parameters of an ingest say it.
 
         Args:
             name: Of the file or of the sidecar that groups `files`.
-            files: Names below the staging prefix.
+            files: URLs by name below the staging prefix.
 
         Raises:
             ValueError: One checksum is given for several files, or one for a file that is not among them.
         """
-        if isinstance(self.crc32c, dict):
-            folder = PurePosixPath(name).parent
-            expected = {str(folder / own): crc for own, crc in self.crc32c.items()}
-            if unknown := sorted(expected.keys() - set(files)):
-                raise ValueError(f"crc32c names {unknown[0]}, which is not one of its files")
-            return expected
-        if self.crc32c and len(files) > 1:
-            raise ValueError(f"crc32c is one checksum for {len(files)} files; give one for each, by its name")
-        return {files[0]: self.crc32c} if self.crc32c else {}
+        expected: list[str] = []
+        for kind, said in (("crc32c", self.crc32c), ("md5", self.md5)):
+            if isinstance(said, dict):
+                folder = PurePosixPath(name).parent
+                of_file = {str(folder / own): value for own, value in said.items()}
+                if unknown := sorted(of_file.keys() - files.keys()):
+                    raise ValueError(f"{kind} names {unknown[0]}, which is not one of its files")
+                expected += [f"{files[file]}={value}" for file, value in of_file.items() if value]
+            elif said and len(files) > 1:
+                raise ValueError(
+                    f"{kind} is one checksum for {len(files)} files; give one for each, by its name"
+                )
+            elif said:
+                expected.append(said)
+        return expected
 
 
 def sidecar_of(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.parameters import Publication, Url
+from tasks.volume.expected import BESIDE
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.plan import digest_of
 from tasks.volume.sidecar import SIDECAR, Sidecar, members_of, publication_of, read_sidecars, sidecar_of
@@ -57,7 +58,7 @@ class Found:
         volume: Where its volume goes.
         publication: How it is to be published, its sidecar included.
         attributes: What its sidecar says of the survey.
-        expected: The CRC32C that its sidecar expects of a file, in hexadecimal, by the file's name.
+        beside: Identities of the `<file>.md5` of its files, by name.
         group: The files of a group, in the order of their traces; empty for a single one.
         sentence: Why it cannot be published as it is; empty if it can.
     """
@@ -69,7 +70,7 @@ class Found:
     volume: str
     publication: Publication = field(default_factory=Publication)
     attributes: dict[str, Any] = field(default_factory=dict)
-    expected: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, str] = field(default_factory=dict)
     group: tuple[File, ...] = ()
     sentence: str = ""
 
@@ -98,13 +99,20 @@ def found_under(staging: Store, volumes: Store, publication: Publication) -> lis
         publication: How sources without a sidecar are published.
 
     Raises:
-        InputRefused: The staging prefix is a folder that does not exist, or one prefix lies in the other.
+        InputRefused: The staging prefix is a folder that does not exist, or one prefix lies in the other, or
+            checksums are given for all sources.
     """
     _refuse_nested(staging.url, volumes.url)
+    if publication.index.checksums:
+        raise InputRefused(
+            "a checksum is of one file; say it in the sidecar of its source, or in <file>.md5 beside it"
+        )
     keys = staging.keys("")
     if staging.local and not keys and not staging.children():
         raise InputRefused(f"there is nothing under {staging.url}; check the prefix")
-    files = _files(staging, [key for key in keys if key.lower().endswith(SUFFIXES)])
+    names = [key for key in keys if key.lower().endswith(SUFFIXES)]
+    listed = _files(staging, [*names, *(f"{name}{BESIDE}" for name in names)])
+    files = {name: listed[name] for name in names if name in listed}
     sidecars = read_sidecars(staging, [key for key in keys if key.endswith(SIDECAR)])
 
     def single(file: File) -> Found:
@@ -128,7 +136,8 @@ def found_under(staging: Store, volumes: Store, publication: Publication) -> lis
     groups = [grouped(name, one) for name, one in sidecars.items() if isinstance(one, Sidecar) and one.files]
     taken = {file.name for group in groups for file in group.group}
     singles = [single(file) for name, file in files.items() if name not in taken]
-    found = _held_back(_in_one_group([*singles, *groups], sidecars), sidecars)
+    told = [replace(one, beside=_beside(one, listed)) for one in (*singles, *groups)]
+    found = _held_back(_in_one_group(told, sidecars), sidecars)
     return [_with_usable_name(one) for one in without_collisions(sorted(found, key=lambda one: one.name))]
 
 
@@ -144,6 +153,12 @@ def _files(staging: Store, names: list[str]) -> dict[str, File]:
     return {name: found[name] for name in names if name in found and not name.startswith(".seismill/")}
 
 
+def _beside(one: Found, listed: Mapping[str, File]) -> dict[str, str]:
+    """Identities of the `<file>.md5` that lie beside the files of a source, by name."""
+    names = [f"{file.name}{BESIDE}" for file in one.files]
+    return {name: listed[name].identity for name in names if name in listed}
+
+
 def _described(one: Found, sidecar: Sidecar | str | None) -> Found:
     """A source with what its sidecar says of it; the sidecar may be the sentence that says why it cannot be used."""
     if sidecar is None:
@@ -152,11 +167,13 @@ def _described(one: Found, sidecar: Sidecar | str | None) -> Found:
         if isinstance(sidecar, str):
             raise ValueError(sidecar)
         publication = publication_of(sidecar, one.publication)
-        expected = sidecar.expected(one.name, [file.name for file in one.files])
+        expected = sidecar.checksums(one.name, {file.name: file.url for file in one.files})
     except ValueError as error:
         name = sidecar_of(one.name)
         return replace(one, sentence=f"the sidecar {name} cannot be used: {error}; correct or remove it")
-    return replace(one, publication=publication, attributes=sidecar.attributes, expected=expected)
+    index = publication.index.model_copy(update={"checksums": [*publication.index.checksums, *expected]})
+    publication = publication.model_copy(update={"index": index})
+    return replace(one, publication=publication, attributes=sidecar.attributes)
 
 
 def _in_one_group(found: list[Found], sidecars: Mapping[str, Sidecar | str]) -> list[Found]:
