@@ -1,15 +1,19 @@
 """Print what coarser levels of a large image cost, ours against five other tools, in one run: time, memory, ratios.
 
-    python tests/benchmarks/against_pyramids.py --peer PYTHON [--stack PYTHON]
+    python tests/benchmarks/against_pyramids.py --peer PYTHON [--stack PYTHON] [--data noise|ct|sampler]
 
 PYTHON is that of an environment with pyramid-sampler, tensorstore, ngff-zarr and ome-zarr; the second one's has
 stack-to-chunk. Tools take turns, N times, and medians are compared.
 
-All make four levels of means of the same array: uint16, smooth structures with noise, field/0 of a Zarr v3 group with
-chunks of 64^3 as pyramid-sampler's own example has it, with zarr-python's default codec. pyramid-sampler, tensorstore
+All make four levels of means of the same array: uint16, field/0 of a Zarr v3 group with chunks of 64^3 as
+pyramid-sampler's own example has it, with zarr-python's default codec. What it holds is smooth structures under noise
+that hardly compress (noise), the scan of snow in SEISMILL_SHARED, tiled (ct), or what pyramid-sampler's own
+initialize_test_image makes (sampler); all three are worth a look, because decoding costs what the data make it cost.
+pyramid-sampler, tensorstore
 and `pyramid some.zarr --array field/0` put the levels beside it; `pyramid volume` adds them to a volume that was
 ingested from the same voxels; ngff-zarr and ome-zarr-py cannot but write level 0 again, which is in their figures.
-stack-to-chunk begins from a level 0 of its own, whose writing is not counted.
+stack-to-chunk begins from a level 0 of its own, whose writing is not counted. "decoding" reads and decodes the array
+once, in as many threads as there are processors, and does nothing with it: no tool can take less.
 
 Every measurement is a process of its own. Before its clock starts, it has done the same job on a tiny array (which
 compiles what is compiled) and read the array's files once. Memory is the high-water mark of the resident memory of the
@@ -27,8 +31,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).parents[2]
 LEVELS = 4
@@ -38,6 +45,7 @@ WANTED = {"pyramid-sampler": 10.0, "tensorstore": 2.0}
 WANTED_BYTES = 500e6
 TOOLS = (
     "ours",
+    "decoding",
     "ours-volume",
     "pyramid-sampler",
     "tensorstore",
@@ -55,13 +63,18 @@ def main() -> None:
     parser.add_argument("--peer", metavar="PYTHON", default=os.environ.get("SEISMILL_IMAGES_PYTHON"))
     parser.add_argument("--stack", metavar="PYTHON", default="", help="of an environment with stack-to-chunk")
     parser.add_argument("--size", type=int, default=1024, help="voxels along each axis, default: 1024")
+    parser.add_argument("--data", choices=("noise", "ct", "sampler"), default="noise")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="default: 3")
     parser.add_argument("--folder", help="where files go; default: the system's temporary folder")
     parser.add_argument("--only", default="", metavar="NAMES", help="only these tools, separated by commas")
     parser.add_argument("--job", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--test-image", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.job:
         do(*chosen.job)
+        return
+    if chosen.test_image:
+        make_test_image(*chosen.test_image)
         return
     if not chosen.peer:
         parser.error("name the Python that has the other tools with --peer")
@@ -69,14 +82,13 @@ def main() -> None:
     tools = [t for t in tools if t != "stack-to-chunk" or chosen.stack]
     with tempfile.TemporaryDirectory(prefix="pyramids-", dir=chosen.folder) as name:
         folder = Path(name)
-        make(folder / "large", chosen.size)
-        make(folder / "tiny", 2 * CHUNK)
+        make(folder / "large", chosen.size, chosen.data, chosen.peer)
+        make(folder / "tiny", 2 * CHUNK, chosen.data, chosen.peer)
         costs: dict[str, list[tuple[float, float, float]]] = {tool: [] for tool in tools}
         for _ in range(chosen.repeats):
             for tool in tools:
-                python = {"ours": sys.executable, "stack": chosen.stack}.get(
-                    tool[:5].strip("-,"), chosen.peer
-                )
+                own = tool in ("ours", "ours-volume", "decoding")
+                python = sys.executable if own else chosen.stack if tool == "stack-to-chunk" else chosen.peer
                 seconds, cpu, peak = measure(python, tool, folder)
                 costs[tool].append((seconds, cpu, peak))
                 print(
@@ -84,32 +96,60 @@ def main() -> None:
                     file=sys.stderr,
                     flush=True,
                 )
-    print_table(costs, chosen.size, chosen.repeats)
+    print_table(costs, chosen.data, chosen.size, chosen.repeats)
 
 
-def make(folder: Path, size: int) -> None:
+def make(folder: Path, size: int, data: str, peer: str) -> None:
     """The array, and a volume of the same voxels."""
-    import numpy as np
     import zarr
 
     from tasks.ingest_images import ingest_images
 
     folder.mkdir()
-    rng = np.random.default_rng(11)
-    noise = rng.integers(0, 2048, (CHUNK, size, size), dtype=np.uint16)
-    wave = (np.sin(np.arange(size) / 37) * 9000 + 20000).astype(np.uint16)
-    field = zarr.open_group(folder / "some.zarr", mode="w").create_group("field")
-    array = field.create_array(
-        "0", shape=(size,) * 3, chunks=(CHUNK,) * 3, dtype="uint16", dimension_names=("z", "y", "x")
-    )
+    group = folder / "some.zarr"
+    if data == "sampler":
+        subprocess.run([peer, __file__, "--test-image", str(group), str(size)], check=True)
+        array = zarr.open_group(group)["field/0"]
+    else:
+        array = zarr.open_group(group, mode="w").create_array(
+            "field/0", shape=(size,) * 3, chunks=(CHUNK,) * 3, dtype="uint16", dimension_names=("z", "y", "x")
+        )
+        planes = {"noise": noisy_planes, "ct": scanned_planes}[data](size)
     voxels = np.lib.format.open_memmap(folder / "voxels.npy", "w+", np.uint16, (size,) * 3)
     for start in range(0, size, CHUNK):
-        slab = (
-            noise + wave[start : start + CHUNK, None, None] // 4 + wave[None, :, None] + wave[None, None, :]
-        )
-        array[start : start + CHUNK] = voxels[start : start + CHUNK] = np.roll(slab, start, axis=2)
+        part = slice(start, start + CHUNK)
+        voxels[part] = array[part] if data == "sampler" else planes(start)
+        if data != "sampler":
+            array[part] = voxels[part]
     voxels.flush()
     ingest_images(str(folder / "voxels.npy"), str(folder / "volume.zarr"))
+
+
+def noisy_planes(size: int) -> Callable[[int], np.ndarray]:
+    """Planes from a number on, as many as a chunk has: waves, under noise of 11 bits."""
+    noise = np.random.default_rng(11).integers(0, 2048, (CHUNK, size, size), dtype=np.uint16)
+    wave = (np.sin(np.arange(size) / 37) * 9000 + 20000).astype(np.uint16)
+    across = noise + wave[None, :, None] + wave[None, None, :]
+    return lambda start: np.roll(across + wave[start : start + CHUNK, None, None] // 4, start, axis=2)
+
+
+def scanned_planes(size: int) -> Callable[[int], np.ndarray]:
+    """The same of a scan, repeated; it is larger than a chunk, which so never holds a voxel twice."""
+    import tifffile
+
+    scan = tifffile.imread(Path(os.environ["SEISMILL_SHARED"], "data/spam/snow.tif"))
+    rows = np.arange(size) % len(scan)
+    return lambda start: scan[np.ix_((start + np.arange(min(CHUNK, size))) % len(scan), rows, rows)]
+
+
+def make_test_image(group: str, size: str) -> None:
+    """What pyramid-sampler gives its users to try it with: random numbers below 100, and an offset in a corner."""
+    import zarr
+    from pyramid_sampler import initialize_test_image
+
+    initialize_test_image(
+        zarr.open_group(group, mode="w"), "field", (int(size),) * 3, (CHUNK,) * 3, dtype="uint16"
+    )
 
 
 def measure(python: str, tool: str, folder: Path) -> tuple[float, float, float]:
@@ -183,6 +223,25 @@ def ours(folder: Path) -> Iterator[Callable[[], object]]:
 
     with beside(folder) as group:
         yield lambda: as_stage(load_verb("pyramid"))(str(group), Levels(levels=LEVELS), array="field/0")
+
+
+@contextmanager
+def decoding(folder: Path) -> Iterator[Callable[[], object]]:
+    """Every chunk read and decoded into the same memory, which is the least that anything costs."""
+    from numcodecs import Zstd
+
+    mine, codec = threading.local(), Zstd()
+
+    def one(path: Path) -> None:
+        if not hasattr(mine, "room"):
+            mine.room = np.empty((CHUNK,) * 3, np.uint16)
+        codec.decode(path.read_bytes(), mine.room)
+
+    def work() -> None:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(one, (folder / "some.zarr/field/0/c").glob("*/*/*")))
+
+    yield work
 
 
 @contextmanager
@@ -286,7 +345,6 @@ def ome_zarr(folder: Path) -> Iterator[Callable[[], object]]:
 def stack_to_chunk(folder: Path) -> Iterator[Callable[[], object]]:
     """Its `add_downsample_level` with a process for each core."""
     import dask.array
-    import numpy as np
     import zarr
     from pydantic_zarr.v3 import ArraySpec
     from stack_to_chunk import MultiScaleGroup
@@ -315,6 +373,7 @@ def stack_to_chunk(folder: Path) -> Iterator[Callable[[], object]]:
 
 JOBS = {
     "ours": ours,
+    "decoding": decoding,
     "ours-volume": ours_of_a_volume,
     "pyramid-sampler": pyramid_sampler,
     "tensorstore": tensorstore,
@@ -324,11 +383,13 @@ JOBS = {
 }
 
 
-def print_table(costs: dict[str, list[tuple[float, float, float]]], size: int, repeats: int) -> None:
+def print_table(
+    costs: dict[str, list[tuple[float, float, float]]], data: str, size: int, repeats: int
+) -> None:
     """One line per tool: medians, and how many times our time and memory they are."""
     print(
-        f"\n{LEVELS} levels of {size}^3 uint16, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end, "
-        f"medians of {repeats}, {time.strftime('%Y-%m-%d %H:%M')}\n"
+        f"\n{LEVELS} levels of {size}^3 uint16 ({data}), {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f} at the end, medians of {repeats}, {time.strftime('%Y-%m-%d %H:%M')}\n"
     )
     medians = {
         tool: [statistics.median(one) for one in zip(*runs, strict=True)] for tool, runs in costs.items()
