@@ -20,7 +20,7 @@ from tasks.volume.lock import locked
 from tasks.volume.manifest import listed_in, manifest_key
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tasks.volume.plan import digest_of, folder_of
-from tasks.volume.reader import Volume, open_volume
+from tasks.volume.reader import Volume, open_any
 from tasks.volume.root import current_root, members
 from tasks.volume.run import (
     Job,
@@ -75,9 +75,15 @@ def copy(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    source, store = open_volume(Store(volume, run.storage_options)), Store(target, run.storage_options)
+    source, store = open_any(Store(volume, run.storage_options)), Store(target, run.storage_options)
     if store.url == source.store.url:
         raise InputRefused(f"{store.url} is to be copied onto itself; name another target")
+    if source.origin:
+        raise InputRefused(
+            f"{source.store.url} is a group of another tool, with levels or copies that Seismill made of its array "
+            f"{source.origin}; copy the whole group with a tool for files or objects (cp -r, aws s3 sync), then see "
+            "with seismill verify that all arrived"
+        )
     root = selected_root(source, includes, excludes)
     arrays = [path for path, member in members(root).items() if member["node_type"] == "array"]
     listed = dict(zip(arrays, on_io(lambda path: manifest_of(source.store, path), arrays), strict=True))

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.parameters import Run, Url
 from tasks.volume.blocks import cpu_count
+from tasks.volume.layout import AS_FOUND
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.reader import Volume, open_volume
+from tasks.volume.reader import Volume, open_any
 from tasks.volume.slices import Slice, compared, mask_of, sample, sides_of, slice_of
 from tasks.volume.store import Store, traffic
 from tasks.volume.summary import array_rows
@@ -34,7 +35,8 @@ def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
     """Draw the middle slices of the master and of every copy with its difference, and a histogram of amplitudes.
 
     Args:
-        volume: The published volume; the pictures are stored inside it.
+        volume: The published volume, or a group of another tool with levels or copies of ours; the pictures are
+            stored inside it, under `.seismill/`.
         run: How to run.
 
     Returns:
@@ -45,10 +47,10 @@ def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
     """
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
-    found = open_volume(store)
+    found = open_any(store)
     copies = copies_of(found)
     levels = [level["path"] for level in found.state["levels"] if level["path"] != found.master]
-    rows = array_rows(found.root, [found.master, *copies, *levels])
+    rows = rows_of(found, [found.master, *copies, *levels])
     notes: list[str] = []
     names = [*(name for name, _ in directions(found)), "histogram"]
     places = [f"{store.url}/{FOLDER}/{name}.png" for name in names]
@@ -81,7 +83,22 @@ def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
 
 def copies_of(volume: Volume) -> list[str]:
     """Paths of the copies of the master."""
-    return [path for path in volume.members if volume.array_attributes(path).get("copy_of") == volume.master]
+    return [
+        path for path in volume.members if volume.array_attributes(path).get("copy_of") == volume.master_name
+    ]
+
+
+def rows_of(volume: Volume, paths: list[str]) -> list[dict[str, Any]]:
+    """One row per array; of another tool's array its place, and what a listing of it says is stored."""
+    rows = array_rows(volume.root, paths)
+    if volume.origin:
+        stored = sum(size for _, size, _ in volume.store_of(volume.master).listing(""))
+        rows[0] |= {
+            "path": volume.origin,
+            "stored_bytes": stored,
+            "ratio": rows[0]["raw_bytes"] / stored if stored else 0.0,
+        }
+    return rows
 
 
 def directions(volume: Volume) -> list[tuple[str, tuple[int, int]]]:
@@ -135,7 +152,7 @@ def _draw(volume: Volume, rows: list[dict[str, Any]], copies: list[str], notes: 
     from tasks.volume.histograms import draw_histogram
     from tasks.volume.pictures import draw_views
 
-    name, master = _name(volume), volume.master
+    name, master, shown_as = _name(volume), volume.master, volume.master_name
     captions = {row["path"]: _caption(row) for row in rows}
     mask, sides = mask_of(volume), sides_of(volume)
 
@@ -154,15 +171,16 @@ def _draw(volume: Volume, rows: list[dict[str, Any]], copies: list[str], notes: 
         (f"{path} (red), in the pictures", *compared(path, [found for _, found in drawn])) for path in copies
     ]
     histogram = draw_histogram(
-        "histogram", f"{name}: samples", master, (f"{master}, {words}", values), against
+        "histogram", f"{name}: samples", shown_as, (f"{shown_as}, {words}", values), against
     )
     return [*(picture for picture, _ in drawn), histogram]
 
 
 def _caption(row: dict[str, Any]) -> str:
     """How an array is stored, in a few words."""
+    kept = "as found" if row["codec"] == AS_FOUND else "lossless"
     words = [
-        f"within ±{row['tolerance']:.4g}" if row.get("tolerance") else "lossless",
+        f"within ±{row['tolerance']:.4g}" if row.get("tolerance") else kept,
         f"{row['ratio']:.1f} : 1",
     ]
     if row.get("tolerance") and "snr_db" in row:

@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 import yaozarrs
 import zarr
+from PIL import Image
 from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, TransposeCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 
+from tasks.copy import copy
 from tasks.info import info
 from tasks.parameters import Copies, Copy, Levels, Run
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
+from tasks.report import report
 from tasks.verify import verify
 from tasks.volume.levels import coarsen
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
@@ -371,6 +374,47 @@ def test_info_and_verify_know_levels_and_copies_beside_an_array(tmp_path):
     assert summary["checked"] == summary["objects"] > 4
     with pytest.raises(InputRefused, match=r"lie in .*some\.zarr/field$"):
         info(str(place))
+
+
+def test_a_report_draws_another_tools_array_with_its_copies(tmp_path):
+    place = field(tmp_path)
+    flat = Copies(presets=[], more=[Copy(name="flat", chunks=(1, 21, 65))], tolerance=2.0)
+    rechunk(str(place), flat, array="field/0", run=FIXED)
+    pyramid(str(place), TWO, array="field/0", run=FIXED)
+    group = place / "field"
+    before = tree(group)
+    summary = report(str(group))
+    assert [row["path"] for row in summary["arrays"]] == ["0", "flat", "1", "2"]
+    master = summary["arrays"][0]
+    held = sum(path.stat().st_size for path in (group / "0").rglob("*") if path.is_file())
+    assert (master["raw_bytes"], master["stored_bytes"]) == (values().nbytes, held)
+    assert [row["array"] for row in summary["table"]] == ["0", "flat", "1", "2"]
+    for name in ("z", "y", "x", "histogram"):
+        assert image_size(group / f".seismill/report/{name}.png") > (400, 100)
+    assert tree(group) == before, "pictures lie where no reader of arrays looks"
+
+
+def test_a_report_of_levels_in_a_group_of_their_own_draws_the_array_that_lies_elsewhere(tmp_path):
+    zarr.create_array(tmp_path / "core.zarr", data=values("f4"), chunks=(8, 8, 16))
+    pyramid(str(tmp_path / "core.zarr"), TWO, run=FIXED, target=str(tmp_path / "levels.zarr"))
+    summary = report(str(tmp_path / "levels.zarr"))
+    assert [row["path"] for row in summary["arrays"]] == [str(tmp_path / "core.zarr"), "1", "2"]
+    assert len(summary["pictures"]) == 4
+
+
+def test_a_group_of_another_tool_is_copied_with_other_tools_and_verified_there(tmp_path):
+    group = field(tmp_path) / "field"
+    pyramid(str(group), TWO, array="0", run=FIXED)
+    with pytest.raises(InputRefused, match=r"another tool.*copy the whole group with a tool for files"):
+        copy(str(group), str(tmp_path / "copy.zarr"))
+    assert not (tmp_path / "copy.zarr").exists()
+    shutil.copytree(group, tmp_path / "there/field")
+    assert verify(str(tmp_path / "there/field"), errors=True)["findings"] == []
+
+
+def image_size(path):
+    with Image.open(path) as picture:
+        return picture.size
 
 
 def test_verify_finds_and_repairs_what_is_broken_beside_an_array(tmp_path):

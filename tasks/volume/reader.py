@@ -87,7 +87,7 @@ class Volume:
 
     def read(self, path: str, region: Region | None = None) -> np.ndarray:
         """The values of an array, or of a region of it."""
-        return read_region(self.store, self.spec(path), region)
+        return read_region(self.store_of(path), self.spec(path), region)
 
 
 def open_volume(store: Store) -> Volume:

@@ -118,10 +118,14 @@ def mask_of(volume: Volume) -> Mask:
 def sides_of(volume: Volume) -> list[Side]:
     """The coordinates of the master's axes; positions where a volume stores none."""
     spec, sides = volume.spec(volume.master), []
-    for name, count in zip(spec.dims, spec.shape, strict=True):
+    annex, base = volume.state.get("annex", {}), volume.state["levels"][0]
+    for axis, (name, count) in enumerate(zip(spec.dims, spec.shape, strict=True)):
         if volume.has(name):
             units = volume.array_attributes(name).get("unitsV1", {})
             sides.append(Side(name, next(iter(units.values()), ""), volume.read(name)))
+        elif annex:  # of another tool's array what its group says is all there is
+            unit = annex["axes"][axis].get("unit", "") if annex["axes"] else ""
+            sides.append(Side(name, unit, base["translation"][axis] + base["scale"][axis] * np.arange(count)))
         else:
             sides.append(Side(name, "", np.arange(count)))
     return sides
@@ -198,7 +202,7 @@ def slice_of(
             ratio=None if cell is None else min(max(cells[0] / cells[1] * cell, LEAST_RATIO), LARGEST_RATIO),
             master=flat(values),
             live=flat(mask.live(window)),
-            master_title=(master, captions[master]),
+            master_title=(volume.master_name, captions[volume.master_name]),
             copy=flat(volume.read(path, window)) if path else None,
             copy_title=(path, captions[path]) if path else ("", ""),
             detail=window != full,
