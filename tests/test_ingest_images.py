@@ -327,5 +327,20 @@ def test_ketton_comes_back_from_jpeg2000_and_from_raw_files(tmp_path, ketton, fo
     assert [c["label-value"] for c in colours] == np.unique(values).tolist()
 
 
+@pytest.mark.parametrize("count", [64, 65])
+def test_grains_without_number_are_labels_without_colours(tmp_path, count):
+    values = np.arange(8 * 9 * 10).reshape(8, 9, 10) % count
+    ingest_images(
+        saved(tmp_path, values.astype("u2")),
+        str(tmp_path / "v.zarr"),
+        Image(labels=True),
+        Master(chunks=[4, 4, 8]),
+    )
+    group = zarr.open_group(tmp_path / "v.zarr", mode="r")
+    assert len(group.attrs["ome"]["image-label"].get("colors", [])) == {64: 64, 65: 0}[count]
+    yaozarrs.validate_zarr_store(str(tmp_path / "v.zarr"))
+    open_ome_zarr(group)
+
+
 def test_the_summary_is_plain_json(tmp_path):
     json.dumps(ingest_images(saved(tmp_path, voxels()), str(tmp_path / "v.zarr"), Image(), SMALL))

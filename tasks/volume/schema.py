@@ -213,9 +213,9 @@ def ome_attributes(
         },
     }
     if looks.get("is_labels"):
-        described["image-label"] = {
-            "colors": [{"label-value": v, "rgba": _colour(v)} for v in looks["labels"]]
-        }
+        # Of very many labels none has a colour of its own; an empty list of colours would not be valid.
+        colours = [{"label-value": v, "rgba": _colour(v)} for v in looks["labels"]]
+        described["image-label"] = {"colors": colours} if colours else {}
     return described
 
 
