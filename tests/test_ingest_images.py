@@ -327,6 +327,39 @@ def test_ketton_comes_back_from_jpeg2000_and_from_raw_files(tmp_path, ketton, fo
     assert [c["label-value"] for c in colours] == np.unique(values).tolist()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "all_but_one", "one", "window"),
+    [
+        ("uint8", 0, 200, [0, 200]),
+        ("bool", False, True, [0, 1]),
+        ("float32", 0, np.nan, [0, 1]),
+        ("uint16", 7, 7, [0, 7]),
+        ("int16", -7, -7, [-7, 0]),
+        ("float64", 1.7e308, 1.7e308, [0, 1.7e308]),
+    ],
+)
+def test_the_window_of_an_image_that_is_nearly_constant_is_not_empty(
+    tmp_path, dtype, all_but_one, one, window
+):
+    values = np.full(SHAPE, all_but_one, dtype)
+    values[3, 4, 5] = one
+    ingest_images(saved(tmp_path, values), str(tmp_path / "v.zarr"), Image(), SMALL)
+    shown = zarr.open_group(tmp_path / "v.zarr", mode="r").attrs["ome"]["omero"]["channels"][0]["window"]
+    assert [shown["start"], shown["end"]] == window
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_image_without_a_number_becomes_a_volume_that_validates(tmp_path, bad):
+    values = np.full(SHAPE, bad, "f4")
+    ingest_images(saved(tmp_path, values), str(tmp_path / "v.zarr"), Image(), SMALL)
+    np.testing.assert_array_equal(opened(tmp_path / "v.zarr")[...], values)
+    group = zarr.open_group(tmp_path / "v.zarr", mode="r")
+    window = group.attrs["ome"]["omero"]["channels"][0]["window"]
+    assert window["start"] < window["end"]
+    yaozarrs.validate_zarr_store(str(tmp_path / "v.zarr"))
+    open_ome_zarr(group)
+
+
 @pytest.mark.parametrize("count", [64, 65])
 def test_grains_without_number_are_labels_without_colours(tmp_path, count):
     values = np.arange(8 * 9 * 10).reshape(8, 9, 10) % count

@@ -181,8 +181,10 @@ def ome_attributes(
     largest = max(abs(low), abs(high)) or 1.0
     start, end = looks.get("window") or (-largest, largest)
     unit = {"unit": looks["unit"]} if looks.get("unit") else {}
-    if looks.get("is_labels"):
+    if looks.get("is_labels") or start >= end:  # nearly all voxels have one value
         start, end = low, high
+    if start >= end:  # all have; napari opens nothing whose window is empty
+        start, end = (min(start, 0), max(end, 0)) if start else (0, 1)
     described: dict[str, Any] = {
         "version": "0.5",
         "multiscales": [
