@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Index, StorageOptions, Url
+from tasks.volume.expected import expected_of
 from tasks.volume.files import Files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.candidates import choose_index
@@ -58,6 +59,9 @@ def scan(
     try:
         survey = survey_files(files, index, near=near, sample=sample)
         notes += survey.notes
+        urls, sizes = [one.url for one in files.listed], [one.size for one in files.listed]
+        expected = expected_of(urls, sizes, index.checksums, storage_options)
+        notes += expected.notes(expected.of_kind("md5"))
         if survey.grid is None:
             notes.append(
                 "The traces are not in the order of a full grid, so the grid is known when all are read."
