@@ -8,8 +8,9 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ _MALLOC = {
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
 CONNECT_SECONDS = 30  # also how long a client looks for a scheduler that it lost
+WORKERLESS_SECONDS = 600.0  # spot machines that were taken away may come back; as long as the lease of a lock
+LOOK_SECONDS = 5.0
 
 # Dask logs a traceback for each call that the loss of a scheduler interrupts; the outcome says it in a sentence.
 for _name in ("distributed.batched", "distributed.client", "distributed.core"):
@@ -63,24 +66,24 @@ def open_compute(
     """
     stopping = stopping or threading.Event()
     if run.dask == "threads":
-        executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="block")
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="block")
         try:
-            yield Compute(executor, _THREADS, memory_budget(run.memory), report, stopping)
+            yield Compute(pool, _THREADS, memory_budget(run.memory), report, stopping)
         except BaseException:
             # Blocks in flight were given their time by `run_window`; what hangs now must not hold up the end.
             stopping.set()
-            executor.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
-        executor.shutdown()
+        pool.shutdown()
     else:
-        with _open_client(run.dask) as client, _loss_told(client):
+        with _open_client(run.dask) as client, _loss_told(client), _executor_of(client) as executor:
             budgets = _budgets(client, run.memory)
             threads = sum(n for address, n in client.nthreads().items() if address in budgets)
             hosts = [address.rpartition(":")[0] for address in budgets]  # workers of one share its memory
             memory_bytes = min(
                 budget // hosts.count(name.rpartition(":")[0]) for name, budget in budgets.items()
             )
-            yield Compute(client.get_executor(pure=False), max(1, threads), memory_bytes, report, stopping)
+            yield Compute(executor, max(1, threads), memory_bytes, report, stopping)
 
 
 def _budgets(client: "Client", text: str) -> dict[str, int]:
@@ -129,6 +132,41 @@ def _loss_told(client: "Client") -> Iterator[None]:
             f"the Dask scheduler at {address} was lost; run the same command again to go on where it ended, when there "
             "is a scheduler or on threads"
         ) from error
+
+
+@contextmanager
+def _executor_of(client: "Client") -> Iterator[Executor]:
+    """The cluster as an executor that gives all blocks up when there was no worker for `WORKERLESS_SECONDS`.
+
+    Raises:
+        Resumable: It gave them up; Dask itself waits for ever.
+    """
+    executor: Executor = client.get_executor(pure=False)
+    address = client.scheduler_info()["address"]
+    closed, given_up = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        seen = time.monotonic()
+        while not closed.wait(LOOK_SECONDS):
+            if client.status != "running" or client.nthreads():  # a lost scheduler is told of elsewhere
+                seen = time.monotonic()
+            elif time.monotonic() - seen > WORKERLESS_SECONDS:
+                given_up.set()
+                executor.shutdown(wait=False)  # which wakes whoever waits for a block
+                return
+
+    threading.Thread(target=watch, name="dask-workers", daemon=True).start()
+    try:
+        yield executor
+    except Exception as error:
+        if not given_up.is_set() or isinstance(error, Outcome):
+            raise
+        raise Resumable(
+            f"the Dask scheduler at {address} had no worker for {WORKERLESS_SECONDS:.0f} s; run the same command again "
+            "to go on where it ended, when it has some or on threads"
+        ) from error
+    finally:
+        closed.set()
 
 
 @contextmanager

@@ -348,6 +348,39 @@ def test_a_block_over_which_every_worker_ends_ends_the_run_resumable() -> None:
         run_window(compute, os._exit, [(1,)], lambda result: None)
 
 
+def test_a_run_whose_workers_have_all_gone_ends_resumable_if_none_comes_back(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.compute.WORKERLESS_SECONDS", 1.0)
+    monkeypatch.setattr("flows.compute.LOOK_SECONDS", 0.2)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    start(dask_scheduler, address)
+    worker = start(dask_worker, address, str(tmp_path / "worker"))
+    begun = tmp_path / "begun"
+
+    def until_killed() -> None:
+        while not begun.exists():
+            time.sleep(0.01)
+        worker.kill()
+
+    killer = threading.Thread(target=until_killed)
+    killer.start()
+    with pytest.raises(Resumable, match=r"had no worker for 1 s; run the same command again to go on"):
+        never_ending(address, begun)
+    killer.join()
+
+
+def never_ending(address: str, begun: Path) -> None:
+    """Run a block on a cluster that says when it has begun, and does not end."""
+
+    def block(path: str) -> None:
+        Path(path).touch()
+        time.sleep(3600)
+
+    with open_compute(Run(dask=address)) as compute:
+        run_window(compute, block, [(str(begun),)], lambda result: None)
+
+
 @pytest.mark.parametrize("survivors", [1, 0])
 def test_a_worker_that_ends_while_it_is_asked_for_its_memory_is_left_out(
     monkeypatch: pytest.MonkeyPatch, survivors: int
