@@ -231,7 +231,11 @@ def test_what_is_forbidden_is_refused_at_once_and_never_missing(
         store.exists("a")
 
 
-@pytest.mark.parametrize("call", [read_whole, write, create])
+def look(store: Store) -> object:
+    return store.exists("a")
+
+
+@pytest.mark.parametrize("call", [read_whole, write, create, look])
 def test_a_wrong_clock_is_told_of_and_not_a_policy(
     store: Store, proxy: FaultProxy, call: Callable[[Store], object]
 ) -> None:

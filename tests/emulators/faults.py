@@ -9,7 +9,9 @@ import re
 import socket
 import struct
 import threading
+import time
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from urllib.parse import urlsplit
 
 ANSWERS = {
@@ -135,7 +137,9 @@ class FaultProxy:
                 if method == "HEAD"
                 else f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
             )
-            line = f"HTTP/1.1 {status} No\r\nContent-Type: application/xml\r\nContent-Length: {len(text)}\r\n\r\n"
+            # Whose clock is right, if the other is wrong by an hour.
+            date = f"Date: {formatdate(time.time() + 3600 * (kind == 'skewed'), usegmt=True)}\r\n"
+            line = f"HTTP/1.1 {status} No\r\nContent-Type: application/xml\r\n{date}Content-Length: {len(text)}\r\n\r\n"
             writer.write(line.encode() + text)
             await writer.drain()
             return True

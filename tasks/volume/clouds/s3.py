@@ -1,6 +1,8 @@
 """S3 and what speaks its language, through the client of s3fs."""
 
 import base64
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -13,6 +15,7 @@ from tasks.parameters import StorageOptions
 from tasks.volume.clouds import CHECKSUM, WRITER, Entry, Found, Part, Span, checked, noted_crc32c, total_of
 from tasks.volume.clouds.faults import Changed, Expired, Rejected, Transient, fault
 
+_MOST_SKEW = timedelta(minutes=15)
 _ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
 _CONFIGURATION = {
     "retries": {"total_max_attempts": 1},  # one layer retries, and it is not this one
@@ -48,8 +51,11 @@ class S3:
             answer: dict[str, Any] = await getattr(client, method)(**named, **self._payer, **arguments)
         except boto.ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            raise fault(int(status), code, what) from error
+            answered = error.response.get("ResponseMetadata", {})
+            status = int(answered.get("HTTPStatusCode", 0))
+            if status == 403 and _is_skewed(answered.get("HTTPHeaders", {}).get("date", "")):
+                code = "RequestTimeTooSkewed"  # which the answer to a HEAD has no body to say
+            raise fault(status, code, what) from error
         except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
             raise PermissionError(f"{what}: {error}") from error
         except (boto.TokenRetrievalError, boto.CredentialRetrievalError, boto.SSOTokenLoadError) as error:
@@ -171,6 +177,15 @@ class S3:
     async def renew(self) -> None:
         """See `Cloud`."""
         await self._fs.set_session(refresh=True)
+
+
+def _is_skewed(date: str) -> bool:
+    """Whether the clock of this machine is farther from a store's than S3 takes a request for."""
+    try:
+        there = parsedate_to_datetime(date)
+    except ValueError:  # not every store says what time it is
+        return False
+    return abs(datetime.now(UTC) - there.replace(tzinfo=there.tzinfo or UTC)) > _MOST_SKEW
 
 
 def _described(writer: str, storage_class: str, crc32c: str) -> dict[str, Any]:
