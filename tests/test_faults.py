@@ -4,6 +4,8 @@ Requests go through a proxy that spoils some of them. Deadlines are shortened he
 at them, and that nothing outlasts them.
 """
 
+import base64
+import hashlib
 import itertools
 import re
 import threading
@@ -14,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+import google_crc32c
 import pytest
 from emulators.faults import KINDS, FaultProxy, Rule
 from survey import Survey, make_survey
@@ -35,7 +38,9 @@ DEADLINE, SHORT, TRY = 12.0, 4.0, 4.0  # seconds; a busy machine may take one fo
 ENDS, SOON = 1.0, 0.75  # deadlines where a fault never ends
 MOST = 60.0  # no call may take so long with these, on any machine
 DATA = bytes(range(256)) * 40
-PASSING = [kind for kind in KINDS if kind not in ("403", "skewed", "expired")]  # others are never tried again
+PASSING = [
+    kind for kind in KINDS if kind not in ("401", "403", "skewed", "expired")
+]  # others are never tried again
 NO_CHECKSUM = "no store gives a checksum of a range; the whole file's is compared when all of it was read"
 
 
@@ -252,15 +257,31 @@ def test_a_wrong_clock_is_told_of_and_not_a_policy(
 def test_credentials_that_ran_out_are_renewed_once(
     store: Store, proxy: FaultProxy, call: Callable[[Store], object]
 ) -> None:
-    if not store.url.startswith("s3:"):
-        pytest.skip("the proxy speaks of expired tokens as S3 does")
+    kind = "expired" if store.url.startswith("s3:") else "401"
     store.put("a", DATA)
-    proxy.do(Rule("expired", times=1))
+    proxy.do(Rule(kind, times=1))
     assert call(store) == CALLS[call]
-    proxy.do(Rule("expired"))
-    with pytest.raises(Resumable, match=r"credentials for s3://volumes ran out .* renew them"):
+    proxy.do(Rule(kind))
+    with pytest.raises(
+        Resumable, match=rf"credentials for {re.escape(store.url[:12])}.* ran out .* renew them"
+    ):
         store.get("a")
     assert proxy.requests == 2
+
+
+def test_what_is_written_carries_its_checksum(store: Store, proxy: FaultProxy) -> None:
+    store.put("a", DATA)
+    head, body = proxy.last
+    crc32c = base64.b64encode(google_crc32c.value(DATA).to_bytes(4, "big"))
+    md5 = base64.b64encode(hashlib.md5(DATA, usedforsecurity=False).digest())
+    fields = dict(line.lower().partition(b": ")[::2] for line in head.split(b"\r\n"))
+    assert DATA in body
+    if store.location.protocol == "s3":
+        assert fields[b"x-amz-checksum-crc32c"] == crc32c.lower()
+    elif store.location.protocol == "gs":
+        assert b'"crc32c": "' + crc32c + b'"' in body
+    else:
+        assert fields[b"content-md5"] == md5.lower()
 
 
 # Many calls at once

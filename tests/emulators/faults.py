@@ -21,6 +21,7 @@ ANSWERS = {
     "403": (403, "AccessDenied"),
     "skewed": (403, "RequestTimeTooSkewed"),
     "expired": (400, "ExpiredToken"),
+    "401": (401, "Unauthorized"),
     "412": (412, "PreconditionFailed"),
 }
 # Connection reset before or amid the answer, its end amid it, a body shorter than it should be, none for a while, a
@@ -63,6 +64,7 @@ class FaultProxy:
         rules: May be changed at any time.
         requests: How many came since it was last set to 0.
         fired: How many of them met a rule.
+        last: Head and body of the last one.
     """
 
     upstream: str
@@ -70,6 +72,7 @@ class FaultProxy:
     rules: list[Rule] = field(default_factory=list)
     requests: int = 0
     fired: int = 0
+    last: tuple[bytes, bytes] = (b"", b"")
 
     def __enter__(self) -> "FaultProxy":
         self._chance = random.Random(self.seed)
@@ -117,6 +120,7 @@ class FaultProxy:
                 head, body = await _request(reader, writer)
                 method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ", 2)
                 self.requests += 1
+                self.last = (head, body)
                 rule = self._rule(method, path)
                 if not await self._answer(head, body, method, rule, writer):
                     return
