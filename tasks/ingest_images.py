@@ -111,43 +111,45 @@ def ingest_images(
     if run.dry_run:
         return _dry_run(store, stack, spec, block, expected)
     refuse_foreign(store)
-    store.probe()
-    with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
-        root = current_root(store)
-        request = digest_of(body)
-        need = block_memory(stack, spec, block, local=store.local)
+    need = block_memory(stack, spec, block, local=store.local)
+    with using(compute, run) as compute:
+        # What does not fit in memory is refused before anything is written.
         compute = fitting(compute, need, f"a slab of {block} voxels in chunks of {spec.chunks}")
-        known = root["attributes"]["seismill"] if root is not None else {"stages": {}, "sources": [{}]}
-        done = known["stages"].get(spec.path, {}).get("request") == request
-        if root is not None and not done and not overwrite:
-            raise DestinationRefused(
-                f"{store.url} holds another volume (of {known['sources'][0]['url']}); choose another place, or replace "
-                "it with --overwrite"
-            )
-        # Blocks read parts of files, in no order: what is expected of a file is shown by reading all of it before.
-        if expected.said and not (done and known["sources"][0].get("expected") == expected.digest):
-            checked_before(
-                store,
-                folder_of(request),
-                expected,
-                list(expected.said),
-                lambda file: closing(listed[file].open(run.storage_options)),
-                compute,
-            )
-        if done and root is not None:
+        store.probe()
+        with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
+            root = current_root(store)
+            request = digest_of(body)
+            known = root["attributes"]["seismill"] if root is not None else {"stages": {}, "sources": [{}]}
+            done = known["stages"].get(spec.path, {}).get("request") == request
+            if root is not None and not done and not overwrite:
+                raise DestinationRefused(
+                    f"{store.url} holds another volume (of {known['sources'][0]['url']}); choose another place, or "
+                    "replace it with --overwrite"
+                )
+            # Blocks read parts of files, in no order: what is expected of a file is shown by reading all of it before.
+            if expected.said and not (done and known["sources"][0].get("expected") == expected.digest):
+                checked_before(
+                    store,
+                    folder_of(request),
+                    expected,
+                    list(expected.said),
+                    lambda file: closing(listed[file].open(run.storage_options)),
+                    compute,
+                )
+            if done and root is not None:
+                store.delete_all(f"{folder_of(request)}/in_order")
+                return ended(
+                    store, "ingest", array_rows(root, [spec.path]), began, before, notes=["was done already"]
+                )
+            if root is not None:
+                unpublish(store, epoch, root)
+            if not store.exists(f"{folder_of(request)}/plan.json"):
+                clear_leftovers(store, epoch, None, [request])
+            stage = begin_stage("ingest", store, body, epoch, run, compute)
+            count = block_count(spec.shape, block)
+            records = run_blocks(stage, image_block, range(count))
+            root = _finish(stage, stack, spec, image, place, records, expected)
             store.delete_all(f"{folder_of(request)}/in_order")
-            return ended(
-                store, "ingest", array_rows(root, [spec.path]), began, before, notes=["was done already"]
-            )
-        if root is not None:
-            unpublish(store, epoch, root)
-        if not store.exists(f"{folder_of(request)}/plan.json"):
-            clear_leftovers(store, epoch, None, [request])
-        stage = begin_stage("ingest", store, body, epoch, run, compute)
-        count = block_count(spec.shape, block)
-        records = run_blocks(stage, image_block, range(count))
-        root = _finish(stage, stack, spec, image, place, records, expected)
-        store.delete_all(f"{folder_of(request)}/in_order")
     return ended(store, "ingest", array_rows(root, [spec.path]), began, before, stage=stage)
 
 

@@ -375,5 +375,11 @@ def test_grains_without_number_are_labels_without_colours(tmp_path, count):
     open_ome_zarr(group)
 
 
+def test_what_does_not_fit_in_memory_is_refused_before_anything_is_written(tmp_path):
+    with threads(memory_bytes=10_000) as compute, pytest.raises(InputRefused, match="use smaller chunks"):
+        ingest_images(saved(tmp_path, voxels()), str(tmp_path / "v.zarr"), Image(), SMALL, compute=compute)
+    assert not (tmp_path / "v.zarr").exists()
+
+
 def test_the_summary_is_plain_json(tmp_path):
     json.dumps(ingest_images(saved(tmp_path, voxels()), str(tmp_path / "v.zarr"), Image(), SMALL))
