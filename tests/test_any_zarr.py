@@ -17,13 +17,18 @@ from zarr.errors import ZarrUserWarning
 
 from tasks.copy import copy
 from tasks.info import info
+from tasks.ingest_images import ingest_images
 from tasks.parameters import Copies, Copy, Levels, Run
+from tasks.parameters import Image as ImageOf
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.report import report
 from tasks.verify import verify
 from tasks.volume.levels import coarsen
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
+from tasks.volume.reader import open_any
+from tasks.volume.slices import sides_of
+from tasks.volume.store import Store
 from tests.volumes import STAMP, differences, stopping_after, threads, tree
 
 FIXED = Run(created_on=STAMP)
@@ -392,6 +397,21 @@ def test_a_report_draws_another_tools_array_with_its_copies(tmp_path):
     for name in ("z", "y", "x", "histogram"):
         assert image_size(group / f".seismill/report/{name}.png") > (400, 100)
     assert tree(group) == before, "pictures lie where no reader of arrays looks"
+
+
+def test_sides_of_pictures_are_where_voxels_lie_with_their_unit(tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", data=values("f4"), dimension_names=("z", "y", "x")).attrs.update(
+        {"voxel_length": [4.0, 2.0, 2.0], "voxel_origin": [1.0, 0.0, 0.0], "voxel_unit": "micrometer"}
+    )
+    pyramid(str(tmp_path / "a.zarr"), TWO, run=FIXED, target=str(tmp_path / "levels.zarr"))
+    np.save(tmp_path / "v.npy", values("f4"))
+    image = ImageOf(voxel_length=[4, 2, 2], voxel_origin=[1, 0, 0], voxel_unit="micrometer")
+    ingest_images(str(tmp_path / "v.npy"), str(tmp_path / "v.zarr"), image)
+    for name in ("levels.zarr", "v.zarr"):
+        z, y, _ = sides_of(open_any(Store(str(tmp_path / name))))
+        assert (z.values[:3].tolist(), y.values[:3].tolist()) == ([1, 5, 9], [0, 2, 4])
+        assert (z.name, z.unit) == ("z", "micrometer")
+    yaozarrs.validate_zarr_store(str(tmp_path / "levels.zarr"))
 
 
 def test_a_report_of_levels_in_a_group_of_their_own_draws_the_array_that_lies_elsewhere(tmp_path):

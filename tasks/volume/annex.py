@@ -10,9 +10,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, get_args
 
-from tasks.parameters import Run
+from tasks.parameters import Run, VoxelUnit
 from tasks.volume.codecs import document_bytes
 from tasks.volume.foreign import attributes_of, documents, fingerprint, foreign_spec, is_array
 from tasks.volume.images.place import ROCKVERSE
@@ -24,6 +24,7 @@ from tasks.volume.run import planned_paths
 from tasks.volume.store import Store
 from tasks.volume.visible import ANNEX, GROUP, is_annex
 
+UNITS = set(get_args(VoxelUnit)) - {"auto", "none"}  # that both OME-Zarr and RockVerse know
 LEVEL_0 = "0"  # the name by which an array says that its coarser levels belong beside it
 
 
@@ -213,6 +214,8 @@ def _where(
     axes = [{"name": dim, "type": "space"} for dim in dims] if 2 <= len(dims) <= 3 else []
     lengths, origin = (said.get(key) for key in ("voxel_length", "voxel_origin"))
     if _numbers(lengths, len(dims)) and min(lengths) > 0 and _numbers(origin, len(dims)):
+        if said.get("voxel_unit") in UNITS:
+            axes = [axis | {"unit": said["voxel_unit"]} for axis in axes]
         return [float(s) for s in lengths], [float(t) for t in origin], axes
     return [1.0] * len(dims), [0.0] * len(dims), axes
 

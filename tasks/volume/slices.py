@@ -121,8 +121,9 @@ def sides_of(volume: Volume) -> list[Side]:
     annex, base = volume.state.get("annex", {}), volume.state["levels"][0]
     for axis, (name, count) in enumerate(zip(spec.dims, spec.shape, strict=True)):
         if volume.has(name):
-            units = volume.array_attributes(name).get("unitsV1", {})
-            sides.append(Side(name, next(iter(units.values()), ""), volume.read(name)))
+            said = volume.array_attributes(name)
+            unit = next(iter(said.get("unitsV1", {}).values()), said.get("units", ""))
+            sides.append(Side(name, unit, volume.read(name)))
         elif annex:  # of another tool's array what its group says is all there is
             unit = annex["axes"][axis].get("unit", "") if annex["axes"] else ""
             sides.append(Side(name, unit, base["translation"][axis] + base["scale"][axis] * np.arange(count)))
