@@ -3,6 +3,7 @@
 import fcntl
 import itertools
 import os
+import shutil
 import time
 import uuid
 import zlib
@@ -54,6 +55,26 @@ def write(root: str, path: str, data: bytes, publish: Callable[[str, str], None]
         Path(temporary).unlink(missing_ok=True)
 
 
+def remove_tree(root: str, path: str) -> None:
+    """Remove a folder with all that is in it, out of the way in one step.
+
+    Whoever is put to sleep in the middle, and wakes when another run has written the folder anew, removes nothing of
+    that.
+
+    Args:
+        root: The folder below which temporary names lie.
+        path: The folder.
+    """
+    aside = f"{root}/{TEMPORARY}"
+    if f"{aside}/".startswith(f"{path.rstrip('/')}/"):  # of that nothing is left to be moved to
+        shutil.rmtree(path)
+        return
+    os.makedirs(aside, exist_ok=True)
+    temporary = f"{aside}/{_writer(os.getpid())}-{next(_numbers)}"
+    os.rename(path.rstrip("/"), temporary)
+    shutil.rmtree(temporary)
+
+
 @contextmanager
 def alone_in(folder: str) -> Iterator[None]:
     """While open, no other that asks for the same goes on; the system gives it back for who is killed.
@@ -88,7 +109,11 @@ def remove_half_written(root: str) -> None:
     if os.path.isdir(folder):
         for name in os.listdir(folder):
             path = f"{folder}/{name}"
-            if _abandoned(name, path):
+            if not _abandoned(name, path):
+                continue
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            else:
                 Path(path).unlink(missing_ok=True)
 
 

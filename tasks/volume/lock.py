@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tasks.volume.outcomes import Resumable
-from tasks.volume.process import ended_here, machine, started
+from tasks.volume.process import clock_seconds, ended_here, machine, started
 from tasks.volume.store import DEADLINE_SECONDS, Store
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def check_epoch(store: Store, epoch: int) -> None:
     Raises:
         Resumable: Another run took over.
     """
-    looked = _seconds()
+    looked = clock_seconds()
     if store.exists(_key(epoch + 1)):
         raise Resumable(
             f"another run took over {store.url} because this one had been silent for longer than its lease; "
@@ -93,13 +93,8 @@ def check_epoch(store: Store, epoch: int) -> None:
 
 def recheck_epoch(store: Store, epoch: int) -> None:
     """As `check_epoch`, but asks only if this process did not for a while: it was asleep, or its work takes long."""
-    if _seconds() - _looked_at.get((store.url, epoch), -math.inf) >= RECHECK_SECONDS:
+    if clock_seconds() - _looked_at.get((store.url, epoch), -math.inf) >= RECHECK_SECONDS:
         check_epoch(store, epoch)
-
-
-def _seconds() -> float:
-    """A clock that goes on while the machine sleeps, where there is one."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @contextmanager

@@ -1,9 +1,10 @@
-"""Who a process is, so that another one on the same machine can tell for sure that it has ended.
+"""Who a process is, so that another one on the same machine can tell for sure that it has ended, and if it slept.
 
 A process number alone is not enough: numbers are used again, and containers count for themselves.
 """
 
 import os
+import time
 from functools import cache
 from pathlib import Path
 
@@ -31,3 +32,8 @@ def started(process: int) -> str:
 def ended_here(machine_of: str, process: int, started_at: str) -> bool:
     """Whether a process that said this of itself was one of this machine and is no more."""
     return bool(machine_of) and machine_of == machine() and started(process) != started_at
+
+
+def clock_seconds() -> float:
+    """A clock that goes on while the machine sleeps, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

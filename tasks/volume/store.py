@@ -6,8 +6,8 @@ sentence, except for what callers ask for: that an object is missing.
 """
 
 import errno
+import math
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,11 +27,13 @@ from tasks.volume.clouds.faults import Archived, Changed, Rejected, Transient
 from tasks.volume.location import Location as Location
 from tasks.volume.location import locate as locate
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tasks.volume.process import clock_seconds
 from tasks.volume.source import Source as Source
 from tasks.volume.upload import open_upload as open_upload
 
 Result = TypeVar("Result")
 GUARDED = 16  # requests that remove something between two looks whether that is still allowed
+GUARDED_SECONDS = 5.0  # after which it is looked anyway: this process may have been put to sleep
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -345,7 +347,7 @@ class Store:
             if keys:
                 guard()
                 with self._writing():
-                    shutil.rmtree(self.path(prefix))
+                    local.remove_tree(self._root, self.path(prefix))
             return len(keys)
         self.delete_many(keys, guard=guard)
         return len(keys)
@@ -355,12 +357,15 @@ class Store:
 
         Args:
             keys: The objects.
-            guard: Called every few requests; raises if this run may not remove anything any more.
+            guard: Called every few requests, and before one that comes late; raises if this run may not remove anything
+                any more.
         """
         batch = 1 if self.local else self._cloud.batch
+        looked = -math.inf
         for number, start in enumerate(range(0, len(keys), batch)):
-            if number % GUARDED == 0:
+            if number % GUARDED == 0 or clock_seconds() - looked > GUARDED_SECONDS:
                 guard()
+                looked = clock_seconds()
             some = keys[start : start + batch]
             if self.local:
                 self.delete(some[0])

@@ -1,6 +1,7 @@
 """Stores and sources on a local disk and in memory, as far as these differ from others or from S3 (test_s3.py)."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,58 @@ def test_files_of_killed_writers_are_removed_and_those_of_living_ones_kept(tmp_p
     os.utime(tmp_path / elsewhere, (1, 1))
     store.remove_half_written()
     assert store.keys(".seismill/tmp") == []
+
+
+def test_who_is_put_to_sleep_while_it_removes_a_folder_leaves_what_the_next_owner_writes_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, rmtree = Store(str(tmp_path)), shutil.rmtree
+    for number in range(9):
+        store.put(f"amplitude/c/{number}", b"old")
+
+    def wake(path: str) -> None:
+        for number in range(9):
+            store.put(f"amplitude/c/{number}", b"new")
+        rmtree(path)
+
+    monkeypatch.setattr("tasks.volume.local.shutil.rmtree", wake)
+    assert store.delete_all("amplitude/") == 9
+    assert {store.get(key) for key in store.keys("amplitude")} == {b"new"}
+    assert len(store.keys("")) == 9
+
+
+def test_a_folder_that_a_killed_process_was_removing_is_removed_by_the_next(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, shutil, sys; from tasks.volume.store import Store\n"
+        "shutil.rmtree = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "store = Store(sys.argv[1]); store.put('a/b', b''); store.delete_all('a')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    store = Store(str(tmp_path))
+    (left,) = store.keys("")
+    assert left.startswith(".seismill/tmp/")
+    store.remove_half_written()
+    assert store.keys("") == []
+
+
+def test_it_is_looked_every_few_removals_and_before_one_that_comes_late_whether_they_are_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, keys = Store(str(tmp_path)), [f"a/{number:02d}" for number in range(40)]
+    for key in keys:
+        store.put(key, b"")
+    looked: list[int] = []
+    now, delete = [0.0], Store.delete
+
+    def late(store: Store, key: str) -> None:
+        delete(store, key)
+        now[0] += 600 if key == keys[19] else 0
+
+    monkeypatch.setattr(Store, "delete", late)
+    monkeypatch.setattr("tasks.volume.store.clock_seconds", lambda: now[0])
+    store.delete_many(keys, guard=lambda: looked.append(40 - len(store.keys("a"))))
+    assert looked == [0, 16, 20, 32]
 
 
 def test_a_place_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
