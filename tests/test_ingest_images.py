@@ -188,7 +188,7 @@ def test_parameters_that_cannot_be_are_refused_before_anything_is_written(tmp_pa
 def test_a_slice_missing_is_named_before_anything_is_written(tmp_path):
     for n in (1, 2, 4):
         tifffile.imwrite(tmp_path / f"s{n}.tif", voxels()[0])
-    with pytest.raises(InputRefused, match=r"1 slices are missing .*: 3;"):
+    with pytest.raises(InputRefused, match=r"1 slice is missing .*: 3;"):
         ingest_images(str(tmp_path), str(tmp_path / "v.zarr"))
     assert not (tmp_path / "v.zarr").exists()
 

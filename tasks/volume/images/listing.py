@@ -59,8 +59,8 @@ def find_files(url: str, options: StorageOptions) -> list[Listed]:
         InputRefused: There is no such file, or a series of numbered files has gaps, strangers or duplicates.
     """
     folder, _, last = url.rpartition("/")
-    if any(sign in url for sign in "*["):
-        if any(sign in folder for sign in "*[") or not last:
+    if "*" in url or ("[" in last and not _is_there(url, options)):
+        if "*" in folder or not last:
             raise InputRefused(
                 f"{url} has a pattern in a folder's name; give one in the file's name alone, such as a/*.tif"
             )
@@ -125,8 +125,9 @@ def _refuse_gaps(names: list[str], numbers: list[int], where: str) -> None:
     between = [name for name, n in zip(names, numbers, strict=True) if (n - numbers[0]) % step]
     if missing:
         shown = ", ".join(map(str, missing[:_NAMED])) + (", …" if len(missing) > _NAMED else "")
+        are = "slices are" if len(missing) > 1 else "slice is"
         raise InputRefused(
-            f"{len(missing)} slices are missing from {where} between {names[0]} and {names[-1]}: {shown}; bring them, "
+            f"{len(missing)} {are} missing from {where} between {names[0]} and {names[-1]}: {shown}; bring them, "
             "or name the slices that are there in a list (.txt)"
         )
     raise InputRefused(
@@ -202,6 +203,12 @@ def _is_folder(url: str, options: StorageOptions) -> bool:
         return bool(store.files()) or store.local or url.endswith("/")
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def _is_there(url: str, options: StorageOptions) -> bool:
+    """Whether a name with a bracket is that of a file or folder, and no pattern."""
+    folder, _, name = url.rpartition("/")
+    return _is_folder(url, options) or Store(folder or ".", options).exists(name)
 
 
 def _suffix(name: str) -> str:

@@ -33,7 +33,7 @@ def test_numbers_in_names_are_ordered_as_numbers():
     [
         (
             ["s1.tif", "s2.tif", "s4.tif", "s5.tif"],
-            "1 slices are missing from x between s1.tif and s5.tif: 3;",
+            "1 slice is missing from x between s1.tif and s5.tif: 3;",
         ),
         ([f"s{n}.tif" for n in range(30) if n % 3 or n > 20], "6 slices are missing .* 3, 6, 9, 12, 15, …;"),
         (["s1.tif", "s2.tif", "dark.tif"], r"2 files named like s#\.tif, and also dark\.tif"),
@@ -78,6 +78,13 @@ def test_a_pattern_chooses_files(tmp_path):
         find_files(f"{folder}/c*.raw", HERE)
     with pytest.raises(InputRefused, match="pattern in a folder's name"):
         find_files(f"{folder}/*/a1.raw", HERE)
+
+
+def test_brackets_in_the_name_of_what_is_there_are_no_pattern(tmp_path):
+    folder = put(tmp_path / "core [1]", "s1.tif", "s2.tif", "map [2].tif")
+    assert names(find_files(f"{folder}/s*.tif", HERE)) == ["s1.tif", "s2.tif"]
+    assert names(find_files(f"{folder}/map [2].tif", HERE)) == ["map [2].tif"]
+    assert names(find_files(put(tmp_path / "b[1]", "s1.tif", "s2.tif"), HERE)) == ["s1.tif", "s2.tif"]
 
 
 def test_a_list_gives_its_own_order(tmp_path):
