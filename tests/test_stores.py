@@ -3,7 +3,10 @@
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
+import zarr
 from survey import Survey, make_survey
 from volumes import STAMP
 
@@ -11,6 +14,7 @@ from flows.chains import ALL_STEPS, publish_chain
 from tasks.copy import copy
 from tasks.export_segy import export_segy
 from tasks.info import info
+from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Copies, Copy, Index, Levels, Master, Run
 from tasks.prove import prove
@@ -19,7 +23,9 @@ from tasks.rechunk import rechunk
 from tasks.report import report
 from tasks.scan import scan
 from tasks.verify import verify
+from tasks.volume.levels import coarsen
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
+from tasks.volume.reader import open_any, open_volume
 from tasks.volume.store import Store
 
 STAGES = {
@@ -91,6 +97,40 @@ def test_the_whole_line_works_from_bucket_to_bucket(
         export_segy(volume, f"{cloud}://staging/again.sgy")
     ingest_segy(source, volume, master=Master(chunks=[4, 4, 8]), overwrite=True)
     assert "fast_line/zarr.json" not in content(volume)
+
+
+@pytest.mark.slow
+def test_stacks_of_images_and_arrays_of_other_tools_lie_in_buckets(cloud: str, tmp_path: Path) -> None:
+    staging, volumes = f"{cloud}://staging", f"{cloud}://volumes"
+    values = np.random.default_rng(4).integers(0, 60000, (11, 20, 33)).astype(np.uint16)
+    for n, one in enumerate(values):
+        tifffile.imwrite(tmp_path / f"s{n}.tif", one, compression="zlib")
+        Store(staging).put(f"core/s{n}.tif", (tmp_path / f"s{n}.tif").read_bytes())
+    tifffile.imwrite(tmp_path / "all.tif", values, photometric="minisblack")
+    Store(staging).put("all.tif", (tmp_path / "all.tif").read_bytes())
+    Store(staging).put("core/slices.txt", "\n".join(f"s{n}.tif" for n in range(11)).encode())
+    master = Master(chunks=[4, 8, 16], shards=[8, 16, 32])
+    sources = ("core", "core/s*.tif", "core/slices.txt", "all.tif")
+    for number, source in enumerate(sources):
+        volume = f"{volumes}/{number}.zarr"
+        ingest_images(f"{staging}/{source}", volume, master=master)
+        np.testing.assert_array_equal(open_volume(Store(volume)).read("attenuation"), values)
+    pyramid(volume, Levels(levels=2))
+    levels = [coarsen(values, (2, 2, 2)), coarsen(coarsen(values, (2, 2, 2)), (2, 2, 2))]
+    for number, level in enumerate(levels, start=1):
+        np.testing.assert_array_equal(open_volume(Store(volume)).read(f"pyramid/{number}/attenuation"), level)
+    assert verify(volume, errors=True)["findings"] == []
+
+    zarr.create_group(tmp_path / "some.zarr").create_array("field/0", data=values, chunks=(4, 8, 16))
+    for path in (tmp_path / "some.zarr").rglob("*"):
+        if path.is_file():
+            Store(volumes).put(str(path.relative_to(tmp_path)), path.read_bytes())
+    pyramid(f"{volumes}/some.zarr", Levels(levels=2), array="field/0")
+    group = f"{volumes}/some.zarr/field"
+    for number, level in enumerate(levels, start=1):
+        np.testing.assert_array_equal(open_any(Store(group)).read(str(number)), level)
+    assert verify(group, errors=True)["findings"] == []
+    assert len(report(group)["pictures"]) == 4
 
 
 @pytest.fixture
