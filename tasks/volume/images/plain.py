@@ -1,19 +1,22 @@
 """Voxels that lie in a file as they lie in memory: raw binary, .npy, NRRD and MetaImage (.mhd, .mha).
 
 All four come down to an offset, a type, a byte order and which axis is slow; what differs is how the header is
-written. A header whose numbers do not give the size of its file exactly is refused: it is the wrong one.
+written. A header whose numbers do not give the size of its file exactly is refused: it is the wrong one. NRRD and
+MetaImage are mostly written as one stream of zlib; what that holds shows when its end is read.
 """
 
 import io
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 
 from tasks.parameters import Raw, StorageOptions
 from tasks.volume.blocks import on_io
+from tasks.volume.images.deflated import SCRATCH_BYTES, Deflated
 from tasks.volume.images.header import Slices, Voxels, kept_dtype, unit_of
 from tasks.volume.images.listing import Listed
 from tasks.volume.outcomes import InputRefused
@@ -90,8 +93,10 @@ def describe_nrrd(source: Source, options: StorageOptions) -> tuple[Listed, Slic
     fields = dict(re.findall(r"^([^#:=\n]+): *(.*?) *$", text.decode("utf-8", "replace"), re.MULTILINE))
     fields = {name.lower().replace(" ", ""): value for name, value in fields.items()}
     encoding = fields.get("encoding", "raw").lower()
-    if encoding != "raw":
-        raise _compressed(source, f"encoded as {encoding}")
+    if encoding not in ("raw", "gzip", "gz"):
+        raise InputRefused(
+            f"the voxels of {source.url} are encoded as {encoding}, which is not read; save it as raw or gzip"
+        )
     name = fields.get("datafile", "")
     data = _beside(source, name, options) if name else source
     offset = 0 if name else re.search(rb"\n\r?\n", head).end() if blank else source.size  # type: ignore[union-attr]
@@ -108,8 +113,11 @@ def describe_nrrd(source: Source, options: StorageOptions) -> tuple[Listed, Slic
         raise InputRefused(f"{source.url} skips lines before its voxels; write a byte skip instead")
     big = fields.get("endian", "little").lower() == "big"
     numpy = np.dtype(dtype).newbyteorder(">" if big else "<")
+    voxels = _nrrd_voxels(fields, source)
+    if encoding != "raw":
+        return _listed(data), _slices(data, numpy, shape, skip, voxels=voxels, stream=offset)
     offset = data.size - math.prod(shape) * numpy.itemsize if skip == -1 else offset + skip
-    return _listed(data), _slices(data, numpy, shape, offset, voxels=_nrrd_voxels(fields, source))
+    return _listed(data), _slices(data, numpy, shape, offset, voxels=voxels)
 
 
 def describe_meta(source: Source, options: StorageOptions) -> tuple[Listed, Slices]:
@@ -126,8 +134,6 @@ def describe_meta(source: Source, options: StorageOptions) -> tuple[Listed, Slic
     fields = {name.lower(): value for name, value in pairs}
     name = found.group(1).decode("utf-8", "replace").strip()
     data = source if name.upper() == "LOCAL" else _beside(source, name, options)
-    if fields.get("compresseddata", "False").lower() == "true":
-        raise _compressed(source, "compressed")
     if fields.get("elementnumberofchannels", "1") != "1":
         raise InputRefused(
             f"{source.url} holds {fields['elementnumberofchannels']} values per voxel; split them first"
@@ -152,6 +158,9 @@ def describe_meta(source: Source, options: StorageOptions) -> tuple[Listed, Slic
         ::-1
     ]
     voxels = Voxels(length, "", origin) if len(length) == 3 and min(length) > 0 else Voxels()
+    if fields.get("compresseddata", "False").lower() == "true":
+        begin = found.end() if data is source else max(skip, 0)
+        return _listed(data), _slices(data, numpy, shape, 0, voxels=voxels, stream=begin)
     return _listed(data), _slices(data, numpy, shape, offset, voxels=voxels)
 
 
@@ -166,12 +175,21 @@ def read_plain(source: Source, details: dict[str, Any], first: int, out: np.ndar
     """
     view = memoryview(cast(Any, out)).cast("B")
     start = details["offset"] + first * (out.nbytes // len(out))
-    pieces = [(at, min(REQUEST_BYTES, len(view) - at)) for at in range(0, len(view), REQUEST_BYTES)]
-    on_io(lambda piece: source.read_into(start + piece[0], view[piece[0] : piece[0] + piece[1]]), pieces)
+    if "stream" in details:
+        _stream(source, details["stream"], details["size"]).read_into(start, view)
+    else:
+        pieces = [(at, min(REQUEST_BYTES, len(view) - at)) for at in range(0, len(view), REQUEST_BYTES)]
+        on_io(lambda piece: source.read_into(start + piece[0], view[piece[0] : piece[0] + piece[1]]), pieces)
     if details["swap"]:
         out.byteswap(inplace=True)
     if out.dtype == bool:  # whatever is not 0 is true; other bytes in a boolean array are undefined behaviour
         np.not_equal(out.view(np.uint8), 0, out=out)
+
+
+@lru_cache(maxsize=8)
+def _stream(source: Source, offset: int, size: int) -> Deflated:
+    """The stream of a file, of which each process remembers how far it came."""
+    return Deflated(source, offset, size)
 
 
 def _slices(
@@ -182,8 +200,12 @@ def _slices(
     *,
     fortran: bool = False,
     voxels: Voxels = Voxels(),
+    stream: int | None = None,
 ) -> Slices:
-    """A description, after the numbers were held against the size of the file."""
+    """A description, after the numbers were held against the size of the file.
+
+    Where the voxels are a stream that begins at byte `stream`, `offset` counts what it decodes to.
+    """
     name = kept_dtype(dtype, source.url)
     shape = (1, *shape) if len(shape) == 2 else tuple(shape)
     if len(shape) != 3 or min(shape) < 1:
@@ -191,12 +213,16 @@ def _slices(
             f"{source.url} holds an array of shape {shape}; wanted two or three axes, none of them empty"
         )
     wanted = offset + math.prod(shape) * dtype.itemsize
+    swap = dtype.itemsize > 1 and not dtype.isnative
+    if stream is not None:
+        _refuse_stream(source, stream, offset, wanted)
+        details = {"offset": offset, "swap": swap, "stream": stream, "size": wanted}
+        return Slices("plain", shape[0], shape[1:], name, details, scratch_bytes=SCRATCH_BYTES, voxels=voxels)
     if wanted != source.size or offset < 0:
         raise InputRefused(
             f"{source.url} has {source.size:,} bytes, but {shape} voxels of {name} after {offset:,} bytes of header "
             f"make {wanted:,}; the numbers are wrong, or the file is cut off"
         )
-    swap = dtype.itemsize > 1 and not dtype.isnative
     details = {"offset": offset, "swap": swap}
     if fortran:
         return Slices("plain", shape[0], shape[1:], name, details, voxels=voxels, slow_axis=2)
@@ -221,10 +247,19 @@ def _listed(source: Source) -> Listed:
     return Listed(source.url, source.size, source.identity)
 
 
-def _compressed(source: Source, how: str) -> InputRefused:
-    return InputRefused(
-        f"the voxels of {source.url} are {how} as one stream, of which no part can be read alone; save it uncompressed"
-    )
+def _refuse_stream(source: Source, stream: int, offset: int, size: int) -> None:
+    """Return if a stream can be one of so many bytes, as far as its ends tell."""
+    if offset < 0:
+        raise InputRefused(
+            f"{source.url} counts its voxels from the end, which a compressed file cannot; write a byte skip"
+        )
+    head = source.read(stream, min(2, max(0, source.size - stream)))
+    # Nothing shrinks below a thousandth in zlib.
+    if head[:1] not in (b"\x1f", b"\x78", b"\x58", b"\x68", b"\x48") or (source.size - stream) * 1100 < size:
+        raise InputRefused(
+            f"the last {source.size - stream:,} bytes of {source.url} are no stream that {size:,} bytes of voxels come "
+            "out of; it is cut off, or the numbers are wrong"
+        )
 
 
 def _numbers(text: str, kind: Any, source: Source) -> tuple[Any, ...]:

@@ -141,8 +141,11 @@ def read_slab(stack: Stack, first: int, count: int, options: StorageOptions) -> 
         start, stop = max(first, at), min(first + count, at + slices.count)
         if start < stop and slices.kind == "plain":
             part = out[start - first : stop - first]
-            with closing(file.open(options)) as source:
-                plain.read_plain(source, slices.details, start - at, part)
+            if "stream" in slices.details:
+                plain.read_plain(_source(file, options), slices.details, start - at, part)
+            else:
+                with closing(file.open(options)) as source:
+                    plain.read_plain(source, slices.details, start - at, part)
         else:
             wanted += [
                 _Wanted(file, slices, number - at, out[number - first]) for number in range(start, stop)

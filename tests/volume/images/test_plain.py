@@ -1,6 +1,8 @@
 """Raw binary, .npy, NRRD and MetaImage: every order and header, and the numbers held against the file's size."""
 
+import gzip
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -166,14 +168,44 @@ def test_meta_images(tmp_path, big):
     assert_read(tmp_path / "b.mhd", expected)
 
 
+@pytest.mark.parametrize("endian", ["little", "big"])
+def test_compressed_nrrd_files_and_meta_images(tmp_path, endian):
+    expected = voxels("i2")
+    stored = expected.astype(">i2" if endian == "big" else "<i2").tobytes()
+    text = NRRD.format(type="short", endian=endian).replace("raw", "gzip")
+    (tmp_path / "a.nrrd").write_bytes(text.encode() + b"\n" + gzip.compress(stored))
+    assert_read(tmp_path / "a.nrrd", expected)
+    (tmp_path / "b.nhdr").write_text(text + "byte skip: 3\ndata file: b.raw.gz\n")
+    (tmp_path / "b.raw.gz").write_bytes(gzip.compress(b"xyz" + stored[:99]) + gzip.compress(stored[99:]))
+    assert_read(tmp_path / "b.nhdr", expected)
+    meta = META.format(big=str(endian == "big"), type="SHORT", data="LOCAL").replace(
+        "Data = False", "Data = True"
+    )
+    (tmp_path / "c.mha").write_bytes(meta.encode() + zlib.compress(stored))
+    assert_read(tmp_path / "c.mha", expected)
+    (tmp_path / "d.mhd").write_text(meta.replace("LOCAL", "d.zraw"))
+    (tmp_path / "d.zraw").write_bytes(zlib.compress(stored))
+    assert_read(tmp_path / "d.mhd", expected)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
         ("a.nrrd", NRRD.format(type="block", endian="little") + "\n", "an NRRD file of type 'block'"),
         (
             "a.nrrd",
-            NRRD.format(type="short", endian="little").replace("raw", "gzip") + "\n",
-            "encoded as gzip as one stream",
+            NRRD.format(type="short", endian="little").replace("raw", "bzip2") + "\n",
+            "encoded as bzip2, which is not read; save it as raw or gzip",
+        ),
+        (
+            "a.nrrd",
+            NRRD.format(type="short", endian="little").replace("raw", "gzip") + "\nno gzip",
+            "the last 7 bytes of .* are no stream that 1,170 bytes",
+        ),
+        (
+            "a.nrrd",
+            NRRD.format(type="short", endian="little").replace("raw", "gzip") + "byte skip: -1\n\nx",
+            "counts its voxels from the end",
         ),
         ("a.nhdr", NRRD.format(type="short", endian="little") + "data file: ../a.raw\n", "lies elsewhere"),
         (
@@ -195,7 +227,7 @@ def test_meta_images(tmp_path, big):
             META.format(big="False", type="SHORT", data="LOCAL").replace(
                 "CompressedData = False", "CompressedData = True"
             ),
-            "compressed as one stream",
+            "the last 0 bytes of .* are no stream",
         ),
         (
             "a.mhd",

@@ -1,0 +1,101 @@
+"""Voxels that zlib or gzip made one stream of, of which no part can be read alone: decoded from slab to slab.
+
+Where decoding came by, the decoder is kept, a copy at a few hundred places. So slabs can be asked for in any order:
+each is decoded from the last such place before it, and a stream that is read from slab to slab is decoded once.
+"""
+
+import threading
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.store import Source
+
+READ_BYTES = 1 << 20  # of the stream at a time
+PIECE_BYTES = 4 << 20  # decoded at a time, however much the stream swells
+PLACES = 256  # at which a decoder is kept, of some 40 kB each
+LEAST_APART = 64 << 20
+EITHER = zlib.MAX_WBITS | 32  # zlib's header or gzip's
+SCRATCH_BYTES = READ_BYTES + 2 * PIECE_BYTES + PLACES * (48 << 10)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a decoder stands: bytes decoded, and where in the file it goes on."""
+
+    decoded: int
+    at: int
+    decoder: Any
+
+
+class Deflated:
+    """The decoded bytes of a stream that goes from `offset` to the end of a file."""
+
+    def __init__(self, source: Source, offset: int, size: int) -> None:
+        """Take the stream of a file; `size` is what it must decode to."""
+        self.source = source
+        self.size = size
+        self._apart = max(LEAST_APART, size // PLACES)
+        self._places = {0: _Place(0, offset, zlib.decompressobj(EITHER))}  # by stretches of `_apart` bytes
+        self._last = self._places[0]  # where the last call ended, which is where the next one mostly goes on
+        self._lock = threading.Lock()
+
+    def read_into(self, start: int, out: memoryview) -> None:
+        """Fill `out` with decoded bytes from `start` on. One call at a time decodes, others wait for it.
+
+        Raises:
+            IntegrityFailure: The stream is damaged, or does not hold `size` bytes.
+        """
+        with self._lock:
+            before = [one for one in (*self._places.values(), self._last) if one.decoded <= start]
+            place = max(before, key=lambda one: one.decoded)
+            decoder, decoded, at = place.decoder.copy(), place.decoded, place.at
+            stop, data = start + len(out), b""
+            while decoded < stop:
+                data = data or self._read(at, decoded)
+                wanted = min((start if decoded < start else stop) - decoded, PIECE_BYTES)
+                piece, decoder, left = self._decode(decoder, data, wanted)
+                at, data = at + len(data) - len(left), left
+                if decoded >= start:
+                    out[decoded - start : decoded - start + len(piece)] = piece
+                decoded += len(piece)
+                if decoded // self._apart not in self._places and not decoder.eof:
+                    self._places[decoded // self._apart] = _Place(decoded, at, decoder.copy())
+            if stop == self.size:
+                self._refuse_more(decoder, data, at)
+            elif not decoder.eof:
+                self._last = _Place(decoded, at, decoder.copy())
+
+    def _read(self, at: int, decoded: int) -> bytes:
+        if at >= self.source.size:
+            raise IntegrityFailure(
+                f"the stream in {self.source.url} ends after {decoded:,} of {self.size:,} bytes of voxels; it is cut "
+                "off, or its header is another's"
+            )
+        return bytes(self.source.read(at, min(READ_BYTES, self.source.size - at)))
+
+    def _decode(self, decoder: Any, data: bytes, wanted: int) -> tuple[bytes, Any, bytes]:
+        """Some decoded bytes, the decoder after them, and what is left of `data`."""
+        if decoder.eof:  # gzip files may be put one after the other
+            decoder = zlib.decompressobj(EITHER)
+        try:
+            piece = decoder.decompress(data, wanted)
+        except zlib.error as error:
+            raise IntegrityFailure(
+                f"the voxels of {self.source.url} do not decode: {error}; it is damaged"
+            ) from None
+        return piece, decoder, decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+
+    def _refuse_more(self, decoder: Any, data: bytes, at: int) -> None:
+        """Read the stream's checksum, which ends it."""
+        more = b""
+        while not decoder.eof and not more:
+            data = data or self._read(at, self.size)
+            more, decoder, left = self._decode(decoder, data, 1)
+            at, data = at + len(data) - len(left), left
+        if more:
+            raise IntegrityFailure(
+                f"the stream in {self.source.url} holds more than the {self.size:,} bytes of voxels that its header "
+                "tells of; one of both is another's"
+            )
