@@ -19,7 +19,7 @@ from tasks.volume.ledger import Record, Stored
 from tasks.volume.lock import locked
 from tasks.volume.manifest import listed_in, manifest_key
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
-from tasks.volume.plan import digest_of, folder_of
+from tasks.volume.plan import digest_of, folder_of, notes_of
 from tasks.volume.reader import Volume, open_any
 from tasks.volume.root import current_root, members
 from tasks.volume.run import (
@@ -243,7 +243,7 @@ def _objects_key(digest: str) -> str:
 def _copy_notes(source: Store, store: Store, root: dict[str, Any]) -> None:
     """Copy what tells how the volume came about: the plans of its stages, and its pictures."""
     digests = {made["plan"] for made in root["attributes"]["seismill"]["stages"].values()}
-    keys = [f"{folder_of(digest)}/{name}" for digest in sorted(digests) for name in ("plan.json", "grid.npz")]
+    keys = [key for digest in sorted(digests) for key in notes_of(digest)]
     keys += [key for prefix in EXTRAS for key in source.keys(prefix)]
 
     def one(key: str) -> None:

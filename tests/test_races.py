@@ -233,7 +233,7 @@ def test_of_eight_ingests_at_once_one_writes_and_seven_find_it_done(survey: Surv
 class Sleeper:
     """Counts the calls that runs of one volume make of its store, and does something in the middle of one of them."""
 
-    CALLS = ("get", "put", "create", "replace", "exists", "keys", "identity")
+    CALLS = ("get", "put", "create", "replace", "exists", "keys", "identity", "delete_many", "delete_all")
 
     def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count, self.at, self.act = 0, -1, lambda: None

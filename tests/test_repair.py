@@ -41,8 +41,8 @@ STAMPED = Run(created_on=STAMP)
 
 
 def files(volume: Path) -> dict[str, bytes]:
-    """Every file that readers or verification meet."""
-    notes = (".seismill/lock/", ".seismill/runs/", ".seismill/tmp/")
+    """Every file that readers, verification or repair meet."""
+    notes = (".seismill/lock/", ".seismill/tmp/")
     found = {str(path.relative_to(volume)): path for path in sorted(volume.rglob("*")) if path.is_file()}
     return {key: path.read_bytes() for key, path in found.items() if not key.startswith(notes)}
 

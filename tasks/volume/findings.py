@@ -1,7 +1,8 @@
 """What is not as it was written in a volume, object by object.
 
 Everything that is stored can be told right from wrong by something else that is stored: objects by the manifest of
-their array, a manifest by its first line, metadata by the root, the root by its commit and the commit by the root.
+their array, a manifest by its first line, metadata and what is kept of runs by the root, the root by its commit and
+the commit by the root.
 """
 
 import json
@@ -14,6 +15,7 @@ from tasks.volume.layout import ArraySpec
 from tasks.volume.ledger import Stored
 from tasks.volume.manifest import listed_in, manifest_key
 from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.plan import RUNS, TWIN, folder_of
 from tasks.volume.reader import Volume, open_any
 from tasks.volume.root import newest_commit, present_root, root_key
 from tasks.volume.store import Store
@@ -92,7 +94,18 @@ def entries_of(volume: Volume) -> tuple[list[Entry], list[Finding]]:
     for path, member in sorted((groups | {".seismill": GROUP}).items()):
         document = document_bytes(member)
         entries.append(Entry(path, Stored(f"{path}/zarr.json", len(document), crc32c(document))))
-    return entries, findings
+    return entries + _noted(volume), findings
+
+
+def _noted(volume: Volume) -> list[Entry]:
+    """What is kept of each stage, and its twins."""
+    stages = {made["plan"]: made.get("kept", {}) for made in volume.state.get("stages", {}).values()}
+    return [
+        Entry(RUNS, Stored(f"{folder_of(digest)}/{name}{more}", about["bytes"], int(about["crc32c"], 16)))
+        for digest, kept in sorted(stages.items())
+        for name, about in sorted(kept.items())
+        for more in ("", TWIN)
+    ]
 
 
 def _arrays(volume: Volume) -> list[str]:
@@ -176,7 +189,7 @@ def _check(volume: Volume, entry: Entry, data: bytes | None) -> Finding | None:
     if key.endswith("zarr.json"):
         known = data == document_bytes(volume.members.get(path, GROUP))
         return None if known else finding("is not what the root says")
-    problem = does_not_decode(volume.spec(path), data)
+    problem = "" if path == RUNS else does_not_decode(volume.spec(path), data)
     return finding(problem) if problem else None
 
 

@@ -7,6 +7,8 @@ beyond those of the grid take the traces that have no cell.
 """
 
 import io
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,7 +18,7 @@ import numpy as np
 
 from tasks.parameters import StorageOptions
 from tasks.volume.blocks import Region, block_count, nth_region, on_chunks, on_io
-from tasks.volume.codecs import encode_chunk, encoded_bound, join_shard
+from tasks.volume.codecs import crc32c, encode_chunk, encoded_bound, join_shard
 from tasks.volume.coordinates import coordinate_parts, coordinate_values
 from tasks.volume.files import Files
 from tasks.volume.kernels.headers import swap_fields
@@ -70,6 +72,28 @@ def grid_bytes(grid: Grid, n_traces: int) -> bytes:
     return buffer.getvalue()
 
 
+def load_grid(store: Store, plan: Plan) -> dict[str, np.ndarray]:
+    """The arrays of a plan's grid: trace_numbers, unplaced and axis_0 to axis_n.
+
+    Raises:
+        IntegrityFailure: It is not as it was written.
+    """
+    data = store.get(grid_key(plan))
+    try:
+        with np.load(io.BytesIO(data)) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        numbers = np.ascontiguousarray(arrays["trace_numbers"]).view(np.uint8).reshape(-1)
+        whole = crc32c(numbers) == plan.body["grid"] and "unplaced" in arrays
+    except (ValueError, LookupError, OSError, zipfile.BadZipFile, zlib.error):
+        whole = False
+    if not whole:
+        raise IntegrityFailure(
+            f"{store.url}/{grid_key(plan)} is not as it was written; repair the volume, or, if there is none yet, "
+            f"remove {plan.folder} and run the same command again"
+        )
+    return arrays
+
+
 def unplaced_traces(grid: Grid, n_traces: int) -> np.ndarray:
     """Numbers of the traces that have no cell, int64, ascending."""
     placed = np.zeros(n_traces, bool)
@@ -112,9 +136,9 @@ class Intake:
 def intake_of(store: Store, plan: Plan, options: StorageOptions) -> Intake:
     """The plan's shared part, read once in each process."""
     body = plan.body
-    with np.load(io.BytesIO(store.get(grid_key(plan)))) as stored:
-        axes = tuple(stored[f"axis_{i}"] for i in range(len(body["index"]["names"])))
-        trace_numbers, unplaced = stored["trace_numbers"], stored["unplaced"]
+    stored = load_grid(store, plan)
+    axes = tuple(stored[f"axis_{i}"] for i in range(len(body["index"]["names"])))
+    trace_numbers, unplaced = stored["trace_numbers"], stored["unplaced"]
     files = Files.from_json(body["sources"], options)
     return Intake(
         fmt=files.fmt,

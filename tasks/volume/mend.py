@@ -4,7 +4,6 @@ Encoding is deterministic and no chunk knows of its neighbours, so an object mad
 manifest tells. Whoever puts it back compares its checksum first; what comes out differently is not used.
 """
 
-import io
 import itertools
 from collections.abc import Callable
 
@@ -13,10 +12,11 @@ import numpy as np
 from tasks.volume.blocks import Region
 from tasks.volume.codecs import document_bytes, encode_chunk, join_shard
 from tasks.volume.findings import position_of
+from tasks.volume.intake import load_grid
 from tasks.volume.kernels.errors import finite_or_zero
 from tasks.volume.layout import ArraySpec
 from tasks.volume.levels import coarsen, coarsen_live
-from tasks.volume.plan import Plan, load_plan
+from tasks.volume.plan import RUNS, TWIN, Plan, load_plan
 from tasks.volume.reader import Volume, read_region
 from tasks.volume.schema import level_labels
 from tasks.volume.segy.format import FileFormat
@@ -39,6 +39,8 @@ def made_again(volume: Volume, path: str, key: str) -> bytes | None:
     """
     if key == f"{path}/zarr.json":
         return document_bytes(volume.members.get(path, GROUP))
+    if path == RUNS:
+        return volume.store.get(key.removesuffix(TWIN) if key.endswith(TWIN) else key + TWIN)
     spec = volume.spec(path)
     if volume.array_attributes(path).get("copy_of") == volume.master_name:
         return stored_object(spec, key, lambda spec, region: _of_copy(volume, spec, region))
@@ -158,5 +160,4 @@ def _of_master_axis(volume: Volume, path: str) -> np.ndarray | None:
     kept |= {name: f"axis_{axis}" for axis, name in enumerate(spec.dims[:-1])}
     if path not in kept:
         return None
-    with np.load(io.BytesIO(volume.store.get(f"{plan.folder}/grid.npz"))) as grid:
-        return np.asarray(grid[kept[path]])
+    return load_grid(volume.store, plan)[kept[path]]

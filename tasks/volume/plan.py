@@ -14,10 +14,13 @@ from functools import cache, lru_cache
 from typing import Any
 
 from tasks.parameters import StorageOptions
-from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tasks.volume.store import Store
 
 FORMAT = 1  # of the stored volume
+NOTES = ("plan.json", "grid.npz")  # of a stage that is done: what its master is repaired by, kept twice
+TWIN = ".twin"
+RUNS = ".seismill/runs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,7 @@ class Plan:
 
 def folder_of(digest: str) -> str:
     """The folder of a plan, relative to the volume."""
-    return f".seismill/runs/{digest}"
+    return f"{RUNS}/{digest}"
 
 
 @cache
@@ -105,9 +108,29 @@ def settle_plan(
 
 
 def load_plan(store: Store, digest: str) -> Plan:
-    """The stored plan of that digest."""
-    document = json.loads(store.get(f"{folder_of(digest)}/plan.json"))
-    return Plan(digest, document["body"], document["created_on"], document["versions"])
+    """The stored plan of that digest.
+
+    Raises:
+        IntegrityFailure: It is not as it was written.
+    """
+    key = f"{folder_of(digest)}/plan.json"
+    data = store.get(key)
+    try:
+        document = json.loads(data)
+        plan = Plan(digest, document["body"], document["created_on"], document["versions"])
+    except (ValueError, LookupError, TypeError):
+        plan = None
+    if plan is None or digest_of(plan.body) != digest:
+        raise IntegrityFailure(
+            f"{store.url}/{key} is not as it was written; repair the volume, or, if there is none yet, remove "
+            f"{folder_of(digest)} and run the same command again"
+        )
+    return plan
+
+
+def notes_of(digest: str) -> list[str]:
+    """Keys of what is kept of a stage that is done, and of its twins."""
+    return [f"{folder_of(digest)}/{name}{more}" for name in NOTES for more in ("", TWIN)]
 
 
 @lru_cache(maxsize=8)

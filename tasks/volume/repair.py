@@ -16,6 +16,7 @@ from tasks.volume.ledger import Stored
 from tasks.volume.manifest import manifest_bytes, manifest_key
 from tasks.volume.mend import made_again
 from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.plan import RUNS
 from tasks.volume.reader import Volume
 from tasks.volume.reread import made_from_source
 from tasks.volume.root import Commit, newest_commit, root_key
@@ -73,7 +74,9 @@ class Repair:
                 yield finding
 
     def _rank(self, path: str) -> int:
-        """0 for small arrays, 1 for the master, then its levels from fine to coarse, and copies."""
+        """-1 for notes of runs, 0 for small arrays, 1 for the master, then levels from fine to coarse, and copies."""
+        if path == RUNS:
+            return -1
         levels = [level["path"] for level in self.volume.state["levels"]]
         if path in levels:
             return 1 + levels.index(path)

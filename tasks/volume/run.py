@@ -23,7 +23,7 @@ from tasks.volume.ledger import Ledger, Record, Stored
 from tasks.volume.lock import check_epoch, recheck_epoch
 from tasks.volume.manifest import manifest_bytes, manifest_key
 from tasks.volume.outcomes import DestinationRefused, Resumable
-from tasks.volume.plan import Plan, plan_at, settle_plan
+from tasks.volume.plan import NOTES, TWIN, Plan, notes_of, plan_at, settle_plan
 from tasks.volume.root import commit, members
 from tasks.volume.store import Store
 from tasks.volume.visible import GROUP, is_annex
@@ -137,7 +137,7 @@ def clear_leftovers(
         store.delete_all(f"{path}/", guard=guard)
     kept = {f".seismill/runs/{digest}/" for digest in keep_digests}
     done = root["attributes"]["seismill"]["stages"].values() if root else ()
-    kept |= {f".seismill/runs/{stage['plan']}/{name}" for stage in done for name in ("plan.json", "grid.npz")}
+    kept |= {key for stage in done for key in notes_of(stage["plan"])}
     stray = []
     for key in store.keys(""):
         if key.startswith(".seismill/"):
@@ -262,9 +262,23 @@ def put_group(
 def publish_root(stage: Stage, root: dict[str, Any]) -> None:
     """Commit the root, and drop what only an unfinished stage needs."""
     stage.store.create_or_match(".seismill/zarr.json", document_bytes(GROUP))
+    own = [m for m in root["attributes"]["seismill"]["stages"].values() if m["plan"] == stage.plan.digest]
+    kept = _kept_twice(stage) if own else {}
+    for made in own:
+        made["kept"] = kept
     commit(stage.store, stage.epoch, root)
     for name in ("ledger", "spill", "parts"):
         stage.store.delete_all(f"{stage.plan.folder}/{name}")
+
+
+def _kept_twice(stage: Stage) -> dict[str, Any]:
+    """Bytes and checksum of what the volume is repaired by, of which there is a twin now: nothing else makes it."""
+    kept: dict[str, Any] = {}
+    for name in NOTES if "grid" in stage.plan.body else NOTES[:1]:
+        data = stage.store.get(f"{stage.plan.folder}/{name}")
+        stage.settle(f"{stage.plan.folder}/{name}{TWIN}", data)
+        kept[name] = {"bytes": len(data), "crc32c": f"{crc32c(data):08x}"}
+    return kept
 
 
 def withdraw(
