@@ -51,6 +51,17 @@ def _holder() -> dict[str, Any]:
     }
 
 
+# What is taken for what a lock says that cannot be read.
+_DAMAGED = {
+    "holder": "somebody whose lock is damaged, and who is waited for with a lock_wait of more than 600 s,",
+    "state": "held",
+    "machine": "",
+    "process": 0,
+    "started": "",
+    "token": "",
+}
+
+
 def _gone(lock: dict[str, Any]) -> bool:
     """Whether the holder released the lock, or was a process of this machine that has ended.
 
@@ -72,7 +83,7 @@ def highest(store: Store) -> int:
 def writer_of(store: Store) -> str:
     """Who writes the volume, as far as can be told at once: its holder did not release it. Empty if nobody does."""
     top = highest(store)
-    lock = json.loads(store.get(_key(top))) if top else None
+    lock = _read(store.get(_key(top))) if top else None
     return "" if lock is None or _gone(lock) else str(lock["holder"])
 
 
@@ -149,6 +160,15 @@ def locked(
         store.put(_key(epoch), json.dumps(mine).encode())
 
 
+def _read(content: bytes) -> dict[str, Any]:
+    """What a lock says; one that is damaged is of somebody who may be alive, until it was unchanged for the lease."""
+    try:
+        lock = json.loads(content)
+        return {name: lock[name] for name in _DAMAGED} | lock
+    except (ValueError, LookupError, TypeError):
+        return dict(_DAMAGED)
+
+
 def _acquire(
     store: Store, mine: dict[str, Any], wait_seconds: float, lease_seconds: float, say: Callable[[str], None]
 ) -> int:
@@ -158,7 +178,7 @@ def _acquire(
         top = highest(store)
         if top:
             current = store.get(_key(top))
-            lock = json.loads(current)
+            lock = _read(current)
             if current != seen:
                 seen, seen_at = current, time.monotonic()
             free = _gone(lock) or time.monotonic() - seen_at >= lease_seconds

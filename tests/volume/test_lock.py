@@ -123,6 +123,20 @@ def test_a_holder_elsewhere_is_superseded_only_after_it_was_silent_for_the_lease
         assert time.monotonic() - began >= 1
 
 
+def test_a_lock_that_is_damaged_is_superseded_after_the_lease_and_not_before(store: Store) -> None:
+    with locked(store, wait_seconds=0):
+        pass
+    for damaged in (b"", b'{"state": "rele', b'{"state": "released\xa0"}', b"[]", b'{"stade": "released"}'):
+        store.put(f".seismill/lock/{highest(store):08d}", damaged)
+        with (
+            pytest.raises(Resumable, match=r"somebody whose lock is damaged.* is writing"),
+            locked(store, wait_seconds=0),
+        ):
+            pass
+        with locked(store, wait_seconds=10, lease_seconds=0.2) as epoch:
+            assert epoch == highest(store)
+
+
 def test_a_holder_that_shows_life_is_never_superseded(store: Store) -> None:
     with locked(store, wait_seconds=0, heartbeat_seconds=0.1) as epoch:
         elsewhere(store, epoch)
