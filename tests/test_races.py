@@ -173,7 +173,7 @@ def race_of_eight(pool: ThreadPoolExecutor, url: str) -> Store:
     newest = newest_commit(store)
     assert newest
     assert store.get("zarr.json") == newest.document
-    assert highest(store) == 8
+    assert highest(store) >= 8  # more where one did not reach the store in time and came again
     return store
 
 
