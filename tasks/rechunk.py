@@ -269,6 +269,10 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
     master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
     if copies.quality == "lossless" and not copies.tolerance:
         return DEFAULT_CODEC, master.fill, master.dtype
+    if volume.state.get("looks", {}).get("is_labels"):
+        raise InputRefused(
+            "the voxels are labels, and a label that is nearly right is another one; use quality lossless"
+        )
     if master.dtype not in ZFP_DTYPES:
         raise InputRefused(
             f"the master holds {master.dtype}, whose error ZFP cannot bound; use quality lossless"

@@ -105,6 +105,16 @@ def test_what_zfp_cannot_bound_is_refused_with_the_alternative(tmp_path, dtype):
         rechunk(str(volume), Copies(more=PLATES))
 
 
+def test_labels_are_copied_without_loss_or_not_at_all(tmp_path):
+    np.save(tmp_path / "v.npy", voxels("uint8"))
+    volume = str(tmp_path / "v.zarr")
+    ingest_images(str(tmp_path / "v.npy"), volume, Image(labels=True), Master(chunks=[4, 8, 16]))
+    with pytest.raises(InputRefused, match="voxels are labels.*use quality lossless"):
+        rechunk(volume, Copies(more=PLATES))
+    (row,) = rechunk(volume, Copies(presets=[], more=PLATES[:1], quality="lossless"))["arrays"]
+    assert row["max_abs_error"] == 0
+
+
 def test_a_quality_is_reckoned_from_the_deviation_of_the_voxels(tmp_path):
     values = voxels("uint16")
     volume = published(tmp_path, values)
