@@ -109,7 +109,7 @@ def test_labels_are_copied_without_loss_or_not_at_all(tmp_path):
     np.save(tmp_path / "v.npy", voxels("uint8"))
     volume = str(tmp_path / "v.zarr")
     ingest_images(str(tmp_path / "v.npy"), volume, Image(labels=True), Master(chunks=[4, 8, 16]))
-    with pytest.raises(InputRefused, match="voxels are labels.*use quality lossless"):
+    with pytest.raises(InputRefused, match="voxels are labels"):
         rechunk(volume, Copies(more=PLATES))
     (row,) = rechunk(volume, Copies(presets=[], more=PLATES[:1], quality="lossless"))["arrays"]
     assert row["max_abs_error"] == 0
