@@ -285,7 +285,7 @@ class Image(_Parameters):
     labels: bool = Field(
         default=False,
         title="Labels",
-        description="The values are names of phases, not measures: they are never averaged",
+        description="The values are names of phases, not measures: levels count them, unless a method is named",
     )
     checksums: Checksums = []
     raw: Raw = Field(default=Raw(), title="Raw binary", description="Only for files without a header")

@@ -381,6 +381,18 @@ def test_info_and_verify_know_levels_and_copies_beside_an_array(tmp_path):
         info(str(place))
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_an_image_of_another_tool_is_taken_by_the_path_that_it_names(tmp_path, shared, version):
+    image, target = shared / f"data/ome_zarr/simple_{version}", str(tmp_path / "levels.zarr")
+    with pytest.raises(InputRefused, match=r"such as --array scale0/image \(1 seen\)"):
+        pyramid(str(image))
+    pyramid(str(image), Levels(levels=1), array="scale0/image", target=target, run=FIXED)
+    found = zarr.open_array(target, path="1", mode="r")
+    given = zarr.open_array(str(image), path="scale0/image", mode="r")[...]
+    np.testing.assert_array_equal(found[...], coarsen(given, (2,) * given.ndim))
+    yaozarrs.validate_zarr_store(target)
+
+
 def test_a_report_draws_another_tools_array_with_its_copies(tmp_path):
     place = field(tmp_path)
     flat = Copies(presets=[], more=[Copy(name="flat", chunks=(1, 21, 65))], tolerance=2.0)

@@ -185,11 +185,16 @@ def _refuse_place(place: Store, origin: Store) -> None:
 def _no_array(origin: Store, described: Mapping[str, Any]) -> str:
     if not described:
         return f"there is no Zarr array at {origin.url}; check the path"
-    found: list[str] = []
+    said = attributes_of(dict(described))
+    images = (said.get("ome") or said).get("multiscales") or []
+    # The finest level of an image comes first.
+    found = [
+        path for image in images for path in [d.get("path") for d in image.get("datasets", [])][:1] if path
+    ]
     for one in origin.children()[:100]:
         if one.startswith("."):
             continue
-        inner = documents(origin, one)
+        inner = documents(origin, one) if one not in found else {}
         found += [one] if is_array(inner) else []
         if inner and not is_array(inner) and is_array(documents(origin, f"{one}/0")):
             found.append(f"{one}/0")
