@@ -143,11 +143,18 @@ def level_specs(
         InputRefused: The factor does not fit the master.
     """
     master = volume.spec(volume.master)
-    lengths = volume.array_attributes(volume.master).get("voxel_length", ())
-    factors = level_factors(master.shape, as_written(master).chunks, levels, lengths)
+    factors = level_factors(master.shape, as_written(master).chunks, levels, _lengths(volume))
     paths = [volume.level(number) for number in range(1, len(factors) + 1)]
     specs, passes = passes_of(master, paths, factors, local=local)
     return specs, factors, passes
+
+
+def _lengths(volume: Volume) -> list[float]:
+    """Distance of neighbours along each axis, where all are of space and have one unit; else empty."""
+    axes = volume.state.get("annex", {}).get("axes", [])
+    kinds = {(axis.get("type"), axis.get("unit")) for axis in axes}
+    given = volume.state["levels"][0]["scale"] if len(kinds) == 1 and axes[0].get("type") == "space" else []
+    return list(volume.array_attributes(volume.master).get("voxel_length", given))
 
 
 def method_of(volume: Volume, levels: Levels) -> str:

@@ -201,7 +201,9 @@ def test_an_image_of_another_tool_keeps_its_metadata_and_gets_datasets(tmp_path)
     )
     assert [one["path"] for one in found["datasets"]] == ["0", "1", "2"]
     scale, translation = found["datasets"][2]["coordinateTransformations"]
-    assert (scale["scale"], translation["translation"]) == ([8.0, 4.0, 4.0], [3.0, 1.5, 1.5])
+    # Finer axes alone first, until voxels are as long as they are wide.
+    assert (scale["scale"], translation["translation"]) == ([4.0, 4.0, 4.0], [1.0, 1.5, 1.5])
+    np.testing.assert_array_equal(zarr.open_array(store, path="field/1")[...], coarsen(values(), (1, 2, 2)))
     yaozarrs.validate_zarr_store(str(store / "field"))
 
 
@@ -389,7 +391,11 @@ def test_an_image_of_another_tool_is_taken_by_the_path_that_it_names(tmp_path, s
     pyramid(str(image), Levels(levels=1), array="scale0/image", target=target, run=FIXED)
     found = zarr.open_array(target, path="1", mode="r")
     given = zarr.open_array(str(image), path="scale0/image", mode="r")[...]
-    np.testing.assert_array_equal(found[...], coarsen(given, (2,) * given.ndim))
+    np.testing.assert_array_equal(found[...], coarsen(given, (2, 1)))  # its voxels are of 4 nm by 30
+    (made,) = zarr.open_group(target, mode="r").attrs["ome"]["multiscales"]
+    assert [(axis["name"], axis["unit"]) for axis in made["axes"]] == [("y", "nanometer"), ("x", "nanometer")]
+    scale, translation = made["datasets"][0]["coordinateTransformations"]
+    assert (scale["scale"], translation["translation"]) == ([8.0, 30.0], [2.0, 0.0])
     yaozarrs.validate_zarr_store(target)
 
 

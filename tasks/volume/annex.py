@@ -69,8 +69,10 @@ def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
             )
         place = holder
     inside = place.url.removeprefix(f"{store.url}/") if place.url.startswith(f"{store.url}/") else ""
+    # What tells of the array may be the group that it lies in, or the one that was named.
+    groups = {name: attributes_of(dict(around)), array: attributes_of(dict(above))}
     return _annex(
-        place, origin, name, around, beside=not target, above=len(inside.split("/")) if inside else 0, run=run
+        place, origin, name, groups, beside=not target, above=len(inside.split("/")) if inside else 0, run=run
     )
 
 
@@ -119,11 +121,21 @@ def refuse_changed(volume: Volume) -> None:
 
 
 def _annex(
-    place: Store, origin: Store, name: str, around: Mapping[str, Any], *, beside: bool, above: int, run: Run
+    place: Store,
+    origin: Store,
+    name: str,
+    groups: Mapping[str, Mapping[str, Any]],
+    *,
+    beside: bool,
+    above: int,
+    run: Run,
 ) -> Volume:
     spec = foreign_spec(origin, "")
-    said = attributes_of(documents(origin, ""))
-    scale, translation, axes = _where(name, spec.dims, said, attributes_of(dict(around)))
+    described = documents(origin, "")
+    said = attributes_of(described)
+    scale, translation, axes = _where(spec.dims, said, groups)
+    named = described.get("zarr.json", {}).get("dimension_names") or "_ARRAY_DIMENSIONS" in said
+    dims = spec.dims if named or not axes else [axis["name"] for axis in axes]
     array = name if beside else origin.url
     try:
         root = json.loads(place.get(ANNEX))
@@ -157,7 +169,7 @@ def _annex(
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(spec.chunks)}},
         "codecs": [{"name": spec.codec}],
         "fill_value": 0,
-        "dimension_names": list(spec.dims),
+        "dimension_names": list(dims),
         "attributes": kept,
         "shards": list(spec.shards),
     }
@@ -203,13 +215,23 @@ def _no_array(origin: Store, described: Mapping[str, Any]) -> str:
 
 
 def _where(
-    name: str, dims: Sequence[str], said: Mapping[str, Any], around: Mapping[str, Any]
+    dims: Sequence[str], said: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[float], list[float], list[dict[str, Any]]]:
     """Scale, translation and OME-Zarr axes: as the group says (0.4 or 0.5), else RockVerse's attributes, else indices.
 
     Axes are empty where OME-Zarr needs to be told which of many is time or channel.
+
+    Args:
+        dims: Names of the array's dimensions.
+        said: Its attributes.
+        groups: Attributes of groups above it, by the array's path from there.
     """
-    for image in (around.get("ome") or around).get("multiscales") or []:
+    told = [
+        (path, image)
+        for path, around in groups.items()
+        for image in (around.get("ome") or around).get("multiscales") or []
+    ]
+    for name, image in told:
         for one in image.get("datasets", []):
             if one.get("path") == name and len(image.get("axes", [])) == len(dims):
                 steps = {t["type"]: t[t["type"]] for t in one.get("coordinateTransformations", [])}
