@@ -21,7 +21,14 @@ from tasks.volume.foreign import reading_bytes
 from tasks.volume.images.place import rockverse_attributes
 from tasks.volume.layout import AS_FOUND, ArraySpec, as_written
 from tasks.volume.ledger import Record, Stored
-from tasks.volume.levels import cell_bytes, coarsen, coarsen_in_parts, coarsen_live, fit_together
+from tasks.volume.levels import (
+    MOST_COARSENED,
+    cell_bytes,
+    coarsen,
+    coarsen_in_parts,
+    coarsen_live,
+    fit_together,
+)
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.plan import Plan, digest_of
@@ -143,6 +150,12 @@ def level_specs(
         InputRefused: The factor does not fit the master.
     """
     master = volume.spec(volume.master)
+    kept = [axis.get("type") in ("time", "channel") for axis in volume.state.get("annex", {}).get("axes", [])]
+    if any(kept) and not levels.factor:  # a channel is never mixed with its neighbour unless it was asked for
+        most = MOST_COARSENED - kept[-1]  # the last axis counts among them
+        space = [axis for axis, apart in enumerate(kept) if not apart][-most:]
+        factor = [2 if axis in space else 1 for axis in range(len(kept))]
+        levels = levels.model_copy(update={"factor": factor})
     factors = level_factors(master.shape, as_written(master).chunks, levels, _lengths(volume))
     paths = [volume.level(number) for number in range(1, len(factors) + 1)]
     specs, passes = passes_of(master, paths, factors, local=local)

@@ -383,6 +383,29 @@ def test_info_and_verify_know_levels_and_copies_beside_an_array(tmp_path):
         info(str(place))
 
 
+@pytest.mark.parametrize(
+    ("axes", "factor"),
+    [("cyx", (1, 2, 2)), ("tcyx", (1, 1, 2, 2)), ("czyx", (1, 2, 2, 2)), ("zyxc", (1, 2, 2, 1))],
+)
+def test_channels_and_times_are_not_mixed(tmp_path, axes, factor):
+    array = values(shape=(3, 21, 33) if len(axes) == 3 else (3, 9, 21, 33))
+    chunks = (1, 16, 16) if len(axes) == 3 else (1, 8, 16, 16)
+    store = field(tmp_path, array, chunks=chunks, dimension_names=tuple(axes))
+    kinds = {"t": "time", "c": "channel"}
+    image = {
+        "axes": [{"name": name, "type": kinds.get(name, "space")} for name in axes],
+        "datasets": [
+            {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.0] * len(axes)}]}
+        ],
+    }
+    zarr.open_group(store / "field").attrs.update({"ome": {"version": "0.5", "multiscales": [image]}})
+    pyramid(str(store), TWO, run=FIXED, array="field/0")
+    for number, level in enumerate(levels_of(array, factor=factor), start=1):
+        np.testing.assert_array_equal(zarr.open_array(store, path=f"field/{number}")[...], level)
+    if axes != "zyxc":  # OME-Zarr has channels before space
+        yaozarrs.validate_zarr_store(str(store / "field"))
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_an_image_of_another_tool_is_taken_by_the_path_that_it_names(tmp_path, shared, version):
     image, target = shared / f"data/ome_zarr/simple_{version}", str(tmp_path / "levels.zarr")
