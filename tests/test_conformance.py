@@ -100,6 +100,7 @@ def test_both_ome_zarr_validators_accept_the_volume(published: Published, with_l
     validate_ome_zarr(url, levels=3 if with_levels else 0)
 
 
+@pytest.mark.slow
 def test_zarr_and_xarray_read_a_volume_on_s3(surveys: dict[str, Survey], s3: str):
     url = publish(surveys["ibm"], "s3://volumes/survey.zarr", SHARDS)
     elsewhere(read_with_zarr, url, surveys["ibm"].truth, "time")

@@ -41,6 +41,8 @@ DATA = bytes(range(256)) * 40
 PASSING = [
     kind for kind in KINDS if kind not in ("401", "403", "skewed", "expired")
 ]  # others are never tried again
+pytestmark = pytest.mark.slow  # seconds of waiting for deadlines, hundreds of times
+
 NO_CHECKSUM = "no store gives a checksum of a range; the whole file's is compared when all of it was read"
 
 

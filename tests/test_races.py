@@ -195,6 +195,7 @@ def test_of_eight_triggers_at_once_exactly_one_commits_though_acknowledgements_g
     print(f"{RACES} races, {lost['acknowledgements']} acknowledgements lost, one commit each")
 
 
+@pytest.mark.slow
 def test_of_eight_triggers_at_once_exactly_one_commits_in_every_cloud(proxy: FaultProxy) -> None:  # noqa: F811
     protocol, lost = proxy.protocol, 0  # type: ignore[attr-defined]
     with ThreadPoolExecutor(8) as pool:

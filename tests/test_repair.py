@@ -114,6 +114,7 @@ def kinds(whole: dict[str, bytes]) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [pytest.param(FLIPS, id="flips")])
 @pytest.mark.timeout(36000)
 def test_every_wrong_bit_is_found_and_mended_whatever_it_hits(volume: Path, count: int) -> None:
@@ -299,6 +300,7 @@ def test_a_volume_that_is_being_written_is_not_repaired_meanwhile(volume: Path) 
         verify(str(volume), repair="from_master", run=Run(lock_wait=0))
 
 
+@pytest.mark.slow
 def test_a_volume_that_was_moved_is_verified_and_repaired_where_it_is(
     made: Path, tmp_path: Path, s3: str
 ) -> None:

@@ -77,6 +77,7 @@ def published_here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]
     return content(str(folder / "a.zarr"))
 
 
+@pytest.mark.slow
 def test_the_whole_line_works_from_bucket_to_bucket(
     cloud: str, survey: Survey, published_here: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -138,6 +139,7 @@ def all_clouds(s3: str, gcs: str, azure: str) -> None:
     """Servers of every kind, all empty."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("staging", "volumes"), [("s3", "gs"), ("gs", "az"), ("az", "s3")])
 def test_staging_and_volume_may_lie_in_different_stores(
     all_clouds: None, staging: str, volumes: str, survey: Survey
@@ -150,6 +152,7 @@ def test_staging_and_volume_may_lie_in_different_stores(
     assert Store(f"{staging}://staging").get("again.sgy") == survey.content
 
 
+@pytest.mark.slow
 def test_a_volume_that_travels_through_every_store_ends_as_it_began(
     all_clouds: None, survey: Survey, tmp_path: Path
 ) -> None:
