@@ -3,16 +3,21 @@
 Records are JSON lines in small objects, written by the driver in batches: a batch goes out as soon as
 writing it costs little beside the time since the last one, so on a local disk nearly every block has its
 own, and on an object store one a second. What a killed run loses is the blocks in flight and one batch.
+The name of each object ends in the CRC32C of its lines: of one that is not as it was written the blocks are done again.
 """
 
 import json
+import logging
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tasks.volume.blocks import on_io
+from tasks.volume.codecs import crc32c
 from tasks.volume.plan import Plan
 from tasks.volume.store import Store
+
+log = logging.getLogger(__name__)
 
 COST_FRACTION = 0.05  # of the run's time that writing the ledger may take
 
@@ -65,7 +70,11 @@ class Ledger:
         self._flushed_at, self._cost = time.monotonic(), 0.0
         self.records: dict[int, Record] = {}
         if resumed:
-            for text in on_io(store.get, store.keys(self._folder)):
+            keys = store.keys(self._folder)
+            for key, text in zip(keys, on_io(store.get, keys), strict=True):
+                if not key.endswith(f"-{crc32c(text):08x}.jsonl"):
+                    log.warning("%s/%s is not as it was written: its blocks are done again", store.url, key)
+                    continue
                 for line in text.splitlines():
                     record = Record.from_json(json.loads(line))
                     self.records[record.block] = record
@@ -83,9 +92,10 @@ class Ledger:
         if not self._batch:
             return
         began = time.monotonic()
-        text = "".join(json.dumps(record.to_json(), separators=(",", ":")) + "\n" for record in self._batch)
+        lines = (json.dumps(record.to_json(), separators=(",", ":")) + "\n" for record in self._batch)
+        text = "".join(lines).encode()
         self._number += 1
-        self._store.put(f"{self._folder}/{self._epoch:08d}-{self._number:08d}.jsonl", text.encode())
+        self._store.put(f"{self._folder}/{self._epoch:08d}-{self._number:08d}-{crc32c(text):08x}.jsonl", text)
         self._batch.clear()
         self._flushed_at = time.monotonic()
         self._cost = self._flushed_at - began

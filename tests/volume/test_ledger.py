@@ -42,6 +42,21 @@ def test_what_was_flushed_is_read_by_the_next_run_in_block_order(store: Store, p
     assert [r.block for r in third.in_order()] == [0, 1, 2, 4]
 
 
+def test_the_blocks_of_lines_that_are_not_as_they_were_written_are_done_again(
+    store: Store, plan: Plan
+) -> None:
+    first = Ledger(store, plan, 1, resumed=False)
+    for block in (1, 2):
+        first.add(record(block))
+        first.flush()
+    damaged, _ = store.keys(f"{plan.folder}/ledger")
+    for place in range(0, len(text := store.get(damaged)), 7):
+        store.put(damaged, text[:place] + bytes([text[place] ^ 4]) + text[place + 1 :])
+        assert Ledger(store, plan, 2, resumed=True).in_order() == [record(2)]
+    store.put(damaged, text)
+    assert Ledger(store, plan, 2, resumed=True).resumed == 2
+
+
 def test_a_plan_that_is_new_reads_nothing(store: Store, plan: Plan) -> None:
     ledger = Ledger(store, plan, 1, resumed=False)
     assert ledger.resumed == 0
