@@ -36,7 +36,7 @@ def sums(data: bytes) -> dict[str, str]:
     }
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
 def staging(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A prefix with a survey in three files, line_9 to line_11, read in order in pieces much smaller than these."""
     monkeypatch.setattr(expected, "PIECE_BYTES", 5000)

@@ -17,6 +17,7 @@ def store(cloud: str) -> Store:
     return Store(f"{cloud}://volumes/a b/survey.zarr")
 
 
+@pytest.mark.slow  # a thousand objects
 def test_a_listing_goes_over_pages(s3: str) -> None:
     store = Store("s3://volumes/many")
     with ThreadPoolExecutor(8) as pool:
