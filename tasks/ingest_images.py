@@ -150,7 +150,8 @@ def ingest_images(
             records = run_blocks(stage, image_block, range(count))
             root = _finish(stage, stack, spec, image, place, records, expected)
             store.delete_all(f"{folder_of(request)}/in_order")
-    return ended(store, "ingest", array_rows(root, [spec.path]), began, before, stage=stage)
+    rows = array_rows(root, [spec.path])
+    return ended(store, "ingest", rows, began, before, stage=stage, notes=expected.doubts)
 
 
 def master_spec(stack: Stack, master: Master, field: str, *, local: bool) -> ArraySpec:
@@ -343,5 +344,6 @@ def _dry_run(
         "notes": [
             f"{len(stack.files)} files of {stack.bytes:,} bytes",
             *expected.notes(list(expected.said)),
+            *expected.doubts,
         ],
     }

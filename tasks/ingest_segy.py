@@ -181,7 +181,7 @@ def ingest_segy(
         new = _finish(stage, survey, records, as_words, digest_of(request), expected, sums)
         for digest in (digest_of(request), *([spilled["digest"]] if spilled else [])):
             store.delete_all(folder_of(digest))
-    notes = list(new["attributes"]["seismill"]["sources"][0]["notes"])
+    notes = [*new["attributes"]["seismill"]["sources"][0]["notes"], *expected.doubts]
     if as_words:
         count = new["attributes"]["seismill"]["exceptions"]
         notes.append(
@@ -773,7 +773,7 @@ def _exceptions(stage: Stage, records: list[Record]) -> list[tuple[str, dict[str
 
 def _dry_run(store: Store, survey: Survey, master: Master, expected: Expected) -> dict[str, Any]:
     """What would be stored, without writing."""
-    notes = [*survey.notes, *expected.notes(expected.of_kind("md5"))]
+    notes = [*survey.notes, *expected.notes(expected.of_kind("md5")), *expected.doubts]
     if survey.grid is None:
         notes.append(
             "the headers do not follow a regular grid: the source would be read once and spilled first"

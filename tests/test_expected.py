@@ -11,13 +11,14 @@ import google_crc32c
 import numpy as np
 import pytest
 import tifffile
+from emulators.faults import FaultProxy, Rule
 
 from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Image, Index, Master, Run, StorageOptions
 from tasks.verify import verify
 from tasks.volume import expected
-from tasks.volume.expected import expected_of
+from tasks.volume.expected import MOST_ASKED_FOR, expected_of
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.root import current_root
 from tasks.volume.source import Source
@@ -184,6 +185,27 @@ def test_bytes_that_were_damaged_on_their_way_are_read_again_by_the_next_run(
     assert flipped
     ingest_segy(url, volume.url, index, MASTER)
     assert verify(volume.url, errors=True)["findings"] == []
+
+
+@pytest.mark.parametrize("count", [1, MOST_ASKED_FOR + 1])
+def test_who_may_not_look_beside_a_file_reads_it_and_is_told(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    # As S3 answers who may get objects and not list them.
+    names = [f"line_{n}.sgy" for n in range(count)]
+    for n, name in enumerate(names):
+        Store("s3://staging").put(name, make_survey(tmp_path / name, inlines=range(2 * n, 2 * n + 2)).content)
+    with FaultProxy(s3) as proxy:
+        proxy.do(Rule("403", match=r"\.md5|list-type"))
+        run = Run(storage_options=StorageOptions(endpoint_url=proxy.url))
+        sources = ",".join(f"s3://staging/{name}" for name in names)
+        made = ingest_segy(sources, str(tmp_path / "a.zarr"), run=run)
+    beside = "line_0.sgy.md5" if count == 1 else "*.md5"
+    assert (
+        f"s3://staging/{beside} may not be read: if it holds a checksum, that was not compared."
+        in made["notes"]
+    )
+    assert verify(str(tmp_path / "a.zarr"))["findings"] == []
 
 
 def test_a_dry_run_says_that_a_file_is_read_once_more(staging: Store, volume: Store) -> None:

@@ -56,11 +56,13 @@ class Expected:
         urls: Of the files, in their order.
         sizes: Their bytes.
         said: What is said of a file, by its number.
+        unknown: What may hold a checksum and may not be read: URLs.
     """
 
     urls: tuple[str, ...]
     sizes: tuple[int, ...]
     said: Mapping[int, tuple[Said, ...]]
+    unknown: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -85,6 +87,14 @@ class Expected:
         size = sum(self.sizes[file] for file in files)
         which = self.urls[files[0]] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
         return [f"{which}: read once more, in order ({size:,} bytes), for the checksum that is expected."]
+
+    @property
+    def doubts(self) -> list[str]:
+        """What to say of what was not compared."""
+        if not self.unknown:
+            return []
+        more = f" (and {len(self.unknown) - 1} more)" if len(self.unknown) > 1 else ""
+        return [f"{self.unknown[0]}{more} may not be read: if it holds a checksum, that was not compared."]
 
     def refuse(self, file: int, sums: Sums) -> None:
         """Return if a file has what is expected of it, as far as `sums` tells.
@@ -130,9 +140,16 @@ def expected_of(
                 f"the checksum {text!r} is for {len(found)} of {len(urls)} files, wanted one; name it as in its URL"
             )
         said[found[0]].append(Said(_KINDS[len(value)], value))
-    for file, value in _beside(urls, options).items():
+    beside, unknown = _beside(urls, options)
+    for file, value in beside.items():
         said[file].append(Said("md5", value, f"{urls[file]}{BESIDE}"))
-    return Expected(tuple(urls), tuple(sizes), {file: tuple(said[file]) for file in sorted(said)})
+    for doubt in (made := Expected(tuple(urls), tuple(sizes), _sorted(said), tuple(unknown))).doubts:
+        log.warning("%s", doubt)
+    return made
+
+
+def _sorted(said: Mapping[int, Sequence[Said]]) -> dict[int, tuple[Said, ...]]:
+    return {file: tuple(said[file]) for file in sorted(said)}
 
 
 def is_beside(name: str, present: Container[str]) -> bool:
@@ -140,15 +157,25 @@ def is_beside(name: str, present: Container[str]) -> bool:
     return name.endswith(BESIDE) and name.removesuffix(BESIDE) in present
 
 
-def _beside(urls: Sequence[str], options: StorageOptions) -> dict[int, str]:
-    """The MD5 in `<file>.md5`, by the number of the file; nothing for files without."""
+def _beside(urls: Sequence[str], options: StorageOptions) -> tuple[dict[int, str], list[str]]:
+    """The MD5 in `<file>.md5`, by the number of the file, and URLs of those that may not be read.
+
+    Who may read a file but not list its folder is forbidden what is missing, too: S3 tells no difference.
+    """
     folders: dict[str, list[int]] = defaultdict(list)
     for file, url in enumerate(urls):
         folders[url.rpartition("/")[0] or "/"].append(file)
     asked: list[tuple[Store, int, str]] = []
+    unknown: list[str] = []
     for folder, files in folders.items():
         store = Store(folder, options)
-        present = store.files() if len(files) > MOST_ASKED_FOR else None
+        try:
+            present = store.files() if len(files) > MOST_ASKED_FOR else None
+        except (PermissionError, DestinationRefused) as error:
+            if not _forbidden(error):
+                raise
+            unknown.append(f"{store.url}/*{BESIDE}")
+            continue
         for file in files:
             name = urls[file].rpartition("/")[2]
             if present is None or name + BESIDE in present:
@@ -161,11 +188,17 @@ def _beside(urls: Sequence[str], options: StorageOptions) -> dict[int, str]:
         except FileNotFoundError:
             return ""
         except (PermissionError, IsADirectoryError, DestinationRefused) as error:
-            # What is forbidden may well be there: S3 says so of what is missing, too, if listing is not allowed.
+            if _forbidden(error):
+                unknown.append(f"{store.url}/{name}{BESIDE}")
+                return ""
             raise InputRefused(f"{store.url}/{name}{BESIDE} cannot be read ({error})") from error
 
     found = zip(asked, on_io(read, asked), strict=True)
-    return {file: value for (_, file, _), value in found if value}
+    return {file: value for (_, file, _), value in found if value}, sorted(unknown)
+
+
+def _forbidden(error: Exception) -> bool:
+    return isinstance(error, PermissionError) or isinstance(error.__cause__, PermissionError)
 
 
 def _md5_in(data: bytes, url: str) -> str:
