@@ -148,8 +148,9 @@ def _executor_of(client: "Client") -> Iterator[Executor]:
     def watch() -> None:
         seen = time.monotonic()
         while not closed.wait(LOOK_SECONDS):
-            if client.status != "running" or client.nthreads():  # a lost scheduler is told of elsewhere
-                seen = time.monotonic()
+            # What the client heard last (every 2 s): a question of ours would meddle with how it takes a loss.
+            if client.status != "running" or client._scheduler_identity.get("workers"):
+                seen = time.monotonic()  # or a lost scheduler, which is told of elsewhere
             elif time.monotonic() - seen > WORKERLESS_SECONDS:
                 given_up.set()
                 executor.shutdown(wait=False)  # which wakes whoever waits for a block
