@@ -167,7 +167,8 @@ def race_of_eight(pool: ThreadPoolExecutor, url: str) -> Store:
                 continue
 
     ended = Counter(pool.map(lambda number: trigger(Store(url), number), range(8)))
-    assert ended == {"committed": 1, "found": 7}, SEED
+    # Who committed and did not hear of it in time came again, and found what it had done.
+    assert ended in ({"committed": 1, "found": 7}, {"found": 8}), SEED
     store = Store(url)
     assert store.keys(COMMITS) == [f"{COMMITS}/00000001"], SEED
     newest = newest_commit(store)
