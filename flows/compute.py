@@ -215,4 +215,9 @@ def _open_client(dask: str) -> Iterator["Client"]:
                 f"the Dask scheduler at {address} has no worker after {CONNECT_SECONDS} s; start one and run the same "
                 "command again, or run on threads"
             ) from error
+        except OSError as error:
+            raise Resumable(
+                f"the Dask scheduler at {address} was lost before it had a worker ({error}); run the same command "
+                "again when there is one, or run on threads"
+            ) from error
         yield client

@@ -32,6 +32,8 @@ from flows.summary import (
 from tasks.parameters import ArrayPath, Copies, Index, Levels, Master, Run, StorageOptions
 from tasks.volume.blocks import Compute, Progress, run_window
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
+from tests.conftest import free_port
+from tests.warm import Process, dask_scheduler
 
 # Where blocks run
 
@@ -102,6 +104,20 @@ def test_a_scheduler_that_does_not_answer_or_has_no_workers_may_later(monkeypatc
             Resumable, match="has no worker after 1 s; start one and run the same command again"
         ):
             open_compute(Run(dask=cluster.scheduler_address)).__enter__()
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_lost_before_it_has_workers_may_come_back(monkeypatch, tmp_path):
+    monkeypatch.setattr("flows.compute.CONNECT_SECONDS", 10)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    scheduler = Process(tmp_path, dask_scheduler, address)
+    ender = threading.Timer(3.0, scheduler.kill)
+    ender.start()
+    # On a busy machine it may be lost before it was found at all.
+    lost = r"(was lost before it had a worker|no Dask scheduler answers) .* run the same"
+    with pytest.raises(Resumable, match=lost):
+        open_compute(Run(dask=address)).__enter__()
+    ender.join()
 
 
 # Stages
