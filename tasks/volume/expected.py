@@ -143,13 +143,11 @@ def expected_of(
     beside, unknown = _beside(urls, options)
     for file, value in beside.items():
         said[file].append(Said("md5", value, f"{urls[file]}{BESIDE}"))
-    for doubt in (made := Expected(tuple(urls), tuple(sizes), _sorted(said), tuple(unknown))).doubts:
+    of_file = {file: tuple(said[file]) for file in sorted(said)}
+    expected = Expected(tuple(urls), tuple(sizes), of_file, tuple(unknown))
+    for doubt in expected.doubts:
         log.warning("%s", doubt)
-    return made
-
-
-def _sorted(said: Mapping[int, Sequence[Said]]) -> dict[int, tuple[Said, ...]]:
-    return {file: tuple(said[file]) for file in sorted(said)}
+    return expected
 
 
 def is_beside(name: str, present: Container[str]) -> bool:
