@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,6 @@ _MALLOC = {
 }
 CONNECT_SECONDS = 30  # also how long a client looks for a scheduler that it lost
 WORKERLESS_SECONDS = 600.0  # spot machines that were taken away may come back; as long as the lease of a lock
-LOOK_SECONDS = 5.0
 
 # Dask logs a traceback for each call that the loss of a scheduler interrupts; the outcome says it in a sentence.
 for _name in ("distributed.batched", "distributed.client", "distributed.core"):
@@ -76,14 +75,15 @@ def open_compute(
             raise
         pool.shutdown()
     else:
-        with _open_client(run.dask) as client, _loss_told(client), _executor_of(client) as executor:
+        with _open_client(run.dask) as client, _loss_told(client):
             budgets = _budgets(client, run.memory)
             threads = sum(n for address, n in client.nthreads().items() if address in budgets)
             hosts = [address.rpartition(":")[0] for address in budgets]  # workers of one share its memory
             memory_bytes = min(
                 budget // hosts.count(name.rpartition(":")[0]) for name, budget in budgets.items()
             )
-            yield Compute(executor, max(1, threads), memory_bytes, report, stopping)
+            executor = client.get_executor(pure=False)
+            yield Compute(executor, max(1, threads), memory_bytes, report, stopping, _watch_of(client))
 
 
 def _budgets(client: "Client", text: str) -> dict[str, int]:
@@ -128,46 +128,40 @@ def _loss_told(client: "Client") -> Iterator[None]:
     except Exception as error:
         if client.status == "running" and not isinstance(error, CancelledError):
             raise
-        raise Resumable(
-            f"the Dask scheduler at {address} was lost; run the same command again to go on where it ended, when there "
-            "is a scheduler or on threads"
-        ) from error
+        raise _scheduler_lost(address) from error
 
 
-@contextmanager
-def _executor_of(client: "Client") -> Iterator[Executor]:
-    """The cluster as an executor that gives all blocks up when there was no worker for `WORKERLESS_SECONDS`.
-
-    Raises:
-        Resumable: It gave them up; Dask itself waits for ever.
-    """
-    executor: Executor = client.get_executor(pure=False)
+def _watch_of(client: "Client") -> Callable[[], Resumable | None]:
+    """Says why no block that was handed to the cluster will ever end; Dask itself waits for some of them for ever."""
     address = client.scheduler_info()["address"]
-    closed, given_up = threading.Event(), threading.Event()
+    heard, without_since = None, None
 
-    def watch() -> None:
-        seen = time.monotonic()
-        while not closed.wait(LOOK_SECONDS):
-            # What the client heard last (every 2 s): a question of ours would meddle with how it takes a loss.
-            if client.status != "running" or client._scheduler_identity.get("workers"):
-                seen = time.monotonic()  # or a lost scheduler, which is told of elsewhere
-            elif time.monotonic() - seen > WORKERLESS_SECONDS:
-                given_up.set()
-                executor.shutdown(wait=False)  # which wakes whoever waits for a block
-                return
+    def lost() -> Resumable | None:
+        nonlocal heard, without_since
+        if client.status != "running":  # what was in flight is gone, even if Dask finds the scheduler again
+            return _scheduler_lost(address)
+        # What the client hears every 2 s: a question of ours would meddle with how it takes a loss.
+        if heard is not client._scheduler_identity:
+            heard = client._scheduler_identity
+            if heard.get("workers"):
+                without_since = None
+                return None
+        without_since = without_since or time.monotonic()
+        if time.monotonic() - without_since <= WORKERLESS_SECONDS:
+            return None
+        return Resumable(
+            f"the Dask scheduler at {address} told of no worker for {WORKERLESS_SECONDS:.0f} s; run the same command "
+            "again to go on where it ended, when it has some or on threads"
+        )
 
-    threading.Thread(target=watch, name="dask-workers", daemon=True).start()
-    try:
-        yield executor
-    except Exception as error:
-        if not given_up.is_set() or isinstance(error, Outcome):
-            raise
-        raise Resumable(
-            f"the Dask scheduler at {address} had no worker for {WORKERLESS_SECONDS:.0f} s; run the same command again "
-            "to go on where it ended, when it has some or on threads"
-        ) from error
-    finally:
-        closed.set()
+    return lost
+
+
+def _scheduler_lost(address: str) -> Resumable:
+    return Resumable(
+        f"the Dask scheduler at {address} was lost; run the same command again to go on where it ended, when there "
+        "is a scheduler or on threads"
+    )
 
 
 @contextmanager

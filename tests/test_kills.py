@@ -348,26 +348,50 @@ def test_a_block_over_which_every_worker_ends_ends_the_run_resumable() -> None:
         run_window(compute, os._exit, [(1,)], lambda result: None)
 
 
-def test_a_run_whose_workers_have_all_gone_ends_resumable_if_none_comes_back(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_run_whose_workers_have_all_gone_or_whose_scheduler_is_silent_ends_resumable(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: bool
 ) -> None:
-    monkeypatch.setattr("flows.compute.WORKERLESS_SECONDS", 1.0)
-    monkeypatch.setattr("flows.compute.LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("flows.compute.WORKERLESS_SECONDS", 3.0)
     address = f"tcp://127.0.0.1:{free_port()}"
-    start(dask_scheduler, address)
+    scheduler = start(dask_scheduler, address)
     worker = start(dask_worker, address, str(tmp_path / "worker"))
     begun = tmp_path / "begun"
 
-    def until_killed() -> None:
+    def until_lost() -> None:
         while not begun.exists():
             time.sleep(0.01)
-        worker.kill()
+        if silent:
+            scheduler.send(signal.SIGSTOP)
+        else:
+            worker.kill()
 
-    killer = threading.Thread(target=until_killed)
-    killer.start()
-    with pytest.raises(Resumable, match=r"had no worker for 1 s; run the same command again to go on"):
+    loser = threading.Thread(target=until_lost)
+    loser.start()
+    with pytest.raises(Resumable, match=r"told of no worker for 3 s; run the same command again to go on"):
         never_ending(address, begun)
-    killer.join()
+    loser.join()
+
+
+def test_a_block_for_a_scheduler_that_was_lost_between_blocks_is_not_awaited(
+    start: Start, tmp_path: Path
+) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    scheduler = start(dask_scheduler, address)
+    start(dask_worker, address, str(tmp_path / "worker"))
+
+    def in_two_parts() -> None:
+        with open_compute(Run(dask=address)) as compute:
+            run_window(compute, abs, [(-1,), (-2,)], results.append)
+            scheduler.kill()
+            run_window(compute, abs, [(-3,)], results.append)
+
+    results: list[int] = []
+    with pytest.raises(
+        Resumable, match=f"the Dask scheduler at {address} was lost; run the same command again"
+    ):
+        in_two_parts()
+    assert sorted(results) == [1, 2]
 
 
 def never_ending(address: str, begun: Path) -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
 
+from tasks.volume.outcomes import Outcome
+
 IO_THREADS = 16
 Region = tuple[slice, ...]
 Item = TypeVar("Item")
@@ -42,7 +44,8 @@ class Compute:
 
     `executor` takes picklable calls; `workers` is how many blocks it runs at once; `memory_bytes` bounds
     what one process may use. `report` is called from the driver's thread after each finished block. When
-    `stopping` is set no new block starts and the run ends resumable.
+    `stopping` is set no new block starts and the run ends resumable. `lost` is asked while blocks are awaited: an
+    outcome if none of those will ever end, because what ran them is gone.
     """
 
     executor: Executor
@@ -50,6 +53,7 @@ class Compute:
     memory_bytes: int
     report: Callable[[Progress], None] = lambda progress: None
     stopping: threading.Event = field(default_factory=threading.Event)
+    lost: Callable[[], Outcome | None] = lambda: None
 
     @property
     def in_process(self) -> bool:
@@ -147,8 +151,8 @@ def run_window(
 
     When a job fails, or `compute.stopping` is set, no further job starts; those in flight are awaited and
     handed over first, so that their work is not lost, and then the first failure is raised; that of a job which
-    the executor dropped is `concurrent.futures.CancelledError`. When this thread is interrupted (Prefect raises
-    its termination signal here), the same happens within `DRAIN_SECONDS`.
+    the executor dropped is `concurrent.futures.CancelledError`. What `compute.lost` gives up is not awaited. When
+    this thread is interrupted (Prefect raises its termination signal here), the same happens within `DRAIN_SECONDS`.
     """
     pending: set[Future[Any]] = set()
     queue = iter(jobs)
@@ -176,6 +180,9 @@ def run_window(
                 break
             # The timeout lets a stop request, set by a signal or another thread, be seen while blocks run.
             collect(wait(pending, timeout=0.5, return_when=FIRST_COMPLETED).done)
+            if lost := compute.lost():
+                failure = failure or lost
+                break
     except BaseException:
         compute.stopping.set()
         for future in list(pending):
