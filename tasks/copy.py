@@ -19,7 +19,7 @@ from tasks.volume.ledger import Record, Stored
 from tasks.volume.lock import locked
 from tasks.volume.manifest import listed_in, manifest_key
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
-from tasks.volume.plan import digest_of, folder_of, notes_of
+from tasks.volume.plan import digest_of, folder_of, is_begun, notes_of
 from tasks.volume.reader import Volume, open_any
 from tasks.volume.root import current_root, members
 from tasks.volume.run import (
@@ -119,7 +119,7 @@ def copy(
             "root": digest_of(root),
             "objects": digest_of({stored.key: [stored.bytes, stored.crc32c] for stored in objects}),
         }
-        if not store.exists(f"{folder_of(digest_of(body))}/plan.json"):
+        if not is_begun(store, digest_of(body)):
             clear_leftovers(store, epoch, None, [])
         largest = max((stored.bytes for stored in objects), default=0)
         compute = fitting(compute, 2 * max(BATCH_BYTES, largest), "a batch of objects to copy")

@@ -31,7 +31,7 @@ from tasks.volume.levels import (
 )
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused
-from tasks.volume.plan import Plan, digest_of
+from tasks.volume.plan import Plan, digest_of, is_begun
 from tasks.volume.pyramids import Pass, finer_region, level_factors, passes_of, place_of, read_bytes
 from tasks.volume.reader import PYRAMID, Volume, read_pieces, read_region
 from tasks.volume.root import members, root_under_lock
@@ -206,7 +206,7 @@ def _add(
     compute: Compute,
 ) -> Stage:
     """Make the levels and commit them."""
-    if not store.exists(f".seismill/runs/{request}/plan.json"):
+    if not is_begun(store, request):
         clear_leftovers(store, epoch, root, [])
     created_on = root["attributes"]["seismill"]["created_on"]
     stage = begin_stage("pyramid", store, body, epoch, run, compute, created_on=created_on)

@@ -50,7 +50,7 @@ from tasks.volume.layout import (
 from tasks.volume.ledger import Record, Stored
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
-from tasks.volume.plan import digest_of, folder_of, plan_at
+from tasks.volume.plan import digest_of, is_begun, plan_at, stored_plans
 from tasks.volume.reader import Volume, read_region
 from tasks.volume.root import members, root_under_lock
 from tasks.volume.run import (
@@ -169,7 +169,7 @@ def rechunk(
             # Its chunks keep all processors busy, and nothing waits for a network: a second block only takes memory.
             compute = replace(compute, workers=1)
         body = _body(found, todo, blocks)
-        if not store.exists(f"{folder_of(digest_of(body))}/plan.json"):
+        if not is_begun(store, digest_of(body)):
             clear_leftovers(store, epoch, root, [])
         if replaced:
             for path in replaced:
@@ -357,10 +357,7 @@ def _begun(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks, memory_b
     """
     store, master = volume.store, volume.spec(volume.master)
     wanted = json.loads(json.dumps(_body(volume, specs, blocks)))
-    for key in store.keys(".seismill/runs"):
-        if not key.endswith("/plan.json"):
-            continue
-        body = json.loads(store.get(key))["body"]
+    for body in (plan.body for plan in stored_plans(store)):
         if body["verb"] == "rechunk" and body | {"block": None} == wanted | {"block": None}:
             begun = measured(master.shape, specs, body["block"], chunks=master.chunks)
             if _block_memory(master, specs, begun) <= memory_bytes:

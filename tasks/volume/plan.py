@@ -8,6 +8,7 @@ from there, so that a resumed run ends with the bytes of an undisturbed one.
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -18,7 +19,8 @@ from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFai
 from tasks.volume.store import Store
 
 FORMAT = 1  # of the stored volume
-NOTES = ("plan.json", "grid.npz")  # of a stage that is done: what its master is repaired by, kept twice
+PLAN = "plan.json"
+NOTES = (PLAN, "grid.npz")  # of a stage that is done: what its master is repaired by, kept twice
 TWIN = ".twin"
 RUNS = ".seismill/runs"
 
@@ -93,7 +95,7 @@ def settle_plan(
     body = json.loads(json.dumps(body))
     digest = digest_of(body)
     document: dict[str, Any] = {"created_on": time_stamp(created_on), "versions": versions(), "body": body}
-    key = f"{folder_of(digest)}/plan.json"
+    key = f"{folder_of(digest)}/{PLAN}"
     if store.create(key, json.dumps(document, indent=1).encode()):
         return Plan(digest, body, document["created_on"], versions()), False
     plan = load_plan(store, digest)
@@ -113,7 +115,7 @@ def load_plan(store: Store, digest: str) -> Plan:
     Raises:
         IntegrityFailure: It is not as it was written.
     """
-    key = f"{folder_of(digest)}/plan.json"
+    key = f"{folder_of(digest)}/{PLAN}"
     data = store.get(key)
     try:
         document = json.loads(data)
@@ -126,6 +128,23 @@ def load_plan(store: Store, digest: str) -> Plan:
             f"{folder_of(digest)} and run the same command again"
         )
     return plan
+
+
+def is_begun(store: Store, digest: str) -> bool:
+    """Whether there is a plan of that digest."""
+    return store.exists(f"{folder_of(digest)}/{PLAN}")
+
+
+def stored_plans(store: Store) -> Iterator[Plan]:
+    """All plans of a volume.
+
+    Raises:
+        IntegrityFailure: One is not as it was written.
+    """
+    for key in store.keys(RUNS):
+        folder, _, name = key.rpartition("/")
+        if name == PLAN:
+            yield load_plan(store, folder.rpartition("/")[2])
 
 
 def notes_of(digest: str) -> list[str]:

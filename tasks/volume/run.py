@@ -23,7 +23,7 @@ from tasks.volume.ledger import Ledger, Record, Stored
 from tasks.volume.lock import check_epoch, recheck_epoch
 from tasks.volume.manifest import manifest_bytes, manifest_key
 from tasks.volume.outcomes import DestinationRefused, Resumable
-from tasks.volume.plan import NOTES, TWIN, Plan, notes_of, plan_at, settle_plan
+from tasks.volume.plan import NOTES, RUNS, TWIN, Plan, folder_of, notes_of, plan_at, settle_plan, stored_plans
 from tasks.volume.root import commit, members
 from tasks.volume.store import Store
 from tasks.volume.visible import GROUP, is_annex
@@ -135,13 +135,13 @@ def clear_leftovers(
     for path in sorted(planned_paths(store) - known) if annex else ():
         store.delete_many([f"{path}/zarr.json"], guard=guard)
         store.delete_all(f"{path}/", guard=guard)
-    kept = {f".seismill/runs/{digest}/" for digest in keep_digests}
+    kept = {f"{folder_of(digest)}/" for digest in keep_digests}
     done = root["attributes"]["seismill"]["stages"].values() if root else ()
     kept |= {key for stage in done for key in notes_of(stage["plan"])}
     stray = []
     for key in store.keys(""):
         if key.startswith(".seismill/"):
-            if key.startswith(".seismill/runs/") and not any(key.startswith(prefix) for prefix in kept):
+            if key.startswith(f"{RUNS}/") and not any(key.startswith(prefix) for prefix in kept):
                 stray.append(key)
         elif not annex and (key.endswith("/zarr.json") or "/c/" in key) and _owner(key) not in known:
             stray.append(key)
@@ -152,10 +152,9 @@ def clear_leftovers(
 def planned_paths(store: Store) -> set[str]:
     """The levels and copies that the plans stored here make."""
     paths = set()
-    for key in store.keys(".seismill/runs"):
-        if key.endswith("/plan.json"):
-            body = json.loads(store.get(key))["body"]
-            paths |= {one["path"] for one in (*body.get("arrays", ())[1:], *body.get("copies", ()))}
+    for plan in stored_plans(store):
+        arrays = (*plan.body.get("arrays", ())[1:], *plan.body.get("copies", ()))
+        paths |= {one["path"] for one in arrays}
     return paths
 
 
@@ -304,7 +303,7 @@ def withdraw(
     commit(store, epoch, fewer)
     guard = partial(check_epoch, store, epoch)
     store.delete_many([f"{path}/zarr.json" for path in gone], guard=guard)
-    store.delete_all(".seismill/runs", keep=lambda key: "/ledger/" not in key, guard=guard)
+    store.delete_all(RUNS, keep=lambda key: "/ledger/" not in key, guard=guard)
     for path in paths:
         if path not in leave_chunks:
             store.delete_all(f"{path}/", guard=guard)
@@ -318,7 +317,7 @@ def unpublish(store: Store, epoch: int, root: dict[str, Any]) -> None:
     commit(store, epoch, None)
     guard = partial(check_epoch, store, epoch)
     store.delete_many([f"{path}/zarr.json" for path in sorted(members(root))], guard=guard)
-    store.delete_all(".seismill/runs/", guard=guard)
+    store.delete_all(RUNS, guard=guard)
     for name in sorted({path.partition("/")[0] for path in members(root)}):
         store.delete_all(f"{name}/", guard=guard)
     kept = (".seismill/lock/", ".seismill/commits/")
