@@ -27,7 +27,7 @@ from tasks.volume.layout import DEFAULT_CHUNKS, ArraySpec
 from tasks.volume.ledger import Record
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused
-from tasks.volume.plan import Plan, digest_of, folder_of
+from tasks.volume.plan import Plan, digest_of, folder_of, is_begun
 from tasks.volume.root import current_root, members, new_root
 from tasks.volume.run import (
     Job,
@@ -92,9 +92,8 @@ def ingest_images(
         raise InputRefused(
             f"{stack.first.dtype} voxels cannot be labels; leave labels out, or segment the image first"
         )
-    listed = [file for file, _ in stack.files]
     expected = expected_of(
-        [file.url for file in listed], [file.bytes for file in listed], image.checksums, run.storage_options
+        {file.url: file.bytes for file, _ in stack.files}, image.checksums, run.storage_options
     )
     store = Store(volume, run.storage_options)
     spec = master_spec(stack, master, field_of(image), local=store.local)
@@ -133,7 +132,7 @@ def ingest_images(
                     folder_of(request),
                     expected,
                     list(expected.said),
-                    lambda file: closing(listed[file].open(run.storage_options)),
+                    lambda file: closing(stack.files[file][0].open(run.storage_options)),
                     compute,
                 )
             if done and root is not None:
@@ -143,7 +142,7 @@ def ingest_images(
                 )
             if root is not None:
                 unpublish(store, epoch, root)
-            if not store.exists(f"{folder_of(request)}/plan.json"):
+            if not is_begun(store, request):
                 clear_leftovers(store, epoch, None, [request])
             stage = begin_stage("ingest", store, body, epoch, run, compute)
             count = block_count(spec.shape, block)

@@ -51,7 +51,7 @@ from tasks.volume.layout import (
 from tasks.volume.ledger import Record, Stored
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
-from tasks.volume.plan import digest_of, folder_of
+from tasks.volume.plan import digest_of, folder_of, is_begun
 from tasks.volume.records import PART_BYTES, Segment, checksums, whole_checksums
 from tasks.volume.root import current_root, members, new_root
 from tasks.volume.run import (
@@ -125,12 +125,7 @@ def ingest_segy(
     files = Files.open(source, run.storage_options, given_samples(index))
     survey = survey_files(files, index, near=files.local)
     store = Store(volume, run.storage_options)
-    expected = expected_of(
-        [one.url for one in files.listed],
-        [one.size for one in files.listed],
-        index.checksums,
-        run.storage_options,
-    )
+    expected = expected_of({one.url: one.size for one in files.listed}, index.checksums, run.storage_options)
     request = {
         "verb": "ingest_segy",
         "sources": files.to_json(),
@@ -238,7 +233,7 @@ def _blocks(
     spec, block = ArraySpec.from_json(body["arrays"]["master"]), tuple(body["block"])
     compute = _fitting(compute, spec, block, survey, near=store.local, spilled=bool(body["spill"]))
     keep = [digest_of(body), request, *([body["spill"]["digest"]] if body["spill"] else [])]
-    if not store.exists(f"{folder_of(keep[0])}/plan.json"):
+    if not is_begun(store, keep[0]):
         clear_leftovers(store, epoch, None, keep)
     stage = begin_stage("ingest", store, body, epoch, run, compute)
     if not stage.resumed:

@@ -59,9 +59,8 @@ def scan(
     try:
         survey = survey_files(files, index, near=near, sample=sample)
         notes += survey.notes
-        urls, sizes = [one.url for one in files.listed], [one.size for one in files.listed]
-        expected = expected_of(urls, sizes, index.checksums, storage_options)
-        notes += expected.notes(expected.of_kind("md5"))
+        expected = expected_of({one.url: one.size for one in files.listed}, index.checksums, storage_options)
+        notes += [*expected.notes(expected.of_kind("md5")), *expected.doubts]
         if survey.grid is None:
             notes.append(
                 "The traces are not in the order of a full grid, so the grid is known when all are read."

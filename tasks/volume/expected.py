@@ -111,20 +111,18 @@ class Expected:
                 )
 
 
-def expected_of(
-    urls: Sequence[str], sizes: Sequence[int], given: Sequence[str], options: StorageOptions
-) -> Expected:
+def expected_of(files: Mapping[str, int], given: Sequence[str], options: StorageOptions) -> Expected:
     """What is expected of some files.
 
     Args:
-        urls: Of the files.
-        sizes: Their bytes.
+        files: URLs and the bytes of each.
         given: A checksum alone, if there is one file, or `name=checksum`; the name is the end of a file's URL.
         options: Of their store.
 
     Raises:
         InputRefused: What is given or lies beside a file is no checksum of one of the files.
     """
+    urls = list(files)
     said: dict[int, list[Said]] = defaultdict(list)
     for text in given:
         match = _GIVEN.fullmatch(text)
@@ -144,7 +142,7 @@ def expected_of(
     for file, value in beside.items():
         said[file].append(Said("md5", value, f"{urls[file]}{BESIDE}"))
     of_file = {file: tuple(said[file]) for file in sorted(said)}
-    expected = Expected(tuple(urls), tuple(sizes), of_file, tuple(unknown))
+    expected = Expected(tuple(urls), tuple(files.values()), of_file, tuple(unknown))
     for doubt in expected.doubts:
         log.warning("%s", doubt)
     return expected
