@@ -16,6 +16,7 @@ from emulators.faults import FaultProxy, Rule
 from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Image, Index, Master, Run, StorageOptions
+from tasks.scan import scan
 from tasks.verify import verify
 from tasks.volume import expected
 from tasks.volume.expected import MOST_ASKED_FOR, expected_of
