@@ -90,7 +90,12 @@ class Line:
         return int(self._limit)
 
     def call(
-        self, request: Callable[[], Coroutine[Any, Any, Result]], *, size: int = 0, conditional: bool = False
+        self,
+        request: Callable[[], Coroutine[Any, Any, Result]],
+        *,
+        size: int = 0,
+        conditional: bool = False,
+        before: Callable[[], None] = lambda: None,
     ) -> Result:
         """The result of `request`, which is made anew for every try.
 
@@ -98,6 +103,7 @@ class Line:
             request: Makes a coroutine that sends one request.
             size: Bytes that it moves, if they are many.
             conditional: Whether it says what the object must be; else "it is not" is an answer to something else.
+            before: Called before each try waits for its turn; may ask the store something itself.
 
         Raises:
             OutOfReach: It did not go well until the deadline.
@@ -109,6 +115,7 @@ class Line:
 
         def one_try() -> Result:
             nonlocal deadline, renewed
+            before()
             sessions = self._sessions
             try:
                 return self._try(request, deadline, size)

@@ -357,24 +357,45 @@ class Store:
 
         Args:
             keys: The objects.
-            guard: Called every few requests, and before one that comes late; raises if this run may not remove anything
-                any more.
+            guard: Called every few requests, and before a try that comes late; raises if this run may not remove
+                anything any more.
         """
         batch = 1 if self.local else self._cloud.batch
         looked = -math.inf
-        for number, start in enumerate(range(0, len(keys), batch)):
-            if number % GUARDED == 0 or clock_seconds() - looked > GUARDED_SECONDS:
+
+        def late() -> bool:
+            return clock_seconds() - looked > GUARDED_SECONDS
+
+        def check() -> None:
+            nonlocal looked
+            if late():
+                now = clock_seconds()
                 guard()
-                looked = clock_seconds()
+                looked = now
+
+        for number, start in enumerate(range(0, len(keys), batch)):
+            if number % GUARDED == 0:
+                looked = -math.inf
             some = keys[start : start + batch]
             if self.local:
+                check()
                 self.delete(some[0])
             else:
-                self._remove([self.path(key) for key in some])
+                self._remove([self.path(key) for key in some], check, late)
 
-    def _remove(self, paths: list[str]) -> None:
+    def _remove(
+        self,
+        paths: list[str],
+        check: Callable[[], None] = lambda: None,
+        late: Callable[[], bool] = lambda: False,
+    ) -> None:
+        def request() -> Coroutine[Any, Any, None]:
+            if late():  # it waited for its turn, or was put to sleep: another run may own the volume by now
+                raise Transient("what was asked before it is out of date")
+            return self._cloud.delete(paths)
+
         try:
-            self._ask(lambda: self._cloud.delete(paths))
+            self._ask(request, before=check)
         except FileNotFoundError:
             pass
 
@@ -416,12 +437,17 @@ class Store:
         return self._line.cloud
 
     def _ask(
-        self, request: Callable[[], Coroutine[Any, Any, Result]], *, size: int = 0, conditional: bool = False
+        self,
+        request: Callable[[], Coroutine[Any, Any, Result]],
+        *,
+        size: int = 0,
+        conditional: bool = False,
+        before: Callable[[], None] = lambda: None,
     ) -> Result:
         """The result of a request to the store; what the user can do about a fault is told in a sentence."""
         assert self._line is not None
         try:
-            return self._line.call(request, size=size, conditional=conditional)
+            return self._line.call(request, size=size, conditional=conditional, before=before)
         except PermissionError as error:
             raise DestinationRefused(
                 f"this identity may not do that at {self.url} ({error}); check its policy, which must also allow "

@@ -8,10 +8,12 @@ import sys
 import threading
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.clouds.faults import Transient
+from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
 from tasks.volume.store import Source, Store, locate
 
 
@@ -174,6 +176,48 @@ def test_it_is_looked_every_few_removals_and_before_one_that_comes_late_whether_
     monkeypatch.setattr("tasks.volume.store.clock_seconds", lambda: now[0])
     store.delete_many(keys, guard=lambda: looked.append(40 - len(store.keys("a"))))
     assert looked == [0, 16, 20, 32]
+
+
+@pytest.mark.parametrize("nap", ["before it is sent", "while its turn is awaited", "after a fault"])
+def test_a_removal_that_is_sent_late_is_asked_about_again(monkeypatch: pytest.MonkeyPatch, nap: str) -> None:
+    store, now, slept, sent = Store(f"memory://{nap}"), [0.0], [], []
+    store.put("a/b", b"")
+    monkeypatch.setattr("tasks.volume.store.clock_seconds", lambda: now[0])
+    (line, cloud), taken = (store._line, store._cloud), [False]
+    assert line is not None
+    trying, delete = line._try, cloud.delete
+
+    def sleep() -> None:
+        if not slept:
+            slept.append(True)
+            now[0] += 601
+
+    def one_try(request: Any, *more: Any) -> Any:
+        if nap == "while its turn is awaited":
+            sleep()
+        return trying(request, *more)
+
+    async def sent_to(paths: list[str]) -> None:
+        sent.append(paths)
+        if nap == "after a fault":
+            sleep()
+            raise Transient("503")
+        await delete(paths)
+
+    def guard() -> None:
+        if slept:
+            raise Resumable("another run took over")
+        taken[0] = True
+        if nap == "before it is sent":
+            sleep()
+
+    monkeypatch.setattr(line, "_try", one_try)
+    monkeypatch.setattr(cloud, "delete", sent_to)
+    with pytest.raises(Resumable, match="took over"):
+        store.delete_many(["a/b"], guard=guard)
+    assert taken == [True]
+    assert len(sent) == (nap == "after a fault")
+    assert store.exists("a/b")
 
 
 def test_a_place_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
