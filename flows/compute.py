@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -75,33 +75,58 @@ def open_compute(
             raise
         pool.shutdown()
     else:
-        with _open_client(run.dask) as client, _loss_told(client):
-            budgets = _budgets(client, run.memory)
-            threads = sum(n for address, n in client.nthreads().items() if address in budgets)
-            hosts = [address.rpartition(":")[0] for address in budgets]  # workers of one share its memory
-            memory_bytes = min(
-                budget // hosts.count(name.rpartition(":")[0]) for name, budget in budgets.items()
+        with _open_client(run.dask) as (client, address), _loss_told(client, address):
+            threads, memory_bytes = _room(client, address, run.memory)
+            yield Compute(
+                _Cluster(client, address), threads, memory_bytes, report, stopping, _watch_of(client, address)
             )
-            executor = client.get_executor(pure=False)
-            yield Compute(executor, max(1, threads), memory_bytes, report, stopping, _watch_of(client))
 
 
-def _budgets(client: "Client", text: str) -> dict[str, int]:
-    """What each worker may use; those that end while they are asked are left out."""
-    answers = client.run(_worker_budget, text, on_error="return")
+class _Cluster(Executor):
+    """The workers of a cluster. Dask's own executor never ends a future whose result could not be fetched."""
+
+    def __init__(self, client: "Client", address: str) -> None:
+        self._client, self._address = client, address
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Hand a call to the cluster; a result that cannot be fetched is `Resumable`."""
+        future = self._client.submit(fn, *args, pure=False, **kwargs)
+
+        async def ended() -> Any:
+            try:
+                return await future
+            except OSError as error:
+                if future.status == "error":  # the call's own
+                    raise
+                raise _scheduler_lost(self._address) from error
+
+        loop: Any = self._client.loop
+        return asyncio.run_coroutine_threadsafe(ended(), loop.asyncio_loop)
+
+
+def _room(client: "Client", address: str, text: str) -> tuple[int, int]:
+    """How many blocks the cluster runs at once, and what each may use; workers that end meanwhile are left out."""
+    try:
+        answers = client.run(_worker_budget, text, on_error="return")
+        nthreads = client.nthreads()
+    except OSError as error:
+        raise _scheduler_lost(address) from error
     budgets = {}
-    for address, answer in answers.items():
+    for worker, answer in answers.items():
         if isinstance(answer, OSError):
-            log.info("the Dask worker at %s ended (%s)", address, answer)
+            log.info("the Dask worker at %s ended (%s)", worker, answer)
         elif isinstance(answer, BaseException):
             raise answer
         else:
-            budgets[address] = answer
+            budgets[worker] = answer
     if not budgets:
         raise Resumable(
             "every Dask worker ended while it was asked for its memory; run the same command again when there are some"
         )
-    return budgets
+    threads = sum(n for worker, n in nthreads.items() if worker in budgets)
+    hosts = [worker.rpartition(":")[0] for worker in budgets]  # workers of one share its memory
+    memory_bytes = min(budget // hosts.count(name.rpartition(":")[0]) for name, budget in budgets.items())
+    return max(1, threads), memory_bytes
 
 
 def _worker_budget(text: str, dask_worker: Any) -> int:
@@ -112,10 +137,10 @@ def _worker_budget(text: str, dask_worker: Any) -> int:
 
 
 @contextmanager
-def _loss_told(client: "Client") -> Iterator[None]:
+def _loss_told(client: "Client", address: str) -> Iterator[None]:
     from distributed import KilledWorker
+    from distributed.comm import CommClosedError
 
-    address = client.scheduler_info()["address"]
     try:
         yield
     except Outcome:
@@ -126,14 +151,13 @@ def _loss_told(client: "Client") -> Iterator[None]:
             "more memory or the run less, and run the same command again to go on where it ended"
         ) from error
     except Exception as error:
-        if client.status == "running" and not isinstance(error, CancelledError):
+        if client.status == "running" and not isinstance(error, (CancelledError, CommClosedError)):
             raise
         raise _scheduler_lost(address) from error
 
 
-def _watch_of(client: "Client") -> Callable[[], Resumable | None]:
+def _watch_of(client: "Client", address: str) -> Callable[[], Resumable | None]:
     """Says why no block that was handed to the cluster will ever end; Dask itself waits for some of them for ever."""
-    address = client.scheduler_info()["address"]
     heard, without_since = None, None
 
     def lost() -> Resumable | None:
@@ -165,7 +189,7 @@ def _scheduler_lost(address: str) -> Resumable:
 
 
 @contextmanager
-def _open_client(dask: str) -> Iterator["Client"]:
+def _open_client(dask: str) -> Iterator[tuple["Client", str]]:
     from dask import config
     from distributed import Client, LocalCluster
 
@@ -186,7 +210,7 @@ def _open_client(dask: str) -> Iterator["Client"]:
             ) as cluster,
             Client(cluster) as client,
         ):
-            yield client
+            yield client, cluster.scheduler_address
         return
     address = os.environ.get("SEISMILL_DASK", "") if dask == "cluster" else dask
     if not address:
@@ -214,4 +238,4 @@ def _open_client(dask: str) -> Iterator["Client"]:
                 f"the Dask scheduler at {address} was lost before it had a worker ({error}); run the same command "
                 "again when there is one, or run on threads"
             ) from error
-        yield client
+        yield client, address

@@ -258,7 +258,7 @@ def test_a_kill_at_any_moment_leaves_whole_arrays_and_the_next_run_ends_with_the
             processes["next"] = start(dask_worker, address, str(tmp_path / "next"))
         code = process.wait(300)
         assert code in {"killed": (-9, 0), "worker killed": (0,)}.get(kind, (75, 0)), process.errors
-        assert "Traceback" not in process.errors
+        assert "Traceback" not in process.errors, process.errors
         for one in processes.values():
             one.kill()
         shown = check_whole_or_absent(volume, whole)
@@ -371,6 +371,22 @@ def test_a_run_whose_workers_have_all_gone_or_whose_scheduler_is_silent_ends_res
     with pytest.raises(Resumable, match=r"told of no worker for 3 s; run the same command again to go on"):
         never_ending(address, begun)
     loser.join()
+
+
+def test_a_result_that_cannot_be_fetched_ends_the_run_and_what_a_block_raised_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def refused(*args: Any, **kwargs: Any) -> None:
+        raise OSError("connection reset")
+
+    with open_compute(Run(dask="local:1")) as compute, pytest.raises(FileNotFoundError, match="missing"):
+        run_window(compute, os.stat, [(tmp_path / "missing",)], lambda result: None)
+    monkeypatch.setattr("distributed.Client._gather", refused)
+    with (
+        pytest.raises(Resumable, match=r"the Dask scheduler at tcp://127\.0\.0\.1:\d+ was lost"),
+        open_compute(Run(dask="local:1")) as compute,
+    ):
+        run_window(compute, abs, [(-1,)], lambda result: None)
 
 
 def test_a_block_for_a_scheduler_that_was_lost_between_blocks_is_not_awaited(
