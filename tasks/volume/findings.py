@@ -142,9 +142,13 @@ def checked(
     """
     for some in _batches(entries, most_bytes):
         on_batch(some)
-        fetched = on_io(lambda entry: fetch(volume.store, entry.key), some)
-        pairs = zip(some, fetched, strict=True)
-        yield [found for found in on_chunks(lambda pair: _check(volume, *pair), pairs) if found]
+        yield _wrong_of(volume, some)
+
+
+def _wrong_of(volume: Volume, entries: list[Entry]) -> list[Finding]:
+    fetched = on_io(lambda entry: fetch(volume.store, entry.key), entries)
+    pairs = zip(entries, fetched, strict=True)
+    return [found for found in on_chunks(lambda pair: _check(volume, *pair), pairs) if found]
 
 
 def _batches(entries: Sequence[Entry], most_bytes: int) -> Iterator[list[Entry]]:
