@@ -8,9 +8,10 @@ import os
 import random
 import shutil
 import threading
+import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Master, Run
 from tasks.verify import verify
 from tasks.volume import blocks
+from tasks.volume.calls import Line
 from tasks.volume.clouds.faults import Transient
 from tasks.volume.clouds.memory import Memory
 from tasks.volume.lock import highest, locked
@@ -237,15 +239,17 @@ class Sleeper:
 
     CALLS = ("get", "put", "create", "replace", "exists", "keys", "identity", "delete_many", "delete_all")
 
-    def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, url: str, monkeypatch: pytest.MonkeyPatch, called: type = Store, names: Sequence[str] = CALLS
+    ) -> None:
         self.count, self.at, self.act = 0, -1, lambda: None
         self._lock = threading.Lock()
-        for name in self.CALLS:
-            monkeypatch.setattr(Store, name, self._around(getattr(Store, name), url))
+        for name in names:
+            monkeypatch.setattr(called, name, self._around(getattr(called, name), url))
 
     def _around(self, call: Callable[..., Any], url: str) -> Callable[..., Any]:
-        def counted(store: Store, *args: Any, **kwargs: Any) -> Any:
-            if store.url == url:
+        def counted(store: Any, *args: Any, **kwargs: Any) -> Any:
+            if not url or store.url == url:
                 with self._lock:
                     self.count += 1
                     mine = self.count == self.at
@@ -324,3 +328,69 @@ def test_a_run_with_another_plan_that_wakes_after_take_over_changes_nothing(
         left = differences(tree(volume), whole)
         assert left == [] or not differences(tree(volume), other), (SEED, number, at, left)
     print(f"{dict(woken)}, {stray} stray chunks, of sleepers at one of {total} calls")
+
+
+CLOUDS = {"memory": "", "s3": "s3", "gs": "gcs", "az": "azure"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", ["nothing", "another volume"])
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_a_run_in_a_cloud_that_sleeps_before_any_request_changes_nothing_after_take_over(
+    cloud: str,
+    before: str,
+    survey: Survey,
+    monkeypatch: pytest.MonkeyPatch,
+    wide_pool: None,
+    request: pytest.FixtureRequest,
+) -> None:
+    if CLOUDS[cloud]:
+        request.getfixturevalue(CLOUDS[cloud])
+    volume = Store(f"{cloud}://volumes/{uuid.uuid4().hex}.zarr")
+    twin = Store(f"{volume.url}.twin")
+    drawn, sleeper = random.Random(SEED), Sleeper("", monkeypatch, Line, ("_try",))
+    slept = [0.0]  # seconds that a clock which goes on meanwhile has gone on
+    for module in ("lock", "store"):
+        monkeypatch.setattr(f"tasks.volume.{module}.clock_seconds", lambda: time.monotonic() + slept[0])
+
+    def ingest(store: Store, *chunks: int) -> None:
+        master = Master(chunks=list(chunks))
+        ingest_segy(str(survey.path), store.url, master=master, overwrite=True, run=STAMPED)
+
+    def stored(store: Store) -> dict[str, bytes]:
+        return {key: store.get(key) for key in store.keys("") if not key.startswith(".seismill/")}
+
+    def prepare() -> None:
+        volume.delete_all("")
+        if before == "another volume":
+            ingest(volume, 5, 5, 5)
+
+    def take_over() -> None:
+        slept[0] += 700
+        key = f".seismill/lock/{highest(volume):08d}"
+        if volume.exists(key):
+            volume.put(key, volume.get(key).replace(b'"held"', b'"released"'))
+        ingest(volume, 3, 5, 7)
+
+    ingest(twin, 3, 5, 7)
+    whole = stored(twin)
+    prepare()
+    sleeper.arm(-1)
+    ingest(volume, 4, 4, 8)
+    total, other, woken = sleeper.count, stored(volume), Counter[str]()
+    for number in range(RACES if cloud == "memory" else IN_CLOUDS):
+        prepare()
+        at = drawn.randrange(1, total + 1)
+        sleeper.arm(at, take_over)
+        try:
+            ingest(volume, 4, 4, 8)
+            woken["one after the other"] += 1
+        except Outcome as outcome:
+            woken[type(outcome).__name__] += 1
+        sleeper.arm(-1)
+        strays = verify(volume.url, repair="from_master")["repaired"]
+        assert not any(key in whole for key in strays), (SEED, number, at)
+        assert verify(volume.url)["findings"] == [], (SEED, number, at)
+        left = stored(volume)
+        assert left in (whole, other), (SEED, number, at, differences(left, whole))
+    print(f"{cloud}: {dict(woken)}, of sleepers before one of {total} requests")

@@ -127,7 +127,8 @@ def locked(
         heartbeat_seconds: Between two signs of life of this holder.
 
     Raises:
-        Resumable: Another run holds the volume and did not finish in time.
+        Resumable: Another run holds the volume and did not finish in time; or took it over, and what this one did
+            next failed.
     """
     mine = _holder()
     _tokens.add(mine["token"])
@@ -152,6 +153,11 @@ def locked(
     try:
         store.remove_half_written()
         yield epoch
+    except Resumable:
+        raise
+    except Exception:
+        check_epoch(store, epoch)  # whatever it was: another run may have removed what this one was at
+        raise
     finally:
         ended.set()
         thread.join()
