@@ -8,6 +8,7 @@ signatures to the verbs'. Exit codes: 0 done, 2 usage, 3 input refused, 4 destin
 import functools
 import inspect
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -106,7 +107,9 @@ def _returning_arguments(function: Callable[..., None]) -> Callable[..., dict[st
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is done and told: the exit code says how it ended
+    sys.exit(code)
 
 
 def run(words: list[str]) -> int:

@@ -6,7 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -34,17 +34,18 @@ def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool
     from flows.terminal import progress_bar, show
 
     words = Console(stderr=as_json)
-    run = _in_flow if flow else _directly
-    with progress_bar(Console(stderr=True)) as report, shown_by(report):
-        try:
-            summary = run(name, arguments)
-        except Outcome as outcome:
-            if as_json and hasattr(outcome, "summary"):
-                _print_json(outcome.summary)
-            raise
-    show(summary, words)
-    if as_json:
-        _print_json(summary)
+    # Until the summary is out: who is asked to stop after the end still tells that there was one.
+    with nullcontext() if flow else _stop_on_signals() as stopping:
+        with progress_bar(Console(stderr=True)) as report, shown_by(report):
+            try:
+                summary = _directly(name, arguments, stopping) if stopping else _in_flow(name, arguments)
+            except Outcome as outcome:
+                if as_json and hasattr(outcome, "summary"):
+                    _print_json(outcome.summary)
+                raise
+        show(summary, words)
+        if as_json:
+            _print_json(summary)
 
 
 def _print_json(summary: Summary) -> None:
@@ -76,25 +77,24 @@ def _tell(sentence: str, debug: bool) -> None:
     print(sentence, file=sys.stderr)
 
 
-def _directly(name: str, arguments: dict[str, Any]) -> Summary:
+def _directly(name: str, arguments: dict[str, Any], stopping: threading.Event) -> Summary:
     from flows import chains
     from flows.stages import as_stage, load_verb
 
     provide(arguments.values())
-    with _stop_on_signals() as stopping:
-        if name == "sweep":
-            from flows.publishers import direct_sweep
+    if name == "sweep":
+        from flows.publishers import direct_sweep
 
-            return direct_sweep(**arguments, stopping=stopping)
-        if name == "audit":
-            from flows.publishers import direct_audit
+        return direct_sweep(**arguments, stopping=stopping)
+    if name == "audit":
+        from flows.publishers import direct_audit
 
-            return direct_audit(**arguments, stopping=stopping)
-        if name not in CHAINS:
-            return dict(as_stage(load_verb(name), stopping=stopping)(**arguments))
-        names = chains.PUBLISH_STAGES if name == "publish" else chains.DEMO_STAGES
-        chain = chains.publish_chain if name == "publish" else chains.demo_chain
-        return chain({stage: as_stage(load_verb(stage), stopping=stopping) for stage in names}, **arguments)
+        return direct_audit(**arguments, stopping=stopping)
+    if name not in CHAINS:
+        return dict(as_stage(load_verb(name), stopping=stopping)(**arguments))
+    names = chains.PUBLISH_STAGES if name == "publish" else chains.DEMO_STAGES
+    chain = chains.publish_chain if name == "publish" else chains.demo_chain
+    return chain({stage: as_stage(load_verb(stage), stopping=stopping) for stage in names}, **arguments)
 
 
 def _in_flow(name: str, arguments: dict[str, Any]) -> Summary:

@@ -74,10 +74,11 @@ def _redirected(out: str, errors: str, target: Any, arguments: tuple[Any, ...]) 
 def run_command(words: list[str]) -> None:
     """The command line, which does not wait as long as elsewhere for a scheduler that is gone."""
     from flows import compute
-    from flows.cli import run
+    from flows.cli import main
 
     compute.CONNECT_SECONDS = 10
-    sys.exit(run(words))
+    sys.argv = ["seismill", *words]
+    main()
 
 
 def dask_scheduler(address: str) -> None:
