@@ -24,6 +24,7 @@ from tasks.volume.reader import Volume, open_any
 from tasks.volume.root import current_root, members
 from tasks.volume.run import (
     Job,
+    Stage,
     begin_stage,
     clear_leftovers,
     publish_root,
@@ -126,7 +127,7 @@ def copy(
         created_on = root["attributes"]["seismill"]["created_on"]
         stage = begin_stage("copy", store, body, epoch, run, compute, created_on=created_on)
         lines = "".join(json.dumps([o.key, o.bytes, o.crc32c]) + "\n" for o in objects)
-        store.create_or_match(_objects_key(stage.plan.digest), lines.encode())
+        stage.settle(_objects_key(stage.plan.digest), lines.encode())
         run_blocks(stage, copy_block, range(len(blocks_of(objects))))
         for path in arrays:
             put_array(
@@ -137,8 +138,8 @@ def copy(
             )
         for path, member in members(root).items():
             if member["node_type"] == "group":
-                put_group(store, path, member["attributes"])
-        _copy_notes(source.store, store, root)
+                put_group(stage, path, member["attributes"])
+        _copy_notes(source.store, stage, root)
         publish_root(stage, root)
     log.info("%s: %d objects of %s", store.url, len(objects), source.store.url)
     return ended(store, "copy", rows, began, before, stage=stage, target=store.url)
@@ -240,7 +241,7 @@ def _objects_key(digest: str) -> str:
     return f"{folder_of(digest)}/parts/objects.jsonl"
 
 
-def _copy_notes(source: Store, store: Store, root: dict[str, Any]) -> None:
+def _copy_notes(source: Store, stage: Stage, root: dict[str, Any]) -> None:
     """Copy what tells how the volume came about: the plans of its stages, and its pictures."""
     digests = {made["plan"] for made in root["attributes"]["seismill"]["stages"].values()}
     keys = [key for digest in sorted(digests) for key in notes_of(digest)]
@@ -248,7 +249,7 @@ def _copy_notes(source: Store, store: Store, root: dict[str, Any]) -> None:
 
     def one(key: str) -> None:
         try:
-            store.create_or_match(key, source.get(key))
+            stage.settle(key, source.get(key))
         except FileNotFoundError:
             pass
 

@@ -518,9 +518,9 @@ def _finish(
     small(ArraySpec("trace_number", dtype="int64", **flat), grid.trace_numbers, labelled)
     text = {"textHeader": textual_header(header[:3200].tobytes()), "binaryHeader": binary}
     shown.append(put_array(stage, "segy_file_header", _scalar_text(text), []))
-    shown.append(put_group(store, "segy_files"))
+    shown.append(put_group(stage, "segy_files"))
     for number, raws in enumerate(ends):
-        shown.append(put_group(store, f"segy_files/{number}"))
+        shown.append(put_group(stage, f"segy_files/{number}"))
         for name, raw in zip(("header", "trailer"), raws, strict=True):
             if raw.size:
                 path = f"segy_files/{number}/{name}"
@@ -529,7 +529,7 @@ def _finish(
                 )
     unplaced = unplaced_traces(grid, files.n_traces)
     if unplaced.size:
-        shown.append(put_group(store, "unplaced"))
+        shown.append(put_group(stage, "unplaced"))
         for name in ("unplaced", "unplaced_headers", "unplaced_extensions"):
             if name in specs:
                 large(specs[name], {})
@@ -716,7 +716,7 @@ def put_values(stage: Stage, spec: ArraySpec, values: np.ndarray) -> list[Stored
         chunk = np.full(spec.chunks, spec.fill_value, spec.numpy)
         chunk[tuple(slice(0, n) for n in part.shape)] = part
         data = encode_chunk(spec, chunk)
-        stage.store.create_or_match(spec.key(position), data)
+        stage.settle(spec.key(position), data)
         stored.append(Stored(spec.key(position), len(data), crc32c(data)))
     return stored
 
@@ -756,7 +756,7 @@ def _exceptions(stage: Stage, records: list[Record]) -> list[tuple[str, dict[str
     if not any(record.facts["exceptions"] for record in records):
         return []
     rows = exceptions_of(stage.store, records)
-    shown = [put_group(stage.store, "sample_exceptions")]
+    shown = [put_group(stage, "sample_exceptions")]
     for name, column, dtype in (("trace_number", 0, "int64"), ("sample", 1, "int32"), ("word", 2, "uint32")):
         spec = ArraySpec(
             f"sample_exceptions/{name}", (len(rows),), (min(len(rows), 1 << 20),), dtype, ("exception",)

@@ -366,8 +366,8 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
             {"path": spec.path, "scale": [s for s, _ in scaled], "translation": [t for _, t in scaled]}
         )
     if not is_annex(root):
-        shown += [put_group(store, f"{PYRAMID}/{number}") for number in range(1, len(specs))]
-        shown.append(put_group(store, PYRAMID))
+        shown += [put_group(stage, f"{PYRAMID}/{number}") for number in range(1, len(specs))]
+        shown.append(put_group(stage, PYRAMID))
     members(root).update(dict(shown))
     volume.state["levels"] = levels
     volume.state["stages"][PYRAMID] = {"plan": stage.plan.digest, "request": request}

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ class Process:
     def send(self, number: int) -> None:
         """Send it a signal, if it has not ended."""
         if self.ended() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it ended just now
+                os.kill(self.pid, number)
 
     def wait(self, seconds: float | None = None) -> int | None:
         """Its exit code when it has ended; None if it has not by then."""

@@ -8,11 +8,12 @@ short one, so that a run ends minutes after its store did.
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import tenacity
@@ -23,6 +24,7 @@ from tasks.volume.clouds import Cloud, open_cloud
 from tasks.volume.clouds.faults import Busy, Changed, Expired, Transient
 from tasks.volume.location import Location
 from tasks.volume.outcomes import Resumable
+from tasks.volume.process import clock_seconds
 
 Result = TypeVar("Result")
 
@@ -32,6 +34,7 @@ LAST_SECONDS = 0.5  # before the deadline no other try begins
 TRY_SECONDS = 40.0  # of one try of a small request
 SLOWEST_BYTES_PER_SECOND = 1 << 20  # a larger one gets as much longer as this takes
 MOST_AT_ONCE = 64
+LATE_SECONDS = 5.0  # after which what was asked before a request is asked again
 
 
 class OutOfReach(Resumable):
@@ -95,7 +98,7 @@ class Line:
         *,
         size: int = 0,
         conditional: bool = False,
-        before: Callable[[], None] = lambda: None,
+        before: Callable[[], None] | None = None,
     ) -> Result:
         """The result of `request`, which is made anew for every try.
 
@@ -103,7 +106,8 @@ class Line:
             request: Makes a coroutine that sends one request.
             size: Bytes that it moves, if they are many.
             conditional: Whether it says what the object must be; else "it is not" is an answer to something else.
-            before: Called before each try waits for its turn; may ask the store something itself.
+            before: Raises if this may not be asked any more. Called before each try; one that comes late after it,
+                because it waited for its turn or this process was asleep, is not sent, and another one begins.
 
         Raises:
             OutOfReach: It did not go well until the deadline.
@@ -115,10 +119,12 @@ class Line:
 
         def one_try() -> Result:
             nonlocal deadline, renewed
-            before()
-            sessions = self._sessions
+            sessions, asked = self._sessions, math.inf
+            if before:
+                asked = clock_seconds()
+                before()
             try:
-                return self._try(request, deadline, size)
+                return self._try(partial(_in_time, request, asked), deadline, size)
             except Changed as error:
                 if conditional:
                     raise
@@ -202,6 +208,12 @@ def line_to(protocol: str, bucket: str, options: StorageOptions) -> Line:
 def line_of(location: Location, options: StorageOptions) -> Line:
     """The line to the store that a location lies in."""
     return line_to(location.protocol, location.path.strip("/").partition("/")[0], options)
+
+
+async def _in_time(request: Callable[[], Coroutine[Any, Any, Result]], asked: float) -> Result:
+    if clock_seconds() - asked > LATE_SECONDS:
+        raise Transient("what was asked before it is out of date")
+    return await request()
 
 
 def _run(work: Coroutine[Any, Any, Result], seconds: float) -> Result:

@@ -87,8 +87,7 @@ class Repair:
 
     def _put(self, key: str, data: bytes | None) -> bool:
         if data:
-            self.guard()
-            self.volume.store.put(key, data)
+            self.volume.store.create_or_match(key, data, before=self.guard, guard=self.guard)
         return bool(data)
 
     def _from_volume(self, findings: Collection[Finding], written: dict[str, Stored]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ The blocks that stored them are carried out once more, as their plan says, into 
 the same file does not matter: whoever puts an object back compares its checksum first.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,7 +52,7 @@ class Kept(Store):
         if key in self._wanted or "/parts/" in key:
             self.kept[key] = bytes(data)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes, *, before: Callable[[], None] = lambda: None) -> bool:
         """As `put`: nothing is there already."""
         self.put(key, data)
         return True

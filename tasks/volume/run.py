@@ -61,8 +61,7 @@ class Job:
 
     def put(self, store: Store, key: str, data: bytes) -> Stored:
         """Store one object of this block; the same bytes that are there already are left alone."""
-        recheck_epoch(store, self.epoch)
-        store.create_or_match(key, data, guard=lambda: check_epoch(store, self.epoch))
+        settle(store, self.epoch, key, data)
         return Stored(key, len(data), crc32c(data))
 
 
@@ -85,7 +84,14 @@ class Stage:
 
     def settle(self, key: str, data: bytes) -> None:
         """Make an object hold `data`, if this run still owns the volume."""
-        self.store.create_or_match(key, data, guard=lambda: check_epoch(self.store, self.epoch))
+        settle(self.store, self.epoch, key, data)
+
+
+def settle(store: Store, epoch: int, key: str, data: bytes) -> None:
+    """Make an object hold `data`, if the run of that epoch still owns the volume."""
+    store.create_or_match(
+        key, data, before=partial(recheck_epoch, store, epoch), guard=partial(check_epoch, store, epoch)
+    )
 
 
 def begin_stage(
@@ -250,17 +256,17 @@ def put_array(
 
 
 def put_group(
-    store: Store, path: str, attributes: Mapping[str, Any] | None = None
+    stage: Stage, path: str, attributes: Mapping[str, Any] | None = None
 ) -> tuple[str, dict[str, Any]]:
     """Make a group exist below the root."""
     document = GROUP | {"attributes": dict(attributes or {})}
-    store.create_or_match(f"{path}/zarr.json", document_bytes(document))
+    stage.settle(f"{path}/zarr.json", document_bytes(document))
     return path, document
 
 
 def publish_root(stage: Stage, root: dict[str, Any]) -> None:
     """Commit the root, and drop what only an unfinished stage needs."""
-    stage.store.create_or_match(".seismill/zarr.json", document_bytes(GROUP))
+    stage.settle(".seismill/zarr.json", document_bytes(GROUP))
     own = [m for m in root["attributes"]["seismill"]["stages"].values() if m["plan"] == stage.plan.digest]
     kept = _kept_twice(stage) if own else {}
     for made in own:

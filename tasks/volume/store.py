@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 from tasks.parameters import StorageOptions
 from tasks.volume import local
 from tasks.volume.calls import DEADLINE_SECONDS as DEADLINE_SECONDS
+from tasks.volume.calls import LATE_SECONDS, count, line_of
 from tasks.volume.calls import OutOfReach as OutOfReach
 from tasks.volume.calls import Traffic as Traffic
-from tasks.volume.calls import count, line_of
 from tasks.volume.calls import traffic as traffic
 from tasks.volume.clouds import Entry, Span, look
 from tasks.volume.clouds.faults import Archived, Changed, Rejected, Transient
@@ -33,7 +33,6 @@ from tasks.volume.upload import open_upload as open_upload
 
 Result = TypeVar("Result")
 GUARDED = 16  # requests that remove something between two looks whether that is still allowed
-GUARDED_SECONDS = 5.0  # after which it is looked anyway: this process may have been put to sleep
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -168,10 +167,17 @@ class Store:
         self.put(key, data)
         return True
 
-    def create(self, key: str, data: bytes) -> bool:
-        """Write an object only if it is absent; True if this call wrote it, also when the answer to it was lost."""
+    def create(self, key: str, data: bytes, *, before: Callable[[], None] = lambda: None) -> bool:
+        """Write an object only if it is absent; True if this call wrote it, also when the answer to it was lost.
+
+        Args:
+            key: The object.
+            data: What it is to hold.
+            before: Called before each try; raises if this run may not write it any more.
+        """
         path = self.path(key)
         if self.local:
+            before()
             count(written=len(data))
             try:
                 with self._writing():
@@ -182,11 +188,12 @@ class Store:
         if self.options.accept_unconditional_writes:
             if self.exists(key):
                 return False
+            before()
             self.put(key, data)
             return True
         writer = uuid.uuid4().hex
         try:
-            self._write(path, data, writer=writer, storage_class=self._class_of(key))
+            self._write(path, data, writer=writer, storage_class=self._class_of(key), before=before)
         except FileExistsError:
             # The answer to an earlier try may have been lost, here or on the way: then the object is our own.
             try:
@@ -195,7 +202,15 @@ class Store:
                 return False
         return True
 
-    def _write(self, path: str, data: bytes, *, writer: str, storage_class: str) -> None:
+    def _write(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        writer: str,
+        storage_class: str,
+        before: Callable[[], None] | None = None,
+    ) -> None:
         async def send() -> None:
             try:
                 await self._cloud.put(path, data, writer=writer, storage_class=storage_class)
@@ -209,22 +224,30 @@ class Store:
                 raise
 
         try:
-            self._ask(send, size=len(data))
+            self._ask(send, size=len(data), before=before)
         except FileNotFoundError as error:
             raise DestinationRefused(
                 f"{self.url} cannot be written ({error}); make the bucket or container first"
             ) from error
         count(requests=0, written=len(data))
 
-    def create_or_match(self, key: str, data: bytes, *, guard: Callable[[], None] = lambda: None) -> None:
+    def create_or_match(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        before: Callable[[], None] = lambda: None,
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
         """Make `key` hold `data`: create it, and replace what is there only if it differs.
 
         Args:
             key: The object.
             data: What it is to hold.
-            guard: Called before anything is replaced; raises if this run may not any more.
+            before: Called before each try to create it; raises if this run may not any more.
+            guard: As `before`, called before anything is replaced.
         """
-        while not self.create(key, data):
+        while not self.create(key, data, before=before):
             identity = self.identity(key)
             try:
                 if self.get(key) == data:
@@ -363,13 +386,10 @@ class Store:
         batch = 1 if self.local else self._cloud.batch
         looked = -math.inf
 
-        def late() -> bool:
-            return clock_seconds() - looked > GUARDED_SECONDS
-
         def check() -> None:
             nonlocal looked
-            if late():
-                now = clock_seconds()
+            now = clock_seconds()
+            if now - looked > LATE_SECONDS:
                 guard()
                 looked = now
 
@@ -381,21 +401,11 @@ class Store:
                 check()
                 self.delete(some[0])
             else:
-                self._remove([self.path(key) for key in some], check, late)
+                self._remove([self.path(key) for key in some], check)
 
-    def _remove(
-        self,
-        paths: list[str],
-        check: Callable[[], None] = lambda: None,
-        late: Callable[[], bool] = lambda: False,
-    ) -> None:
-        def request() -> Coroutine[Any, Any, None]:
-            if late():  # it waited for its turn, or was put to sleep: another run may own the volume by now
-                raise Transient("what was asked before it is out of date")
-            return self._cloud.delete(paths)
-
+    def _remove(self, paths: list[str], before: Callable[[], None] | None = None) -> None:
         try:
-            self._ask(request, before=check)
+            self._ask(lambda: self._cloud.delete(paths), before=before)
         except FileNotFoundError:
             pass
 
@@ -442,7 +452,7 @@ class Store:
         *,
         size: int = 0,
         conditional: bool = False,
-        before: Callable[[], None] = lambda: None,
+        before: Callable[[], None] | None = None,
     ) -> Result:
         """The result of a request to the store; what the user can do about a fault is told in a sentence."""
         assert self._line is not None

@@ -182,7 +182,8 @@ def test_it_is_looked_every_few_removals_and_before_one_that_comes_late_whether_
 def test_a_removal_that_is_sent_late_is_asked_about_again(monkeypatch: pytest.MonkeyPatch, nap: str) -> None:
     store, now, slept, sent = Store(f"memory://{nap}"), [0.0], [], []
     store.put("a/b", b"")
-    monkeypatch.setattr("tasks.volume.store.clock_seconds", lambda: now[0])
+    for module in ("calls", "store"):
+        monkeypatch.setattr(f"tasks.volume.{module}.clock_seconds", lambda: now[0])
     (line, cloud), taken = (store._line, store._cloud), [False]
     assert line is not None
     trying, delete = line._try, cloud.delete
