@@ -34,7 +34,9 @@ LAST_SECONDS = 0.5  # before the deadline no other try begins
 TRY_SECONDS = 40.0  # of one try of a small request
 SLOWEST_BYTES_PER_SECOND = 1 << 20  # a larger one gets as much longer as this takes
 MOST_AT_ONCE = 64
-LATE_SECONDS = 5.0  # after which what was asked before a request is asked again
+LATE_SECONDS = (
+    60.0  # after which what was asked before a request is asked again; shorter than the lease of a lock
+)
 
 
 class OutOfReach(Resumable):

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 from tasks.parameters import StorageOptions
 from tasks.volume import local
 from tasks.volume.calls import DEADLINE_SECONDS as DEADLINE_SECONDS
-from tasks.volume.calls import LATE_SECONDS, count, line_of
 from tasks.volume.calls import OutOfReach as OutOfReach
 from tasks.volume.calls import Traffic as Traffic
+from tasks.volume.calls import count, line_of
 from tasks.volume.calls import traffic as traffic
 from tasks.volume.clouds import Entry, Span, look
 from tasks.volume.clouds.faults import Archived, Changed, Rejected, Transient
@@ -33,6 +33,7 @@ from tasks.volume.upload import open_upload as open_upload
 
 Result = TypeVar("Result")
 GUARDED = 16  # requests that remove something between two looks whether that is still allowed
+GUARDED_SECONDS = 5.0  # after which it is looked anyway: this process may have been put to sleep
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -389,7 +390,7 @@ class Store:
         def check() -> None:
             nonlocal looked
             now = clock_seconds()
-            if now - looked > LATE_SECONDS:
+            if now - looked > GUARDED_SECONDS:
                 guard()
                 looked = now
 
