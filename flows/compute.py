@@ -201,14 +201,16 @@ def _open_client(dask: str) -> Iterator[tuple["Client", str]]:
         with (
             config.set({"distributed.nanny.pre-spawn-environ": nanny}),
             # memory_limit=None: the plan bounds memory; a nanny that pauses workers half-way only stalls them.
-            LocalCluster(
-                n_workers=processes,
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=None,
-                dashboard_address="127.0.0.1:0",
+            _closed(
+                LocalCluster(
+                    n_workers=processes,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=None,
+                    dashboard_address="127.0.0.1:0",
+                )
             ) as cluster,
-            Client(cluster) as client,
+            _closed(Client(cluster)) as client,
         ):
             yield client, cluster.scheduler_address
         return
@@ -225,7 +227,7 @@ def _open_client(dask: str) -> Iterator[tuple["Client", str]]:
             f"no Dask scheduler answers at {address} within {CONNECT_SECONDS} s ({error}); start one and run the same "
             "command again, or run on threads"
         ) from error
-    with client:
+    with _closed(client):
         try:
             client.wait_for_workers(1, timeout=CONNECT_SECONDS)
         except TimeoutError as error:
@@ -239,3 +241,15 @@ def _open_client(dask: str) -> Iterator[tuple["Client", str]]:
                 "again when there is one, or run on threads"
             ) from error
         yield client, address
+
+
+@contextmanager
+def _closed(one: Any) -> Iterator[Any]:
+    """A client or a cluster until it is closed; if that fails (workers were just beginning), the outcome stands."""
+    try:
+        yield one
+    finally:
+        try:
+            one.close()
+        except Exception as error:
+            log.warning("Dask did not close in order: %s: %s", type(error).__name__, error)

@@ -348,6 +348,21 @@ def test_a_block_over_which_every_worker_ends_ends_the_run_resumable() -> None:
         run_window(compute, os._exit, [(1,)], lambda result: None)
 
 
+def test_a_cluster_that_does_not_close_in_order_changes_no_outcome(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    close = LocalCluster.close
+
+    def fails(cluster: LocalCluster, *more: Any) -> None:
+        close(cluster, *more)
+        raise AssertionError("can only join a started process")
+
+    monkeypatch.setattr(LocalCluster, "close", fails)
+    with pytest.raises(FileNotFoundError, match="missing"), open_compute(Run(dask="local:1")) as compute:
+        run_window(compute, os.stat, [(tmp_path / "missing",)], lambda result: None)
+    assert "Dask did not close in order: AssertionError: can only join a started process" in caplog.text
+
+
 @pytest.mark.parametrize("silent", [False, True])
 def test_a_run_whose_workers_have_all_gone_or_whose_scheduler_is_silent_ends_resumable(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: bool
