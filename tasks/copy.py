@@ -15,24 +15,28 @@ from typing import Any
 from tasks.parameters import Run, StorageOptions, Url
 from tasks.volume.blocks import Compute, on_io
 from tasks.volume.codecs import crc32c
+from tasks.volume.deletion import (
+    clear_leftovers,
+    copied_objects,
+    refuse_occupied,
+    refuse_strangers,
+    unpublish,
+)
 from tasks.volume.ledger import Record, Stored
 from tasks.volume.lock import locked
 from tasks.volume.manifest import listed_in, manifest_key
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
-from tasks.volume.plan import digest_of, folder_of, is_begun, notes_of
+from tasks.volume.plan import digest_of, is_begun, notes_of
 from tasks.volume.reader import Volume, open_any
 from tasks.volume.root import current_root, members
 from tasks.volume.run import (
     Job,
     Stage,
     begin_stage,
-    clear_leftovers,
     publish_root,
     put_array,
     put_group,
-    refuse_foreign,
     run_blocks,
-    unpublish,
 )
 from tasks.volume.store import Store, traffic
 from tasks.volume.summary import array_rows, ended, fitting, using
@@ -102,7 +106,7 @@ def copy(
             "bytes": total,
             "notes": [],
         }
-    refuse_foreign(store)
+    refuse_occupied(store)
     store.probe()
     with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
         present = current_root(store)
@@ -113,6 +117,8 @@ def copy(
                 raise DestinationRefused(
                     f"{store.url} holds another volume; choose another place, or replace it with --overwrite"
                 )
+        refuse_strangers(store, present)
+        if present is not None:
             unpublish(store, epoch, present)
         body = {
             "verb": "copy",
@@ -127,7 +133,7 @@ def copy(
         created_on = root["attributes"]["seismill"]["created_on"]
         stage = begin_stage("copy", store, body, epoch, run, compute, created_on=created_on)
         lines = "".join(json.dumps([o.key, o.bytes, o.crc32c]) + "\n" for o in objects)
-        stage.settle(_objects_key(stage.plan.digest), lines.encode())
+        stage.settle(copied_objects(stage.plan.digest), lines.encode())
         run_blocks(stage, copy_block, range(len(blocks_of(objects))))
         for path in arrays:
             put_array(
@@ -233,12 +239,8 @@ def copy_block(job: Job) -> Record:
 
 @lru_cache(maxsize=2)
 def _blocks_at(volume: str, options: StorageOptions, digest: str) -> list[list[Stored]]:
-    text = Store(volume, options).get(_objects_key(digest))
+    text = Store(volume, options).get(copied_objects(digest))
     return blocks_of([Stored(*json.loads(line)) for line in text.decode().splitlines()])
-
-
-def _objects_key(digest: str) -> str:
-    return f"{folder_of(digest)}/parts/objects.jsonl"
 
 
 def _copy_notes(source: Store, stage: Stage, root: dict[str, Any]) -> None:

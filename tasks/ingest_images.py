@@ -17,6 +17,13 @@ from tasks.parameters import Image, Master, Run, Url
 from tasks.volume.blocks import Compute, block_count, nth_region
 from tasks.volume.chosen import chosen_chunks, chosen_shards
 from tasks.volume.codecs import metadata_of
+from tasks.volume.deletion import (
+    clear_leftovers,
+    clear_run,
+    refuse_occupied,
+    refuse_strangers,
+    unpublish,
+)
 from tasks.volume.expected import Expected, checked_before, expected_of
 from tasks.volume.images.header import Voxels
 from tasks.volume.images.place import AXES, field_of, place_of, rockverse_attributes
@@ -33,12 +40,9 @@ from tasks.volume.run import (
     Job,
     Stage,
     begin_stage,
-    clear_leftovers,
     publish_root,
     put_array,
-    refuse_foreign,
     run_blocks,
-    unpublish,
 )
 from tasks.volume.schema import NAN_FILL, image_attributes, ome_attributes, voxel_statistics
 from tasks.volume.store import Store, traffic
@@ -109,7 +113,7 @@ def ingest_images(
     }
     if run.dry_run:
         return _dry_run(store, stack, spec, block, expected)
-    refuse_foreign(store)
+    refuse_occupied(store)
     need = block_memory(stack, spec, block, local=store.local)
     with using(compute, run) as compute:
         # What does not fit in memory is refused before anything is written.
@@ -125,6 +129,8 @@ def ingest_images(
                     f"{store.url} holds another volume (of {known['sources'][0]['url']}); choose another place, or "
                     "replace it with --overwrite"
                 )
+            if not done:
+                refuse_strangers(store, root)
             # Blocks read parts of files, in no order: what is expected of a file is shown by reading all of it before.
             if expected.said and not (done and known["sources"][0].get("expected") == expected.digest):
                 checked_before(
@@ -136,7 +142,7 @@ def ingest_images(
                     compute,
                 )
             if done and root is not None:
-                store.delete_all(f"{folder_of(request)}/in_order")
+                clear_run(store, request, ("in_order",))
                 return ended(
                     store, "ingest", array_rows(root, [spec.path]), began, before, notes=["was done already"]
                 )
@@ -148,7 +154,7 @@ def ingest_images(
             count = block_count(spec.shape, block)
             records = run_blocks(stage, image_block, range(count))
             root = _finish(stage, stack, spec, image, place, records, expected)
-            store.delete_all(f"{folder_of(request)}/in_order")
+            clear_run(store, request, ("in_order",))
     rows = array_rows(root, [spec.path])
     return ended(store, "ingest", rows, began, before, stage=stage, notes=expected.doubts)
 

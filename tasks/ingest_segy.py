@@ -18,6 +18,13 @@ from tasks.parameters import Index, Master, Run, Url
 from tasks.volume.blocks import Compute, block_count, cpu_count, on_io
 from tasks.volume.codecs import crc32c, encode_chunk, metadata_of
 from tasks.volume.coordinates import merged, shared
+from tasks.volume.deletion import (
+    clear_leftovers,
+    clear_run,
+    refuse_occupied,
+    refuse_strangers,
+    unpublish,
+)
 from tasks.volume.expected import (
     Expected,
     Sums,
@@ -57,13 +64,10 @@ from tasks.volume.root import current_root, members, new_root
 from tasks.volume.run import (
     Stage,
     begin_stage,
-    clear_leftovers,
     publish_root,
     put_array,
     put_group,
-    refuse_foreign,
     run_blocks,
-    unpublish,
 )
 from tasks.volume.schema import NAN_FILL, axis_scale, mdio_attributes, ome_attributes, statistics, units_of
 from tasks.volume.segy.geometry import sample_axis
@@ -136,7 +140,7 @@ def ingest_segy(
     refuse_what_stores_say(expected, files.reading)
     if run.dry_run:
         return _dry_run(store, survey, master, expected)
-    refuse_foreign(store)
+    refuse_occupied(store)
     with using(compute, run) as compute, _owned(store, survey, master, run, compute) as epoch:
         root = current_root(store)
         if root is not None:
@@ -151,6 +155,7 @@ def ingest_segy(
                     f"{store.url} holds another volume (of {root['attributes']['seismill']['sources'][0]['url']}); "
                     "choose another place, or replace it with --overwrite"
                 )
+        refuse_strangers(store, root)
         folder = folder_of(digest_of(request))
         sums = checked_before(store, folder, expected, expected.of_kind("md5"), files.reading, compute)
         if root is not None:
@@ -175,7 +180,7 @@ def ingest_segy(
                 survey = survey.unpredicted(near=files.local)
         new = _finish(stage, survey, records, as_words, digest_of(request), expected, sums)
         for digest in (digest_of(request), *([spilled["digest"]] if spilled else [])):
-            store.delete_all(folder_of(digest))
+            clear_run(store, digest)
     notes = [*new["attributes"]["seismill"]["sources"][0]["notes"], *expected.doubts]
     if as_words:
         count = new["attributes"]["seismill"]["exceptions"]
@@ -265,7 +270,7 @@ def _spill(
             columns = index_columns(store, stage.plan.digest, body)
             grid = grid_from_words(columns, survey.placement, survey.auxiliary, survey.files.n_traces)
         except InputRefused:
-            store.delete_all(stage.plan.folder)
+            clear_run(store, stage.plan.digest)
             raise
     segments = [segment for record in records for segment in record.facts["segments"]]
     spilled = spill_of(stage.plan.digest, body) | {"segments": segments}
@@ -686,8 +691,8 @@ def _refuse_misread(
                     )
             expected.refuse(file, {"crc32c": own})
     except IntegrityFailure:
-        for plan in {stage.plan.folder, *(folder_of(s["digest"]) for s in [stage.plan.body["spill"]] if s)}:
-            stage.store.delete_all(f"{plan}/ledger")
+        for digest in {stage.plan.digest, *(s["digest"] for s in [stage.plan.body["spill"]] if s)}:
+            clear_run(stage.store, digest, ("ledger",))
         raise
 
 
@@ -705,7 +710,7 @@ def _checked_again(
     unread = [file for file in expected.of_kind("md5") if "md5" not in known[file]]
     if unread:
         checked_before(store, folder_of(request), expected, unread, files.reading, compute)
-        store.delete_all(folder_of(request))
+        clear_run(store, request)
 
 
 def put_values(stage: Stage, spec: ArraySpec, values: np.ndarray) -> list[Stored]:

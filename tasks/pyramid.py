@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import ArrayPath, Levels, OptionalUrl, Run, Url
-from tasks.volume.annex import begin_annex, open_master, origin_of, refuse_changed, refuse_taken
+from tasks.volume.annex import begin_annex, open_master, origin_of, refuse_changed
 from tasks.volume.blocks import Compute, Region, block_count
 from tasks.volume.codecs import metadata_of
+from tasks.volume.deletion import clear_leftovers, refuse_taken, withdraw
 from tasks.volume.foreign import reading_bytes
 from tasks.volume.images.place import rockverse_attributes
 from tasks.volume.layout import AS_FOUND, ArraySpec, as_written
@@ -39,12 +40,10 @@ from tasks.volume.run import (
     Job,
     Stage,
     begin_stage,
-    clear_leftovers,
     publish_root,
     put_array,
     put_group,
     run_blocks,
-    withdraw,
 )
 from tasks.volume.schema import NAN_FILL, level_labels, level_scale, ome_attributes
 from tasks.volume.store import Store, traffic

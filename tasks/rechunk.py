@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import ArrayPath, Copies, OptionalUrl, Run, Url
-from tasks.volume.annex import begin_annex, open_master, origin_of, refuse_changed, refuse_taken
+from tasks.volume.annex import begin_annex, open_master, origin_of, refuse_changed
 from tasks.volume.blocks import Compute, block_count, cpu_count, nth_region, on_chunks, on_io
 from tasks.volume.codecs import (
     encode_chunk,
@@ -29,6 +29,7 @@ from tasks.volume.codecs import (
     tolerance_of,
 )
 from tasks.volume.compare import add_errors_of_chunk
+from tasks.volume.deletion import clear_leftovers, refuse_taken, withdraw
 from tasks.volume.foreign import reading_bytes
 from tasks.volume.images.place import ROCKVERSE
 from tasks.volume.kernels.errors import (
@@ -57,11 +58,9 @@ from tasks.volume.run import (
     Job,
     Stage,
     begin_stage,
-    clear_leftovers,
     publish_root,
     put_array,
     run_blocks,
-    withdraw,
 )
 from tasks.volume.store import Store, traffic
 from tasks.volume.summary import array_rows, ended, fitting, using

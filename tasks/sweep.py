@@ -18,6 +18,7 @@ from tasks.parameters import Publication, Retry, Run, Url
 from tasks.volume.blocks import Progress
 from tasks.volume.catalogue import TABLE, Catalogue, as_csv
 from tasks.volume.decisions import Action, decide, outcome_of, plan_of
+from tasks.volume.deletion import refuse_volume
 from tasks.volume.outcomes import Outcome, Resumable
 from tasks.volume.plan import digest_of
 from tasks.volume.receipt import Receipt, receipt
@@ -109,6 +110,7 @@ def sweep(
     began, before = time.monotonic(), traffic.snapshot()
     stopping = stopping or threading.Event()
     source, target = Store(staging, run.storage_options), Store(volumes, run.storage_options)
+    refuse_volume(target)
     settle = timedelta(minutes=settle_minutes)
     found = found_under(source, target, publication)
     catalogue = Catalogue(target)

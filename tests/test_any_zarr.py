@@ -356,7 +356,7 @@ def test_a_store_without_a_disk(tmp_path):
         (tmp_path / "copy" / described).write_bytes(remote.get(described))
         found = zarr.open_array(tmp_path / "copy", path=f"field/{number}", mode="r")
         np.testing.assert_array_equal(found[...], levels_of(values())[number - 1])
-    remote.delete_all("")
+    remote.delete_many(remote.keys(""))
 
 
 def test_info_and_verify_know_levels_and_copies_beside_an_array(tmp_path):

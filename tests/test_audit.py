@@ -15,11 +15,11 @@ from flows.summary import headline
 from tasks.demo import make_survey
 from tasks.parameters import Publication, Run
 from tasks.verify import drawn_of
+from tasks.volume.deletion import unpublish
 from tasks.volume.findings import entries_of, open_checked
 from tasks.volume.lock import locked
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.root import current_root
-from tasks.volume.run import unpublish
 from tasks.volume.store import Store
 
 

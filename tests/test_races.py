@@ -141,7 +141,7 @@ def test_a_source_that_is_replaced_at_any_read_is_refused_and_leaves_no_volume(
         ingest()
         total, refusals = reads.count, 0
         for number in range(swaps):
-            volume.delete_all("")
+            volume.delete_many(volume.keys(""))
             swap, at = drawn.choice(SWAPS), drawn.randrange(2, total + 1)
             reads.arm(at, lambda swap=swap: swap(staging, content))  # type: ignore[misc]
             with pytest.raises(InputRefused, match=r"changed after the run began|there is no file"):
@@ -196,7 +196,8 @@ def test_of_eight_triggers_at_once_exactly_one_commits_though_acknowledgements_g
     monkeypatch.setattr(Memory, "put", unheard)
     with ThreadPoolExecutor(8) as pool:
         for _ in range(RACES):
-            race_of_eight(pool, f"memory://{uuid.uuid4().hex}").delete_all("")
+            volume = race_of_eight(pool, f"memory://{uuid.uuid4().hex}")
+            volume.delete_many(volume.keys(""))
     print(f"{RACES} races, {lost['acknowledgements']} acknowledgements lost, one commit each")
 
 
@@ -239,7 +240,7 @@ def test_of_eight_ingests_at_once_one_writes_and_seven_find_it_done(survey: Surv
 class Sleeper:
     """Counts the calls that runs of one volume make of its store, and does something in the middle of one of them."""
 
-    CALLS = ("get", "put", "create", "replace", "exists", "keys", "identity", "delete_many", "delete_all")
+    CALLS = ("get", "put", "create", "replace", "exists", "keys", "identity", "delete_many")
 
     def __init__(
         self, url: str, monkeypatch: pytest.MonkeyPatch, called: type = Store, names: Sequence[str] = CALLS
@@ -376,7 +377,7 @@ def test_a_run_in_a_cloud_that_sleeps_before_any_request_changes_nothing_after_t
         monkeypatch.setattr(f"tasks.volume.{module}.clock_seconds", lambda: time.monotonic() + slept[0])
 
     def prepare() -> None:
-        volume.delete_all("")
+        volume.delete_many(volume.keys(""))
         for key, data in base.items():
             volume.put(key, data)
 

@@ -17,13 +17,13 @@ from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.blocks import Progress
 from tasks.volume.codecs import crc32c, decode_chunk, encode_chunk
+from tasks.volume.deletion import unpublish
 from tasks.volume.layout import spec_of
 from tasks.volume.ledger import Stored
 from tasks.volume.lock import locked
 from tasks.volume.manifest import listed_in, manifest_bytes, manifest_key
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.root import current_root
-from tasks.volume.run import unpublish
 from tasks.volume.store import Store
 from tests.survey import make_survey
 from tests.volumes import threads

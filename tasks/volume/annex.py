@@ -20,7 +20,6 @@ from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.plan import FORMAT, Plan, time_stamp
 from tasks.volume.reader import Volume, open_volume
 from tasks.volume.root import members, new_root
-from tasks.volume.run import planned_paths
 from tasks.volume.store import Store
 from tasks.volume.visible import ANNEX, GROUP, is_annex
 
@@ -80,23 +79,6 @@ def begin_annex(volume: Volume) -> None:
     """Make the folder of our notes a group, for readers who list what somebody else's group holds while we write."""
     if is_annex(volume.root):
         volume.store.create_or_match(".seismill/zarr.json", document_bytes(GROUP))
-
-
-def refuse_taken(store: Store, root: dict[str, Any], paths: list[str]) -> None:
-    """Return if what is to be made is ours or not there yet.
-
-    Raises:
-        DestinationRefused: Another tool has something where one would go.
-    """
-    if not is_annex(root):
-        return
-    ours = planned_paths(store) | set(members(root))
-    for path in paths:
-        if path not in ours and documents(store, path):
-            raise DestinationRefused(
-                f"{store.url}/{path} is there already, and Seismill did not write it; remove it, or name a group for "
-                "what is made with --target"
-            )
 
 
 def origin_of(store: Store, plan: Plan) -> Store:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tasks.volume.blocks import on_chunks, on_io
 from tasks.volume.codecs import ABSENT, crc32c, decode_chunk, document_bytes, read_index
+from tasks.volume.deletion import chunk_of
 from tasks.volume.layout import ArraySpec
 from tasks.volume.ledger import Stored
 from tasks.volume.manifest import listed_in, manifest_key
@@ -122,10 +123,11 @@ def unlisted(volume: Volume, entries: Sequence[Entry], findings: Sequence[Findin
     unknown = {finding.array for finding in findings}  # what their broken manifests list is not known
     arrays = set(_arrays(volume)) - unknown
     listed = {entry.key for entry in entries}
+    ranks = {path: len(volume.members[path]["shape"]) for path in arrays}
     return [
         Finding(key, path, "", "is no part of what was written")
         for key in volume.store.keys("")
-        if (path := key.partition("/c/")[0]) in arrays and key != path and key not in listed
+        if (owner := chunk_of(key))[0] in arrays and key not in listed and owner[1] == ranks[path := owner[0]]
     ]
 
 

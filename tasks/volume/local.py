@@ -1,13 +1,15 @@
 """Files on a local disk, written so that a name holds a whole file or none, whoever is killed when."""
 
+import errno
 import fcntl
 import itertools
+import logging
 import os
 import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +18,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from tasks.volume.outcomes import Resumable
 from tasks.volume.process import machine, started
+
+log = logging.getLogger(__name__)
 
 TEMPORARY = ".seismill/tmp"
 _numbers = itertools.count()
@@ -46,33 +50,32 @@ def write(root: str, path: str, data: bytes, publish: Callable[[str, str], None]
                 view = view[os.write(descriptor, view) :]
         finally:
             os.close(descriptor)
-        try:
-            publish(temporary, path)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            publish(temporary, path)
+        for again in (True, True, False):
+            try:
+                publish(temporary, path)
+                return
+            except FileNotFoundError:
+                if not again:
+                    raise
+                os.makedirs(
+                    os.path.dirname(path), exist_ok=True
+                )  # which another may just find empty and remove
     finally:
         Path(temporary).unlink(missing_ok=True)
 
 
-def remove_tree(root: str, path: str) -> None:
-    """Remove a folder with all that is in it, out of the way in one step.
-
-    Whoever is put to sleep in the middle, and wakes when another run has written the folder anew, removes nothing of
-    that.
-
-    Args:
-        root: The folder below which temporary names lie.
-        path: The folder.
-    """
-    aside = f"{root}/{TEMPORARY}"
-    if f"{aside}/".startswith(f"{path.rstrip('/')}/"):  # of that nothing is left to be moved to
-        shutil.rmtree(path)
-        return
-    os.makedirs(aside, exist_ok=True)
-    temporary = f"{aside}/{_writer(os.getpid())}-{next(_numbers)}"
-    os.rename(path.rstrip("/"), temporary)
-    shutil.rmtree(temporary)
+def remove_empty(root: str, folders: Iterable[str]) -> None:
+    """Remove those of these folders in which nothing is left, and what is left empty above them, below `root`."""
+    for folder in sorted(folders, key=len, reverse=True):
+        while folder.startswith(f"{root}/"):
+            try:
+                os.rmdir(folder)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                    log.debug("%s: %s", folder, error)
+                if error.errno != errno.ENOENT:
+                    break
+            folder = os.path.dirname(folder)
 
 
 @contextmanager

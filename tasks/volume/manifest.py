@@ -10,10 +10,19 @@ from collections.abc import Iterable
 from tasks.volume.codecs import crc32c
 from tasks.volume.ledger import Stored
 
+MANIFESTS = ".seismill/manifests"
+
 
 def manifest_key(path: str) -> str:
     """Where the manifest of an array lies."""
-    return f".seismill/manifests/{path}.jsonl"
+    return f"{MANIFESTS}/{path}.jsonl"
+
+
+def path_of_manifest(key: str) -> str:
+    """The array whose manifest has this key; empty if it is no manifest's."""
+    if not key.startswith(f"{MANIFESTS}/") or not key.endswith(".jsonl"):
+        return ""
+    return key.removeprefix(f"{MANIFESTS}/").removesuffix(".jsonl")
 
 
 def manifest_bytes(path: str, objects: Iterable[Stored]) -> bytes:

@@ -8,7 +8,6 @@ above it, its manifest, the root. So an array that exists is complete, also for 
 consolidated metadata or open an array directly; and withdrawing goes the other way.
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,14 +18,15 @@ from typing import Any
 from tasks.parameters import Run, StorageOptions
 from tasks.volume.blocks import Compute, Progress, run_window
 from tasks.volume.codecs import crc32c, document_bytes
+from tasks.volume.deletion import clear_array, clear_run
 from tasks.volume.ledger import Ledger, Record, Stored
 from tasks.volume.lock import check_epoch, recheck_epoch
 from tasks.volume.manifest import manifest_bytes, manifest_key
-from tasks.volume.outcomes import DestinationRefused, Resumable
-from tasks.volume.plan import NOTES, RUNS, TWIN, Plan, folder_of, notes_of, plan_at, settle_plan, stored_plans
-from tasks.volume.root import commit, members
+from tasks.volume.outcomes import Resumable
+from tasks.volume.plan import NOTES, TWIN, Plan, plan_at, settle_plan
+from tasks.volume.root import commit
 from tasks.volume.store import Store
-from tasks.volume.visible import GROUP, is_annex
+from tasks.volume.visible import GROUP
 
 log = logging.getLogger(__name__)
 
@@ -111,66 +111,6 @@ def begin_stage(
     return Stage(name, store, plan, epoch, Ledger(store, plan, epoch, resumed=found), run, compute)
 
 
-def refuse_foreign(store: Store) -> None:
-    """Return if the place is empty or ours, so that nothing of anybody else's is ever removed.
-
-    Raises:
-        DestinationRefused: Something else is there.
-    """
-    present = store.children()
-    if present and ".seismill" not in present:
-        shown = ", ".join(present[:3]) + (f" and {len(present) - 3} more" if len(present) > 3 else "")
-        raise DestinationRefused(
-            f"{store.url} is not empty and not a volume (it holds {shown}); name a place that does not exist yet"
-        )
-
-
-def clear_leftovers(
-    store: Store, epoch: int, root: dict[str, Any] | None, keep_digests: Iterable[str]
-) -> None:
-    """Remove what abandoned runs left: arrays and groups that no root names, and the folders of their plans.
-
-    Call it when a new plan begins; when one is resumed, what lies there is its own. Plans of stages that are done
-    stay, without what only an unfinished stage needs. Objects that are neither metadata nor chunks are not
-    ours and stay.
-    """
-    known = set(members(root)) if root else set()
-    annex = root is not None and is_annex(root)
-    # Among somebody else's arrays only what an abandoned plan names is ours.
-    guard = partial(check_epoch, store, epoch)
-    for path in sorted(planned_paths(store) - known) if annex else ():
-        store.delete_many([f"{path}/zarr.json"], guard=guard)
-        store.delete_all(f"{path}/", guard=guard)
-    kept = {f"{folder_of(digest)}/" for digest in keep_digests}
-    done = root["attributes"]["seismill"]["stages"].values() if root else ()
-    kept |= {key for stage in done for key in notes_of(stage["plan"])}
-    stray = []
-    for key in store.keys(""):
-        if key.startswith(".seismill/"):
-            if key.startswith(f"{RUNS}/") and not any(key.startswith(prefix) for prefix in kept):
-                stray.append(key)
-        elif not annex and (key.endswith("/zarr.json") or "/c/" in key) and _owner(key) not in known:
-            stray.append(key)
-    stray.sort(key=lambda key: not key.endswith("zarr.json"))  # what makes an array exist goes first
-    store.delete_many(stray, guard=guard)
-
-
-def planned_paths(store: Store) -> set[str]:
-    """The levels and copies that the plans stored here make."""
-    paths = set()
-    for plan in stored_plans(store):
-        arrays = (*plan.body.get("arrays", ())[1:], *plan.body.get("copies", ()))
-        paths |= {one["path"] for one in arrays}
-    return paths
-
-
-def _owner(key: str) -> str:
-    """The array or group that an object belongs to."""
-    if key.endswith("/zarr.json"):
-        return key.removesuffix("/zarr.json")
-    return key.partition("/c/")[0] if "/c/" in key else key.removesuffix("/c")
-
-
 def run_blocks(
     stage: Stage, work: Callable[[Job], Record], blocks: Sequence[int], *, of: int = 0
 ) -> list[Record]:
@@ -223,7 +163,7 @@ def run_blocks(
 def put_array(
     stage: Stage, path: str, metadata: Mapping[str, Any], objects: Iterable[Stored]
 ) -> tuple[str, dict[str, Any]]:
-    """Make an array exist: remove what is not its own, put its zarr.json, then its manifest.
+    """Make an array exist: remove chunks that are not its own, put its zarr.json, then its manifest.
 
     Args:
         stage: The stage, all of whose blocks are done.
@@ -236,18 +176,16 @@ def put_array(
     """
     store, listed = stage.store, sorted(objects, key=lambda stored: stored.key)
     chunks, described = {stored.key for stored in listed}, f"{path}/zarr.json"
-    present = set(store.keys(f"{path}/"))
+    present = clear_array(store, stage.epoch, path, len(metadata["shape"]), chunks)
     if not chunks <= present:
         # Not to be shown as whole. Without its ledger the next run does every block again.
-        store.delete_all(f"{stage.plan.folder}/ledger")
+        clear_run(store, stage.plan.digest, ("ledger",))
         gone = sorted(chunks - present)
         raise Resumable(
             f"{len(gone)} objects that this run stored are gone from {store.url}, such as {gone[0]}; find out what "
             "removes objects there, and run the same command again"
         )
-    guard = partial(check_epoch, store, stage.epoch)
-    guard()
-    store.delete_many(sorted(present - chunks - {described}), guard=guard)
+    check_epoch(store, stage.epoch)
     document = document_bytes(metadata)
     stage.settle(described, document)
     manifest = manifest_bytes(path, [*listed, Stored(described, len(document), crc32c(document))])
@@ -272,8 +210,7 @@ def publish_root(stage: Stage, root: dict[str, Any]) -> None:
     for made in own:
         made["kept"] = kept
     commit(stage.store, stage.epoch, root)
-    for name in ("ledger", "spill", "parts"):
-        stage.store.delete_all(f"{stage.plan.folder}/{name}")
+    clear_run(stage.store, stage.plan.digest, ("ledger", "spill", "parts"))
 
 
 def _kept_twice(stage: Stage) -> dict[str, Any]:
@@ -284,47 +221,3 @@ def _kept_twice(stage: Stage) -> dict[str, Any]:
         stage.settle(f"{stage.plan.folder}/{name}{TWIN}", data)
         kept[name] = {"bytes": len(data), "crc32c": f"{crc32c(data):08x}"}
     return kept
-
-
-def withdraw(
-    store: Store, epoch: int, root: dict[str, Any], paths: Sequence[str], *, leave_chunks: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Take arrays and groups out of a volume, so that no reader ever finds part of one; return the new root.
-
-    The root goes first, then what makes each exist, then its chunks. Notes of unfinished runs go before any chunk:
-    a ledger must never name what is gone.
-
-    Args:
-        store: The volume.
-        epoch: Of the lock.
-        root: Now.
-        paths: What goes.
-        leave_chunks: Those of `paths` whose chunks stay until the same run has put others in their place, because
-            they decode alike: zarr gives a reader that opened the array before fill values for what is deleted.
-    """
-    fewer = json.loads(json.dumps(root))
-    gone = [m for m in members(root) if any(m == path or m.startswith(f"{path}/") for path in paths)]
-    for path in gone:
-        del members(fewer)[path]
-    commit(store, epoch, fewer)
-    guard = partial(check_epoch, store, epoch)
-    store.delete_many([f"{path}/zarr.json" for path in gone], guard=guard)
-    store.delete_all(RUNS, keep=lambda key: "/ledger/" not in key, guard=guard)
-    for path in paths:
-        if path not in leave_chunks:
-            store.delete_all(f"{path}/", guard=guard)
-        store.delete_many([manifest_key(path)], guard=guard)
-        store.delete_all(f".seismill/manifests/{path}/", guard=guard)
-    return fewer
-
-
-def unpublish(store: Store, epoch: int, root: dict[str, Any]) -> None:
-    """Take the whole volume away: the root, then every zarr.json, the notes of runs, then everything else of it."""
-    commit(store, epoch, None)
-    guard = partial(check_epoch, store, epoch)
-    store.delete_many([f"{path}/zarr.json" for path in sorted(members(root))], guard=guard)
-    store.delete_all(RUNS, guard=guard)
-    for name in sorted({path.partition("/")[0] for path in members(root)}):
-        store.delete_all(f"{name}/", guard=guard)
-    kept = (".seismill/lock/", ".seismill/commits/")
-    store.delete_all(".seismill/", keep=lambda key: key.startswith(kept), guard=guard)

@@ -54,6 +54,15 @@ class Store:
         """The path of `key` on its file system."""
         return f"{self._root}/{key}" if key else self._root
 
+    def above(self) -> list["Store"]:
+        """The folders that this prefix lies in, the nearest first; of a cloud up to its bucket."""
+        url = self.url.rstrip("/")
+        scheme, mark, path = url.partition("://") if "://" in url else ("", "", url)
+        places = []
+        while path := path.rpartition("/")[0]:
+            places.append(Store(f"{scheme}{mark}{path}", self.options))
+        return places
+
     def get(self, key: str) -> bytes:
         """The whole object.
 
@@ -357,27 +366,10 @@ class Store:
         with self._writing():
             Path(path).unlink(missing_ok=True)
 
-    def delete_all(
-        self,
-        prefix: str,
-        keep: Callable[[str], bool] = lambda key: False,
-        *,
-        guard: Callable[[], None] = lambda: None,
-    ) -> int:
-        """Remove every object under `prefix` that `keep` does not name; return how many; `guard` as `delete_many`."""
-        present = self.keys(prefix)
-        keys = [key for key in present if not keep(key)]
-        if self.local and len(keys) == len(present):
-            if keys:
-                guard()
-                with self._writing():
-                    local.remove_tree(self._root, self.path(prefix))
-            return len(keys)
-        self.delete_many(keys, guard=guard)
-        return len(keys)
-
     def delete_many(self, keys: Sequence[str], *, guard: Callable[[], None] = lambda: None) -> None:
         """Remove some objects in their order, many with one request where the store can.
+
+        On a local disk, folders that this leaves empty go as well.
 
         Args:
             keys: The objects.
@@ -399,10 +391,12 @@ class Store:
                 looked = -math.inf
             some = keys[start : start + batch]
             if self.local:
-                check()
+                guard()
                 self.delete(some[0])
             else:
                 self._remove([self.path(key) for key in some], check)
+        if self.local:
+            local.remove_empty(self._root, {os.path.dirname(self.path(key)) for key in keys})
 
     def _remove(self, paths: list[str], before: Callable[[], None] | None = None) -> None:
         try:

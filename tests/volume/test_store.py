@@ -1,12 +1,12 @@
 """Stores and sources on a local disk and in memory, as far as these differ from others or from S3 (test_s3.py)."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,53 +126,34 @@ def test_files_of_killed_writers_are_removed_and_those_of_living_ones_kept(tmp_p
     assert store.keys(".seismill/tmp") == []
 
 
-def test_who_is_put_to_sleep_while_it_removes_a_folder_leaves_what_the_next_owner_writes_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, rmtree = Store(str(tmp_path)), shutil.rmtree
+def test_whoever_may_not_remove_any_more_removes_no_further_file(tmp_path: Path) -> None:
+    store, looks = Store(str(tmp_path)), iter(range(5))
     for number in range(9):
         store.put(f"amplitude/c/{number}", b"old")
 
-    def wake(path: str) -> None:
-        for number in range(9):
-            store.put(f"amplitude/c/{number}", b"new")
-        rmtree(path)
+    def guard() -> None:
+        if next(looks) == 4:
+            raise Resumable("another run took over")
 
-    monkeypatch.setattr("tasks.volume.local.shutil.rmtree", wake)
-    assert store.delete_all("amplitude/") == 9
-    assert {store.get(key) for key in store.keys("amplitude")} == {b"new"}
-    assert len(store.keys("")) == 9
-
-
-def test_a_folder_that_a_killed_process_was_removing_is_removed_by_the_next(tmp_path: Path) -> None:
-    script = (
-        "import os, signal, shutil, sys; from tasks.volume.store import Store\n"
-        "shutil.rmtree = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "store = Store(sys.argv[1]); store.put('a/b', b''); store.delete_all('a')\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
-    assert ended.returncode == -signal.SIGKILL
-    store = Store(str(tmp_path))
-    (left,) = store.keys("")
-    assert left.startswith(".seismill/tmp/")
-    store.remove_half_written()
-    assert store.keys("") == []
+    with pytest.raises(Resumable):
+        store.delete_many(store.keys("amplitude"), guard=guard)
+    assert store.keys("") == [f"amplitude/c/{number}" for number in range(4, 9)]
 
 
 def test_it_is_looked_every_few_removals_and_before_one_that_comes_late_whether_they_are_allowed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store, keys = Store(str(tmp_path)), [f"a/{number:02d}" for number in range(40)]
+    store, keys = Store(f"memory://{uuid.uuid4().hex}/v"), [f"a/{number:02d}" for number in range(40)]
     for key in keys:
         store.put(key, b"")
     looked: list[int] = []
-    now, delete = [0.0], Store.delete
+    now, remove = [0.0], Store._remove
 
-    def late(store: Store, key: str) -> None:
-        delete(store, key)
-        now[0] += 600 if key == keys[19] else 0
+    def late(store: Store, paths: list[str], before: Callable[[], None] | None = None) -> None:
+        remove(store, paths, before)
+        now[0] += 600 if paths[0].endswith(keys[19]) else 0
 
-    monkeypatch.setattr(Store, "delete", late)
+    monkeypatch.setattr(Store, "_remove", late)
     monkeypatch.setattr("tasks.volume.store.clock_seconds", lambda: now[0])
     store.delete_many(keys, guard=lambda: looked.append(40 - len(store.keys("a"))))
     assert looked == [0, 16, 20, 32]
