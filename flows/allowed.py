@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.store import locate
+from tasks.volume.store.objects import locate
 
 _ADDRESS = ("https://", "http://")
 

@@ -118,7 +118,7 @@ def _forget_connections() -> None:
     import fsspec
     import fsspec.config
 
-    from tasks.volume import calls
+    from tasks.volume.store import calls
 
     fsspec.config.set_conf_env(fsspec.config.conf)
     for protocol in ("s3", "gs", "az"):

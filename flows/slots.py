@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
-from tasks.volume.location import locate
+from tasks.volume.store.url import locate
 
 
 def limit_of(url: str) -> str:

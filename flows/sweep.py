@@ -26,7 +26,7 @@ from tasks.parameters import DeploymentName, MaxActive, Publication, Retry, Run,
 from tasks.sweep import Ending, Job, Publisher
 from tasks.sweep import sweep as _sweep
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.staging import size_class
+from tasks.volume.sweeps.staging import size_class
 
 log = logging.getLogger(__name__)
 

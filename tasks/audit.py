@@ -15,10 +15,10 @@ from typing import Any
 
 from tasks.parameters import Fraction, Run, Url
 from tasks.volume.blocks import Progress
-from tasks.volume.catalogue import TABLE, Catalogue, Record
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
-from tasks.volume.staging import volume_name
-from tasks.volume.store import Store, traffic
+from tasks.volume.store.objects import Store, traffic
+from tasks.volume.sweeps.catalogue import TABLE, Catalogue, Record
+from tasks.volume.sweeps.staging import volume_name
 
 log = logging.getLogger(__name__)
 

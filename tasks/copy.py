@@ -13,23 +13,23 @@ from functools import lru_cache
 from typing import Any
 
 from tasks.parameters import Run, StorageOptions, Url
+from tasks.volume.arrays.codecs import crc32c
+from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.blocks import Compute, on_io
-from tasks.volume.codecs import crc32c
-from tasks.volume.deletion import (
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
+from tasks.volume.protocol.deletion import (
     clear_leftovers,
     copied_objects,
     refuse_occupied,
     refuse_strangers,
     unpublish,
 )
-from tasks.volume.ledger import Record, Stored
-from tasks.volume.lock import locked
-from tasks.volume.manifest import listed_in, manifest_key
-from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
-from tasks.volume.plan import digest_of, is_begun, notes_of
-from tasks.volume.reader import Volume, open_any
-from tasks.volume.root import current_root, members
-from tasks.volume.run import (
+from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.manifest import listed_in, manifest_key
+from tasks.volume.protocol.plan import digest_of, is_begun, notes_of
+from tasks.volume.protocol.root import current_root, members
+from tasks.volume.protocol.stage import (
     Job,
     Stage,
     begin_stage,
@@ -38,8 +38,8 @@ from tasks.volume.run import (
     put_group,
     run_blocks,
 )
-from tasks.volume.store import Store, traffic
-from tasks.volume.summary import array_rows, ended, fitting, using
+from tasks.volume.protocol.summary import array_rows, ended, fitting, using
+from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
 

@@ -15,16 +15,23 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Export, Run, Url
+from tasks.volume.arrays.reader import Volume, open_volume
 from tasks.volume.blocks import Compute, Progress
-from tasks.volume.edition import REWRITE_BYTES, Edition, edition_of, notes_on, rewritten_records
+from tasks.volume.export.output import Sink, open_sink
+from tasks.volume.export.rebuild import (
+    FilePart,
+    SegyParts,
+    Window,
+    fitting_windows,
+    open_parts,
+    rebuilt_windows,
+)
+from tasks.volume.export.rewrite import REWRITE_BYTES, Edition, edition_of, notes_on, rewritten_records
+from tasks.volume.ingest.records import PART_BYTES, Segment, checksums, whole_checksums
 from tasks.volume.outcomes import DestinationRefused, IntegrityFailure
-from tasks.volume.reader import Volume, open_volume
-from tasks.volume.rebuild import FilePart, SegyParts, Window, fitting_windows, open_parts, rebuilt_windows
-from tasks.volume.records import PART_BYTES, Segment, checksums, whole_checksums
+from tasks.volume.protocol.summary import ended, fitting, using
 from tasks.volume.segy.convert import Lost
-from tasks.volume.sink import Sink, open_sink
-from tasks.volume.store import Source, Store, locate, traffic
-from tasks.volume.summary import ended, fitting, using
+from tasks.volume.store.objects import Source, Store, locate, traffic
 
 log = logging.getLogger(__name__)
 

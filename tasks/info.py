@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 from tasks.parameters import StorageOptions, Url
-from tasks.volume.reader import Volume, open_any
-from tasks.volume.store import Store, traffic
+from tasks.volume.arrays.reader import Volume, open_any
+from tasks.volume.store.objects import Store, traffic
 
 STATISTICS = (
     "count",

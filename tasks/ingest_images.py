@@ -14,29 +14,30 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Image, Master, Run, Url
+from tasks.volume.arrays.attributes import NAN_FILL, image_attributes, ome_attributes, voxel_statistics
+from tasks.volume.arrays.chunking import chosen_chunks, chosen_shards
+from tasks.volume.arrays.codecs import metadata_of
+from tasks.volume.arrays.spec import DEFAULT_CHUNKS, ArraySpec
 from tasks.volume.blocks import Compute, block_count, nth_region
-from tasks.volume.chosen import chosen_chunks, chosen_shards
-from tasks.volume.codecs import metadata_of
-from tasks.volume.deletion import (
+from tasks.volume.images.header import Voxels
+from tasks.volume.images.spacing import AXES, field_of, place_of, rockverse_attributes
+from tasks.volume.images.stack import Stack, find_stack, read_slab
+from tasks.volume.ingest.checksums import Expected, checked_before, expected_of
+from tasks.volume.kernels.traces import merge_stats, new_stats
+from tasks.volume.kernels.voxels import add_voxels
+from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.protocol.deletion import (
     clear_leftovers,
     clear_run,
     refuse_occupied,
     refuse_strangers,
     unpublish,
 )
-from tasks.volume.expected import Expected, checked_before, expected_of
-from tasks.volume.images.header import Voxels
-from tasks.volume.images.place import AXES, field_of, place_of, rockverse_attributes
-from tasks.volume.images.stack import Stack, find_stack, read_slab
-from tasks.volume.kernels.traces import merge_stats, new_stats
-from tasks.volume.kernels.voxels import add_voxels
-from tasks.volume.layout import DEFAULT_CHUNKS, ArraySpec
-from tasks.volume.ledger import Record
-from tasks.volume.lock import locked
-from tasks.volume.outcomes import DestinationRefused, InputRefused
-from tasks.volume.plan import Plan, digest_of, folder_of, is_begun
-from tasks.volume.root import current_root, members, new_root
-from tasks.volume.run import (
+from tasks.volume.protocol.ledger import Record
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.plan import Plan, digest_of, folder_of, is_begun
+from tasks.volume.protocol.root import current_root, members, new_root
+from tasks.volume.protocol.stage import (
     Job,
     Stage,
     begin_stage,
@@ -44,10 +45,9 @@ from tasks.volume.run import (
     put_array,
     run_blocks,
 )
-from tasks.volume.schema import NAN_FILL, image_attributes, ome_attributes, voxel_statistics
-from tasks.volume.store import Store, traffic
-from tasks.volume.summary import array_rows, ended, fitting, using
-from tasks.volume.writer import put_region, put_small, writing_bytes
+from tasks.volume.protocol.summary import array_rows, ended, fitting, using
+from tasks.volume.protocol.writer import put_region, put_small, writing_bytes
+from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
 

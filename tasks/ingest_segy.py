@@ -15,26 +15,23 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Index, Master, Run, Url
+from tasks.volume.arrays.attributes import (
+    NAN_FILL,
+    axis_scale,
+    mdio_attributes,
+    ome_attributes,
+    statistics,
+    units_of,
+)
+from tasks.volume.arrays.codecs import crc32c, encode_chunk, metadata_of
+from tasks.volume.arrays.spec import (
+    MASTER,
+    ArraySpec,
+    chunks_by_default,
+    shards_by_default,
+)
 from tasks.volume.blocks import Compute, block_count, cpu_count, on_io
-from tasks.volume.codecs import crc32c, encode_chunk, metadata_of
-from tasks.volume.coordinates import merged, shared
-from tasks.volume.deletion import (
-    clear_leftovers,
-    clear_run,
-    refuse_occupied,
-    refuse_strangers,
-    unpublish,
-)
-from tasks.volume.expected import (
-    Expected,
-    Sums,
-    checked_before,
-    expected_of,
-    noted_of,
-    refuse_what_stores_say,
-)
-from tasks.volume.files import Files
-from tasks.volume.intake import (
+from tasks.volume.ingest.block import (
     Unpredicted,
     block_memory,
     coordinates_key,
@@ -48,20 +45,33 @@ from tasks.volume.intake import (
     unplaced_blocks,
     unplaced_traces,
 )
-from tasks.volume.kernels.traces import LIVE, merge_stats
-from tasks.volume.layout import (
-    MASTER,
-    ArraySpec,
-    chunks_by_default,
-    shards_by_default,
+from tasks.volume.ingest.checksums import (
+    Expected,
+    Sums,
+    checked_before,
+    expected_of,
+    noted_of,
+    refuse_what_stores_say,
 )
-from tasks.volume.ledger import Record, Stored
-from tasks.volume.lock import locked
+from tasks.volume.ingest.coordinates import merged, shared
+from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.records import PART_BYTES, Segment, checksums, whole_checksums
+from tasks.volume.ingest.spill import index_columns, spill_block, spill_blocks, spill_body, spill_of
+from tasks.volume.ingest.survey import Survey, given_samples, grid_from_words, survey_files
+from tasks.volume.kernels.traces import LIVE, merge_stats
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
-from tasks.volume.plan import digest_of, folder_of, is_begun
-from tasks.volume.records import PART_BYTES, Segment, checksums, whole_checksums
-from tasks.volume.root import current_root, members, new_root
-from tasks.volume.run import (
+from tasks.volume.protocol.deletion import (
+    clear_leftovers,
+    clear_run,
+    refuse_occupied,
+    refuse_strangers,
+    unpublish,
+)
+from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.plan import digest_of, folder_of, is_begun
+from tasks.volume.protocol.root import current_root, members, new_root
+from tasks.volume.protocol.stage import (
     Stage,
     begin_stage,
     publish_root,
@@ -69,19 +79,16 @@ from tasks.volume.run import (
     put_group,
     run_blocks,
 )
-from tasks.volume.schema import NAN_FILL, axis_scale, mdio_attributes, ome_attributes, statistics, units_of
+from tasks.volume.protocol.summary import array_rows, ended, fitting, using
 from tasks.volume.segy.geometry import sample_axis
+from tasks.volume.segy.header_counts import commonest, coordinate_unit, doubts, merge_tallies
 from tasks.volume.segy.headers import binary_header
 from tasks.volume.segy.overrides import TRACE
 from tasks.volume.segy.placement import Coordinate, given
 from tasks.volume.segy.samples import merge_extremes
-from tasks.volume.segy.survey import Survey, given_samples, grid_from_words, survey_files
-from tasks.volume.segy.tallies import commonest, coordinate_unit, doubts, merge_tallies
 from tasks.volume.segy.templates import quantity
 from tasks.volume.segy.text import textual_header
-from tasks.volume.spill import index_columns, spill_block, spill_blocks, spill_body, spill_of
-from tasks.volume.store import Store, traffic
-from tasks.volume.summary import array_rows, ended, fitting, using
+from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import ArrayPath, Form, StorageOptions, Url
+from tasks.volume.arrays.codecs import document_bytes, encode_chunk, metadata_of
+from tasks.volume.arrays.group_metadata import GROUP
+from tasks.volume.arrays.spec import ArraySpec, positions
 from tasks.volume.blocks import on_chunks
-from tasks.volume.codecs import document_bytes, encode_chunk, metadata_of
-from tasks.volume.layout import ArraySpec, positions
 from tasks.volume.outcomes import DestinationRefused, InputRefused
-from tasks.volume.store import Store, traffic
-from tasks.volume.summary import ended
-from tasks.volume.visible import GROUP
+from tasks.volume.protocol.summary import ended
+from tasks.volume.store.objects import Store, traffic
 
 MOST_CHUNK_BYTES = 256 << 20
 GRAIN = 40.0  # voxels from one grain to the next

@@ -15,8 +15,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed, State
 from prefect.tasks import exponential_backoff
 
-from tasks.volume.calls import OutOfReach
 from tasks.volume.outcomes import Outcome, Resumable
+from tasks.volume.store.calls import OutOfReach
 
 
 def as_task(stage: Callable[..., Any]) -> Task[..., Any]:

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.parameters import Run, Url
+from tasks.volume.arrays.reader import open_volume
 from tasks.volume.blocks import Compute
-from tasks.volume.lock import locked
+from tasks.volume.export.proof import prove_bytes
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.proof import prove_bytes
-from tasks.volume.reader import open_volume
-from tasks.volume.root import commit, current_root
-from tasks.volume.store import Store, traffic
-from tasks.volume.summary import ended, using
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.root import commit, current_root
+from tasks.volume.protocol.summary import ended, using
+from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
 

@@ -14,29 +14,22 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import ArrayPath, Levels, OptionalUrl, Run, Url
-from tasks.volume.annex import begin_annex, open_master, origin_of, refuse_changed
+from tasks.volume.arrays.attributes import NAN_FILL, level_labels, level_scale, ome_attributes
+from tasks.volume.arrays.codecs import metadata_of
+from tasks.volume.arrays.foreign import reading_bytes
+from tasks.volume.arrays.group_metadata import is_annex
+from tasks.volume.arrays.reader import PYRAMID, Volume, read_pieces, read_region
+from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, as_written
 from tasks.volume.blocks import Compute, Region, block_count
-from tasks.volume.codecs import metadata_of
-from tasks.volume.deletion import clear_leftovers, refuse_taken, withdraw
-from tasks.volume.foreign import reading_bytes
-from tasks.volume.images.place import rockverse_attributes
-from tasks.volume.layout import AS_FOUND, ArraySpec, as_written
-from tasks.volume.ledger import Record, Stored
-from tasks.volume.levels import (
-    MOST_COARSENED,
-    cell_bytes,
-    coarsen,
-    coarsen_in_parts,
-    coarsen_live,
-    fit_together,
-)
-from tasks.volume.lock import locked
+from tasks.volume.images.spacing import rockverse_attributes
 from tasks.volume.outcomes import DestinationRefused
-from tasks.volume.plan import Plan, digest_of, is_begun
-from tasks.volume.pyramids import Pass, finer_region, level_factors, passes_of, place_of, read_bytes
-from tasks.volume.reader import PYRAMID, Volume, read_pieces, read_region
-from tasks.volume.root import members, root_under_lock
-from tasks.volume.run import (
+from tasks.volume.protocol.deletion import clear_leftovers, refuse_taken, withdraw
+from tasks.volume.protocol.foreign_target import begin_annex, open_master, origin_of, refuse_changed
+from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.plan import Plan, digest_of, is_begun
+from tasks.volume.protocol.root import members, root_under_lock
+from tasks.volume.protocol.stage import (
     Job,
     Stage,
     begin_stage,
@@ -45,11 +38,18 @@ from tasks.volume.run import (
     put_group,
     run_blocks,
 )
-from tasks.volume.schema import NAN_FILL, level_labels, level_scale, ome_attributes
-from tasks.volume.store import Store, traffic
-from tasks.volume.summary import array_rows, ended, fitting, using
-from tasks.volume.visible import is_annex
-from tasks.volume.writer import put_region, put_small, writing_bytes
+from tasks.volume.protocol.summary import array_rows, ended, fitting, using
+from tasks.volume.protocol.writer import put_region, put_small, writing_bytes
+from tasks.volume.pyramid.coarsen import (
+    MOST_COARSENED,
+    cell_bytes,
+    coarsen,
+    coarsen_in_parts,
+    coarsen_live,
+    fit_together,
+)
+from tasks.volume.pyramid.plan import Pass, finer_region, level_factors, passes_of, place_of, read_bytes
+from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
 

@@ -19,27 +19,16 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import ArrayPath, Copies, OptionalUrl, Run, Url
-from tasks.volume.annex import begin_annex, open_master, origin_of, refuse_changed
-from tasks.volume.blocks import Compute, block_count, cpu_count, nth_region, on_chunks, on_io
-from tasks.volume.codecs import (
+from tasks.volume.arrays.codecs import (
     encode_chunk,
     encoded_bound,
     join_shard,
     metadata_of,
     tolerance_of,
 )
-from tasks.volume.compare import add_errors_of_chunk
-from tasks.volume.deletion import clear_leftovers, refuse_taken, withdraw
-from tasks.volume.foreign import reading_bytes
-from tasks.volume.images.place import ROCKVERSE
-from tasks.volume.kernels.errors import (
-    COUNT,
-    MAX_ABS_ERROR,
-    NONFINITE,
-    SUM_OF_SQUARES,
-    finite_or_zero,
-)
-from tasks.volume.layout import (
+from tasks.volume.arrays.foreign import reading_bytes
+from tasks.volume.arrays.reader import Volume, read_region
+from tasks.volume.arrays.spec import (
     AS_FOUND,
     COPY_SHARD_BYTES,
     DEFAULT_CODEC,
@@ -48,13 +37,25 @@ from tasks.volume.layout import (
     copy_chunks,
     round_up,
 )
-from tasks.volume.ledger import Record, Stored
-from tasks.volume.lock import locked
+from tasks.volume.blocks import Compute, block_count, cpu_count, nth_region, on_chunks, on_io
+from tasks.volume.derived.errors import add_errors_of_chunk
+from tasks.volume.derived.superblocks import SuperBlocks, hull, measured, owned, super_blocks
+from tasks.volume.images.spacing import ROCKVERSE
+from tasks.volume.kernels.errors import (
+    COUNT,
+    MAX_ABS_ERROR,
+    NONFINITE,
+    SUM_OF_SQUARES,
+    finite_or_zero,
+)
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
-from tasks.volume.plan import digest_of, is_begun, plan_at, stored_plans
-from tasks.volume.reader import Volume, read_region
-from tasks.volume.root import members, root_under_lock
-from tasks.volume.run import (
+from tasks.volume.protocol.deletion import clear_leftovers, refuse_taken, withdraw
+from tasks.volume.protocol.foreign_target import begin_annex, open_master, origin_of, refuse_changed
+from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.plan import digest_of, is_begun, plan_at, stored_plans
+from tasks.volume.protocol.root import members, root_under_lock
+from tasks.volume.protocol.stage import (
     Job,
     Stage,
     begin_stage,
@@ -62,9 +63,8 @@ from tasks.volume.run import (
     put_array,
     run_blocks,
 )
-from tasks.volume.store import Store, traffic
-from tasks.volume.summary import array_rows, ended, fitting, using
-from tasks.volume.superblocks import SuperBlocks, hull, measured, owned, super_blocks
+from tasks.volume.protocol.summary import array_rows, ended, fitting, using
+from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
 

@@ -11,16 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from tasks.parameters import Run, Url
+from tasks.volume.arrays.reader import Volume, open_any
+from tasks.volume.arrays.spec import AS_FOUND
 from tasks.volume.blocks import cpu_count
-from tasks.volume.layout import AS_FOUND
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.reader import Volume, open_any
-from tasks.volume.slices import Slice, compared, mask_of, sample, sides_of, slice_of
-from tasks.volume.store import Store, traffic
-from tasks.volume.summary import array_rows
+from tasks.volume.protocol.summary import array_rows
+from tasks.volume.report.slices import Slice, compared, mask_of, sample, sides_of, slice_of
+from tasks.volume.store.objects import Store, traffic
 
 if TYPE_CHECKING:
-    from tasks.volume.pictures import Picture
+    from tasks.volume.report.pictures import Picture
 
 log = logging.getLogger(__name__)
 
@@ -149,8 +149,8 @@ def table(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
 def _draw(volume: Volume, rows: list[dict[str, Any]], copies: list[str], notes: list[str]) -> list["Picture"]:
     """All pictures; what they leave out is added to `notes`."""
     # Here, because importing matplotlib takes as long as drawing all pictures.
-    from tasks.volume.histograms import draw_histogram
-    from tasks.volume.pictures import draw_views
+    from tasks.volume.report.histograms import draw_histogram
+    from tasks.volume.report.pictures import draw_views
 
     name, master, shown_as = _name(volume), volume.master, volume.master_name
     captions = {row["path"]: _caption(row) for row in rows}

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Index, StorageOptions, Url
-from tasks.volume.expected import expected_of
-from tasks.volume.files import Files
+from tasks.volume.ingest.checksums import expected_of
+from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.survey import Sample, Survey, given_samples, oddities, sample_of, survey_files
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.candidates import choose_index
 from tasks.volume.segy.format import FORMAT_NAMES, ORDER_NAMES, TEXT_BYTES, FileFormat
 from tasks.volume.segy.geometry import Grid
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS
-from tasks.volume.segy.plausible import STANDARD, Candidate, anywhere, header_word, judge, varying
-from tasks.volume.segy.resemblance import Resemblance, likelier_reading
-from tasks.volume.segy.survey import Sample, Survey, given_samples, oddities, sample_of, survey_files
+from tasks.volume.segy.index_detect import choose_index
+from tasks.volume.segy.index_score import STANDARD, Candidate, anywhere, header_word, judge, varying
+from tasks.volume.segy.sample_guess import Resemblance, likelier_reading
 from tasks.volume.segy.text import textual_header
-from tasks.volume.store import traffic
+from tasks.volume.store.objects import traffic
 
 NEAR_BYTES = (
     2 << 30

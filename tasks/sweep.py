@@ -16,14 +16,14 @@ from typing import Any, Literal, Protocol
 
 from tasks.parameters import Publication, Retry, Run, Url
 from tasks.volume.blocks import Progress
-from tasks.volume.catalogue import TABLE, Catalogue, as_csv
-from tasks.volume.decisions import Action, decide, outcome_of, plan_of
-from tasks.volume.deletion import refuse_volume
 from tasks.volume.outcomes import Outcome, Resumable
-from tasks.volume.plan import digest_of
-from tasks.volume.receipt import Receipt, receipt
-from tasks.volume.staging import Found, found_under
-from tasks.volume.store import Store, traffic
+from tasks.volume.protocol.deletion import refuse_volume
+from tasks.volume.protocol.plan import digest_of
+from tasks.volume.store.objects import Store, traffic
+from tasks.volume.sweeps.catalogue import TABLE, Catalogue, as_csv
+from tasks.volume.sweeps.policy import Action, decide, outcome_of, plan_of
+from tasks.volume.sweeps.receipt import Receipt, receipt
+from tasks.volume.sweeps.staging import Found, found_under
 
 log = logging.getLogger(__name__)
 

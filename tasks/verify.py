@@ -18,21 +18,21 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Fraction, Repairs, Run, Url
+from tasks.volume.arrays.codecs import tolerance_of
+from tasks.volume.arrays.reader import Volume, read_region
+from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import Compute, Progress, regions
-from tasks.volume.codecs import tolerance_of
-from tasks.volume.compare import add_errors_of
-from tasks.volume.findings import Entry, Finding, checked, entries_of, open_checked, unlisted
+from tasks.volume.derived.errors import add_errors_of
+from tasks.volume.export.proof import prove_bytes
+from tasks.volume.integrity.check import Entry, Finding, checked, entries_of, open_checked, unlisted
+from tasks.volume.integrity.repair import Repair
 from tasks.volume.kernels.errors import MAX_ABS_ERROR
-from tasks.volume.layout import ArraySpec, round_up
-from tasks.volume.levels import coarsen
-from tasks.volume.lock import check_epoch, locked, writer_of
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
-from tasks.volume.proof import prove_bytes
-from tasks.volume.reader import Volume, read_region
-from tasks.volume.repair import Repair
-from tasks.volume.root import commit_count
-from tasks.volume.store import Store, traffic
-from tasks.volume.summary import ended, using
+from tasks.volume.protocol.lock import check_epoch, locked, writer_of
+from tasks.volume.protocol.root import commit_count
+from tasks.volume.protocol.summary import ended, using
+from tasks.volume.pyramid.coarsen import coarsen
+from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
 

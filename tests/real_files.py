@@ -23,7 +23,7 @@ from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Index
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, read_format
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 from tests.segy_maker import values_of
 from tests.survey import ibm_values
 

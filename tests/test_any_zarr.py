@@ -24,11 +24,11 @@ from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.report import report
 from tasks.verify import verify
-from tasks.volume.levels import coarsen
+from tasks.volume.arrays.reader import open_any
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
-from tasks.volume.reader import open_any
-from tasks.volume.slices import sides_of
-from tasks.volume.store import Store
+from tasks.volume.pyramid.coarsen import coarsen
+from tasks.volume.report.slices import sides_of
+from tasks.volume.store.objects import Store
 from tests.volumes import STAMP, differences, stopping_after, threads, tree
 
 FIXED = Run(created_on=STAMP)
@@ -235,8 +235,8 @@ def test_levels_that_another_tool_made_are_left_alone(tmp_path):
 
 @pytest.mark.parametrize("stop", [1, -1])
 def test_a_stopped_run_goes_on_and_leaves_nothing_of_others_out(tmp_path, monkeypatch, stop):
-    monkeypatch.setattr("tasks.volume.pyramids.READ_BYTES", 1 << 14)
-    monkeypatch.setattr("tasks.volume.pyramids.TWICE_BYTES", 0)
+    monkeypatch.setattr("tasks.volume.pyramid.plan.READ_BYTES", 1 << 14)
+    monkeypatch.setattr("tasks.volume.pyramid.plan.TWICE_BYTES", 0)
     small = Levels(levels=3)
     whole, stopped = (field(tmp_path / name) for name in "ab")
     zarr.open_group(stopped / "field").create_array("mask", data=np.ones(3))
@@ -339,7 +339,7 @@ def test_copies_of_zarr_v2_with_missing_chunks_go_to_a_group_of_their_own(tmp_pa
 
 
 def test_a_store_without_a_disk(tmp_path):
-    from tasks.volume.store import Store
+    from tasks.volume.store.objects import Store
 
     local = field(tmp_path, shards=(16, 16, 32))
     remote = Store("memory://any/some.zarr")

@@ -15,12 +15,12 @@ from flows.summary import headline
 from tasks.demo import make_survey
 from tasks.parameters import Publication, Run
 from tasks.verify import drawn_of
-from tasks.volume.deletion import unpublish
-from tasks.volume.findings import entries_of, open_checked
-from tasks.volume.lock import locked
+from tasks.volume.integrity.check import entries_of, open_checked
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
-from tasks.volume.root import current_root
-from tasks.volume.store import Store
+from tasks.volume.protocol.deletion import unpublish
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.root import current_root
+from tasks.volume.store.objects import Store
 
 
 @pytest.fixture(scope="module")

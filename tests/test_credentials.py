@@ -27,7 +27,7 @@ from test_deployments import Server, seismill
 from flows import credentials
 from tasks.parameters import Run, StorageOptions
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.store import Store
+from tasks.volume.store.objects import Store
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.sweep import sweep
 from tasks.verify import verify
-from tasks.volume.deletion import Names, chunk_of
-from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused
-from tasks.volume.store import Store
+from tasks.volume.protocol.deletion import Names, chunk_of
+from tasks.volume.protocol.lock import locked
+from tasks.volume.store.objects import Store
 from tests.survey import make_survey
 from tests.volumes import STAMP
 

@@ -14,10 +14,10 @@ from tasks.demo import (
     make_survey,
 )
 from tasks.parameters import Index
+from tasks.volume.ingest.survey import survey_file
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.headers import ibm_values
-from tasks.volume.segy.survey import survey_file
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 
 SHAPE = (40, 33, 301)
 

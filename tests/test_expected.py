@@ -18,12 +18,12 @@ from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Image, Index, Master, Run, StorageOptions
 from tasks.scan import scan
 from tasks.verify import verify
-from tasks.volume import expected
-from tasks.volume.expected import MOST_ASKED_FOR, expected_of
+from tasks.volume.ingest import checksums as expected
+from tasks.volume.ingest.checksums import MOST_ASKED_FOR, expected_of
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
-from tasks.volume.root import current_root
-from tasks.volume.source import Source
-from tasks.volume.store import Store
+from tasks.volume.protocol.root import current_root
+from tasks.volume.store.objects import Store
+from tasks.volume.store.source import Source
 from tests.survey import make_survey
 from tests.volumes import STAMP, threads
 

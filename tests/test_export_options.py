@@ -17,7 +17,7 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.convert import ibm_words
 from tasks.volume.segy.format import read_format
 from tasks.volume.segy.headers import ibm_values
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 
 SHAPE, N_SAMPLES = (5, 7), 13
 INLINES, CROSSLINES = 100 + 2 * np.arange(5), 7 + 3 * np.arange(7)

@@ -20,8 +20,8 @@ from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.blocks import Progress
+from tasks.volume.ingest.records import PART_BYTES
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
-from tasks.volume.records import PART_BYTES
 from tests.survey import TEAPOT, Survey, make_survey
 from tests.volumes import threads
 

@@ -27,11 +27,11 @@ from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Master, Run, StorageOptions
 from tasks.prove import prove
 from tasks.verify import verify
-from tasks.volume import calls
-from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Outcome, Resumable
-from tasks.volume.root import commit, current_root, new_root
-from tasks.volume.store import Source, Store, open_upload
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.root import commit, current_root, new_root
+from tasks.volume.store import calls
+from tasks.volume.store.objects import Source, Store, open_upload
 
 Result = TypeVar("Result")
 DEADLINE, SHORT, TRY = 12.0, 4.0, 4.0  # seconds; a busy machine may take one for an answer

@@ -328,8 +328,8 @@ def test_gathers_that_are_spilled_are_read_back_about_once(tmp_path, monkeypatch
     monkeypatch.setattr("tasks.ingest_segy.SMALL_FILE_BYTES", 0)
     monkeypatch.setattr("tasks.ingest_segy.SCATTERED_BYTES", {True: 1 << 30})
     monkeypatch.setattr("tasks.ingest_segy.BLOCK_BYTES", 64 << 10)
-    monkeypatch.setattr("tasks.volume.spill.RANGE_BYTES", 128 << 10)
-    monkeypatch.setattr("tasks.volume.spill.GAP_BYTES", {True: 2048})
+    monkeypatch.setattr("tasks.volume.ingest.spill.RANGE_BYTES", 128 << 10)
+    monkeypatch.setattr("tasks.volume.ingest.spill.GAP_BYTES", {True: 2048})
     rng = np.random.default_rng(3)
     inline, crossline, offset = np.nonzero(rng.random((5, 40, 9)) < 0.8)
     order = {
@@ -379,8 +379,8 @@ def test_codes_that_every_trace_has_say_nothing(tmp_path):
 
 
 def test_a_regular_file_with_one_auxiliary_trace_in_its_middle_is_scanned(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.volume.segy.survey.ALL_HEADERS_BYTES", 0)
-    monkeypatch.setattr("tasks.volume.segy.survey.SCATTERED", 2)
+    monkeypatch.setattr("tasks.volume.ingest.survey.ALL_HEADERS_BYTES", 0)
+    monkeypatch.setattr("tasks.volume.ingest.survey.SCATTERED", 2)
     inline, crossline = (column.ravel() for column in np.meshgrid(range(40), range(50), indexing="ij"))
     code = np.ones(2000, int)
     code[1234] = 6

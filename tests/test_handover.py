@@ -25,7 +25,7 @@ from test_pools import VALUES
 
 from flows.registration import template_of
 from tasks.verify import verify
-from tasks.volume.store import Store
+from tasks.volume.store.objects import Store
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -23,7 +23,7 @@ from test_registered import command
 
 from flows.registration import ROOT, template_of
 from tasks.demo import make_survey
-from tasks.volume.store import Store
+from tasks.volume.store.objects import Store
 
 DOCKERFILE = ROOT / "infra" / "Dockerfile"
 IMAGE = "localhost/seismill:test"

@@ -12,7 +12,7 @@ from tasks.export_segy import export_segy
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Export, Index, Master, StorageOptions
 from tasks.prove import prove
-from tasks.volume.files import MOST_OPEN, Files, list_files
+from tasks.volume.ingest.files import MOST_OPEN, Files, list_files
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tests.gathers import write_gathers
 from tests.survey import make_survey

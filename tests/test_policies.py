@@ -18,7 +18,7 @@ from counting_proxy import counting_proxy
 
 from flows.registration import ROOT
 from tasks.demo import make_survey
-from tasks.volume.store import Store
+from tasks.volume.store.objects import Store
 
 POLICIES = ROOT / "infra" / "policies"
 Used = dict[str, set[str]]  # permissions by bucket

@@ -5,8 +5,8 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from tasks.prefect_tasks import as_task, outcome_state, store_out_of_reach
-from tasks.volume.calls import OutOfReach
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
+from tasks.volume.store.calls import OutOfReach
 
 
 @pytest.mark.parametrize(

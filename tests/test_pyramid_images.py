@@ -12,8 +12,8 @@ from tasks.ingest_images import ingest_images
 from tasks.parameters import Image, Levels, Master, Run
 from tasks.pyramid import pyramid
 from tasks.verify import verify
-from tasks.volume.levels import coarsen
 from tasks.volume.outcomes import IntegrityFailure, Resumable
+from tasks.volume.pyramid.coarsen import coarsen
 from tests.volumes import STAMP, differences, stopping_after, tree
 
 FIXED = Run(created_on=STAMP)
@@ -63,8 +63,8 @@ def test_every_method_makes_each_level_of_the_one_above(tmp_path, dtype, method)
 def test_levels_from_one_read_are_those_made_one_by_one(tmp_path, monkeypatch):
     values = voxels(shape=(70, 50, 130))
     for name, twice in (("a", 256 << 20), ("b", 0)):
-        monkeypatch.setattr("tasks.volume.pyramids.TWICE_BYTES", twice)
-        monkeypatch.setattr("tasks.volume.pyramids.READ_BYTES", 1 << 16)
+        monkeypatch.setattr("tasks.volume.pyramid.plan.TWICE_BYTES", twice)
+        monkeypatch.setattr("tasks.volume.pyramid.plan.READ_BYTES", 1 << 16)
         volume = published(tmp_path, values, master=SHARDED, name=name)
         summary = pyramid(str(volume), Levels(levels=5), run=FIXED)
         assert summary["blocks_done"] > 5
@@ -73,7 +73,7 @@ def test_levels_from_one_read_are_those_made_one_by_one(tmp_path, monkeypatch):
 
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.volume.pyramids.READ_BYTES", 1 << 16)
+    monkeypatch.setattr("tasks.volume.pyramid.plan.READ_BYTES", 1 << 16)
     volume, whole = (published(tmp_path, voxels(), master=SHARDED, name=name) for name in "ab")
     blocks = pyramid(str(whole), Levels(levels=4), run=FIXED)["blocks_done"]
     assert blocks > 3

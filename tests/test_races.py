@@ -25,14 +25,14 @@ from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume import blocks
-from tasks.volume.calls import Line
-from tasks.volume.clouds.faults import Transient
-from tasks.volume.clouds.memory import Memory
-from tasks.volume.lock import highest, locked
 from tasks.volume.outcomes import InputRefused, Outcome, Resumable
-from tasks.volume.root import COMMITS, commit, current_root, new_root, newest_commit
-from tasks.volume.source import Source
-from tasks.volume.store import Store
+from tasks.volume.protocol.lock import highest, locked
+from tasks.volume.protocol.root import COMMITS, commit, current_root, new_root, newest_commit
+from tasks.volume.store.calls import Line
+from tasks.volume.store.clouds.faults import Transient
+from tasks.volume.store.clouds.memory import Memory
+from tasks.volume.store.objects import Store
+from tasks.volume.store.source import Source
 from tests.emulators.faults import Rule
 from tests.survey import Survey, make_survey
 from tests.test_faults import FaultProxy, proxy  # noqa: F401  # a fixture
@@ -282,7 +282,7 @@ def test_a_run_with_another_plan_that_wakes_after_take_over_changes_nothing(
 ) -> None:
     volume, link = tmp_path / "real" / "a.zarr", tmp_path / "link" / "a.zarr"
     # A sleep here takes no time, so it is not told by the clock.
-    monkeypatch.setattr("tasks.volume.lock.RECHECK_SECONDS", 0)
+    monkeypatch.setattr("tasks.volume.protocol.lock.RECHECK_SECONDS", 0)
     volume.parent.mkdir()
     link.parent.symlink_to(volume.parent)  # the sleeper calls the same place by another name
     drawn, sleeper = random.Random(SEED), Sleeper(str(link), monkeypatch)
@@ -373,7 +373,7 @@ def test_a_run_in_a_cloud_that_sleeps_before_any_request_changes_nothing_after_t
     volume = Store(f"{cloud}://volumes/{uuid.uuid4().hex}.zarr")
     drawn, sleeper = random.Random(SEED), Sleeper("", monkeypatch, Line, ("_try",))
     slept = [0.0]  # seconds that a clock which goes on meanwhile has gone on
-    for module in ("calls", "lock", "store"):
+    for module in ("store.calls", "protocol.lock", "store.objects"):
         monkeypatch.setattr(f"tasks.volume.{module}.clock_seconds", lambda: time.monotonic() + slept[0])
 
     def prepare() -> None:

@@ -16,8 +16,8 @@ from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Copies, Copy, Levels, Master, Run, StorageOptions
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
-from tasks.volume.reader import open_volume
-from tasks.volume.store import Store
+from tasks.volume.arrays.reader import open_volume
+from tasks.volume.store.objects import Store
 from tests.survey import make_survey
 from tests.volumes import STAMP
 

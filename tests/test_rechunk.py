@@ -13,9 +13,9 @@ import zarr
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Copies, Copy, Master, Run
 from tasks.rechunk import QUALITY, copy_specs, rechunk
+from tasks.volume.arrays.reader import open_volume
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
-from tasks.volume.reader import open_volume
-from tasks.volume.store import Store, traffic
+from tasks.volume.store.objects import Store, traffic
 from tests.survey import Survey, ieee_words, make_survey
 from tests.volumes import STAMP, differences, stopping_after, threads, tree
 

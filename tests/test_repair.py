@@ -26,8 +26,8 @@ from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
-from tasks.volume.root import newest_commit
-from tasks.volume.store import Store
+from tasks.volume.protocol.root import newest_commit
+from tasks.volume.store.objects import Store
 from tests.gathers import write_gathers
 from tests.survey import make_survey
 from tests.volumes import STAMP, threads
@@ -290,7 +290,7 @@ def test_a_root_that_was_interrupted_is_no_damage_and_two_broken_ones_are_told(v
 
 
 def test_a_volume_that_is_being_written_is_not_repaired_meanwhile(volume: Path) -> None:
-    from tasks.volume.lock import locked
+    from tasks.volume.protocol.lock import locked
 
     (volume / "fast_line/zarr.json").unlink()
     with (

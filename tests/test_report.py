@@ -20,10 +20,10 @@ from tasks.parameters import Copies, Copy, Index, Levels, Master, Run
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.report import copies_of, report
+from tasks.volume.arrays.reader import open_volume
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.reader import open_volume
-from tasks.volume.slices import mask_of, sample, sides_of, slice_of
-from tasks.volume.store import Store
+from tasks.volume.report.slices import mask_of, sample, sides_of, slice_of
+from tasks.volume.store.objects import Store
 
 SHAPE = (29, 23, 61)
 
@@ -150,7 +150,7 @@ def test_only_chunks_that_are_met_and_a_bounded_sample_are_read(tmp_path):
 
 def test_a_copy_across_the_grain_is_shown_in_part_and_said_so(volume, monkeypatch):
     monkeypatch.setattr(
-        "tasks.volume.slices.DETAIL_BYTES", 4 * 23 * 61 * 4 * 3
+        "tasks.volume.report.slices.DETAIL_BYTES", 4 * 23 * 61 * 4 * 3
     )  # three chunks of fast_inline
     summary = report(volume)
     assert any(

@@ -16,7 +16,7 @@ from tasks.parameters import Export, Index
 from tasks.prove import prove
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, read_format
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 
 N_TRACES = 35
 STANZA = b"((SEG: Somebody's own ver 1.0))\r\nanything"

@@ -24,8 +24,8 @@ from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.blocks import Progress
+from tasks.volume.ingest.survey import LEAST_PROBES
 from tasks.volume.outcomes import InputRefused, Resumable
-from tasks.volume.segy.survey import LEAST_PROBES
 from tests.counting_proxy import Account, counting_proxy
 from tests.survey import Survey, make_survey
 from tests.volumes import STAMP, threads

@@ -22,7 +22,7 @@ from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.segy.convert import ibm_words
 from tasks.volume.segy.format import read_format
 from tasks.volume.segy.standards import SAMPLE_FORMATS
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 
 SHAPE, N_SAMPLES = (5, 7), 13  # odd counts: records are no whole words
 SMALL = Master(chunks=[2, 4, 8])

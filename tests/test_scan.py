@@ -13,9 +13,9 @@ from tasks import scan as scanning
 from tasks.demo import make_survey
 from tasks.parameters import Index, StorageOptions
 from tasks.scan import scan
+from tasks.volume.ingest.survey import survey_file
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.survey import survey_file
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 from tests.gathers import write_gathers
 
 SHAPE = (9, 15, 13)

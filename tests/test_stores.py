@@ -23,10 +23,10 @@ from tasks.rechunk import rechunk
 from tasks.report import report
 from tasks.scan import scan
 from tasks.verify import verify
-from tasks.volume.levels import coarsen
+from tasks.volume.arrays.reader import open_any, open_volume
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
-from tasks.volume.reader import open_any, open_volume
-from tasks.volume.store import Store
+from tasks.volume.pyramid.coarsen import coarsen
+from tasks.volume.store.objects import Store
 
 STAGES = {
     "ingest_segy": ingest_segy,

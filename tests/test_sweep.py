@@ -23,18 +23,18 @@ from flows.summary import headline
 from tasks.demo import make_survey
 from tasks.parameters import Copies, Index, Publication, Run
 from tasks.sweep import Ending, Job, sweep
-from tasks.volume.catalogue import Catalogue, Record, as_csv, safe_to_release
-from tasks.volume.decisions import action_for, plan_of
 from tasks.volume.outcomes import InputRefused, Resumable
-from tasks.volume.sidecar import read_sidecar
-from tasks.volume.staging import (
+from tasks.volume.store.objects import Store
+from tasks.volume.sweeps.catalogue import Catalogue, Record, as_csv, safe_to_release
+from tasks.volume.sweeps.policy import action_for, plan_of
+from tasks.volume.sweeps.sidecar import read_sidecar
+from tasks.volume.sweeps.staging import (
     Found,
     found_under,
     size_class,
     volume_name,
     without_collisions,
 )
-from tasks.volume.store import Store
 
 QUICK = Publication(steps=["proof"])
 LONG_AGO = "2026-01-01T00:00:00+00:00"

@@ -15,16 +15,16 @@ from tasks.parameters import Copies, Levels, Master
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.verify import verify
+from tasks.volume.arrays.codecs import crc32c, decode_chunk, encode_chunk
+from tasks.volume.arrays.spec import spec_of
 from tasks.volume.blocks import Progress
-from tasks.volume.codecs import crc32c, decode_chunk, encode_chunk
-from tasks.volume.deletion import unpublish
-from tasks.volume.layout import spec_of
-from tasks.volume.ledger import Stored
-from tasks.volume.lock import locked
-from tasks.volume.manifest import listed_in, manifest_bytes, manifest_key
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
-from tasks.volume.root import current_root
-from tasks.volume.store import Store
+from tasks.volume.protocol.deletion import unpublish
+from tasks.volume.protocol.ledger import Stored
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.manifest import listed_in, manifest_bytes, manifest_key
+from tasks.volume.protocol.root import current_root
+from tasks.volume.store.objects import Store
 from tests.survey import make_survey
 from tests.volumes import threads
 

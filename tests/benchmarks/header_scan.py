@@ -16,8 +16,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tasks.parameters import Index, StorageOptions
-from tasks.volume.files import Files
-from tasks.volume.segy.survey import SCAN_BYTES, survey_files
+from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.survey import SCAN_BYTES, survey_files
 
 TRACES, OFFSETS, CROSSLINES = 20_000_000, 40, 1000
 TRACE_BYTES, STEP = 244, 1 << 18  # one sample each

@@ -32,7 +32,7 @@ from conftest import BUCKETS, free_port, wait_for
 
 from flows.stages import as_stage, load_verb
 from tasks.demo import make_survey
-from tasks.volume.store import Traffic, traffic
+from tasks.volume.store.objects import Traffic, traffic
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
 VERBS = ("ingest_segy", "rechunk", "pyramid", "report", "verify", "prove", "export_segy")

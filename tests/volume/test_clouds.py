@@ -9,7 +9,7 @@ import pytest
 
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import DestinationRefused, InputRefused
-from tasks.volume.store import Source, Store, open_upload, traffic
+from tasks.volume.store.objects import Source, Store, open_upload, traffic
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.volume.codecs import metadata_of
-from tasks.volume.layout import (
+from tasks.volume.arrays.codecs import metadata_of
+from tasks.volume.arrays.spec import (
     DEFAULT_CHUNKS,
     SHARD_BYTES,
     ArraySpec,

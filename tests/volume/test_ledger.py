@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.volume.ledger import Ledger, Record, Stored
-from tasks.volume.plan import Plan, settle_plan
-from tasks.volume.store import Store
+from tasks.volume.protocol.ledger import Ledger, Record, Stored
+from tasks.volume.protocol.plan import Plan, settle_plan
+from tasks.volume.store.objects import Store
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.volume.kernels.errors import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES, error_sums
-from tasks.volume.layout import (
+from tasks.volume.arrays.spec import (
     CHUNK_BYTES,
     COPY_CHUNKS,
     DEFAULT_CHUNKS,
@@ -17,7 +16,8 @@ from tasks.volume.layout import (
     copy_chunks,
     factor_by_default,
 )
-from tasks.volume.levels import coarsen
+from tasks.volume.kernels.errors import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES, error_sums
+from tasks.volume.pyramid.coarsen import coarsen
 
 
 def means_by_loops(values: np.ndarray, factor: tuple[int, ...]) -> np.ndarray:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tasks.volume.levels import coarsen, coarsen_in_parts, coarsen_live
+from tasks.volume.pyramid.coarsen import coarsen, coarsen_in_parts, coarsen_live
 from tests.volumes import every_dtype
 
 DTYPES = every_dtype(

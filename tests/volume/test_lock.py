@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.volume.lock import check_epoch, highest, locked
 from tasks.volume.outcomes import Resumable
-from tasks.volume.store import Store
+from tasks.volume.protocol.lock import check_epoch, highest, locked
+from tasks.volume.store.objects import Store
 
 HOLD = (
-    "import sys; from tasks.volume.lock import locked; from tasks.volume.store import Store\n"
+    "import sys; from tasks.volume.protocol.lock import locked; from tasks.volume.store.objects import Store\n"
     "with locked(Store(sys.argv[1]), wait_seconds=0) as epoch:\n"
     "    print(epoch, flush=True); sys.stdin.readline()\n"
 )

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.volume import local
 from tasks.volume.outcomes import Resumable
-from tasks.volume.store import Store
+from tasks.volume.store import local
+from tasks.volume.store.objects import Store
 
 CLOUDS = {"s3": "s3", "gcs": "gs", "azure": "az"}
 

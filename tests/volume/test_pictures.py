@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.volume.histograms import amplitude_range, draw_histogram
-from tasks.volume.pictures import (
+from tasks.volume.report.histograms import amplitude_range, draw_histogram
+from tasks.volume.report.pictures import (
     NO_TRACE,
     NOT_FINITE,
     SEISMIC,
@@ -17,7 +17,7 @@ from tasks.volume.pictures import (
     draw_views,
     pixels_of,
 )
-from tasks.volume.slices import Side, View
+from tasks.volume.report.slices import Side, View
 
 WHITE = (255, 255, 255)
 

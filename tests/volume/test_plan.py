@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.volume.outcomes import DestinationRefused, InputRefused
-from tasks.volume.plan import digest_of, load_plan, plan_at, settle_plan, time_stamp, versions
-from tasks.volume.store import Store
+from tasks.volume.protocol.plan import digest_of, load_plan, plan_at, settle_plan, time_stamp, versions
+from tasks.volume.store.objects import Store
 
 STAMP = "2026-01-01T00:00:00+00:00"
 plain = st.recursive(

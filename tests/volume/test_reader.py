@@ -10,11 +10,18 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.volume.codecs import crc32c, decode_chunk, encode_chunk, encoded_bound, join_shard, metadata_of
-from tasks.volume.layout import ArraySpec, spec_of
+from tasks.volume.arrays.codecs import (
+    crc32c,
+    decode_chunk,
+    encode_chunk,
+    encoded_bound,
+    join_shard,
+    metadata_of,
+)
+from tasks.volume.arrays.reader import Volume, fetch_chunks, open_volume, read_region
+from tasks.volume.arrays.spec import ArraySpec, spec_of
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
-from tasks.volume.reader import Volume, fetch_chunks, open_volume, read_region
-from tasks.volume.store import Store
+from tasks.volume.store.objects import Store
 
 DIMS = ("inline", "crossline", "time")
 SHAPE, CHUNKS = (9, 5, 13), (4, 2, 3)

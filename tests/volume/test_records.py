@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.volume.files import Files
+from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.records import PART_BYTES, checksums, read_records, segment_cuts, whole_checksums
 from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.records import PART_BYTES, checksums, read_records, segment_cuts, whole_checksums
 from tasks.volume.segy.format import FileFormat, read_format
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 from tests.survey import Survey, make_survey
 
 

@@ -4,10 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from tasks.volume.lock import locked
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
-from tasks.volume.root import COMMITS, commit, current_root, members, new_root, newest_commit, root_under_lock
-from tasks.volume.store import Store
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.root import (
+    COMMITS,
+    commit,
+    current_root,
+    members,
+    new_root,
+    newest_commit,
+    root_under_lock,
+)
+from tasks.volume.store.objects import Store
 
 
 @pytest.fixture

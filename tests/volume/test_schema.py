@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.volume.kernels.traces import decode_traces, new_stats
-from tasks.volume.schema import (
+from tasks.volume.arrays.attributes import (
     NAN_FILL,
     axis_scale,
     coarse_axis,
@@ -19,6 +18,7 @@ from tasks.volume.schema import (
     ome_attributes,
     statistics,
 )
+from tasks.volume.kernels.traces import decode_traces, new_stats
 
 
 def stats_of(values: np.ndarray) -> np.ndarray:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.volume import slices
-from tasks.volume.layout import ArraySpec
-from tasks.volume.slices import central, sample_regions
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.report import slices
+from tasks.volume.report.slices import central, sample_regions
 
 
 def spec_of(shape, chunks):

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tasks.volume.clouds.faults import Transient
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
-from tasks.volume.store import Source, Store, locate
+from tasks.volume.store.clouds.faults import Transient
+from tasks.volume.store.objects import Source, Store, locate
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -85,7 +85,7 @@ def test_readers_see_the_old_object_or_the_new_one(store: Store) -> None:
 
 def test_a_writer_killed_half_way_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     script = (
-        "import os, signal, sys; from tasks.volume.store import Store\n"
+        "import os, signal, sys; from tasks.volume.store.objects import Store\n"
         "write = os.write\n"
         "def half(descriptor, data):\n"
         "    write(descriptor, data[: len(data) // 2]); os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -101,7 +101,7 @@ def test_a_writer_killed_half_way_leaves_nothing_under_the_name(tmp_path: Path) 
 def test_files_of_killed_writers_are_removed_and_those_of_living_ones_kept(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     script = (
-        "import os, sys; from tasks.volume.store import Store\n"
+        "import os, sys; from tasks.volume.store.objects import Store\n"
         "os.link = lambda a, b: (print(flush=True), sys.stdin.read())\n"
         "Store(sys.argv[1]).create('a', b'12345678')\n"
     )
@@ -154,7 +154,7 @@ def test_it_is_looked_every_few_removals_and_before_one_that_comes_late_whether_
         now[0] += 600 if paths[0].endswith(keys[19]) else 0
 
     monkeypatch.setattr(Store, "_remove", late)
-    monkeypatch.setattr("tasks.volume.store.clock_seconds", lambda: now[0])
+    monkeypatch.setattr("tasks.volume.store.objects.clock_seconds", lambda: now[0])
     store.delete_many(keys, guard=lambda: looked.append(40 - len(store.keys("a"))))
     assert looked == [0, 16, 20, 32]
 
@@ -163,7 +163,7 @@ def test_it_is_looked_every_few_removals_and_before_one_that_comes_late_whether_
 def test_a_removal_that_is_sent_late_is_asked_about_again(monkeypatch: pytest.MonkeyPatch, nap: str) -> None:
     store, now, slept, sent = Store(f"memory://{nap}"), [0.0], [], []
     store.put("a/b", b"")
-    for module in ("calls", "store"):
+    for module in ("store.calls", "store.objects"):
         monkeypatch.setattr(f"tasks.volume.{module}.clock_seconds", lambda: now[0])
     (line, cloud), taken = (store._line, store._cloud), [False]
     assert line is not None

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import block_count, regions
-from tasks.volume.layout import ArraySpec
+from tasks.volume.derived.superblocks import MOST_READ, hull, hull_bound, owned, super_blocks
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.superblocks import MOST_READ, hull, hull_bound, owned, super_blocks
 
 # Of a volume: shape, chunks of each copy, chunks of the master, and bytes that a block may take.
 Case = tuple[tuple[int, ...], list[tuple[int, ...]], tuple[int, ...], int]

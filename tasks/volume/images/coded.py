@@ -10,7 +10,7 @@ import numpy as np
 
 from tasks.volume.images.header import Slices
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 
 HEADER_BYTES = 4096
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 
 READ_BYTES = 1 << 20  # of the stream at a time
 PIECE_BYTES = 4 << 20  # decoded at a time, however much the stream swells

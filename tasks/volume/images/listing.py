@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.store import Source, Store
+from tasks.volume.store.objects import Source, Store
 
 IMAGE_SUFFIXES = {
     ".tif",

@@ -20,7 +20,7 @@ from tasks.volume.images.deflated import SCRATCH_BYTES, Deflated
 from tasks.volume.images.header import Slices, Voxels, kept_dtype, unit_of
 from tasks.volume.images.listing import Listed
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 
 HEADER_BYTES = 1 << 20  # of a text header, at most
 REQUEST_BYTES = 16 << 20  # a longer range is asked for in pieces, in parallel

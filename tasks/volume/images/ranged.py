@@ -5,7 +5,7 @@ from collections import OrderedDict
 from typing import Any
 
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 
 AHEAD_BYTES = {True: 16 << 10, False: 128 << 10}  # local, remote: asked for when a few bytes are wanted
 PIECES_KEPT = 16

@@ -19,7 +19,7 @@ from tasks.volume.images import coded, plain
 from tasks.volume.images.header import Slices, Voxels
 from tasks.volume.images.listing import Listed, find_files
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.store import Source, locate
+from tasks.volume.store.objects import Source, locate
 
 FETCHED_BYTES = 64 << 20  # of encoded slices read ahead of their decoding from a remote store
 MOST_FETCHED = 16

@@ -21,7 +21,7 @@ from tasks.volume.images.descriptions import counts, voxels
 from tasks.volume.images.header import Slices, kept_dtype
 from tasks.volume.images.ranged import Ranged
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 
 # What it complains of is refused here in one sentence, or harmless.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.foreign import refuse_foreign
+from tasks.volume.segy.not_segy import refuse_foreign
 from tasks.volume.segy.standards import (
     EXTENDED_INTERVAL,
     EXTENDED_SAMPLES,

@@ -13,6 +13,7 @@ import numpy as np
 
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import ByteOrder, FileFormat
+from tasks.volume.segy.header_counts import delay_scale
 from tasks.volume.segy.headers import BINARY_HEADER_FIELDS, TRACE_HEADER_FIELDS, word, word_bytes
 from tasks.volume.segy.standards import (
     BYTE_ORDER_CONSTANT,
@@ -24,7 +25,6 @@ from tasks.volume.segy.standards import (
     TRACE_COUNT,
     SampleFormat,
 )
-from tasks.volume.segy.tallies import delay_scale
 
 _TEXT_BYTES, _HEADERS_BYTES, _TRACE_HEADER_BYTES = 3200, 3600, 240
 _SEQUENCE_BYTE = 5  # of a trace in its file, counted from 1

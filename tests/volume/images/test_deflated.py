@@ -13,7 +13,7 @@ from tasks.parameters import Image, Master
 from tasks.volume.images import deflated
 from tasks.volume.images.deflated import Deflated
 from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 from tests.volumes import threads
 
 RAW = np.random.default_rng(6).integers(0, 40, 3_000_000).astype("u1").tobytes()

@@ -9,7 +9,7 @@ import tifffile
 from tasks.parameters import Raw, StorageOptions
 from tasks.volume.images.stack import find_stack, read_slab
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.store import traffic
+from tasks.volume.store.objects import traffic
 
 HERE = StorageOptions()
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tasks.parameters import Index
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.candidates import choose_index
 from tasks.volume.segy.format import read_format
 from tasks.volume.segy.geometry import grid_of
 from tasks.volume.segy.headers import word
+from tasks.volume.segy.index_detect import choose_index
 
 LAYOUTS = {
     "rev1": {"inline": 189, "crossline": 193, "x": 181, "y": 185, "more": {}},

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.volume.segy.ragged import predict_runs
+from tasks.volume.segy.sorted_lines import predict_runs
 
 
 class Counted:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tasks.volume.segy.format import FileFormat, read_format
-from tasks.volume.segy.resemblance import likelier_reading
+from tasks.volume.segy.sample_guess import likelier_reading
 from tasks.volume.segy.standards import SAMPLE_FORMATS
-from tasks.volume.store import Source
+from tasks.volume.store.objects import Source
 from tests.segy_maker import segy_bytes
 from tests.survey import ibm_values
 

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from tasks.parameters import Index, Overrides, Template
-from tasks.volume.layout import CHUNK_BYTES
+from tasks.volume.arrays.spec import CHUNK_BYTES
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.placement import Placement, asked, place
 from tasks.volume.segy.templates import CUSTOM, QUANTITIES, TEMPLATES, template_of

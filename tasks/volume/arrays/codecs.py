@@ -1,0 +1,203 @@
+"""Chunks and shards to bytes and back, with the codec objects that zarr-python itself uses.
+
+zarr-python costs about 0.4 ms of GIL-held Python per chunk, and rewrites shards part by part. So arrays and their
+metadata are made with zarr-python, while whole chunks and shards are encoded here and put as whole objects;
+tests read them back with plain zarr. Every chunk ends in a CRC32C, because ZFP alone notices no flipped bit.
+The codecs are imported when a chunk is handled, so that looking at a volume's root does not wait for them.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.outcomes import IntegrityFailure
+
+ABSENT = 0xFFFFFFFFFFFFFFFF
+# What Blosc shuffles and compresses at a time. Left to itself it takes 128 KiB or less, where the bytes that hold
+# exponents and those that hold noise share the tables of zstd: twice as slow, and 5 % more is stored.
+BLOSC_BLOCK_BYTES = 512 << 10
+CHECKSUM_BYTES = 4  # CRC32C, at the end of every chunk
+
+
+@lru_cache
+def _blosc(codec: str) -> Any:
+    import numcodecs.blosc
+    from numcodecs import Blosc
+
+    # Chunks are encoded on several threads at once: Blosc's own threads would only take turns with each other.
+    numcodecs.blosc.use_threads = False
+    name, level = codec.split("-")
+    return Blosc(cname=name, clevel=int(level), shuffle=Blosc.SHUFFLE, blocksize=BLOSC_BLOCK_BYTES)
+
+
+def tolerance_of(spec: ArraySpec) -> float | None:
+    """The largest error the codec may make, or None for a lossless one."""
+    return float(spec.codec.removeprefix("zfp:")) if spec.codec.startswith("zfp:") else None
+
+
+def crc32c(data: bytes | np.ndarray) -> int:
+    """CRC32C (Castagnoli) of some bytes, as S3 and GCS compute it for an object."""
+    import google_crc32c
+
+    return int(google_crc32c.value(data))
+
+
+def encode_chunk(spec: ArraySpec, chunk: np.ndarray) -> bytes:
+    """The stored bytes of one whole chunk.
+
+    Args:
+        spec: The array.
+        chunk: Values of shape `spec.chunks` and the array's dtype; any strides for ZFP, else C order.
+    """
+    if (tolerance := tolerance_of(spec)) is not None:
+        data = _encode_zfp(chunk, tolerance)
+    elif spec.codec == "raw":
+        data = np.ascontiguousarray(chunk).tobytes()
+    else:
+        data = _blosc(spec.codec).encode(np.ascontiguousarray(chunk))
+    data = bytes(data)
+    return data + crc32c(data).to_bytes(CHECKSUM_BYTES, "little")
+
+
+def _encode_zfp(chunk: np.ndarray, tolerance: float) -> bytes:
+    """The stream of libzfp, from our kernel where it makes the same."""
+    import zfpy
+
+    from tasks.volume.kernels.zfp import encode_zfp, zfp_takes
+
+    if zfp_takes(chunk.shape, chunk.dtype, tolerance):
+        return encode_zfp(chunk, tolerance, _zfp_header(chunk.shape, tolerance))
+    return bytes(zfpy.compress_numpy(chunk, tolerance=tolerance, write_header=True))
+
+
+@lru_cache
+def _zfp_header(shape: tuple[int, ...], tolerance: float) -> bytes:
+    """What the stream of a float32 chunk begins with, in whole bytes."""
+    import zfpy
+
+    from tasks.volume.kernels.zfp import HEADER_BITS
+
+    zeros = np.zeros(shape, np.float32)  # in full: to libzfp strides of 0 mean contiguous
+    return bytes(zfpy.compress_numpy(zeros, tolerance=tolerance, write_header=True)[: HEADER_BITS // 8])
+
+
+def decode_chunk(spec: ArraySpec, data: bytes | memoryview, *, where: str = "") -> np.ndarray:
+    """The values of one stored chunk, of shape `spec.chunks`.
+
+    Raises:
+        IntegrityFailure: The checksum does not fit: bits changed after they were written.
+    """
+    view = np.frombuffer(data, np.uint8)
+    body = view[:-CHECKSUM_BYTES]
+    if len(view) <= CHECKSUM_BYTES or crc32c(body) != int.from_bytes(view[-CHECKSUM_BYTES:], "little"):
+        raise IntegrityFailure(
+            f"a chunk of {where or spec.path} does not fit its checksum: its bytes changed after they were written; "
+            "run seismill verify to find all that did"
+        )
+    if spec.codec.startswith("zfp:"):
+        import zfpy
+
+        return zfpy.decompress_numpy(body.tobytes())
+    raw = body.tobytes() if spec.codec == "raw" else _blosc(spec.codec).decode(body)
+    return np.frombuffer(raw, spec.numpy).reshape(spec.chunks)
+
+
+def encoded_bound(spec: ArraySpec) -> int:
+    """The most bytes a chunk can take encoded, whatever its values: what memory is reckoned with."""
+    # ZFP's fixed accuracy mode can need a few bits more than the raw value (zfp manual, maximum size).
+    return math.ceil(spec.chunk_bytes * (1.1 if spec.codec.startswith("zfp:") else 1.0)) + 4096
+
+
+def join_shard(spec: ArraySpec, chunks: Mapping[tuple[int, ...], bytes]) -> bytes:
+    """One stored object from its encoded chunks (Zarr v3 sharding codec, index at the end).
+
+    Args:
+        spec: A sharded array.
+        chunks: Encoded bytes by position inside the shard; positions left out hold only fill values.
+    """
+    index = np.full((*spec.chunks_per_shard, 2), ABSENT, "<u8")
+    parts, offset = [], 0
+    for position in sorted(chunks):
+        data = chunks[position]
+        index[position] = (offset, len(data))
+        parts.append(data)
+        offset += len(data)
+    table = index.tobytes()
+    return b"".join([*parts, table, crc32c(table).to_bytes(4, "little")])
+
+
+def index_bytes(spec: ArraySpec) -> int:
+    """Size of the index at the end of a shard."""
+    return math.prod(spec.chunks_per_shard) * 16 + 4
+
+
+def read_index(spec: ArraySpec, tail: bytes | memoryview, *, where: str) -> np.ndarray:
+    """Offsets and sizes of a shard's chunks, shape (*chunks_per_shard, 2), uint64, from its last bytes."""
+    table = bytes(tail[-index_bytes(spec) : -4])
+    if len(tail) < index_bytes(spec) or crc32c(table) != int.from_bytes(tail[-4:], "little"):
+        raise IntegrityFailure(f"the index of {where} does not fit its checksum; run seismill verify")
+    return np.frombuffer(table, "<u8").reshape(*spec.chunks_per_shard, 2)
+
+
+def metadata_of(spec: ArraySpec, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The zarr.json of an array, made by zarr-python."""
+    return _metadata_template(spec) | {"attributes": dict(attributes)}
+
+
+@lru_cache(maxsize=256)
+def _metadata_template(spec: ArraySpec) -> dict[str, Any]:
+    import warnings
+
+    import zarr
+    import zfpy
+    from zarr.codecs import BloscCodec, Crc32cCodec
+    from zarr.storage import MemoryStore
+
+    compressors: list[Any] = [Crc32cCodec()]
+    options: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        # zarr warns that numcodecs' codecs and structured types are not in the Zarr v3 core: the readers named in the
+        # README all know them.
+        warnings.simplefilter("ignore")
+        if spec.codec.startswith("zfp:"):
+            from zarr.codecs.numcodecs import ZFPY
+
+            options["serializer"] = ZFPY(mode=zfpy.mode_fixed_accuracy, tolerance=tolerance_of(spec))
+        elif spec.codec != "raw":
+            name, level = spec.codec.split("-")
+            compressors.insert(
+                0,
+                BloscCodec(
+                    cname=cast(Any, name),
+                    clevel=int(level),
+                    shuffle="shuffle",
+                    typesize=spec.numpy.itemsize,
+                    blocksize=BLOSC_BLOCK_BYTES,
+                ),
+            )
+        if spec.numeric:
+            options["fill_value"] = spec.fill_value
+        store = MemoryStore()
+        zarr.create_array(
+            store,
+            name=spec.path,
+            shape=spec.shape,
+            chunks=spec.chunks,
+            shards=spec.shards or None,
+            dtype=spec.numpy,
+            compressors=compressors,
+            dimension_names=spec.dims,
+            **options,
+        )
+        document: dict[str, Any] = json.loads(store._store_dict[f"{spec.path}/zarr.json"].to_bytes())
+    return document
+
+
+def document_bytes(document: Mapping[str, Any]) -> bytes:
+    """A zarr.json as it is stored: the same text for the same content."""
+    return json.dumps(document, indent=2, allow_nan=False).encode()

@@ -1,0 +1,261 @@
+"""Arrays of other tools, Zarr v2 or v3, as a source of blocks: zarr-python decodes, our `Store` brings the bytes.
+
+So any codec that zarr-python reads will do, and retries, credentials and counts are those of every other read. What a
+stored object holds is decoded whole, one at a time on each thread, which is what memory is reckoned with.
+zarr-python holds the GIL for half a millisecond per chunk, so where a chunk is one object and went through numcodecs'
+compressors alone, as most are, those are called here.
+"""
+
+import asyncio
+import hashlib
+import json
+import math
+from collections.abc import AsyncIterator, Callable, Iterable
+from functools import lru_cache
+from typing import Any
+
+import numcodecs.blosc
+import numpy as np
+import zarr
+from numcodecs import Blosc, GZip, Zstd
+from numcodecs.checksum32 import CRC32C
+from zarr.abc.store import (
+    ByteRequest,
+    OffsetByteRequest,
+    RangeByteRequest,
+    SuffixByteRequest,
+)
+from zarr.abc.store import Store as ZarrStore
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.metadata import ArrayV2Metadata
+
+from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, positions
+from tasks.volume.blocks import IO_THREADS, Region, cpu_count, on_chunks, on_io
+from tasks.volume.outcomes import InputRefused, IntegrityFailure, Outcome
+from tasks.volume.store.objects import Store
+
+
+class _Objects(ZarrStore):
+    """The objects of a store as zarr-python asks for them, read only."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(read_only=True)
+        self._store = store
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Objects) and other._store is self._store
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        def ask() -> bytes | None:
+            try:
+                match byte_range:
+                    case RangeByteRequest(start, end):
+                        return self._store.get_range(key, start, end - start)
+                    case SuffixByteRequest(suffix):
+                        return self._store.get_tail(key, suffix)
+                    case OffsetByteRequest(offset):
+                        return self._store.get(key)[offset:]
+                return self._store.get(key)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return None
+
+        data = await asyncio.to_thread(ask)
+        return None if data is None else prototype.buffer.from_bytes(data)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+    async def exists(self, key: str) -> bool:
+        return await asyncio.to_thread(self._store.exists, key)
+
+    @property
+    def supports_writes(self) -> bool:
+        return False
+
+    @property
+    def supports_deletes(self) -> bool:
+        return False
+
+    @property
+    def supports_listing(self) -> bool:
+        return False
+
+    async def set(self, key: str, value: Buffer) -> None:
+        raise PermissionError(f"{self._store.url} is only read")
+
+    async def delete(self, key: str) -> None:
+        raise PermissionError(f"{self._store.url} is only read")
+
+    async def list(self) -> AsyncIterator[str]:
+        for key in await asyncio.to_thread(self._store.keys, ""):
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        for key in await asyncio.to_thread(self._store.keys, prefix):
+            yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        raise NotImplementedError(f"{self._store.url} is not listed by folders")
+        yield ""
+
+
+def documents(store: Store, path: str) -> dict[str, dict[str, Any]]:
+    """The metadata of what lies at a path, by name: `zarr.json`, or Zarr v2's `.zarray`, `.zgroup` and `.zattrs`."""
+    found = {}
+    for name in ("zarr.json", ".zarray", ".zgroup", ".zattrs"):
+        if "zarr.json" in found:
+            break
+        try:
+            found[name] = json.loads(store.get(f"{path}/{name}" if path else name))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except ValueError as error:
+            raise InputRefused(f"{store.url}/{path}/{name} is no JSON: {error}") from None
+    return found
+
+
+def is_array(described: dict[str, dict[str, Any]]) -> bool:
+    """Whether such documents are an array's."""
+    return ".zarray" in described or described.get("zarr.json", {}).get("node_type") == "array"
+
+
+def attributes_of(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The attributes of an array or group from its documents."""
+    if "zarr.json" in described:
+        return dict(described["zarr.json"].get("attributes") or {})
+    return described.get(".zattrs", {})
+
+
+def foreign_spec(store: Store, path: str) -> ArraySpec:
+    """The spec of an array that another tool wrote.
+
+    Raises:
+        InputRefused: zarr-python cannot read it, or it does not hold plain numbers.
+    """
+    where = f"{store.url}/{path}"
+    try:
+        array = _opened(store, path)
+    except Exception as error:  # whatever zarr-python and codecs raise for metadata that they do not know
+        raise InputRefused(f"{where} cannot be read by zarr-python {zarr.__version__}: {error}") from error
+    dtype = np.dtype(array.dtype)
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise InputRefused(f"{where} holds {dtype}; only numbers of up to 64 bits and booleans are coarsened")
+    if not array.shape or 0 in array.shape:
+        raise InputRefused(f"{where} has the shape {array.shape}; there is nothing to coarsen")
+    names: Any = (
+        getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+    )
+    return ArraySpec(
+        path=path,
+        shape=tuple(array.shape),
+        chunks=tuple(array.chunks),
+        dtype=dtype.newbyteorder("=").name,
+        dims=tuple(name or f"dim_{axis}" for axis, name in enumerate(names))
+        or tuple(f"dim_{axis}" for axis in range(array.ndim)),
+        codec=AS_FOUND,
+        shards=tuple(array.shards or ()),
+    )
+
+
+def read_foreign(
+    store: Store, spec: ArraySpec, region: Region, use: Callable[[np.ndarray, Region], None]
+) -> None:
+    """Call `use` with what each stored object holds of a region, and its place there, on several threads.
+
+    What is not stored holds the array's own fill value.
+
+    Raises:
+        IntegrityFailure: What is stored does not decode.
+    """
+    array = _opened(store, spec.path)
+    decode = _decoder(store, spec.path)
+
+    def decoded(position: tuple[int, ...]) -> tuple[np.ndarray, Region]:
+        here = tuple(
+            slice(max(p * u, r.start), min((p + 1) * u, r.stop))
+            for p, u, r in zip(position, spec.unit, region, strict=True)
+        )
+        there = tuple(slice(h.start - r.start, h.stop - r.start) for h, r in zip(here, region, strict=True))
+        try:
+            if decode is None:
+                return np.asarray(array[here]), there
+            try:
+                data = store.get(array.metadata.encode_chunk_key(position))
+            except FileNotFoundError:
+                shape = [t.stop - t.start for t in there]
+                return np.broadcast_to(np.asarray(array.fill_value, spec.numpy), shape), there
+            inside = tuple(
+                slice(h.start - p * u, h.stop - p * u)
+                for h, p, u in zip(here, position, spec.unit, strict=True)
+            )
+            return decode(data)[inside], there
+        except (Outcome, OSError, MemoryError):
+            raise
+        except Exception as error:  # codecs raise what they like
+            raise IntegrityFailure(
+                f"{store.url}/{spec.path} does not decode at {position} of its grid: {error}; "
+                "it was damaged, or its codec is not what its metadata says"
+            ) from error
+
+    def hand_over(position: tuple[int, ...]) -> None:
+        values, there = decoded(position)
+        use(values.astype(spec.numpy, copy=False), there)  # in the machine's byte order
+
+    (on_chunks if store.local else on_io)(hand_over, positions(spec, region))
+
+
+@lru_cache(maxsize=8)
+def _decoder(store: Store, path: str) -> Callable[[bytes], np.ndarray] | None:
+    """What makes a chunk of its stored bytes, if numcodecs' compressors do; None if it takes zarr-python."""
+    array = _opened(store, path)
+    described = array.metadata
+    if array.fill_value is None:
+        return None
+    if isinstance(described, ArrayV2Metadata):
+        codecs = [*(described.filters or ()), *([described.compressor] if described.compressor else [])]
+        dtype, order = described.dtype.to_native_dtype(), described.order
+    else:
+        first, *rest = described.codecs
+        names = {ZstdCodec: Zstd, GzipCodec: GZip, BloscCodec: Blosc, Crc32cCodec: CRC32C}
+        if not isinstance(first, BytesCodec) or any(type(codec) not in names for codec in rest):
+            return None
+        codecs = [names[type(codec)]() for codec in rest]  # their settings matter for encoding alone
+        big = first.endian is not None and first.endian.value == "big"
+        dtype, order = array.dtype.newbyteorder(">" if big else "<"), "C"
+    numcodecs.blosc.use_threads = False  # chunks are decoded on several threads already
+
+    def decode(data: bytes) -> np.ndarray:
+        values: Any = data
+        for codec in reversed(codecs):
+            values = codec.decode(values)
+        return np.frombuffer(values, dtype).reshape(array.chunks, order=order)
+
+    return decode
+
+
+def reading_bytes(spec: ArraySpec, *, local: bool) -> int:
+    """The most that `read_foreign` takes beside the values: stored objects in hand, encoded and decoded."""
+    at_once = cpu_count() if local else IO_THREADS
+    # Compressors promise a bound a little above the raw size; a codec may make one copy more on its way.
+    return 3 * at_once * math.prod(spec.unit) * spec.numpy.itemsize
+
+
+def fingerprint(store: Store, path: str) -> str:
+    """A digest that is another one after the array was written to: of names, sizes and identities; one listing."""
+    total = 0
+    for key, size, identity in store.listing(path):
+        line = f"{key}\n{size}\n{identity}".encode()
+        total ^= int.from_bytes(
+            hashlib.sha256(line).digest()[:16], "big"
+        )  # in whatever order they are listed
+    return f"{total:032x}"
+
+
+@lru_cache(maxsize=8)
+def _opened(store: Store, path: str) -> zarr.Array[Any]:
+    return zarr.open_array(_Objects(store), path=path, mode="r")

@@ -1,0 +1,106 @@
+"""What readers see of a committed root: the group's zarr.json, or what was added to a group of somebody else's.
+
+A volume is ours: its root is its zarr.json. An annex (levels and copies of an array that another tool wrote) has its
+root beside, and the group's own documents are only added to: OME-Zarr datasets, and members where metadata
+are consolidated, also in the groups above. Doing it twice changes nothing, so an interrupted one is done again.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from tasks.volume.store.objects import Store
+
+ROOT, ANNEX = "zarr.json", ".seismill/annex.json"  # where the root of a volume and of an annex lies
+GROUP: dict[str, Any] = {"attributes": {}, "zarr_format": 3, "node_type": "group"}
+
+
+def is_annex(root: Mapping[str, Any]) -> bool:
+    """Whether a root is that of an annex."""
+    return "annex" in root["attributes"].get("seismill", {})
+
+
+def add_to_groups(store: Store, root: Mapping[str, Any]) -> None:
+    """Tell of an annex in the documents of its group and of those above, before its root is put."""
+    try:
+        before = json.loads(store.get(ANNEX))
+    except FileNotFoundError:
+        before = None
+    gone, added = _ours(before), _ours(root)
+    group = _amended(store, "", gone, added, root)
+    for up in range(1, root["attributes"]["seismill"]["annex"]["above"] + 1):
+        above, *names = store.url.rsplit("/", up)
+        _amended(Store(above, store.options), "/".join(names), gone, added, root, group=group)
+
+
+def _ours(root: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The arrays that an annex added, by path."""
+    metadata = root["consolidated_metadata"]["metadata"] if root else {}
+    return {path: member for path, member in metadata.items() if path}
+
+
+def _amended(
+    store: Store,
+    names: str,
+    gone: Collection[str],
+    added: Mapping[str, Any],
+    root: Mapping[str, Any],
+    *,
+    group: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Bring the document of a group up to date; `names` lead from it to the annex, whose `group` is its document."""
+    while True:
+        identity = store.identity(ROOT)
+        try:
+            present = json.loads(store.get(ROOT))
+        except FileNotFoundError:
+            if names:
+                return {}
+            present = {}
+        document = GROUP | json.loads(json.dumps(present))
+        if not names:
+            document["attributes"] = _with_levels(document["attributes"], root, gone)
+        if consolidated := document.get("consolidated_metadata"):
+            metadata, prefix = consolidated["metadata"], f"{names}/" if names else ""
+            for path in gone:
+                metadata.pop(prefix + path, None)
+            metadata.update({prefix + path: member for path, member in added.items()})
+            if group is not None:
+                metadata[names] = {k: v for k, v in group.items() if k != "consolidated_metadata"}
+        if document == present or store.replace(ROOT, json.dumps(document, indent=2).encode(), identity):
+            return document
+
+
+def _with_levels(
+    attributes: Mapping[str, Any], root: Mapping[str, Any], gone: Collection[str]
+) -> dict[str, Any]:
+    """The attributes of a group, with the levels as datasets of the image that has the array, or of a new one."""
+    state = root["attributes"]["seismill"]
+    annex = state["annex"]
+    base, *levels = state["levels"]
+    beside = [] if "/" in annex["array"] else [dataset(annex["array"], base)]
+    made = [dataset(level["path"], level) for level in levels]
+    mine = {one["path"] for one in beside} | set(gone) | {one["path"] for one in made}
+    ome = json.loads(json.dumps(attributes.get("ome", {})))
+    for image in ome.get("multiscales", []):
+        if mine & {one["path"] for one in image["datasets"]}:
+            stale = set(gone) | {one["path"] for one in made}
+            image["datasets"] = [one for one in image["datasets"] if one["path"] not in stale] + made
+            ome["multiscales"] = [one for one in ome["multiscales"] if one["datasets"]]
+            kept = {"ome": ome} if ome["multiscales"] else {}
+            return {k: v for k, v in attributes.items() if k != "ome"} | kept
+    if ome or not made or not annex["axes"]:
+        return dict(attributes)
+    image = {"name": annex["name"], "axes": annex["axes"], "datasets": beside + made}
+    return dict(attributes) | {"ome": {"version": "0.5", "multiscales": [image]}}
+
+
+def dataset(path: str, level: Mapping[str, Any]) -> dict[str, Any]:
+    """A level as OME-Zarr describes it."""
+    return {
+        "path": path,
+        "coordinateTransformations": [
+            {"type": "scale", "scale": level["scale"]},
+            {"type": "translation", "translation": level["translation"]},
+        ],
+    }

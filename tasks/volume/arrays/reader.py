@@ -1,0 +1,316 @@
+"""Read regions of stored arrays, chunks decoded in parallel, each object asked for once."""
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasks.volume.arrays.codecs import ABSENT, decode_chunk, index_bytes, read_index
+from tasks.volume.arrays.group_metadata import ANNEX
+from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, positions, spec_of
+from tasks.volume.blocks import Region, on_chunks, on_io
+from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tasks.volume.store.objects import Store
+
+PYRAMID = "pyramid"  # the group of a volume's coarser levels
+MOST_LOOKED_AT = 100  # groups in a group
+WHOLE_SHARD_FRACTION = 0.4  # of its chunks wanted: from there on one request for all is cheaper than ranges
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A published volume as its root describes it."""
+
+    store: Store
+    root: dict[str, Any]
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The root group's attributes."""
+        return self.root["attributes"]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What Seismill keeps of the volume (`seismill` in the root's attributes)."""
+        return self.root["attributes"]["seismill"]
+
+    @property
+    def members(self) -> dict[str, dict[str, Any]]:
+        """The zarr.json of every array and group by path."""
+        return self.root["consolidated_metadata"]["metadata"]
+
+    @property
+    def master(self) -> str:
+        """Path of the lossless array; of an annex it is empty, for its `origin` is the array itself."""
+        return self.attributes["attributes"]["defaultVariableName"]
+
+    @property
+    def origin(self) -> str:
+        """What the master lies in: nothing of a volume; of an annex the array beside it, or its URL."""
+        return self.state["annex"]["array"] if "annex" in self.state else ""
+
+    @property
+    def master_name(self) -> str:
+        """The master as other tools find it from here."""
+        return self.origin or self.master
+
+    def store_of(self, path: str) -> Store:
+        """What an array lies in: of an annex, the master lies elsewhere."""
+        if path != self.master or not self.origin:
+            return self.store
+        origin = self.origin if "/" in self.origin else f"{self.store.url}/{self.origin}"
+        return Store(origin, self.store.options)
+
+    def level(self, number: int) -> str:
+        """Path of a coarser level, counted from 1."""
+        return str(number) if "annex" in self.state else f"{PYRAMID}/{number}/{self.master}"
+
+    def has(self, path: str) -> bool:
+        """Whether the volume holds an array or group of that path."""
+        return path in self.members
+
+    def spec(self, path: str) -> ArraySpec:
+        """The spec of one array."""
+        if path not in self.members:
+            raise InputRefused(
+                f"{self.store.url} has no array {path}; it has {', '.join(sorted(self.members))}"
+            )
+        return spec_of(path, self.members[path])
+
+    def array_attributes(self, path: str) -> dict[str, Any]:
+        """The attributes of one array."""
+        return self.members[path].get("attributes", {})
+
+    def read(self, path: str, region: Region | None = None) -> np.ndarray:
+        """The values of an array, or of a region of it."""
+        return read_region(self.store_of(path), self.spec(path), region)
+
+
+def open_volume(store: Store) -> Volume:
+    """The published volume at a store.
+
+    Raises:
+        InputRefused: There is none, or another tool wrote it.
+    """
+    try:
+        root = json.loads(store.get("zarr.json"))
+    except FileNotFoundError:
+        raise InputRefused(f"there is no published volume at {store.url}; publish one there first") from None
+    if "seismill" not in root.get("attributes", {}) or "consolidated_metadata" not in root:
+        raise InputRefused(f"{store.url} was not written by Seismill; name a volume that was")
+    return Volume(store, root)
+
+
+def open_any(store: Store) -> Volume:
+    """The published volume at a store, or the annex of levels and copies in another tool's group.
+
+    Raises:
+        InputRefused: There is neither.
+    """
+    try:
+        return open_volume(store)
+    except InputRefused as refused:
+        found = _annexes(store)
+        if not found:
+            raise
+        if "" in found:
+            return Volume(store, found[""])
+        named = ", ".join(f"{store.url}/{path}" for path in found)
+        raise InputRefused(f"{refused.args[0]}; levels or copies that Seismill made lie in {named}") from None
+
+
+def _annexes(store: Store) -> dict[str, dict[str, Any]]:
+    """The roots of annexes in a group, or in a group of it, by path."""
+    found = {}
+    for path in ("", *(one for one in store.children()[:MOST_LOOKED_AT] if not one.startswith("."))):
+        try:
+            found[path] = json.loads(store.get(f"{path}/{ANNEX}" if path else ANNEX))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not path:
+            break
+    return found
+
+
+def read_region(
+    store: Store,
+    spec: ArraySpec,
+    region: Region | None = None,
+    out: np.ndarray | None = None,
+    *,
+    live: np.ndarray | None = None,
+) -> np.ndarray:
+    """Values of a region, in C order; samples that are not stored hold the fill value.
+
+    Args:
+        store: The volume's store.
+        spec: The array.
+        region: Slices per axis; all of it if None.
+        out: Where to put the values, of the region's shape; made if None.
+        live: Which traces of the region exist, bool of its shape without the last axis: their chunks must be there.
+
+    Raises:
+        IntegrityFailure: A chunk does not fit its checksum, or is missing where a trace is live.
+    """
+    region = region or tuple(slice(0, n) for n in spec.shape)
+    if out is None:
+        out = np.empty(tuple(r.stop - r.start for r in region), spec.numpy)
+
+    def paste(values: np.ndarray, place: Region) -> None:
+        out[place] = values
+
+    read_pieces(store, spec, region, paste, live=live)
+    return out
+
+
+def read_pieces(
+    store: Store,
+    spec: ArraySpec,
+    region: Region,
+    use: Callable[[np.ndarray, Region], None],
+    *,
+    live: np.ndarray | None = None,
+) -> None:
+    """Call `use` with what each chunk holds of a region, and its place there, on several threads.
+
+    So what is made of a chunk is made while it lies in the processor's cache, and the region is nowhere as a whole.
+    The pieces cut the region only where chunks do; of another tool's array, where its stored objects do.
+
+    Args as `read_region`, which raises the same.
+    """
+    if spec.codec == AS_FOUND:
+        # Imported here: zarr takes half a second, and only arrays of other tools are read with it.
+        from tasks.volume.arrays.foreign import read_foreign
+
+        read_foreign(store, spec, region, use)
+        return
+
+    def hand_over(chunk_index: tuple[int, ...], data: bytes | memoryview | None) -> None:
+        inside, outside = [], []
+        for i, c, r in zip(chunk_index, spec.chunks, region, strict=True):
+            start, stop = max(i * c, r.start), min((i + 1) * c, r.stop)
+            inside.append(slice(start - i * c, stop - i * c))
+            outside.append(slice(start - r.start, stop - r.start))
+        where, place = f"{store.url}/{spec.path}, chunk {chunk_index}", tuple(outside)
+        if data is None:
+            if live is not None and live[place[:-1]].any():
+                raise missing_chunk(where)
+            use(np.broadcast_to(spec.fill_value, [s.stop - s.start for s in place]), place)
+        else:
+            use(decode_chunk(spec, data, where=where)[tuple(inside)], place)
+
+    if spec.shards:
+        found = on_io(lambda p: _shard_chunks(store, spec, p, region), positions(spec, region))
+        on_chunks(lambda pair: hand_over(*pair), itertools.chain.from_iterable(found))
+        return
+    wanted = positions(spec, region)
+    if store.local:
+        on_chunks(lambda p: hand_over(p, _get(store, spec.key(p))), wanted)
+        return
+    for start in range(0, len(wanted), 32):  # encoded chunks of 32 objects in memory at once
+        some = wanted[start : start + 32]
+        on_chunks(
+            lambda pair: hand_over(*pair),
+            zip(some, on_io(lambda p: _get(store, spec.key(p)), some), strict=True),
+        )
+
+
+def missing_chunk(where: str) -> IntegrityFailure:
+    """What to raise when a chunk that must be stored is not there."""
+    return IntegrityFailure(
+        f"{where}, is missing though traces live there; run seismill verify to find all that are"
+    )
+
+
+def fetch_chunks(
+    store: Store, spec: ArraySpec, places: Sequence[tuple[int, ...]]
+) -> list[bytes | memoryview | None]:
+    """The encoded bytes of some chunks, by their position in the array's grid of chunks; None where absent."""
+    if not spec.shards:
+        return [_get(store, spec.key(place)) for place in places]
+    per = spec.chunks_per_shard
+    shards: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for place in places:
+        shards.setdefault(tuple(p // n for p, n in zip(place, per, strict=True)), []).append(place)
+    found: dict[tuple[int, ...], memoryview | None] = {}
+    for position, inside in shards.items():
+        found |= dict(_from_shard(store, spec, position, inside))
+    return [found[place] for place in places]
+
+
+def _get(store: Store, key: str) -> bytes | None:
+    try:
+        return store.get(key)
+    except FileNotFoundError:
+        return None
+
+
+def _shard_chunks(
+    store: Store, spec: ArraySpec, position: tuple[int, ...], region: Region
+) -> list[tuple[tuple[int, ...], memoryview | None]]:
+    """The encoded chunks of one shard that meet `region`, by their position in the array's grid of chunks."""
+    corner = [p * n for p, n in zip(position, spec.chunks_per_shard, strict=True)]
+    wanted = list(
+        itertools.product(
+            *(
+                range(max(r.start // c, k), min(-(-r.stop // c), k + n))
+                for r, c, k, n in zip(region, spec.chunks, corner, spec.chunks_per_shard, strict=True)
+            )
+        )
+    )
+    return _from_shard(store, spec, position, wanted)
+
+
+def _from_shard(
+    store: Store, spec: ArraySpec, position: tuple[int, ...], wanted: list[tuple[int, ...]]
+) -> list[tuple[tuple[int, ...], memoryview | None]]:
+    """Some encoded chunks of one shard: all of it in one request if most is wanted, else ranges of it."""
+    corner = [p * n for p, n in zip(position, spec.chunks_per_shard, strict=True)]
+    key, where = spec.key(position), f"{store.url}/{spec.key(position)}"
+    inside = [
+        len(range(k, min(k + n, -(-extent // c))))
+        for k, n, extent, c in zip(corner, spec.chunks_per_shard, spec.shape, spec.chunks, strict=True)
+    ]
+    try:
+        if len(wanted) >= WHOLE_SHARD_FRACTION * math.prod(inside):
+            data = memoryview(store.get(key))
+            index = read_index(spec, data, where=where)
+            return [(w, _cut(index, data, w, corner)) for w in wanted]
+        index = read_index(spec, store.get_tail(key, index_bytes(spec)), where=where)
+    except FileNotFoundError:
+        return [(w, None) for w in wanted]
+    spans = {
+        w: tuple(int(v) for v in index[tuple(i - k for i, k in zip(w, corner, strict=True))]) for w in wanted
+    }
+    present = sorted((span, w) for w, span in spans.items() if span[0] != ABSENT)
+    result: list[tuple[tuple[int, ...], memoryview | None]] = [
+        (w, None) for w in wanted if spans[w][0] == ABSENT
+    ]
+    for run in _runs(present):
+        start, stop = run[0][0][0], run[-1][0][0] + run[-1][0][1]
+        data = memoryview(store.get_range(key, start, stop - start))
+        result += [(w, data[offset - start : offset - start + size]) for (offset, size), w in run]
+    return result
+
+
+def _cut(
+    index: np.ndarray, data: memoryview, wanted: tuple[int, ...], corner: list[int]
+) -> memoryview | None:
+    offset, size = (int(v) for v in index[tuple(i - k for i, k in zip(wanted, corner, strict=True))])
+    return None if offset == ABSENT else data[offset : offset + size]
+
+
+def _runs(present: list[Any], gap: int = 1 << 16) -> list[list[Any]]:
+    """Neighbours in the object joined into one request where what lies between is small."""
+    runs: list[list[Any]] = []
+    for item in present:
+        (offset, _), _ = item
+        if runs and offset - sum(runs[-1][-1][0]) <= gap:
+            runs[-1].append(item)
+        else:
+            runs.append([item])
+    return runs

@@ -1,0 +1,1 @@
+"""Arrays made from an array: the parts that copies and levels share."""

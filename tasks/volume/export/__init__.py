@@ -1,0 +1,1 @@
+"""Write a volume back to SEG-Y files."""

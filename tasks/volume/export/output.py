@@ -1,0 +1,165 @@
+"""The file that an export writes: local, or one multipart upload to an object store.
+
+A local file grows under `<target>.partial` and gets its name at the end; what of it proves right by the source's
+checksums is kept by the next export. A multipart upload shows nothing before it is completed, takes its parts in
+order only, and is aborted when the export fails; records that come in another order are first put in place in a
+scratch file.
+"""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.parameters import StorageOptions
+from tasks.volume.arrays.codecs import crc32c
+from tasks.volume.outcomes import DestinationRefused, Resumable
+from tasks.volume.store.calls import count
+from tasks.volume.store.objects import Store, locate, open_upload
+
+MOST_PARTS = 10_000
+PART_BYTES = 64 << 20
+
+
+class Sink:
+    """A file being written; `write` may be called in file order, or in any order after `scatter`."""
+
+    def __init__(self, url: str, options: StorageOptions, size: int) -> None:
+        """Begin a file of `size` bytes at `url`; nothing is written yet."""
+        self.location = locate(url)
+        self.url, self._options, self._size = self.location.url, options, size
+        self._descriptor, self._at = -1, 0
+        self._upload: Any = None
+        self._scratch = ""
+        if self.location.local:
+            os.makedirs(os.path.dirname(self.location.path), exist_ok=True)
+            self._partial = f"{self.location.path}.partial"
+            self._descriptor = _open_alone(self._partial)
+        else:
+            self._partial = ""
+
+    def scatter(self) -> None:
+        """Accept records in any order."""
+        if not self.location.local:
+            handle, self._scratch = tempfile.mkstemp(prefix="seismill-export-")
+            self._descriptor = handle
+
+    def kept(self, checksums: Sequence[int], part_bytes: int) -> int:
+        """How many bytes, in whole parts, an interrupted export left at the beginning that are the source's.
+
+        Args:
+            checksums: CRC32C of each part of the source.
+            part_bytes: Size of a part; the last one is shorter.
+        """
+        if not self.location.local:
+            return 0
+        at = 0
+        for checksum in checksums:
+            length = min(part_bytes, self._size - at)
+            data = os.pread(self._descriptor, length, at)
+            if len(data) != length or crc32c(data) != checksum:
+                break
+            at += length
+        return at
+
+    def write(self, offset: int, data: np.ndarray) -> None:
+        """Put bytes (uint8) at an offset of the file."""
+        if self._descriptor >= 0:
+            view = data.data
+            while view:
+                done = os.pwrite(self._descriptor, view, offset)
+                view, offset = view[done:], offset + done
+            if self.location.local:
+                count(requests=0, written=len(data))
+            return
+        if offset != self._at:
+            raise ValueError(
+                f"got byte {offset} of {self.url}, wanted byte {self._at}: an upload goes in order"
+            )
+        self._open().write(data.data)
+        self._at += len(data)
+
+    def _open(self) -> Any:
+        if self._upload is None:
+            part = max(PART_BYTES, -(-self._size // MOST_PARTS))
+            self._upload = open_upload(self.location, self._options, part)
+        return self._upload
+
+    def commit(self) -> None:
+        """Give the file its name."""
+        if self.location.local:
+            os.ftruncate(self._descriptor, self._size)
+            os.fsync(self._descriptor)
+            os.replace(self._partial, self.location.path)
+            return
+        if self._scratch:
+            upload = self._open()
+            with open(self._scratch, "rb") as file:
+                while piece := file.read(PART_BYTES):
+                    upload.write(piece)
+        self._open().close()
+        self._upload = None
+
+    def discard(self) -> None:
+        """Drop what was written."""
+        if self.location.local:
+            Path(self._partial).unlink(missing_ok=True)
+        self.end()
+
+    def end(self) -> None:
+        """Close what is open, and abort an upload that was not completed."""
+        if self._upload is not None:
+            self._upload.discard()
+            self._upload = None
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if self._scratch:
+            Path(self._scratch).unlink(missing_ok=True)
+            self._scratch = ""
+
+
+def _open_alone(path: str) -> int:
+    """A file open for reading and writing, made if it is absent, that no other export writes meanwhile.
+
+    Raises:
+        Resumable: Another export does.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another export may have given the file its final name between opening and locking.
+            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise Resumable(
+                f"another export is writing {path}; run this again when it has finished"
+            ) from None
+        os.close(descriptor)
+
+
+@contextmanager
+def open_sink(url: str, options: StorageOptions, *, size: int, overwrite: bool) -> Iterator[Sink]:
+    """A sink that is closed, and aborted unless it was committed.
+
+    Raises:
+        DestinationRefused: The file is there already.
+    """
+    location = locate(url)
+    folder, _, name = location.url.rpartition("/")
+    if not overwrite and Store(folder or "/", options).exists(name):
+        raise DestinationRefused(
+            f"{location.url} is there already; replace it with --overwrite, or name another file"
+        )
+    sink = Sink(url, options, size)
+    try:
+        yield sink
+    finally:
+        sink.end()

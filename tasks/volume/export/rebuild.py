@@ -1,0 +1,415 @@
+"""Trace records rebuilt from a volume, byte for byte, in windows that its chunks decode well in.
+
+A window is a set of traces whose cells fill whole rows of chunks, cut to what memory takes. Where rows of chunks
+follow each other in the files, windows come in their order and can be streamed; otherwise their
+records are scattered, and whoever writes needs random access (or, to prove checksums, no order at all). Traces that
+have no cell come in windows of their own, or with the cells between which they lie.
+"""
+
+import bisect
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tasks.volume.arrays.codecs import decode_chunk
+from tasks.volume.arrays.reader import Volume, fetch_chunks, missing_chunk
+from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
+from tasks.volume.blocks import Compute, Region, cpu_count, on_chunks, on_io
+from tasks.volume.outcomes import InputRefused, Resumable
+from tasks.volume.segy.format import FileFormat
+from tasks.volume.segy.samples import encode_column, put_column_of_words, put_words
+
+WINDOW_BYTES = 96 << 20  # of records; smaller only where memory is short
+
+
+@dataclass(frozen=True, eq=False)
+class Rebuilt:
+    """Some records: `numbers` ascending, `records` uint8 of shape (trace, byte of the record)."""
+
+    numbers: np.ndarray
+    records: np.ndarray
+
+    def stretches(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(number of the first trace, records) of each run of traces that follow each other in the file."""
+        breaks = np.flatnonzero(np.diff(self.numbers) != 1) + 1
+        for first, last in itertools.pairwise([0, *breaks.tolist(), self.numbers.size]):
+            if last > first:
+                yield int(self.numbers[first]), self.records[first:last]
+
+
+@dataclass(frozen=True, eq=False)
+class FilePart:
+    """What a volume keeps of one source file besides traces; `first` is its first trace, counted over all files."""
+
+    number: int
+    fmt: FileFormat
+    source: dict[str, Any]
+    header: bytes
+    trailer: bytes
+    first: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.fmt.file_size
+
+    @property
+    def stop(self) -> int:
+        """Number of the trace after its last one."""
+        return self.first + self.fmt.n_traces
+
+    def offset(self, trace: int) -> int:
+        """Where a trace begins in the file."""
+        return self.fmt.trace_offset(trace - self.first)
+
+
+@dataclass(frozen=True, eq=False)
+class SegyParts:
+    """What a volume keeps of its source files besides samples: enough to give back every byte.
+
+    `trace_numbers` and `unplaced` (ascending) hold only traces of `files`, numbered over all files of the volume;
+    `unplaced_at` is where the latter lie in the volume's arrays of them.
+    """
+
+    volume: Volume
+    files: tuple[FilePart, ...]
+    master: ArraySpec
+    trace_numbers: np.ndarray
+    unplaced: np.ndarray
+    unplaced_at: np.ndarray
+    exceptions: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+    @property
+    def fmt(self) -> FileFormat:
+        """What all files have in common, with the traces and bytes of all."""
+        first = self.files[0].fmt
+        if len(self.files) == 1:
+            return first
+        return replace(first, n_traces=sum(file.fmt.n_traces for file in self.files), file_size=self.size)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def header(self) -> bytes:
+        """The first file's bytes before its first trace."""
+        return self.files[0].header
+
+    @property
+    def trailer(self) -> bytes:
+        """The first file's bytes after its last trace."""
+        return self.files[0].trailer
+
+    def last_trace(self, window: "Window") -> int:
+        """The highest trace number of a window."""
+        placed = int(self.trace_numbers[window.region].max(initial=-1))
+        return max(placed, int(self.unplaced[slice(*window.unplaced)].max(initial=-1)))
+
+    def pieces(self, rebuilt: Rebuilt) -> Iterator[tuple[FilePart, int, np.ndarray]]:
+        """(file, offset in it, bytes) of each run of traces that follow each other in one file."""
+        firsts = [file.first for file in self.files]
+        for start, records in rebuilt.stretches():
+            first = start
+            while len(records):
+                file = self.files[bisect.bisect_right(firsts, first) - 1]
+                count = min(len(records), file.stop - first)
+                yield file, file.offset(first), records[:count].reshape(-1)
+                first, records = first + count, records[count:]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some traces: those of a region of cells, and some of those that have no cell, by their places among them."""
+
+    region: Region
+    unplaced: tuple[int, int] = (0, 0)
+
+
+def open_parts(volume: Volume, chosen: Sequence[int] = ()) -> SegyParts:
+    """Read what rebuilding needs beside samples and trace headers.
+
+    Args:
+        volume: The volume.
+        chosen: Numbers of the source files to give back, ascending; all if there are none.
+
+    Raises:
+        InputRefused: The volume was not made from SEG-Y, or from fewer files.
+    """
+    sources = volume.state["sources"]
+    if not volume.has("segy_files/0"):
+        raise InputRefused(
+            f"{volume.store.url} was not made from a SEG-Y file, so it cannot be exported as one"
+        )
+    missing = [file for file in chosen if not 0 <= file < len(sources)]
+    if missing:
+        raise InputRefused(
+            f"{volume.store.url} was made from {len(sources)} files, so there is no file {missing[0]}; name one from 0 "
+            f"to {len(sources) - 1}"
+        )
+    files = tuple(_file_part(volume, number) for number in chosen or range(len(sources)))
+    numbers = volume.read("trace_number")
+    unplaced = volume.read("unplaced/trace_number") if volume.has("unplaced") else np.empty(0, np.int64)
+    unplaced_at = np.arange(unplaced.size)
+    if len(files) < len(sources):
+        firsts = [source["first_trace"] for source in sources]
+        wanted = np.isin(np.arange(len(sources)), chosen)
+
+        def of_wanted(traces: np.ndarray) -> np.ndarray:
+            return wanted[np.searchsorted(firsts, np.maximum(traces, 0), side="right") - 1]
+
+        numbers = np.where(of_wanted(numbers), numbers, -1)
+        unplaced_at = np.flatnonzero(of_wanted(unplaced))
+        unplaced = unplaced[unplaced_at]
+    exceptions = (np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.uint32))
+    if volume.has("sample_exceptions"):
+        traces, at, words = (
+            volume.read(f"sample_exceptions/{n}") for n in ("trace_number", "sample", "word")
+        )
+        exceptions = (traces, at, words)
+    samples = volume.spec(RAW_SAMPLES if volume.has(RAW_SAMPLES) else volume.master)
+    return SegyParts(volume, files, samples, numbers, unplaced, unplaced_at, exceptions)
+
+
+def _file_part(volume: Volume, number: int) -> FilePart:
+    source = volume.state["sources"][number]
+    header, trailer = (
+        volume.read(path).tobytes() if volume.has(path := f"segy_files/{number}/{name}") else b""
+        for name in ("header", "trailer")
+    )
+    return FilePart(
+        number, FileFormat.from_json(source["file"]), source, header, trailer, source["first_trace"]
+    )
+
+
+def windows(parts: SegyParts, window_bytes: int = WINDOW_BYTES) -> tuple[list[Window], bool]:
+    """What to rebuild one after the other, and whether that is the order of the files.
+
+    Returns:
+        Windows that hold every trace once, and True if each holds traces that follow those of the one before.
+    """
+    numbers, chunks = parts.trace_numbers, parts.master.unit[:-1]
+    for axis in range(numbers.ndim):
+        n, c = numbers.shape[axis], chunks[axis]
+        spans = []
+        for start in range(0, n, c):
+            row = _rows(numbers, axis, start, min(start + c, n))
+            if (inside := _span(numbers[row])) is not None:
+                spans.append((*inside, row))
+        spans.sort(key=lambda span: span[0])
+        if all(a[1] < b[0] for a, b in itertools.pairwise(spans)):
+            cut = [piece for _, _, row in spans for piece in _cut(parts, row, axis, window_bytes)]
+            return _with_unplaced(parts, cut, window_bytes), True
+    block = tuple(min(n, c) for n, c in zip(numbers.shape, chunks, strict=True))
+    tiles = itertools.product(*(range(0, n, b) for n, b in zip(numbers.shape, block, strict=True)))
+    regions = [
+        tuple(slice(t, min(t + b, n)) for t, b, n in zip(tile, block, numbers.shape, strict=True))
+        for tile in tiles
+    ]
+    held = [region for region in regions if _span(numbers[region]) is not None]
+    return _with_unplaced(parts, held, window_bytes), False
+
+
+def _span(numbers: np.ndarray) -> tuple[int, int] | None:
+    """First and last trace number among some cells; None if there is no trace."""
+    last = int(numbers.max(initial=-1))
+    if last < 0:
+        return None
+    return int(numbers.min(where=numbers >= 0, initial=last)), last
+
+
+def _with_unplaced(parts: SegyParts, regions: list[Region], window_bytes: int) -> list[Window]:
+    """Share out the traces without a cell: windows of their own before and after regions, else with the one around."""
+    nothing = tuple(slice(0, 0) for _ in parts.trace_numbers.shape)
+    most = max(1, window_bytes // parts.fmt.trace_bytes)
+    done, end = 0, parts.unplaced.size
+    result: list[Window] = []
+
+    def alone(stop: int) -> None:
+        nonlocal done
+        while done < stop:
+            result.append(Window(nothing, (done, min(done + most, stop))))
+            done = min(done + most, stop)
+
+    for region in regions:
+        span = _span(parts.trace_numbers[region]) if done < end else None
+        if span is None:
+            result.append(Window(region))
+            continue
+        before, inside = np.searchsorted(parts.unplaced, span).tolist()
+        alone(min(before, end))
+        result.append(Window(region, (done, max(done, min(inside, end)))))
+        done = max(done, min(inside, end))
+    alone(end)
+    return result
+
+
+def _rows(numbers: np.ndarray, axis: int, start: int, stop: int) -> Region:
+    return tuple(slice(start, stop) if a == axis else slice(0, n) for a, n in enumerate(numbers.shape))
+
+
+def _cut(parts: SegyParts, region: Region, axis: int, window_bytes: int) -> list[Region]:
+    """A row of chunks in as many windows as memory asks for, in file order if that is possible."""
+    per_line = (
+        parts.trace_numbers[region].size // (region[axis].stop - region[axis].start) * parts.fmt.trace_bytes
+    )
+    lines = max(1, window_bytes // max(1, per_line))
+    starts = range(region[axis].start, region[axis].stop, lines)
+    pieces = [
+        tuple(slice(s, min(s + lines, r.stop)) if a == axis else r for a, r in enumerate(region))
+        for s in starts
+    ]
+    spans = []
+    for piece in pieces:
+        inside = parts.trace_numbers[piece]
+        if (inside >= 0).any():
+            spans.append((int(inside[inside >= 0].min()), int(inside.max()), piece))
+    spans.sort(key=lambda span: span[0])
+    if all(a[1] < b[0] for a, b in itertools.pairwise(spans)):
+        return [piece for _, _, piece in spans]
+    return [region]
+
+
+def rebuild(parts: SegyParts, window: Window) -> Rebuilt:
+    """The records of all traces of a window, as they were in the source.
+
+    Raises:
+        IntegrityFailure: A stored chunk does not fit its checksum, or is missing.
+    """
+    volume, fmt, master, region = parts.volume, parts.fmt, parts.master, window.region
+    cells = parts.trace_numbers[region]
+    live = cells >= 0
+    unplaced = parts.unplaced[slice(*window.unplaced)]
+    numbers = np.sort(np.concatenate([cells[live], unplaced]))
+    records = np.empty((numbers.size, fmt.trace_bytes), np.uint8)
+    if not numbers.size:
+        return Rebuilt(numbers, records)
+    rows = np.full(cells.shape, -1, np.int64)
+    rows[live] = np.searchsorted(numbers, cells[live])
+    if unplaced.size:
+        at = parts.unplaced_at[slice(*window.unplaced)]
+        _rebuild_unplaced(parts, at, np.searchsorted(numbers, unplaced), records)
+    if live.any():
+        _put_headers(parts, "", region, rows[live], live, records)
+    chunks = master.chunks
+    depth = -(-master.shape[-1] // chunks[-1])
+    grid = [range(r.start // c, -(-r.stop // c)) for r, c in zip(region, chunks[:-1], strict=True)]
+    wanted = [place for place in itertools.product(*grid) if (_part(rows, region, place, chunks) >= 0).any()]
+
+    def column(place: tuple[int, ...], data: list[bytes | memoryview | None]) -> None:
+        mine = np.full(chunks[:-1], -1, np.int64)
+        part = _part(rows, region, place, chunks)
+        inner = tuple(
+            slice(max(r.start - p * c, 0), max(r.start - p * c, 0) + n)
+            for r, p, c, n in zip(region, place, chunks[:-1], part.shape, strict=True)
+        )
+        mine[inner] = part
+        mine = mine.ravel()
+        values = np.empty((depth, mine.size, chunks[-1]), master.numpy)
+        for k, encoded in enumerate(data):
+            where = f"{volume.store.url}/{master.path}, chunk {(*place, k)}"
+            if encoded is None:
+                raise missing_chunk(where)
+            values[k] = decode_chunk(master, encoded, where=where).reshape(mine.size, chunks[-1])
+        put = put_column_of_words if master.path == RAW_SAMPLES else encode_column
+        put(fmt, values, records, mine)
+
+    places = [[(*place, k) for k in range(depth)] for place in wanted]
+    if volume.store.local and not master.shards:
+        on_chunks(
+            lambda pair: column(pair[0], fetch_chunks(volume.store, master, pair[1])),
+            zip(wanted, places, strict=True),
+        )
+    else:
+        step = 4  # columns whose encoded chunks are in memory at once
+        for start in range(0, len(wanted), step):
+            some = on_io(lambda keys: fetch_chunks(volume.store, master, keys), places[start : start + step])
+            on_chunks(lambda pair: column(*pair), zip(wanted[start : start + step], some, strict=True))
+    _put_back(parts, numbers, records)
+    return Rebuilt(numbers, records)
+
+
+def _put_headers(
+    parts: SegyParts, folder: str, region: Region, rows: np.ndarray, live: np.ndarray, records: np.ndarray
+) -> None:
+    """Put the headers of the live cells of a region (of the arrays in a folder) into their records."""
+    fmt, volume = parts.fmt, parts.volume
+    headers = volume.read(f"{folder}raw_headers", region).view(np.uint8).reshape(*live.shape, 240)
+    records[rows, :240] = headers[live]
+    if fmt.extra_headers:
+        extensions = volume.read(f"{folder}raw_header_extensions", (*region, slice(0, fmt.extension_bytes)))
+        records[rows, 240 : fmt.trace_header_bytes] = extensions[live]
+
+
+def _rebuild_unplaced(parts: SegyParts, at: np.ndarray, rows: np.ndarray, records: np.ndarray) -> None:
+    """Fill the records of traces that have no cell: `at` their places in the arrays, ascending, `rows` the records."""
+    volume, as_words = parts.volume, parts.master.path == RAW_SAMPLES
+    around = slice(int(at[0]), int(at[-1]) + 1)  # traces of other files may lie between
+    wanted = np.isin(np.arange(around.start, around.stop), at)
+    _put_headers(parts, "unplaced/", (around,), rows, wanted, records)
+    path = f"unplaced/{RAW_SAMPLES if as_words else 'samples'}"
+    values = volume.read(path, (around, slice(0, volume.spec(path).shape[-1])))
+    put = put_column_of_words if as_words else encode_column
+    put(parts.fmt, values[wanted][np.newaxis], records, rows)
+
+
+def _part(rows: np.ndarray, region: Region, place: tuple[int, ...], chunks: tuple[int, ...]) -> np.ndarray:
+    """The rows of the region's cells that lie in one chunk column."""
+    return rows[
+        tuple(
+            slice(max(p * c - r.start, 0), min((p + 1) * c, r.stop) - r.start)
+            for p, c, r in zip(place, chunks[:-1], region, strict=True)
+        )
+    ]
+
+
+def _put_back(parts: SegyParts, numbers: np.ndarray, records: np.ndarray) -> None:
+    """Put the words that float32 does not give back in their places."""
+    traces, samples, exact = parts.exceptions
+    if not traces.size:
+        return
+    first, last = np.searchsorted(traces, [numbers[0], numbers[-1] + 1])
+    at = np.searchsorted(numbers, traces[first:last])
+    mine = numbers[np.minimum(at, numbers.size - 1)] == traces[first:last]
+    put_words(parts.fmt, records, at[mine], samples[first:last][mine], exact[first:last][mine])
+
+
+def fitting_windows(parts: SegyParts, memory_bytes: int) -> tuple[list[Window], bool, int]:
+    """As `windows`, of a size that suits the memory, and the most bytes that rebuilding one of them takes."""
+    regions, in_order = windows(parts, min(WINDOW_BYTES, memory_bytes // 8))
+    traces = (parts.trace_numbers[w.region].size + w.unplaced[1] - w.unplaced[0] for w in regions)
+    largest = max(traces, default=0) * parts.fmt.trace_bytes
+    samples = -(-parts.master.shape[-1] // parts.master.chunks[-1]) * parts.master.chunks[-1]
+    column = int(np.prod(parts.master.chunks[:-1])) * samples * parts.master.numpy.itemsize
+    return regions, in_order, 2 * largest + cpu_count() * 2 * column
+
+
+def rebuilt_windows(parts: SegyParts, regions: list[Window], compute: Compute) -> Iterator[Rebuilt]:
+    """Rebuild windows one after the other, the next ones while one is being used.
+
+    As many exist as there are workers, the one in use among them, and two at least.
+
+    Raises:
+        Resumable: The run was asked to stop.
+    """
+    pending: list[Future[Rebuilt]] = []
+    queue = iter(regions)
+    with ThreadPoolExecutor(compute.workers, thread_name_prefix="window") as ahead:
+        try:
+            while True:
+                while len(pending) < max(2, compute.workers) and (region := next(queue, None)) is not None:
+                    pending.append(ahead.submit(rebuild, parts, region))
+                if not pending:
+                    return
+                if compute.stopping.is_set():
+                    raise Resumable("stopped while rebuilding traces; run the same command again")
+                yield pending[0].result()
+                del pending[0]  # and with it what was used
+        finally:
+            for future in pending:
+                future.cancel()

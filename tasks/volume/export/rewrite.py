@@ -1,0 +1,165 @@
+"""Another file than the source, made from the same traces: some of them, in another order, format or byte order.
+
+An edition is the source's parts with the traces numbered anew, so that the windows of an export come in the order of
+the file to be written; its records are rewritten as they pass.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tasks.parameters import Export
+from tasks.volume.blocks import on_chunks
+from tasks.volume.export.rebuild import SegyParts
+from tasks.volume.export.selection import Selection, select
+from tasks.volume.segy.convert import Lost, convert_samples
+from tasks.volume.segy.format import ByteOrder, FileFormat
+from tasks.volume.segy.headers import word_bytes
+from tasks.volume.segy.rewrite import file_header, target_format, trace_headers
+from tasks.volume.segy.standards import SAMPLE_FORMATS
+
+_PIECE_BYTES = 2 << 20  # of source records that are rewritten at once, on each processor
+_MOST_PIECES = 4
+# Samples pass as float64 with several temporaries: 2-byte samples become 4 times as much, six times over.
+REWRITE_BYTES = _MOST_PIECES * _PIECE_BYTES * 24
+
+
+@dataclass(frozen=True, eq=False)
+class Edition:
+    """A file to be written.
+
+    Attributes:
+        parts: Of the source, its traces numbered as they follow each other in the new file.
+        source_numbers: int64: the number in the source of each of its traces.
+        fmt: What it is made of.
+        header: All bytes before its first trace.
+        first_sample: The source's sample that is its first.
+        own_words: First byte and width of the words that say where traces lie.
+    """
+
+    parts: SegyParts
+    source_numbers: np.ndarray
+    fmt: FileFormat
+    header: bytes
+    first_sample: int
+    own_words: tuple[tuple[int, int], ...]
+
+
+def edition_of(parts: SegyParts, export: Export) -> Edition | None:
+    """What is to be written if it is not the source itself.
+
+    Raises:
+        InputRefused: The volume has nothing of what is asked for.
+    """
+    if export == Export():
+        return None
+    chosen = select(parts.volume, export.selection, export.mask)
+    numbers, source_numbers = _numbered(parts.trace_numbers, chosen, by_grid=export.order == "grid")
+    formats = {one.name: one for one in SAMPLE_FORMATS.values()}
+    orders: dict[str, ByteOrder] = {"big": ">", "little": "<", "source": parts.fmt.byte_order}
+    target = target_format(
+        parts.fmt,
+        sample_format=formats.get(export.sample_format, parts.fmt.sample_format),
+        byte_order=orders[export.endian],
+        n_samples=chosen.n_samples,
+        n_traces=source_numbers.size,
+    )
+    if replace(target, oddities=parts.fmt.oddities) == parts.fmt and np.array_equal(
+        numbers, parts.trace_numbers
+    ):
+        return None
+    header = file_header(parts.header, parts.fmt, target)
+    own = parts.volume.state["index"]
+    widths = [word_bytes(word_type) for word_type in own["types"]]
+    words = {*zip(own["bytes"], widths, strict=True), *((byte, 4) for byte in own["coordinate_bytes"])}
+    # Traces that have no cell have no coordinates to be chosen by.
+    numbered = replace(
+        parts,
+        trace_numbers=numbers,
+        unplaced=np.empty(0, np.int64),
+        exceptions=_exceptions(parts, source_numbers),
+    )
+    return Edition(numbered, source_numbers, target, header, chosen.first_sample, tuple(sorted(words)))
+
+
+def _numbered(numbers: np.ndarray, chosen: Selection, *, by_grid: bool) -> tuple[np.ndarray, np.ndarray]:
+    """New trace numbers of the grid, -1 where none is chosen, and by new number the old ones."""
+    # Of several files only some may be wanted: the others' traces have no number.
+    cells = chosen.cells & (numbers >= 0)
+    old = numbers[cells]
+    order = np.arange(old.size) if by_grid else np.argsort(old)
+    new = np.empty(old.size, np.int64)
+    new[order] = np.arange(old.size)
+    grid = np.full(numbers.shape, -1, np.int64)
+    grid[cells] = new
+    return grid, old[order]
+
+
+def _exceptions(parts: SegyParts, source_numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The exceptions of the chosen traces by their new numbers, sorted."""
+    traces, samples, words = parts.exceptions
+    new_of = np.full(parts.files[-1].stop, -1, np.int64)
+    new_of[source_numbers] = np.arange(source_numbers.size)
+    known = traces < new_of.size  # of these files
+    traces, samples, words = traces[known], samples[known], words[known]
+    new = new_of[traces]
+    kept = np.flatnonzero(new >= 0)
+    kept = kept[np.lexsort((samples[kept], new[kept]))]
+    return new[kept], samples[kept], words[kept]
+
+
+def rewritten_records(
+    edition: Edition, first: int, records: np.ndarray
+) -> Iterator[tuple[int, np.ndarray, Lost]]:
+    """The records of the new file for some of the source's that follow each other in it.
+
+    Args:
+        edition: The file.
+        first: New number of the first record.
+        records: The source's, uint8, shape (record, byte of the record).
+
+    Yields:
+        New number of a first record, bytes of some records, and what was lost of their samples.
+    """
+    source, fmt = edition.parts.fmt, edition.fmt
+    step = max(1, _PIECE_BYTES // source.trace_bytes)
+
+    def rewrite(start: int) -> tuple[int, np.ndarray, Lost]:
+        piece = records[start : start + step]
+        numbers = np.arange(first + start, first + start + len(piece))
+        headers = trace_headers(
+            piece[:, : source.trace_header_bytes],
+            source,
+            fmt,
+            first_sample=edition.first_sample,
+            own_words=edition.own_words,
+            source_numbers=edition.source_numbers[numbers],
+            target_numbers=numbers,
+        )
+        samples, lost = convert_samples(piece, source, fmt, edition.first_sample)
+        return first + start, np.concatenate([headers, samples], axis=1).reshape(-1), lost
+
+    starts = range(0, len(records), step)
+    for group in range(0, len(starts), _MOST_PIECES):
+        yield from on_chunks(rewrite, starts[group : group + _MOST_PIECES])
+
+
+def notes_on(edition: Edition, lost: Lost) -> list[str]:
+    """What is to be said of a file that was written."""
+    source, fmt = edition.parts.fmt, edition.fmt
+    notes = [
+        f"{fmt.n_traces:,} of {source.n_traces:,} traces were written with {fmt.n_samples:,} samples each"
+    ]
+    name, total = fmt.sample_format.name, fmt.n_traces * fmt.n_samples
+    if fmt.sample_format.code > 5 and not fmt.revision.startswith("2"):
+        notes.append(
+            f"samples of {name} are of rev 2, and the file says rev {fmt.revision} as its source does"
+        )
+    if lost.count:
+        notes.append(
+            f"{lost.count:,} of {total:,} samples are not exact as {name}; the farthest is off by {lost.farthest:g}"
+        )
+    if lost.nan:
+        notes.append(f"{lost.nan:,} samples that are NaN were written as 0, for {name} has none")
+    return notes

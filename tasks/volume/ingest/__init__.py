@@ -1,0 +1,1 @@
+"""Read source files into the lossless array of a volume."""

@@ -1,0 +1,324 @@
+"""Checksums that source files must have: what a parameter or a sidecar says of them, and `<file>.md5` beside them.
+
+A CRC32C is put together from the ranges that are read anyway, in any order. An MD5 wants the bytes in the order of the
+file, which no block has: such files are read once more, in order, before anything of a volume is changed. The CRC32C of
+that reading is kept, and shows at the end that blocks read the same bytes.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.parameters import StorageOptions
+from tasks.volume.blocks import Compute, Progress, io_pool, on_io
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
+from tasks.volume.protocol.plan import digest_of
+from tasks.volume.store.objects import Source, Store
+
+log = logging.getLogger(__name__)
+
+BESIDE = ".md5"
+MOST_ASKED_FOR = 8  # files of a folder whose `.md5` is asked for one by one; of more the folder is listed
+PIECE_BYTES = 16 << 20
+AHEAD = 4  # pieces in memory while one is added up
+NOTED_BYTES = 1 << 30  # of files read in order, after which that is noted down
+_KINDS = {8: "crc32c", 32: "md5"}
+_NAMES = {"crc32c": "CRC32C", "md5": "MD5"}
+_GIVEN = re.compile(r"(?:(.+)=)?([0-9a-fA-F]{8}|[0-9a-fA-F]{32})")
+_LINE = re.compile(r"\\?([0-9a-fA-F]{32})(?:\s+\*?(.*))?|MD5 ?\((.*)\) ?= ?([0-9a-fA-F]{32})")
+
+Open = Callable[[int], AbstractContextManager[Source]]
+Sums = dict[str, str]  # hexadecimal, by kind: "crc32c", "md5"
+
+
+@dataclass(frozen=True)
+class Said:
+    """One checksum that a file must have, and where that is said if it is not a parameter."""
+
+    kind: str
+    value: str
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the files of one ingest must have.
+
+    Attributes:
+        urls: Of the files, in their order.
+        sizes: Their bytes.
+        said: What is said of a file, by its number.
+        unknown: What may hold a checksum and may not be read: URLs.
+    """
+
+    urls: tuple[str, ...]
+    sizes: tuple[int, ...]
+    said: Mapping[int, tuple[Said, ...]]
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Equal where the same is expected of the same files; empty where nothing is."""
+        if not self.said:
+            return ""
+        return digest_of(
+            {
+                self.urls[file]: sorted((one.kind, one.value) for one in said)
+                for file, said in self.said.items()
+            }
+        )
+
+    def of_kind(self, kind: str) -> list[int]:
+        """The files of which a checksum of this kind is expected."""
+        return [file for file, said in self.said.items() if any(one.kind == kind for one in said)]
+
+    def notes(self, files: Sequence[int]) -> list[str]:
+        """What to say before these files are read once more."""
+        if not files:
+            return []
+        size = sum(self.sizes[file] for file in files)
+        which = self.urls[files[0]] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+        return [f"{which}: read once more, in order ({size:,} bytes), for the checksum that is expected."]
+
+    @property
+    def doubts(self) -> list[str]:
+        """What to say of what was not compared."""
+        if not self.unknown:
+            return []
+        more = f" (and {len(self.unknown) - 1} more)" if len(self.unknown) > 1 else ""
+        return [f"{self.unknown[0]}{more} may not be read: if it holds a checksum, that was not compared."]
+
+    def refuse(self, file: int, sums: Sums) -> None:
+        """Return if a file has what is expected of it, as far as `sums` tells.
+
+        Raises:
+            IntegrityFailure: It has another checksum.
+        """
+        for one in self.said.get(file, ()):
+            if sums.get(one.kind, one.value) != one.value:
+                where = f" ({one.where})" if one.where else ""
+                raise IntegrityFailure(
+                    f"{self.urls[file]} has the {_NAMES[one.kind]} {sums[one.kind]}, but {one.value} is expected of it"
+                    f"{where}; copy the file again, or correct the checksum"
+                )
+
+
+def expected_of(files: Mapping[str, int], given: Sequence[str], options: StorageOptions) -> Expected:
+    """What is expected of some files.
+
+    Args:
+        files: URLs and the bytes of each.
+        given: A checksum alone, if there is one file, or `name=checksum`; the name is the end of a file's URL.
+        options: Of their store.
+
+    Raises:
+        InputRefused: What is given or lies beside a file is no checksum of one of the files.
+    """
+    urls = list(files)
+    said: dict[int, list[Said]] = defaultdict(list)
+    for text in given:
+        match = _GIVEN.fullmatch(text)
+        if not match:
+            raise InputRefused(
+                f"the checksum {text!r} is none; give 8 hexadecimal digits (CRC32C) or 32 (MD5), for one of several "
+                "files as name=checksum"
+            )
+        name, value = match[1], match[2].lower()
+        found = [file for file, url in enumerate(urls) if not name or f"/{url}".endswith(f"/{name}")]
+        if len(found) != 1:
+            raise InputRefused(
+                f"the checksum {text!r} is for {len(found)} of {len(urls)} files, wanted one; name it as in its URL"
+            )
+        said[found[0]].append(Said(_KINDS[len(value)], value))
+    beside, unknown = _beside(urls, options)
+    for file, value in beside.items():
+        said[file].append(Said("md5", value, f"{urls[file]}{BESIDE}"))
+    of_file = {file: tuple(said[file]) for file in sorted(said)}
+    expected = Expected(tuple(urls), tuple(files.values()), of_file, tuple(unknown))
+    for doubt in expected.doubts:
+        log.warning("%s", doubt)
+    return expected
+
+
+def is_beside(name: str, present: Container[str]) -> bool:
+    """Whether a name is that of the checksum of another file that is there."""
+    return name.endswith(BESIDE) and name.removesuffix(BESIDE) in present
+
+
+def _beside(urls: Sequence[str], options: StorageOptions) -> tuple[dict[int, str], list[str]]:
+    """The MD5 in `<file>.md5`, by the number of the file, and URLs of those that may not be read.
+
+    Who may read a file but not list its folder is forbidden what is missing, too: S3 tells no difference.
+    """
+    folders: dict[str, list[int]] = defaultdict(list)
+    for file, url in enumerate(urls):
+        folders[url.rpartition("/")[0] or "/"].append(file)
+    asked: list[tuple[Store, int, str]] = []
+    unknown: list[str] = []
+    for folder, files in folders.items():
+        store = Store(folder, options)
+        try:
+            present = store.files() if len(files) > MOST_ASKED_FOR else None
+        except (PermissionError, DestinationRefused) as error:
+            if not _forbidden(error):
+                raise
+            unknown.append(f"{store.url}/*{BESIDE}")
+            continue
+        for file in files:
+            name = urls[file].rpartition("/")[2]
+            if present is None or name + BESIDE in present:
+                asked.append((store, file, name))
+
+    def read(one: tuple[Store, int, str]) -> str:
+        store, _, name = one
+        try:
+            return _md5_in(store.get(name + BESIDE), f"{store.url}/{name}")
+        except FileNotFoundError:
+            return ""
+        except (PermissionError, IsADirectoryError, DestinationRefused) as error:
+            if _forbidden(error):
+                unknown.append(f"{store.url}/{name}{BESIDE}")
+                return ""
+            raise InputRefused(f"{store.url}/{name}{BESIDE} cannot be read ({error})") from error
+
+    found = zip(asked, on_io(read, asked), strict=True)
+    return {file: value for (_, file, _), value in found if value}, sorted(unknown)
+
+
+def _forbidden(error: Exception) -> bool:
+    return isinstance(error, PermissionError) or isinstance(error.__cause__, PermissionError)
+
+
+def _md5_in(data: bytes, url: str) -> str:
+    """The MD5 of a file in what md5sum or md5 wrote of it."""
+    name = url.rpartition("/")[2]
+    lines = [line.strip() for line in data[:65536].decode(errors="replace").splitlines()]
+    matches = [match for match in map(_LINE.fullmatch, filter(None, lines)) if match]
+    named = [m for m in matches if (m[2] or m[3] or "").replace("\\", "/").rpartition("/")[2] == name]
+    # A file that was renamed since keeps its bytes, and so a single line without its name counts.
+    chosen = named if named else matches if len(matches) == 1 else []
+    values = {(match[1] or match[4]).lower() for match in chosen}
+    if len(values) != 1:
+        raise InputRefused(
+            f"{url}{BESIDE} holds no MD5 of {name}; wanted 32 hexadecimal digits, as md5sum writes them: correct or "
+            "remove it"
+        )
+    return values.pop()
+
+
+def checked_before(
+    store: Store, folder: str, expected: Expected, files: Sequence[int], open_file: Open, compute: Compute
+) -> dict[int, Sums]:
+    """Checksums of files that were read in order and have what is expected of them; nothing is changed yet.
+
+    Files that a run before this one read are not read again; of one that was begun nothing is kept.
+
+    Args:
+        store: The volume.
+        folder: Of the run, where it is noted which files were read.
+        expected: What their checksums must be.
+        files: The numbers of those to be read.
+        open_file: Opens one, as it is in the plan.
+        compute: Who is told of progress, and what stops this.
+
+    Raises:
+        IntegrityFailure: A file has another checksum.
+        Resumable: This was stopped.
+    """
+    noted: dict[int, Sums] = {}
+    for key in store.keys(f"{folder}/in_order") if files else []:
+        noted |= {int(file): sums for file, sums in json.loads(store.get(key)).items()}
+    todo = [
+        file
+        for file in files
+        if file not in noted or any(noted[file][one.kind] != one.value for one in expected.said[file])
+    ]
+    for note in expected.notes(todo):
+        log.info("%s", note)
+    fresh: dict[int, Sums] = {}
+
+    def note_down() -> None:
+        if fresh:
+            store.put(f"{folder}/in_order/{min(fresh):08d}", json.dumps(fresh).encode())
+            noted.update(fresh)
+            fresh.clear()
+
+    try:
+        for file, sums in _read_in_order(expected, todo, open_file, compute):
+            expected.refuse(file, sums)  # and it is not noted: it may have been damaged on the way
+            fresh[file] = sums
+            if sum(expected.sizes[one] for one in fresh) >= NOTED_BYTES:
+                note_down()
+    finally:
+        note_down()
+    return {file: noted[file] for file in files}
+
+
+def _read_in_order(
+    expected: Expected, files: Sequence[int], open_file: Open, compute: Compute
+) -> Iterator[tuple[int, Sums]]:
+    """Read files from end to end, one after the other; their checksums. Pieces are fetched ahead of their adding up."""
+    import google_crc32c
+
+    pieces = (
+        (file, start) for file in files for start in range(0, max(1, expected.sizes[file]), PIECE_BYTES)
+    )
+    total = sum(-(-max(1, expected.sizes[file]) // PIECE_BYTES) for file in files)
+    began, done, bytes_done = time.monotonic(), 0, 0
+
+    def fetch(file: int, start: int) -> bytes:
+        with open_file(file) as source:
+            return source.read(start, min(PIECE_BYTES, expected.sizes[file] - start))
+
+    window: deque[tuple[int, int, Future[bytes]]] = deque()
+    md5, crc = hashlib.md5(usedforsecurity=False), 0
+    try:
+        while True:
+            while len(window) < AHEAD and (piece := next(pieces, None)):
+                window.append((*piece, io_pool().submit(fetch, *piece)))
+            if not window:
+                return
+            if compute.stopping.is_set():
+                raise Resumable(
+                    "the run stopped while checksums were read; run the same command again to go on"
+                )
+            file, start, future = window.popleft()
+            data = future.result()
+            md5.update(data)
+            crc = google_crc32c.extend(crc, data)
+            done, bytes_done = done + 1, bytes_done + len(data)
+            compute.report(Progress("checksums", done, total, bytes_done, time.monotonic() - began))
+            if start + PIECE_BYTES >= expected.sizes[file]:
+                yield file, {"crc32c": f"{crc:08x}", "md5": md5.hexdigest()}
+                md5, crc = hashlib.md5(usedforsecurity=False), 0
+    finally:
+        for _, _, future in window:
+            future.cancel()
+
+
+def refuse_what_stores_say(expected: Expected, open_file: Open) -> None:
+    """Return if the checksums that stores keep of whole files are those that are expected; nothing was read yet.
+
+    Raises:
+        IntegrityFailure: One is another.
+    """
+
+    def look(file: int) -> None:
+        with open_file(file) as source:
+            if source.crc32c:
+                expected.refuse(file, {"crc32c": source.crc32c})
+
+    on_io(look, expected.of_kind("crc32c"))
+
+
+def noted_of(sources: Sequence[Mapping[str, Any]]) -> list[Sums]:
+    """The checksums that a volume has of its sources."""
+    return [{kind: source[kind] for kind in _NAMES if kind in source} for source in sources]

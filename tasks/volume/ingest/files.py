@@ -1,0 +1,258 @@
+"""SEG-Y files as one run of traces: a survey often comes as a file per line, per swath or per cable.
+
+Traces are numbered over all files in their order. What makes up a trace must be the same in all of them, so that
+one volume can hold it; everything else of a file (headers, texts, revision) is kept for each, and each comes back
+as it was. A file is open only while it is read: an archive can have more of them than a process may open.
+"""
+
+import fnmatch
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tasks.parameters import StorageOptions
+from tasks.volume.blocks import on_io
+from tasks.volume.ingest.checksums import is_beside
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.format import FileFormat, Given, read_format
+from tasks.volume.store.objects import Source, Store, locate
+
+MOST_OPEN = 64
+_PATTERN = re.compile(r"[*\[]")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One file: its URL, and size and identity where they are known already."""
+
+    url: str
+    size: int = -1
+    identity: str = ""
+
+
+def list_files(source: str, options: StorageOptions) -> list[Listed]:
+    """The files that a parameter names: URLs separated by commas, each of one file or with a pattern as its name.
+
+    Files of a pattern come in the order of the numbers in their names, line_2 before line_10.
+
+    Raises:
+        InputRefused: A pattern matches nothing or is not in the file's name, or a file is named twice.
+    """
+    # A comma or a bracket may be part of a name.
+    if locate(source).local and os.path.isfile(locate(source).path):
+        return [Listed(locate(source).url)]
+    found: list[Listed] = []
+    for part in filter(None, (part.strip() for part in source.split(","))):
+        found += _matching(part, options) if _PATTERN.search(part) else [Listed(locate(part).url)]
+    urls = [one.url for one in found]
+    if len(set(urls)) != len(urls):
+        twice = next(url for url in urls if urls.count(url) > 1)
+        raise InputRefused(f"{twice} is named twice; name each file once")
+    if not found:
+        raise InputRefused("no source is named; name a SEG-Y file")
+    return found
+
+
+def _matching(url: str, options: StorageOptions) -> list[Listed]:
+    folder, _, pattern = locate(url).url.rpartition("/")
+    if _PATTERN.search(folder):
+        raise InputRefused(f"{url} has a pattern in a folder's name; only the name of the file may have one")
+    try:
+        present = Store(folder, options).files()
+    except FileNotFoundError:
+        present = {}
+    matching = fnmatch.filter(present, pattern)
+    names = in_natural_order(name for name in matching if not is_beside(name, present))
+    if not names:
+        raise InputRefused(f"no file matches {url}; check the path")
+    return [Listed(f"{folder}/{name}", *present[name]) for name in names]
+
+
+def in_natural_order(names: Iterable[str]) -> list[str]:
+    """Names in the order of the numbers in them: line_2 before line_10."""
+
+    def numbers(name: str) -> list[tuple[int, str]]:
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+    return sorted(names, key=numbers)
+
+
+class Files:
+    """Files of one format.
+
+    Attributes:
+        listed: URL, size and identity of each.
+        formats: What each is made of.
+        firsts: int64: number of the first trace of each, and of all traces.
+        fmt: What all files have in common, with the traces and bytes of all.
+    """
+
+    def __init__(
+        self, listed: Sequence[Listed], formats: Sequence[FileFormat], options: StorageOptions | None = None
+    ) -> None:
+        """Describe files that were looked at before; none is opened yet."""
+        self.listed, self.formats = tuple(listed), tuple(formats)
+        self.firsts = np.cumsum([0, *(fmt.n_traces for fmt in formats)], dtype=np.int64)
+        # What all have in common, counted over all; where a trace lies only the file's own format knows.
+        first = formats[0]
+        size = sum(fmt.file_size for fmt in formats)
+        self.fmt = (
+            replace(first, n_traces=int(self.firsts[-1]), file_size=size) if len(formats) > 1 else first
+        )
+        self._options = options or StorageOptions()
+        self._open: dict[int, Any] = {}
+        self._users: dict[int, int] = {}
+        self._kept: frozenset[int] = frozenset()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, source: Any, given: Given = Given()) -> "Files":
+        """One source that is open already, as a list of one.
+
+        Args:
+            source: The file.
+            given: What its samples are, where its headers are wrong.
+
+        Raises:
+            InputRefused: It is not SEG-Y that is read.
+        """
+        fmt = read_format(source, given)
+        files = cls([Listed(source.name, source.size, getattr(source, "identity", ""))], [fmt])
+        files._open[0], files._kept = source, frozenset([0])
+        return files
+
+    @classmethod
+    def open(cls, source: str, options: StorageOptions, given: Given = Given()) -> "Files":
+        """Look at every file that a parameter names.
+
+        Args:
+            source: The parameter.
+            options: Of its store.
+            given: What the samples of all are, where their headers are wrong.
+
+        Raises:
+            InputRefused: A file is not there or not SEG-Y that is read, or they are made of different things.
+        """
+        listed = list_files(source, options)
+        if len(listed) == 1:
+            return cls.of(Source(listed[0].url, options), given)
+
+        def look(one: Listed) -> tuple[Listed, FileFormat]:
+            file = Source(one.url, options, one.identity, size=one.size)
+            try:
+                return Listed(file.url, file.size, file.identity), read_format(file, given)
+            finally:
+                file.close()
+
+        found = on_io(look, listed)
+        files = cls([one for one, _ in found], [fmt for _, fmt in found], options)
+        _refuse_different(files)
+        return files
+
+    @property
+    def n_traces(self) -> int:
+        """Of all files."""
+        return self.fmt.n_traces
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return self.fmt.file_size
+
+    @property
+    def local(self) -> bool:
+        """Whether all lie on this machine."""
+        return all(self.near(file) for file in range(len(self.listed)))
+
+    def near(self, file: int) -> bool:
+        """Whether one file lies on this machine."""
+        return locate(self.listed[file].url).local
+
+    @property
+    def name(self) -> str:
+        """What to call them in a sentence."""
+        more = len(self.listed) - 1
+        return self.listed[0].url + (f" and {more} more" if more else "")
+
+    def file_of(self, trace: int) -> int:
+        """Which file holds a trace."""
+        return int(np.searchsorted(self.firsts, trace, side="right")) - 1
+
+    def split(self, numbers: np.ndarray) -> Iterator[tuple[int, slice]]:
+        """(file, where in `numbers` its traces are) of ascending trace numbers, file by file."""
+        if len(self.formats) == 1:
+            yield 0, slice(0, len(numbers))
+            return
+        edges = np.searchsorted(numbers, self.firsts)
+        for file in np.flatnonzero(np.diff(edges)).tolist():
+            yield file, slice(int(edges[file]), int(edges[file + 1]))
+
+    @contextmanager
+    def reading(self, file: int) -> Iterator[Any]:
+        """Give a file as an open `Source`, for as long as this lasts."""
+        with self._lock:
+            if file not in self._open:
+                one = self.listed[file]
+                self._open[file] = Source(one.url, self._options, one.identity, size=one.size)
+            self._users[file] = self._users.get(file, 0) + 1
+            source = self._open[file]
+        try:
+            yield source
+        finally:
+            with self._lock:
+                self._users[file] -= 1
+                idle = [f for f in self._open if not self._users.get(f) and f not in self._kept]
+                for closed in idle[: max(0, len(self._open) - MOST_OPEN)]:
+                    self._open.pop(closed).close()
+
+    def read(self, file: int, start: int, length: int) -> bytes:
+        """Bytes of one file."""
+        with self.reading(file) as source:
+            return bytes(source.read(start, length))
+
+    def header(self, trace: int) -> bytes:
+        """The header of one trace."""
+        file = self.file_of(trace)
+        fmt = self.formats[file]
+        return self.read(file, fmt.trace_offset(trace - int(self.firsts[file])), fmt.trace_header_bytes)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """What a plan holds: where each file is, what it was, and what it is made of."""
+        return [
+            {"url": one.url, "bytes": one.size, "identity": one.identity, "file": fmt.to_json()}
+            for one, fmt in zip(self.listed, self.formats, strict=True)
+        ]
+
+    @classmethod
+    def from_json(cls, plain: Sequence[Mapping[str, Any]], options: StorageOptions) -> "Files":
+        """The inverse of `to_json`."""
+        listed = [Listed(one["url"], one["bytes"], one["identity"]) for one in plain]
+        return cls(listed, [FileFormat.from_json(one["file"]) for one in plain], options)
+
+
+def _refuse_different(files: Files) -> None:
+    """Refuse files whose traces one volume could not hold."""
+    first = files.fmt
+    for one, fmt in zip(files.listed, files.formats, strict=True):
+        differing = [
+            f"{what} {there} and not {here}"
+            for what, here, there in (
+                ("sample format", first.sample_format.code, fmt.sample_format.code),
+                ("byte order", first.byte_order, fmt.byte_order),
+                ("byte order of samples", first.sample_order, fmt.sample_order),
+                ("samples per trace", first.n_samples, fmt.n_samples),
+                ("sample interval", first.sample_interval_us, fmt.sample_interval_us),
+                ("bytes per trace", first.trace_bytes, fmt.trace_bytes),
+            )
+            if here != there
+        ]
+        if differing:
+            raise InputRefused(
+                f"{one.url} has {', '.join(differing)} as {files.listed[0].url} has; ingest files that differ apart"
+            )

@@ -1,0 +1,356 @@
+"""What files hold, found out with as little reading as their order allows: format, index and grid.
+
+A trace is about as long as a page, so looking at every header reads a whole file. Files whose headers
+look like a full regular grid are therefore only sampled; of those that are sorted but not full, the ends of the lines
+are looked for; and each header is compared when its block is read. Otherwise near files are scanned, while of far
+ones only the sample is taken: their headers are collected when they are read, once, to be spilled.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from tasks.parameters import Index
+from tasks.volume.blocks import on_io
+from tasks.volume.ingest.files import Files
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.format import FileFormat, Given
+from tasks.volume.segy.geometry import Grid, RegularGrid, grid_from_regular, grid_of, predict_regular
+from tasks.volume.segy.header_counts import commonest, first_sample_ms, tallies_of
+from tasks.volume.segy.headers import word
+from tasks.volume.segy.index_detect import choose_index
+from tasks.volume.segy.overrides import override
+from tasks.volume.segy.placement import XY, Placement, Word
+from tasks.volume.segy.sample_guess import likelier_reading
+from tasks.volume.segy.sorted_lines import predict_runs
+from tasks.volume.segy.standards import SAMPLE_FORMATS
+
+SCAN_BYTES = 8 << 20
+HEAD_BYTES, TAIL_BYTES, SCATTERED = 1 << 20, 128 << 10, 12
+HEAD_FRACTION, TAIL_FRACTION = 0.04, 0.01  # of far files at most: looking is not to cost much beside reading
+ALL_HEADERS_BYTES = 32 << 20  # near files of at most this size are looked at whole to choose the index
+SAMPLED_FILES = 16  # of many
+# Headers looked at one by one to find the ends of lines: a request each, where reading takes one for a MB or more,
+# and without them all bytes are written and read once more.
+LEAST_PROBES, PROBE_BYTES = 512, 1 << 19
+SAMPLED_TRACES, SAMPLED_SAMPLES = 12, 4096
+# SEG-Y rev 1, bytes 29-30: time break, uphole, sweep, timing, water break, gun signatures, vibrator signals and
+# pairs of times and velocities are no channels of the survey. The last two are rev 2's.
+IDENTIFICATION = Word("trace_id_code", 29, "int16")
+AUXILIARY = (4, 5, 6, 7, 8, 9, 10, 18, 19, 20, 21, 22)
+AUXILIARY_REV_2 = (*AUXILIARY, 23, 24)
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """Files and their geometry.
+
+    Attributes:
+        files: In order.
+        placement: What places traces.
+        auxiliary: Trace identification codes of traces that have no cell; () where codes are not believed.
+        grid: Where each trace lies; None if only reading all files can tell.
+        predicted: Whether `grid` is a guess from some headers, to be held against each when it is read.
+        delay_ms: Time of the first sample, of most of the traces that were looked at.
+        notes: Sentences on what was chosen and what is odd.
+    """
+
+    files: Files
+    placement: Placement
+    auxiliary: tuple[int, ...]
+    grid: Grid | None
+    predicted: bool
+    delay_ms: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fmt(self) -> FileFormat:
+        """What the files are made of."""
+        return self.files.fmt
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the dimensions."""
+        return self.placement.dims
+
+    @property
+    def index_bytes(self) -> tuple[int, ...]:
+        """First byte of each index word."""
+        return tuple(one.byte for one in self.placement.words if one.byte)
+
+    @property
+    def coordinate_bytes(self) -> tuple[int, ...]:
+        """First bytes of X and Y of the CDPs; () if no words hold them."""
+        return tuple(one.byte for one in self.placement.coordinates if one.name in XY)
+
+    def index_json(self) -> dict[str, Any]:
+        """The index in short, for people."""
+        return {
+            "bytes": list(self.index_bytes),
+            "types": [one.type for one in self.placement.words if one.byte],
+            "names": list(self.names),
+            "coordinate_bytes": list(self.coordinate_bytes),
+        }
+
+    def placement_json(self) -> dict[str, Any]:
+        """What of this says where traces lie, for a plan."""
+        return self.placement.to_json() | {"auxiliary": list(self.auxiliary)}
+
+    def unpredicted(self, *, near: bool) -> "Survey":
+        """The same files after their prediction failed: scanned if they are near, else without a grid."""
+        grid = scan_grid(self) if near else None
+        return replace(self, grid=grid, predicted=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What was looked at before anything is decided.
+
+    Attributes:
+        numbers: Of some traces, from 0.
+        headers: Of these traces, uint8, shape (trace, byte).
+        samples: Of a few traces from all over the files as they are stored, uint8, shape (trace, byte).
+    """
+
+    numbers: np.ndarray
+    headers: np.ndarray
+    samples: np.ndarray
+
+
+def survey_file(source: Any, index: Index, *, near: bool) -> Survey:
+    """Find out what one open file holds; as `survey_files`."""
+    return survey_files(Files.of(source, given_samples(index)), index, near=near)
+
+
+def given_samples(index: Index) -> Given:
+    """What the user says that samples are."""
+    codes = {one.name: code for code, one in SAMPLE_FORMATS.items()}
+    orders: dict[str, Literal["", ">", "<"]] = {"header": "", "big": ">", "little": "<"}
+    return Given(codes.get(index.sample_format, 0), orders[index.sample_endian])
+
+
+def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | None = None) -> Survey:
+    """Find out what files hold.
+
+    Args:
+        files: As one run of traces.
+        index: What the user says of the index.
+        near: Whether reading them whole is cheap.
+        sample: As `sample_of` gives it, where it was read before.
+
+    Raises:
+        InputRefused: A file cannot be read, or no index is found.
+    """
+    fmt = files.fmt
+    sample = sample or sample_of(files, near=near)
+    numbers, headers = sample.numbers, sample.headers
+    _refuse_other_delays(files, headers[:1])
+    choice = choose_index(headers, numbers, files.n_traces, fmt.byte_order, index)
+    placement, codes = choice.placement, _words([IDENTIFICATION], headers, fmt.byte_order)[0]
+    known_codes = AUXILIARY_REV_2 if fmt.revision.startswith("2") else AUXILIARY
+    # Where every trace has such a code it says nothing: somebody wrote a number there.
+    auxiliary = known_codes if not np.isin(codes, known_codes).all() else ()
+    survey = Survey(
+        files=files,
+        placement=placement,
+        auxiliary=auxiliary,
+        grid=None,
+        predicted=False,
+        delay_ms=commonest(tallies_of(headers, fmt), "delay"),
+        notes=tuple(dict.fromkeys((*oddities(files, sample), *choice.notes))),
+    )
+    if not np.isin(codes, auxiliary).any() and (grid := _predicted(survey, sample, near=near)):
+        return replace(survey, grid=grid, predicted=True)
+    return replace(survey, grid=scan_grid(survey)) if near else survey
+
+
+def oddities(files: Files, sample: Sample) -> list[str]:
+    """Sentences on what is odd, whatever the index."""
+    found = [note for one in files.formats for note in one.oddities]
+    likelier = likelier_reading(files.fmt, sample.samples)
+    return [*found, likelier.sentence(files.fmt)] if likelier else found
+
+
+def _predicted(survey: Survey, sample: Sample, *, near: bool) -> Grid | None:
+    """The grid that some headers promise; None where they do not, or words are not the index itself."""
+    placement, files, order = survey.placement, survey.files, survey.fmt.byte_order
+    n = files.n_traces
+    if not placement.words:
+        if placement.dims:
+            return grid_from_regular(RegularGrid((1,), (1,), (n,), (0,)), survey.names)
+        return None
+    if not placement.direct or any(one.type in ("float32", "ibm32") for one in placement.words):
+        return None
+    words = [one for _, one in sorted(placement.compared, key=lambda pair: pair[0])]
+    known = dict(zip(sample.numbers.tolist(), range(len(sample.numbers)), strict=True))
+
+    def index_of(headers: np.ndarray) -> np.ndarray:
+        return np.stack(_words(words, headers, order), axis=1, dtype=np.int64)
+
+    def probe(trace: int) -> tuple[int, ...]:
+        if trace in known:
+            raw = sample.headers[known[trace] : known[trace] + 1]
+        else:
+            raw = np.frombuffer(files.header(trace), np.uint8)[np.newaxis]
+        return tuple(index_of(raw)[0].tolist())
+
+    def probe_all(traces: Sequence[int]) -> np.ndarray:
+        read = map(files.header, traces) if near else on_io(files.header, traces)
+        return index_of(np.frombuffer(b"".join(read), np.uint8).reshape(len(traces), -1))
+
+    if regular := predict_regular(probe, n):
+        return grid_from_regular(regular, survey.names)
+    if len(known) == n and near:
+        return None  # a look at all of them is as cheap
+    most = max(LEAST_PROBES, int(files.size / PROBE_BYTES))
+    found = predict_runs(probe_all, sample.numbers, index_of(sample.headers), n, most_probes=most)
+    if found is None:
+        return None
+    try:
+        return grid_of(found, survey.names)
+    except InputRefused:
+        return None  # a wrong guess may hold no grid; what the file holds is told by all headers
+
+
+def _words(words: Any, headers: np.ndarray, byte_order: str) -> list[np.ndarray]:
+    return [
+        word(headers, one.byte, one.type, byte_order) if one.byte else np.ones(len(headers), np.int32)
+        for one in words
+    ]
+
+
+def read_words(placement: Placement, headers: np.ndarray, byte_order: str) -> list[np.ndarray]:
+    """The words that place some traces and, last, their identification codes, from headers (uint8, (trace, byte))."""
+    return _words([*placement.words, IDENTIFICATION], headers, byte_order)
+
+
+def grid_from_words(
+    columns: list[np.ndarray], placement: Placement, auxiliary: tuple[int, ...], n_traces: int
+) -> Grid:
+    """The grid of all traces that are no auxiliary ones.
+
+    Args:
+        columns: As `read_words` gives them, of every trace; emptied, for they are large.
+        placement: What is made of them.
+        auxiliary: Identification codes of traces that have no cell.
+        n_traces: Of all files.
+
+    Raises:
+        InputRefused: There is no grid.
+    """
+    outside = np.isin(columns.pop(), auxiliary) if auxiliary else np.zeros(1, bool)
+    numbers = None
+    if outside.any():
+        numbers = np.flatnonzero(~outside)
+        columns[:] = [values[numbers] for values in columns]
+    count = n_traces if numbers is None else len(numbers)
+    if not count:
+        raise InputRefused(
+            f"all {n_traces:,} traces are auxiliary ones (byte 29); there is no survey to place"
+        )
+    named = dict(zip((one.name for one in placement.words), columns, strict=True))
+    columns.clear()
+    values = override(named, placement.dims, placement.overrides, count)
+    places = [one.byte for _, one in placement.compared] if placement.direct else []
+    return grid_of(values, placement.dims, index_bytes=places, numbers=numbers)
+
+
+def all_headers(files: Files) -> Iterator[tuple[int, np.ndarray]]:
+    """Every trace header, as (number of the first trace, headers of a run of traces), from end to end."""
+    for file, fmt in enumerate(files.formats):
+        step = max(1, SCAN_BYTES // fmt.trace_bytes)
+        with files.reading(file) as source:
+            for first in range(0, fmt.n_traces, step):
+                count = min(step, fmt.n_traces - first)
+                raw = np.frombuffer(source.read(fmt.trace_offset(first), count * fmt.trace_bytes), np.uint8)
+                headers = raw.reshape(count, fmt.trace_bytes)[:, : fmt.trace_header_bytes]
+                yield int(files.firsts[file]) + first, headers
+
+
+def scan_grid(survey: Survey) -> Grid:
+    """The grid from every header of all files.
+
+    Memory is that of the words, in their own types, and of the grid.
+    """
+    files = survey.files
+    columns: list[np.ndarray] = []
+    for first, headers in all_headers(files):
+        words = read_words(survey.placement, headers, survey.fmt.byte_order)
+        if not columns:
+            columns = [np.empty(files.n_traces, values.dtype) for values in words]
+        for column, values in zip(columns, words, strict=True):
+            column[first : first + len(values)] = values
+    return grid_from_words(columns, survey.placement, survey.auxiliary, files.n_traces)
+
+
+def _refuse_other_delays(files: Files, first_header: np.ndarray) -> None:
+    """Refuse files whose first traces begin at different times: one axis cannot say both."""
+    others = [np.frombuffer(files.header(int(first)), np.uint8)[np.newaxis] for first in files.firsts[1:-1]]
+    delays = [float(first_sample_ms(raw, files.fmt)[0]) for raw in (first_header, *others)]
+    other = next((file for file, delay in enumerate(delays) if delay != delays[0]), 0)
+    if other:
+        raise InputRefused(
+            f"{files.listed[other].url} begins at {delays[other]:g} ms (byte 109) and not at {delays[0]:g} ms as "
+            f"{files.listed[0].url} does; ingest files that differ apart"
+        )
+
+
+def sample_of(files: Files, *, near: bool) -> Sample:
+    """What is looked at of files: all headers of small near ones, else of heads, tails and some between.
+
+    Raises:
+        InputRefused: A file holds no trace.
+    """
+    return Sample(*_sampled_headers(files, near=near), _samples(files))
+
+
+def _samples(files: Files) -> np.ndarray:
+    fmt = files.fmt
+    length = min(fmt.n_samples, SAMPLED_SAMPLES) * fmt.sample_format.bytes_per_sample
+    traces = np.unique(np.linspace(0, files.n_traces - 1, SAMPLED_TRACES).astype(np.int64)).tolist()
+
+    def read(trace: int) -> bytes:
+        file = files.file_of(trace)
+        one = files.formats[file]
+        start = one.trace_offset(trace - int(files.firsts[file])) + one.trace_header_bytes
+        return files.read(file, start, length)
+
+    return np.frombuffer(b"".join(on_io(read, traces)), np.uint8).reshape(len(traces), length)
+
+
+def _sampled_headers(files: Files, *, near: bool) -> tuple[np.ndarray, np.ndarray]:
+    for one, fmt in zip(files.listed, files.formats, strict=True):
+        if fmt.n_traces < 1:
+            raise InputRefused(f"{one.url} holds no trace; check that the file is complete")
+    if near and files.size <= ALL_HEADERS_BYTES:
+        parts = [headers for _, headers in all_headers(files)]
+        return np.arange(files.n_traces), np.concatenate(parts)
+    count = len(files.formats)
+    looked_at = np.unique(np.linspace(0, count - 1, min(count, SAMPLED_FILES)).astype(np.int64)).tolist()
+    numbers, headers = [], []
+    for file in looked_at:
+        fmt = files.formats[file]
+        # The first and the last are looked at as one file would be; those between give a little each.
+        share = 1.0 if count == 1 or file in (0, count - 1) else 1 / 8
+        with files.reading(file) as source:
+            for first, n in _stretches(fmt, share):
+                length = fmt.trace_header_bytes if n == 1 else n * fmt.trace_bytes
+                raw = np.frombuffer(source.read(fmt.trace_offset(first), length), np.uint8)
+                numbers.append(int(files.firsts[file]) + np.arange(first, first + n))
+                headers.append(raw.reshape(n, -1)[:, : fmt.trace_header_bytes])
+    return np.concatenate(numbers), np.concatenate(headers)
+
+
+def _stretches(fmt: FileFormat, share: float) -> Iterator[tuple[int, int]]:
+    """(first trace, count) of the head of a file, of some traces, and of its tail."""
+    size, last = fmt.trace_bytes, fmt.n_traces
+    head = min(last, max(2, int(share * min(HEAD_BYTES, HEAD_FRACTION * fmt.file_size)) // size))
+    tail = max(head, last - max(1, int(share * min(TAIL_BYTES, TAIL_FRACTION * fmt.file_size)) // size))
+    yield 0, head
+    if tail > head:
+        spread = np.unique(np.linspace(head, tail - 1, SCATTERED + 2).astype(np.int64)[1:-1])
+        yield from ((int(t), 1) for t in spread if head <= t < tail)
+    if tail < last:
+        yield tail, last - tail

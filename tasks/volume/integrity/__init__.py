@@ -1,0 +1,1 @@
+"""Check stored objects against their checksums and repair damaged ones."""

@@ -1,0 +1,235 @@
+"""What is not as it was written in a volume, object by object.
+
+Everything that is stored can be told right from wrong by something else that is stored: objects by the manifest of
+their array, a manifest by its first line, metadata and what is kept of runs by the root, the root by its commit and
+the commit by the root.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tasks.volume.arrays.codecs import ABSENT, crc32c, decode_chunk, document_bytes, read_index
+from tasks.volume.arrays.group_metadata import ANNEX, GROUP, ROOT
+from tasks.volume.arrays.reader import Volume, open_any
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.blocks import on_chunks, on_io
+from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.protocol.deletion import chunk_of
+from tasks.volume.protocol.ledger import Stored
+from tasks.volume.protocol.manifest import listed_in, manifest_key
+from tasks.volume.protocol.plan import RUNS, TWIN, folder_of
+from tasks.volume.protocol.root import newest_commit, present_root, root_key
+from tasks.volume.store.objects import Store
+
+BATCH = 32  # objects in memory at once, at most
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it was written: which object, which samples, and what is wrong."""
+
+    key: str
+    array: str
+    region: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object as it was written, and the array or group that it belongs to."""
+
+    array: str
+    stored: Stored
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+        return self.stored.key
+
+
+def open_checked(store: Store) -> tuple[Volume, list[Finding]]:
+    """The volume, or annex, by whichever is whole of its root and its newest commit, and which of them is not.
+
+    Raises:
+        InputRefused: There is no volume.
+        IntegrityFailure: Neither is whole.
+    """
+    newest = newest_commit(store)
+    if newest is None or (newest.whole and not newest.document):
+        return open_any(store), []
+    if newest.whole:
+        where = root_key(json.loads(newest.document))
+    else:
+        where = ANNEX if store.exists(ANNEX) else ROOT
+    present, _ = present_root(store, where)
+    # A commit that was interrupted before its root was put leaves the former root: that is no damage.
+    if newest.whole and (present == newest.document or newest.follows(present)):
+        return open_any(store), []
+    if newest.whole:
+        problem = "is not what was committed" if present else "is missing"
+        return Volume(store, json.loads(newest.document)), [Finding(where, "", "", problem)]
+    if present and (present == newest.document or newest.fits(present)):
+        return open_any(store), [Finding(newest.key, "", "", "is not as it was written")]
+    raise IntegrityFailure(
+        f"neither {store.url}/{where} nor {newest.key} is as it was written; put one of them back "
+        "from a copy of the volume"
+    )
+
+
+def entries_of(volume: Volume) -> tuple[list[Entry], list[Finding]]:
+    """Every object that the manifests list and the metadata of groups; and manifests that are broken."""
+    arrays = _arrays(volume)
+    texts = on_io(lambda path: fetch(volume.store, manifest_key(path)), arrays)
+    entries: list[Entry] = []
+    findings = []
+    for path, text in zip(arrays, texts, strict=True):
+        listed = None if text is None else listed_in(path, text)
+        if listed is None:
+            problem = "the manifest is missing" if text is None else "the manifest is not as it was written"
+            findings.append(Finding(manifest_key(path), path, "", problem))
+        else:
+            entries += [Entry(path, stored) for stored in listed]
+    # No manifest lists groups: the root says what they are.
+    groups = {path: m for path, m in volume.members.items() if m["node_type"] == "group"}
+    for path, member in sorted((groups | {".seismill": GROUP}).items()):
+        document = document_bytes(member)
+        entries.append(Entry(path, Stored(f"{path}/zarr.json", len(document), crc32c(document))))
+    return entries + _noted(volume), findings
+
+
+def _noted(volume: Volume) -> list[Entry]:
+    """What is kept of each stage, and its twins."""
+    stages = {made["plan"]: made.get("kept", {}) for made in volume.state.get("stages", {}).values()}
+    return [
+        Entry(RUNS, Stored(f"{folder_of(digest)}/{name}{more}", about["bytes"], int(about["crc32c"], 16)))
+        for digest, kept in sorted(stages.items())
+        for name, about in sorted(kept.items())
+        for more in ("", TWIN)
+    ]
+
+
+def _arrays(volume: Volume) -> list[str]:
+    """The arrays that were written here; an annex's master was not."""
+    paths = sorted(path for path, member in volume.members.items() if member["node_type"] == "array")
+    return [path for path in paths if path != volume.master or not volume.origin]
+
+
+def unlisted(volume: Volume, entries: Sequence[Entry], findings: Sequence[Finding]) -> list[Finding]:
+    """Chunks of whole volumes that no manifest lists: a reader would take them for data where nothing is stored.
+
+    A run leaves one if it was asleep in the middle of a request until after another had taken over and ended.
+    """
+    unknown = {finding.array for finding in findings}  # what their broken manifests list is not known
+    arrays = set(_arrays(volume)) - unknown
+    listed = {entry.key for entry in entries}
+    ranks = {path: len(volume.members[path]["shape"]) for path in arrays}
+    return [
+        Finding(key, path, "", "is no part of what was written")
+        for key in volume.store.keys("")
+        if (owner := chunk_of(key))[0] in arrays and key not in listed and owner[1] == ranks[path := owner[0]]
+    ]
+
+
+def checked(
+    volume: Volume, entries: Sequence[Entry], most_bytes: int, on_batch: Callable[[list[Entry]], None]
+) -> Iterator[list[Finding]]:
+    """Yield what is wrong with some objects, some of them at a time.
+
+    Args:
+        volume: The volume.
+        entries: The objects.
+        most_bytes: Of them in memory at once, unless one is larger.
+        on_batch: Told what is looked at next; may raise to end it.
+    """
+    for some in _batches(entries, most_bytes):
+        on_batch(some)
+        yield _wrong_of(volume, some)
+
+
+def _wrong_of(volume: Volume, entries: list[Entry]) -> list[Finding]:
+    fetched = on_io(lambda entry: fetch(volume.store, entry.key), entries)
+    pairs = zip(entries, fetched, strict=True)
+    return [found for found in on_chunks(lambda pair: _check(volume, *pair), pairs) if found]
+
+
+def _batches(entries: Sequence[Entry], most_bytes: int) -> Iterator[list[Entry]]:
+    """The entries in order, as many at a time as are to be in memory at once."""
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if batch and (len(batch) == BATCH or size + entry.stored.bytes > most_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += entry.stored.bytes
+    if batch:
+        yield batch
+
+
+def fetch(store: Store, key: str) -> bytes | None:
+    """An object, None if it is not there."""
+    try:
+        return store.get(key)
+    except FileNotFoundError:
+        return None
+
+
+def fits(data: bytes | None, stored: Stored) -> bool:
+    """Whether these are the bytes that were written."""
+    return data is not None and len(data) == stored.bytes and crc32c(data) == stored.crc32c
+
+
+def _check(volume: Volume, entry: Entry, data: bytes | None) -> Finding | None:
+    key, path, written = entry.key, entry.array, entry.stored
+
+    def finding(problem: str) -> Finding:
+        return Finding(key, path, region_of(volume, path, key), problem)
+
+    if data is None:
+        return finding("is missing")
+    if len(data) != written.bytes:
+        return finding(f"has {len(data)} bytes, {written.bytes} were written")
+    if not fits(data, written):
+        return finding("has other bytes than were written")
+    if key.endswith("zarr.json"):
+        known = data == document_bytes(volume.members.get(path, GROUP))
+        return None if known else finding("is not what the root says")
+    problem = "" if path == RUNS else does_not_decode(volume.spec(path), data)
+    return finding(problem) if problem else None
+
+
+def does_not_decode(spec: ArraySpec, data: bytes) -> str:
+    """Why the chunks of a stored object cannot be decoded, every byte of which belongs to one; empty if they can."""
+    try:
+        pieces = _chunks(spec, data)
+        for encoded in pieces:
+            decode_chunk(spec, encoded)
+    except Exception as error:  # whatever a codec raises: it is no data
+        return f"does not decode: {error}"
+    return ""
+
+
+def _chunks(spec: ArraySpec, data: bytes) -> list[memoryview]:
+    view = memoryview(data)
+    if not spec.shards:
+        return [view]
+    index = read_index(spec, view, where=spec.path).reshape(-1, 2)
+    return [view[int(o) : int(o) + int(n)] for o, n in index if int(o) != ABSENT]
+
+
+def region_of(volume: Volume, path: str, key: str) -> str:
+    """The samples that an object holds, for people."""
+    if "/c/" not in key:
+        return ""
+    spec = volume.spec(path)
+    position = position_of(key)
+    return ", ".join(
+        f"{dim} {p * u} to {min((p + 1) * u, n) - 1}"
+        for dim, p, u, n in zip(spec.dims, position, spec.unit, spec.shape, strict=True)
+    )
+
+
+def position_of(key: str) -> tuple[int, ...]:
+    """Where a stored object lies in its array's grid of objects."""
+    return tuple(int(text) for text in key.rpartition("/c/")[2].split("/"))

@@ -1,0 +1,208 @@
+"""Objects of a master, and of what was stored with it, made again from its source.
+
+The blocks that stored them are carried out once more, as their plan says, into memory. Whether the source is still
+the same file does not matter: whoever puts an object back compares its checksum first.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tasks.parameters import StorageOptions
+from tasks.volume.arrays.codecs import crc32c
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
+from tasks.volume.blocks import on_io
+from tasks.volume.images.listing import Listed
+from tasks.volume.images.stack import Stack, read_slab
+from tasks.volume.ingest.block import (
+    Intake,
+    coordinates_key,
+    exceptions_of,
+    ingest_block,
+    intake_of,
+    raw_samples_block,
+    unplaced_blocks,
+)
+from tasks.volume.ingest.coordinates import merged, shared
+from tasks.volume.integrity.check import position_of
+from tasks.volume.integrity.from_volume import plan_of_master, stored_object, values_of, whole_chunk
+from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.plan import Plan
+from tasks.volume.protocol.stage import Job
+from tasks.volume.store.objects import Source, Store
+
+EXCEPTIONS = ("trace_number", "sample", "word")
+
+
+class Kept(Store):
+    """A volume's store in which some of what is written is kept in memory, and nothing is written."""
+
+    def __init__(self, url: str, options: StorageOptions, wanted: Collection[str]) -> None:
+        """Keep these keys, and what blocks leave for the end of their stage."""
+        super().__init__(url, options)
+        self._wanted = frozenset(wanted)
+        self.kept: dict[str, bytes] = {}
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep an object, or forget it."""
+        if key in self._wanted or "/parts/" in key:
+            self.kept[key] = bytes(data)
+
+    def create(self, key: str, data: bytes, *, before: Callable[[], None] = lambda: None) -> bool:
+        """As `put`: nothing is there already."""
+        self.put(key, data)
+        return True
+
+    def get(self, key: str) -> bytes:
+        """An object as it was kept, or as the volume has it."""
+        return self.kept[key] if key in self.kept else super().get(key)
+
+
+@dataclass(frozen=True)
+class _Again(Job):
+    """A block whose objects are kept."""
+
+    into: Any = None
+    plan: Any = None
+
+    def open(self) -> tuple[Store, Plan]:
+        """The store that keeps, and the plan."""
+        return self.into, self.plan
+
+    def put(self, store: Store, key: str, data: bytes) -> Stored:
+        """Keep one object; no run can take over what is not written."""
+        store.put(key, data)
+        return Stored(key, len(data), crc32c(data))
+
+
+def made_from_source(
+    volume: Volume, keys: Collection[str], options: StorageOptions, memory_bytes: int
+) -> Iterator[tuple[str, bytes]]:
+    """Key and bytes of those of these objects that the source gives, one block in memory at a time.
+
+    Args:
+        volume: The volume.
+        keys: Of chunks or shards.
+        options: Of the source's store.
+        memory_bytes: What a block may use.
+
+    Raises:
+        InputRefused: The source is not there any more.
+    """
+    plan = plan_of_master(volume)
+    if plan.body["verb"] == "ingest_images":
+        stack, spec = _as_it_is_now(Stack.from_json(plan.body["stack"]), options), volume.spec(volume.master)
+        for key in sorted(key for key in keys if key.startswith(f"{spec.path}/c/")):
+            yield key, _of_images(stack, spec, key, options)
+        return
+    # The file may have been put back since, with another time stamp. What was spilled is gone: the file is read.
+    sources = [source | {"identity": ""} for source in plan.body["sources"]]
+    plan = replace(plan, body=plan.body | {"sources": sources, "spill": {}})
+    store = Kept(volume.store.url, volume.store.options, keys)
+    intake = intake_of(store, plan, options)
+
+    def carry_out(block: int) -> Record:
+        job = _Again(store.url, options, plan.digest, 0, block, memory_bytes, True, into=store, plan=plan)
+        return (raw_samples_block if block >= _blocks(intake) else ingest_block)(job)
+
+    of_block: dict[int, list[str]] = {}
+    rest = []
+    for key in sorted(keys):
+        block = _block_of(intake, key)
+        if block is None:
+            rest.append(key)
+        else:
+            of_block.setdefault(block, []).append(key)
+    for block, wanted in sorted(of_block.items()):
+        carry_out(block)
+        for key in wanted:
+            yield key, store.kept.pop(key, b"")
+        store.kept.clear()
+    yield from _of_all_blocks(volume, store, plan, intake, rest, carry_out)
+
+
+def _blocks(intake: Intake) -> int:
+    """How many blocks store values; as many that store words as they are come after them."""
+    return intake.blocks + unplaced_blocks(intake.specs)
+
+
+def _block_of(intake: Intake, key: str) -> int | None:
+    """The block that stored an object; None for what was stored at the end."""
+    path = key.partition("/c/")[0]
+    words = path.rpartition("/")[2] == RAW_SAMPLES
+    specs = {spec.path: spec for spec in intake.specs.values()}
+    if not words and path not in specs:
+        return None
+    first = _blocks(intake) if words else 0
+    position = position_of(key)
+    if path.startswith("unplaced/"):
+        return first + intake.blocks + position[0]
+    unit = (intake.master if words else specs[path]).unit
+    shape, block = intake.trace_numbers.shape, intake.block
+    counts = [-(-n // b) for n, b in zip(shape, block, strict=True)]
+    at = [p * u // b for p, u, b in zip(position, unit, block, strict=False)]
+    return first + int(np.ravel_multi_index(at, counts))
+
+
+def _as_it_is_now(stack: Stack, options: StorageOptions) -> Stack:
+    """The stack of the same files, whatever their identities are by now."""
+
+    def look(file: Listed) -> Listed:
+        with closing(Source(file.url, options)) as source:
+            return replace(file, identity=source.identity)
+
+    files = on_io(look, [file for file, _ in stack.files])
+    return Stack(tuple((file, slices) for file, (_, slices) in zip(files, stack.files, strict=True)))
+
+
+def _of_images(stack: Stack, spec: ArraySpec, key: str, options: StorageOptions) -> bytes:
+    position, slow = position_of(key)[stack.slow_axis], stack.slow_axis
+    start = position * spec.unit[slow]
+    slab = read_slab(stack, start, min(spec.unit[slow], spec.shape[slow] - start), options)
+
+    def chunk_of(spec: ArraySpec, region: tuple[slice, ...]) -> np.ndarray:
+        inside = list(region)
+        inside[slow] = slice(region[slow].start - start, region[slow].stop - start)
+        return whole_chunk(spec, slab[tuple(inside)])
+
+    return stored_object(spec, key, chunk_of)
+
+
+def _of_all_blocks(
+    volume: Volume, store: Kept, plan: Plan, intake: Intake, keys: list[str], carry_out: Any
+) -> Iterator[tuple[str, bytes]]:
+    """Objects of small arrays: bytes of the files beside their traces, and what all blocks together tell."""
+    values: dict[str, np.ndarray] = {}
+    for path in sorted({key.partition("/c/")[0] for key in keys}):
+        if path.startswith("segy_files/"):
+            values[path] = _beside_traces(intake, path)
+    common = {one.name for one in shared(intake.placement)}
+    if any(path in common or path.startswith("sample_exceptions/") for path in _paths(keys)):
+        records = [carry_out(block) for block in range(_blocks(intake))]
+        if any(record.facts["exceptions"] for record in records):
+            rows = exceptions_of(store, records)
+            values |= {f"sample_exceptions/{name}": rows[:, i] for i, name in enumerate(EXCEPTIONS)}
+        parts = (store.kept.get(coordinates_key(plan, block)) for block in range(intake.blocks))
+        values |= merged(intake.placement, intake.trace_numbers.shape, (part for part in parts if part))
+    for key in keys:
+        path = key.partition("/c/")[0]
+        if path in values:
+            yield key, stored_object(volume.spec(path), key, values_of(values[path]))
+
+
+def _paths(keys: list[str]) -> list[str]:
+    return [key.partition("/c/")[0] for key in keys]
+
+
+def _beside_traces(intake: Intake, path: str) -> np.ndarray:
+    """The bytes of a file before its first trace or after its last."""
+    _, number, name = path.split("/")
+    files, file = intake.files, int(number)
+    fmt = files.formats[file]
+    start = 0 if name == "header" else fmt.trace_offset(fmt.n_traces)
+    stop = fmt.first_trace_offset if name == "header" else fmt.file_size
+    return np.frombuffer(files.read(file, start, stop - start), np.uint8)

@@ -1,0 +1,168 @@
+"""What is broken in a volume, put back with the bytes that were written.
+
+Nothing is put that does not have the checksum of what was written, and nothing that is whole is touched. A manifest
+that is broken is made again from its objects, whose chunks tell by checksums of their own that they are whole, and
+is right if the checksum in its first line says so.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from tasks.parameters import StorageOptions
+from tasks.volume.arrays.codecs import crc32c, document_bytes
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.spec import ArraySpec, positions
+from tasks.volume.integrity.check import Entry, Finding, does_not_decode, fetch, fits
+from tasks.volume.integrity.from_source import made_from_source
+from tasks.volume.integrity.from_volume import made_again
+from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.protocol.ledger import Stored
+from tasks.volume.protocol.manifest import manifest_bytes, manifest_key
+from tasks.volume.protocol.plan import RUNS
+from tasks.volume.protocol.root import Commit, newest_commit, root_key
+
+UNMADE = (
+    IntegrityFailure,
+    FileNotFoundError,
+    ValueError,
+    LookupError,
+)  # what it would be made of is damaged too
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What repairing is done with.
+
+    Attributes:
+        volume: As its root or, where that is broken, its newest commit describes it.
+        source: Options of the source's store; None if only the volume itself is drawn on.
+        memory_bytes: What a block may use.
+        guard: Called before every put; raises if this run may not any more.
+    """
+
+    volume: Volume
+    source: StorageOptions | None
+    memory_bytes: int
+    guard: Callable[[], None]
+
+    def carry_out(self, findings: Collection[Finding], entries: Collection[Entry]) -> Iterator[Finding]:
+        """Yield each of the findings that was repaired, when it was.
+
+        What others are made of comes first: the root, the master and what belongs to it, levels, copies, manifests.
+        """
+        written = {entry.key: entry.stored for entry in entries}
+        for finding in findings:
+            if not finding.array and self._put(finding.key, self._root(finding.key)):
+                yield finding
+        broken = [finding for finding in findings if finding.array and finding.key in written]
+        broken.sort(key=lambda finding: self._rank(finding.array))
+        # What of the master the volume does not give comes from the source; then what is made of the master.
+        own = [finding for finding in broken if self._rank(finding.array) <= 1]
+        for repair in (self._from_volume, self._from_source, self._from_volume):
+            for finding in repair(own, written):
+                own.remove(finding)
+                yield finding
+        made = [finding for finding in broken if self._rank(finding.array) > 1]
+        yield from self._from_volume(made, written)
+        for finding in findings:
+            if not finding.array or finding.key in written:
+                continue
+            if finding.key != manifest_key(finding.array):
+                self.volume.store.delete_many([finding.key], guard=self.guard)
+                yield finding
+            elif self._put(finding.key, self._manifest(finding.array)):
+                yield finding
+
+    def _rank(self, path: str) -> int:
+        """-1 for notes of runs, 0 for small arrays, 1 for the master, then levels from fine to coarse, and copies."""
+        if path == RUNS:
+            return -1
+        levels = [level["path"] for level in self.volume.state["levels"]]
+        if path in levels:
+            return 1 + levels.index(path)
+        known = self.volume.has(path)
+        if path.startswith("pyramid/"):
+            return 2
+        return len(levels) + 2 if known and self.volume.array_attributes(path).get("copy_of") else 0
+
+    def _put(self, key: str, data: bytes | None) -> bool:
+        if data:
+            self.volume.store.create_or_match(key, data, before=self.guard, guard=self.guard)
+        return bool(data)
+
+    def _from_volume(self, findings: Collection[Finding], written: dict[str, Stored]) -> Iterator[Finding]:
+        for finding in list(findings):
+            data = self._made_again(finding.array, finding.key)
+            if self._put(finding.key, data if fits(data, written[finding.key]) else None):
+                yield finding
+
+    def _made_again(self, path: str, key: str) -> bytes | None:
+        try:
+            return made_again(self.volume, path, key)
+        except UNMADE:
+            return None
+
+    def _from_source(self, findings: Collection[Finding], written: dict[str, Stored]) -> Iterator[Finding]:
+        of_key = {finding.key: finding for finding in findings if not finding.key.endswith("zarr.json")}
+        if self.source is None or not of_key:
+            return
+        for key, data in made_from_source(self.volume, list(of_key), self.source, self.memory_bytes):
+            if self._put(key, data if fits(data, written[key]) else None):
+                yield of_key[key]
+
+    def _root(self, key: str) -> bytes | None:
+        newest = newest_commit(self.volume.store)
+        if newest is None:
+            return None
+        where = root_key(self.volume.root)
+        if key == where:
+            return newest.document if newest.whole else None
+        present = self.volume.store.get(where)
+        return Commit.of(newest.number, present, present).content
+
+    def _manifest(self, path: str) -> bytes | None:
+        """A manifest made again from its objects; None if it does not come out as it was."""
+        volume = self.volume
+        document = document_bytes(volume.members[path])
+        objects = [Stored(f"{path}/zarr.json", len(document), crc32c(document))]
+        lost = []
+        if volume.members[path]["shape"]:
+            spec = volume.spec(path)
+            for position in positions(spec, tuple(slice(0, n) for n in spec.shape)):
+                data = fetch(volume.store, spec.key(position))
+                if data is not None and not does_not_decode(spec, data):
+                    objects.append(Stored(spec.key(position), len(data), crc32c(data)))
+                elif data is not None or not self._may_be_absent(spec, position):
+                    lost.append(spec.key(position))
+        anew = {key: data for key in lost if (data := self._made_again(path, key)) is not None}
+        missing = [key for key in lost if key not in anew]
+        if missing and self.source is not None and not volume.origin:
+            anew |= made_from_source(volume, missing, self.source, self.memory_bytes)
+        if any(key not in anew for key in lost):
+            return None
+        objects += [Stored(key, len(data), crc32c(data)) for key, data in anew.items() if data]
+        made, present = manifest_bytes(path, objects), fetch(volume.store, manifest_key(path))
+        if present is not None and not _is_twin(made, present):
+            return None
+        for key, data in anew.items():
+            self._put(key, data)
+        return made
+
+    def _may_be_absent(self, spec: ArraySpec, position: tuple[int, ...]) -> bool:
+        """Whether a stored object of a survey would hold no live trace."""
+        if not self.volume.has("trace_mask"):
+            return False
+        mask = self.volume.spec("trace_mask")
+        if spec.dims[: len(mask.dims)] != mask.dims or spec.shape[: len(mask.shape)] != mask.shape:
+            return False
+        cells = tuple(
+            slice(p * u, min((p + 1) * u, n))
+            for p, u, n in zip(position, spec.unit, mask.shape, strict=False)
+        )
+        return not self.volume.read("trace_mask", cells).any()
+
+
+def _is_twin(made: bytes, present: bytes) -> bool:
+    """Whether a manifest is the made one but for its first line, or but for the lines which that describes."""
+    first, _, rest = made.partition(b"\n")
+    return present.startswith(first) or present.endswith(rest)

@@ -1,0 +1,237 @@
+"""Open an array that another tool wrote, Zarr v2 or v3, as what copies and levels are made from.
+
+What is made goes beside it, field/1 beside field/0, or into a group that is named; that group gets a root of our own
+in `.seismill/` (see `visible`), so plans, locks, ledgers and commits are those of every volume. The array is known by
+a fingerprint of its objects, as a master of ours is by its plan. Zarr v3 is written only, because members of
+one group must be of one format to be seen: beside an array of Zarr v2 nothing is written.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, TypeGuard, get_args
+
+from tasks.parameters import Run, VoxelUnit
+from tasks.volume.arrays.codecs import document_bytes
+from tasks.volume.arrays.foreign import attributes_of, documents, fingerprint, foreign_spec, is_array
+from tasks.volume.arrays.group_metadata import ANNEX, GROUP, is_annex
+from tasks.volume.arrays.reader import Volume, open_volume
+from tasks.volume.images.spacing import ROCKVERSE
+from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.protocol.plan import FORMAT, Plan, time_stamp
+from tasks.volume.protocol.root import members, new_root
+from tasks.volume.store.objects import Store
+
+UNITS = set(get_args(VoxelUnit)) - {"auto", "none"}  # that both OME-Zarr and RockVerse know
+LEVEL_0 = "0"  # the name by which an array says that its coarser levels belong beside it
+
+
+def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
+    """The volume whose master is meant: one of ours, or an annex of an array that another tool wrote.
+
+    Args:
+        volume: A volume, or any Zarr group or array.
+        array: Path of the array in it; empty: the volume's master, or `volume` is the array.
+        target: The group for what is made; empty: where the array lies.
+        run: Options of the stores, and the time stamp.
+
+    Raises:
+        InputRefused: There is no such array, or it cannot be read, or nothing can be written beside it.
+        DestinationRefused: Something else is where the levels would go.
+    """
+    store = Store(volume, run.storage_options)
+    above = documents(store, "")
+    if "seismill" in attributes_of(above) or not above:
+        found = open_volume(store)
+        if array in ("", found.master) and not target:
+            return found
+    origin = Store(f"{store.url}/{array}" if array else store.url, run.storage_options)
+    described = documents(origin, "")
+    if not is_array(described):
+        raise InputRefused(_no_array(origin, described))
+    parent, _, name = origin.url.rpartition("/")
+    holder = Store(parent, run.storage_options) if parent.rpartition("/")[2] else None
+    around = documents(holder, "") if holder else {}
+    if target:
+        place = Store(target, run.storage_options)
+        _refuse_place(place, origin)
+    else:
+        if name != LEVEL_0 or around.get("zarr.json", {}).get("node_type") != "group" or holder is None:
+            why = (
+                f"is not level {LEVEL_0} of a group of Zarr v3"
+                if "zarr.json" in described
+                else "is of Zarr v2, beside which levels of Zarr v3 would not be seen"
+            )
+            raise InputRefused(
+                f"{origin.url} {why}; name a group for what is made of it, such as --target {origin.url}.levels"
+            )
+        place = holder
+    inside = place.url.removeprefix(f"{store.url}/") if place.url.startswith(f"{store.url}/") else ""
+    # What tells of the array may be the group that it lies in, or the one that was named.
+    groups = {name: attributes_of(dict(around)), array: attributes_of(dict(above))}
+    return _annex(
+        place, origin, name, groups, beside=not target, above=len(inside.split("/")) if inside else 0, run=run
+    )
+
+
+def begin_annex(volume: Volume) -> None:
+    """Make the folder of our notes a group, for readers who list what somebody else's group holds while we write."""
+    if is_annex(volume.root):
+        volume.store.create_or_match(".seismill/zarr.json", document_bytes(GROUP))
+
+
+def origin_of(store: Store, plan: Plan) -> Store:
+    """What the master of a plan lies in."""
+    origin = plan.body["origin"]
+    return Store(f"{store.url}/{origin}" if "/" not in origin else origin, store.options) if origin else store
+
+
+def refuse_changed(volume: Volume) -> None:
+    """Return if the array that another tool wrote is still what was read.
+
+    Raises:
+        InputRefused: It was written to meanwhile.
+    """
+    if not is_annex(volume.root):
+        return
+    place = volume.store_of(volume.master)
+    if fingerprint(place, "") != volume.state["stages"][volume.master]["plan"]:
+        raise InputRefused(
+            f"{place.url} was written to while it was read; run this again when nothing writes it"
+        )
+
+
+def _annex(
+    place: Store,
+    origin: Store,
+    name: str,
+    groups: Mapping[str, Mapping[str, Any]],
+    *,
+    beside: bool,
+    above: int,
+    run: Run,
+) -> Volume:
+    spec = foreign_spec(origin, "")
+    described = documents(origin, "")
+    said = attributes_of(described)
+    scale, translation, axes = _where(spec.dims, said, groups)
+    named = described.get("zarr.json", {}).get("dimension_names") or "_ARRAY_DIMENSIONS" in said
+    dims = spec.dims if named or not axes else [axis["name"] for axis in axes]
+    array = name if beside else origin.url
+    try:
+        root = json.loads(place.get(ANNEX))
+        if root["attributes"]["seismill"]["annex"]["array"] != array:
+            raise DestinationRefused(
+                f"{place.url} holds levels of {root['attributes']['seismill']['annex']['array']}; name another group"
+            )
+    except FileNotFoundError:
+        root = new_root(
+            {
+                "attributes": {"defaultVariableName": ""},
+                "seismill": {
+                    "format": FORMAT,
+                    "writer": version("seismill"),
+                    "created_on": time_stamp(run.created_on),
+                    "stages": {},
+                    "sources": [],
+                },
+            }
+        )
+    state = root["attributes"]["seismill"]
+    state["annex"] = {"array": array, "name": name, "axes": axes, "above": above}
+    base = {"path": "", "scale": scale, "translation": translation}
+    state["levels"] = [base, *state.get("levels", [])[1:]]
+    state["stages"][""] = {"plan": fingerprint(origin, "")}
+    kept = {key: said[key] for key in (*ROCKVERSE, "units") if key in said}
+    members(root)[""] = {
+        "node_type": "array",
+        "shape": list(spec.shape),
+        "data_type": spec.dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(spec.chunks)}},
+        "codecs": [{"name": spec.codec}],
+        "fill_value": 0,
+        "dimension_names": list(dims),
+        "attributes": kept,
+        "shards": list(spec.shards),
+    }
+    return Volume(place, root)
+
+
+def _refuse_place(place: Store, origin: Store) -> None:
+    """Return if a group for levels may be at `place`."""
+    there = documents(place, "")
+    if is_array(there) or ".zgroup" in there:
+        raise DestinationRefused(
+            f"{place.url} is {'an array' if is_array(there) else 'a group of Zarr v2'}; name a group of Zarr v3 or a "
+            "place that does not exist yet"
+        )
+    if place.url == origin.url or f"{place.url}/".startswith(f"{origin.url}/"):
+        raise DestinationRefused(f"{place.url} lies in the array itself; name another place")
+    if "seismill" in attributes_of(there):
+        raise DestinationRefused(f"{place.url} is a volume; name another place")
+    if not there and (present := [one for one in place.children() if one != ".seismill"]):
+        raise DestinationRefused(
+            f"{place.url} is not empty and no Zarr group (it holds {present[0]}); name a place that does not exist yet"
+        )
+
+
+def _no_array(origin: Store, described: Mapping[str, Any]) -> str:
+    if not described:
+        return f"there is no Zarr array at {origin.url}; check the path"
+    said = attributes_of(dict(described))
+    images = (said.get("ome") or said).get("multiscales") or []
+    # The finest level of an image comes first.
+    found = [
+        path for image in images for path in [d.get("path") for d in image.get("datasets", [])][:1] if path
+    ]
+    for one in origin.children()[:100]:
+        if one.startswith("."):
+            continue
+        inner = documents(origin, one) if one not in found else {}
+        found += [one] if is_array(inner) else []
+        if inner and not is_array(inner) and is_array(documents(origin, f"{one}/0")):
+            found.append(f"{one}/0")
+    named = f", such as --array {found[0]} ({len(found)} seen)" if found else ""
+    return f"{origin.url} is a Zarr group that Seismill did not write; name an array in it{named}"
+
+
+def _where(
+    dims: Sequence[str], said: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[float], list[float], list[dict[str, Any]]]:
+    """Scale, translation and OME-Zarr axes: as the group says (0.4 or 0.5), else RockVerse's attributes, else indices.
+
+    Axes are empty where OME-Zarr needs to be told which of many is time or channel.
+
+    Args:
+        dims: Names of the array's dimensions.
+        said: Its attributes.
+        groups: Attributes of groups above it, by the array's path from there.
+    """
+    told = [
+        (path, image)
+        for path, around in groups.items()
+        for image in (around.get("ome") or around).get("multiscales") or []
+    ]
+    for name, image in told:
+        for one in image.get("datasets", []):
+            if one.get("path") == name and len(image.get("axes", [])) == len(dims):
+                steps = {t["type"]: t[t["type"]] for t in one.get("coordinateTransformations", [])}
+                scale = [float(s) for s in steps.get("scale", [1.0] * len(dims))]
+                first = [float(t) for t in steps.get("translation", [0.0] * len(dims))]
+                return scale, first, [a if isinstance(a, dict) else {"name": a} for a in image["axes"]]
+    axes = [{"name": dim, "type": "space"} for dim in dims] if 2 <= len(dims) <= 3 else []
+    lengths, origin = (said.get(key) for key in ("voxel_length", "voxel_origin"))
+    if _numbers(lengths, len(dims)) and min(lengths) > 0 and _numbers(origin, len(dims)):
+        if said.get("voxel_unit") in UNITS:
+            axes = [axis | {"unit": said["voxel_unit"]} for axis in axes]
+        return [float(s) for s in lengths], [float(t) for t in origin], axes
+    return [1.0] * len(dims), [0.0] * len(dims), axes
+
+
+def _numbers(values: Any, count: int) -> TypeGuard[list[float]]:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
+    )

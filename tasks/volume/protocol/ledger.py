@@ -1,0 +1,105 @@
+"""The ledger of a plan: which blocks are done, and every object they stored.
+
+Records are JSON lines in small objects, written by the driver in batches: a batch goes out as soon as
+writing it costs little beside the time since the last one, so on a local disk nearly every block has its
+own, and on an object store one a second. What a killed run loses is the blocks in flight and one batch.
+The name of each object ends in the CRC32C of its lines: of one that is not as it was written the blocks are done again.
+"""
+
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tasks.volume.arrays.codecs import crc32c
+from tasks.volume.blocks import on_io
+from tasks.volume.protocol.plan import Plan
+from tasks.volume.store.objects import Store
+
+log = logging.getLogger(__name__)
+
+COST_FRACTION = 0.05  # of the run's time that writing the ledger may take
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One object as it was put: its key, its size in bytes and its CRC32C."""
+
+    key: str
+    bytes: int
+    crc32c: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one block did.
+
+    Attributes:
+        block: Its number in the plan.
+        objects: What it stored.
+        raw_bytes: How many uncompressed bytes it handled, for progress.
+        facts: What the verb wants merged in block order at the end: statistics, errors, checksums.
+    """
+
+    block: int
+    objects: list[Stored]
+    raw_bytes: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> "Record":
+        """The inverse of `to_json`."""
+        return cls(
+            plain["block"], [Stored(**o) for o in plain["objects"]], plain["raw_bytes"], plain["facts"]
+        )
+
+
+class Ledger:
+    """Records of one plan, as read when it was opened and as added since."""
+
+    def __init__(self, store: Store, plan: Plan, epoch: int, *, resumed: bool) -> None:
+        """Read what earlier runs of the plan recorded; a plan that is new has nothing to read."""
+        self._store, self._folder, self._epoch = store, f"{plan.folder}/ledger", epoch
+        self._batch: list[Record] = []
+        self._number = 0
+        self._flushed_at, self._cost = time.monotonic(), 0.0
+        self.records: dict[int, Record] = {}
+        if resumed:
+            keys = store.keys(self._folder)
+            for key, text in zip(keys, on_io(store.get, keys), strict=True):
+                if not key.endswith(f"-{crc32c(text):08x}.jsonl"):
+                    log.warning("%s/%s is not as it was written: its blocks are done again", store.url, key)
+                    continue
+                for line in text.splitlines():
+                    record = Record.from_json(json.loads(line))
+                    self.records[record.block] = record
+        self.resumed = len(self.records)
+
+    def add(self, record: Record) -> None:
+        """Take a block as done, and write the batch when it is due."""
+        self.records[record.block] = record
+        self._batch.append(record)
+        if (time.monotonic() - self._flushed_at) * COST_FRACTION >= self._cost:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was added since the last batch."""
+        if not self._batch:
+            return
+        began = time.monotonic()
+        lines = (json.dumps(record.to_json(), separators=(",", ":")) + "\n" for record in self._batch)
+        text = "".join(lines).encode()
+        self._number += 1
+        self._store.put(f"{self._folder}/{self._epoch:08d}-{self._number:08d}-{crc32c(text):08x}.jsonl", text)
+        self._batch.clear()
+        self._flushed_at = time.monotonic()
+        self._cost = self._flushed_at - began
+
+    def in_order(self) -> list[Record]:
+        """All records by block number: the order in which facts are merged, whatever order blocks ended in."""
+        return [self.records[number] for number in sorted(self.records)]

@@ -1,0 +1,200 @@
+"""One writer at a time, with nothing but create-if-absent and no clock that two machines must share.
+
+`.seismill/lock/<epoch>` is created; the highest epoch owns the volume. Its holder rewrites the object as a
+heartbeat, and marks it released at the end. An observer who sees it unchanged for the lease, by the
+observer's own monotonic clock, creates the next epoch. Workers check before each block that no higher
+epoch exists, so a holder that was only asleep stops writing; a holder's process on this machine that
+no longer exists is superseded at once. Old epochs stay: they are what tells a holder that was asleep.
+"""
+
+import json
+import logging
+import math
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tasks.volume.outcomes import Resumable
+from tasks.volume.store.objects import DEADLINE_SECONDS, Store
+from tasks.volume.store.process import clock_seconds, ended_here, machine, started
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 600.0
+HEARTBEAT_SECONDS = 60.0
+RECHECK_SECONDS = 60.0  # a worker that was silent for longer looks before it writes again
+assert DEADLINE_SECONDS + HEARTBEAT_SECONDS < LEASE_SECONDS
+
+
+_tokens: set[str] = set()  # of the locks that this process holds or asks for
+_looked_at: dict[tuple[str, int], float] = {}  # when this process saw last that an epoch owned its volume
+
+
+def _key(epoch: int) -> str:
+    return f".seismill/lock/{epoch:08d}"
+
+
+def _holder() -> dict[str, Any]:
+    return {
+        "holder": f"{socket.gethostname()} process {os.getpid()}",
+        "machine": machine(),
+        "process": os.getpid(),
+        "started": started(os.getpid()),
+        "token": uuid.uuid4().hex,
+        "state": "held",
+        "beat": 0,
+    }
+
+
+# What is taken for what a lock says that cannot be read.
+_DAMAGED = {
+    "holder": "somebody whose lock is damaged, and who is waited for with a lock_wait of more than 600 s,",
+    "state": "held",
+    "machine": "",
+    "process": 0,
+    "started": "",
+    "token": "",
+}
+
+
+def _gone(lock: dict[str, Any]) -> bool:
+    """Whether the holder released the lock, or was a process of this machine that has ended.
+
+    Or it is this process, which holds it no more: it gave up the store before it heard that the lock was its own.
+    """
+    if lock["state"] == "released":
+        return True
+    mine = (lock["machine"], lock["process"], lock["started"])
+    if mine == (machine(), os.getpid(), started(os.getpid())):
+        return lock["token"] not in _tokens
+    return ended_here(lock["machine"], lock["process"], lock["started"])
+
+
+def highest(store: Store) -> int:
+    """The epoch that owns the volume; 0 if none ever did."""
+    return max((int(key.rsplit("/", 1)[1]) for key in store.keys(".seismill/lock")), default=0)
+
+
+def writer_of(store: Store) -> str:
+    """Who writes the volume, as far as can be told at once: its holder did not release it. Empty if nobody does."""
+    top = highest(store)
+    lock = _read(store.get(_key(top))) if top else None
+    return "" if lock is None or _gone(lock) else str(lock["holder"])
+
+
+def check_epoch(store: Store, epoch: int) -> None:
+    """Return if `epoch` still owns the volume.
+
+    Raises:
+        Resumable: Another run took over.
+    """
+    looked = clock_seconds()
+    if store.exists(_key(epoch + 1)):
+        raise Resumable(
+            f"another run took over {store.url} because this one had been silent for longer than its lease; "
+            "look at that run, or run this again"
+        )
+    _looked_at[store.url, epoch] = looked
+
+
+def recheck_epoch(store: Store, epoch: int) -> None:
+    """As `check_epoch`, but asks only if this process did not for a while: it was asleep, or its work takes long."""
+    if clock_seconds() - _looked_at.get((store.url, epoch), -math.inf) >= RECHECK_SECONDS:
+        check_epoch(store, epoch)
+
+
+@contextmanager
+def locked(
+    store: Store,
+    *,
+    wait_seconds: float,
+    say: Callable[[str], None] = lambda sentence: None,
+    lease_seconds: float = LEASE_SECONDS,
+    heartbeat_seconds: float = HEARTBEAT_SECONDS,
+) -> Iterator[int]:
+    """Own the volume inside the `with`; yields the epoch.
+
+    Args:
+        store: The volume.
+        wait_seconds: How long to wait for another holder.
+        say: Told once, in a sentence, who is waited for.
+        lease_seconds: After which a silent holder is taken for dead; the same for all who write a volume.
+        heartbeat_seconds: Between two signs of life of this holder.
+
+    Raises:
+        Resumable: Another run holds the volume and did not finish in time; or took it over, and what this one did
+            next failed.
+    """
+    mine = _holder()
+    _tokens.add(mine["token"])
+    try:
+        epoch = _acquire(store, mine, wait_seconds, lease_seconds, say)
+    except BaseException:
+        _tokens.discard(mine["token"])
+        raise
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(heartbeat_seconds):
+            mine["beat"] += 1
+            try:
+                store.put(_key(epoch), json.dumps(mine).encode())
+            except Exception as error:
+                # The lease outlasts some lost beats; a thread that died of one would lose the volume for sure.
+                log.warning("no sign of life could be left at %s: %s", store.url, error)
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        store.remove_half_written()
+        yield epoch
+    except Resumable:
+        raise
+    except Exception:
+        check_epoch(store, epoch)  # whatever it was: another run may have removed what this one was at
+        raise
+    finally:
+        ended.set()
+        thread.join()
+        mine["state"] = "released"
+        _tokens.discard(mine["token"])
+        store.put(_key(epoch), json.dumps(mine).encode())
+
+
+def _read(content: bytes) -> dict[str, Any]:
+    """What a lock says; one that is damaged is of somebody who may be alive, until it was unchanged for the lease."""
+    try:
+        lock = json.loads(content)
+        return {name: lock[name] for name in _DAMAGED} | lock
+    except (ValueError, LookupError, TypeError):
+        return dict(_DAMAGED)
+
+
+def _acquire(
+    store: Store, mine: dict[str, Any], wait_seconds: float, lease_seconds: float, say: Callable[[str], None]
+) -> int:
+    began = time.monotonic()
+    seen, seen_at, told = b"", began, False
+    while True:
+        top = highest(store)
+        if top:
+            current = store.get(_key(top))
+            lock = _read(current)
+            if current != seen:
+                seen, seen_at = current, time.monotonic()
+            free = _gone(lock) or time.monotonic() - seen_at >= lease_seconds
+        if not top or free:
+            if store.create(_key(top + 1), json.dumps(mine).encode()):
+                return top + 1
+            continue
+        if time.monotonic() - began >= wait_seconds:
+            raise Resumable(f"{lock['holder']} is writing {store.url}; run this again when it has finished")
+        if not told:
+            say(f"waiting up to {wait_seconds:.0f} s for {lock['holder']}, which is writing {store.url}")
+            told = True
+        time.sleep(min(1.0, max(0.05, wait_seconds / 20)))

@@ -1,0 +1,48 @@
+"""The manifest of an array: every object that makes it up, as it was written.
+
+JSON lines sorted by key. The first describes the manifest itself, so that a wrong bit in a manifest is told from
+one in an object.
+"""
+
+import json
+from collections.abc import Iterable
+
+from tasks.volume.arrays.codecs import crc32c
+from tasks.volume.protocol.ledger import Stored
+
+MANIFESTS = ".seismill/manifests"
+
+
+def manifest_key(path: str) -> str:
+    """Where the manifest of an array lies."""
+    return f"{MANIFESTS}/{path}.jsonl"
+
+
+def path_of_manifest(key: str) -> str:
+    """The array whose manifest has this key; empty if it is no manifest's."""
+    if not key.startswith(f"{MANIFESTS}/") or not key.endswith(".jsonl"):
+        return ""
+    return key.removeprefix(f"{MANIFESTS}/").removesuffix(".jsonl")
+
+
+def manifest_bytes(path: str, objects: Iterable[Stored]) -> bytes:
+    """The manifest of an array made up of these objects."""
+    lines = "".join(_line(stored) for stored in sorted(objects, key=lambda stored: stored.key)).encode()
+    return _line(Stored(manifest_key(path), len(lines), crc32c(lines))).encode() + lines
+
+
+def listed_in(path: str, manifest: bytes) -> list[Stored] | None:
+    """The objects that a manifest lists; None if it is not as it was written."""
+    try:
+        found = [
+            Stored(line["key"], line["bytes"], int(line["crc32c"], 16))
+            for line in map(json.loads, manifest.decode().splitlines())
+        ]
+        whole = manifest_bytes(path, found[1:]) == manifest
+    except (ValueError, KeyError, TypeError):
+        return None
+    return found[1:] if whole else None
+
+
+def _line(stored: Stored) -> str:
+    return json.dumps({"key": stored.key, "bytes": stored.bytes, "crc32c": f"{stored.crc32c:08x}"}) + "\n"

@@ -1,0 +1,169 @@
+"""A plan: the immutable description of one stage of a run, stored before any block of it.
+
+Its identity is a digest over all that determines the bytes it makes. The time stamp and the library versions
+are not part of that: whoever creates the plan first stores them with it, and whoever resumes it takes them
+from there, so that a resumed run ends with the bytes of an undisturbed one.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from typing import Any
+
+from tasks.parameters import StorageOptions
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
+from tasks.volume.store.objects import Store
+
+FORMAT = 1  # of the stored volume
+PLAN = "plan.json"
+NOTES = (PLAN, "grid.npz")  # of a stage that is done: what its master is repaired by, kept twice
+TWIN = ".twin"
+RUNS = ".seismill/runs"
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """One stage as a value.
+
+    Attributes:
+        digest: Its identity, 32 hexadecimal digits.
+        body: What determines the bytes: verb, sources, grid, arrays, blocks.
+        created_on: The volume's time stamp, ISO 8601.
+        versions: Version of each library that the bytes depend on.
+    """
+
+    digest: str
+    body: dict[str, Any]
+    created_on: str
+    versions: dict[str, str]
+
+    @property
+    def folder(self) -> str:
+        """Where the plan and its ledger lie in the volume."""
+        return folder_of(self.digest)
+
+
+def folder_of(digest: str) -> str:
+    """The folder of a plan, relative to the volume."""
+    return f"{RUNS}/{digest}"
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions, here and now, of the libraries that stored bytes depend on."""
+    names = ("seismill", "zarr", "numcodecs", "zfpy", "numba", "numpy")
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def digest_of(body: dict[str, Any]) -> str:
+    """A digest that is equal for equal content, whatever the order of its keys."""
+    canonical = json.dumps({"format": FORMAT, **body}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def time_stamp(created_on: str) -> str:
+    """`created_on` if it is a time with a zone, else the present.
+
+    Raises:
+        InputRefused: It is neither empty nor a time with a zone.
+    """
+    if not created_on:
+        return datetime.now(UTC).isoformat()
+    try:
+        stamp = datetime.fromisoformat(created_on)
+    except ValueError:
+        stamp = None
+    if stamp is None or stamp.tzinfo is None:
+        raise InputRefused(
+            f"created_on is {created_on!r}, which is no time with a zone; write 2026-01-01T00:00:00+00:00"
+        )
+    return stamp.isoformat()
+
+
+def settle_plan(
+    store: Store, body: dict[str, Any], *, created_on: str, accept_versions: bool
+) -> tuple[Plan, bool]:
+    """Store the plan, or take up the same one that is stored already; True if it was.
+
+    Raises:
+        DestinationRefused: The stored one was begun by other library versions, and those were not accepted.
+    """
+    body = json.loads(json.dumps(body))
+    digest = digest_of(body)
+    document: dict[str, Any] = {"created_on": time_stamp(created_on), "versions": versions(), "body": body}
+    key = f"{folder_of(digest)}/{PLAN}"
+    if store.create(key, json.dumps(document, indent=1).encode()):
+        return Plan(digest, body, document["created_on"], versions()), False
+    plan = load_plan(store, digest)
+    differing = {n: v for n, v in plan.versions.items() if v != versions().get(n)}
+    if differing and not accept_versions:
+        named = ", ".join(f"{n} {v} (here {versions().get(n)})" for n, v in differing.items())
+        raise DestinationRefused(
+            f"this run at {store.url} was begun with {named}, whose bytes may differ; install those versions, "
+            "or go on with accept_versions"
+        )
+    return plan, True
+
+
+def load_plan(store: Store, digest: str) -> Plan:
+    """The stored plan of that digest.
+
+    Raises:
+        IntegrityFailure: It is not as it was written.
+    """
+    key = f"{folder_of(digest)}/{PLAN}"
+    data = store.get(key)
+    try:
+        document = json.loads(data)
+        plan = Plan(digest, document["body"], document["created_on"], document["versions"])
+    except (ValueError, LookupError, TypeError):
+        plan = None
+    if plan is None or digest_of(plan.body) != digest:
+        raise IntegrityFailure(
+            f"{store.url}/{key} is not as it was written; repair the volume, or, if there is none yet, remove "
+            f"{folder_of(digest)} and run the same command again"
+        )
+    return plan
+
+
+def is_begun(store: Store, digest: str) -> bool:
+    """Whether there is a plan of that digest."""
+    return store.exists(f"{folder_of(digest)}/{PLAN}")
+
+
+def stored_plans(store: Store) -> Iterator[Plan]:
+    """All plans of a volume.
+
+    Raises:
+        IntegrityFailure: One is not as it was written.
+    """
+    for key in store.keys(RUNS):
+        folder, _, name = key.rpartition("/")
+        if name == PLAN:
+            yield load_plan(store, folder.rpartition("/")[2])
+
+
+def notes_of(digest: str) -> list[str]:
+    """Keys of what is kept of a stage that is done, and of its twins."""
+    return [f"{folder_of(digest)}/{name}{more}" for name in NOTES for more in ("", TWIN)]
+
+
+@lru_cache(maxsize=8)
+def plan_at(volume: str, options: StorageOptions, digest: str, accept_versions: bool) -> tuple[Store, Plan]:
+    """The store and plan that a block's job names, opened once in each worker process.
+
+    Raises:
+        DestinationRefused: This worker's library versions are not the plan's.
+    """
+    store = Store(volume, options)
+    plan = load_plan(store, digest)
+    if plan.versions != versions() and not accept_versions:
+        raise DestinationRefused(
+            f"this worker has {versions()}, but the plan at {store.url} was made with {plan.versions}; "
+            "give all workers the same image"
+        )
+    return store, plan

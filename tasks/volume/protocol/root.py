@@ -1,0 +1,232 @@
+"""The root of a volume, and how it changes: one document, put last, that makes everything else visible.
+
+A commit is `.seismill/commits/<n>`, created and therefore unique, that holds the new root; whoever created it
+puts the root. Whoever finds the newest commit different from the root finishes that put. So the root
+is always some commit, whole, and a run that lost its ownership cannot change it: the root is put only where it still
+is what it was before the commit, so that a put which was asleep for long on its way changes nothing any more.
+
+A commit begins with a line of two checksums, of all that follows and of the root that it takes the place of: a wrong
+bit is told from a commit that was interrupted, and never becomes the root.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.volume.arrays.codecs import crc32c, document_bytes
+from tasks.volume.arrays.group_metadata import ANNEX, ROOT, add_to_groups, is_annex
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
+from tasks.volume.protocol.lock import check_epoch
+from tasks.volume.store.objects import Store
+
+COMMITS = ".seismill/commits"
+SUPERSEDED = b"superseded"
+
+
+def new_root(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """A root with no members yet."""
+    return {
+        "attributes": dict(attributes),
+        "zarr_format": 3,
+        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": {}},
+        "node_type": "group",
+    }
+
+
+def members(root: dict[str, Any]) -> dict[str, Any]:
+    """zarr.json of every array and group below the root, by path; changing it changes the root."""
+    metadata: dict[str, Any] = root["consolidated_metadata"]["metadata"]
+    return metadata
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit as it is stored.
+
+    Attributes:
+        number: From 1.
+        document: The new root; empty if the volume was taken away.
+        checksum: What the CRC32C of `before` and the document is to be, in hexadecimal.
+        before: The CRC32C of the root before.
+    """
+
+    number: int
+    document: bytes
+    checksum: str
+    before: str
+
+    @property
+    def key(self) -> str:
+        """Where it lies."""
+        return f"{COMMITS}/{self.number:08d}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is as it was written."""
+        return self.fits(self.document)
+
+    @property
+    def content(self) -> bytes:
+        """As it is stored."""
+        return f"{self.checksum} {self.before}\n".encode() + self.document
+
+    def fits(self, document: bytes) -> bool:
+        """Whether this is the root that was committed."""
+        return _checksum(f"{self.before}\n".encode() + document) == self.checksum
+
+    def follows(self, present: bytes) -> bool:
+        """Whether this is the root before."""
+        return _checksum(present) == self.before
+
+    @classmethod
+    def of(cls, number: int, document: bytes, present: bytes) -> "Commit":
+        """A new one, which takes the place of the root `present`."""
+        before = _checksum(present)
+        return cls(number, document, _checksum(f"{before}\n".encode() + document), before)
+
+
+def root_key(root: dict[str, Any]) -> str:
+    """Where a root is put."""
+    return ANNEX if is_annex(root) else ROOT
+
+
+def _checksum(data: bytes) -> str:
+    return f"{crc32c(data):08x}"
+
+
+def commit_count(store: Store) -> int:
+    """The number of the newest commit; 0 before the first."""
+    return max((int(key.rsplit("/", 1)[1]) for key in store.keys(COMMITS)), default=0)
+
+
+def newest_commit(store: Store) -> Commit | None:
+    """The newest commit; None before the first."""
+    while True:
+        number = commit_count(store)
+        if not number:
+            return None
+        content = store.get(f"{COMMITS}/{number:08d}")
+        if content != SUPERSEDED:  # or a newer one was created since the list was made
+            break
+    first, _, document = content.partition(b"\n")
+    checksum, _, before = first.decode(errors="replace").partition(" ")
+    return Commit(number, document, checksum, before)
+
+
+def present_root(store: Store, where: str = ROOT) -> tuple[bytes, str]:
+    """The root as readers find it and what tells it from others; both empty where there is none."""
+    identity = store.identity(where)
+    try:
+        return store.get(where), identity
+    except FileNotFoundError:
+        return b"", ""
+
+
+def current_root(store: Store, where: str = ROOT) -> dict[str, Any] | None:
+    """The root as the newest commit has it, finishing that commit if it was interrupted; None if unpublished.
+
+    Only the holder of the lock may call this.
+
+    Args:
+        store: The volume, or the group that has an annex.
+        where: Key of the root: `ROOT` of a volume, `ANNEX` of an annex.
+
+    Raises:
+        DestinationRefused: There is something else than a volume of ours.
+    """
+    present, identity = present_root(store, where)
+    newest = newest_commit(store)
+    if newest is None:
+        if present:
+            raise DestinationRefused(
+                f"{store.url} already holds a Zarr group that Seismill did not write; choose another volume"
+            )
+        return None
+    if not newest.whole and newest.document != present:
+        raise IntegrityFailure(
+            f"{store.url}/{newest.key} is not as it was written; run seismill verify --repair from_master on the volume"
+        )
+    root: dict[str, Any] | None = json.loads(newest.document) if newest.document else None
+    if root is not None and where != root_key(root):
+        raise DestinationRefused(
+            f"{store.url} holds {'levels of an array of another tool' if is_annex(root) else 'a volume'}; name another "
+            "place"
+        )
+    if newest.document != present:
+        _put_root(store, newest, identity, where)
+    return root
+
+
+def root_under_lock(store: Store, seen: dict[str, Any]) -> dict[str, Any]:
+    """The root now that nobody else can change it, after `seen` was planned with.
+
+    Raises:
+        InputRefused: There is no volume any more.
+        Resumable: Its master is another one by now.
+    """
+    root = current_root(store, root_key(seen))
+    if root is None and is_annex(seen):
+        return seen
+    if root is None:
+        raise InputRefused(f"the volume at {store.url} was taken away meanwhile; publish it again")
+    master = seen["attributes"]["attributes"]["defaultVariableName"]
+    if is_annex(seen):  # its master was looked at just now, and no commit changes that
+        state, looked = (r["attributes"]["seismill"] for r in (root, seen))
+        state["annex"], state["levels"][0] = looked["annex"], looked["levels"][0]
+        state["stages"][master], members(root)[master] = looked["stages"][master], members(seen)[master]
+        return root
+    before, now = (r["attributes"]["seismill"]["stages"].get(master) for r in (seen, root))
+    if before != now:
+        raise Resumable(f"the master of {store.url} was replaced meanwhile; run this again")
+    return root
+
+
+def commit(store: Store, epoch: int, root: dict[str, Any] | None) -> None:
+    """Make `root` the volume's root; None unpublishes it.
+
+    Raises:
+        Resumable: Another run owns the volume by now, or committed first.
+    """
+    if root is not None:
+        metadata = members(root)
+        root["consolidated_metadata"]["metadata"] = {path: metadata[path] for path in sorted(metadata)}
+    content = b"" if root is None else document_bytes(root)
+    # The root and the number come before the look at the epoch: a run that falls asleep anywhere from here on and loses
+    # the volume meanwhile finds the number taken by the new owner's commit, or the root another one.
+    where = ROOT if root is None else root_key(root)
+    present, identity = present_root(store, where)
+    last = newest_commit(store)
+    new = Commit.of(last.number + 1 if last else 1, content, present)
+    check_epoch(store, epoch)
+    if not store.create(new.key, new.content):
+        raise Resumable(f"another run committed to {store.url} first; run this again")
+    if last:
+        # Emptied, not deleted: a number that was used must never be creatable again by a run that was asleep.
+        store.put(last.key, SUPERSEDED)
+    _put_root(store, new, identity, where)
+    newest = newest_commit(store)
+    if newest and newest.number > new.number:
+        # Asleep after all, where no store compares: what the new owner put is put again.
+        current_root(store, where)
+        raise Resumable(f"another run took over {store.url} while this one committed; look at that run")
+
+
+def _put_root(store: Store, new: Commit, identity: str, where: str) -> None:
+    """Put the root of a commit in the place of the one that was seen, unless a newer commit did that already."""
+    if where == ANNEX:
+        add_to_groups(store, json.loads(new.document))
+    while not _swapped(store, new.document, identity, where):
+        newest = newest_commit(store)
+        present, identity = present_root(store, where)
+        if present == new.document or (newest and newest.number > new.number):
+            return
+
+
+def _swapped(store: Store, document: bytes, identity: str, where: str) -> bool:
+    if document:
+        return store.replace(where, document, identity)
+    if store.identity(where) != identity:
+        return False
+    store.delete(where)
+    return True

@@ -1,0 +1,93 @@
+"""What a verb tells when it has ended, and the compute it runs on when none is given."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from tasks.parameters import Run
+from tasks.volume.arrays.spec import spec_of
+from tasks.volume.blocks import Compute
+from tasks.volume.memory import memory_budget
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.protocol.root import members
+from tasks.volume.protocol.stage import Stage
+from tasks.volume.store.objects import Store, Traffic, traffic
+
+MEASURED = ("tolerance", "max_abs_error", "rmse", "nrmse", "snr_db", "psnr_db", "ratio", "nonfinite_count")
+
+
+@contextmanager
+def using(compute: Compute | None, run: Run) -> Iterator[Compute]:
+    """The compute given, or two threads of this process."""
+    if compute is not None:
+        yield compute
+        return
+    with ThreadPoolExecutor(2, thread_name_prefix="block") as executor:
+        yield Compute(executor, 2, memory_budget(run.memory))
+
+
+def fitting(compute: Compute, block_bytes: int, what: str) -> Compute:
+    """The compute with as many blocks in flight as fit in its memory.
+
+    Raises:
+        InputRefused: Not even one does.
+    """
+    fit = compute.memory_bytes // max(1, block_bytes)
+    if fit < 1:
+        raise InputRefused(
+            f"{what} needs {block_bytes / 1e6:,.0f} MB, but the run may use {compute.memory_bytes / 1e6:,.0f} MB; "
+            f"give it {block_bytes / 1e6:,.0f} MB or use smaller chunks"
+        )
+    return replace(compute, workers=min(compute.workers, fit))
+
+
+def array_rows(root: dict[str, Any], paths: list[str]) -> list[dict[str, Any]]:
+    """One row per array: shape, sizes, and errors where they were measured."""
+    rows = []
+    for path in paths:
+        spec, attributes = spec_of(path, members(root)[path]), members(root)[path]["attributes"]
+        raw, stored = attributes.get("raw_bytes", spec.raw_bytes), attributes.get("stored_bytes", 0)
+        row = {
+            "path": path,
+            "shape": list(spec.shape),
+            "chunks": list(spec.chunks),
+            "shards": list(spec.shards),
+            "dtype": spec.dtype,
+            "codec": spec.codec,
+            "raw_bytes": raw,
+            "stored_bytes": stored,
+            "ratio": raw / stored if stored else 0.0,
+        }
+        rows.append(row | {name: attributes[name] for name in MEASURED if name in attributes})
+    return rows
+
+
+def ended(
+    store: Store,
+    name: str,
+    arrays: list[dict[str, Any]],
+    began: float,
+    before: Traffic,
+    *,
+    stage: Stage | None = None,
+    notes: list[str] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """The summary of a stage that ended well."""
+    spent = traffic.since(before)
+    return {
+        "volume": store.url,
+        "stage": name,
+        "arrays": arrays,
+        "blocks_done": len(stage.ledger.records) - stage.resumed if stage else 0,
+        "blocks_resumed": stage.resumed if stage else 0,
+        "seconds": round(time.monotonic() - began, 3),
+        "requests": spent.requests,
+        "bytes_read": spent.bytes_read,
+        "bytes_written": spent.bytes_written,
+        "notes": notes or [],
+        **more,
+    }

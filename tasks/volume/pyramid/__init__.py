@@ -1,0 +1,1 @@
+"""Coarser levels of an array."""

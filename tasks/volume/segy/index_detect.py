@@ -1,0 +1,283 @@
+"""Which header words index a file: as the user says, or found where there is only one way to read it.
+
+Rev 1 puts inline and crossline at bytes 189 and 193, but many files hold X and Y there and the numbers
+elsewhere. The standard place wins if it is plausible; then the places where vendors put them; then anything.
+A wrong guess would be found out a year later, so what leaves a doubt is refused with the candidates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tasks.parameters import Index
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.headers import word
+from tasks.volume.segy.index_prestack import LINE, Seen, are_gathers, gathers, lines, off_the_grid, path
+from tasks.volume.segy.index_score import (
+    STANDARD,
+    Candidate,
+    HeaderWord,
+    anywhere,
+    judge,
+    overlap,
+    repeated,
+)
+from tasks.volume.segy.placement import XY, Placement, Word, asked, place
+
+# Where files are known to have them, best first. At equal grids the first wins: 181 and 185 lie side by side
+# in the part of the header that describes the binned trace, whereas 5 to 21 have meanings of their own from
+# acquisition and merely repeat the numbers.
+_LIKELY = ((181, 185), (9, 21), (17, 21), (5, 21), (5, 9), (17, 13))
+_COORDINATES = (181, 185)
+_MOST_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class IndexChoice:
+    """The index of a file: where its traces go, and why.
+
+    `notes` are sentences on what was chosen and why; `candidates` is what was judged, empty if the user named the
+    words.
+    """
+
+    placement: Placement
+    notes: tuple[str, ...] = ()
+    candidates: tuple[Candidate, ...] = field(default=(), repr=False)
+
+    @property
+    def bytes(self) -> tuple[int, ...]:
+        """First byte of each index word."""
+        return tuple(one.byte for one in self.placement.words)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Type of each."""
+        return tuple(one.type for one in self.placement.words)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the dimensions."""
+        return self.placement.dims
+
+    @property
+    def coordinate_bytes(self) -> tuple[int, ...]:
+        """First bytes of X and Y of the CDPs; () if no words hold them."""
+        return tuple(one.byte for one in self.placement.coordinates if one.name in XY)
+
+
+def choose_index(
+    headers: np.ndarray,
+    trace_numbers: np.ndarray,
+    n_traces: int,
+    byte_order: str,
+    index: Index = Index(),
+) -> IndexChoice:
+    """The header words that place traces, and those of coordinates.
+
+    With all traces of a file the judgement is exact. With a sample (a contiguous head, the tail and some
+    scattered traces, not evenly spaced) extents are estimated, and duplicates outside the sample are left
+    to `grid_of`.
+
+    Args:
+        headers: Trace headers as stored, uint8, shape (traces, 240 or more).
+        trace_numbers: Number of each of these traces in the file, from 0.
+        n_traces: In the file.
+        byte_order: '>' or '<', of the file.
+        index: What the user says.
+
+    Raises:
+        InputRefused: No words hold a grid, or several different ones do; the sentence has the candidates. Or
+            what the user says cannot be.
+    """
+    words, template = asked(index, header_bytes=headers.shape[1]), ""
+    notes: tuple[str, ...] = ()
+    judged: tuple[Candidate, ...] = ()
+    if words is None:
+        numbers, once = np.unique(trace_numbers, return_index=True)
+        seen = Seen(headers[once], numbers, n_traces, byte_order)
+        chosen, note, judged = _find(seen, index.template)
+        names = tuple(index.names) or chosen.names
+        if len(set(names)) != len(chosen.names):
+            raise InputRefused(
+                f"{len(chosen.names)} different names of dimensions are needed, not {', '.join(names)}"
+            )
+        words = {n: Word(n, b, t) for n, b, t in zip(names, chosen.bytes, chosen.types, strict=False)}
+        template, notes = chosen.template, (note,)
+    elif index.bytes == "trace":
+        template = LINE
+    xy = _coordinate_bytes(headers, [one.byte for one in words.values()], byte_order, index.coordinate_bytes)
+    placement = place(index, words, xy, template=template)
+    if "," in index.coordinate_bytes and not {one.name for one in placement.coordinates} & set(XY):
+        raise InputRefused(
+            f"{placement.template} has no coordinates of CDPs, so coordinate bytes {index.coordinate_bytes} have no "
+            "place; name its own with --index-names"
+        )
+    return IndexChoice(placement, (*notes, *_same_coordinates(headers, placement, byte_order)), judged)
+
+
+def _same_coordinates(headers: np.ndarray, placement: Placement, byte_order: str) -> list[str]:
+    """A sentence on coordinates that are the same in all of some traces: something else may lie there."""
+    words = [one for one in placement.coordinates if one.name in XY]
+    values = [word(headers, one.byte, one.type, byte_order) for one in words]
+    if not words or len(headers) < 2 or any((value != value[0]).any() for value in values):
+        return []
+    places = ",".join(str(one.byte) for one in words)
+    same = " and ".join(f"{value[0]:g}" for value in values)
+    return [
+        f"The coordinates at bytes {places} are the same in every trace that was looked at ({same}); if they lie "
+        "elsewhere say where, or none, with --coordinate-bytes."
+    ]
+
+
+def _coordinate_bytes(
+    headers: np.ndarray, index_bytes: Sequence[int], byte_order: str, asked: str
+) -> tuple[int, ...]:
+    """First bytes of X and Y: 181 and 185 unless the index lies there, then 189 and 193 if they can be that.
+
+    Empty where neither holds. Words can be coordinates if their pairs differ between most traces.
+    """
+    if asked == "none":
+        return ()
+    if asked != "auto":
+        places = tuple(int(byte) for byte in asked.split(","))
+        last = headers.shape[1] - 3
+        if not all(1 <= byte <= last for byte in places):
+            raise InputRefused(
+                f"coordinate bytes {asked} are not in a trace header; they start at bytes 1 to {last}"
+            )
+        return places
+    if not overlap(_COORDINATES, index_bytes):
+        return _COORDINATES
+    if overlap(STANDARD, index_bytes):
+        return ()
+    pairs = np.stack([word(headers, byte, "int32", byte_order) for byte in STANDARD], axis=1)
+    different = len(np.unique(pairs, axis=0))
+    return STANDARD if different > 1 and 2 * different > len(headers) else ()
+
+
+def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, ...]]:
+    """The one candidate, a sentence on why, and all that were judged; only of the template's kind if it is one."""
+    if template.startswith("PostStack2D"):
+        return _find_line(seen)
+    only_3d = template != "auto"
+
+    def on_the_ground(found: Candidate) -> Candidate:
+        first, second = (seen.word(byte, kind) for byte, kind in zip(found.bytes, found.types, strict=True))
+        return found if found.objection else replace(found, objection=off_the_grid(seen, first, second))
+
+    def at(places: Sequence[int]) -> Candidate:
+        first, second = (seen.word(byte) for byte in places)
+        return on_the_ground(judge(first, second, seen.n_traces))
+
+    standard, likely = at(STANDARD), [at(places) for places in _LIKELY]
+    judged = (standard, *likely)
+    if not standard.objection:
+        return standard, f"Bytes {_numbers(STANDARD)} hold {standard}.", judged
+    # At 181,185 one trace a cell is post-stack whatever the offset; at 9 to 21 it can be shots by channels.
+    if likely[0].objection and (evidence := are_gathers(seen)):
+        return _find_gathers(seen, evidence, standard.objection, judged, only_3d=only_3d)
+    one_by_one = [] if only_3d else [line for line in lines(seen) if line.bytes]
+    judged += tuple(one_by_one)
+    line = next((line for line in one_by_one if not line.objection), None)
+    going = "" if only_3d else path(seen)
+    _refuse_duplicates(seen, judged[:2], likely)
+    known = [candidate for candidate in likely if not candidate.objection]
+    if not known and (line is None or going != "on"):
+        found = anywhere(seen.headers, seen.numbers, seen.n_traces, seen.byte_order, complete=seen.complete)
+        others = [on_the_ground(candidate) for candidate in found]
+        judged += tuple(others)
+        known = [candidate for candidate in others if not candidate.objection]
+    grids = _different(known, seen)
+    # A line whose coordinates jump is none; one without coordinates is a doubt where any two words hold a grid.
+    if (
+        line is not None
+        and going != "jumps"
+        and (going == "on" or any(grid in known for grid in grids) or not grids)
+    ):
+        grids.append(line)
+    if not grids and going == "on":
+        return _find_line(seen)
+    if len(grids) == 1:
+        chosen = grids[0]
+        return (
+            chosen,
+            f"Bytes {_numbers(STANDARD)} are not the index ({standard.objection}); {chosen.place} "
+            f"{'hold' if len(chosen.bytes) > 1 else 'holds'} {chosen}.",
+            judged,
+        )
+    if grids:
+        what = "the index" if line in grids else "inline and crossline"
+        raise InputRefused(f"several header words could be {what}; choose one of {_options(grids)}")
+    reasons = "; ".join(f"{_numbers(c.bytes)}: {c.objection}" for c in judged)
+    raise InputRefused(
+        f"no header words hold a grid of inlines and crosslines ({reasons}); it may be a 2-D line or prestack: "
+        f"name the words with --index-bytes, or keep the order of a line with --template {LINE}"
+    )
+
+
+def _find_line(seen: Seen) -> tuple[Candidate, str, tuple[Candidate, ...]]:
+    """How a 2-D line is numbered: by CDP, by shot point or by the order of its traces."""
+    judged = lines(seen)
+    chosen = next(line for line in judged if not line.objection)
+    passed = "; ".join(line.objection for line in judged[: judged.index(chosen)])
+    where = f"{chosen.place.capitalize()} numbers" if chosen.bytes else "Their order in the file numbers"
+    return chosen, f"{where} the traces{f' ({passed})' if passed else ''}.", tuple(judged)
+
+
+def _find_gathers(
+    seen: Seen, evidence: str, objection: str, judged: tuple[Candidate, ...], *, only_3d: bool
+) -> tuple[Candidate, str, tuple[Candidate, ...]]:
+    """The one reading of a prestack file."""
+    readings = gathers(seen)
+    judged += tuple(readings)
+    good = [reading for reading in readings if not reading.objection]
+    if len(good) == 1 and not only_3d:
+        return good[0], f"Traces differ by offset ({evidence}); {good[0].place} hold {good[0]}.", judged
+    what = f"this looks like prestack data ({evidence}; bytes {_numbers(STANDARD)}: {objection})"
+    if good and not only_3d:
+        raise InputRefused(f"{what}; choose one of {_options(good)}")
+    reasons = "; ".join(f"{_numbers(c.bytes)}: {c.objection}" for c in readings)
+    raise InputRefused(
+        f"{what}, and no words are known to hold its gathers ({reasons}); name them with --template or --index-names "
+        "and --index-bytes"
+    )
+
+
+def _options(candidates: Sequence[Candidate]) -> str:
+    return "; ".join(f"{candidate.option} ({candidate})" for candidate in candidates[:_MOST_SHOWN])
+
+
+def _numbers(places: Sequence[int]) -> str:
+    return ",".join(map(str, places))
+
+
+def _refuse_duplicates(seen: Seen, suspects: Sequence[Candidate], others: Sequence[Candidate]) -> None:
+    """Refuse the first suspect that is spoilt by duplicates alone, unless other words hold a grid without."""
+    spoilt = [c for c in suspects if c.objection.endswith("of an earlier one")]
+    if not spoilt or any(not c.objection for c in others):
+        return
+    first, second = (seen.word(byte) for byte in spoilt[0].bytes)
+    count, kept, again = repeated(first, second)
+    numbers = seen.numbers
+    raise InputRefused(
+        f"{count:,} traces have the inline and crossline ({spoilt[0].place}) of an earlier one, first "
+        f"traces {numbers[kept] + 1:,} and {numbers[again] + 1:,} (inline {first.values[again]}, crossline "
+        f"{second.values[again]}); name words that tell them apart with --index-bytes, or count them with "
+        "--HasDuplicates"
+    )
+
+
+def _different(candidates: Sequence[Candidate], seen: Seen) -> list[Candidate]:
+    """The candidates that differ as grids: of those that number the same lines, by any numbers, the first."""
+    kept: list[tuple[Candidate, HeaderWord, HeaderWord]] = []
+    for candidate in candidates:
+        a, b = (
+            seen.word(byte, word_type)
+            for byte, word_type in zip(candidate.bytes, candidate.types, strict=True)
+        )
+        if not any(
+            (a.same_lines(c) and b.same_lines(d)) or (a.same_lines(d) and b.same_lines(c)) for _, c, d in kept
+        ):
+            kept.append((candidate, a, b))
+    return [candidate for candidate, _, _ in kept]

@@ -1,0 +1,197 @@
+"""Whether a file holds gathers or a 2-D line, and by which words: told from the order in which its traces lie.
+
+Shots by channels are a grid as well as CDPs by offsets, and on a 2-D line any two words may factor. So readings are
+judged in the file's own order: the slow word must change more rarely than the fast one, a line must be
+numbered one by one, and coordinates that go on from trace to trace without a jump are no area.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.volume.segy.geometry import MOST_CELLS_PER_TRACE
+from tasks.volume.segy.headers import word
+from tasks.volume.segy.index_score import Candidate, HeaderWord, header_word, repeated
+
+LINE = "PostStack2DTime"
+# Template, names and bytes; an offset as the last word tells traces of one gather apart.
+_GATHERS = (
+    ("CdpOffsetGathers3DTime", ("inline", "crossline", "offset"), (189, 193, 37)),
+    ("CdpOffsetGathers3DTime", ("inline", "crossline", "offset"), (181, 185, 37)),
+    ("CdpOffsetGathers2DTime", ("cdp", "offset"), (21, 37)),
+    ("StreamerShotGathers2D", ("shot_point", "channel"), (17, 13)),
+    ("StreamerShotGathers2D", ("shot_point", "channel"), (9, 13)),
+)
+_LINES = (("cdp", 21), ("shot_point", 17), ("shot_point", 197))
+_COORDINATES = ((181, 185), (73, 77), (81, 85))
+# A step of this many times the usual one is a jump to another line; gaps in a line are shorter.
+_JUMP = 4
+# A line gets as far as its steps add up to, or this part of it if it is crooked; a survey comes back line by line.
+_CROOKED = 0.25
+# Two directions on the ground whose angle has a sine below this are one; a step shorter than this part of one is none.
+_ALONG, _SHORT = 0.1, 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Headers at hand (uint8, shape (traces, 240)), their numbers in the file, ascending, and how many it has."""
+
+    headers: np.ndarray
+    numbers: np.ndarray
+    n_traces: int
+    byte_order: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether these are all traces of the file."""
+        return len(self.numbers) == self.n_traces
+
+    def word(self, byte: int, word_type: str = "int32") -> HeaderWord:
+        """One of their words, to be judged."""
+        return header_word(self.headers, byte, self.byte_order, word_type=word_type, complete=self.complete)
+
+    def changes(self, values: np.ndarray) -> int:
+        """How often values differ between traces that follow each other in the file."""
+        return int(np.count_nonzero(np.diff(values)[np.diff(self.numbers) == 1]))
+
+
+def are_gathers(seen: Seen) -> str:
+    """What shows that traces differ by offset; empty where nothing does."""
+
+    def at(byte: int) -> np.ndarray:
+        return word(seen.headers, byte, "int32", seen.byte_order).astype(np.int64)
+
+    offsets = at(37)
+    # Group coordinates that are all 0 were not filled in.
+    distances = [at(group) - at(source) for source, group in ((73, 81), (77, 85)) if at(group).any()]
+    if offsets.min() != offsets.max():
+        return f"offsets at byte 37 go from {offsets.min()} to {offsets.max()}"
+    if any(distance.min() != distance.max() for distance in distances):
+        return "distances from source to group, bytes 73 to 88, vary"
+    return ""
+
+
+def gathers(seen: Seen) -> list[Candidate]:
+    """The readings of a prestack file, each with what speaks against it."""
+    found: list[Candidate] = []
+    for template, names, places in _GATHERS:
+        words = [seen.word(byte) for byte in places]
+        same = next(
+            (c for c in found if c.template == template and not c.objection and _same(seen, c, words)), None
+        )
+        if same is None:
+            found.append(_candidate(seen, template, names, words, _objection(seen, words)))
+    return found
+
+
+def lines(seen: Seen) -> list[Candidate]:
+    """The readings of a 2-D line: numbered one by one, by CDP or by shot point; last, in the order of its traces."""
+    found = []
+    for name, byte in _LINES:
+        one = seen.word(byte)
+        steps = np.diff(one.values)
+        objection = ""
+        if one.low == one.high:
+            objection = f"byte {byte} is {one.low} in all traces"
+        elif not ((steps > 0).all() or (steps < 0).all()):
+            objection = f"byte {byte} does not number the traces one by one"
+        found.append(_candidate(seen, LINE, (name,), [one], objection))
+    n = seen.n_traces
+    return [*found, Candidate((), (), (1,), (n,), (1,), (n,), 1.0, "", ("trace",), LINE)]
+
+
+def path(seen: Seen) -> str:
+    """How coordinates go from trace to trace: `on`, as along a line, in `jumps`, or `unknown`."""
+    track = _track(seen)
+    if track is None:
+        return "unknown"
+    way = track.usual * float(seen.numbers[-1] - seen.numbers[0])
+    farthest = float(np.hypot(track.x - track.x[0], track.y - track.y[0]).max())
+    return "on" if track.most <= _JUMP * track.usual and farthest >= _CROOKED * way else "jumps"
+
+
+def off_the_grid(seen: Seen, first: HeaderWord, second: HeaderWord) -> str:
+    """What shows that coordinates follow a line and not the grid that two words make, or nothing.
+
+    In a survey, also one of a few lines shot there and back, a step in either word is a step on the ground, in
+    two directions. Words that count the traces of a line in two digits are no such thing.
+    """
+    track = _track(seen)
+    if track is None or path(seen) != "on" or first.low == first.high or second.low == second.high:
+        return ""
+    steps = [(one.values - one.low) / one.step for one in (first, second)]
+    grid = np.stack([*steps, np.ones(len(seen.numbers))], axis=1)
+    ground = np.stack([track.x - track.x[0], track.y - track.y[0]], axis=1)
+    fitted = np.linalg.lstsq(grid, ground, rcond=None)[0]
+    away = float(np.sqrt(np.mean(np.sum((ground - grid @ fitted) ** 2, axis=1))))
+    across = abs(float(np.linalg.det(fitted[:2])))
+    lengths = np.linalg.norm(fitted[:2], axis=1)
+    if away > track.usual or lengths.min() < _SHORT * track.usual or across <= _ALONG * lengths.prod():
+        return "the coordinates go on from trace to trace as along a 2-D line"
+    return ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """Coordinates of the traces at hand, and the usual and the longest step from a trace to the next."""
+
+    x: np.ndarray
+    y: np.ndarray
+    usual: float
+    most: float
+
+
+def _track(seen: Seen) -> _Track | None:
+    """The first coordinates that mostly move from trace to trace."""
+    adjacent = np.diff(seen.numbers) == 1
+    for places in _COORDINATES:
+        x, y = (word(seen.headers, byte, "int32", seen.byte_order).astype(np.float64) for byte in places)
+        steps = np.hypot(np.diff(x), np.diff(y))[adjacent]
+        moved = steps[steps > 0]
+        if 2 * len(moved) > len(steps) and len(moved) >= 3:
+            return _Track(x, y, float(np.median(moved)), float(moved.max()))
+    return None
+
+
+def _candidate(
+    seen: Seen, template: str, names: tuple[str, ...], words: Sequence[HeaderWord], objection: str
+) -> Candidate:
+    counts = tuple(one.count for one in words)
+    return Candidate(
+        bytes=tuple(one.byte for one in words),
+        types=tuple(one.type for one in words),
+        lows=tuple(one.low for one in words),
+        highs=tuple(one.high for one in words),
+        steps=tuple(one.step for one in words),
+        counts=counts,
+        density=seen.n_traces / float(np.prod(counts, dtype=np.float64)),
+        objection=objection,
+        names=names,
+        template=template,
+    )
+
+
+def _objection(seen: Seen, words: Sequence[HeaderWord]) -> str:
+    """What shows that these words do not index the gathers, or nothing."""
+    for one in words:
+        if one.low == one.high:
+            return f"byte {one.byte} is {one.low} in all traces"
+        if one.distinct == len(seen.numbers) > 1:
+            return f"byte {one.byte} differs in every trace"
+    if words[0].like_coordinates:
+        return "the values look like coordinates"
+    cells = float(np.prod([one.count for one in words], dtype=np.float64))
+    if cells > MOST_CELLS_PER_TRACE * seen.n_traces:
+        return f"{cells:,.0f} cells for {seen.n_traces:,} traces"
+    slow, fast = seen.changes(words[0].values), seen.changes(words[-1].values)
+    if slow * 2 > fast:
+        return f"byte {words[0].byte} changes as often as byte {words[-1].byte}"
+    count, _, _ = repeated(*words)
+    return f"{count:,} traces have the numbers of an earlier one" if count else ""
+
+
+def _same(seen: Seen, candidate: Candidate, words: Sequence[HeaderWord]) -> bool:
+    """Whether words number the same gathers as a candidate does, by any numbers."""
+    others = [seen.word(byte) for byte in candidate.bytes]
+    return all(one.same_lines(other) for one, other in zip(words, others, strict=True))

@@ -1,0 +1,1 @@
+"""Objects below a prefix, on local disk, in memory or in a cloud."""

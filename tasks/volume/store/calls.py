@@ -1,0 +1,230 @@
+"""The one layer that retries store calls, and that decides how many go to one store at once.
+
+A call is tried again after faults that may pass, with exponential backoff and full jitter, until its deadline. The
+SDKs' own retries are switched off, because two layers multiply. When a store asks for fewer requests, the number in
+flight from this process is halved, and grows again by one for each round of calls that went well. Once a
+store was not reached within a deadline, the calls after it (a ledger to flush, a lock to give back) are given a
+short one, so that a run ends minutes after its store did.
+"""
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, TypeVar
+
+import tenacity
+from fsspec.asyn import get_loop
+
+from tasks.parameters import StorageOptions
+from tasks.volume.outcomes import Resumable
+from tasks.volume.store.clouds import Cloud, open_cloud
+from tasks.volume.store.clouds.faults import Busy, Changed, Expired, Transient
+from tasks.volume.store.process import clock_seconds
+from tasks.volume.store.url import Location
+
+Result = TypeVar("Result")
+
+DEADLINE_SECONDS = 120.0  # of one call with its retries; shorter than the lease of a lock
+SHORT_DEADLINE_SECONDS = 10.0  # after a call that did not reach the store
+LAST_SECONDS = 0.5  # before the deadline no other try begins
+TRY_SECONDS = 40.0  # of one try of a small request
+SLOWEST_BYTES_PER_SECOND = 1 << 20  # a larger one gets as much longer as this takes
+MOST_AT_ONCE = 64
+LATE_SECONDS = (
+    60.0  # after which what was asked before a request is asked again; shorter than the lease of a lock
+)
+
+
+class OutOfReach(Resumable):
+    """A store did not answer, or not sensibly, until the deadline of a call."""
+
+
+@dataclass
+class Traffic:
+    """What this process asked of its stores: tries of calls, and the bytes that went in and out."""
+
+    requests: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+
+    def since(self, earlier: "Traffic") -> "Traffic":
+        """What was added after `earlier` was taken with `snapshot`."""
+        return Traffic(
+            self.requests - earlier.requests,
+            self.bytes_read - earlier.bytes_read,
+            self.bytes_written - earlier.bytes_written,
+        )
+
+    def snapshot(self) -> "Traffic":
+        """A copy that does not change any more."""
+        return Traffic(self.requests, self.bytes_read, self.bytes_written)
+
+
+traffic = Traffic()
+_traffic_lock = threading.Lock()
+
+
+def count(*, requests: int = 1, read: int = 0, written: int = 0) -> None:
+    """Add to `traffic`."""
+    with _traffic_lock:
+        traffic.requests += requests
+        traffic.bytes_read += read
+        traffic.bytes_written += written
+
+
+class Line:
+    """The way from this process to one store, for all its threads."""
+
+    def __init__(self, name: str, cloud: Cloud) -> None:
+        """Open no connection yet; `name` is the store's, for people."""
+        self.cloud = cloud
+        self._name = name
+        self._reached = True
+        self._sessions = 0  # how often the credentials were renewed
+        self._free = threading.Condition()
+        self._in_flight, self._limit, self._cut_at = 0, float(MOST_AT_ONCE), 0.0
+        self._renewing = threading.Lock()
+
+    @property
+    def limit(self) -> int:
+        """How many calls go out at once."""
+        return int(self._limit)
+
+    def call(
+        self,
+        request: Callable[[], Coroutine[Any, Any, Result]],
+        *,
+        size: int = 0,
+        conditional: bool = False,
+        before: Callable[[], None] | None = None,
+    ) -> Result:
+        """The result of `request`, which is made anew for every try.
+
+        Args:
+            request: Makes a coroutine that sends one request.
+            size: Bytes that it moves, if they are many.
+            conditional: Whether it says what the object must be; else "it is not" is an answer to something else.
+            before: Raises if this may not be asked any more. Called before each try; one that comes late after it,
+                because it waited for its turn or this process was asleep, is not sent, and another one begins.
+
+        Raises:
+            OutOfReach: It did not go well until the deadline.
+            Resumable: The credentials ran out, and new ones are not to be had.
+            OSError: What trying again does not change, as `faults` names it.
+        """
+        deadline = time.monotonic() + (DEADLINE_SECONDS if self._reached else SHORT_DEADLINE_SECONDS)
+        renewed = False
+
+        def one_try() -> Result:
+            nonlocal deadline, renewed
+            sessions, asked = self._sessions, math.inf
+            if before:
+                asked = clock_seconds()
+                before()
+            try:
+                return self._try(partial(_in_time, request, asked), deadline, size)
+            except Changed as error:
+                if conditional:
+                    raise
+                raise Transient(f"{error}, although nothing was asked for") from error
+            except Expired as error:
+                if renewed:
+                    raise Resumable(
+                        f"the credentials for {self._name} ran out ({error}); renew them and run the same command again"
+                    ) from error
+                renewed = True
+                self._renew(sessions)
+                deadline = time.monotonic() + DEADLINE_SECONDS
+                raise Transient(str(error)) from error
+
+        jitter = tenacity.wait_random_exponential(multiplier=0.1, max=15)
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Transient),
+            # Half of what is left at most, so that the last try comes shortly before the deadline.
+            wait=lambda state: min(jitter(state), max(0.0, deadline - time.monotonic()) / 2),
+            stop=lambda state: deadline - time.monotonic() < LAST_SECONDS,
+            reraise=True,
+        )
+        try:
+            result = retrying(one_try)
+        except Transient as error:
+            self._reached = False
+            raise OutOfReach(
+                f"{self._name} could not be reached for {DEADLINE_SECONDS:.0f} s ({error}); "
+                "run the same command again to go on"
+            ) from error
+        self._reached = True
+        return result
+
+    def _try(self, request: Callable[[], Coroutine[Any, Any, Result]], deadline: float, size: int) -> Result:
+        with self._free:
+            while self._in_flight >= self._limit:
+                if not self._free.wait(max(0.0, deadline - time.monotonic())):
+                    raise Transient(f"{self._in_flight} other calls were in the way")
+            self._in_flight += 1
+        began = time.monotonic()
+        seconds = max(1.0, min(TRY_SECONDS + size / SLOWEST_BYTES_PER_SECOND, deadline - began))
+        count()
+        try:
+            result = _run(request(), seconds)
+        except Busy:
+            self._slower(began)
+            raise
+        finally:
+            with self._free:
+                self._in_flight -= 1
+                self._free.notify()
+        self._faster()
+        return result
+
+    def _slower(self, began: float) -> None:
+        with self._free:
+            if began >= self._cut_at:  # of many refused at once, one counts
+                self._limit = max(1.0, self._limit / 2)
+                self._cut_at = time.monotonic()
+
+    def _faster(self) -> None:
+        with self._free:
+            if self._limit < MOST_AT_ONCE:
+                self._limit += 1 / self._limit
+                self._free.notify()
+
+    def _renew(self, sessions: int) -> None:
+        with self._renewing:
+            if sessions == self._sessions:  # or another thread did it meanwhile
+                _run(self.cloud.renew(), TRY_SECONDS)
+                self._sessions += 1
+
+
+@lru_cache(maxsize=64)
+def line_to(protocol: str, bucket: str, options: StorageOptions) -> Line:
+    """The line to a bucket, the same for all who ask in this process."""
+    name = f"{protocol}://{bucket}"
+    return Line(name, open_cloud(Location(protocol, bucket, name), options))
+
+
+def line_of(location: Location, options: StorageOptions) -> Line:
+    """The line to the store that a location lies in."""
+    return line_to(location.protocol, location.path.strip("/").partition("/")[0], options)
+
+
+async def _in_time(request: Callable[[], Coroutine[Any, Any, Result]], asked: float) -> Result:
+    if clock_seconds() - asked > LATE_SECONDS:
+        raise Transient("what was asked before it is out of date")
+    return await request()
+
+
+def _run(work: Coroutine[Any, Any, Result], seconds: float) -> Result:
+    """The result of a coroutine on fsspec's event loop, given up (and cancelled) after some seconds."""
+    future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, seconds), get_loop())
+    try:
+        return future.result()
+    except TimeoutError as error:
+        raise Transient(f"no answer within {seconds:.0f} s") from error
+    except BaseException:
+        future.cancel()  # this thread was interrupted: nothing may be written after it went on
+        raise

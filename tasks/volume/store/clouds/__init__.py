@@ -1,0 +1,186 @@
+"""The object stores, each as a few calls that make one request each and say the same when it goes wrong.
+
+Bytes go through fsspec's own file systems (s3fs, gcsfs, adlfs): their configuration, credentials and connections.
+Their high-level calls are not used, because they retry by themselves, take a short body for a whole one, mix
+generations of an object, and lose what a request must carry: preconditions, checksums, who wrote it.
+
+Every object that is written here carries its CRC32C and, if it was created, a word of its creator, as metadata: so a
+damaged body is known on every kind of store, and a creator whose answer was lost recognises its own.
+"""
+
+from dataclasses import dataclass
+from string import hexdigits
+from typing import Protocol
+
+import google_crc32c
+
+from tasks.parameters import StorageOptions
+from tasks.volume.store.clouds.faults import Changed, Transient
+from tasks.volume.store.url import Location
+
+CHECKSUM, WRITER = "crc32c", "writer"  # names of the metadata
+
+
+@dataclass(frozen=True)
+class Span:
+    """Some bytes of an object: from `start` on `length` of them; from the end if `start` is negative."""
+
+    start: int
+    length: int
+
+    @property
+    def header(self) -> str:
+        """As an HTTP range."""
+        return (
+            f"bytes=-{self.length}"
+            if self.start < 0
+            else f"bytes={self.start}-{self.start + self.length - 1}"
+        )
+
+    def of(self, total: int) -> int:
+        """How many bytes an object of `total` bytes gives."""
+        return min(self.length, total) if self.start < 0 else max(0, min(self.length, total - self.start))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a store says of an object.
+
+    Attributes:
+        size: In bytes.
+        identity: ETag or generation: another one for other content.
+        writer: Who created it, if it was created here.
+        crc32c: Of its whole content in hexadecimal, if the store knows it.
+        archived: Whether it must be restored before it can be read.
+    """
+
+    size: int
+    identity: str
+    writer: str = ""
+    crc32c: str = ""
+    archived: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a listing: an object with its size and identity, or what several names begin with."""
+
+    path: str
+    size: int = 0
+    identity: str = ""
+    folder: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of an upload: its number from 0, its offset, and whether it is the last."""
+
+    number: int
+    offset: int
+    data: bytes
+    last: bool
+
+
+class Cloud(Protocol):
+    """Calls of one request each; they raise what `faults` names."""
+
+    batch: int  # how many objects one request deletes
+
+    async def get(self, path: str, span: Span | None, identity: str) -> bytes:
+        """All bytes or some, whole and undamaged, of the object that has this identity (any, if empty)."""
+
+    async def put(
+        self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
+    ) -> None:
+        """Write an object; if `writer` is given only where there is none (FileExistsError).
+
+        With an identity only where the object has it (Changed).
+        """
+
+    async def head(self, path: str) -> Found:
+        """What there is under a path."""
+
+    async def delete(self, paths: list[str]) -> None:
+        """Remove up to `batch` objects; what is not there is removed already."""
+
+    async def page(self, prefix: str, *, deep: bool, after: str) -> tuple[list[Entry], str]:
+        """Objects whose paths begin with a prefix (unless deep, up to the next '/'), and where the next page begins."""
+
+    async def begin(self, path: str, *, writer: str, storage_class: str) -> str:
+        """A new upload."""
+
+    async def part(self, path: str, upload: str, part: Part) -> str:
+        """Send a piece of an upload; its receipt."""
+
+    async def complete(self, path: str, upload: str, receipts: list[str], crc32c: int) -> None:
+        """Make the object of its pieces."""
+
+    async def abort(self, path: str, upload: str) -> None:
+        """Drop an upload and its pieces."""
+
+    async def renew(self) -> None:
+        """Get new credentials."""
+
+
+def checked(data: bytes, what: str, *, span: Span | None, total: int | None, crc32c: str) -> bytes:
+    """`data` if it is what the store meant to send.
+
+    Args:
+        data: The body of an answer.
+        what: The request, for people.
+        span: What was asked for; None for all.
+        total: How large the whole object is, as far as the answer tells.
+        crc32c: Of the whole object, as far as it is known.
+
+    Raises:
+        Transient: The body is short or damaged.
+    """
+    wanted = total if span is None or total is None else span.of(total)
+    if wanted is not None and len(data) != wanted:
+        raise Transient(f"{what}: {len(data)} bytes came of {wanted}")
+    if crc32c and len(data) == total and google_crc32c.value(data) != int(crc32c, 16):
+        raise Transient(f"{what}: the body does not fit its checksum")
+    return data
+
+
+def noted_crc32c(text: str) -> str:
+    """The CRC32C that an object's metadata note, if it is one as it is written here; anybody may use that name."""
+    return text if len(text) == 8 and not set(text) - set(hexdigits) else ""
+
+
+def total_of(content_range: str) -> int | None:
+    """The size of the whole object from a Content-Range header; None without one."""
+    total = content_range.rpartition("/")[2]
+    return int(total) if total.isdigit() else None
+
+
+async def look(cloud: Cloud, path: str) -> Found:
+    """What there is under a path, asked beside another request.
+
+    Raises:
+        Transient: The answer makes no sense: it is one to a condition.
+    """
+    try:
+        return await cloud.head(path)
+    except Changed as error:
+        raise Transient(f"{error}, although nothing was asked for") from error
+
+
+def open_cloud(location: Location, options: StorageOptions) -> Cloud:
+    """The calls of the store that a location lies in; nothing is asked of it yet."""
+    # Imported here: an SDK takes up to a second to import, and most processes use one.
+    if location.protocol == "s3":
+        from tasks.volume.store.clouds.s3 import S3
+
+        return S3(options)
+    if location.protocol == "gs":
+        from tasks.volume.store.clouds.gcs import Gcs
+
+        return Gcs(options)
+    if location.protocol in ("az", "abfs"):
+        from tasks.volume.store.clouds.azure import Azure
+
+        return Azure(options)
+    from tasks.volume.store.clouds.memory import Memory
+
+    return Memory()

@@ -1,0 +1,217 @@
+"""S3 and what speaks its language, through the client of s3fs."""
+
+import base64
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+import fsspec
+import google_crc32c
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+
+from tasks.parameters import StorageOptions
+from tasks.volume.store.clouds import (
+    CHECKSUM,
+    WRITER,
+    Entry,
+    Found,
+    Part,
+    Span,
+    checked,
+    noted_crc32c,
+    total_of,
+)
+from tasks.volume.store.clouds.faults import Changed, Expired, Rejected, Transient, fault
+
+_MOST_SKEW = timedelta(minutes=15)
+_ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
+_CONFIGURATION = {
+    "retries": {"total_max_attempts": 1},  # one layer retries, and it is not this one
+    "max_pool_connections": 64,
+    "connect_timeout": 10,
+    "read_timeout": 30,
+}
+
+
+class S3:
+    """The calls of `Cloud`."""
+
+    batch = 1000
+
+    def __init__(self, options: StorageOptions) -> None:
+        more = {"endpoint_url": options.endpoint_url} if options.endpoint_url else {}
+        self._fs = fsspec.filesystem(
+            "s3",
+            client_kwargs={"region_name": options.region_name} if options.region_name else {},
+            config_kwargs=_CONFIGURATION,
+            use_listings_cache=False,
+            **more,
+        )
+        self._payer = {"RequestPayer": "requester"} if options.requester_pays else {}
+
+    async def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        bucket, _, key = path.partition("/")
+        named = {"Bucket": bucket} | ({"Key": key} if key else {})
+        what = f"{method} s3://{path}"
+        try:
+            await self._fs.set_session()
+            client = await self._fs.get_s3(bucket)
+            answer: dict[str, Any] = await getattr(client, method)(**named, **self._payer, **arguments)
+        except boto.ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            answered = error.response.get("ResponseMetadata", {})
+            status = int(answered.get("HTTPStatusCode", 0))
+            if status == 403 and _is_skewed(answered.get("HTTPHeaders", {}).get("date", "")):
+                code = "RequestTimeTooSkewed"  # which the answer to a HEAD has no body to say
+            raise fault(status, code, what) from error
+        except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
+            raise PermissionError(f"{what}: {error}") from error
+        except (boto.TokenRetrievalError, boto.CredentialRetrievalError, boto.SSOTokenLoadError) as error:
+            raise Expired(f"{what}: {error}") from error
+        except boto.ParamValidationError as error:
+            raise Rejected(f"{what}: {error}") from error
+        except (boto.BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError) as error:
+            raise Transient(f"{what}: {type(error).__name__}: {error}") from error
+        return answer
+
+    async def get(self, path: str, span: Span | None, identity: str) -> bytes:
+        """See `Cloud`."""
+        arguments = ({"Range": span.header} if span else {}) | ({"IfMatch": identity} if identity else {})
+        what = f"get s3://{path}"
+        try:
+            answer = await self._call("get_object", path, ChecksumMode="ENABLED", **arguments)
+        except Rejected as error:
+            if span and "InvalidRange" in str(error):
+                return b""
+            raise
+        try:
+            async with answer["Body"] as body:
+                data: bytes = await body.read()
+        except (boto.BotoCoreError, aiohttp.ClientError, OSError) as error:
+            raise Transient(f"{what}: {type(error).__name__}: {error}") from error
+        total = total_of(answer.get("ContentRange", "")) if span else answer.get("ContentLength")
+        return checked(data, what, span=span, total=total, crc32c=_crc32c(answer))
+
+    async def put(
+        self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
+    ) -> None:
+        """See `Cloud`."""
+        crc = google_crc32c.value(data)
+        condition = {"IfMatch": identity} if identity else {"IfNoneMatch": "*"} if writer else {}
+        arguments = _described(writer, storage_class, f"{crc:08x}") | condition
+        try:
+            await self._call("put_object", path, Body=data, ChecksumCRC32C=_base64(crc), **arguments)
+        except Changed as error:
+            if identity:
+                raise
+            raise FileExistsError(str(error)) from error
+
+    async def head(self, path: str) -> Found:
+        """See `Cloud`."""
+        answer = await self._call("head_object", path, ChecksumMode="ENABLED")
+        restored = 'ongoing-request="false"' in answer.get("Restore", "")
+        return Found(
+            size=int(answer["ContentLength"]),
+            identity=str(answer["ETag"]),
+            writer=answer.get("Metadata", {}).get(WRITER, ""),
+            crc32c=_crc32c(answer),
+            archived=answer.get("StorageClass") in _ARCHIVE_CLASSES and not restored,
+        )
+
+    async def delete(self, paths: list[str]) -> None:
+        """See `Cloud`."""
+        if len(paths) == 1:
+            await self._call("delete_object", paths[0])
+            return
+        bucket = paths[0].partition("/")[0]
+        keys = [{"Key": path.partition("/")[2]} for path in paths]
+        answer = await self._call("delete_objects", bucket, Delete={"Objects": keys, "Quiet": True})
+        for error in answer.get("Errors", []):  # the request as a whole goes well
+            code = error.get("Code", "")
+            raise fault(
+                403 if code == "AccessDenied" else 500, code, f"delete s3://{bucket}/{error.get('Key')}"
+            )
+
+    async def page(self, prefix: str, *, deep: bool, after: str) -> tuple[list[Entry], str]:
+        """See `Cloud`."""
+        bucket, _, key = prefix.partition("/")
+        arguments = ({} if deep else {"Delimiter": "/"}) | ({"ContinuationToken": after} if after else {})
+        answer = await self._call("list_objects_v2", bucket, Prefix=key, **arguments)
+        entries = [
+            Entry(f"{bucket}/{found['Key']}", int(found["Size"]), str(found["ETag"]))
+            for found in answer.get("Contents", [])
+        ]
+        folders = [found["Prefix"].rstrip("/") for found in answer.get("CommonPrefixes", [])]
+        entries += [Entry(f"{bucket}/{name}", folder=True) for name in folders]
+        return entries, str(answer.get("NextContinuationToken", ""))
+
+    async def begin(self, path: str, *, writer: str, storage_class: str) -> str:
+        """See `Cloud`."""
+        described = _described(writer, storage_class, "")
+        answer = await self._call(
+            "create_multipart_upload",
+            path,
+            ChecksumAlgorithm="CRC32C",
+            ChecksumType="FULL_OBJECT",
+            **described,
+        )
+        return str(answer["UploadId"])
+
+    async def part(self, path: str, upload: str, part: Part) -> str:
+        """See `Cloud`."""
+        crc = _base64(google_crc32c.value(part.data))
+        answer = await self._call(
+            "upload_part",
+            path,
+            UploadId=upload,
+            PartNumber=part.number + 1,
+            Body=part.data,
+            ChecksumCRC32C=crc,
+        )
+        return str(answer["ETag"])
+
+    async def complete(self, path: str, upload: str, receipts: list[str], crc32c: int) -> None:
+        """See `Cloud`."""
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(receipts, start=1)]
+        whole = {"ChecksumCRC32C": _base64(crc32c), "ChecksumType": "FULL_OBJECT"}
+        await self._call(
+            "complete_multipart_upload", path, UploadId=upload, MultipartUpload={"Parts": parts}, **whole
+        )
+
+    async def abort(self, path: str, upload: str) -> None:
+        """See `Cloud`."""
+        await self._call("abort_multipart_upload", path, UploadId=upload)
+
+    async def renew(self) -> None:
+        """See `Cloud`."""
+        await self._fs.set_session(refresh=True)
+
+
+def _is_skewed(date: str) -> bool:
+    """Whether the clock of this machine is farther from a store's than S3 takes a request for."""
+    try:
+        there = parsedate_to_datetime(date)
+    except ValueError:  # not every store says what time it is
+        return False
+    return abs(datetime.now(UTC) - there.replace(tzinfo=there.tzinfo or UTC)) > _MOST_SKEW
+
+
+def _described(writer: str, storage_class: str, crc32c: str) -> dict[str, Any]:
+    metadata = ({WRITER: writer} if writer else {}) | ({CHECKSUM: crc32c} if crc32c else {})
+    return ({"Metadata": metadata} if metadata else {}) | (
+        {"StorageClass": storage_class} if storage_class else {}
+    )
+
+
+def _base64(crc: int) -> str:
+    return base64.b64encode(crc.to_bytes(4, "big")).decode()
+
+
+def _crc32c(answer: dict[str, Any]) -> str:
+    """CRC32C of the whole object: the store's, if it covers the whole of it, or else what its writer noted."""
+    stored = answer.get("ChecksumCRC32C", "")
+    if stored and answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" and "-" not in stored:
+        return base64.b64decode(stored).hex()
+    return noted_crc32c(answer.get("Metadata", {}).get(CHECKSUM, ""))

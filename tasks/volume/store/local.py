@@ -1,0 +1,141 @@
+"""Files on a local disk, written so that a name holds a whole file or none, whoever is killed when."""
+
+import errno
+import fcntl
+import itertools
+import logging
+import os
+import shutil
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
+
+from tasks.volume.outcomes import Resumable
+from tasks.volume.store.process import machine, started
+
+log = logging.getLogger(__name__)
+
+TEMPORARY = ".seismill/tmp"
+_numbers = itertools.count()
+ALONE_SECONDS = 30.0
+FOREIGN_SECONDS = 86400.0  # a file that a process of another machine was writing is given up after that
+
+
+def write(root: str, path: str, data: bytes, publish: Callable[[str, str], None]) -> None:
+    """Write a file under a temporary name, then give it its name in one step (`os.replace` or `os.link`).
+
+    Args:
+        root: The folder below which temporary names lie.
+        path: The file.
+        data: What it holds.
+        publish: Takes the temporary name and the file's.
+    """
+    temporary = f"{root}/{TEMPORARY}/{_writer(os.getpid())}-{next(_numbers)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        descriptor = os.open(temporary, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(temporary), exist_ok=True)
+        descriptor = os.open(temporary, flags, 0o666)
+    try:
+        try:
+            view = memoryview(data).cast("B")
+            while view:
+                view = view[os.write(descriptor, view) :]
+        finally:
+            os.close(descriptor)
+        for again in (True, True, False):
+            try:
+                publish(temporary, path)
+                return
+            except FileNotFoundError:
+                if not again:
+                    raise
+                os.makedirs(
+                    os.path.dirname(path), exist_ok=True
+                )  # which another may just find empty and remove
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def remove_empty(root: str, folders: Iterable[str]) -> None:
+    """Remove those of these folders in which nothing is left, and what is left empty above them, below `root`."""
+    for folder in sorted(folders, key=len, reverse=True):
+        while folder.startswith(f"{root}/"):
+            try:
+                os.rmdir(folder)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                    log.debug("%s: %s", folder, error)
+                if error.errno != errno.ENOENT:
+                    break
+            folder = os.path.dirname(folder)
+
+
+@contextmanager
+def alone_in(folder: str) -> Iterator[None]:
+    """While open, no other that asks for the same goes on; the system gives it back for who is killed.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        Resumable: Another has had it for `ALONE_SECONDS`, which is for writing a small file: it was paused.
+    """
+    again = Retrying(
+        retry=retry_if_exception_type(BlockingIOError),
+        wait=wait_random(0, 0.02),
+        stop=stop_after_delay(ALONE_SECONDS),
+        reraise=True,
+    )
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            again(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Resumable(
+                f"{folder} has been about to be written by another process for {ALONE_SECONDS:.0f} s; if that one is "
+                "paused, end it, and run the same command again"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_half_written(root: str) -> None:
+    """Remove what killed writers were writing below `root`."""
+    folder = f"{root}/{TEMPORARY}"
+    if os.path.isdir(folder):
+        for name in os.listdir(folder):
+            path = f"{folder}/{name}"
+            if not _abandoned(name, path):
+                continue
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            else:
+                Path(path).unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=1)
+def _writer(process: int) -> str:
+    """The machine, number and start of this process, as they begin the names of files that it is writing.
+
+    Where a machine does not tell its name, two of them may agree in all of that: chance tells them apart.
+    """
+    return f"{zlib.crc32(machine().encode()):08x}-{process}-{started(process)}-{uuid.uuid4().hex}"
+
+
+def _abandoned(name: str, path: str) -> bool:
+    """Whether nobody can be writing this temporary file any more."""
+    where, _, rest = name.partition("-")
+    process, _, rest = rest.partition("-")
+    if machine() and where == f"{zlib.crc32(machine().encode()):08x}" and process.isdigit():
+        return started(int(process)) != rest.partition("-")[0]
+    try:
+        return time.time() - os.stat(path).st_mtime > FOREIGN_SECONDS
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,497 @@
+"""All bytes in and out: a `Store` is the objects below one prefix, local, in memory or in a cloud.
+
+Everything is synchronous and safe to call from many threads. The one primitive that the run protocol needs is
+`create`: write an object only if it is absent, atomically. What can go wrong with a call is told as an `Outcome`, in a
+sentence, except for what callers ask for: that an object is missing.
+"""
+
+import errno
+import math
+import os
+import uuid
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tasks.parameters import StorageOptions
+from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tasks.volume.store import local
+from tasks.volume.store.calls import DEADLINE_SECONDS as DEADLINE_SECONDS
+from tasks.volume.store.calls import OutOfReach as OutOfReach
+from tasks.volume.store.calls import Traffic as Traffic
+from tasks.volume.store.calls import count, line_of
+from tasks.volume.store.calls import traffic as traffic
+from tasks.volume.store.clouds import Entry, Span, look
+from tasks.volume.store.clouds.faults import Archived, Changed, Rejected, Transient
+from tasks.volume.store.process import clock_seconds
+from tasks.volume.store.source import Source as Source
+from tasks.volume.store.upload import open_upload as open_upload
+from tasks.volume.store.url import Location as Location
+from tasks.volume.store.url import locate as locate
+
+Result = TypeVar("Result")
+GUARDED = 16  # requests that remove something between two looks whether that is still allowed
+GUARDED_SECONDS = 5.0  # after which it is looked anyway: this process may have been put to sleep
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class Store:
+    """Objects under one prefix; keys are relative and use '/'."""
+
+    def __init__(self, url: str, options: StorageOptions | None = None) -> None:
+        """Open the prefix `url`; nothing is read or written yet."""
+        self.location = locate(url)
+        self.url = self.location.url
+        self.options = options or StorageOptions()
+        self.local = self.location.local
+        self._root = self.location.path
+        self._line = None if self.local else line_of(self.location, self.options)
+
+    def path(self, key: str) -> str:
+        """The path of `key` on its file system."""
+        return f"{self._root}/{key}" if key else self._root
+
+    def above(self) -> list["Store"]:
+        """The folders that this prefix lies in, the nearest first; of a cloud up to its bucket."""
+        url = self.url.rstrip("/")
+        scheme, mark, path = url.partition("://") if "://" in url else ("", "", url)
+        places = []
+        while path := path.rpartition("/")[0]:
+            places.append(Store(f"{scheme}{mark}{path}", self.options))
+        return places
+
+    def get(self, key: str) -> bytes:
+        """The whole object.
+
+        Raises:
+            FileNotFoundError: There is no such object.
+        """
+        path = self.path(key)
+        if self.local:
+            with open(path, "rb") as file:
+                data = file.read()
+            count(read=len(data))
+            return data
+        data = self._ask(lambda: self._cloud.get(path, None, ""))
+        count(requests=0, read=len(data))
+        return data
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """`length` bytes of an object from `start` on; fewer are an error, never a result."""
+        path = self.path(key)
+        if self.local:
+            with open(path, "rb") as file:
+                data = os.pread(file.fileno(), length, start)
+            count(read=len(data))
+        else:
+            data = self._ask(lambda: self._cloud.get(path, Span(start, length), ""), size=length)
+            count(requests=0, read=len(data))
+        if len(data) != length:
+            raise OSError(errno.EIO, f"{self.url}/{key} gave {len(data)} bytes of {length} from byte {start}")
+        return data
+
+    def get_tail(self, key: str, length: int) -> bytes:
+        """The last `length` bytes of an object, or all of a shorter one."""
+        path = self.path(key)
+        if self.local:
+            with open(path, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - length))
+                data = file.read()
+            count(read=len(data))
+            return data
+        data = self._ask(lambda: self._cloud.get(path, Span(-1, length), ""), size=length)
+        count(requests=0, read=len(data))
+        return data
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, whether or not it exists; readers see the old one or the new one."""
+        path = self.path(key)
+        if self.local:
+            with self._writing():
+                local.write(self._root, path, data, os.replace)
+            count(written=len(data))
+            return
+        self._write(path, data, writer="", storage_class=self._class_of(key))
+
+    def identity(self, key: str) -> str:
+        """What tells this content of an object from others (ETag, generation …); empty where there is none."""
+        path = self.path(key)
+        if self.local:
+            count()
+            try:
+                status = os.stat(path)
+            except FileNotFoundError:
+                return ""
+            return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+        try:
+            return self._ask(lambda: self._cloud.head(path)).identity
+        except FileNotFoundError:
+            return ""
+
+    def replace(self, key: str, data: bytes, identity: str) -> bool:
+        """Write an object only if it still is what `identity` says (empty: absent); True if this call wrote it.
+
+        In a cloud the store compares and writes in one step, so that a request that was long on its way changes
+        nothing any more; on a local disk one replaces at a time in a folder. Where unconditional writes were accepted
+        there is a moment in between.
+        """
+        if not identity:
+            return self.create(key, data)
+        if self.local:
+            try:
+                with local.alone_in(os.path.dirname(self.path(key))):
+                    return self._replace_seen(key, data, identity)
+            except FileNotFoundError:
+                return False
+        if self.options.accept_unconditional_writes:
+            return self._replace_seen(key, data, identity)
+        path, writer, storage_class = self.path(key), uuid.uuid4().hex, self._class_of(key)
+        cloud = self._cloud
+
+        async def send() -> None:
+            try:
+                await cloud.put(path, data, writer=writer, storage_class=storage_class, identity=identity)
+            except FileNotFoundError as error:
+                raise Changed(str(error)) from error
+            except Changed as error:
+                found = await look(cloud, path)
+                if found.writer == writer:  # an earlier try whose answer was lost
+                    return
+                if found.identity == identity:
+                    raise Transient(f"{error}, although it did not change") from error
+                raise
+
+        try:
+            self._ask(send, size=len(data), conditional=True)
+        except (Changed, FileNotFoundError):
+            return False
+        count(requests=0, written=len(data))
+        return True
+
+    def _replace_seen(self, key: str, data: bytes, identity: str) -> bool:
+        if self.identity(key) != identity:
+            return False
+        self.put(key, data)
+        return True
+
+    def create(self, key: str, data: bytes, *, before: Callable[[], None] = lambda: None) -> bool:
+        """Write an object only if it is absent; True if this call wrote it, also when the answer to it was lost.
+
+        Args:
+            key: The object.
+            data: What it is to hold.
+            before: Called before each try; raises if this run may not write it any more.
+        """
+        path = self.path(key)
+        if self.local:
+            before()
+            count(written=len(data))
+            try:
+                with self._writing():
+                    local.write(self._root, path, data, os.link)
+            except FileExistsError:
+                return False
+            return True
+        if self.options.accept_unconditional_writes:
+            if self.exists(key):
+                return False
+            before()
+            self.put(key, data)
+            return True
+        writer = uuid.uuid4().hex
+        try:
+            self._write(path, data, writer=writer, storage_class=self._class_of(key), before=before)
+        except FileExistsError:
+            # The answer to an earlier try may have been lost, here or on the way: then the object is our own.
+            try:
+                return self._ask(lambda: self._cloud.head(path)).writer == writer
+            except FileNotFoundError:
+                return False
+        return True
+
+    def _write(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        writer: str,
+        storage_class: str,
+        before: Callable[[], None] | None = None,
+    ) -> None:
+        async def send() -> None:
+            try:
+                await self._cloud.put(path, data, writer=writer, storage_class=storage_class)
+            except FileExistsError as error:
+                if not writer:
+                    raise Transient(f"{error}, although it may") from error
+                try:
+                    await look(self._cloud, path)
+                except FileNotFoundError:
+                    raise Transient(f"{error}, although there is none") from error
+                raise
+
+        try:
+            self._ask(send, size=len(data), before=before)
+        except FileNotFoundError as error:
+            raise DestinationRefused(
+                f"{self.url} cannot be written ({error}); make the bucket or container first"
+            ) from error
+        count(requests=0, written=len(data))
+
+    def create_or_match(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        before: Callable[[], None] = lambda: None,
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Make `key` hold `data`: create it, and replace what is there only if it differs.
+
+        Args:
+            key: The object.
+            data: What it is to hold.
+            before: Called before each try to create it; raises if this run may not any more.
+            guard: As `before`, called before anything is replaced.
+        """
+        while not self.create(key, data, before=before):
+            identity = self.identity(key)
+            try:
+                if self.get(key) == data:
+                    return
+            except FileNotFoundError:
+                continue
+            guard()
+            if self.replace(key, data, identity):
+                return
+
+    def exists(self, key: str) -> bool:
+        """Whether the object is there; a refusal by the store is an error, not a no."""
+        path = self.path(key)
+        if self.local:
+            count()
+            return os.path.isfile(path)
+        try:
+            self._ask(lambda: self._cloud.head(path))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys of all objects under `prefix`, sorted. Not for hot paths."""
+        path = self.path(prefix.rstrip("/"))
+        if self.local:
+            count()
+            found: list[str] = []
+            for folder, _, names in os.walk(path):
+                below = os.path.relpath(folder, self._root)
+                found += names if below == "." else [f"{below}/{name}" for name in names]
+            return sorted(found)
+        start = len(self._root) + 1
+        return sorted(entry.path[start:] for entry in self._listed(path, deep=True) if entry.path[start:])
+
+    def children(self) -> list[str]:
+        """Names directly under the prefix, objects and folders, sorted; one request however much lies below."""
+        if self.local:
+            count()
+            try:
+                return sorted(os.listdir(self._root))
+            except FileNotFoundError:
+                return []
+            except NotADirectoryError:
+                raise DestinationRefused(
+                    f"{self.url} is a file or below one; name a folder that does not exist yet"
+                ) from None
+        start = len(self._root) + 1
+        return sorted(
+            entry.path[start:] for entry in self._listed(self._root, deep=False) if entry.path[start:]
+        )
+
+    def files(self) -> dict[str, tuple[int, str]]:
+        """Size and identity (as a `Source` has it) of each file directly under the prefix, by name; one request."""
+        if self.local:
+            count()
+            with os.scandir(self._root) as entries:
+                found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+            return {
+                name: (status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+                for name, status in sorted(found)
+            }
+        start = len(self._root) + 1
+        listed = sorted(self._listed(self._root, deep=False), key=lambda entry: entry.path)
+        return {
+            entry.path[start:]: (entry.size, entry.identity)
+            for entry in listed
+            if not entry.folder and entry.path[start:]
+        }
+
+    def listing(self, prefix: str) -> Iterator[tuple[str, int, str]]:
+        """Key, size and identity (as a `Source` has it) of every object under `prefix`, in no order."""
+        path = self.path(prefix.rstrip("/"))
+        if self.local:
+            count()
+            for folder, _, names in os.walk(path):
+                below = os.path.relpath(folder, self._root)
+                prefix = "" if below == "." else f"{below}/"
+                for name in names:
+                    status = os.stat(f"{folder}/{name}")
+                    yield f"{prefix}{name}", status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
+            return
+        start = len(self._root) + 1
+        for entry in self._listed(path, deep=True):
+            if not entry.folder:
+                yield entry.path[start:], entry.size, entry.identity
+
+    def _listed(self, path: str, *, deep: bool) -> Iterator[Entry]:
+        after, page = "", self._cloud.page
+        while True:
+            try:
+                entries, after = self._ask(partial(page, f"{path}/", deep=deep, after=after))
+            except FileNotFoundError:  # there is not even a bucket
+                return
+            yield from entries
+            if not after:
+                return
+
+    def delete(self, key: str) -> None:
+        """Remove one object; one that is not there is removed already."""
+        path = self.path(key)
+        if not self.local:
+            self._remove([path])
+            return
+        count()
+        with self._writing():
+            Path(path).unlink(missing_ok=True)
+
+    def delete_many(self, keys: Sequence[str], *, guard: Callable[[], None] = lambda: None) -> None:
+        """Remove some objects in their order, many with one request where the store can.
+
+        On a local disk, folders that this leaves empty go as well.
+
+        Args:
+            keys: The objects.
+            guard: Called every few requests, and before a try that comes late; raises if this run may not remove
+                anything any more.
+        """
+        batch = 1 if self.local else self._cloud.batch
+        looked = -math.inf
+
+        def check() -> None:
+            nonlocal looked
+            now = clock_seconds()
+            if now - looked > GUARDED_SECONDS:
+                guard()
+                looked = now
+
+        for number, start in enumerate(range(0, len(keys), batch)):
+            if number % GUARDED == 0:
+                looked = -math.inf
+            some = keys[start : start + batch]
+            if self.local:
+                guard()
+                self.delete(some[0])
+            else:
+                self._remove([self.path(key) for key in some], check)
+        if self.local:
+            local.remove_empty(self._root, {os.path.dirname(self.path(key)) for key in keys})
+
+    def _remove(self, paths: list[str], before: Callable[[], None] | None = None) -> None:
+        try:
+            self._ask(lambda: self._cloud.delete(paths), before=before)
+        except FileNotFoundError:
+            pass
+
+    def remove_half_written(self) -> None:
+        """Remove what killed writers were writing on a local disk; stores show nothing of that."""
+        if self.local:
+            local.remove_half_written(self._root)
+
+    def probe(self) -> None:
+        """Show that the store refuses to create an object twice, which the run protocol stands on.
+
+        Raises:
+            DestinationRefused: It overwrites instead, or the prefix cannot be written.
+        """
+        if self.local:
+            try:
+                os.makedirs(self.path(local.TEMPORARY), exist_ok=True)
+            except OSError as error:
+                raise DestinationRefused(
+                    f"{self.url} cannot be written ({error.strerror}); name another folder"
+                ) from None
+            return
+        if self.location.protocol == "memory":
+            return
+        key = f"{local.TEMPORARY}/probe-{uuid.uuid4().hex}"
+        first, second = self.create(key, b"1"), self.create(key, b"2")
+        kept = self.get(key) == b"1"
+        self.delete(key)
+        if not first or second or not kept:
+            raise DestinationRefused(
+                f"the store of {self.url} overwrites an object that was to be created only if absent, so two runs "
+                "could mix; use a store with conditional writes, or accept_unconditional_writes and see to it that "
+                "one run at a time writes the volume"
+            )
+
+    @property
+    def _cloud(self) -> Any:
+        assert self._line is not None
+        return self._line.cloud
+
+    def _ask(
+        self,
+        request: Callable[[], Coroutine[Any, Any, Result]],
+        *,
+        size: int = 0,
+        conditional: bool = False,
+        before: Callable[[], None] | None = None,
+    ) -> Result:
+        """The result of a request to the store; what the user can do about a fault is told in a sentence."""
+        assert self._line is not None
+        try:
+            return self._line.call(request, size=size, conditional=conditional, before=before)
+        except PermissionError as error:
+            raise DestinationRefused(
+                f"this identity may not do that at {self.url} ({error}); check its policy, which must also allow "
+                "listing: without it S3 calls forbidden what is missing"
+            ) from error
+        except Archived as error:
+            raise InputRefused(
+                f"an object of {self.url} lies in an archive tier ({error}); restore it first, then run the same "
+                "command again"
+            ) from error
+        except Rejected as error:
+            raise DestinationRefused(
+                f"the store of {self.url} refuses that ({error}); check bucket and options"
+            ) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Around what changes a local disk."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _FULL:
+                raise Resumable(
+                    f"{self.url} has no space left ({error.strerror}); make room and run the same command again "
+                    "to go on"
+                ) from error
+            if error.errno in _FORBIDDEN:
+                raise DestinationRefused(
+                    f"{self.url} cannot be written ({error.strerror}); name another folder"
+                ) from error
+            raise
+
+    def _class_of(self, key: str) -> str:
+        """The storage class of an object: only chunks have one, metadata and notes are small and often read."""
+        if "/c/" not in key or key.startswith(".seismill/"):
+            return ""
+        chosen = ""
+        for part in filter(None, self.options.storage_class.split(",")):
+            array, named, value = part.rpartition("=")
+            if not named or key.startswith(f"{array}/"):
+                chosen = value
+        return chosen

@@ -1,0 +1,196 @@
+"""One file to read by ranges, as it was when it was opened.
+
+Every read is bound to the identity seen first (ETag, generation, or size and modification time): a file that was
+replaced meanwhile is refused instead of mixed.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+from tasks.parameters import StorageOptions
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.store.calls import count, line_of
+from tasks.volume.store.clouds import Span, look
+from tasks.volume.store.clouds.faults import Archived, Changed, Rejected, Transient
+from tasks.volume.store.url import locate
+
+Result = TypeVar("Result")
+
+
+class Source:
+    """A file, open for reading from many threads.
+
+    Attributes:
+        url: Where it is.
+        size: In bytes.
+        identity: What it was when it was opened; another one for other content.
+    """
+
+    def __init__(
+        self, url: str, options: StorageOptions | None = None, identity: str = "", *, size: int = -1
+    ) -> None:
+        """Open `url` and learn its size and identity.
+
+        Args:
+            url: A local path or URL of a single file.
+            options: Non-secret options of the store.
+            identity: What the plan says the file is; empty: whatever it is now.
+            size: With the identity of a file that was listed: a remote one is not looked at again.
+
+        Raises:
+            InputRefused: There is no such file, it may not be read, or it is not what the plan says.
+        """
+        self.location = locate(url)
+        self.url = self.name = self.location.url
+        self._line = None if self.location.local else line_of(self.location, options or StorageOptions())
+        self._descriptor = -1
+        self._crc32c: str | None = None
+        if size >= 0 and identity and self._line is not None:
+            self.size, self.identity = size, identity
+            return
+        try:
+            self.size, self.identity = self._look()
+        except FileNotFoundError:
+            raise InputRefused(f"there is no file {self.url}; check the path") from None
+        except IsADirectoryError:
+            raise InputRefused(f"{self.url} is a folder; name one SEG-Y file") from None
+        except PermissionError:
+            raise self._forbidden() from None
+        if identity and identity != self.identity:
+            raise self._changed()
+
+    def _changed(self) -> InputRefused:
+        return InputRefused(
+            f"the source {self.url} changed after the run began; start it again with overwrite"
+        )
+
+    def _forbidden(self) -> InputRefused:
+        return InputRefused(f"{self.url} may not be read by this identity; check its policy")
+
+    def _archived(self) -> InputRefused:
+        return InputRefused(
+            f"{self.url} lies in an archive tier; restore it first, then run the same command again"
+        )
+
+    def _look(self) -> tuple[int, str]:
+        if self._line is None:
+            count()
+            if self._descriptor < 0:
+                descriptor = os.open(self.location.path, os.O_RDONLY)
+                if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                    os.close(descriptor)
+                    raise IsADirectoryError
+                self._descriptor = descriptor
+            status = os.stat(self.location.path)
+            return status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
+        cloud, path = self._line.cloud, self.location.path
+        try:
+            found = self._ask(lambda: cloud.head(path))
+        except FileNotFoundError:
+            # Only now is it worth a request to tell a folder from nothing.
+            below, _ = self._ask(lambda: cloud.page(f"{path}/", deep=False, after=""))
+            raise (IsADirectoryError if below else FileNotFoundError) from None
+        if found.archived:
+            raise self._archived()
+        self._crc32c = found.crc32c
+        return found.size, found.identity
+
+    @property
+    def crc32c(self) -> str:
+        """CRC32C of the whole file in hexadecimal, if its store knows it; asked for where the file was only listed."""
+        if self._crc32c is None and self._line is not None:
+            try:
+                _, identity = self._look()
+            except FileNotFoundError:
+                raise self._changed() from None
+            if identity != self.identity:
+                raise self._changed()
+        return self._crc32c or ""
+
+    def close(self) -> None:
+        """Give the descriptor of a local file back; it is not read after this."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _ask(
+        self, request: Callable[[], Coroutine[Any, Any, Result]], *, size: int = 0, conditional: bool = False
+    ) -> Result:
+        assert self._line is not None
+        try:
+            return self._line.call(request, size=size, conditional=conditional)
+        except Archived:
+            raise self._archived() from None
+        except Rejected as error:
+            raise InputRefused(
+                f"the store of {self.url} refuses to read it ({error}); check bucket and options"
+            ) from error
+
+    def read(self, start: int, length: int) -> bytes:
+        """`length` bytes from `start` on.
+
+        Raises:
+            InputRefused: The file changed since it was opened.
+            OSError: The file ends before.
+        """
+        if self._line is None:
+            buffer = bytearray(length)
+            self.read_into(start, memoryview(buffer))
+            return bytes(buffer)
+        try:
+            data = (
+                self._ask(lambda: self._range(start, length), size=length, conditional=True)
+                if length
+                else b""
+            )
+        except PermissionError:
+            raise self._forbidden() from None
+        except (Changed, FileNotFoundError):
+            raise self._changed() from None
+        count(requests=0, read=len(data))
+        self._refuse_short(len(data), start, length)
+        return data
+
+    async def _range(self, start: int, length: int) -> bytes:
+        assert self._line is not None
+        cloud, path = self._line.cloud, self.location.path
+        try:
+            return await cloud.get(path, Span(start, length), self.identity)
+        except Changed as error:
+            # What is between us and the store may say so wrongly; a source is given up only when it really changed.
+            if (await look(cloud, path)).identity == self.identity:
+                raise Transient(f"{error}, although it did not change") from error
+            raise
+
+    def read_into(self, start: int, out: memoryview) -> None:
+        """Fill `out` with the bytes from `start` on; errors as for `read`."""
+        if self._line is not None:
+            out[:] = self.read(start, len(out))
+            return
+        done = 0
+        while done < len(out):
+            got = os.preadv(self._descriptor, [out[done:]], start + done)
+            if not got:
+                break
+            done += got
+        # A local file has no conditional read: look after reading, so that what was read is what was seen.
+        try:
+            status = os.stat(self.location.path)
+        except FileNotFoundError:
+            raise self._changed() from None
+        if f"{status.st_size}-{status.st_mtime_ns}" != self.identity:
+            raise self._changed()
+        count(read=done)
+        self._refuse_short(done, start, len(out))
+
+    def _refuse_short(self, got: int, start: int, wanted: int) -> None:
+        if got != wanted:
+            raise OSError(errno.EIO, f"{self.url} gave {got} bytes of {wanted} from byte {start}")
+
+    def ranges(self, length: int) -> Iterator[tuple[int, int]]:
+        """(start, length) of the ranges that read the file once from end to end."""
+        for start in range(0, self.size, length):
+            yield start, min(length, self.size - start)

@@ -1,0 +1,1 @@
+"""Publish many sources: staging, sidecars and the catalogue."""

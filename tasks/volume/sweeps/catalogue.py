@@ -1,0 +1,150 @@
+"""What sweeps know of each source, kept beside the volumes: one record per source, with its history.
+
+Version n + 1 of a record is created next to version n, and the highest one counts. So nothing but create-if-absent is
+needed for two sweeps not to overwrite each other's word: who comes second is told, and looks again. The older
+versions are the source's history; one is added only when something happened to it.
+"""
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from tasks.volume.blocks import on_io
+from tasks.volume.store.objects import Store
+from tasks.volume.sweeps.staging import File
+
+log = logging.getLogger(__name__)
+
+FOLDER = ".seismill/catalogue"
+TABLE = ".seismill/catalogue.csv"
+
+State = Literal["arriving", "running", "published", "resumable", "quarantined"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One source as far as it has come.
+
+    Attributes:
+        name: Of the source below the staging prefix, with '/'.
+        source: Its URL.
+        bytes: Its size.
+        identity: ETag, generation, or size and time of modification.
+        volume: The URL of its volume.
+        state: How far it has come: arriving (not unchanged for long enough), running, published, resumable
+            (running it again goes on), quarantined (a person must look; the source stays where it is).
+        sentence: Why it is there.
+        attempts: How often it was started.
+        run: The flow run of the last attempt, if that was one of a deployment.
+        plan: Digest of how it is published; another one for another sidecar.
+        crc32c: Of the file, as read, in hexadecimal; of a group each file has its own.
+        proven_at: When its export was shown to be the file, byte for byte.
+        seen_at: When it was first seen with this size and identity.
+        changed_at: When this version of the record was written.
+        group: The files of a group, each with its own checksum; empty for a single file.
+        version: Of the record; 0 before it is written.
+    """
+
+    name: str
+    source: str
+    bytes: int
+    identity: str
+    volume: str
+    state: State
+    sentence: str = ""
+    attempts: int = 0
+    run: str = ""
+    plan: str = ""
+    crc32c: str = ""
+    proven_at: str = ""
+    seen_at: str = ""
+    changed_at: str = ""
+    group: tuple[File, ...] = ()
+    version: int = 0
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """What the source is made of: the files of the group, or itself."""
+        return self.group or (File(self.name, self.source, self.bytes, self.identity, self.crc32c),)
+
+
+_KNOWN = {field.name for field in fields(Record)}
+COLUMNS = tuple(field.name for field in fields(Record) if field.name not in ("group", "version"))
+
+
+class Catalogue:
+    """The records beside some volumes, as one sweep read and wrote them.
+
+    Attributes:
+        records: The newest version of each that this sweep knows, by name.
+        written: Names of the records that this sweep wrote.
+    """
+
+    def __init__(self, volumes: Store) -> None:
+        """Read all records: one listing, and one read for each source."""
+        newest: dict[str, int] = {}
+        for key in volumes.keys(FOLDER):
+            name, _, number = key.removeprefix(f"{FOLDER}/").rpartition("/")
+            newest[name] = max(newest.get(name, 0), int(number))
+        self._volumes = volumes
+        read = on_io(lambda item: _read(volumes, *item), newest.items())
+        self.records: dict[str, Record] = {record.name: record for record in read}
+        self.written: set[str] = set()
+
+    def write(self, record: Record) -> bool:
+        """Store the next version of a record; False if another sweep wrote one first, and so works on that source."""
+        now = datetime.now(UTC).isoformat()
+        written = replace(record, version=record.version + 1, changed_at=now)
+        plain = {name: value for name, value in asdict(written).items() if name != "version"}
+        if not self._volumes.create(_key(written), json.dumps(plain, indent=1).encode()):
+            log.info("%s: another sweep works on it", record.name)
+            self.records[record.name] = replace(
+                record, state="running", sentence="another sweep works on it", run=""
+            )
+            return False
+        self.records[record.name] = written
+        self.written.add(record.name)
+        return True
+
+
+def safe_to_release(record: Record, file: File, present: Mapping[str, tuple[int, str]]) -> bool:
+    """Whether a file of staging may be deleted: its volume was proven to give back this very file.
+
+    Args:
+        record: Of the source.
+        file: The source, or one of its files.
+        present: Size and identity of each file that lies in staging now, by name.
+    """
+    here = present.get(file.name)
+    return record.state == "published" and bool(record.proven_at) and here == (file.bytes, file.identity)
+
+
+def as_csv(records: Iterable[Record], present: Mapping[str, tuple[int, str]]) -> str:
+    """The catalogue as a table with a header, one line per file, sorted by the names of the sources."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*COLUMNS, "safe_to_release"))
+    for record in sorted(records, key=lambda record: record.name):
+        for file in record.files:
+            own = {"name": file.name, "source": file.url, "bytes": file.bytes, "identity": file.identity}
+            plain = asdict(record) | own | {"crc32c": file.crc32c}
+            release = "yes" if safe_to_release(record, file, present) else "no"
+            writer.writerow((*(plain[name] for name in COLUMNS), release))
+    return text.getvalue()
+
+
+def _key(record: Record) -> str:
+    return f"{FOLDER}/{record.name}/{record.version:08d}"
+
+
+def _read(volumes: Store, name: str, version: int) -> Record:
+    plain: dict[str, Any] = json.loads(volumes.get(f"{FOLDER}/{name}/{version:08d}"))
+    # What a later version of Seismill added is passed over.
+    known = {key: value for key, value in plain.items() if key in _KNOWN}
+    group = tuple(File(**file) for file in known.pop("group", ()))
+    return Record(**known | {"group": group, "version": version})

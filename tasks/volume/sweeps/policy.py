@@ -1,0 +1,95 @@
+"""What is to be done with each source of a sweep, from its record and how it lies there now; nothing is written."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from tasks.parameters import Retry
+from tasks.volume.protocol.plan import digest_of
+from tasks.volume.sweeps.catalogue import Catalogue, Record
+from tasks.volume.sweeps.staging import Found, size_class
+
+# What becomes of a source: it is started, or its run of an earlier sweep is looked at; it is waited for until it has
+# settled; it is quarantined without a try; nothing, or nothing because the catalogue knows another file by its name.
+Action = Literal["publish", "follow", "wait", "refuse", "leave", "foreign"]
+
+
+def decide(found: list[Found], catalogue: Catalogue, *, again: Retry, settle: timedelta) -> dict[str, Action]:
+    """What is to be done with each source, by name; every source has a record then, if only in memory."""
+    actions = {}
+    for one in found:
+        record = catalogue.records.get(one.name)
+        if record is None or (record.source == one.url and _content(record) != _content(one)):
+            version = record.version if record else 0
+            record = Record(
+                one.name,
+                one.url,
+                one.bytes,
+                one.identity,
+                one.volume,
+                "arriving",
+                seen_at=_now().isoformat(),
+                group=one.group,
+                version=version,
+            )
+            catalogue.records[one.name] = record
+        actions[one.name] = action_for(record, one, again=again, settle=settle)
+    return actions
+
+
+def action_for(record: Record, one: Found, *, again: Retry, settle: timedelta) -> Action:
+    """What is to be done with a source whose record is of its present content."""
+    if record.source != one.url:
+        return "foreign"
+    if one.sentence:
+        return "leave" if record.sentence == one.sentence and record.state == "quarantined" else "refuse"
+    if record.state == "arriving":
+        settled = _now() - datetime.fromisoformat(record.seen_at) >= settle
+        return "publish" if settled else "wait"
+    if record.state == "quarantined":
+        # Another plan means that somebody corrected something, most likely the sidecar.
+        return "publish" if again == "quarantined" or record.plan != plan_of(one) else "leave"
+    if record.state == "published":
+        return "leave"
+    return "follow" if record.run else "publish"
+
+
+def plan_of(one: Found) -> str:
+    """A digest of how a source is published."""
+    asked = {"volume": one.volume, "attributes": one.attributes, "md5": one.beside}
+    return digest_of(asked | {"publication": one.publication.model_dump(), "refused": one.sentence})
+
+
+def outcome_of(
+    one: Found, actions: Mapping[str, Action], catalogue: Catalogue, *, dry: bool
+) -> dict[str, Any]:
+    """What became of a source, as a row."""
+    record, action = catalogue.records[one.name], actions[one.name]
+    state, sentence = str(record.state), record.sentence
+    if action == "foreign":
+        state = "quarantined"
+        sentence = f"the catalogue knows it as {record.source}; give each staging prefix volumes of its own"
+    elif dry and action == "refuse":
+        state, sentence = "quarantined", one.sentence
+    elif dry and action in ("publish", "follow"):
+        state, sentence = "due", f"would become {one.volume}"
+    elif state == "published" and one.name not in catalogue.written:
+        state = "unchanged"
+    return {
+        "source": one.name,
+        "state": state,
+        "sentence": sentence,
+        "bytes": one.bytes,
+        "size": size_class(one.bytes),
+        "attempts": record.attempts,
+        "run": record.run,
+        "new": one.name in catalogue.written,
+    }
+
+
+def _content(of: Record | Found) -> tuple[int, str]:
+    return of.bytes, of.identity
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

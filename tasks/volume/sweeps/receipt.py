@@ -1,0 +1,59 @@
+"""After a source was published: what its volume says of it, and what its sidecar says of the volume."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tasks.parameters import Run
+from tasks.volume.arrays.reader import open_volume
+from tasks.volume.outcomes import Resumable
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.root import commit, current_root
+from tasks.volume.store.objects import Store
+from tasks.volume.sweeps.staging import File, Found
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a volume says of its sources: the files with their CRC32C, and when the export was shown to be them."""
+
+    files: tuple[File, ...]
+    proven_at: str
+
+
+def receipt(one: Found, run: Run) -> Receipt:
+    """What the volume of a source says of it, after the sidecar's attributes were added to the volume.
+
+    Raises:
+        InputRefused: There is no volume.
+        Resumable: The volume is not (yet) the one of this content.
+    """
+    store = Store(one.volume, run.storage_options)
+    state = open_volume(store).state
+    read = [(source["url"], source["bytes"], source["etag"]) for source in state["sources"]]
+    if read != [(file.url, file.bytes, file.identity) for file in one.files]:
+        raise Resumable(f"{one.name} was replaced while it was published; the next sweep looks at it again")
+    files = tuple(
+        replace(file, crc32c=source["crc32c"])
+        for file, source in zip(one.files, state["sources"], strict=True)
+    )
+    if one.attributes and state.get("attributes") != one.attributes:
+        describe(store, one.attributes, run)
+    return Receipt(files, state.get("proven_at", ""))
+
+
+def describe(store: Store, attributes: Mapping[str, Any], run: Run) -> None:
+    """Make `attributes` (survey, EPSG code …) those of a published volume; nothing else of it changes.
+
+    Raises:
+        Resumable: Another run writes it, or took it away.
+    """
+    with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
+        root = current_root(store)
+        if root is None:
+            raise Resumable(f"the volume at {store.url} was taken away meanwhile")
+        root["attributes"]["seismill"]["attributes"] = dict(attributes)
+        commit(store, epoch, root)

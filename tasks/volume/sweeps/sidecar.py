@@ -1,0 +1,174 @@
+"""Sidecars: what a `b.seismill.yaml` in staging says of `b.sgy`, or of the files beside it that it groups.
+
+A sidecar tells facts of a survey and never where anything lies: it is written by whoever may write to staging, and
+must not be able to point anywhere else. The files of a group are named relative to its folder.
+"""
+
+import fnmatch
+from collections.abc import Collection, Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tasks.parameters import Publication
+from tasks.volume.blocks import on_io
+from tasks.volume.ingest.files import in_natural_order
+from tasks.volume.store.objects import Store
+
+SIDECAR = ".seismill.yaml"
+_MOST_BYTES = 64 << 10
+_PATTERN = "*["
+
+_Crc32c = Annotated[str, Field(pattern=r"^([0-9a-f]{8})?$")]
+_Md5 = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
+
+
+class Sidecar(BaseModel):
+    """What a sidecar may say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    files: list[str] = []
+    index: dict[str, Any] = {}
+    master: dict[str, Any] = {}
+    copies: dict[str, Any] = {}
+    pyramid: dict[str, Any] = {}
+    attributes: dict[str, str | bool | int | float] = {}
+    crc32c: _Crc32c | dict[str, _Crc32c] = ""
+    md5: _Md5 | dict[str, _Md5] = ""
+
+    def checksums(self, name: str, files: Mapping[str, str]) -> list[str]:
+        """What is expected of files, as the parameters of an ingest say it.
+
+        Args:
+            name: Of the file or of the sidecar that groups `files`.
+            files: URLs by name below the staging prefix.
+
+        Raises:
+            ValueError: One checksum is given for several files, or one for a file that is not among them.
+        """
+        expected: list[str] = []
+        for kind, said in (("crc32c", self.crc32c), ("md5", self.md5)):
+            if isinstance(said, dict):
+                folder = PurePosixPath(name).parent
+                of_file = {str(folder / own): value for own, value in said.items()}
+                if unknown := sorted(of_file.keys() - files.keys()):
+                    raise ValueError(f"{kind} names {unknown[0]}, which is not one of its files")
+                expected += [f"{files[file]}={value}" for file, value in of_file.items() if value]
+            elif said and len(files) > 1:
+                raise ValueError(
+                    f"{kind} is one checksum for {len(files)} files; give one for each, by its name"
+                )
+            elif said:
+                expected.append(said)
+        return expected
+
+
+def sidecar_of(name: str) -> str:
+    """The name of the sidecar of a source; a group is named as its sidecar."""
+    return name if name.endswith(SIDECAR) else str(PurePosixPath(name).with_suffix(SIDECAR))
+
+
+def read_sidecars(staging: Store, names: list[str]) -> dict[str, Sidecar | str]:
+    """Sidecars by name; of one that cannot be used what is wrong with it."""
+
+    def read(name: str) -> Sidecar | str | None:
+        try:
+            return read_sidecar(staging.get(name))
+        except ValueError as error:
+            return str(error)
+        except FileNotFoundError:  # taken away after it was listed
+            return None
+
+    found = zip(names, on_io(read, names), strict=True)
+    return {name: one for name, one in found if one is not None}
+
+
+def read_sidecar(data: bytes) -> Sidecar:
+    """A sidecar from its YAML.
+
+    Raises:
+        ValueError: It is none, or it holds a URL or what looks like a credential.
+    """
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"it has {len(data)} bytes, wanted at most {_MOST_BYTES}")
+    try:
+        plain = yaml.safe_load(data)
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is no YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(plain, dict):
+        raise ValueError(f"it holds {type(plain).__name__}, wanted keys such as index and attributes")
+    _refuse_secrets(plain, "")
+    try:
+        return Sidecar.model_validate(plain)
+    except ValidationError as error:
+        raise ValueError(_first(error)) from error
+
+
+def publication_of(sidecar: Sidecar, usual: Publication) -> Publication:
+    """How a source is published: what its sidecar says, else what is usual.
+
+    Raises:
+        ValueError: The sidecar asks for what there is not.
+    """
+    asked = sidecar.model_dump(include={"index", "master", "copies", "pyramid"})
+    plain = usual.model_dump()
+    try:
+        return Publication.model_validate(
+            plain | {part: plain[part] | fields for part, fields in asked.items()}
+        )
+    except ValidationError as error:
+        raise ValueError(_first(error)) from error
+
+
+def members_of(name: str, sidecar: Sidecar, present: Collection[str]) -> list[str]:
+    """The names of the files that a sidecar groups, in its order; those of a pattern by the numbers in their names.
+
+    Args:
+        name: Of the sidecar below the staging prefix.
+        sidecar: It.
+        present: Names of the SEG-Y files that are there.
+
+    Raises:
+        ValueError: It names a file that is not there or outside of its folder, or one twice.
+    """
+    folder = PurePosixPath(name).parent
+    members: list[str] = []
+    for own in sidecar.files:
+        path = PurePosixPath(own)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"files names {own}, wanted files in its own folder or below")
+        wanted = folder / path
+        if not set(own) & set(_PATTERN):
+            found = [str(wanted)] if str(wanted) in present else []
+        else:
+            beside = [one for one in present if PurePosixPath(one).parent == wanted.parent]
+            found = in_natural_order(fnmatch.filter(beside, str(wanted)))
+        if not found:
+            raise ValueError(f"files names {own}, but no such SEG-Y is there")
+        members += found
+    if twice := [one for one in members if members.count(one) > 1]:
+        raise ValueError(f"files names {twice[0]} twice")
+    return members
+
+
+def _refuse_secrets(value: Any, name: str) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if any(word in str(key).lower() for word in ("password", "secret", "token", "credential")):
+                raise ValueError(f"{key} looks like a credential, and those do not belong in a sidecar")
+            _refuse_secrets(inner, str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_secrets(inner, name)
+    elif isinstance(value, str) and ("://" in value or "::" in value):
+        raise ValueError(f"{name} holds a URL, and a sidecar says nothing of places")
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, in a few words."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: got {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"

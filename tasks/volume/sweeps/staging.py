@@ -1,0 +1,281 @@
+"""What lies under a staging prefix, and where each SEG-Y there would go.
+
+`staging/a/b.sgy` becomes `volumes/a/b.zarr`, and so do the files that `staging/a/b.seismill.yaml` groups. Two sources
+that would become one volume are told apart from all others by a sentence, and so is a source whose name or sidecar
+cannot be used: nobody guesses which one was meant.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.parameters import Publication, Url
+from tasks.volume.ingest.checksums import BESIDE
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.protocol.plan import digest_of
+from tasks.volume.store.objects import Store
+from tasks.volume.sweeps.sidecar import (
+    SIDECAR,
+    Sidecar,
+    members_of,
+    publication_of,
+    read_sidecars,
+    sidecar_of,
+)
+
+SUFFIXES = (".sgy", ".segy")
+
+SizeClass = Literal["s", "m", "l"]
+# A run's memory does not grow with its file, but its time and its scratch do.
+_LARGEST: dict[SizeClass, int] = {"s": 2 * 10**9, "m": 100 * 10**9}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file in staging.
+
+    Attributes:
+        name: Below the staging prefix, with '/'.
+        url: Where it is.
+        bytes: Its size.
+        identity: As a `Source` has it: another one for other content.
+        crc32c: Of the file, as read, in hexadecimal; empty before.
+    """
+
+    name: str
+    url: str
+    bytes: int
+    identity: str
+    crc32c: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What becomes one volume: a SEG-Y in staging, or several that a sidecar groups.
+
+    Attributes:
+        name: Below the staging prefix, with '/'; of a group its sidecar's.
+        url: Where that is.
+        bytes: Its size; of a group that of all its files.
+        identity: As a `Source` has it: another one for other content.
+        volume: Where its volume goes.
+        publication: How it is to be published, its sidecar included.
+        attributes: What its sidecar says of the survey.
+        beside: Identities of the `<file>.md5` of its files, by name.
+        group: The files of a group, in the order of their traces; empty for a single one.
+        sentence: Why it cannot be published as it is; empty if it can.
+    """
+
+    name: str
+    url: str
+    bytes: int
+    identity: str
+    volume: str
+    publication: Publication = field(default_factory=Publication)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    beside: dict[str, str] = field(default_factory=dict)
+    group: tuple[File, ...] = ()
+    sentence: str = ""
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """What it is made of: the files of the group, or itself."""
+        return self.group or (File(self.name, self.url, self.bytes, self.identity),)
+
+    @property
+    def source(self) -> str:
+        """What `publish` is given to read."""
+        return ",".join(file.url for file in self.files)
+
+
+def size_class(size: int) -> SizeClass:
+    """The class of a file of `size` bytes: s, m or l."""
+    return next((name for name, largest in _LARGEST.items() if size <= largest), "l")
+
+
+def found_under(staging: Store, volumes: Store, publication: Publication) -> list[Found]:
+    """Every SEG-Y under a prefix with what its sidecar asks for, by name; those that cannot be used say why.
+
+    Args:
+        staging: What is listed: one deep listing, and one of each folder that holds a SEG-Y.
+        volumes: Where volumes go.
+        publication: How sources without a sidecar are published.
+
+    Raises:
+        InputRefused: The staging prefix is a folder that does not exist, or one prefix lies in the other, or
+            checksums are given for all sources.
+    """
+    _refuse_nested(staging.url, volumes.url)
+    if publication.index.checksums:
+        raise InputRefused(
+            "a checksum is of one file; say it in the sidecar of its source, or in <file>.md5 beside it"
+        )
+    keys = staging.keys("")
+    if staging.local and not keys and not staging.children():
+        raise InputRefused(f"there is nothing under {staging.url}; check the prefix")
+    names = [key for key in keys if key.lower().endswith(SUFFIXES)]
+    listed = _files(staging, [*names, *(f"{name}{BESIDE}" for name in names)])
+    files = {name: listed[name] for name in names if name in listed}
+    sidecars = read_sidecars(staging, [key for key in keys if key.endswith(SIDECAR)])
+
+    def single(file: File) -> Found:
+        place = f"{volumes.url}/{volume_name(file.name)}"
+        one = Found(file.name, file.url, file.bytes, file.identity, place, publication)
+        return _described(one, sidecars.get(sidecar_of(file.name)))
+
+    def grouped(name: str, sidecar: Sidecar) -> Found:
+        place = f"{volumes.url}/{volume_name(name)}"
+        empty = Found(name, f"{staging.url}/{name}", 0, "", place, publication)
+        try:
+            group = tuple(files[member] for member in members_of(name, sidecar, files))
+        except ValueError as error:
+            return replace(
+                empty, sentence=f"the sidecar {name} cannot be used: {error}; correct or remove it"
+            )
+        identity = digest_of({"files": [(file.name, file.bytes, file.identity) for file in group]})
+        size = sum(file.bytes for file in group)
+        return _described(replace(empty, bytes=size, identity=identity, group=group), sidecar)
+
+    groups = [grouped(name, one) for name, one in sidecars.items() if isinstance(one, Sidecar) and one.files]
+    taken = {file.name for group in groups for file in group.group}
+    singles = [single(file) for name, file in files.items() if name not in taken]
+    told = [replace(one, beside=_beside(one, listed)) for one in (*singles, *groups)]
+    found = _held_back(_in_one_group(told, sidecars), sidecars)
+    return [_with_usable_name(one) for one in without_collisions(sorted(found, key=lambda one: one.name))]
+
+
+def _files(staging: Store, names: list[str]) -> dict[str, File]:
+    """Size and identity of each file that is there, by name."""
+    found: dict[str, File] = {}
+    for folder in sorted({name.rpartition("/")[0] for name in names}):
+        listed = Store(f"{staging.url}/{folder}".rstrip("/"), staging.options).files()
+        for own, about in listed.items():
+            name = f"{folder}/{own}".lstrip("/")
+            found[name] = File(name, f"{staging.url}/{name}", *about)
+    # Some may have been taken away between the two listings.
+    return {name: found[name] for name in names if name in found and not name.startswith(".seismill/")}
+
+
+def _beside(one: Found, listed: Mapping[str, File]) -> dict[str, str]:
+    """Identities of the `<file>.md5` that lie beside the files of a source, by name."""
+    names = [f"{file.name}{BESIDE}" for file in one.files]
+    return {name: listed[name].identity for name in names if name in listed}
+
+
+def _described(one: Found, sidecar: Sidecar | str | None) -> Found:
+    """A source with what its sidecar says of it; the sidecar may be the sentence that says why it cannot be used."""
+    if sidecar is None:
+        return one
+    try:
+        if isinstance(sidecar, str):
+            raise ValueError(sidecar)
+        publication = publication_of(sidecar, one.publication)
+        expected = sidecar.checksums(one.name, {file.name: file.url for file in one.files})
+    except ValueError as error:
+        name = sidecar_of(one.name)
+        return replace(one, sentence=f"the sidecar {name} cannot be used: {error}; correct or remove it")
+    index = publication.index.model_copy(update={"checksums": [*publication.index.checksums, *expected]})
+    publication = publication.model_copy(update={"index": index})
+    return replace(one, publication=publication, attributes=sidecar.attributes)
+
+
+def _in_one_group(found: list[Found], sidecars: Mapping[str, Sidecar | str]) -> list[Found]:
+    """The same, of which groups whose file is in another one too, or has a sidecar of its own, say so."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for one in found:
+        for file in one.group:
+            groups[file.name].append(one.name)
+    told = []
+    for one in found:
+        for file in one.group:
+            also = [name for name in groups[file.name] if name != one.name]
+            own = sidecar_of(file.name)
+            also += [own] if own in sidecars and own not in (one.name, *also) else []
+            if also and not one.sentence:
+                one = replace(
+                    one, sentence=f"{file.name} belongs to {one.name} and to {also[0]}; keep it in one"
+                )
+        told.append(one)
+    return told
+
+
+def _held_back(found: list[Found], sidecars: Mapping[str, Sidecar | str]) -> list[Found]:
+    """The same, of which all say so that a sidecar in their folder may group, which cannot be read.
+
+    A sidecar with the name of a file beside it holds back that one alone.
+    """
+    described = {sidecar_of(one.name) for one in found}
+    unread = {
+        PurePosixPath(name).parent: (name, why)
+        for name, why in sidecars.items()
+        if isinstance(why, str) and name not in described
+    }
+    told = []
+    for one in found:
+        name, why = unread.get(PurePosixPath(one.name).parent, ("", ""))
+        if name and not one.sentence and sidecar_of(one.name) not in sidecars:
+            one = replace(
+                one,
+                sentence=f"the sidecar {name}, which may group it, cannot be used: {why}; correct or remove it",
+            )
+        told.append(one)
+    return told
+
+
+def volume_name(name: str) -> str:
+    """The name of the volume of a source: a/b.sgy and a/b.seismill.yaml give a/b.zarr."""
+    if name.endswith(SIDECAR):
+        return f"{name.removesuffix(SIDECAR)}.zarr"
+    return str(PurePosixPath(name).with_suffix(".zarr"))
+
+
+def without_collisions(found: list[Found]) -> list[Found]:
+    """The same sources, of which all that would share a volume, or lie in another's, say so."""
+    by_volume: dict[str, list[Found]] = defaultdict(list)
+    for one in found:
+        by_volume[one.volume].append(one)
+    told = []
+    for one in found:
+        others = [other.name for other in by_volume[one.volume] if other is not one]
+        around = [str(folder) for folder in PurePosixPath(one.volume).parents if _key(folder) in by_volume]
+        if others:
+            one = replace(
+                one,
+                sentence=f"{one.name} and {', '.join(others)} would both become {one.volume}; rename all but one",
+            )
+        elif around:
+            one = replace(
+                one, sentence=f"{one.volume} would lie inside of the volume {around[0]}; rename one"
+            )
+        told.append(one)
+    return told
+
+
+def _key(folder: PurePosixPath) -> str:
+    # A pure path writes s3:// with one slash.
+    scheme, colon, rest = str(folder).partition(":/")
+    return f"{scheme}://{rest}" if colon else str(folder)
+
+
+def _refuse_nested(staging: str, volumes: str) -> None:
+    one, other = f"{staging}/", f"{volumes}/"
+    if one.startswith(other) or other.startswith(one):
+        raise InputRefused(
+            f"{staging} and {volumes} lie in each other; give staging and volumes prefixes of their own, because a "
+            "listing of one would go through all objects of the other"
+        )
+
+
+def _with_usable_name(one: Found) -> Found:
+    for file in one.files:
+        try:
+            TypeAdapter(Url).validate_python(file.url)
+        except ValidationError:
+            return replace(one, sentence=f"the name {file.name!r} holds '@', '?' or ':'; rename the file")
+        if set(file.name) & set(",*[") and not one.sentence:
+            return replace(one, sentence=f"the name {file.name!r} holds ',', '*' or '['; rename the file")
+    return one
