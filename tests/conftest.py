@@ -2,23 +2,18 @@
 
 import importlib.util
 import os
-import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from emulators.faults import FaultProxy, Rule
 
-BUCKETS = ("staging", "volumes")
+from tests.support.emulators.faults import FaultProxy
+from tests.support.servers import BUCKETS, EMULATORS, SlowStaging, free_port, loopback_server, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +47,7 @@ def s3_server() -> Iterator[str]:
 
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
-    command = [sys.executable, str(Path(__file__).parent / "emulators" / "s3.py"), str(port)]
+    command = [sys.executable, str(EMULATORS / "s3.py"), str(port)]
     # Its request log goes nowhere: a pipe that nobody reads would stop it when full.
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     names = {
@@ -76,27 +71,6 @@ def s3_server() -> Iterator[str]:
             server.wait(10)
 
 
-@contextmanager
-def loopback_server(
-    command: list[str], answers: str, environment: dict[str, str], protocol: str
-) -> Iterator[None]:
-    """While open, `command` serves `answers`, and this process and those that it starts find it by `environment`."""
-    import fsspec.config
-
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        fsspec.config.set_conf_env(fsspec.config.conf)
-        try:
-            wait_for(answers, server)
-            yield
-        finally:
-            fsspec.config.conf.pop(protocol, None)
-            server.terminate()
-            server.wait(10)
-
-
 @pytest.fixture(scope="session")
 def gcs_server() -> Iterator[str]:
     """The endpoint of a Google Cloud Storage server of this session, which gs:// then uses."""
@@ -108,7 +82,7 @@ def gcs_server() -> Iterator[str]:
         "NO_GCE_CHECK": "true",  # or google-auth waits for a metadata server
         "FSSPEC_CONFIG_DIR": os.devnull,
     }
-    command = [sys.executable, str(Path(__file__).parent / "emulators" / "gcs.py"), str(port)]
+    command = [sys.executable, str(EMULATORS / "gcs.py"), str(port)]
     with loopback_server(command, endpoint, names, "gs"):
         yield endpoint
 
@@ -175,32 +149,6 @@ def s3(s3_server: str) -> str:
     return s3_server
 
 
-@dataclass
-class SlowStaging:
-    """A bucket whose objects come slowly, so that a run lasts as long as a test needs on the fastest machine.
-
-    Attributes:
-        endpoint: Where the bucket comes slowly.
-    """
-
-    endpoint: str
-    _proxy: FaultProxy
-
-    def put(self, file: Path) -> str:
-        """Move a file into the bucket, from which each read takes a second now; its URL."""
-        import fsspec
-
-        store = fsspec.filesystem("s3")
-        store.put_file(str(file), f"staging/{file.name}")
-        file.unlink()
-        self._proxy.do(Rule("stall", method="GET", match=re.escape(file.name), seconds=1))
-        return f"s3://staging/{file.name}"
-
-    def hurry(self) -> None:
-        """Let objects come as fast as they can."""
-        self._proxy.do()
-
-
 @pytest.fixture(scope="session")
 def slow_endpoint(s3_server: str) -> Iterator[FaultProxy]:
     """The S3 server of this session behind something that can make it slow."""
@@ -219,27 +167,3 @@ def slow_staging(s3: str, slow_endpoint: FaultProxy) -> Iterator[SlowStaging]:
 _ANYBODY = (
     "AWS4-HMAC-SHA256 Credential=testing/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 )
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    """Return when `url` answers; fail when `process`, which should serve it, has ended or time is up."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except urllib.error.HTTPError:
-            return  # it answers, if only with a refusal
-        except OSError as error:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"{url} does not answer, its process ended with {process.poll()}"
-                ) from error
-        time.sleep(0.05)

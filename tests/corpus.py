@@ -24,14 +24,11 @@ from typing import Any
 import numpy as np
 import zarr
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from segy_maker import TEXT, WIDTHS, put, sample_bytes, segy_bytes, values_of
-
 from tasks.export_segy import export_segy
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Index, Master
 from tasks.volume.outcomes import InputRefused
+from tests.support.segy_maker import TEXT, WIDTHS, put, sample_bytes, segy_bytes, values_of
 
 SHAPE, N_TRACES, N_SAMPLES = (5, 7), 35, 9
 AUTO, GRID = Index(), Index(bytes="189,193")

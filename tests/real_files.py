@@ -24,8 +24,8 @@ from tasks.parameters import Index
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, read_format
 from tasks.volume.store.objects import Source
-from tests.segy_maker import values_of
-from tests.survey import ibm_values
+from tests.support.segy_maker import values_of
+from tests.support.survey import ibm_values
 
 SUFFIXES = {".sgy", ".segy", ".y_first_trace"}
 

@@ -12,8 +12,9 @@ import pytest
 from flows import cli
 from flows.chains import PUBLISH_STAGES, demo_chain
 from flows.stages import as_stage, load_verb
+from tests import ROOT
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()
 ]
@@ -56,4 +57,4 @@ def test_every_program_runs_where_the_demo_was_run(demo, program):
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(([^)]+)\)", README))
 def test_every_link_leads_to_a_file(path):
-    assert (Path(__file__).parents[1] / path).exists()
+    assert (ROOT / path).exists()

@@ -25,14 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from conftest import BUCKETS, free_port, wait_for
 
 from flows.stages import as_stage, load_verb
 from tasks.demo import make_survey
 from tasks.volume.store.objects import Traffic, traffic
+from tests.support.servers import BUCKETS, EMULATORS, free_port, wait_for
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
 VERBS = ("ingest_segy", "rechunk", "pyramid", "report", "verify", "prove", "export_segy")
@@ -81,7 +79,7 @@ def main() -> None:
         endpoint = f"http://127.0.0.1:{port}"
         with open(folder / "log", "wb") as log:
             server = subprocess.Popen(
-                [sys.executable, str(Path(__file__).parents[1] / "emulators" / "s3.py"), str(port)],
+                [sys.executable, str(EMULATORS / "s3.py"), str(port)],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )

@@ -1,0 +1,1 @@
+"""Every store, fault, kill and damage, many times over."""

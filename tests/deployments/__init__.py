@@ -1,0 +1,1 @@
+"""Deployments on a real server, in a real browser."""

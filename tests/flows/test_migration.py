@@ -1,0 +1,118 @@
+"""A night's migration: a sweep that is killed half-way leaves runs that go on, and the next sweep finishes."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deployments.test_deployments import Server
+from tests.deployments.test_registered import command, fill, runs
+from tests.infra.test_infra import AUTHORITY, COMPOSE, postgres  # noqa: F401  # a fixture
+from tests.support.prefect_api import ENDED
+from tests.support.servers import free_port, wait_for
+
+pytestmark = pytest.mark.server
+
+# A migration of a night: SEISMILL_SWEEP=500 pytest -n 0 -m server tests/flows/test_migration.py.
+FILES = int(os.environ.get("SEISMILL_SWEEP", "6"))
+BAD = 3 if FILES >= 100 else 1
+
+
+@pytest.fixture
+def migration(postgres: str, tmp_path: Path) -> Iterator[Server]:  # noqa: F811
+    """A server as compose has it, whose worker carries out four runs at a time; more than SQLite takes."""
+    port, root = free_port(), tmp_path / "migration"
+    root.mkdir()
+    at = Server(root, port)
+    at.authority = AUTHORITY
+    given = COMPOSE["services"]["server"]["environment"] | {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://prefect@{postgres}/prefect",
+        "PREFECT_SERVER_API_AUTH_STRING": AUTHORITY,
+        "PREFECT_SERVER_UI_API_URL": at.api,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_API_URL": at.api,
+        "PREFECT_API_AUTH_STRING": AUTHORITY,
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "SEISMILL_ALLOW": str(root),
+    }
+    prefect, started = [sys.executable, "-m", "prefect"], []
+    with open(tmp_path / "log", "wb") as log:
+
+        def start(*words: str) -> subprocess.Popen[bytes]:
+            process = subprocess.Popen(
+                [*prefect, *words], env=os.environ | given, cwd=root, stdout=log, stderr=log
+            )
+            started.append(process)
+            return process
+
+        try:
+            process = start("server", "start", "--host", "127.0.0.1", "--port", str(port))
+            wait_for(f"{at.api}/health", process, 300)
+            register = command(at, "register", "process", PREFECT_API_AUTH_STRING=AUTHORITY)
+            _, err = register.communicate(timeout=300)
+            assert register.returncode == 0, err
+            start("worker", "start", "--pool", "seismill", "--type", "process", "--limit", "4")
+            yield at
+        finally:
+            for process in started:  # asked to end, a worker would wait for its runs
+                process.kill()
+                process.wait(60)
+
+
+@pytest.mark.timeout(900 + 30 * FILES)
+def test_a_killed_sweep_leaves_runs_that_go_on_and_the_next_one_starts_none_twice(migration):
+    staging = fill(migration.root / "staging", files=FILES, bad=BAD)
+    volumes = migration.root / "volumes"
+    at_once = min(8, FILES // 2)
+    words = ("sweep", staging, str(volumes), "--deployment", "publish/publish", "--max-active", str(at_once))
+    words = (*words, "--settle-minutes", "0", "--steps", "proof", "--json")
+    began = time.monotonic()
+    first = command(migration, *words, PREFECT_API_AUTH_STRING=AUTHORITY)
+    # A pipe that nobody reads would stop a sweep of many files.
+    with ThreadPoolExecutor(1) as reader, ExitStack() as at_the_end:
+        at_the_end.callback(first.kill)
+        said = reader.submit(first.communicate)
+        while len(list(volumes.glob("*.zarr/zarr.json"))) < (FILES - BAD) // 2:
+            assert first.poll() is None, said.result()
+            time.sleep(0.3)
+        first.send_signal(signal.SIGKILL)
+        print(f"killed after {time.monotonic() - began:.0f} s")
+        second = command(migration, *words, PREFECT_API_AUTH_STRING=AUTHORITY)
+        at_the_end.callback(second.kill)
+        out, err = second.communicate()
+    assert second.returncode == 0, err
+    summary = json.loads(out.splitlines()[-1])
+    print(f"{FILES} files in {time.monotonic() - began:.0f} s; the second sweep: {summary['counts']}")
+    assert summary["counts"]["quarantined"] == BAD
+    assert sum(summary["counts"].values()) == FILES
+    assert len([row["sentence"] for row in summary["attention"] if row["sentence"]]) == BAD
+    assert len(list(volumes.glob("*.zarr/zarr.json"))) == FILES - BAD
+    ended = runs(migration, staging)
+    names = [run["parameters"]["source"].rpartition("/")[2] for run in ended]
+    assert sorted(names) == sorted(f"{n}.sgy" for n in range(FILES))  # nothing twice
+    assert len({run["idempotency_key"] for run in ended}) == FILES
+    histories = [migration.ask(f"/flow_run_states/?flow_run_id={run['id']}") for run in ended]
+    assert at_most(histories, "SCHEDULED") <= at_once
+    assert at_most(histories, "PENDING") <= 4
+
+
+def at_most(histories: list[list[dict[str, Any]]], begins: str) -> int:
+    """How many runs were at once between their first state of this type and their last state."""
+    steps = []
+    for states in histories:
+        told = sorted((datetime.fromisoformat(state["timestamp"]), state["type"]) for state in states)
+        assert told[-1][1] in ENDED
+        steps += [(next(at for at, kind in told if kind == begins), 1), (told[-1][0], -1)]
+    return max(itertools.accumulate(step for _, step in sorted(steps)))

@@ -1,0 +1,1 @@
+"""Images, pools and policies."""

@@ -1,0 +1,1 @@
+"""Files, servers and processes for tests."""

@@ -1,0 +1,1 @@
+"""Stores on loopback, and what goes wrong with them."""

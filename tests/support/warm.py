@@ -1,0 +1,107 @@
+"""Processes forked from one that is warm: what takes a cold one seconds of imports takes them none.
+
+What they inherit is imports and compiled kernels, no thread, connection or file. So they are killed like any others.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.support.warmth"])
+
+
+class Process:
+    """A function that runs in a process of its own; what it prints goes to files."""
+
+    def __init__(self, folder: Path, target: Any, *arguments: Any) -> None:
+        self._out, self._errors = folder / "out.txt", folder / "errors.txt"
+        self._process: ForkServerProcess = _CONTEXT.Process(
+            target=_redirected, args=(str(self._out), str(self._errors), target, arguments)
+        )
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """Its number on this machine."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def errors(self) -> str:
+        """What it wrote to standard error."""
+        return self._errors.read_text() if self._errors.exists() else ""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The JSON object that a command printed last."""
+        return json.loads(self._out.read_bytes().splitlines()[-1])
+
+    def ended(self) -> int | None:
+        """Its exit code, if it has ended; that of a signal is negative."""
+        return self._process.exitcode
+
+    def send(self, number: int) -> None:
+        """Send it a signal, if it has not ended."""
+        if self.ended() is None:
+            with suppress(ProcessLookupError):  # it ended just now
+                os.kill(self.pid, number)
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Its exit code when it has ended; None if it has not by then."""
+        self._process.join(seconds)
+        return self.ended()
+
+    def kill(self) -> None:
+        """End it, if it has not ended."""
+        self.send(signal.SIGKILL)
+        self._process.join()
+
+
+def _redirected(out: str, errors: str, target: Any, arguments: tuple[Any, ...]) -> None:
+    for number, path in ((1, out), (2, errors)):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(file, number)
+        os.close(file)
+    target(*arguments)
+
+
+def run_command(words: list[str]) -> None:
+    """The command line, which does not wait as long as elsewhere for a scheduler that is gone."""
+    from flows import compute
+    from flows.cli import main
+
+    compute.CONNECT_SECONDS = 10
+    sys.argv = ["seismill", *words]
+    main()
+
+
+def dask_scheduler(address: str) -> None:
+    """A Dask scheduler."""
+    from distributed import Scheduler
+
+    port = int(address.rpartition(":")[2])
+
+    async def serve() -> None:
+        async with Scheduler(host="127.0.0.1", port=port, dashboard=False) as server:
+            await server.finished()
+
+    asyncio.run(serve())
+
+
+def dask_worker(address: str, folder: str) -> None:
+    """A Dask worker of one thread, without a nanny that would start it again."""
+    from distributed import Worker
+
+    async def serve() -> None:
+        async with Worker(address, nthreads=1, dashboard=False, local_directory=folder) as server:
+            await server.finished()
+
+    asyncio.run(serve())

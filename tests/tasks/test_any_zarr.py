@@ -1,0 +1,538 @@
+"""Levels and copies beside arrays that other tools wrote: Zarr v2 and v3, whatever codec, groups and bare arrays."""
+
+import json
+import pickle
+import shutil
+import warnings
+from pathlib import Path
+
+import numcodecs
+import numpy as np
+import pytest
+import yaozarrs
+import zarr
+from PIL import Image
+from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, TransposeCodec, ZstdCodec
+from zarr.errors import ZarrUserWarning
+
+from tasks.copy import copy
+from tasks.info import info
+from tasks.ingest_images import ingest_images
+from tasks.parameters import Copies, Copy, Levels, Run
+from tasks.parameters import Image as ImageOf
+from tasks.pyramid import pyramid
+from tasks.rechunk import rechunk
+from tasks.report import report
+from tasks.verify import verify
+from tasks.volume.arrays.reader import open_any
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
+from tasks.volume.pyramid.coarsen import coarsen
+from tasks.volume.report.slices import sides_of
+from tasks.volume.store.objects import Store
+from tests.support.volumes import STAMP, differences, stopping_after, threads, tree
+
+FIXED = Run(created_on=STAMP)
+SHAPE = (37, 21, 65)
+TWO = Levels(levels=2)
+
+
+def values(dtype="uint16", shape=SHAPE):
+    return np.random.default_rng(3).normal(100, 20, shape).astype(dtype)
+
+
+def field(folder, array=None, consolidated=False, name="field", **options):
+    """A Zarr v3 group `field` that holds an array `0`, as pyramid-sampler makes one."""
+    array = values() if array is None else array
+    root = zarr.open_group(folder / "some.zarr", mode="a")
+    group = root.require_group(name)
+    options = {"chunks": (8, 8, 16), "dimension_names": ("z", "y", "x")} | options
+    group.create_array("0", shape=array.shape, dtype=array.dtype, **options)[...] = array
+    if consolidated:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ZarrUserWarning)  # it is no part of the Zarr v3 specification yet
+            zarr.consolidate_metadata(folder / "some.zarr")
+    return folder / "some.zarr"
+
+
+def levels_of(array, number=2, method="mean", factor=(2, 2, 2)):
+    found = []
+    for _ in range(number):
+        array = coarsen(array, factor, method)
+        found.append(array)
+    return found
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compressors": None},
+        {"compressors": [GzipCodec()]},
+        {"compressors": [BloscCodec(cname="lz4", shuffle="bitshuffle")]},
+        {"filters": [TransposeCodec(order=(2, 0, 1))], "compressors": [ZstdCodec(level=1)]},
+        {"serializer": BytesCodec(endian="big")},
+        {"shards": (16, 16, 32)},
+        {"chunk_key_encoding": {"name": "v2", "separator": "."}},
+        {"chunks": (37, 21, 65)},
+    ],
+    ids=[
+        "default",
+        "raw",
+        "gzip",
+        "bitshuffle",
+        "transposed",
+        "big-endian",
+        "shards",
+        "v2-keys",
+        "one-chunk",
+    ],
+)
+def test_levels_of_a_field_lie_beside_it(tmp_path, options):
+    store = field(tmp_path, **options)
+    summary = pyramid(str(store), TWO, run=FIXED, array="field/0")
+    group = zarr.open_group(store, mode="r")
+    for number, level in enumerate(levels_of(values()), start=1):
+        np.testing.assert_array_equal(group[f"field/{number}"][...], level)
+    np.testing.assert_array_equal(group["field/0"][...], values())
+    assert [row["path"] for row in summary["arrays"]] == ["1", "2"]
+    yaozarrs.validate_zarr_store(str(store / "field"))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        ("<u2", {"compressor": numcodecs.Zstd()}),
+        (">f4", {"compressor": numcodecs.Blosc(), "filters": [numcodecs.Delta(dtype=">f4")]}),
+        ("<f8", {"compressor": None, "order": "F"}),
+        ("|u1", {"compressor": numcodecs.LZ4()}),
+        ("<f4", {"compressor": numcodecs.Zlib(), "chunk_key_encoding": {"name": "v2", "separator": "/"}}),
+    ],
+)
+@pytest.mark.parametrize("bare", [False, True])
+def test_levels_of_zarr_v2_go_to_a_group_of_their_own(tmp_path, dtype, options, bare):
+    array = values(dtype)
+    options = {"filters": None} | options
+    compressor, filters = options.pop("compressor"), options.pop("filters")
+    where, path = (tmp_path / "old.zarr", None) if bare else (tmp_path / "old.zarr", "field/0")
+    if not bare:
+        zarr.open_group(where, mode="w", zarr_format=2).create_group("field")
+    made = zarr.create_array(
+        where,
+        name=path,
+        shape=array.shape,
+        chunks=(8, 8, 16),
+        dtype=array.dtype,
+        zarr_format=2,
+        compressors=compressor,
+        filters=filters,
+        **options,
+    )
+    made[...] = array
+    array = made[...]  # differences of floats, summed up, are not quite what they were
+    before = tree(where)
+    with pytest.raises(InputRefused, match=r"Zarr v2.*--target"):
+        pyramid(str(where), TWO, run=FIXED, array=path or "")
+    pyramid(str(where), TWO, run=FIXED, array=path or "", target=str(tmp_path / "levels.zarr"))
+    group = zarr.open_group(tmp_path / "levels.zarr", mode="r", zarr_format=3)
+    for number, level in enumerate(levels_of(array.astype(array.dtype.newbyteorder("="))), start=1):
+        assert group[str(number)].dtype == array.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(group[str(number)][...], level)
+    assert tree(where) == before, "what is read is left alone"
+    yaozarrs.validate_zarr_store(str(tmp_path / "levels.zarr"))
+
+
+def test_what_is_not_stored_has_the_fill_value_of_the_array(tmp_path):
+    store = tmp_path / "some.zarr"
+    array = zarr.create_array(
+        store, name="field/0", shape=SHAPE, chunks=(8, 8, 16), dtype="int16", fill_value=-7
+    )
+    array[:8] = 5
+    pyramid(str(store), TWO, run=FIXED, array="field/0")
+    for number, level in enumerate(levels_of(array[...]), start=1):
+        np.testing.assert_array_equal(zarr.open_array(store, path=f"field/{number}")[...], level)
+
+
+def test_a_field_by_its_own_path_and_any_other_array_into_a_group(tmp_path):
+    store = field(tmp_path)
+    pyramid(str(store / "field" / "0"), TWO, run=FIXED)
+    assert sorted(zarr.open_group(store / "field").array_keys()) == ["0", "1", "2"]
+    zarr.open_group(store).create_array("density", data=values("f4"), chunks=(8, 8, 16))
+    with pytest.raises(InputRefused, match=r"not level 0.*--target"):
+        pyramid(str(store), TWO, run=FIXED, array="density")
+    pyramid(str(store), TWO, run=FIXED, array="density", target=str(store / "density_levels"))
+    np.testing.assert_array_equal(
+        zarr.open_group(store)["density_levels/1"][...], coarsen(values("f4"), (2, 2, 2))
+    )
+
+
+def test_consolidated_metadata_tell_of_the_levels_and_forget_them(tmp_path):
+    store = field(tmp_path, consolidated=True)
+    pyramid(str(store), Levels(levels=3), run=FIXED, array="field/0")
+    group = zarr.open_consolidated(store)
+    assert sorted(group["field"].array_keys()) == ["0", "1", "2", "3"]
+    assert len(group["field"].attrs["ome"]["multiscales"][0]["datasets"]) == 4
+    pyramid(str(store), Levels(levels=1, method="max"), overwrite=True, run=FIXED, array="field/0")
+    group = zarr.open_consolidated(store)
+    assert sorted(group["field"].array_keys()) == ["0", "1"]
+    assert [one["path"] for one in group["field"].attrs["ome"]["multiscales"][0]["datasets"]] == ["0", "1"]
+    np.testing.assert_array_equal(group["field/1"][...], coarsen(values(), (2, 2, 2), "max"))
+    assert not (store / "field/3").exists()
+
+
+def test_an_image_of_another_tool_keeps_its_metadata_and_gets_datasets(tmp_path):
+    store = field(tmp_path)
+    group = zarr.open_group(store / "field")
+    image = {
+        "name": "core",
+        "axes": [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"],
+        "datasets": [
+            {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [2.0, 1.0, 1.0]}]}
+        ],
+    }
+    group.attrs.update({"ome": {"version": "0.5", "multiscales": [image]}, "sample": "Ketton"})
+    pyramid(str(store), TWO, run=FIXED, array="field/0")
+    said = zarr.open_group(store / "field").attrs
+    assert said["sample"] == "Ketton"
+    found = said["ome"]["multiscales"][0]
+    assert (found["name"], found["axes"], found["datasets"][0]) == (
+        "core",
+        image["axes"],
+        image["datasets"][0],
+    )
+    assert [one["path"] for one in found["datasets"]] == ["0", "1", "2"]
+    scale, translation = found["datasets"][2]["coordinateTransformations"]
+    # Finer axes alone first, until voxels are as long as they are wide.
+    assert (scale["scale"], translation["translation"]) == ([4.0, 4.0, 4.0], [1.0, 1.5, 1.5])
+    np.testing.assert_array_equal(zarr.open_array(store, path="field/1")[...], coarsen(values(), (1, 2, 2)))
+    yaozarrs.validate_zarr_store(str(store / "field"))
+
+
+def test_the_same_again_does_nothing_and_a_changed_array_is_noticed(tmp_path):
+    store = field(tmp_path)
+    pyramid(str(store), TWO, run=FIXED, array="field/0")
+    before = tree(store)
+    assert pyramid(str(store), TWO, run=FIXED, array="field/0")["notes"] == ["was done already"]
+    zarr.open_group(store / "field").attrs["note"] = "of the owner"
+    zarr.open_array(store, path="field/0", mode="a")[3] = 9
+    with pytest.raises(DestinationRefused, match="other pyramid levels"):
+        pyramid(str(store), TWO, run=FIXED, array="field/0")
+    pyramid(str(store), TWO, overwrite=True, run=FIXED, array="field/0")
+    assert zarr.open_group(store / "field").attrs["note"] == "of the owner"
+    changed = values()
+    changed[3] = 9
+    np.testing.assert_array_equal(zarr.open_array(store, path="field/1")[...], coarsen(changed, (2, 2, 2)))
+    assert differences(before, tree(store))
+
+
+def test_levels_that_another_tool_made_are_left_alone(tmp_path):
+    store = field(tmp_path)
+    zarr.open_group(store / "field").create_array("2", data=np.zeros((3, 3, 3), "u2"))
+    before = tree(store)
+    with pytest.raises(DestinationRefused, match="field/2 is there already"):
+        pyramid(str(store), TWO, run=FIXED, array="field/0")
+    assert tree(store) == before
+
+
+@pytest.mark.parametrize("stop", [1, -1])
+def test_a_stopped_run_goes_on_and_leaves_nothing_of_others_out(tmp_path, monkeypatch, stop):
+    monkeypatch.setattr("tasks.volume.pyramid.plan.READ_BYTES", 1 << 14)
+    monkeypatch.setattr("tasks.volume.pyramid.plan.TWICE_BYTES", 0)
+    small = Levels(levels=3)
+    whole, stopped = (field(tmp_path / name) for name in "ab")
+    zarr.open_group(stopped / "field").create_array("mask", data=np.ones(3))
+    shutil.copytree(stopped / "field/mask", whole / "field/mask")
+    blocks = pyramid(str(whole), small, run=FIXED, array="field/0")["blocks_done"]
+    stop %= blocks
+    with stopping_after(stop) as compute, pytest.raises(Resumable):
+        pyramid(str(stopped), small, run=FIXED, array="field/0", compute=compute)
+    assert not list((stopped / "field").glob("[123]/zarr.json")), "no level is there before all are"
+    pyramid(str(stopped), small, run=FIXED, array="field/0")
+    assert differences(tree(whole), tree(stopped)) == []
+    # What an abandoned run left goes when another begins, and nothing else.
+    other = field(tmp_path / "c")
+    zarr.open_group(other / "field").create_array("mask", data=np.ones(3))
+    with stopping_after(stop) as compute, pytest.raises(Resumable):
+        pyramid(str(other), small, run=FIXED, array="field/0", compute=compute)
+    pyramid(str(other), Levels(levels=1), run=FIXED, array="field/0")
+    assert sorted(path.name for path in (other / "field").iterdir()) == [
+        ".seismill",
+        "0",
+        "1",
+        "mask",
+        "zarr.json",
+    ]
+
+
+def test_a_chunk_that_does_not_decode_ends_the_run(tmp_path):
+    store = field(tmp_path)
+    chunk = store / "field/0/c/1/1/1"
+    chunk.write_bytes(b"no zstd at all")
+    with pytest.raises(IntegrityFailure, match=r"does not decode at \(1, 1, 1\)"):
+        pyramid(str(store), TWO, run=FIXED, array="field/0")
+    assert sorted(zarr.open_group(store / "field").array_keys()) == ["0"]
+
+
+def test_what_cannot_be_is_refused_in_a_sentence(tmp_path):
+    store = field(tmp_path)
+    with pytest.raises(InputRefused, match="such as --array field/0"):
+        pyramid(str(store), TWO, run=FIXED)
+    with pytest.raises(InputRefused, match=r"no Zarr array at .*field/9"):
+        pyramid(str(store), TWO, run=FIXED, array="field/9")
+    with pytest.raises(InputRefused, match="no published volume"):
+        pyramid(str(tmp_path / "nothing"), TWO, run=FIXED)
+    zarr.open_group(store).create_array("waves/0", data=np.zeros(3, "c8"))
+    with pytest.raises(InputRefused, match="only numbers"):
+        pyramid(str(store), TWO, run=FIXED, array="waves/0")
+    (store / "field/0/zarr.json").write_text(
+        (store / "field/0/zarr.json").read_text().replace('"zstd"', '"unheard-of"')
+    )
+    with pytest.raises(InputRefused, match="cannot be read by zarr-python"):
+        pyramid(str(store), TWO, run=FIXED, array="field/0")
+
+
+def test_one_large_chunk_is_reckoned_with(tmp_path):
+    array = np.zeros((256, 256, 256), "u2")
+    store = field(tmp_path, array, chunks=array.shape)
+    with threads(memory_bytes=100 << 20) as compute, pytest.raises(InputRefused, match=r"needs .* MB"):
+        pyramid(str(store), TWO, run=FIXED, array="field/0", compute=compute)
+    assert json.loads((store / "field/zarr.json").read_text())["attributes"] == {}
+
+
+def test_copies_lie_beside_the_array_with_its_levels(tmp_path):
+    store = field(tmp_path, consolidated=True)
+    copies = Copies(presets=[], more=[Copy(name="slices", chunks=[2, 21, 65])], quality="lossless")
+    pyramid(str(store), TWO, run=FIXED, array="field/0")
+    rechunk(str(store), copies, run=FIXED, array="field/0")
+    group = zarr.open_consolidated(store)
+    assert sorted(group["field"].array_keys()) == ["0", "1", "2", "slices"]
+    assert group["field/slices"].chunks == (2, 21, 65)
+    np.testing.assert_array_equal(group["field/slices"][...], values())
+    assert group["field/slices"].attrs["copy_of"] == "0"
+    assert rechunk(str(store), copies, run=FIXED, array="field/0")["notes"] == ["were done already"]
+    assert pyramid(str(store), TWO, run=FIXED, array="field/0")["notes"] == ["was done already"]
+    other = Copies(presets=[], more=[Copy(name="slices", chunks=[4, 21, 65])], tolerance=0.5)
+    with pytest.raises(DestinationRefused, match="slices with other chunks"):
+        rechunk(str(store), other, run=FIXED, array="field/0")
+    rechunk(str(store), other, overwrite=True, run=FIXED, array="field/0")
+    made = zarr.open_group(store, mode="r", use_consolidated=False)["field/slices"]
+    farthest = np.abs(made[...] - values()).max()
+    assert 0 < made.attrs["max_abs_error"] == farthest <= 0.5
+    with pytest.raises(InputRefused, match="give a tolerance in their unit"):
+        rechunk(str(store), Copies(), run=FIXED, array="field/0")
+    zarr.open_group(store / "field").create_array("mine", data=np.zeros(3))
+    mine = Copies(presets=[], more=[Copy(name="mine", chunks=[4, 4, 4])], quality="lossless")
+    with pytest.raises(DestinationRefused, match="field/mine is there already"):
+        rechunk(str(store), mine, run=FIXED, array="field/0")
+
+
+def test_copies_of_zarr_v2_with_missing_chunks_go_to_a_group_of_their_own(tmp_path):
+    old = zarr.create_array(
+        tmp_path / "old.zarr", shape=SHAPE, chunks=(8, 8, 16), dtype=">f4", zarr_format=2, fill_value=np.nan
+    )
+    old[:8] = values("f4")[:8]
+    presets = Copies(quality="lossless")
+    rechunk(str(tmp_path / "old.zarr"), presets, run=FIXED, target=str(tmp_path / "new.zarr"))
+    group = zarr.open_group(tmp_path / "new.zarr", mode="r")
+    assert sorted(group.array_keys()) == ["fast_dim_0", "fast_dim_1", "fast_dim_2"]
+    for name in group.array_keys():
+        np.testing.assert_array_equal(group[name][...], old[...])
+
+
+def test_a_store_without_a_disk(tmp_path):
+    from tasks.volume.store.objects import Store
+
+    local = field(tmp_path, shards=(16, 16, 32))
+    remote = Store("memory://any/some.zarr")
+    for path, data in tree(local).items():
+        remote.put(path, data)
+    pyramid("memory://any/some.zarr", TWO, run=FIXED, array="field/0")
+    for number in (1, 2):
+        keys = [key for key in remote.keys(f"field/{number}") if "/c/" in key]
+        assert keys
+        for key in keys:
+            (tmp_path / "copy" / key).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "copy" / key).write_bytes(remote.get(key))
+        described = f"field/{number}/zarr.json"
+        (tmp_path / "copy" / described).write_bytes(remote.get(described))
+        found = zarr.open_array(tmp_path / "copy", path=f"field/{number}", mode="r")
+        np.testing.assert_array_equal(found[...], levels_of(values())[number - 1])
+    remote.delete_many(remote.keys(""))
+
+
+def test_info_and_verify_know_levels_and_copies_beside_an_array(tmp_path):
+    place = field(tmp_path)
+    pyramid(str(place), TWO, array="field/0", run=FIXED)
+    rechunk(
+        str(place),
+        Copies(presets=[], more=[Copy(name="flat", chunks=(1, 21, 65))], tolerance=2.0),
+        array="field/0",
+        run=FIXED,
+    )
+    group = place / "field"
+    found = info(str(group))
+    assert [(row["path"], row["kind"], row["shape"]) for row in found["arrays"]] == [
+        ("0", "master", [37, 21, 65]),
+        ("flat", "copy", [37, 21, 65]),
+        ("1", "level", [19, 11, 33]),
+        ("2", "level", [10, 6, 17]),
+    ]
+    assert [level["path"] for level in found["levels"]] == ["0", "1", "2"]
+    summary = verify(str(group), errors=True)
+    assert summary["checked"] == summary["objects"] > 4
+    with pytest.raises(InputRefused, match=r"lie in .*some\.zarr/field$"):
+        info(str(place))
+
+
+@pytest.mark.parametrize(
+    ("axes", "factor"),
+    [("cyx", (1, 2, 2)), ("tcyx", (1, 1, 2, 2)), ("czyx", (1, 2, 2, 2)), ("zyxc", (1, 2, 2, 1))],
+)
+def test_channels_and_times_are_not_mixed(tmp_path, axes, factor):
+    array = values(shape=(3, 21, 33) if len(axes) == 3 else (3, 9, 21, 33))
+    chunks = (1, 16, 16) if len(axes) == 3 else (1, 8, 16, 16)
+    store = field(tmp_path, array, chunks=chunks, dimension_names=tuple(axes))
+    kinds = {"t": "time", "c": "channel"}
+    image = {
+        "axes": [{"name": name, "type": kinds.get(name, "space")} for name in axes],
+        "datasets": [
+            {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.0] * len(axes)}]}
+        ],
+    }
+    zarr.open_group(store / "field").attrs.update({"ome": {"version": "0.5", "multiscales": [image]}})
+    pyramid(str(store), TWO, run=FIXED, array="field/0")
+    for number, level in enumerate(levels_of(array, factor=factor), start=1):
+        np.testing.assert_array_equal(zarr.open_array(store, path=f"field/{number}")[...], level)
+    if axes != "zyxc":  # OME-Zarr has channels before space
+        yaozarrs.validate_zarr_store(str(store / "field"))
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_an_image_of_another_tool_is_taken_by_the_path_that_it_names(tmp_path, shared, version):
+    image, target = shared / f"data/ome_zarr/simple_{version}", str(tmp_path / "levels.zarr")
+    with pytest.raises(InputRefused, match=r"such as --array scale0/image \(1 seen\)"):
+        pyramid(str(image))
+    pyramid(str(image), Levels(levels=1), array="scale0/image", target=target, run=FIXED)
+    found = zarr.open_array(target, path="1", mode="r")
+    given = zarr.open_array(str(image), path="scale0/image", mode="r")[...]
+    np.testing.assert_array_equal(found[...], coarsen(given, (2, 1)))  # its voxels are of 4 nm by 30
+    (made,) = zarr.open_group(target, mode="r").attrs["ome"]["multiscales"]
+    assert [(axis["name"], axis["unit"]) for axis in made["axes"]] == [("y", "nanometer"), ("x", "nanometer")]
+    scale, translation = made["datasets"][0]["coordinateTransformations"]
+    assert (scale["scale"], translation["translation"]) == ([8.0, 30.0], [2.0, 0.0])
+    yaozarrs.validate_zarr_store(target)
+
+
+def test_a_report_draws_another_tools_array_with_its_copies(tmp_path):
+    place = field(tmp_path)
+    flat = Copies(presets=[], more=[Copy(name="flat", chunks=(1, 21, 65))], tolerance=2.0)
+    rechunk(str(place), flat, array="field/0", run=FIXED)
+    pyramid(str(place), TWO, array="field/0", run=FIXED)
+    group = place / "field"
+    before = tree(group)
+    summary = report(str(group))
+    assert [row["path"] for row in summary["arrays"]] == ["0", "flat", "1", "2"]
+    master = summary["arrays"][0]
+    held = sum(path.stat().st_size for path in (group / "0").rglob("*") if path.is_file())
+    assert (master["raw_bytes"], master["stored_bytes"]) == (values().nbytes, held)
+    assert [row["array"] for row in summary["table"]] == ["0", "flat", "1", "2"]
+    for name in ("z", "y", "x", "histogram"):
+        assert image_size(group / f".seismill/report/{name}.png") > (400, 100)
+    assert tree(group) == before, "pictures lie where no reader of arrays looks"
+
+
+def test_sides_of_pictures_are_where_voxels_lie_with_their_unit(tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", data=values("f4"), dimension_names=("z", "y", "x")).attrs.update(
+        {"voxel_length": [4.0, 2.0, 2.0], "voxel_origin": [1.0, 0.0, 0.0], "voxel_unit": "micrometer"}
+    )
+    pyramid(str(tmp_path / "a.zarr"), TWO, run=FIXED, target=str(tmp_path / "levels.zarr"))
+    np.save(tmp_path / "v.npy", values("f4"))
+    image = ImageOf(voxel_length=[4, 2, 2], voxel_origin=[1, 0, 0], voxel_unit="micrometer")
+    ingest_images(str(tmp_path / "v.npy"), str(tmp_path / "v.zarr"), image)
+    for name in ("levels.zarr", "v.zarr"):
+        z, y, _ = sides_of(open_any(Store(str(tmp_path / name))))
+        assert (z.values[:3].tolist(), y.values[:3].tolist()) == ([1, 5, 9], [0, 2, 4])
+        assert (z.name, z.unit) == ("z", "micrometer")
+    yaozarrs.validate_zarr_store(str(tmp_path / "levels.zarr"))
+
+
+def test_a_report_of_levels_in_a_group_of_their_own_draws_the_array_that_lies_elsewhere(tmp_path):
+    zarr.create_array(tmp_path / "core.zarr", data=values("f4"), chunks=(8, 8, 16))
+    pyramid(str(tmp_path / "core.zarr"), TWO, run=FIXED, target=str(tmp_path / "levels.zarr"))
+    summary = report(str(tmp_path / "levels.zarr"))
+    assert [row["path"] for row in summary["arrays"]] == [str(tmp_path / "core.zarr"), "1", "2"]
+    assert len(summary["pictures"]) == 4
+
+
+def test_a_group_of_another_tool_is_copied_with_other_tools_and_verified_there(tmp_path):
+    group = field(tmp_path) / "field"
+    pyramid(str(group), TWO, array="0", run=FIXED)
+    with pytest.raises(InputRefused, match=r"another tool.*copy the whole group with a tool for files"):
+        copy(str(group), str(tmp_path / "copy.zarr"))
+    assert not (tmp_path / "copy.zarr").exists()
+    shutil.copytree(group, tmp_path / "there/field")
+    assert verify(str(tmp_path / "there/field"), errors=True)["findings"] == []
+
+
+def image_size(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def test_verify_finds_and_repairs_what_is_broken_beside_an_array(tmp_path):
+    group = field(tmp_path) / "field"
+    pyramid(str(group), TWO, array="0", run=FIXED)
+    before = tree(group)
+    chunk, gone, root = group / "1/c/0/0/0", group / "2/zarr.json", group / ".seismill/annex.json"
+    chunk.write_bytes(chunk.read_bytes()[:-9] + bytes(9))
+    gone.unlink()
+    root.write_bytes(root.read_bytes().replace(b"mean", b"moan"))
+    with pytest.raises(IntegrityFailure) as failure:
+        verify(str(group))
+    assert {one["key"] for one in failure.value.summary["findings"]} == {
+        "1/c/0/0/0",
+        "2/zarr.json",
+        ".seismill/annex.json",
+    }
+    verify(str(group), repair="from_master")
+    assert differences(before, tree(group)) == []
+
+
+def test_verify_with_errors_sees_that_the_array_changed_since(tmp_path):
+    group = field(tmp_path) / "field"
+    pyramid(str(group), TWO, array="0", run=FIXED)
+    array = zarr.open_array(group / "0", mode="r+")
+    array[0, 0, 0] = array[0, 0, 0] + 1000
+    verify(str(group))
+    with pytest.raises(IntegrityFailure, match="is not the mean of 0"):
+        verify(str(group), errors=True)
+
+
+class _Touch:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("place", ["filters", "compressor", "beside another"])
+def test_an_array_that_asks_for_pickle_is_refused_and_nothing_is_unpickled(tmp_path, place):
+    asked, seen = {"id": "pickle", "protocol": 5}, tmp_path / "unpickled"
+    described = {
+        "zarr_format": 2,
+        **{"shape": [4, 4, 4], "chunks": [4, 4, 4], "dtype": "<f4", "fill_value": 0, "order": "C"},
+        "compressor": asked if place == "compressor" else None,
+        "filters": {"filters": [asked], "beside another": [{"id": "zlib", "level": 1}, asked]}.get(place),
+    }
+    folder = tmp_path / "a.zarr" / "field"
+    folder.mkdir(parents=True)
+    (folder / ".zarray").write_text(json.dumps(described))
+    (folder.parent / ".zgroup").write_text(json.dumps({"zarr_format": 2}))
+    (folder / "0.0.0").write_bytes(pickle.dumps(_Touch(seen)))
+    for verb in (pyramid, rechunk):
+        with pytest.raises(InputRefused, match="pickle"):
+            verb(str(tmp_path / "a.zarr"), array="field", target=str(tmp_path / "levels.zarr"))
+    assert not seen.exists()
+    assert not (tmp_path / "levels.zarr").exists()
