@@ -12,7 +12,7 @@ from flows.stages import as_stage, load_verb
 from flows.summary import Summary
 from tasks.audit import Verify, audit
 from tasks.parameters import Publication, Run, Url
-from tasks.sweep import Ending, Job, sweep
+from tasks.sweep import Ending, Submission, sweep
 from tasks.volume.outcomes import InputRefused, Outcome, Resumable
 
 log = logging.getLogger(__name__)
@@ -29,11 +29,11 @@ class InThisProcess:
         """Publish with `publish(source, volume, publication, run)`."""
         self._publish = publish
 
-    def submit(self, job: Job) -> str:
+    def submit(self, job: Submission) -> str:
         """Nothing yet: `wait` does it."""
         return ""
 
-    def wait(self, active: Mapping[str, Job]) -> dict[str, Ending]:
+    def wait(self, active: Mapping[str, Submission]) -> dict[str, Ending]:
         """Carry out the first; how it ended."""
         name, job = next(iter(active.items()))
         try:

@@ -23,7 +23,7 @@ from flows.progress import artifact_report
 from flows.publishers import InThisProcess, publish_here
 from flows.summary import Summary, short_name
 from tasks.parameters import DeploymentName, MaxActive, Publication, Retry, Run, SettleMinutes, Url
-from tasks.sweep import Ending, Job, Publisher
+from tasks.sweep import Ending, Publisher, Submission
 from tasks.sweep import sweep as _sweep
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.sweeps.staging import size_class
@@ -107,7 +107,7 @@ class Deployed:
                         f"the Prefect server has no deployment {name}; register it, or name another"
                     ) from error
 
-    def submit(self, job: Job) -> str:
+    def submit(self, job: Submission) -> str:
         """Create the flow run of this attempt, or find it; its number."""
         # Not a subflow: it outlives the sweep, and is retried and cancelled on its own.
         run: Any = run_deployment(
@@ -120,7 +120,7 @@ class Deployed:
         )
         return str(run.id)
 
-    def wait(self, active: Mapping[str, Job]) -> dict[str, Ending]:
+    def wait(self, active: Mapping[str, Submission]) -> dict[str, Ending]:
         """Poll until some have ended."""
         while True:
             known = self.look(list(active))

@@ -17,7 +17,7 @@ from tasks.parameters import Fraction, Run, Url
 from tasks.volume.blocks import Progress
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.store.objects import Store, traffic
-from tasks.volume.sweeps.catalogue import TABLE, Catalogue, Record
+from tasks.volume.sweeps.catalogue import TABLE, Catalogue, CatalogueEntry
 from tasks.volume.sweeps.staging import volume_name
 
 log = logging.getLogger(__name__)
@@ -117,5 +117,5 @@ def audit(
     return summary
 
 
-def _name(record: Record) -> str:
+def _name(record: CatalogueEntry) -> str:
     return record.name

@@ -41,7 +41,7 @@ from tasks.volume.blocks import Compute, block_count, cpu_count, nth_region, on_
 from tasks.volume.derived.errors import add_errors_of_chunk
 from tasks.volume.derived.superblocks import SuperBlocks, hull, measured, owned, super_blocks
 from tasks.volume.images.spacing import ROCKVERSE
-from tasks.volume.kernels.errors import (
+from tasks.volume.kernels.error_sums import (
     COUNT,
     MAX_ABS_ERROR,
     NONFINITE,

@@ -23,13 +23,13 @@ from tasks.volume.store.objects import Store, traffic
 from tasks.volume.sweeps.catalogue import TABLE, Catalogue, as_csv
 from tasks.volume.sweeps.policy import Action, decide, outcome_of, plan_of
 from tasks.volume.sweeps.receipt import Receipt, receipt
-from tasks.volume.sweeps.staging import Found, found_under
+from tasks.volume.sweeps.staging import StagedSource, found_under
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Job:
+class Submission:
     """One attempt at one source.
 
     Attributes:
@@ -38,7 +38,7 @@ class Job:
         key: Equal for the same attempt at the same content with the same plan, whichever sweep makes it.
     """
 
-    found: Found
+    found: StagedSource
     run: Run
     key: str
 
@@ -62,10 +62,10 @@ class Publisher(Protocol):
 
     at_once: int
 
-    def submit(self, job: Job) -> str:
+    def submit(self, job: Submission) -> str:
         """Begin an attempt, or find it begun; its flow run, or nothing if it is carried out in `wait`."""
 
-    def wait(self, active: Mapping[str, Job]) -> dict[str, Ending]:
+    def wait(self, active: Mapping[str, Submission]) -> dict[str, Ending]:
         """Return when some of these attempts, named by flow run or key, have ended: how."""
 
     def look(self, runs: Collection[str]) -> dict[str, Ending | None]:
@@ -142,7 +142,7 @@ def sweep(
 
 
 def carry_out(
-    found: list[Found],
+    found: list[StagedSource],
     actions: Mapping[str, Action],
     catalogue: Catalogue,
     publisher: Publisher,
@@ -157,8 +157,8 @@ def carry_out(
         Resumable: The sweep was stopped.
     """
     began, done, bytes_done = time.monotonic(), 0, 0
-    active: dict[str, Job] = {}
-    due: deque[Found] = deque()
+    active: dict[str, Submission] = {}
+    due: deque[StagedSource] = deque()
     followed = [one for one in found if actions[one.name] == "follow"]
     known = publisher.look([catalogue.records[one.name].run for one in followed])
     for one in sorted(found, key=lambda one: (one.bytes, one.name)):
@@ -174,7 +174,7 @@ def carry_out(
         elif action == "follow":
             ending = known.get(record.run)
             if ending is None and record.run in known:
-                active[record.run] = Job(one, run, record.run)
+                active[record.run] = Submission(one, run, record.run)
             elif ending is None or ending.state == "resumable":  # forgotten by its server, or stopped
                 due.append(one)
             else:
@@ -194,20 +194,20 @@ def carry_out(
             report(Progress("sweep", done, total, bytes_done, time.monotonic() - began))
 
 
-def _begin(one: Found, catalogue: Catalogue, publisher: Publisher, run: Run) -> tuple[Job, str]:
+def _begin(one: StagedSource, catalogue: Catalogue, publisher: Publisher, run: Run) -> tuple[Submission, str]:
     """Begin the next attempt at a source; its name among those under way, empty if another sweep was first."""
     record, plan = catalogue.records[one.name], plan_of(one)
     attempt = record.attempts + 1
     # The attempt belongs to the key: for the key of a failed run a server gives that failed run back.
     key = digest_of({"source": one.url, "identity": one.identity, "plan": plan, "attempt": attempt})
-    job = Job(one, run, key)
+    job = Submission(one, run, key)
     # Killed between these two lines, the next sweep makes the same attempt and gets the same flow run.
     begun = publisher.submit(job)
     record = replace(record, state="running", sentence="", attempts=attempt, run=begun, plan=plan)
     return job, (begun or key) if catalogue.write(record) else ""
 
 
-def _write_down(one: Found, ending: Ending, catalogue: Catalogue, run: Run) -> None:
+def _write_down(one: StagedSource, ending: Ending, catalogue: Catalogue, run: Run) -> None:
     record, given = catalogue.records[one.name], Receipt(one.files, "")
     if ending.state == "published":
         try:
@@ -230,7 +230,7 @@ def _write_down(one: Found, ending: Ending, catalogue: Catalogue, run: Run) -> N
 
 
 def _settled_later(
-    found: list[Found],
+    found: list[StagedSource],
     actions: Mapping[str, Action],
     catalogue: Catalogue,
     settle: timedelta,

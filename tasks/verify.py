@@ -24,9 +24,9 @@ from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import Compute, Progress, regions
 from tasks.volume.derived.errors import add_errors_of
 from tasks.volume.export.proof import prove_bytes
-from tasks.volume.integrity.check import Entry, Finding, checked, entries_of, open_checked, unlisted
+from tasks.volume.integrity.check import Finding, ManifestEntry, checked, entries_of, open_checked, unlisted
 from tasks.volume.integrity.repair import Repair
-from tasks.volume.kernels.errors import MAX_ABS_ERROR
+from tasks.volume.kernels.error_sums import MAX_ABS_ERROR
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.lock import check_epoch, locked, writer_of
 from tasks.volume.protocol.root import commit_count
@@ -124,7 +124,7 @@ def verify(
     return summary
 
 
-def drawn_of(entries: list[Entry], fraction: float, seed: int) -> list[Entry]:
+def drawn_of(entries: list[ManifestEntry], fraction: float, seed: int) -> list[ManifestEntry]:
     """A share of a volume's objects in an order of chance: consecutive seeds go through all of them.
 
     Args:
@@ -161,13 +161,13 @@ def _owned(store: Store, run: Run) -> Iterator[int]:
 
 
 def _checked(
-    volume: Volume, entries: list[Entry], compute: Compute, earlier: list[Finding], began: float
+    volume: Volume, entries: list[ManifestEntry], compute: Compute, earlier: list[Finding], began: float
 ) -> list[Finding]:
     """What is wrong with some objects, told of as it goes."""
     done = read = 0
     found = list(earlier)
 
-    def on_batch(some: list[Entry]) -> None:
+    def on_batch(some: list[ManifestEntry]) -> None:
         nonlocal done, read
         if done:
             compute.report(Progress("verify", done, len(entries), read, time.monotonic() - began))

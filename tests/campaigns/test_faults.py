@@ -2,6 +2,8 @@
 
 Requests go through a proxy that spoils some of them. Deadlines are shortened here: what is tried is what happens
 at them, and that nothing outlasts them.
+
+Covers store/calls.py, clouds/faults.py.
 """
 
 import base64

@@ -2,6 +2,8 @@
 
 SEISMILL_RACES says how many of each are tried, SEISMILL_SEED which; the whole campaign is
 SEISMILL_RACES=1000 pytest tests/campaigns/test_races.py
+
+Covers clouds/in_memory.py.
 """
 
 import os
@@ -30,7 +32,7 @@ from tasks.volume.protocol.lock import highest, locked
 from tasks.volume.protocol.root import COMMITS, commit, current_root, new_root, newest_commit
 from tasks.volume.store.calls import Line
 from tasks.volume.store.clouds.faults import Transient
-from tasks.volume.store.clouds.memory import Memory
+from tasks.volume.store.clouds.in_memory import Memory
 from tasks.volume.store.objects import Store
 from tasks.volume.store.source import Source
 from tests.campaigns.test_faults import FaultProxy, proxy  # noqa: F401  # a fixture

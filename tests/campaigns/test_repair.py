@@ -2,6 +2,8 @@
 
 SEISMILL_FLIPS says how many bits are turned over one after the other, SEISMILL_SEED which:
 SEISMILL_FLIPS=10000 pytest -n 0 -rP tests/campaigns/test_repair.py
+
+Covers integrity/from_source.py, integrity/from_volume.py, ingest/spill.py.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""From a bucket to a bucket: how much is asked for, what is left, and what a killed or replaced run does there."""
+"""From a bucket to a bucket: how much is asked for, what is left, and what a killed or replaced run does there.
+
+Covers ingest/spill.py.
+"""
 
 import json
 import os

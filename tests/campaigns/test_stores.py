@@ -1,4 +1,7 @@
-"""Every verb on every store, staging and volumes in different ones, and a volume that travels through all of them."""
+"""Every verb on every store, staging and volumes in different ones, and a volume that travels through all of them.
+
+Covers tasks/copy.py.
+"""
 
 import itertools
 from pathlib import Path

@@ -1,6 +1,8 @@
 """deployments/prefect.yaml says what it means, and a server, a worker and a browser can do what it says.
 
 Prefect passes over keys that it does not know, so a misspelt one would be a deployment without that setting.
+
+Covers flows/registration.py, flows/server.py.
 """
 
 import json

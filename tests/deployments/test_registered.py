@@ -1,4 +1,7 @@
-"""On a real server: pools refuse what may not change, and sweeps start runs that outlive them."""
+"""On a real server: pools refuse what may not change, and sweeps start runs that outlive them.
+
+Covers flows/slots.py.
+"""
 
 import json
 import os

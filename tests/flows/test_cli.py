@@ -1,4 +1,7 @@
-"""The command line: flags become the verbs' parameters, outcomes become exit codes and one sentence."""
+"""The command line: flags become the verbs' parameters, outcomes become exit codes and one sentence.
+
+Covers flows/command.py, flows/flags.py, flows/terminal.py, tasks/parameters.py.
+"""
 
 import inspect
 import json

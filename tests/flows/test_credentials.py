@@ -1,4 +1,7 @@
-"""Credentials come from blocks that a parameter names, reach the stores, and are found nowhere afterwards."""
+"""Credentials come from blocks that a parameter names, reach the stores, and are found nowhere afterwards.
+
+Covers flows/api.py.
+"""
 
 import json
 import os

@@ -1,4 +1,8 @@
-"""Stages, chains, computes and the sentences that people read; no test here needs a Prefect server."""
+"""Stages, chains, computes and the sentences that people read; no test here needs a Prefect server.
+
+Covers flows/allowed.py, flows/artifacts.py, flows/chains.py, flows/prefect_flows.py, flows/progress.py,
+flows/publish.py, flows/stages.py, flows/summary.py, flows/verbs.py.
+"""
 
 import inspect
 import json

@@ -1,4 +1,7 @@
-"""Exports of part of a volume or in another form: values and headers by hand, and by other readers."""
+"""Exports of part of a volume or in another form: values and headers by hand, and by other readers.
+
+Covers export/rewrite.py, export/selection.py, segy/rewritten_headers.py.
+"""
 
 import filecmp
 import struct

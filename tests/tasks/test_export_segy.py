@@ -1,4 +1,7 @@
-"""SEG-Y out: the source byte for byte, in any order it was in, or nothing."""
+"""SEG-Y out: the source byte for byte, in any order it was in, or nothing.
+
+Covers tasks/prove.py, export/output.py, export/proof.py, export/rebuild.py.
+"""
 
 import filecmp
 import os

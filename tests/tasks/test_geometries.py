@@ -1,4 +1,7 @@
-"""Any number of dimensions: each trace lies where its headers say, with its coordinates, and comes back as it was."""
+"""Any number of dimensions: each trace lies where its headers say, with its coordinates, and comes back as it was.
+
+Covers ingest/coordinates.py, ingest/spill.py.
+"""
 
 import itertools
 import os

@@ -1,4 +1,7 @@
-"""Stacks of images in: every voxel, place and attribute against NumPy, resumed runs, and all that is refused."""
+"""Stacks of images in: every voxel, place and attribute against NumPy, resumed runs, and all that is refused.
+
+Covers images/spacing.py, kernels/voxels.py.
+"""
 
 import io
 import json

@@ -1,4 +1,7 @@
-"""SEG-Y in: every value, header and coordinate of small odd cubes against their twins, and all that is refused."""
+"""SEG-Y in: every value, header and coordinate of small odd cubes against their twins, and all that is refused.
+
+Covers ingest/block.py, ingest/survey.py, protocol/stage.py, protocol/summary.py, protocol/writer.py.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""Several files as one source: one volume, and each file comes back byte for byte."""
+"""Several files as one source: one volume, and each file comes back byte for byte.
+
+Covers ingest/files.py.
+"""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""A stage as a Prefect task: what is tried again, and what its state says."""
+"""A stage as a Prefect task: what is tried again, and what its state says.
+
+Covers tasks/volume/outcomes.py.
+"""
 
 import aiohttp
 import pytest

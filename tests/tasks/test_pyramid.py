@@ -1,4 +1,7 @@
-"""Coarser levels: means over what lives, of any odd size, labelled, and added under the run protocol."""
+"""Coarser levels: means over what lives, of any odd size, labelled, and added under the run protocol.
+
+Covers pyramid/plan.py.
+"""
 
 import math
 import warnings

@@ -1,4 +1,7 @@
-"""Copies: the master's values within a measured bound, from one read, added and replaced under the run protocol."""
+"""Copies: the master's values within a measured bound, from one read, added and replaced under the run protocol.
+
+Covers arrays/chunking.py, arrays/codecs.py, derived/errors.py, protocol/stage.py, protocol/writer.py.
+"""
 
 import math
 import uuid

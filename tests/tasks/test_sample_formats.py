@@ -1,4 +1,7 @@
-"""Every sample format in both byte orders, said rightly or not: values as decoded by hand, and the file as it was."""
+"""Every sample format in both byte orders, said rightly or not: values as decoded by hand, and the file as it was.
+
+Covers segy/convert.py, segy/samples.py.
+"""
 
 import filecmp
 import json

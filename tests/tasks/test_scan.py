@@ -1,4 +1,7 @@
-"""A scan says what an ingest would find, or the sentence it would refuse with, and reads headers only."""
+"""A scan says what an ingest would find, or the sentence it would refuse with, and reads headers only.
+
+Covers segy/not_segy.py, ingest/survey.py.
+"""
 
 import io
 import json

@@ -1,4 +1,8 @@
-"""A sweep publishes what is new once, whatever is wrong with some files and wherever it is killed."""
+"""A sweep publishes what is new once, whatever is wrong with some files and wherever it is killed.
+
+Covers flows/publishers.py, sweeps/catalogue.py, sweeps/policy.py, sweeps/receipt.py, sweeps/sidecar.py,
+sweeps/staging.py.
+"""
 
 import csv
 import hashlib
@@ -22,14 +26,14 @@ from flows.publishers import InThisProcess, direct_sweep, publish_here
 from flows.summary import headline
 from tasks.demo import make_survey
 from tasks.parameters import Copies, Index, Publication, Run
-from tasks.sweep import Ending, Job, sweep
+from tasks.sweep import Ending, Submission, sweep
 from tasks.volume.outcomes import InputRefused, Resumable
 from tasks.volume.store.objects import Store
-from tasks.volume.sweeps.catalogue import Catalogue, Record, as_csv, safe_to_release
+from tasks.volume.sweeps.catalogue import Catalogue, CatalogueEntry, as_csv, safe_to_release
 from tasks.volume.sweeps.policy import action_for, plan_of
 from tasks.volume.sweeps.sidecar import read_sidecar
 from tasks.volume.sweeps.staging import (
-    Found,
+    StagedSource,
     found_under,
     size_class,
     volume_name,
@@ -89,9 +93,9 @@ def test_a_source_goes_to_the_same_place_below_the_volumes(name, volume):
     assert volume_name(name) == volume
 
 
-def found(name: str, **facts: Any) -> Found:
+def found(name: str, **facts: Any) -> StagedSource:
     volume = f"s3://volumes/{volume_name(name)}"
-    return Found(name, f"s3://staging/{name}", 10, "etag", volume, **facts)
+    return StagedSource(name, f"s3://staging/{name}", 10, "etag", volume, **facts)
 
 
 def test_two_sources_for_one_volume_are_both_refused_and_name_each_other():
@@ -342,7 +346,7 @@ NOW = datetime.now(UTC)
 # Fresh for hours, because the tests before these may take longer than a source takes to settle.
 FRESH, SETTLED = (NOW + timedelta(hours=9)).isoformat(), (NOW - timedelta(minutes=11)).isoformat()
 ONE = found("a.sgy")
-RECORD = Record(
+RECORD = CatalogueEntry(
     "a.sgy", ONE.url, ONE.bytes, ONE.identity, ONE.volume, "arriving", plan=plan_of(ONE), seen_at=SETTLED
 )
 
@@ -505,12 +509,12 @@ class Elsewhere:
     at_once = 2
 
     def __init__(self) -> None:
-        self.runs: dict[str, Job] = {}
+        self.runs: dict[str, Submission] = {}
         self.endings: dict[str, Ending | None] = {}
         self.most = 0
         self.killed_at = ""
 
-    def submit(self, job: Job) -> str:
+    def submit(self, job: Submission) -> str:
         """One run for a key."""
         run = f"run-{job.key}"
         if run not in self.runs:
@@ -526,7 +530,7 @@ class Elsewhere:
         publish_here()(one.url, one.volume, one.publication, self.runs[run].run)
         self.endings[run] = Ending("published")
 
-    def wait(self, active: Mapping[str, Job]) -> dict[str, Ending]:
+    def wait(self, active: Mapping[str, Submission]) -> dict[str, Ending]:
         """Finish the first."""
         self.most = max(self.most, len(active))
         run = next(iter(active))

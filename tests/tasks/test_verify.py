@@ -1,4 +1,7 @@
-"""Verification: every kind of damage is found and named, and nothing is said of what is whole."""
+"""Verification: every kind of damage is found and named, and nothing is said of what is whole.
+
+Covers integrity/check.py, protocol/manifest.py.
+"""
 
 import dataclasses
 import json

@@ -4,7 +4,7 @@ import numpy as np
 
 from tasks.volume.arrays.codecs import CHECKSUM_BYTES, decode_chunk, tolerance_of
 from tasks.volume.arrays.spec import ArraySpec
-from tasks.volume.kernels.errors import COUNT, error_sums
+from tasks.volume.kernels.error_sums import COUNT, error_sums
 from tasks.volume.kernels.zfp import zfp_error_sums, zfp_takes
 
 
@@ -18,7 +18,7 @@ def add_errors_of_chunk(
         data: The chunk's stored bytes.
         original: The samples it was made from, NaN and Inf still in it; less than a chunk at the volume's end.
         live: bool, over the leading axes of `original`.
-        sums: As `kernels.errors.error_sums`.
+        sums: As `kernels.error_sums.error_sums`.
     """
     tolerance = tolerance_of(spec)
     if tolerance is not None and zfp_takes(spec.chunks, original.dtype, tolerance):
@@ -37,7 +37,7 @@ def add_errors_of(
         original: Numbers or booleans, 1 to 4 axes.
         decoded: The same shape; a wider type than `original` has in a lossy copy of whole numbers.
         live: bool, over the leading axes; None when all is live.
-        sums: As `kernels.errors.error_sums`.
+        sums: As `kernels.error_sums.error_sums`.
     """
     if original.dtype.kind != "f" and original.dtype == decoded.dtype and np.array_equal(original, decoded):
         rows = (

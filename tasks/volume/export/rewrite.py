@@ -16,7 +16,7 @@ from tasks.volume.export.selection import Selection, select
 from tasks.volume.segy.convert import Lost, convert_samples
 from tasks.volume.segy.format import ByteOrder, FileFormat
 from tasks.volume.segy.headers import word_bytes
-from tasks.volume.segy.rewrite import file_header, target_format, trace_headers
+from tasks.volume.segy.rewritten_headers import file_header, target_format, trace_headers
 from tasks.volume.segy.standards import SAMPLE_FORMATS
 
 _PIECE_BYTES = 2 << 20  # of source records that are rewritten at once, on each processor

@@ -35,7 +35,7 @@ _NAMED = 5  # how many names a sentence gives
 
 
 @dataclass(frozen=True)
-class Listed:
+class VoxelFile:
     """A file that was found: its URL, and its size in bytes and identity (see `store.Source`)."""
 
     url: str
@@ -47,7 +47,7 @@ class Listed:
         return Source(self.url, options, self.identity, size=self.bytes)
 
 
-def find_files(url: str, options: StorageOptions) -> list[Listed]:
+def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:
     """The files that `url` names, in the order of their slices.
 
     Args:
@@ -78,7 +78,7 @@ def find_files(url: str, options: StorageOptions) -> list[Listed]:
         return [found[name] for name in in_order(_images(list(found), where=url), where=url)]
     source = Source(url, options)
     source.close()
-    return [Listed(source.url, source.size, source.identity)]
+    return [VoxelFile(source.url, source.size, source.identity)]
 
 
 def in_order(names: Sequence[str], *, where: str) -> list[str]:
@@ -152,7 +152,7 @@ def _images(names: list[str], *, where: str) -> list[str]:
     return images
 
 
-def _from_list(url: str, options: StorageOptions) -> list[Listed]:
+def _from_list(url: str, options: StorageOptions) -> list[VoxelFile]:
     source = Source(url, options)
     if source.size > LIST_BYTES:
         raise InputRefused(
@@ -176,7 +176,7 @@ def _from_list(url: str, options: StorageOptions) -> list[Listed]:
     if len(set(names)) < len(names):
         raise InputRefused(f"{url} names {Counter(names).most_common(1)[0][0]} twice; remove one line")
     base = url.rpartition("/")[0] or "."
-    found: dict[str, Listed] = {}
+    found: dict[str, VoxelFile] = {}
     for below in sorted({name.rpartition("/")[0] for name in names}):
         files = _files(f"{base}/{below}" if below else base, options)
         found |= {f"{below}/{name}" if below else name: file for name, file in files.items()}
@@ -188,13 +188,13 @@ def _from_list(url: str, options: StorageOptions) -> list[Listed]:
     return [found[name] for name in names]
 
 
-def _files(folder: str, options: StorageOptions) -> dict[str, Listed]:
+def _files(folder: str, options: StorageOptions) -> dict[str, VoxelFile]:
     store = Store(folder, options)
     try:
         entries = store.files()
     except (FileNotFoundError, NotADirectoryError):
         raise InputRefused(f"there is no folder {store.url}; check the path") from None
-    return {name: Listed(f"{store.url.rstrip('/')}/{name}", *entry) for name, entry in entries.items()}
+    return {name: VoxelFile(f"{store.url.rstrip('/')}/{name}", *entry) for name, entry in entries.items()}
 
 
 def _is_folder(url: str, options: StorageOptions) -> bool:

@@ -15,9 +15,9 @@ import numpy as np
 
 from tasks.parameters import Raw, StorageOptions
 from tasks.volume.blocks import cpu_count, on_chunks, on_io
-from tasks.volume.images import coded, plain
+from tasks.volume.images import coded, raw_voxels
 from tasks.volume.images.header import Slices, Voxels
-from tasks.volume.images.listing import Listed, find_files
+from tasks.volume.images.listing import VoxelFile, find_files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Source, locate
 
@@ -34,7 +34,7 @@ class Stack:
         files: Every file and the slices it holds; all have one shape and type.
     """
 
-    files: tuple[tuple[Listed, Slices], ...]
+    files: tuple[tuple[VoxelFile, Slices], ...]
 
     @property
     def first(self) -> Slices:
@@ -76,14 +76,14 @@ class Stack:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Stack":
         """The inverse of `to_json`, also after JSON turned tuples into lists."""
-        return cls(tuple((Listed(**file), _slices_of(slices)) for file, slices in stored["files"]))
+        return cls(tuple((VoxelFile(**file), _slices_of(slices)) for file, slices in stored["files"]))
 
 
 @dataclass(frozen=True, eq=False)
 class _Wanted:
     """One slice: its file, its number in there, and where its voxels go."""
 
-    file: Listed
+    file: VoxelFile
     slices: Slices
     number: int
     out: np.ndarray
@@ -132,7 +132,7 @@ def read_slab(stack: Stack, first: int, count: int, options: StorageOptions) -> 
     if stack.slow_axis:
         nz, ny, _ = stack.shape
         out = np.empty((count, ny, nz), stack.first.dtype)
-        plain.read_plain(_source(stack.files[0][0], options), stack.first.details, first, out)
+        raw_voxels.read_plain(_source(stack.files[0][0], options), stack.first.details, first, out)
         return out.transpose(2, 1, 0)
     out = np.empty((count, *stack.first.shape), stack.first.dtype)
     wanted: list[_Wanted] = []
@@ -142,10 +142,10 @@ def read_slab(stack: Stack, first: int, count: int, options: StorageOptions) -> 
         if start < stop and slices.kind == "plain":
             part = out[start - first : stop - first]
             if "stream" in slices.details:
-                plain.read_plain(_source(file, options), slices.details, start - at, part)
+                raw_voxels.read_plain(_source(file, options), slices.details, start - at, part)
             else:
                 with closing(file.open(options)) as source:
-                    plain.read_plain(source, slices.details, start - at, part)
+                    raw_voxels.read_plain(source, slices.details, start - at, part)
         else:
             wanted += [
                 _Wanted(file, slices, number - at, out[number - first]) for number in range(start, stop)
@@ -155,7 +155,7 @@ def read_slab(stack: Stack, first: int, count: int, options: StorageOptions) -> 
     return out
 
 
-def _described(file: Listed, options: StorageOptions, raw: Raw) -> tuple[Listed, Slices]:
+def _described(file: VoxelFile, options: StorageOptions, raw: Raw) -> tuple[VoxelFile, Slices]:
     """The file that holds the voxels, and its slices; the format is told by the first bytes, not by the name."""
     with closing(file.open(options)) as source:
         magic = source.read(0, min(source.size, 16))
@@ -168,16 +168,16 @@ def _described(file: Listed, options: StorageOptions, raw: Raw) -> tuple[Listed,
         if magic.startswith((coded.JP2, coded.CODESTREAM)):
             return file, coded.describe_jpeg2000(source)
         if magic.startswith(b"\x93NUMPY"):
-            return file, plain.describe_npy(source)
+            return file, raw_voxels.describe_npy(source)
         if magic.startswith(b"NRRD"):
-            return plain.describe_nrrd(source, options)
+            return raw_voxels.describe_nrrd(source, options)
         if file.url.lower().endswith((".mhd", ".mha")):
-            return plain.describe_meta(source, options)
+            return raw_voxels.describe_meta(source, options)
         if file.url.lower().rpartition(".")[2] in _NEVER_RAW:
             raise InputRefused(
                 f"{file.url} does not begin like a file of that name; it is damaged, or another kind of file"
             )
-        return file, plain.describe_raw(source, raw)
+        return file, raw_voxels.describe_raw(source, raw)
 
 
 def _decode_all(wanted: Sequence[_Wanted], options: StorageOptions) -> None:
@@ -220,7 +220,7 @@ def _fetched_at_once(encoded_bytes: int) -> int:
 
 
 @lru_cache(maxsize=8)
-def _source(file: Listed, options: StorageOptions) -> Source:
+def _source(file: VoxelFile, options: StorageOptions) -> Source:
     """A file of many slices, opened once in each process."""
     return file.open(options)
 

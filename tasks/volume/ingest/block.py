@@ -25,7 +25,7 @@ from tasks.volume.ingest.files import Files
 from tasks.volume.ingest.records import Records, read_records
 from tasks.volume.ingest.spill import FETCH_BYTES, read_spilled
 from tasks.volume.ingest.survey import IDENTIFICATION
-from tasks.volume.kernels.headers import swap_fields
+from tasks.volume.kernels.header_fields import swap_fields
 from tasks.volume.kernels.traces import merge_stats
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.ledger import Record, Stored

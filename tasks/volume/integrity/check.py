@@ -36,7 +36,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ManifestEntry:
     """An object as it was written, and the array or group that it belongs to."""
 
     array: str
@@ -77,11 +77,11 @@ def open_checked(store: Store) -> tuple[Volume, list[Finding]]:
     )
 
 
-def entries_of(volume: Volume) -> tuple[list[Entry], list[Finding]]:
+def entries_of(volume: Volume) -> tuple[list[ManifestEntry], list[Finding]]:
     """Every object that the manifests list and the metadata of groups; and manifests that are broken."""
     arrays = _arrays(volume)
     texts = on_io(lambda path: fetch(volume.store, manifest_key(path)), arrays)
-    entries: list[Entry] = []
+    entries: list[ManifestEntry] = []
     findings = []
     for path, text in zip(arrays, texts, strict=True):
         listed = None if text is None else listed_in(path, text)
@@ -89,20 +89,22 @@ def entries_of(volume: Volume) -> tuple[list[Entry], list[Finding]]:
             problem = "the manifest is missing" if text is None else "the manifest is not as it was written"
             findings.append(Finding(manifest_key(path), path, "", problem))
         else:
-            entries += [Entry(path, stored) for stored in listed]
+            entries += [ManifestEntry(path, stored) for stored in listed]
     # No manifest lists groups: the root says what they are.
     groups = {path: m for path, m in volume.members.items() if m["node_type"] == "group"}
     for path, member in sorted((groups | {".seismill": GROUP}).items()):
         document = document_bytes(member)
-        entries.append(Entry(path, Stored(f"{path}/zarr.json", len(document), crc32c(document))))
+        entries.append(ManifestEntry(path, Stored(f"{path}/zarr.json", len(document), crc32c(document))))
     return entries + _noted(volume), findings
 
 
-def _noted(volume: Volume) -> list[Entry]:
+def _noted(volume: Volume) -> list[ManifestEntry]:
     """What is kept of each stage, and its twins."""
     stages = {made["plan"]: made.get("kept", {}) for made in volume.state.get("stages", {}).values()}
     return [
-        Entry(RUNS, Stored(f"{folder_of(digest)}/{name}{more}", about["bytes"], int(about["crc32c"], 16)))
+        ManifestEntry(
+            RUNS, Stored(f"{folder_of(digest)}/{name}{more}", about["bytes"], int(about["crc32c"], 16))
+        )
         for digest, kept in sorted(stages.items())
         for name, about in sorted(kept.items())
         for more in ("", TWIN)
@@ -115,7 +117,7 @@ def _arrays(volume: Volume) -> list[str]:
     return [path for path in paths if path != volume.master or not volume.origin]
 
 
-def unlisted(volume: Volume, entries: Sequence[Entry], findings: Sequence[Finding]) -> list[Finding]:
+def unlisted(volume: Volume, entries: Sequence[ManifestEntry], findings: Sequence[Finding]) -> list[Finding]:
     """Chunks of whole volumes that no manifest lists: a reader would take them for data where nothing is stored.
 
     A run leaves one if it was asleep in the middle of a request until after another had taken over and ended.
@@ -132,7 +134,10 @@ def unlisted(volume: Volume, entries: Sequence[Entry], findings: Sequence[Findin
 
 
 def checked(
-    volume: Volume, entries: Sequence[Entry], most_bytes: int, on_batch: Callable[[list[Entry]], None]
+    volume: Volume,
+    entries: Sequence[ManifestEntry],
+    most_bytes: int,
+    on_batch: Callable[[list[ManifestEntry]], None],
 ) -> Iterator[list[Finding]]:
     """Yield what is wrong with some objects, some of them at a time.
 
@@ -147,15 +152,15 @@ def checked(
         yield _wrong_of(volume, some)
 
 
-def _wrong_of(volume: Volume, entries: list[Entry]) -> list[Finding]:
+def _wrong_of(volume: Volume, entries: list[ManifestEntry]) -> list[Finding]:
     fetched = on_io(lambda entry: fetch(volume.store, entry.key), entries)
     pairs = zip(entries, fetched, strict=True)
     return [found for found in on_chunks(lambda pair: _check(volume, *pair), pairs) if found]
 
 
-def _batches(entries: Sequence[Entry], most_bytes: int) -> Iterator[list[Entry]]:
+def _batches(entries: Sequence[ManifestEntry], most_bytes: int) -> Iterator[list[ManifestEntry]]:
     """The entries in order, as many at a time as are to be in memory at once."""
-    batch: list[Entry] = []
+    batch: list[ManifestEntry] = []
     size = 0
     for entry in entries:
         if batch and (len(batch) == BATCH or size + entry.stored.bytes > most_bytes):
@@ -180,7 +185,7 @@ def fits(data: bytes | None, stored: Stored) -> bool:
     return data is not None and len(data) == stored.bytes and crc32c(data) == stored.crc32c
 
 
-def _check(volume: Volume, entry: Entry, data: bytes | None) -> Finding | None:
+def _check(volume: Volume, entry: ManifestEntry, data: bytes | None) -> Finding | None:
     key, path, written = entry.key, entry.array, entry.stored
 
     def finding(problem: str) -> Finding:

@@ -16,7 +16,7 @@ from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
 from tasks.volume.blocks import on_io
-from tasks.volume.images.listing import Listed
+from tasks.volume.images.listing import VoxelFile
 from tasks.volume.images.stack import Stack, read_slab
 from tasks.volume.ingest.block import (
     Intake,
@@ -151,7 +151,7 @@ def _block_of(intake: Intake, key: str) -> int | None:
 def _as_it_is_now(stack: Stack, options: StorageOptions) -> Stack:
     """The stack of the same files, whatever their identities are by now."""
 
-    def look(file: Listed) -> Listed:
+    def look(file: VoxelFile) -> VoxelFile:
         with closing(Source(file.url, options)) as source:
             return replace(file, identity=source.identity)
 

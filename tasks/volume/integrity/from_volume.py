@@ -17,7 +17,7 @@ from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region
 from tasks.volume.ingest.block import load_grid
 from tasks.volume.integrity.check import position_of
-from tasks.volume.kernels.errors import finite_or_zero
+from tasks.volume.kernels.error_sums import finite_or_zero
 from tasks.volume.protocol.plan import RUNS, TWIN, Plan, load_plan
 from tasks.volume.pyramid.coarsen import coarsen, coarsen_live
 from tasks.volume.segy.format import FileFormat

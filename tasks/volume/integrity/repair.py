@@ -12,7 +12,7 @@ from tasks.parameters import StorageOptions
 from tasks.volume.arrays.codecs import crc32c, document_bytes
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec, positions
-from tasks.volume.integrity.check import Entry, Finding, does_not_decode, fetch, fits
+from tasks.volume.integrity.check import Finding, ManifestEntry, does_not_decode, fetch, fits
 from tasks.volume.integrity.from_source import made_from_source
 from tasks.volume.integrity.from_volume import made_again
 from tasks.volume.outcomes import IntegrityFailure
@@ -45,7 +45,9 @@ class Repair:
     memory_bytes: int
     guard: Callable[[], None]
 
-    def carry_out(self, findings: Collection[Finding], entries: Collection[Entry]) -> Iterator[Finding]:
+    def carry_out(
+        self, findings: Collection[Finding], entries: Collection[ManifestEntry]
+    ) -> Iterator[Finding]:
         """Yield each of the findings that was repaired, when it was.
 
         What others are made of comes first: the root, the master and what belongs to it, levels, copies, manifests.

@@ -9,8 +9,8 @@ holds a kernel but not of others that it calls into, and would go on using the o
 """
 
 from tasks.volume.kernels.crc import combine_all, crc32c_combine
-from tasks.volume.kernels.errors import error_sums, finite_or_zero
-from tasks.volume.kernels.headers import swap_fields
+from tasks.volume.kernels.error_sums import error_sums, finite_or_zero
+from tasks.volume.kernels.header_fields import swap_fields
 from tasks.volume.kernels.means import any_live, mean_floats, mean_integers
 from tasks.volume.kernels.plain import decode_plain, encode_plain
 from tasks.volume.kernels.traces import decode_traces, encode_traces, merge_stats, new_stats

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.volume.kernels import samples
-from tasks.volume.kernels.samples import (
+from tasks.volume.kernels import float_samples
+from tasks.volume.kernels.float_samples import (
     COUNT,
     DEAD,
     LIVE,
@@ -99,7 +99,7 @@ def decode_traces(
     if exceptions.dtype != np.int64 or exceptions.ndim != 2 or exceptions.shape[1] != 3:
         raise ValueError(f"exceptions are int64 of shape (n, 3), got {exceptions.dtype} {exceptions.shape}")
     fill_bits = np.array(fill, np.float32).view(np.uint32)[()]
-    found = samples.decode(
+    found = float_samples.decode(
         _frozen(words, np.uint32),
         _frozen(starts, np.int64),
         int(n_samples),
@@ -135,7 +135,7 @@ def encode_traces(
         raise ValueError(
             f"records must be contiguous uint32 with 1 axis, got {records.dtype} {records.shape}"
         )
-    done = samples.encode(
+    done = float_samples.encode(
         _frozen(chunks.view(np.uint32), np.uint32),
         records,
         _frozen(starts, np.int64),

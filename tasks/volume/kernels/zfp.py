@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numba.cpython.unsafe.numbers import trailing_zeros
 
-from tasks.volume.kernels.errors import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES
+from tasks.volume.kernels.error_sums import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES
 from tasks.volume.kernels.rows import as_mask, as_rows
 
 LANES = 16

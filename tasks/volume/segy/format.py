@@ -41,7 +41,7 @@ _HEAD_BYTES = 64 * 1024
 LEAST_INTERVAL_US, MOST_INTERVAL_US = 1e-6, 1e9  # from a picosecond to a thousand seconds; all else is damage
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Bytes somewhere."""
 
     @property
@@ -121,7 +121,7 @@ class FileFormat:
         return self.first_trace_offset + trace * self.trace_bytes
 
 
-def read_format(source: Source, given: Given = Given()) -> FileFormat:
+def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
     """The format of a file, from its first 64 KiB and the headers of at most a dozen traces.
 
     Args:

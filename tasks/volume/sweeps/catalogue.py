@@ -27,7 +27,7 @@ State = Literal["arriving", "running", "published", "resumable", "quarantined"]
 
 
 @dataclass(frozen=True)
-class Record:
+class CatalogueEntry:
     """One source as far as it has come.
 
     Attributes:
@@ -73,8 +73,8 @@ class Record:
         return self.group or (File(self.name, self.source, self.bytes, self.identity, self.crc32c),)
 
 
-_KNOWN = {field.name for field in fields(Record)}
-COLUMNS = tuple(field.name for field in fields(Record) if field.name not in ("group", "version"))
+_KNOWN = {field.name for field in fields(CatalogueEntry)}
+COLUMNS = tuple(field.name for field in fields(CatalogueEntry) if field.name not in ("group", "version"))
 
 
 class Catalogue:
@@ -93,10 +93,10 @@ class Catalogue:
             newest[name] = max(newest.get(name, 0), int(number))
         self._volumes = volumes
         read = on_io(lambda item: _read(volumes, *item), newest.items())
-        self.records: dict[str, Record] = {record.name: record for record in read}
+        self.records: dict[str, CatalogueEntry] = {record.name: record for record in read}
         self.written: set[str] = set()
 
-    def write(self, record: Record) -> bool:
+    def write(self, record: CatalogueEntry) -> bool:
         """Store the next version of a record; False if another sweep wrote one first, and so works on that source."""
         now = datetime.now(UTC).isoformat()
         written = replace(record, version=record.version + 1, changed_at=now)
@@ -112,7 +112,7 @@ class Catalogue:
         return True
 
 
-def safe_to_release(record: Record, file: File, present: Mapping[str, tuple[int, str]]) -> bool:
+def safe_to_release(record: CatalogueEntry, file: File, present: Mapping[str, tuple[int, str]]) -> bool:
     """Whether a file of staging may be deleted: its volume was proven to give back this very file.
 
     Args:
@@ -124,7 +124,7 @@ def safe_to_release(record: Record, file: File, present: Mapping[str, tuple[int,
     return record.state == "published" and bool(record.proven_at) and here == (file.bytes, file.identity)
 
 
-def as_csv(records: Iterable[Record], present: Mapping[str, tuple[int, str]]) -> str:
+def as_csv(records: Iterable[CatalogueEntry], present: Mapping[str, tuple[int, str]]) -> str:
     """The catalogue as a table with a header, one line per file, sorted by the names of the sources."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -138,13 +138,13 @@ def as_csv(records: Iterable[Record], present: Mapping[str, tuple[int, str]]) ->
     return text.getvalue()
 
 
-def _key(record: Record) -> str:
+def _key(record: CatalogueEntry) -> str:
     return f"{FOLDER}/{record.name}/{record.version:08d}"
 
 
-def _read(volumes: Store, name: str, version: int) -> Record:
+def _read(volumes: Store, name: str, version: int) -> CatalogueEntry:
     plain: dict[str, Any] = json.loads(volumes.get(f"{FOLDER}/{name}/{version:08d}"))
     # What a later version of Seismill added is passed over.
     known = {key: value for key, value in plain.items() if key in _KNOWN}
     group = tuple(File(**file) for file in known.pop("group", ()))
-    return Record(**known | {"group": group, "version": version})
+    return CatalogueEntry(**known | {"group": group, "version": version})

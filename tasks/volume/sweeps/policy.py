@@ -6,22 +6,24 @@ from typing import Any, Literal
 
 from tasks.parameters import Retry
 from tasks.volume.protocol.plan import digest_of
-from tasks.volume.sweeps.catalogue import Catalogue, Record
-from tasks.volume.sweeps.staging import Found, size_class
+from tasks.volume.sweeps.catalogue import Catalogue, CatalogueEntry
+from tasks.volume.sweeps.staging import StagedSource, size_class
 
 # What becomes of a source: it is started, or its run of an earlier sweep is looked at; it is waited for until it has
 # settled; it is quarantined without a try; nothing, or nothing because the catalogue knows another file by its name.
 Action = Literal["publish", "follow", "wait", "refuse", "leave", "foreign"]
 
 
-def decide(found: list[Found], catalogue: Catalogue, *, again: Retry, settle: timedelta) -> dict[str, Action]:
+def decide(
+    found: list[StagedSource], catalogue: Catalogue, *, again: Retry, settle: timedelta
+) -> dict[str, Action]:
     """What is to be done with each source, by name; every source has a record then, if only in memory."""
     actions = {}
     for one in found:
         record = catalogue.records.get(one.name)
         if record is None or (record.source == one.url and _content(record) != _content(one)):
             version = record.version if record else 0
-            record = Record(
+            record = CatalogueEntry(
                 one.name,
                 one.url,
                 one.bytes,
@@ -37,7 +39,7 @@ def decide(found: list[Found], catalogue: Catalogue, *, again: Retry, settle: ti
     return actions
 
 
-def action_for(record: Record, one: Found, *, again: Retry, settle: timedelta) -> Action:
+def action_for(record: CatalogueEntry, one: StagedSource, *, again: Retry, settle: timedelta) -> Action:
     """What is to be done with a source whose record is of its present content."""
     if record.source != one.url:
         return "foreign"
@@ -54,14 +56,14 @@ def action_for(record: Record, one: Found, *, again: Retry, settle: timedelta) -
     return "follow" if record.run else "publish"
 
 
-def plan_of(one: Found) -> str:
+def plan_of(one: StagedSource) -> str:
     """A digest of how a source is published."""
     asked = {"volume": one.volume, "attributes": one.attributes, "md5": one.beside}
     return digest_of(asked | {"publication": one.publication.model_dump(), "refused": one.sentence})
 
 
 def outcome_of(
-    one: Found, actions: Mapping[str, Action], catalogue: Catalogue, *, dry: bool
+    one: StagedSource, actions: Mapping[str, Action], catalogue: Catalogue, *, dry: bool
 ) -> dict[str, Any]:
     """What became of a source, as a row."""
     record, action = catalogue.records[one.name], actions[one.name]
@@ -87,7 +89,7 @@ def outcome_of(
     }
 
 
-def _content(of: Record | Found) -> tuple[int, str]:
+def _content(of: CatalogueEntry | StagedSource) -> tuple[int, str]:
     return of.bytes, of.identity
 
 

@@ -11,7 +11,7 @@ from tasks.volume.outcomes import Resumable
 from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.root import commit, current_root
 from tasks.volume.store.objects import Store
-from tasks.volume.sweeps.staging import File, Found
+from tasks.volume.sweeps.staging import File, StagedSource
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Receipt:
     proven_at: str
 
 
-def receipt(one: Found, run: Run) -> Receipt:
+def receipt(one: StagedSource, run: Run) -> Receipt:
     """What the volume of a source says of it, after the sidecar's attributes were added to the volume.
 
     Raises:

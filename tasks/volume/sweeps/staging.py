@@ -54,7 +54,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Found:
+class StagedSource:
     """What becomes one volume: a SEG-Y in staging, or several that a sidecar groups.
 
     Attributes:
@@ -97,7 +97,7 @@ def size_class(size: int) -> SizeClass:
     return next((name for name, largest in _LARGEST.items() if size <= largest), "l")
 
 
-def found_under(staging: Store, volumes: Store, publication: Publication) -> list[Found]:
+def found_under(staging: Store, volumes: Store, publication: Publication) -> list[StagedSource]:
     """Every SEG-Y under a prefix with what its sidecar asks for, by name; those that cannot be used say why.
 
     Args:
@@ -122,14 +122,14 @@ def found_under(staging: Store, volumes: Store, publication: Publication) -> lis
     files = {name: listed[name] for name in names if name in listed}
     sidecars = read_sidecars(staging, [key for key in keys if key.endswith(SIDECAR)])
 
-    def single(file: File) -> Found:
+    def single(file: File) -> StagedSource:
         place = f"{volumes.url}/{volume_name(file.name)}"
-        one = Found(file.name, file.url, file.bytes, file.identity, place, publication)
+        one = StagedSource(file.name, file.url, file.bytes, file.identity, place, publication)
         return _described(one, sidecars.get(sidecar_of(file.name)))
 
-    def grouped(name: str, sidecar: Sidecar) -> Found:
+    def grouped(name: str, sidecar: Sidecar) -> StagedSource:
         place = f"{volumes.url}/{volume_name(name)}"
-        empty = Found(name, f"{staging.url}/{name}", 0, "", place, publication)
+        empty = StagedSource(name, f"{staging.url}/{name}", 0, "", place, publication)
         try:
             group = tuple(files[member] for member in members_of(name, sidecar, files))
         except ValueError as error:
@@ -160,13 +160,13 @@ def _files(staging: Store, names: list[str]) -> dict[str, File]:
     return {name: found[name] for name in names if name in found and not name.startswith(".seismill/")}
 
 
-def _beside(one: Found, listed: Mapping[str, File]) -> dict[str, str]:
+def _beside(one: StagedSource, listed: Mapping[str, File]) -> dict[str, str]:
     """Identities of the `<file>.md5` that lie beside the files of a source, by name."""
     names = [f"{file.name}{BESIDE}" for file in one.files]
     return {name: listed[name].identity for name in names if name in listed}
 
 
-def _described(one: Found, sidecar: Sidecar | str | None) -> Found:
+def _described(one: StagedSource, sidecar: Sidecar | str | None) -> StagedSource:
     """A source with what its sidecar says of it; the sidecar may be the sentence that says why it cannot be used."""
     if sidecar is None:
         return one
@@ -183,7 +183,7 @@ def _described(one: Found, sidecar: Sidecar | str | None) -> Found:
     return replace(one, publication=publication, attributes=sidecar.attributes)
 
 
-def _in_one_group(found: list[Found], sidecars: Mapping[str, Sidecar | str]) -> list[Found]:
+def _in_one_group(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str]) -> list[StagedSource]:
     """The same, of which groups whose file is in another one too, or has a sidecar of its own, say so."""
     groups: dict[str, list[str]] = defaultdict(list)
     for one in found:
@@ -203,7 +203,7 @@ def _in_one_group(found: list[Found], sidecars: Mapping[str, Sidecar | str]) -> 
     return told
 
 
-def _held_back(found: list[Found], sidecars: Mapping[str, Sidecar | str]) -> list[Found]:
+def _held_back(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str]) -> list[StagedSource]:
     """The same, of which all say so that a sidecar in their folder may group, which cannot be read.
 
     A sidecar with the name of a file beside it holds back that one alone.
@@ -233,9 +233,9 @@ def volume_name(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(".zarr"))
 
 
-def without_collisions(found: list[Found]) -> list[Found]:
+def without_collisions(found: list[StagedSource]) -> list[StagedSource]:
     """The same sources, of which all that would share a volume, or lie in another's, say so."""
-    by_volume: dict[str, list[Found]] = defaultdict(list)
+    by_volume: dict[str, list[StagedSource]] = defaultdict(list)
     for one in found:
         by_volume[one.volume].append(one)
     told = []
@@ -270,7 +270,7 @@ def _refuse_nested(staging: str, volumes: str) -> None:
         )
 
 
-def _with_usable_name(one: Found) -> Found:
+def _with_usable_name(one: StagedSource) -> StagedSource:
     for file in one.files:
         try:
             TypeAdapter(Url).validate_python(file.url)

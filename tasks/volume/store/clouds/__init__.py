@@ -181,6 +181,6 @@ def open_cloud(location: Location, options: StorageOptions) -> Cloud:
         from tasks.volume.store.clouds.azure import Azure
 
         return Azure(options)
-    from tasks.volume.store.clouds.memory import Memory
+    from tasks.volume.store.clouds.in_memory import Memory
 
     return Memory()

@@ -1,4 +1,7 @@
-"""TIFF against tifffile's own reading, over byte orders, sizes, tilings, codings and ways of writing stacks."""
+"""TIFF against tifffile's own reading, over byte orders, sizes, tilings, codings and ways of writing stacks.
+
+Covers images/descriptions.py, images/ranged.py.
+"""
 
 import struct
 import zlib

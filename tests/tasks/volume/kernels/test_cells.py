@@ -1,4 +1,7 @@
-"""Median, mode, least and greatest of cells against Python's own arithmetic, value by value."""
+"""Median, mode, least and greatest of cells against Python's own arithmetic, value by value.
+
+Covers kernels/rows.py.
+"""
 
 import itertools
 import math

@@ -1,4 +1,7 @@
-"""Means over cells against a float64 twin for floats, and against exact fractions for integers."""
+"""Means over cells against a float64 twin for floats, and against exact fractions for integers.
+
+Covers kernels/rows.py.
+"""
 
 import math
 from fractions import Fraction

@@ -1,4 +1,7 @@
-"""Samples decoded and encoded against hand values, a float64 twin, and each other."""
+"""Samples decoded and encoded against hand values, a float64 twin, and each other.
+
+Covers kernels/float_samples.py.
+"""
 
 import ctypes
 import mmap

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.volume.kernels import encode_zfp, error_sums, zfp_error_sums, zfp_takes
-from tasks.volume.kernels.errors import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES
+from tasks.volume.kernels.error_sums import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES
 from tasks.volume.kernels.zfp import HEADER_BITS, LEAST_EXPONENT
 
 extents = st.tuples(*(st.integers(1, 5).map(lambda n: 4 * n) for _ in range(3)))

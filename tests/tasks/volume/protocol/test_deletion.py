@@ -1,4 +1,7 @@
-"""What somebody else put beside, below or above a volume stays, whatever is run there and however it ends."""
+"""What somebody else put beside, below or above a volume stays, whatever is run there and however it ends.
+
+Covers tasks/copy.py.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

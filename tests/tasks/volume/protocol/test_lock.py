@@ -1,4 +1,7 @@
-"""One writer: on threads, between processes, across a killed one, and without a common clock."""
+"""One writer: on threads, between processes, across a killed one, and without a common clock.
+
+Covers store/process.py.
+"""
 
 import json
 import os

@@ -16,7 +16,7 @@ from tasks.volume.arrays.spec import (
     copy_chunks,
     factor_by_default,
 )
-from tasks.volume.kernels.errors import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES, error_sums
+from tasks.volume.kernels.error_sums import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES, error_sums
 from tasks.volume.pyramid.coarsen import coarsen
 
 

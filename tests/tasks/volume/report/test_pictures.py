@@ -1,4 +1,7 @@
-"""Pixels are means of samples, colours say what they should, and no input stops a picture from being drawn."""
+"""Pixels are means of samples, colours say what they should, and no input stops a picture from being drawn.
+
+Covers report/histograms.py.
+"""
 
 import base64
 import io

@@ -1,4 +1,7 @@
-"""What files are made of, and the sentences for those that cannot be read."""
+"""What files are made of, and the sentences for those that cannot be read.
+
+Covers segy/standards.py, segy/trace_layout.py.
+"""
 
 import bz2
 import gzip

@@ -1,4 +1,7 @@
-"""Header tables against the standard, words against hand values, texts against what was written."""
+"""Header tables against the standard, words against hand values, texts against what was written.
+
+Covers segy/text.py.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""Which words index a file: the layouts found in the wild, and everything that only looks like a grid."""
+"""Which words index a file: the layouts found in the wild, and everything that only looks like a grid.
+
+Covers segy/header_counts.py, segy/index_prestack.py, segy/index_score.py.
+"""
 
 import itertools
 

@@ -1,4 +1,7 @@
-"""The table of MDIO's kinds of surveys: equal to multidimio's own, and what becomes of it with words of one's own."""
+"""The table of MDIO's kinds of surveys: equal to multidimio's own, and what becomes of it with words of one's own.
+
+Covers segy/placement.py.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""Sources, uploads and requests in S3, Google Cloud Storage and Azure, tried on a server of each kind."""
+"""Sources, uploads and requests in S3, Google Cloud Storage and Azure, tried on a server of each kind.
+
+Covers clouds/azure.py, clouds/gcs.py, clouds/s3.py, store/upload.py.
+"""
 
 import functools
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,7 @@
-"""What a store promises of its objects: the same on a local disk, in memory, on S3, Google Cloud Storage and Azure."""
+"""What a store promises of its objects: the same on a local disk, in memory, on S3, Google Cloud Storage and Azure.
+
+Covers store/local.py.
+"""
 
 import threading
 import uuid

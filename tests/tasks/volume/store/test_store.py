@@ -1,4 +1,7 @@
-"""Stores and sources on a local disk and in memory, as far as these differ from others or from S3 (test_s3.py)."""
+"""Stores and sources on a local disk and in memory, as far as these differ from others or from S3 (test_s3.py).
+
+Covers store/source.py, store/url.py.
+"""
 
 import os
 import signal

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.volume.kernels import error_sums, finite_or_zero
-from tasks.volume.kernels.errors import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES
+from tasks.volume.kernels.error_sums import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES
 
 VIEWS = [
     lambda x: x,

@@ -1,4 +1,7 @@
-"""Raw binary, .npy, NRRD and MetaImage: every order and header, and the numbers held against the file's size."""
+"""Raw binary, .npy, NRRD and MetaImage: every order and header, and the numbers held against the file's size.
+
+Covers images/header.py.
+"""
 
 import gzip
 import json

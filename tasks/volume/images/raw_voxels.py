@@ -18,7 +18,7 @@ from tasks.parameters import Raw, StorageOptions
 from tasks.volume.blocks import on_io
 from tasks.volume.images.deflated import SCRATCH_BYTES, Deflated
 from tasks.volume.images.header import Slices, Voxels, kept_dtype, unit_of
-from tasks.volume.images.listing import Listed
+from tasks.volume.images.listing import VoxelFile
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Source
 
@@ -86,7 +86,7 @@ def describe_npy(source: Source) -> Slices:
     return _slices(source, dtype, shape, head.tell(), fortran=fortran)
 
 
-def describe_nrrd(source: Source, options: StorageOptions) -> tuple[Listed, Slices]:
+def describe_nrrd(source: Source, options: StorageOptions) -> tuple[VoxelFile, Slices]:
     """The slices of an NRRD file, and the file that holds them, which is another where the header is detached."""
     head = source.read(0, min(source.size, HEADER_BYTES))
     text, blank, _ = re.sub(rb"\r\n", b"\n", head).partition(b"\n\n")
@@ -120,7 +120,7 @@ def describe_nrrd(source: Source, options: StorageOptions) -> tuple[Listed, Slic
     return _listed(data), _slices(data, numpy, shape, offset, voxels=voxels)
 
 
-def describe_meta(source: Source, options: StorageOptions) -> tuple[Listed, Slices]:
+def describe_meta(source: Source, options: StorageOptions) -> tuple[VoxelFile, Slices]:
     """The slices of a MetaImage, and the file that holds them, which is another unless it is LOCAL."""
     head = source.read(0, min(source.size, HEADER_BYTES))
     found = re.search(rb"^\s*ElementDataFile *= *([^\r\n]*)\r?\n?", head, re.MULTILINE)
@@ -243,8 +243,8 @@ def _beside(source: Source, name: str, options: StorageOptions) -> Source:
     return Source(f"{source.url.rpartition('/')[0]}/{name}", options)
 
 
-def _listed(source: Source) -> Listed:
-    return Listed(source.url, source.size, source.identity)
+def _listed(source: Source) -> VoxelFile:
+    return VoxelFile(source.url, source.size, source.identity)
 
 
 def _refuse_stream(source: Source, stream: int, offset: int, size: int) -> None:
