@@ -1,7 +1,6 @@
 """Read regions of stored arrays, chunks decoded in parallel, each object asked for once."""
 
 import itertools
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tasks.volume.arrays.codecs import ABSENT, decode_chunk, index_bytes, read_index
+from tasks.volume.arrays.documents import object_from, root_from
 from tasks.volume.arrays.group_metadata import ANNEX
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, positions, spec_of
 from tasks.volume.blocks import Region, on_chunks, on_io
@@ -97,12 +97,24 @@ def open_volume(store: Store) -> Volume:
         InputRefused: There is none, or another tool wrote it.
     """
     try:
-        root = json.loads(store.get("zarr.json"))
+        data = store.get("zarr.json")
     except FileNotFoundError:
         raise InputRefused(f"there is no published volume at {store.url}; publish one there first") from None
-    if "seismill" not in root.get("attributes", {}) or "consolidated_metadata" not in root:
+    except (NotADirectoryError, IsADirectoryError):
+        raise InputRefused(f"{store.url} is a file or lies below one; name the folder of a volume") from None
+    if not _may_be_root(data):
         raise InputRefused(f"{store.url} was not written by Seismill; name a volume that was")
-    return Volume(store, root)
+    return Volume(store, root_from(data, f"{store.url}/zarr.json"))
+
+
+def _may_be_root(data: bytes) -> bool:
+    """Whether a group's document is a volume's: another tool's has no state of ours in its attributes."""
+    try:
+        document = object_from(data, "")
+    except IntegrityFailure:
+        return b'"seismill"' in data or not data.strip().startswith(b"{")
+    attributes = document.get("attributes")
+    return isinstance(attributes, dict) and "seismill" in attributes and "consolidated_metadata" in document
 
 
 def open_any(store: Store) -> Volume:
@@ -128,7 +140,8 @@ def _annexes(store: Store) -> dict[str, dict[str, Any]]:
     found = {}
     for path in ("", *(one for one in store.children()[:MOST_LOOKED_AT] if not one.startswith("."))):
         try:
-            found[path] = json.loads(store.get(f"{path}/{ANNEX}" if path else ANNEX))
+            key = f"{path}/{ANNEX}" if path else ANNEX
+            found[path] = root_from(store.get(key), f"{store.url}/{key}")
         except (FileNotFoundError, NotADirectoryError):
             continue
         if not path:

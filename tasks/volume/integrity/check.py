@@ -5,11 +5,12 @@ their array, a manifest by its first line, metadata and what is kept of runs by 
 the commit by the root.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tasks.volume.arrays.codecs import ABSENT, crc32c, decode_chunk, document_bytes, read_index
+from tasks.volume.arrays.documents import root_from
 from tasks.volume.arrays.group_metadata import ANNEX, GROUP, ROOT
 from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.arrays.spec import ArraySpec
@@ -19,7 +20,14 @@ from tasks.volume.protocol.deletion import chunk_of
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_key
 from tasks.volume.protocol.plan import RUNS, TWIN, folder_of
-from tasks.volume.protocol.root import newest_commit, present_root, root_key
+from tasks.volume.protocol.root import (
+    Commit,
+    checksum_of,
+    newest_commit,
+    present_root,
+    promised_checksum,
+    root_key,
+)
 from tasks.volume.store.objects import Store
 
 BATCH = 32  # objects in memory at once, at most
@@ -49,32 +57,83 @@ class ManifestEntry:
 
 
 def open_checked(store: Store) -> tuple[Volume, list[Finding]]:
-    """The volume, or annex, by whichever is whole of its root and its newest commit, and which of them is not.
+    """Open a volume or annex from its root or, if that is damaged, from its newest commit.
+
+    Also return a finding for the damaged one of the two. The root is taken for whole if a checksum that commits keep
+    says so, or, where the only one is lost, if it describes every array as it is stored.
 
     Raises:
         InputRefused: There is no volume.
         IntegrityFailure: Neither is whole.
     """
     newest = newest_commit(store)
-    if newest is None or (newest.whole and not newest.document):
+    if newest is None:
+        first = Commit(1, b"", "", "", missing=True)
+        try:
+            volume = open_any(store)
+        except IntegrityFailure:
+            raise _neither(store, ROOT, first) from None
+        if not _describes(store, document_bytes(volume.root)):
+            raise _neither(store, root_key(volume.root), first)
+        return volume, [Finding(first.key, "", "", "is missing")]
+    if newest.whole and not newest.document:
         return open_any(store), []
-    if newest.whole:
-        where = root_key(json.loads(newest.document))
-    else:
-        where = ANNEX if store.exists(ANNEX) else ROOT
+    promised = promised_checksum(store, newest.number)
+    if promised == checksum_of(b"") and not store.exists(ROOT):
+        return open_any(store), []
+    committed = _root_in(store, newest) if newest.whole else None
+    where = root_key(committed) if committed else (ANNEX if store.exists(ANNEX) else ROOT)
     present, _ = present_root(store, where)
-    # A commit that was interrupted before its root was put leaves the former root: that is no damage.
-    if newest.whole and (present == newest.document or newest.follows(present)):
-        return open_any(store), []
-    if newest.whole:
-        problem = "is not what was committed" if present else "is missing"
-        return Volume(store, json.loads(newest.document)), [Finding(where, "", "", problem)]
-    if present and (present == newest.document or newest.fits(present)):
-        return open_any(store), [Finding(newest.key, "", "", "is not as it was written")]
-    raise IntegrityFailure(
+    if committed is not None and (not promised or checksum_of(newest.document) == promised):
+        # A commit that was interrupted before its root was put leaves the former root: that is no damage.
+        if present == newest.document or newest.follows(present):
+            return open_any(store), []
+        if promised or not present or _describes(store, newest.document) or not _describes(store, present):
+            problem = "is not what was committed" if present else "is missing"
+            return Volume(store, committed), [Finding(where, "", "", problem)]
+        return open_any(store), [Finding(newest.key, "", "", "is the commit of another root")]
+    if present and (
+        present == newest.document
+        or newest.fits(present)
+        or (newest.readable and newest.follows(present))
+        or (
+            checksum_of(present) == promised
+            if promised
+            else not newest.readable and _describes(store, present)
+        )
+    ):
+        problem = "is missing" if newest.missing else "is not as it was written"
+        return open_any(store), [Finding(newest.key, "", "", problem)]
+    raise _neither(store, where, newest)
+
+
+def _root_in(store: Store, commit: Commit) -> dict[str, Any] | None:
+    """The root that a commit holds; None if what it holds is none."""
+    try:
+        return root_from(commit.document, f"in {store.url}/{commit.key}")
+    except IntegrityFailure:
+        return None
+
+
+def _neither(store: Store, where: str, newest: Commit) -> IntegrityFailure:
+    return IntegrityFailure(
         f"neither {store.url}/{where} nor {newest.key} is as it was written; put one of them back "
         "from a copy of the volume"
     )
+
+
+def _describes(store: Store, document: bytes) -> bool:
+    """Whether a root describes every array and group as its own zarr.json does, and is written as roots are."""
+    try:
+        volume = Volume(store, root_from(document, store.url))
+    except IntegrityFailure:
+        return False
+    stored = [path for path in volume.members if path]  # the master of an annex is another tool's
+    texts = on_io(lambda path: fetch(store, f"{path}/zarr.json"), stored)
+    known = all(
+        text == document_bytes(volume.members[path]) for path, text in zip(stored, texts, strict=True)
+    )
+    return known and document_bytes(volume.root) == document
 
 
 def entries_of(volume: Volume) -> tuple[list[ManifestEntry], list[Finding]]:

@@ -113,14 +113,13 @@ class Repair:
                 yield of_key[key]
 
     def _root(self, key: str) -> bytes | None:
-        newest = newest_commit(self.volume.store)
-        if newest is None:
-            return None
+        store, newest = self.volume.store, newest_commit(self.volume.store)
         where = root_key(self.volume.root)
         if key == where:
-            return newest.document if newest.whole else None
-        present = self.volume.store.get(where)
-        return Commit.of(newest.number, present, present).content
+            return newest.document if newest is not None and newest.whole else None
+        number = newest.number if newest is not None else 1
+        present = store.get(where)
+        return Commit.of(number, present, present).content
 
     def _manifest(self, path: str) -> bytes | None:
         """A manifest made again from its objects; None if it does not come out as it was."""

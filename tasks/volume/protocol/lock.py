@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 import socket
 import threading
 import time
@@ -19,12 +20,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tasks.volume.outcomes import Resumable
+from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.store.objects import DEADLINE_SECONDS, Store
 from tasks.volume.store.process import clock_seconds, ended_here, machine, started
 
 log = logging.getLogger(__name__)
 
+LOCKS = ".seismill/lock"
+_NUMBER = re.compile(r"[0-9]{8}")
+LOST_RACES = 20  # in a row for an epoch that nobody turns out to have: something else is in its place
 LEASE_SECONDS = 600.0
 HEARTBEAT_SECONDS = 60.0
 RECHECK_SECONDS = 60.0  # a worker that was silent for longer looks before it writes again
@@ -36,7 +40,7 @@ _looked_at: dict[tuple[str, int], float] = {}  # when this process saw last that
 
 
 def _key(epoch: int) -> str:
-    return f".seismill/lock/{epoch:08d}"
+    return f"{LOCKS}/{epoch:08d}"
 
 
 def _holder() -> dict[str, Any]:
@@ -75,15 +79,21 @@ def _gone(lock: dict[str, Any]) -> bool:
     return ended_here(lock["machine"], lock["process"], lock["started"])
 
 
+def numbers_in(store: Store, folder: str) -> list[int]:
+    """Return the numbers that name the locks or commits in a folder; other names are somebody else's."""
+    names = (key.removeprefix(f"{folder}/") for key in store.keys(folder))
+    return [int(name) for name in names if _NUMBER.fullmatch(name)]
+
+
 def highest(store: Store) -> int:
     """The epoch that owns the volume; 0 if none ever did."""
-    return max((int(key.rsplit("/", 1)[1]) for key in store.keys(".seismill/lock")), default=0)
+    return max(numbers_in(store, LOCKS), default=0)
 
 
 def writer_of(store: Store) -> str:
     """Who writes the volume, as far as can be told at once: its holder did not release it. Empty if nobody does."""
     top = highest(store)
-    lock = _read(store.get(_key(top))) if top else None
+    lock = _read(_content(store, top)) if top else None
     return "" if lock is None or _gone(lock) else str(lock["holder"])
 
 
@@ -170,20 +180,30 @@ def _read(content: bytes) -> dict[str, Any]:
     """What a lock says; one that is damaged is of somebody who may be alive, until it was unchanged for the lease."""
     try:
         lock = json.loads(content)
-        return {name: lock[name] for name in _DAMAGED} | lock
-    except (ValueError, LookupError, TypeError):
+        typed = all(type(lock[name]) is type(value) for name, value in _DAMAGED.items())
+        return dict(lock) if typed else dict(_DAMAGED)
+    except (ValueError, LookupError, TypeError, RecursionError):
         return dict(_DAMAGED)
+
+
+def _content(store: Store, epoch: int) -> bytes:
+    """A lock as it is stored; empty if it was removed since it was listed, which counts as damaged."""
+    try:
+        return store.get(_key(epoch))
+    except FileNotFoundError:
+        return b""
 
 
 def _acquire(
     store: Store, mine: dict[str, Any], wait_seconds: float, lease_seconds: float, say: Callable[[str], None]
 ) -> int:
     began = time.monotonic()
-    seen, seen_at, told = b"", began, False
-    while True:
+    seen, seen_at, told, lost, before = b"", began, False, 0, -1
+    while True:  # until wait_seconds are over
         top = highest(store)
+        lost, before = (lost + 1 if top == before else 0), top
         if top:
-            current = store.get(_key(top))
+            current = _content(store, top)
             lock = _read(current)
             if current != seen:
                 seen, seen_at = current, time.monotonic()
@@ -191,7 +211,12 @@ def _acquire(
         if not top or free:
             if store.create(_key(top + 1), json.dumps(mine).encode()):
                 return top + 1
-            continue
+            if lost < LOST_RACES:
+                continue
+            raise DestinationRefused(
+                f"something that is no lock is in the place of {store.url}/{_key(top + 1)}; move it away"
+            )
+        lost = 0
         if time.monotonic() - began >= wait_seconds:
             raise Resumable(f"{lock['holder']} is writing {store.url}; run this again when it has finished")
         if not told:

@@ -9,19 +9,23 @@ A commit begins with a line of two checksums, of all that follows and of the roo
 bit is told from a commit that was interrupted, and never becomes the root.
 """
 
-import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.volume.arrays.codecs import crc32c, document_bytes
+from tasks.volume.arrays.documents import root_from
 from tasks.volume.arrays.group_metadata import ANNEX, ROOT, add_to_groups, is_annex
+from tasks.volume.limits import ROUNDS
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
-from tasks.volume.protocol.lock import check_epoch
+from tasks.volume.protocol.lock import check_epoch, numbers_in
 from tasks.volume.store.objects import Store
 
 COMMITS = ".seismill/commits"
-SUPERSEDED = b"superseded"
+SUPERSEDED = b"superseded"  # and, after a blank, the CRC32C of the root that the next commit holds
+_CHECKSUM = re.compile(r"[0-9a-f]{8}")
 
 
 def new_root(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,12 +53,14 @@ class Commit:
         document: The new root; empty if the volume was taken away.
         checksum: What the CRC32C of `before` and the document is to be, in hexadecimal.
         before: The CRC32C of the root before.
+        missing: Whether there is no such object, although the commit before says that there was.
     """
 
     number: int
     document: bytes
     checksum: str
     before: str
+    missing: bool = False
 
     @property
     def key(self) -> str:
@@ -65,6 +71,11 @@ class Commit:
     def whole(self) -> bool:
         """Whether it is as it was written."""
         return self.fits(self.document)
+
+    @property
+    def readable(self) -> bool:
+        """Whether its first line is one that a commit begins with."""
+        return bool(_CHECKSUM.fullmatch(self.checksum) and _CHECKSUM.fullmatch(self.before))
 
     @property
     def content(self) -> bytes:
@@ -95,23 +106,62 @@ def _checksum(data: bytes) -> str:
     return f"{crc32c(data):08x}"
 
 
+def checksum_of(document: bytes) -> str:
+    """Return the CRC32C of a root in hexadecimal, as commits hold it."""
+    return _checksum(document)
+
+
 def commit_count(store: Store) -> int:
     """The number of the newest commit; 0 before the first."""
-    return max((int(key.rsplit("/", 1)[1]) for key in store.keys(COMMITS)), default=0)
+    return max(numbers_in(store, COMMITS), default=0)
 
 
 def newest_commit(store: Store) -> Commit | None:
-    """The newest commit; None before the first."""
-    while True:
-        number = commit_count(store)
+    """The newest commit; None before the first.
+
+    A commit is superseded only after the next one was created. One that is superseded and nevertheless the last
+    tells that the next one was lost.
+
+    Raises:
+        Resumable: New commits appear faster than they can be read.
+    """
+    number = commit_count(store)
+    for _ in range(ROUNDS):
         if not number:
             return None
-        content = store.get(f"{COMMITS}/{number:08d}")
-        if content != SUPERSEDED:  # or a newer one was created since the list was made
-            break
-    first, _, document = content.partition(b"\n")
-    checksum, _, before = first.decode(errors="replace").partition(" ")
-    return Commit(number, document, checksum, before)
+        try:
+            content = store.get(f"{COMMITS}/{number:08d}")
+        except FileNotFoundError:  # removed since the list was made
+            content = SUPERSEDED
+        if not content.startswith(SUPERSEDED):
+            first, _, document = content.partition(b"\n")
+            checksum, _, before = first.decode(errors="replace").partition(" ")
+            return Commit(number, document, checksum, before)
+        latest = commit_count(store)
+        if latest == number:
+            return Commit(number + 1, b"", "", "", missing=True)
+        number = latest
+    raise Resumable(f"{store.url} is committed to all the time; run this again when other runs have ended")
+
+
+def promised_checksum(store: Store, number: int) -> str:
+    """Return the CRC32C of the root in a commit, as the commit before it keeps it; empty where none does."""
+    try:
+        mark, _, checksum = store.get(f"{COMMITS}/{number - 1:08d}").partition(b" ")
+    except FileNotFoundError:
+        return ""
+    text = checksum.decode(errors="replace")
+    return text if mark == SUPERSEDED and _CHECKSUM.fullmatch(text) else ""
+
+
+def _supersede(store: Store, number: int, document: bytes) -> None:
+    """Mark the commit before `number` as superseded by it.
+
+    It is emptied, not deleted: a run that was asleep must never be able to create a number again. What it keeps of
+    `document` shows, if the commit is lost, that the root is what was committed.
+    """
+    if number > 1:
+        store.put(f"{COMMITS}/{number - 1:08d}", SUPERSEDED + f" {_checksum(document)}".encode())
 
 
 def present_root(store: Store, where: str = ROOT) -> tuple[bytes, str]:
@@ -138,24 +188,57 @@ def current_root(store: Store, where: str = ROOT) -> dict[str, Any] | None:
     present, identity = present_root(store, where)
     newest = newest_commit(store)
     if newest is None:
-        if present:
-            raise DestinationRefused(
-                f"{store.url} already holds a Zarr group that Seismill did not write; choose another volume"
+        if not present:
+            return None
+        if _is_ours(present):
+            raise IntegrityFailure(
+                f"the commits of {store.url} are missing; run seismill verify --repair from_master on the volume"
             )
-        return None
-    if not newest.whole and newest.document != present:
-        raise IntegrityFailure(
-            f"{store.url}/{newest.key} is not as it was written; run seismill verify --repair from_master on the volume"
+        raise DestinationRefused(
+            f"{store.url} already holds a Zarr group that Seismill did not write; choose another volume"
         )
-    root: dict[str, Any] | None = json.loads(newest.document) if newest.document else None
+    if not present and promised_checksum(store, newest.number) == _checksum(b""):
+        return None  # it was taken away, and only the commit that says so was lost
+    if newest.document != present or not (present or newest.whole):
+        _refuse_damaged(store, newest, present, where)
+    root = root_from(newest.document, f"{store.url}/{newest.key}") if newest.document else None
     if root is not None and where != root_key(root):
         raise DestinationRefused(
             f"{store.url} holds {'levels of an array of another tool' if is_annex(root) else 'a volume'}; name another "
             "place"
         )
     if newest.document != present:
+        _supersede(store, newest.number, newest.document)
         _put_root(store, newest, identity, where)
     return root
+
+
+def _is_ours(present: bytes) -> bool:
+    """Whether a document is the root of a volume, though no commit says so."""
+    try:
+        return "seismill" in root_from(present, ROOT)["attributes"]
+    except IntegrityFailure:
+        return False
+
+
+def _refuse_damaged(store: Store, newest: Commit, present: bytes, where: str) -> None:
+    """Return if the newest commit may take the place of a root that differs: that commit was interrupted.
+
+    Raises:
+        IntegrityFailure: The commit or the root is not as it was written.
+    """
+    promised = promised_checksum(store, newest.number)
+    if newest.whole and (
+        _checksum(newest.document) == promised if promised else not present or newest.follows(present)
+    ):
+        return
+    damaged = f"{store.url}/{newest.key}"
+    if newest.whole and not promised:
+        damaged = f"one of {store.url}/{where} and {newest.key}"
+    raise IntegrityFailure(
+        f"{damaged} is {'missing' if newest.missing else 'not as it was written'}; run seismill verify --repair "
+        "from_master on the volume"
+    )
 
 
 def root_under_lock(store: Store, seen: dict[str, Any]) -> dict[str, Any]:
@@ -201,26 +284,28 @@ def commit(store: Store, epoch: int, root: dict[str, Any] | None) -> None:
     check_epoch(store, epoch)
     if not store.create(new.key, new.content):
         raise Resumable(f"another run committed to {store.url} first; run this again")
-    if last:
-        # Emptied, not deleted: a number that was used must never be creatable again by a run that was asleep.
-        store.put(last.key, SUPERSEDED)
+    _supersede(store, new.number, content)
     _put_root(store, new, identity, where)
     newest = newest_commit(store)
     if newest and newest.number > new.number:
         # Asleep after all, where no store compares: what the new owner put is put again.
-        current_root(store, where)
+        with suppress(IntegrityFailure):  # its commit is under way, and puts the root itself
+            current_root(store, where)
         raise Resumable(f"another run took over {store.url} while this one committed; look at that run")
 
 
 def _put_root(store: Store, new: Commit, identity: str, where: str) -> None:
     """Put the root of a commit in the place of the one that was seen, unless a newer commit did that already."""
     if where == ANNEX:
-        add_to_groups(store, json.loads(new.document))
-    while not _swapped(store, new.document, identity, where):
+        add_to_groups(store, root_from(new.document, f"{store.url}/{new.key}"))
+    for _ in range(ROUNDS):
+        if _swapped(store, new.document, identity, where):
+            return
         newest = newest_commit(store)
         present, identity = present_root(store, where)
         if present == new.document or (newest and newest.number > new.number):
             return
+    raise Resumable(f"something else keeps writing {store.url}/{where}; end it, and run this again")
 
 
 def _swapped(store: Store, document: bytes, identity: str, where: str) -> bool:
