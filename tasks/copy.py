@@ -15,24 +15,21 @@ from typing import Any
 from tasks.parameters import Run, StorageOptions, Url
 from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.reader import Volume, open_any
-from tasks.volume.blocks import Compute, on_io
-from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
+from tasks.volume.blocks import Compute, Progress, on_io
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.deletion import (
-    clear_leftovers,
     copied_objects,
     refuse_occupied,
     refuse_strangers,
-    unpublish,
 )
 from tasks.volume.protocol.ledger import Record, Stored
-from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.manifest import listed_in, manifest_key
-from tasks.volume.protocol.plan import digest_of, is_begun, notes_of
-from tasks.volume.protocol.root import current_root, members
+from tasks.volume.protocol.owner import owned
+from tasks.volume.protocol.plan import digest_of, notes_of
+from tasks.volume.protocol.root import members
 from tasks.volume.protocol.stage import (
     Job,
     Stage,
-    begin_stage,
     publish_root,
     put_array,
     put_group,
@@ -107,31 +104,36 @@ def copy(
             "notes": [],
         }
     refuse_occupied(store)
-    store.probe()
-    with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
-        present = current_root(store)
+    largest = max((stored.bytes for stored in objects), default=0)
+
+    def fit(compute: Compute) -> Compute:
+        return fitting(compute, 2 * max(BATCH_BYTES, largest), "a batch of objects to copy")
+
+    with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
+        present = owner.root()
         if present == root:
             return ended(store, "copy", rows, began, before, notes=["was done already"], target=store.url)
-        if present is not None:
-            if not overwrite:
-                raise DestinationRefused(
-                    f"{store.url} holds another volume; choose another place, or replace it with --overwrite"
-                )
+        if present is not None and not overwrite:
+            raise DestinationRefused(
+                f"{store.url} holds another volume; choose another place, or replace it with --overwrite"
+            )
         refuse_strangers(store, present)
-        if present is not None:
-            unpublish(store, epoch, present)
         body = {
             "verb": "copy",
             "volume": source.store.url,
             "root": digest_of(root),
             "objects": digest_of({stored.key: [stored.bytes, stored.crc32c] for stored in objects}),
         }
-        if not is_begun(store, digest_of(body)):
-            clear_leftovers(store, epoch, None, [])
-        largest = max((stored.bytes for stored in objects), default=0)
-        compute = fitting(compute, 2 * max(BATCH_BYTES, largest), "a batch of objects to copy")
         created_on = root["attributes"]["seismill"]["created_on"]
-        stage = begin_stage("copy", store, body, epoch, run, compute, created_on=created_on)
+        stage = owner.begin(
+            "copy",
+            body,
+            fit,
+            present=present,
+            after=None,
+            read=lambda: _compare_all(source.store, objects, compute),
+            created_on=created_on,
+        )
         lines = "".join(json.dumps([o.key, o.bytes, o.crc32c]) + "\n" for o in objects)
         stage.settle(copied_objects(stage.plan.digest), lines.encode())
         run_blocks(stage, copy_block, range(len(blocks_of(objects))))
@@ -213,6 +215,34 @@ def _grouped(objects: list[Stored], most_bytes: int, most: int) -> Iterator[list
         yield group
 
 
+def _whole(source: Store, stored: Stored) -> bytes:
+    """Return an object as it was written.
+
+    Raises:
+        IntegrityFailure: It is missing or has other bytes.
+    """
+    try:
+        data = source.get(stored.key)
+    except FileNotFoundError:
+        data = b""
+    if len(data) != stored.bytes or crc32c(data) != stored.crc32c:
+        raise IntegrityFailure(
+            f"{source.url}/{stored.key} is not as it was written; run seismill verify on the volume, then copy it again"
+        )
+    return data
+
+
+def _compare_all(source: Store, objects: list[Stored], compute: Compute) -> None:
+    """Read every object once, so that a damaged one is refused before what it would replace is taken away."""
+    began, done = time.monotonic(), 0
+    for group in _grouped(objects, BATCH_BYTES, BLOCK_OBJECTS):
+        if compute.stopping.is_set():
+            raise Resumable("the run stopped while the volume was read; run the same command again")
+        on_io(lambda stored: len(_whole(source, stored)), group)
+        done += len(group)
+        compute.report(Progress("compare", done, len(objects), 0, time.monotonic() - began))
+
+
 def copy_block(job: Job) -> Record:
     """Copy the objects of one block."""
     store, plan = job.open()
@@ -220,16 +250,7 @@ def copy_block(job: Job) -> Record:
     mine = _blocks_at(job.volume, job.options, plan.digest)[job.block]
 
     def one(stored: Stored) -> Stored:
-        try:
-            data = source.get(stored.key)
-        except FileNotFoundError:
-            data = b""
-        if len(data) != stored.bytes or crc32c(data) != stored.crc32c:
-            raise IntegrityFailure(
-                f"{source.url}/{stored.key} is not as it was written; run seismill verify on the volume, then copy it "
-                "again"
-            )
-        return job.put(store, stored.key, data)
+        return job.put(store, stored.key, _whole(source, stored))
 
     copied: list[Stored] = []
     for group in _grouped(mine, BATCH_BYTES, BLOCK_OBJECTS):

@@ -13,34 +13,31 @@ from typing import Any
 
 import numpy as np
 
-from tasks.parameters import Image, Master, Run, Url
+from tasks.parameters import Image, Master, Run, StorageOptions, Url
 from tasks.volume.arrays.attributes import NAN_FILL, image_attributes, ome_attributes, voxel_statistics
 from tasks.volume.arrays.chunking import chosen_chunks, chosen_shards
 from tasks.volume.arrays.codecs import metadata_of
 from tasks.volume.arrays.spec import DEFAULT_CHUNKS, ArraySpec
-from tasks.volume.blocks import Compute, block_count, nth_region
+from tasks.volume.blocks import Compute, Progress, block_count, nth_region
 from tasks.volume.images.header import Voxels
 from tasks.volume.images.spacing import AXES, field_of, place_of, rockverse_attributes
 from tasks.volume.images.stack import Stack, find_stack, read_slab
 from tasks.volume.ingest.checksums import Expected, checked_before, expected_of
 from tasks.volume.kernels.traces import merge_stats, new_stats
 from tasks.volume.kernels.voxels import add_voxels
-from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
 from tasks.volume.protocol.deletion import (
-    clear_leftovers,
     clear_run,
     refuse_occupied,
     refuse_strangers,
-    unpublish,
 )
 from tasks.volume.protocol.ledger import Record
-from tasks.volume.protocol.lock import locked
-from tasks.volume.protocol.plan import Plan, digest_of, folder_of, is_begun
-from tasks.volume.protocol.root import current_root, members, new_root
+from tasks.volume.protocol.owner import owned
+from tasks.volume.protocol.plan import Plan, digest_of, folder_of
+from tasks.volume.protocol.root import members, new_root
 from tasks.volume.protocol.stage import (
     Job,
     Stage,
-    begin_stage,
     publish_root,
     put_array,
     run_blocks,
@@ -115,48 +112,66 @@ def ingest_images(
         return _dry_run(store, stack, spec, block, expected)
     refuse_occupied(store)
     need = block_memory(stack, spec, block, local=store.local)
-    with using(compute, run) as compute:
-        # What does not fit in memory is refused before anything is written.
-        compute = fitting(compute, need, f"a slab of {block} voxels in chunks of {spec.chunks}")
-        store.probe()
-        with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
-            root = current_root(store)
-            request = digest_of(body)
-            known = root["attributes"]["seismill"] if root is not None else {"stages": {}, "sources": [{}]}
-            done = known["stages"].get(spec.path, {}).get("request") == request
-            if root is not None and not done and not overwrite:
-                raise DestinationRefused(
-                    f"{store.url} holds another volume (of {known['sources'][0]['url']}); choose another place, or "
-                    "replace it with --overwrite"
-                )
-            if not done:
-                refuse_strangers(store, root)
-            # Blocks read parts of files, in no order: what is expected of a file is shown by reading all of it before.
-            if expected.said and not (done and known["sources"][0].get("expected") == expected.digest):
-                checked_before(
-                    store,
-                    folder_of(request),
-                    expected,
-                    list(expected.said),
-                    lambda file: closing(stack.files[file][0].open(run.storage_options)),
-                    compute,
-                )
-            if done and root is not None:
-                clear_run(store, request, ("in_order",))
-                return ended(
-                    store, "ingest", array_rows(root, [spec.path]), began, before, notes=["was done already"]
-                )
-            if root is not None:
-                unpublish(store, epoch, root)
-            if not is_begun(store, request):
-                clear_leftovers(store, epoch, None, [request])
-            stage = begin_stage("ingest", store, body, epoch, run, compute)
-            count = block_count(spec.shape, block)
-            records = run_blocks(stage, image_block, range(count))
-            root = _finish(stage, stack, spec, image, place, records, expected)
+    what = f"a slab of {block} voxels in chunks of {spec.chunks}"
+
+    def fit(compute: Compute) -> Compute:
+        return fitting(compute, need, what)
+
+    with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
+        root = owner.root()
+        request = digest_of(body)
+        known = root["attributes"]["seismill"] if root is not None else {"stages": {}, "sources": [{}]}
+        done = known["stages"].get(spec.path, {}).get("request") == request
+        if root is not None and not done and not overwrite:
+            raise DestinationRefused(
+                f"{store.url} holds another volume (of {known['sources'][0]['url']}); choose another place, or "
+                "replace it with --overwrite"
+            )
+        if not done:
+            refuse_strangers(store, root)
+        # Blocks read parts of files, in no order: what is expected of a file is shown by reading all of it before.
+        if expected.said and not (done and known["sources"][0].get("expected") == expected.digest):
+            checked_before(
+                store,
+                folder_of(request),
+                expected,
+                list(expected.said),
+                lambda file: closing(stack.files[file][0].open(run.storage_options)),
+                compute,
+            )
+        if done and root is not None:
             clear_run(store, request, ("in_order",))
+            return ended(
+                store, "ingest", array_rows(root, [spec.path]), began, before, notes=["was done already"]
+            )
+        stage = owner.begin(
+            "ingest",
+            body,
+            fit,
+            present=root,
+            after=None,
+            read=lambda: _decode_all(stack, spec, block, compute, run.storage_options),
+        )
+        count = block_count(spec.shape, block)
+        records = run_blocks(stage, image_block, range(count))
+        root = _finish(stage, stack, spec, image, place, records, expected)
+        clear_run(store, request, ("in_order",))
     rows = array_rows(root, [spec.path])
     return ended(store, "ingest", rows, began, before, stage=stage, notes=expected.doubts)
+
+
+def _decode_all(
+    stack: Stack, spec: ArraySpec, block: tuple[int, ...], compute: Compute, options: StorageOptions
+) -> None:
+    """Decode every image once, so that one which cannot be is refused before what it would replace is taken away."""
+    total = block_count(spec.shape, block)
+    began = time.monotonic()
+    for number in range(total):
+        if compute.stopping.is_set():
+            raise Resumable("the run stopped while images were decoded; run the same command again")
+        slow = nth_region(spec.shape, block, number)[stack.slow_axis]
+        read_slab(stack, slow.start, slow.stop - slow.start, options)
+        compute.report(Progress("images", number + 1, total, 0, time.monotonic() - began))
 
 
 def master_spec(stack: Stack, master: Master, field: str, *, local: bool) -> ArraySpec:

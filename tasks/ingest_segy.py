@@ -7,8 +7,6 @@ the metadata, which is what makes the volume visible.
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +49,7 @@ from tasks.volume.ingest.checksums import (
     checked_before,
     expected_of,
     noted_of,
+    refuse_what_stores_have,
     refuse_what_stores_say,
 )
 from tasks.volume.ingest.coordinates import merged, shared
@@ -61,19 +60,16 @@ from tasks.volume.ingest.survey import Survey, given_samples, grid_from_words, s
 from tasks.volume.kernels.traces import LIVE, merge_stats
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tasks.volume.protocol.deletion import (
-    clear_leftovers,
     clear_run,
     refuse_occupied,
     refuse_strangers,
-    unpublish,
 )
 from tasks.volume.protocol.ledger import Record, Stored
-from tasks.volume.protocol.lock import locked
-from tasks.volume.protocol.plan import digest_of, folder_of, is_begun
-from tasks.volume.protocol.root import current_root, members, new_root
+from tasks.volume.protocol.owner import Fit, Owner, owned
+from tasks.volume.protocol.plan import digest_of, folder_of
+from tasks.volume.protocol.root import members, new_root
 from tasks.volume.protocol.stage import (
     Stage,
-    begin_stage,
     publish_root,
     put_array,
     put_group,
@@ -148,8 +144,9 @@ def ingest_segy(
     if run.dry_run:
         return _dry_run(store, survey, master, expected)
     refuse_occupied(store)
-    with using(compute, run) as compute, _owned(store, survey, master, run, compute) as epoch:
-        root = current_root(store)
+    fit = _fit(store, survey, master) if survey.grid is not None else _anything
+    with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
+        root = owner.root()
         if root is not None:
             stages = root["attributes"]["seismill"]["stages"]
             if stages.get(MASTER, {}).get("request") == digest_of(request):
@@ -163,28 +160,20 @@ def ingest_segy(
                     "choose another place, or replace it with --overwrite"
                 )
         refuse_strangers(store, root)
-        folder = folder_of(digest_of(request))
-        sums = checked_before(store, folder, expected, expected.of_kind("md5"), files.reading, compute)
-        if root is not None:
-            unpublish(store, epoch, root)
-        surprised = f"{folder}/unpredicted"
-        if survey.predicted and store.exists(surprised):
-            survey = survey.unpredicted(near=files.local)
+        survey, sums = _read_before(store, survey, master, expected, digest_of(request), root, compute)
         while True:
             spilled: dict[str, Any] = {}
             if survey.grid is None or _scattered(survey, master, store):
-                survey, spilled = _spill(store, survey, epoch, run, compute)
+                survey, spilled = _spill(owner, survey, root, digest_of(request))
             body = request | _layout(store, survey, master, spilled)
             try:
-                stage, records, as_words = _blocks(
-                    store, survey, body, digest_of(request), epoch, run, compute
-                )
+                stage, records, as_words = _blocks(owner, survey, body, digest_of(request), root)
                 break
             except Unpredicted as surprise:
                 log.info("%s: %s, so all headers are read", files.name, surprise)
                 # Noted, so that a run which goes on with this one does not begin with the wrong plan again.
-                store.put(surprised, str(surprise).encode())
-                survey = survey.unpredicted(near=files.local)
+                store.put(_unpredicted(digest_of(request)), str(surprise).encode())
+                survey, root = survey.unpredicted(near=files.local), None
         new = _finish(stage, survey, records, as_words, digest_of(request), expected, sums)
         for digest in (digest_of(request), *([spilled["digest"]] if spilled else [])):
             clear_run(store, digest)
@@ -197,16 +186,63 @@ def ingest_segy(
     return ended(store, "ingest", array_rows(new, [MASTER]), began, before, stage=stage, notes=notes)
 
 
-@contextmanager
-def _owned(store: Store, survey: Survey, master: Master, run: Run, compute: Compute) -> Iterator[int]:
-    """The lock, after what memory does not hold was refused: nothing is written before."""
-    if survey.grid is not None:
-        spilled = _scattered(survey, master, store)
-        spec, block = _master_spec(store, survey, master, ("",) * (len(survey.names) + 1), spilled=spilled)
-        _fitting(compute, spec, block, survey, near=store.local, spilled=spilled)
-    store.probe()
-    with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
-        yield epoch
+def _unpredicted(request: str) -> str:
+    """Return the key of the note that the headers of a run's files are all read."""
+    return f"{folder_of(request)}/unpredicted"
+
+
+def _read_before(
+    store: Store,
+    survey: Survey,
+    master: Master,
+    expected: Expected,
+    request: str,
+    root: dict[str, Any] | None,
+    compute: Compute,
+) -> tuple[Survey, dict[int, Sums]]:
+    """Read what has to be read of the files before anything is taken away; return the survey and checksums.
+
+    Where an MD5 is expected, that is the file. Where a volume is replaced, it is every file: all bytes, against the
+    checksums of their store and those that are expected, and all headers where the grid was predicted from a few.
+    """
+    files, note = survey.files, _unpredicted(request)
+    wanted = list(range(len(files.listed))) if root is not None else expected.of_kind("md5")
+    sums = checked_before(store, folder_of(request), expected, wanted, files.reading, compute)
+    if survey.predicted and store.exists(note):
+        survey = survey.unpredicted(near=files.local)
+    if root is None:
+        return survey, sums
+    refuse_what_stores_have(files.reading, {file: sums[file]["crc32c"] for file in wanted}, expected.urls)
+    if survey.predicted:
+        scanned = survey.unpredicted(near=True)
+        _fit(store, scanned, master)(compute)
+        if not _same_grid(survey, scanned):
+            log.info("%s: the headers are not as they were predicted, so all are read", files.name)
+            store.put(note, b"the headers are not as they were predicted")
+            survey = scanned if files.local else survey.unpredicted(near=False)
+    return survey, {file: sums[file] for file in expected.of_kind("md5")}
+
+
+def _same_grid(survey: Survey, other: Survey) -> bool:
+    """Whether two surveys of the same files put each trace into the same cell."""
+    grid, scanned = survey.grid, other.grid
+    assert grid is not None
+    assert scanned is not None
+    return np.array_equal(grid.trace_numbers, scanned.trace_numbers) and all(
+        np.array_equal(one.values, same.values) for one, same in zip(grid.axes, scanned.axes, strict=True)
+    )
+
+
+def _anything(compute: Compute) -> Compute:
+    """Accept any memory: what a block needs is known when the grid is."""
+    return compute
+
+
+def _fit(store: Store, survey: Survey, master: Master) -> Fit:
+    """Return what fits blocks of a survey with a grid into memory."""
+    spilled = _scattered(survey, master, store)
+    spec, block = _master_spec(store, survey, master, ("",) * (len(survey.names) + 1), spilled=spilled)
+    return lambda compute: _fitting(compute, spec, block, survey, near=store.local, spilled=spilled)
 
 
 def _fitting(
@@ -238,16 +274,19 @@ def _fitting(
 
 
 def _blocks(
-    store: Store, survey: Survey, body: dict[str, Any], request: str, epoch: int, run: Run, compute: Compute
+    owner: Owner, survey: Survey, body: dict[str, Any], request: str, root: dict[str, Any] | None
 ) -> tuple[Stage, list[Record], list[Record]]:
-    """Carry the plan out, without its end; the second records are of the words as they are, if these are wanted."""
+    """Run all blocks. Return the stage, its entries, and those of the pass that keeps words as they are, if needed."""
     assert survey.grid is not None
-    spec, block = ArraySpec.from_json(body["arrays"]["master"]), tuple(body["block"])
-    compute = _fitting(compute, spec, block, survey, near=store.local, spilled=bool(body["spill"]))
-    keep = [digest_of(body), request, *([body["spill"]["digest"]] if body["spill"] else [])]
-    if not is_begun(store, keep[0]):
-        clear_leftovers(store, epoch, None, keep)
-    stage = begin_stage("ingest", store, body, epoch, run, compute)
+    store, spec, block = owner.store, ArraySpec.from_json(body["arrays"]["master"]), tuple(body["block"])
+    stage = owner.begin(
+        "ingest",
+        body,
+        lambda compute: _fitting(compute, spec, block, survey, near=store.local, spilled=bool(body["spill"])),
+        present=root,
+        after=None,
+        keep=[request, *([body["spill"]["digest"]] if body["spill"] else [])],
+    )
     if not stage.resumed:
         store.put(grid_key(stage.plan), grid_bytes(survey.grid, survey.files.n_traces))
     specs = {name: ArraySpec.from_json(plain) for name, plain in body["arrays"].items()}
@@ -261,15 +300,22 @@ def _blocks(
 
 
 def _spill(
-    store: Store, survey: Survey, epoch: int, run: Run, compute: Compute
+    owner: Owner, survey: Survey, root: dict[str, Any] | None, request: str
 ) -> tuple[Survey, dict[str, Any]]:
     """Store the traces sorted beside the volume; the survey then has a grid."""
-    body = spill_body(survey)
+    store, body = owner.store, spill_body(survey)
     log.info(
         "%s is not in the order of its grid: it is read once and spilled to %s", survey.files.name, store.url
     )
     need = body["traces_per_range"] * survey.fmt.trace_bytes * 3
-    stage = begin_stage("spill", store, body, epoch, run, fitting(compute, need, "a range to spill"))
+    stage = owner.begin(
+        "spill",
+        body,
+        lambda compute: fitting(compute, need, "a range to spill"),
+        present=root,
+        after=root,
+        keep=[request],
+    )
     records = run_blocks(stage, spill_block, range(spill_blocks(body)))
     grid = survey.grid
     if grid is None:

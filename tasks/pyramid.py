@@ -22,17 +22,17 @@ from tasks.volume.arrays.reader import PYRAMID, Volume, read_pieces, read_region
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, as_written
 from tasks.volume.blocks import Compute, Region, block_count
 from tasks.volume.images.spacing import rockverse_attributes
+from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused
-from tasks.volume.protocol.deletion import clear_leftovers, refuse_taken, withdraw
+from tasks.volume.protocol.deletion import refuse_taken, without
 from tasks.volume.protocol.foreign_target import begin_annex, open_master, origin_of, refuse_changed
 from tasks.volume.protocol.ledger import Record, Stored
-from tasks.volume.protocol.lock import locked
-from tasks.volume.protocol.plan import Plan, digest_of, is_begun
+from tasks.volume.protocol.owner import owned
+from tasks.volume.protocol.plan import Plan, digest_of
 from tasks.volume.protocol.root import members, root_under_lock
 from tasks.volume.protocol.stage import (
     Job,
     Stage,
-    begin_stage,
     publish_root,
     put_array,
     put_group,
@@ -101,43 +101,67 @@ def pyramid(
             for s in specs[1:]
         ]
         return {"dry_run": True, "volume": store.url, "stage": "pyramid", "arrays": rows, "notes": []}
-    store.probe()
-    begin_annex(found)
-    with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
-        root = root_under_lock(store, found.root)
-        state = root["attributes"]["seismill"]
-        body = {
+    refuse_taken(store, found.root, paths)
+    need = block_memory(specs, factors, passes, local=store.local)
+
+    def body_of(root: dict[str, Any]) -> dict[str, Any]:
+        volume = Volume(store, root)
+        return {
             "verb": "pyramid",
-            "master": state["stages"][specs[0].path]["plan"],
+            "master": volume.state["stages"][specs[0].path]["plan"],
             "origin": found.origin,
-            "mask": Volume(store, root).spec("trace_mask").to_json()
-            if "trace_mask" in members(root)
-            else None,
+            "mask": volume.spec("trace_mask").to_json() if volume.has("trace_mask") else None,
             "factors": factors,
             "method": method,
             "arrays": [spec.to_json() for spec in specs],
             "passes": [one.to_json() for one in passes],
         }
+
+    def made_of(root: dict[str, Any]) -> str:
+        return str(root["attributes"]["seismill"]["stages"].get(PYRAMID, {}).get("request", ""))
+
+    def fit(compute: Compute) -> Compute:
+        if made_of(found.root) == digest_of(body_of(found.root)):
+            return compute
+        return fitting(compute, need, "a block of samples and what is made of it")
+
+    with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
+        root = root_under_lock(store, found.root)
+        body, made = body_of(root), made_of(root)
         request = digest_of(body)
-        made = state["stages"].get(PYRAMID, {}).get("request")
         if made == request:
             return ended(store, "pyramid", array_rows(root, paths), began, before, notes=["was done already"])
         if made and not overwrite:
             raise DestinationRefused(
                 f"{store.url} has other pyramid levels; replace them with --overwrite, or leave them as they are"
             )
-        # What does not fit in memory is refused before anything is taken away.
         refuse_taken(store, root, paths)
-        need = block_memory(specs, factors, passes, local=store.local)
-        compute = fitting(compute, need, "a block of samples and what is made of it")
-        if made:
-            gone = [PYRAMID] if not is_annex(root) else [level["path"] for level in state["levels"][1:]]
-            state["levels"] = state["levels"][:1]
-            del state["stages"][PYRAMID]
-            _describe(root)
-            root = withdraw(store, epoch, root, gone)
-        stage = _add(store, root, body, request, epoch, run, compute)
+        found = Volume(store, root)
+        begin_annex(found)
+        after = _without_levels(root) if made else root
+        stage = owner.begin(
+            "pyramid",
+            body,
+            fit,
+            present=root,
+            after=after,
+            read=lambda: refuse_damaged(found, compute),
+            created_on=root["attributes"]["seismill"]["created_on"],
+        )
+        root = after
+        _add(stage, root, request)
     return ended(store, "pyramid", array_rows(root, paths), began, before, stage=stage)
+
+
+def _without_levels(root: dict[str, Any]) -> dict[str, Any]:
+    """Return a root that lacks its levels."""
+    levels = [level["path"] for level in root["attributes"]["seismill"]["levels"][1:]]
+    fewer = without(root, levels if is_annex(root) else [PYRAMID])
+    state = fewer["attributes"]["seismill"]
+    state["levels"] = state["levels"][:1]
+    del state["stages"][PYRAMID]
+    _describe(fewer)
+    return fewer
 
 
 def level_specs(
@@ -195,29 +219,16 @@ def block_memory(
     return most
 
 
-def _add(
-    store: Store,
-    root: dict[str, Any],
-    body: dict[str, Any],
-    request: str,
-    epoch: int,
-    run: Run,
-    compute: Compute,
-) -> Stage:
-    """Make the levels and commit them."""
-    if not is_begun(store, request):
-        clear_leftovers(store, epoch, root, [])
-    created_on = root["attributes"]["seismill"]["created_on"]
-    stage = begin_stage("pyramid", store, body, epoch, run, compute, created_on=created_on)
+def _add(stage: Stage, root: dict[str, Any], request: str) -> None:
+    """Make the levels and commit them; `root` is changed to have them."""
     specs, _, passes = _planned(stage.plan)
     counts = [block_count(specs[one.coarsest].shape, one.block) for one in passes]
     records: list[Record] = []
     for number, count in enumerate(counts):
         first = sum(counts[:number])
         records += run_blocks(stage, pyramid_block, range(first, first + count), of=sum(counts))
-    refuse_changed(Volume(store, root))
+    refuse_changed(Volume(stage.store, root))
     _publish(stage, root, records, request)
-    return stage
 
 
 def _planned(plan: Plan) -> tuple[list[ArraySpec], list[tuple[int, ...]], list[Pass]]:

@@ -39,8 +39,9 @@ from tasks.volume.arrays.spec import (
 )
 from tasks.volume.blocks import Compute, block_count, cpu_count, nth_region, on_chunks, on_io
 from tasks.volume.derived.errors import add_errors_of_chunk
-from tasks.volume.derived.superblocks import SuperBlocks, hull, measured, owned, super_blocks
+from tasks.volume.derived.superblocks import SuperBlocks, chunks_owned, hull, measured, super_blocks
 from tasks.volume.images.spacing import ROCKVERSE
+from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.kernels.error_sums import (
     COUNT,
     MAX_ABS_ERROR,
@@ -49,16 +50,15 @@ from tasks.volume.kernels.error_sums import (
     finite_or_zero,
 )
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
-from tasks.volume.protocol.deletion import clear_leftovers, refuse_taken, withdraw
+from tasks.volume.protocol.deletion import refuse_taken, without
 from tasks.volume.protocol.foreign_target import begin_annex, open_master, origin_of, refuse_changed
 from tasks.volume.protocol.ledger import Record, Stored
-from tasks.volume.protocol.lock import locked
-from tasks.volume.protocol.plan import digest_of, is_begun, plan_at, stored_plans
+from tasks.volume.protocol.owner import Fit, owned
+from tasks.volume.protocol.plan import digest_of, plan_at, stored_plans
 from tasks.volume.protocol.root import members, root_under_lock
 from tasks.volume.protocol.stage import (
     Job,
     Stage,
-    begin_stage,
     publish_root,
     put_array,
     run_blocks,
@@ -142,14 +142,14 @@ def rechunk(
             "block": blocks.block,
             "notes": [],
         }
-    store.probe()
-    begin_annex(found)
     names = [spec.path for spec in specs]
-    with using(compute, run) as compute, locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
+    refuse_taken(store, found.root, names)
+    fit: Fit = lambda compute: _planned(found, specs, compute)[2]  # noqa: E731
+    with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
         root = root_under_lock(store, found.root)
         requests = {spec.path: digest_of(request_of(root, found.master, spec)) for spec in specs}
-        stages = root["attributes"]["seismill"]["stages"]
-        todo = [s for s in specs if stages.get(s.path, {}).get("request") != requests[s.path]]
+        found = Volume(store, root)
+        todo, blocks, fitted = _planned(found, specs, compute)
         replaced = [s.path for s in todo if s.path in members(root)]
         if replaced and not overwrite:
             raise DestinationRefused(
@@ -159,31 +159,53 @@ def rechunk(
         if not todo:
             return ended(store, "copies", array_rows(root, names), began, before, notes=["were done already"])
         refuse_taken(store, root, names)
-        # What does not fit in memory is refused before anything is taken away.
-        master = found.spec(found.master)
-        blocks = _fitting_blocks(master, todo, compute.memory_bytes)
-        blocks = _begun(found, todo, blocks, compute.memory_bytes)
-        compute = fitting(compute, _block_memory(master, todo, blocks), f"a block of {blocks.block} samples")
-        if store.local and compute.in_process:
-            # Its chunks keep all processors busy, and nothing waits for a network: a second block only takes memory.
-            compute = replace(compute, workers=1)
-        body = _body(found, todo, blocks)
-        if not is_begun(store, digest_of(body)):
-            clear_leftovers(store, epoch, root, [])
+        begin_annex(found)
+        after = root
         if replaced:
+            after = without(root, replaced)
             for path in replaced:
-                del stages[path]
-            alike = [
-                s.path
-                for s in todo
-                if s.path in replaced and _decode_alike(Volume(store, root).spec(s.path), s)
-            ]
-            root = withdraw(store, epoch, root, replaced, leave_chunks=alike)
-        root, stage = _add(store, Volume(store, root), todo, requests, body, epoch, run, compute)
+                del after["attributes"]["seismill"]["stages"][path]
+        stage = owner.begin(
+            "copies",
+            _body(found, todo, blocks),
+            lambda compute: fitted,
+            present=root,
+            after=after,
+            read=lambda: refuse_damaged(found, compute),
+            leave_chunks=[
+                s.path for s in todo if s.path in replaced and _decode_alike(found.spec(s.path), s)
+            ],
+            created_on=found.state["created_on"],
+        )
+        root = _add(stage, Volume(store, after), todo, requests)
     notes = []
     if blocks.read_factor > 1.01:
         notes.append(f"the master was read {blocks.read_factor:.2f} times, for want of memory")
     return ended(store, "copies", array_rows(root, names), began, before, stage=stage, notes=notes)
+
+
+def _planned(
+    volume: Volume, specs: Sequence[ArraySpec], compute: Compute
+) -> tuple[list[ArraySpec], SuperBlocks, Compute]:
+    """Return the copies that are not there as they are asked for, the blocks that make them, and how many at a time.
+
+    Raises:
+        InputRefused: Memory does not hold one block.
+    """
+    root, stages, master = volume.root, volume.state["stages"], volume.spec(volume.master)
+    todo = [
+        spec
+        for spec in specs
+        if stages.get(spec.path, {}).get("request") != digest_of(request_of(root, volume.master, spec))
+    ]
+    if not todo:
+        return todo, super_blocks(master.shape, specs, 1 << 62, chunks=master.chunks), compute
+    blocks = _fitting_blocks(master, todo, compute.memory_bytes)
+    blocks = _begun(volume, todo, blocks, compute.memory_bytes)
+    fitted = fitting(compute, _block_memory(master, todo, blocks), f"a block of {blocks.block} samples")
+    # On a local disk a block's chunks keep all processors busy: a second block would only take memory.
+    alone = volume.store.local and compute.in_process
+    return todo, blocks, replace(fitted, workers=1) if alone else fitted
 
 
 def request_of(root: dict[str, Any], master: str, spec: ArraySpec) -> dict[str, Any]:
@@ -379,19 +401,9 @@ def _body(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks) -> dict[s
     }
 
 
-def _add(
-    store: Store,
-    volume: Volume,
-    specs: list[ArraySpec],
-    requests: dict[str, str],
-    body: dict[str, Any],
-    epoch: int,
-    run: Run,
-    compute: Compute,
-) -> tuple[dict[str, Any], Stage]:
-    """Make the copies and commit them."""
-    master = volume.spec(volume.master)
-    stage = begin_stage("copies", store, body, epoch, run, compute, created_on=volume.state["created_on"])
+def _add(stage: Stage, volume: Volume, specs: list[ArraySpec], requests: dict[str, str]) -> dict[str, Any]:
+    """Make the copies and commit them; return the new root."""
+    master, body = volume.spec(volume.master), stage.plan.body
     records = run_blocks(stage, rechunk_block, range(block_count(master.shape, tuple(body["block"]))))
     refuse_changed(volume)
     attributes = volume.array_attributes(volume.master)
@@ -421,7 +433,7 @@ def _add(
             "request": requests[spec.path],
         }
     publish_root(stage, root)
-    return root, stage
+    return root
 
 
 def _errors(
@@ -505,7 +517,7 @@ def rechunk_block(job: Job) -> Record:
 
     stored: list[Stored] = []
     for copy in copies:
-        objects = list(itertools.product(*owned(copy, region)))
+        objects = list(itertools.product(*chunks_owned(copy, region)))
         stored += _store_copy(job, store, copy, objects, one, sums[copy.path])
     raw_bytes = math.prod(shape) * master.numpy.itemsize
     return Record(job.block, stored, raw_bytes, {path: values.tolist() for path, values in sums.items()})

@@ -17,7 +17,7 @@ from tasks.parameters import Publication, Run
 from tasks.verify import drawn_of
 from tasks.volume.integrity.check import entries_of, open_checked
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
-from tasks.volume.protocol.deletion import unpublish
+from tasks.volume.protocol.deletion import take_away
 from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.root import current_root
 from tasks.volume.store.objects import Store
@@ -101,7 +101,7 @@ def test_a_volume_that_is_gone_is_damage_and_the_others_are_looked_at(volumes):
 def test_a_volume_that_is_being_replaced_is_told_of_and_is_no_damage(volumes):
     store = Store(str(volumes / "a.zarr"))
     with locked(store, wait_seconds=0) as epoch:
-        unpublish(store, epoch, current_root(store))
+        take_away(store, epoch, current_root(store), None)
         summary = audited(volumes, fraction=1.0)
     assert summary["counts"] == {"sound": 2, "being written": 1}
     assert "is writing" in summary["notes"][0]

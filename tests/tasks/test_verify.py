@@ -22,7 +22,7 @@ from tasks.volume.arrays.codecs import crc32c, decode_chunk, encode_chunk
 from tasks.volume.arrays.spec import spec_of
 from tasks.volume.blocks import Progress
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
-from tasks.volume.protocol.deletion import unpublish
+from tasks.volume.protocol.deletion import take_away
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.manifest import listed_in, manifest_bytes, manifest_key
@@ -225,7 +225,7 @@ def test_a_volume_that_is_being_written_anew_is_not_missing(volume: Path) -> Non
     with locked(store, wait_seconds=0) as epoch:
         root = current_root(store)
         assert root is not None
-        unpublish(store, epoch, root)
+        take_away(store, epoch, root, None)
         with pytest.raises(Resumable, match=r"process \d+ is writing .*; verify it when that has finished"):
             verify(str(volume))
     with pytest.raises(InputRefused, match="publish one there first"):

@@ -107,7 +107,7 @@ def hull_bound(block: Sequence[int], extents: Sequence[Sequence[int]], shape: Se
     ]
 
 
-def owned(copy: ArraySpec, region: Region) -> list[range]:
+def chunks_owned(copy: ArraySpec, region: Region) -> list[range]:
     """Per axis, the positions of the stored objects of `copy` that start in `region`."""
     return [_owned(r, unit) for r, unit in zip(region, copy.unit, strict=True)]
 

@@ -319,6 +319,29 @@ def refuse_what_stores_say(expected: Expected, open_file: Open) -> None:
     on_io(look, expected.of_kind("crc32c"))
 
 
+def refuse_what_stores_have(open_file: Open, read: Mapping[int, str], urls: Sequence[str]) -> None:
+    """Return if files were read with the checksums that their stores keep of them, as far as they keep any.
+
+    Args:
+        open_file: Opens a file by its number.
+        read: CRC32C of each file as read, in hexadecimal.
+        urls: Of the files.
+
+    Raises:
+        IntegrityFailure: One was read with another.
+    """
+
+    def look(file: int) -> None:
+        with open_file(file) as source:
+            if source.crc32c and source.crc32c != read[file]:
+                raise IntegrityFailure(
+                    f"{urls[file]} was read with the CRC32C {read[file]}, but its store has {source.crc32c}: bytes "
+                    "were damaged on the way; run the same command again, which reads all of it anew"
+                )
+
+    on_io(look, list(read))
+
+
 def noted_of(sources: Sequence[Mapping[str, Any]]) -> list[Sums]:
     """The checksums that a volume has of its sources."""
     return [{kind: source[kind] for kind in _NAMES if kind in source} for source in sources]

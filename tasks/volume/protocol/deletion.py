@@ -20,9 +20,9 @@ from typing import Any
 from tasks.volume.arrays.foreign import documents
 from tasks.volume.arrays.group_metadata import is_annex
 from tasks.volume.arrays.spec import RAW_SAMPLES
-from tasks.volume.outcomes import DestinationRefused, IntegrityFailure
+from tasks.volume.outcomes import DestinationRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.lock import check_epoch
-from tasks.volume.protocol.manifest import manifest_key, path_of_manifest
+from tasks.volume.protocol.manifest import path_of_manifest
 from tasks.volume.protocol.plan import PLAN, RUNS, Plan, folder_of, load_plan, notes_of
 from tasks.volume.protocol.root import COMMITS, commit, members
 from tasks.volume.store.objects import Store
@@ -270,34 +270,74 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def clear_leftovers(
-    store: Store, epoch: int, root: dict[str, Any] | None, keep_digests: Iterable[str]
+def take_away(
+    store: Store,
+    epoch: int,
+    present: dict[str, Any] | None,
+    after: dict[str, Any] | None,
+    *,
+    keep_digests: Iterable[str] = (),
+    leave_chunks: Sequence[str] = (),
 ) -> None:
-    """Remove what abandoned runs left: arrays that their plans name and the root does not, and those plans.
+    """Make a volume be what its root `after` names, and nothing else of its own; no reader ever finds part of an array.
 
-    Call it when a new plan begins; when one is resumed, what lies there is its own. Plans of stages that are done
-    stay, without what only an unfinished stage needs.
+    The root goes first, then what makes each array exist, then ledgers, which must never name what is gone, then
+    chunks, then what names an array. So a run that is killed in between is gone on with by the next one. What
+    abandoned runs left goes as well. Plans of stages that are done stay, without what only an unfinished one needs.
 
     Args:
         store: The volume.
         epoch: Of the lock.
-        root: The volume's root; None if there is none.
+        present: The root now; None if there is none.
+        after: The root without what goes, the same object if only leftovers go; None takes the whole volume away.
         keep_digests: Plans that stay.
+        leave_chunks: Arrays whose chunks stay until the same run has put others in their place, because they decode
+            alike: zarr gives a reader that opened the array before fill values for what is deleted.
+
+    Raises:
+        Resumable: Something may not be removed, or another run took over.
     """
-    known = set(members(root)) if root else set()
     keys = store.keys("")
     own = [key for key in keys if key.startswith(f"{OWN}/")]
-    names = names_of(store, root, own)
+    names = names_of(store, present, own)
+    if after is not present:
+        commit(store, epoch, after)
+    known = set(members(after)) if after else set()
     kept = {f"{folder_of(digest)}/" for digest in keep_digests}
-    done = root["attributes"]["seismill"]["stages"].values() if root else ()
+    done = after["attributes"]["seismill"]["stages"].values() if after else ()
     kept |= {key for stage in done for key in notes_of(stage["plan"])}
     stray = [key for key in keys if (owner := names.owner(key)) is not None and owner not in known]
-    stray.sort(key=lambda key: not key.endswith("zarr.json"))  # what makes an array exist goes first
-    # What names an array goes after it, so that who goes on with this knows it still.
-    stray += [key for key in own if (path := path_of_manifest(key)) and path not in known]
+    documents_, chunks = _split(stray, lambda key: key.endswith("zarr.json"))
+    chunks = [key for key in chunks if chunk_of(key)[0] not in leave_chunks]
     runs = [key for key in own if key.startswith(f"{RUNS}/") and not any(map(key.startswith, kept))]
-    stray += sorted(runs, key=lambda key: key.endswith((f"/{PLAN}", "/objects.jsonl")))
-    store.delete_many(stray, guard=partial(check_epoch, store, epoch))
+    ledgers, runs = _split(runs, lambda key: "/ledger/" in key)
+    named = [
+        key
+        for key in own
+        if (path := path_of_manifest(key)) and path not in known and path not in leave_chunks
+    ]
+    shown = (
+        [key for key in own if key.startswith(f"{REPORT}/") or key == f"{OWN}/zarr.json"] if not after else []
+    )
+    runs.sort(
+        key=lambda key: key.endswith((f"/{PLAN}", "/objects.jsonl"))
+    )  # what names an array goes after it
+    gone = [*documents_, *ledgers, *chunks, *named, *shown, *runs]
+    try:
+        store.delete_many(gone, guard=partial(check_epoch, store, epoch))
+    except DestinationRefused as refusal:
+        raise Resumable(
+            f"{refusal}, and what takes the place of it is not written yet; see to it that {store.url} may be "
+            "written, and run the same command again to go on"
+        ) from refusal
+
+
+def _split(keys: Iterable[str], first: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    """Those for which `first` holds, and the others."""
+    both: tuple[list[str], list[str]] = ([], [])
+    for key in keys:
+        both[not first(key)].append(key)
+    return both
 
 
 def clear_array(store: Store, epoch: int, path: str, rank: int, keep: Collection[str]) -> set[str]:
@@ -316,59 +356,10 @@ def clear_run(
         store.delete_many(sorted(keys, key=lambda key: key.endswith(f"/{PLAN}")), guard=guard)
 
 
-def withdraw(
-    store: Store, epoch: int, root: dict[str, Any], paths: Sequence[str], *, leave_chunks: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Take arrays and groups out of a volume, so that no reader ever finds part of one; return the new root.
-
-    The root goes first, then what makes each exist, then its chunks. Notes of unfinished runs go before any chunk:
-    a ledger must never name what is gone.
-
-    Args:
-        store: The volume.
-        epoch: Of the lock.
-        root: Now.
-        paths: What goes.
-        leave_chunks: Those of `paths` whose chunks stay until the same run has put others in their place, because
-            they decode alike: zarr gives a reader that opened the array before fill values for what is deleted.
-    """
-    fewer = json.loads(json.dumps(root))
-    gone = {
-        p: m for p, m in members(root).items() if any(p == path or p.startswith(f"{path}/") for path in paths)
-    }
-    for path in gone:
-        del members(fewer)[path]
-    commit(store, epoch, fewer)
-    stays = [path for path in gone if any(path == one or path.startswith(f"{one}/") for one in leave_chunks)]
-    _remove(store, epoch, gone, leave_chunks=stays)
+def without(root: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """Return a root that lacks some arrays and groups, and what lies below those."""
+    fewer: dict[str, Any] = json.loads(json.dumps(root))
+    for path in list(members(fewer)):
+        if any(path == other or path.startswith(f"{other}/") for other in paths):
+            del members(fewer)[path]
     return fewer
-
-
-def unpublish(store: Store, epoch: int, root: dict[str, Any]) -> None:
-    """Take the whole volume away: the root, then every zarr.json, then chunks, then what tells of them."""
-    commit(store, epoch, None)
-    _remove(store, epoch, members(root))
-    guard = partial(check_epoch, store, epoch)
-    runs = sorted(store.keys(RUNS), key=lambda key: key.endswith((f"/{PLAN}", "/objects.jsonl")))
-    store.delete_many([*store.keys(REPORT), f"{OWN}/zarr.json", *runs], guard=guard)
-
-
-def _remove(store: Store, epoch: int, gone: dict[str, Any], *, leave_chunks: Collection[str] = ()) -> None:
-    """Remove arrays and groups that the root names no more: notes of runs, documents, chunks, manifests."""
-    guard = partial(check_epoch, store, epoch)
-    ranks = {path: len(member["shape"]) for path, member in gone.items() if member["node_type"] == "array"}
-    store.delete_many([f"{path}/zarr.json" for path in sorted(gone)], guard=guard)
-    store.delete_many([key for key in store.keys(RUNS) if "/ledger/" in key], guard=guard)
-    tops = sorted({path for path in ranks if path not in leave_chunks and not _below_any(path, ranks)})
-    chunks = [
-        key
-        for top in tops
-        for key in store.keys(f"{top}/")
-        if (owner := chunk_of(key))[0] not in leave_chunks and ranks.get(owner[0]) == owner[1]
-    ]
-    store.delete_many(chunks, guard=guard)
-    store.delete_many([manifest_key(path) for path in sorted(ranks)], guard=guard)
-
-
-def _below_any(path: str, paths: Collection[str]) -> bool:
-    return any(above in paths for above in _above(path))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import block_count, regions
-from tasks.volume.derived.superblocks import MOST_READ, hull, hull_bound, owned, super_blocks
+from tasks.volume.derived.superblocks import MOST_READ, chunks_owned, hull, hull_bound, super_blocks
 from tasks.volume.outcomes import InputRefused
 
 # Of a volume: shape, chunks of each copy, chunks of the master, and bytes that a block may take.
@@ -54,7 +54,7 @@ def test_every_object_is_owned_once_and_lies_in_the_hull_of_its_block(
         bound = hull_bound(blocks.block, [[c.unit[a] for c in copies] for a in range(len(shape))], shape)
         assert all(r.stop - r.start <= b for r, b in zip(spanned, bound, strict=True))
         for copy, made in zip(copies, times_made, strict=True):
-            for position in itertools.product(*owned(copy, region)):
+            for position in itertools.product(*chunks_owned(copy, region)):
                 made[position] += 1
                 for p, c, n, r in zip(position, copy.chunks, shape, spanned, strict=True):
                     assert r.start <= p * c

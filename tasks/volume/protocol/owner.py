@@ -1,0 +1,127 @@
+"""The order in which a run changes a volume, written once for every verb.
+
+A verb refuses what it can before anything is written, then asks `owned` for the volume, and `Owner.begin` for a stage:
+
+    refuse, fit memory            by the verb, and by `owned` before it touches the place
+    probe, lock                   `owned`
+    recognise, refuse             by the verb, from the root under the lock: what is done already, what is in the way
+    read all that the new is made of, only if something is replaced; commit the plan; take the old away   `begin`
+    blocks, publish               `run_blocks`, `put_array`, `publish_root`
+
+So nothing that exists is taken away before every refusal has had its turn, and a run that ends after that ends
+resumable: its plan is stored before anything goes, and the same command goes on with it.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.parameters import Run
+from tasks.volume.arrays.group_metadata import ROOT
+from tasks.volume.blocks import Compute
+from tasks.volume.protocol.deletion import take_away
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.plan import digest_of, is_begun
+from tasks.volume.protocol.root import current_root
+from tasks.volume.protocol.stage import Stage, begin_stage
+from tasks.volume.store.objects import Store
+
+log = logging.getLogger(__name__)
+
+Fit = Callable[[Compute], Compute]
+
+
+def nothing() -> None:
+    """Read nothing: nothing is replaced, or the verb read it already."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A volume that this run owns.
+
+    Attributes:
+        store: The volume.
+        epoch: Of the lock.
+        run: How to run.
+        compute: Where blocks run, with the memory of the whole run.
+    """
+
+    store: Store
+    epoch: int
+    run: Run
+    compute: Compute
+
+    def root(self, where: str = ROOT) -> dict[str, Any] | None:
+        """Return the root as the newest commit has it; None if there is no volume."""
+        return current_root(self.store, where)
+
+    def begin(
+        self,
+        name: str,
+        body: dict[str, Any],
+        fit: Fit,
+        *,
+        present: dict[str, Any] | None,
+        after: dict[str, Any] | None,
+        read: Callable[[], None] = nothing,
+        keep: Sequence[str] = (),
+        leave_chunks: Sequence[str] = (),
+        created_on: str = "",
+    ) -> Stage:
+        """Begin a stage, or go on with it: fit memory, read, commit the plan, take away what it replaces.
+
+        Args:
+            name: Of the stage, for progress.
+            body: The plan.
+            fit: Gives the compute with as many blocks in flight as fit; raises if not one does.
+            present: The root now; None if there is none.
+            after: The root without what the stage replaces; the same object if it replaces nothing.
+            read: Reads all that the new is made of through its checksums; called before anything is taken away.
+            keep: Digests of further plans that belong to the stage.
+            leave_chunks: Arrays whose chunks stay until they are replaced; as `take_away`.
+            created_on: The volume's time stamp; the run's if empty.
+
+        Raises:
+            InputRefused: Memory does not hold one block.
+            IntegrityFailure: Something that the new is made of is damaged.
+            Resumable: Something may not be removed, or another run took over.
+        """
+        compute = fit(self.compute)
+        digest = digest_of(body)
+        if after is not present and not is_begun(self.store, digest):
+            read()
+        stage = begin_stage(name, self.store, body, self.epoch, self.run, compute, created_on=created_on)
+        # Without a block in the ledger it is not known how far an earlier run came with taking away.
+        if not stage.resumed:
+            take_away(
+                self.store,
+                self.epoch,
+                present,
+                after,
+                keep_digests=[digest, *keep],
+                leave_chunks=leave_chunks,
+            )
+        return stage
+
+
+@contextmanager
+def owned(store: Store, run: Run, compute: Compute, fit: Fit) -> Iterator[Owner]:
+    """Own the volume inside the `with`; nothing is written before memory was found to hold a block.
+
+    Args:
+        store: The volume.
+        run: How to run.
+        compute: Where blocks run.
+        fit: As `Owner.begin`.
+
+    Raises:
+        InputRefused: Memory does not hold one block.
+        DestinationRefused: The place cannot be written as the run protocol needs it.
+        Resumable: Another run holds the volume.
+    """
+    fit(compute)
+    store.probe()
+    with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
+        yield Owner(store, epoch, run, compute)
