@@ -8,7 +8,7 @@ import time
 from tasks.volume.arrays.reader import Volume, read_region
 from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import Compute, Progress, regions
-from tasks.volume.integrity.check import Entry, checked, fetch
+from tasks.volume.integrity.check import ManifestEntry, checked, fetch
 from tasks.volume.outcomes import IntegrityFailure, Resumable
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_key
@@ -31,9 +31,9 @@ def refuse_damaged(volume: Volume, compute: Compute) -> None:
         return
     began, done = time.monotonic(), 0
     paths = [path for path in (volume.master, "trace_mask", *master.dims) if volume.has(path)]
-    entries = [Entry(path, stored) for path in paths for stored in _listed(volume, path)]
+    entries = [ManifestEntry(path, stored) for path in paths for stored in _listed(volume, path)]
 
-    def on_batch(some: list[Entry]) -> None:
+    def on_batch(some: list[ManifestEntry]) -> None:
         nonlocal done
         _stop(volume, compute)
         done += len(some)
