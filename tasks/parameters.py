@@ -4,9 +4,9 @@ Only shapes that Prefect's form renders well are used: text, numbers, choices, l
 real defaults; no dictionaries and no optional fields. An empty list or 0 means "choose for me".
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 # Neither credentials before "@" nor signed queries after "?" can be written into a URL, and chained URLs are refused.
 Url = Annotated[
@@ -204,12 +204,96 @@ class Index(_Parameters):
         title="Byte order of samples",
         description="Where it is not that of the headers; header: theirs",
     )
+    samples_per_trace: int = Field(
+        default=0,
+        ge=0,
+        le=(1 << 31) - 1,
+        title="Samples per trace",
+        description="Where headers cannot or do not say it; 0: by headers and the size of the file",
+    )
+    sample_interval: str = Field(
+        default="header",
+        pattern=r"^(header|\d+(\.\d+)?(e-?\d+)?)$",
+        title="Sample interval",
+        description="In ms, or in the unit of depth, where headers say it wrongly; 0: samples are only numbered",
+        examples=["4", "0.5"],
+    )
+    delay: str = Field(
+        default="header",
+        pattern=r"^(header|-?\d+(\.\d+)?)$",
+        title="Delay",
+        description="Time or depth of the first sample, where byte 109 says it wrongly",
+        examples=["-100"],
+    )
+    depth_unit: Literal["header", "m", "ft", "none"] = Field(
+        default="header",
+        title="Unit of depth",
+        description="Where the text header and byte 3255 say it wrongly",
+    )
+    coordinate_unit: Literal["header", "m", "ft", "deg", "none"] = Field(
+        default="header",
+        title="Unit of coordinates",
+        description="Where bytes 89 and 3255 say it wrongly",
+    )
+    coordinate_scalar: int = Field(
+        default=0,
+        ge=-(1 << 15),
+        lt=1 << 15,
+        title="Coordinate scalar",
+        description="Where byte 71 says it wrongly: -10 divides coordinates by 10, 10 multiplies them; 0: by byte 71",
+        examples=[-10],
+    )
+    epsg: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        title="EPSG code",
+        description="Of the coordinates' reference system; 0: as the text header says",
+        examples=[23031],
+    )
+    unplaced_codes: list[int] = Field(
+        default=[],
+        title="Codes without a place",
+        description="Identification codes (byte 29) of traces that have no cell in the grid; export gives them back",
+        examples=[[2]],
+    )
+    trailing: Literal["zeros", "keep"] = Field(
+        default="zeros",
+        title="After the last trace",
+        description="What may follow the last trace and is kept for export; keep: anything",
+    )
     checksums: Checksums = []
     overrides: Overrides = Field(
         default=Overrides(),
         title="Overrides",
         description="For headers that do not place traces as they are: gathers, wrapped channels, duplicates",
     )
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out fields of later versions that have their default, so that stored requests stay the same."""
+        defaults = type(self).model_fields
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if name not in _LATER_FIELDS or value != defaults[name].default
+        }
+
+
+# Of `Index`: every field that was added after requests were first stored.
+_LATER_FIELDS = frozenset(
+    (
+        "samples_per_trace",
+        "sample_interval",
+        "delay",
+        "depth_unit",
+        "coordinate_unit",
+        "coordinate_scalar",
+        "epsg",
+        "unplaced_codes",
+        "trailing",
+    )
+)
 
 
 class Master(_Parameters):

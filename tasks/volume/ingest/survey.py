@@ -125,10 +125,17 @@ def survey_file(source: Any, index: Index, *, near: bool) -> Survey:
 
 
 def given_samples(index: Index) -> Given:
-    """What the user says that samples are."""
+    """Return what the user says of samples and traces."""
     codes = {one.name: code for code, one in SAMPLE_FORMATS.items()}
     orders: dict[str, Literal["", ">", "<"]] = {"header": "", "big": ">", "little": "<"}
-    return Given(codes.get(index.sample_format, 0), orders[index.sample_endian])
+    interval = None if index.sample_interval == "header" else float(index.sample_interval) * 1000
+    return Given(
+        codes.get(index.sample_format, 0),
+        orders[index.sample_endian],
+        index.samples_per_trace,
+        interval,
+        index.trailing == "keep",
+    )
 
 
 def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | None = None) -> Survey:

@@ -14,6 +14,7 @@ from tasks.volume.segy.standards import (
     EXTENDED_INTERVAL,
     EXTENDED_SAMPLES,
     EXTRA_HEADERS,
+    EXTRA_HEADERS_SHORT,
     FIRST_TRACE,
     FORMAT_NAMES,
     REVISIONS,
@@ -58,10 +59,21 @@ class ByteSource(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """What somebody knows of the samples better than the file's headers; 0 and "" leave it to these."""
+    """What somebody knows better than the file's headers; 0, "" and None leave it to these.
+
+    Attributes:
+        code: Sample format.
+        order: Byte order of the samples.
+        n_samples: Per trace.
+        interval_us: Distance of the samples; in depth, thousandths of the unit.
+        keep_trailing: Keep whatever follows the last trace; otherwise only zeros.
+    """
 
     code: int = 0
     order: ByteOrder | Literal[""] = ""
+    n_samples: int = 0
+    interval_us: float | None = None
+    keep_trailing: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,13 +169,20 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
         n_samples=_word(binary, 3221, "H", order),
         texts=_word(binary, 3505, "h", order),
         extended_samples=value(EXTENDED_SAMPLES),
-        extra_headers=value(EXTRA_HEADERS),
+        extra_headers=_extra_headers(binary, order, revision),
         n_traces=value(TRACE_COUNT),
         first=value(FIRST_TRACE),
         trailer_texts=value(TRAILER_TEXTS),
+        given_samples=given.n_samples,
     )
     layout = find_layout(
-        name, size, read, announced, byte_order=order, bytes_per_sample=sample_format.bytes_per_sample
+        name,
+        size,
+        read,
+        announced,
+        byte_order=order,
+        bytes_per_sample=sample_format.bytes_per_sample,
+        keep=given.keep_trailing,
     )
     if announced.n_traces > layout.whole:
         raise InputRefused(
@@ -179,7 +198,10 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
             f"{FORMAT_NAMES.get(said, 'not in the standard')})."
         )
     header = read(layout.first, TRACE_HEADER_BYTES)
-    interval, interval_oddities = _sample_interval(binary, order, header, value(EXTENDED_INTERVAL))
+    if given.interval_us is None:
+        interval, interval_oddities = _sample_interval(binary, order, header, value(EXTENDED_INTERVAL))
+    else:
+        interval, interval_oddities = given.interval_us, []
     return FileFormat(
         revision=revision.name,
         sample_format=sample_format,
@@ -193,7 +215,7 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
         n_traces=layout.whole,
         file_size=size,
         extra_headers=layout.extra_headers,
-        trailer_bytes=layout.trailer_bytes,
+        trailer_bytes=layout.kept_bytes,
         oddities=(*oddities, *_contradictions(layout, announced), *interval_oddities),
         samples_given=otherwise,
         samples_turned=turned,
@@ -283,10 +305,10 @@ def _contradictions(layout: TraceLayout, announced: Announced) -> list[str]:
             f"The binary header says {said.texts} extended textual headers (byte 3505); by the "
             f"{'offset of the first trace' if said.first else 'size of the file'} there are {there.extended_texts}."
         )
-    if said.extra_headers != there.extra_headers:
+    if there.extra_headers not in (said.extra_headers or (0,)):
         oddities.append(
-            f"The binary header says {said.extra_headers:,} additional trace headers (byte {EXTRA_HEADERS.byte}); by "
-            f"the size of the file there are {there.extra_headers}."
+            f"The binary header says {said.extra_headers[0]:,} additional trace headers (byte {EXTRA_HEADERS.byte}); "
+            f"by the size of the file there are {there.extra_headers}."
         )
     if said.trailer_texts not in (there.trailer_bytes // TEXT_BYTES, -1):
         oddities.append(
@@ -297,10 +319,44 @@ def _contradictions(layout: TraceLayout, announced: Announced) -> list[str]:
         oddities.append(
             f"The binary header says {said.n_traces:,} traces (byte {TRACE_COUNT.byte}); {there.whole:,} are there."
         )
+    if there.padding:
+        oddities.append(
+            f"{there.padding:,} bytes follow trace {there.whole:,}, the last; they are kept and come back on export."
+        )
     return oddities + _sample_counts(layout, announced)
 
 
+def _extra_headers(binary: bytes, order: str, revision: Revision) -> tuple[int, ...]:
+    """Return how many additional headers a trace may have: in the width of the file's revision, then in the other."""
+    widths = extra_header_fields(revision)
+    return tuple(_word(binary, feature.byte, feature.code, order) for feature in widths)
+
+
+def extra_header_fields(revision: Revision) -> list[Feature]:
+    """Return the fields that may hold the number of additional headers: the revision's own, then the other."""
+    own = next((f for f in (EXTRA_HEADERS, EXTRA_HEADERS_SHORT) if f in revision.features), None)
+    return list(dict.fromkeys((own, EXTRA_HEADERS, EXTRA_HEADERS_SHORT))) if own else []
+
+
+def extra_header_words(binary: bytes, fmt: FileFormat) -> tuple[tuple[int, int], ...]:
+    """Return first byte and width of each field from byte 3507 on, as the number of additional headers shows them.
+
+    Args:
+        binary: The binary header.
+        fmt: What the file is made of.
+    """
+    revision = next(one for one in REVISIONS if one.name == fmt.revision)
+    fields = extra_header_fields(revision)
+    counts = _extra_headers(binary, fmt.byte_order, revision)
+    holding = [field for field, count in zip(fields, counts, strict=True) if count == fmt.extra_headers]
+    if (holding or fields)[:1] == [EXTRA_HEADERS_SHORT]:
+        return ((EXTRA_HEADERS.byte, 2), (EXTRA_HEADERS.byte + 2, 2))
+    return ((EXTRA_HEADERS.byte, 4),)
+
+
 def _sample_counts(layout: TraceLayout, announced: Announced) -> list[str]:
+    if announced.given_samples:
+        return []
     there, short, extended = layout.n_samples, announced.n_samples, announced.extended_samples
     # With an extended number the short one is 0, or what of it fits in 16 bits.
     settled = {there, 0, there & 0xFFFF, 0xFFFF} if extended == there else {there}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.format import ByteOrder, FileFormat
+from tasks.volume.segy.format import ByteOrder, FileFormat, extra_header_words
 from tasks.volume.segy.header_counts import delay_scale
 from tasks.volume.segy.headers import BINARY_HEADER_FIELDS, TRACE_HEADER_FIELDS, word, word_bytes
 from tasks.volume.segy.standards import (
@@ -57,7 +57,8 @@ def file_header(header: bytes, fmt: FileFormat, target: FileFormat) -> bytes:
     rev_2 = fmt.revision.startswith("2")
     if target.byte_order != fmt.byte_order:
         words = [(f.byte, word_bytes(f.type)) for f in BINARY_HEADER_FIELDS]
-        words += [(byte - _TEXT_BYTES, width) for byte, width in REV_2_BINARY_WORDS] if rev_2 else [(301, 2)]
+        later = (*REV_2_BINARY_WORDS, *extra_header_words(raw.tobytes(), fmt)) if rev_2 else ((3501, 2),)
+        words += [(byte - _TEXT_BYTES, width) for byte, width in later]
         # Writers of little endian turn the revision of rev 1 or do not; from rev 2 on it is two bytes.
         revision = raw[0, 300:302].copy()
         raw = turned(raw, words)
@@ -68,7 +69,7 @@ def file_header(header: bytes, fmt: FileFormat, target: FileFormat) -> bytes:
         _put(raw, byte - _TEXT_BYTES, kind, value, target.byte_order)
 
     put(3225, "u2", target.sample_format.code)
-    put(3221, "u2", target.n_samples if target.n_samples < 1 << 16 else 0)
+    put(3221, "u2", _short_count(target))
     if rev_2:
         for feature, kind, value in (
             (EXTENDED_SAMPLES, "u4", target.n_samples),
@@ -115,7 +116,7 @@ def trace_headers(
     if target.byte_order != fmt.byte_order:
         raw = turned(raw, _trace_words(headers, fmt, own_words))
     order = target.byte_order
-    _put(raw, 115, "u2", target.n_samples if target.n_samples < 1 << 16 else 0, order)
+    _put(raw, 115, "u2", _short_count(target), order)
     if first_sample:
         _put(raw, 109, "i2", _delays(raw, target, first_sample), order)
     if not any(byte < _SEQUENCE_BYTE + 4 and _SEQUENCE_BYTE < byte + width for byte, width in own_words):
@@ -126,6 +127,12 @@ def trace_headers(
         byte = _TRACE_HEADER_BYTES + EXTENSION_SAMPLES
         _put(raw, byte, "u4", np.where(word(raw, byte, "uint32", order) > 0, target.n_samples, 0), order)
     return raw
+
+
+def _short_count(target: FileFormat) -> int:
+    """Return what 16 bits say of the number of samples: 0 where rev 2 has another field for it, else its low bits."""
+    rev_2 = target.revision.startswith("2")
+    return 0 if rev_2 and target.n_samples >= 1 << 16 else target.n_samples & 0xFFFF
 
 
 def turned(raw: np.ndarray, words: Words) -> np.ndarray:

@@ -72,20 +72,24 @@ class Feature:
 
 EXTENDED_SAMPLES = Feature("extended number of samples", 3269, "I")
 EXTENDED_INTERVAL = Feature("extended sample interval", 3273, "d")
+# Rev 2.0 has four bytes for the number of additional headers; rev 2.1 two, and the type of survey in the others.
 EXTRA_HEADERS = Feature("additional trace headers", 3507, "i")
+EXTRA_HEADERS_SHORT = Feature("additional trace headers", 3507, "h")
 TRACE_COUNT = Feature("number of traces", 3513, "Q")
 FIRST_TRACE = Feature("offset of the first trace", 3521, "Q")
 TRAILER_TEXTS = Feature("trailer stanzas", 3529, "i")
 _REV_2 = (EXTENDED_SAMPLES, EXTENDED_INTERVAL, EXTRA_HEADERS, TRACE_COUNT, FIRST_TRACE, TRAILER_TEXTS)
+_REV_2_1 = (EXTENDED_SAMPLES, EXTENDED_INTERVAL, EXTRA_HEADERS_SHORT, TRACE_COUNT, FIRST_TRACE, TRAILER_TEXTS)
 
 BYTE_ORDER_CONSTANT = 3297
 
-# First byte, from 1, and width of the words that rev 2 adds to the binary header, and of those in the first
+# First byte, from 1, and width of the words that rev 2 adds to the binary header (but for that at 3507, of which
+# revisions have different widths), and of those in the first
 # additional header of a trace (rev 2.1, trace header extension 1), which is known by its name in the last eight bytes.
 REV_2_BINARY_WORDS = (
     *((byte, 4) for byte in (3261, 3265, 3269)),
     *((byte, 8) for byte in (3273, 3281)),
-    *((byte, 4) for byte in (3289, 3293, BYTE_ORDER_CONSTANT, 3507)),
+    *((byte, 4) for byte in (3289, 3293, BYTE_ORDER_CONSTANT)),
     (3511, 2),
     *((byte, 8) for byte in (3513, 3521)),
     (3529, 4),
@@ -116,5 +120,5 @@ REVISIONS = (
     Revision("0", (0x0000,)),
     Revision("1.0", (0x0100, 0x0001, 0x0010, 0x0064)),
     Revision("2.0", (0x0200, 0x0002, 0x0020, 0x00C8), _REV_2),
-    Revision("2.1", (0x0201, 0x0021, 0x00D2), _REV_2),
+    Revision("2.1", (0x0201, 0x0021, 0x00D2), _REV_2_1),
 )

@@ -8,20 +8,20 @@ proportion to a number in a header.
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.long_counts import long_counts, repeats
+from tasks.volume.segy.padding import MOST_BESIDE_BYTES, traces_before_others, zeros_after_traces
 from tasks.volume.segy.standards import EXTENSION_NAMES, EXTENSION_SAMPLES
 
 TEXT_BYTES = 3200
 HEADERS_BYTES = 3600
 TRACE_HEADER_BYTES = 240
-_SAMPLES_BYTE = 115
+SAMPLES_BYTE = 115
 # More textual headers, or stanzas after the last trace, than this are not texts any more.
 _MOST_TEXTS = 256
-# What lies before the first trace and after the last is kept whole, so it cannot be of any size.
-MOST_BESIDE_BYTES = 64 << 20
 _MOST_WALKED = 64
 
 Read = Callable[[int, int], bytes]
@@ -33,9 +33,10 @@ class Announced:
 
     Attributes:
         n_samples: Per trace (byte 3221).
+        given_samples: Per trace, as the user says; the other numbers then count for nothing.
         texts: Extended textual headers; -1: up to SEG:EndText (byte 3505).
         extended_samples: Number of samples that overrides the other (byte 3269).
-        extra_headers: Additional headers of each trace (byte 3507).
+        extra_headers: Additional headers of each trace (byte 3507), in every reading of that field, likeliest first.
         n_traces: In the file (byte 3513).
         first: Where the first trace begins (byte 3521).
         trailer_texts: Records of 3200 bytes after the last trace; -1: some (byte 3529).
@@ -44,10 +45,11 @@ class Announced:
     n_samples: int
     texts: int
     extended_samples: int = 0
-    extra_headers: int = 0
+    extra_headers: tuple[int, ...] = ()
     n_traces: int = 0
     first: int = 0
     trailer_texts: int = 0
+    given_samples: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class TraceLayout:
         trailer_bytes: After the last trace.
         whole: Traces that fit into the file.
         rest: Bytes between them and the trailer.
+        padding: Bytes after the last trace that are neither traces nor announced, and are kept.
         said: Number of samples in the first trace header; 0 if it says none.
         agrees: Whether headers found at later traces say the same; None if there are none, or some say 0.
     """
@@ -75,6 +78,17 @@ class TraceLayout:
     rest: int
     said: int
     agrees: bool | None
+    padding: int = 0
+
+    @property
+    def fills(self) -> bool:
+        """Whether traces and trailer are the whole file."""
+        return self.whole > 0 and self.rest == 0
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes after the last trace that the volume keeps."""
+        return self.trailer_bytes + self.padding
 
     @property
     def extended_texts(self) -> int:
@@ -83,7 +97,14 @@ class TraceLayout:
 
 
 def find_layout(
-    name: str, size: int, read: Read, announced: Announced, *, byte_order: str, bytes_per_sample: int
+    name: str,
+    size: int,
+    read: Read,
+    announced: Announced,
+    *,
+    byte_order: str,
+    bytes_per_sample: int,
+    keep: bool = False,
 ) -> TraceLayout:
     """The reading that fits the file best; of equal ones, the one that the binary header says.
 
@@ -94,6 +115,7 @@ def find_layout(
         announced: What the binary header says.
         byte_order: '>' or '<'.
         bytes_per_sample: Of the sample format.
+        keep: Keep whatever follows the last trace; otherwise only zeros.
 
     Raises:
         InputRefused: There is no number of samples, no whole trace, or something after the last one.
@@ -102,27 +124,35 @@ def find_layout(
     if texts == -1 and not announced.first:
         texts = _count_texts(name, size, read)
     readings = list(_readings(size, read, announced, texts, byte_order, bytes_per_sample))
-    if not readings:
+    layout = max(readings, key=lambda reading: _fit(reading, announced), default=None)
+    if layout is None or layout.agrees is False or (layout.agrees is None and not layout.fills):
+        # Headers that repeat their number of samples where it puts them are right; others may not hold the number.
+        layout = _long_reading(size, read, announced, texts, byte_order, bytes_per_sample) or layout
+    if layout is None:
         raise InputRefused(
-            f"{name} gives no number of samples (byte 3221, and byte {_SAMPLES_BYTE} of the first trace, are "
-            "0) or has no room for a trace; correct it or fetch it again"
+            f"{name} gives no number of samples (byte 3221, and byte {SAMPLES_BYTE} of the first trace, are "
+            "0) or has no room for a trace; fetch it again, or say the number with --samples-per-trace"
         )
-    layout = max(readings, key=lambda reading: _fit(reading, announced))
     if layout.whole == 0:
+        said = "as was asked" if announced.given_samples else "byte 3221"
         raise InputRefused(
-            f"{name} holds no whole trace: one of {layout.n_samples:,} samples (byte 3221) takes "
-            f"{layout.trace_bytes:,} bytes, and {size - layout.first:,} follow the headers; fetch it again"
+            f"{name} holds no whole trace: one of {layout.n_samples:,} samples ({said}) takes "
+            f"{layout.trace_bytes:,} bytes, and {size - layout.first:,} follow the headers; fetch it again, or say the "
+            "number with --samples-per-trace"
         )
+    layout = _without_padding(layout, size, read, byte_order, keep=keep)
     if layout.rest:
         _refuse_rest(name, size, read, layout, byte_order, bytes_per_sample)
-    if max(layout.first, layout.trailer_bytes) > MOST_BESIDE_BYTES:
+    if max(layout.first, layout.kept_bytes) > MOST_BESIDE_BYTES:
         raise InputRefused(
-            f"{name} has {layout.first:,} bytes before its first trace and {layout.trailer_bytes:,} after the last, "
+            f"{name} has {layout.first:,} bytes before its first trace and {layout.kept_bytes:,} after the last, "
             f"and at most {MOST_BESIDE_BYTES:,} are kept; correct bytes 3505 to 3532 of its headers"
         )
+    if announced.given_samples:
+        return layout
     if layout.said != layout.n_samples == _swapped(layout.said) and layout.agrees is not False:
         raise InputRefused(
-            f"{name} has a binary header and trace headers of different byte orders: byte {_SAMPLES_BYTE} of "
+            f"{name} has a binary header and trace headers of different byte orders: byte {SAMPLES_BYTE} of "
             f"the traces reads {layout.said} where {layout.n_samples} samples are; write it in one byte order"
         )
     return layout
@@ -136,7 +166,7 @@ def samples_said(trace_headers: bytes, byte_order: str) -> int:
         word = extension[EXTENSION_SAMPLES - 1 :][:4]
         if any(word):
             return int.from_bytes(word, order)
-    return int.from_bytes(trace_headers[_SAMPLES_BYTE - 1 : _SAMPLES_BYTE + 1], order)
+    return int.from_bytes(trace_headers[SAMPLES_BYTE - 1 : SAMPLES_BYTE + 1], order)
 
 
 def _swapped(word: int) -> int:
@@ -145,9 +175,8 @@ def _swapped(word: int) -> int:
 
 def _fit(layout: TraceLayout, announced: Announced) -> tuple[bool, bool, int, bool]:
     # Last: with a count of twice as much every second header is met, and all of them agree.
-    fills = layout.whole > 0 and layout.rest == 0
     return (
-        fills,
+        layout.fills,
         layout.whole == announced.n_traces > 0,
         {True: 2, None: 1, False: 0}[layout.agrees],
         bool(layout.agrees) and layout.said == layout.n_samples,
@@ -164,13 +193,12 @@ def _readings(
         # A word of 16 bits cannot say it.
         return 0 if said < 1 << 16 <= announced.extended_samples else said
 
-    firsts = [announced.first, HEADERS_BYTES + max(texts, 0) * TEXT_BYTES, HEADERS_BYTES]
-    for first, extra in itertools.product(dict.fromkeys(firsts), dict.fromkeys((announced.extra_headers, 0))):
+    given = announced.given_samples
+    for first, extra in _beginnings(size, announced, texts):
         head = TRACE_HEADER_BYTES * (1 + extra)
-        if extra < 0 or first < HEADERS_BYTES or first + head > size:
-            continue
         said = said_at(first, extra)
-        for samples in dict.fromkeys((announced.extended_samples, announced.n_samples, said)):
+        counts = (given,) if given else (announced.extended_samples, announced.n_samples, said)
+        for samples in dict.fromkeys(counts):
             if samples == 0:
                 continue
             trace_bytes = head + samples * bytes_per_sample
@@ -180,6 +208,34 @@ def _readings(
                 found = {said_at(first + trace * trace_bytes, extra) for trace in later}
                 agrees = None if not found - {0} or found == {0, said} else found == {said}
                 yield TraceLayout(first, extra, samples, trace_bytes, trailer, whole, rest, said, agrees)
+
+
+def _beginnings(size: int, announced: Announced, texts: int) -> Iterator[tuple[int, int]]:
+    """Where the first trace may begin, and how many additional headers a trace may have, likeliest first."""
+    firsts = [announced.first, HEADERS_BYTES + max(texts, 0) * TEXT_BYTES, HEADERS_BYTES]
+    for first, extra in itertools.product(
+        dict.fromkeys(firsts), dict.fromkeys((*announced.extra_headers, 0))
+    ):
+        if extra >= 0 and first >= HEADERS_BYTES and first + TRACE_HEADER_BYTES * (1 + extra) <= size:
+            yield first, extra
+
+
+def _long_reading(
+    size: int, read: Read, announced: Announced, texts: int, byte_order: str, bytes_per_sample: int
+) -> TraceLayout | None:
+    """The reading with more samples than 16 bits say, if the size of the file and later headers show it."""
+    if announced.given_samples or announced.extended_samples or announced.trailer_texts:
+        return None
+    for first, extra in _beginnings(size, announced, texts):
+        head = TRACE_HEADER_BYTES * (1 + extra)
+        said = samples_said(read(first, head), byte_order)
+        short = dict.fromkeys((announced.n_samples, said))
+        for samples in long_counts(size - first, head, bytes_per_sample, tuple(short), announced.n_traces):
+            trace_bytes = head + samples * bytes_per_sample
+            whole = (size - first) // trace_bytes
+            if repeats(read, first, trace_bytes, whole):
+                return TraceLayout(first, extra, samples, trace_bytes, 0, whole, 0, said, None)
+    return None
 
 
 def _trailers(size: int, read: Read, announced: Announced, first: int, trace_bytes: int) -> Iterator[int]:
@@ -200,6 +256,34 @@ def _trailers(size: int, read: Read, announced: Announced, first: int, trace_byt
     for length in dict.fromkeys([*lengths, 0]):
         if 0 <= length <= room and length % TEXT_BYTES == 0:
             yield length
+
+
+def _without_padding(
+    layout: TraceLayout, size: int, read: Read, byte_order: str, *, keep: bool
+) -> TraceLayout:
+    """Return the reading with what follows its last trace as padding: zeros, or anything if it is to be kept."""
+    end, size_of_trace = size - layout.trailer_bytes, layout.trace_bytes
+    # Where every header says its number of samples, a header without is none.
+    told = layout.said > 0 and layout.agrees is not True
+
+    def is_trace(trace: int) -> bool:
+        header = read(
+            layout.first + trace * size_of_trace, TRACE_HEADER_BYTES * (1 + min(layout.extra_headers, 1))
+        )
+        return samples_said(header, byte_order) == layout.said
+
+    if not layout.rest and (not told or is_trace(layout.whole - 1)):
+        return layout
+    told = told and layout.whole > 1
+    padding = zeros_after_traces(read, end, layout.rest, size_of_trace, whole_traces=told)
+    if padding == 0 and keep:
+        most = MOST_BESIDE_BYTES // size_of_trace
+        whole = traces_before_others(is_trace, layout.whole, most) if told else layout.whole
+        padding = layout.rest + (layout.whole - whole) * size_of_trace
+    if padding == 0:
+        return layout
+    whole = layout.whole - padding // size_of_trace
+    return replace(layout, whole=whole, rest=0, padding=padding)
 
 
 def _count_texts(name: str, size: int, read: Read) -> int:
@@ -223,7 +307,7 @@ def _refuse_rest(
     while start + TRACE_HEADER_BYTES <= size and trace < _MOST_WALKED:
         header = read(start, TRACE_HEADER_BYTES)
         said = samples_said(header, byte_order)
-        intervals.add(header[_SAMPLES_BYTE + 1 : _SAMPLES_BYTE + 3])
+        intervals.add(header[SAMPLES_BYTE + 1 : SAMPLES_BYTE + 3])
         if said == 0 or len(intervals) > 1:  # these are samples, not headers
             break
         lengths.add(said)
@@ -231,12 +315,12 @@ def _refuse_rest(
         trace += 1
     if len(lengths) > 1 and (start == size - layout.trailer_bytes or trace == _MOST_WALKED):
         raise InputRefused(
-            f"{name} has traces of different lengths: by byte {_SAMPLES_BYTE} of their headers {min(lengths):,} to "
+            f"{name} has traces of different lengths: by byte {SAMPLES_BYTE} of their headers {min(lengths):,} to "
             f"{max(lengths):,} samples, and one array holds traces of one length; pad them or split the file"
         )
     end = size - layout.trailer_bytes - layout.rest + 1
     raise InputRefused(
         f"{name} is truncated or has something appended: {layout.rest:,} bytes follow trace "
-        f"{layout.whole:,}, from byte {end:,} on, and a trace takes "
-        f"{layout.trace_bytes:,}; fetch it again or cut them off"
+        f"{layout.whole:,}, from byte {end:,} on, and a trace takes {layout.trace_bytes:,}; fetch it again if it "
+        "was cut, or keep them as they are with --trailing keep"
     )

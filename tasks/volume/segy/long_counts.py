@@ -1,0 +1,56 @@
+"""Numbers of samples that 16 bits cannot say, found from the size of the file and the headers that repeat.
+
+Writers leave the low 16 bits of the number in its field, or the largest that fits, or 0. Every such number that
+fills the file is a candidate; it counts if the fields of the first trace stand again where it puts later traces.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+_WORD = 1 << 16
+_MOST_SAMPLES = 1 << 31
+_MOST_TRACES = 1 << 16  # that are tried where the field says nothing of the number
+_CLAMPED = frozenset((0, 0x7FFF, 0xFFFF))
+_SAMPLES_AT, _INTERVAL_END = 114, 118  # of a trace header: number of samples and interval, two bytes each
+
+Read = Callable[[int, int], bytes]
+
+
+def long_counts(
+    room: int, head: int, bytes_per_sample: int, said: Sequence[int], n_traces: int = 0
+) -> Iterator[int]:
+    """Yield the numbers of samples beyond 16 bits with which traces fill a file.
+
+    Args:
+        room: Bytes from the first trace to the end of the file.
+        head: Bytes of the headers of a trace.
+        bytes_per_sample: Of the sample format.
+        said: What the 16 bits say, in each place where they stand.
+        n_traces: In the file; 0 if nothing says it.
+    """
+    most = min((room - head) // bytes_per_sample, _MOST_SAMPLES)
+    for low in dict.fromkeys(said):
+        for samples in range(low + _WORD, most + 1, _WORD):
+            whole, rest = divmod(room, head + samples * bytes_per_sample)
+            if rest == 0 and n_traces in (0, whole):
+                yield samples
+    if not _CLAMPED & set(said):
+        return
+    # One trace fills any file, so nothing would show that a single one is right.
+    for whole in range(2, min(room // (head + _WORD * bytes_per_sample), _MOST_TRACES) + 1):
+        samples, rest = divmod(room // whole - head, bytes_per_sample)
+        if room % whole == 0 and rest == 0 and n_traces in (0, whole):
+            yield samples
+
+
+def repeats(read: Read, first: int, trace_bytes: int, whole: int) -> bool:
+    """Return whether later traces repeat the number of samples and the interval of the first one.
+
+    A single trace repeats nothing; a file that one trace fills to the byte is believed.
+    """
+    fields = read(first, _INTERVAL_END)[_SAMPLES_AT:]
+    if whole == 1:
+        return True
+    places = sorted({1, whole // 2, whole - 1} - {0})
+    return any(fields) and all(
+        read(first + trace * trace_bytes, _INTERVAL_END)[_SAMPLES_AT:] == fields for trace in places
+    )
