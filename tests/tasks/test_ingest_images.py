@@ -243,9 +243,7 @@ def small_compute(compute: Compute) -> Compute:
 
 
 def test_headers_that_ask_for_more_memory_than_there_is_are_refused(tmp_path):
-    data = bytearray(imagecodecs.png_encode(voxels()[0]))
-    data[16:24] = (2**15).to_bytes(4, "big") * 2
-    (tmp_path / "a.png").write_bytes(data)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(np.zeros((1 << 13, 1 << 12), np.uint16)))
     with (
         threads() as compute,
         pytest.raises(InputRefused, match=r"a slab of .* needs .* MB, but the run may use 105 MB"),

@@ -4,6 +4,7 @@ The decoders trust the header, so it is read first: its numbers say what decodin
 numbers are not those of the other slices is refused before a decoder sees it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ HEADER_BYTES = 4096
 PNG = b"\x89PNG\r\n\x1a\n"
 JP2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 CODESTREAM = b"\xff\x4f\xff\x51"
+_MOST_PNG_GROWTH = 1100  # zlib makes at most 1,032 bytes of one
 _BOX_LEVELS = 64  # boxes of a JP2 looked at before its codestream
 # Bytes a voxel while decoding, beside the file's own: measured 2.0 and 8.4 on 4096 x 4096 uint16.
 PNG_BYTES, JPEG2000_BYTES = 3, 10
@@ -34,13 +36,20 @@ def describe_png(source: Source) -> Slices:
         )
     if bits not in (1, 2, 4, 8, 16):
         raise InputRefused(f"{source.url} says it has {bits} bits per voxel, which no PNG has; it is damaged")
+    if (width * bits // 8 + 1) * height > _MOST_PNG_GROWTH * source.size:
+        raise InputRefused(
+            f"{source.url} says it has {height:,} x {width:,} voxels, which {source.size:,} bytes of PNG cannot hold; "
+            "it is damaged"
+        )
     dtype = {1: "bool", 16: "uint16"}.get(bits, "uint8")
     return _slice(source, height, width, dtype, {"bits": bits}, PNG_BYTES)
 
 
 def describe_jpeg2000(source: Source) -> Slices:
     """The slice of a JPEG 2000 file, JP2 or bare codestream (ISO/IEC 15444-1, A.5.1)."""
-    at = _codestream(source)
+    at = _codestream(source.read, source.size)
+    if at < 0:
+        raise InputRefused(f"{source.url} is a JP2 file without an image; it is damaged")
     head = source.read(at, min(source.size - at, 128))
     size = [int.from_bytes(head[8 + 4 * k : 12 + 4 * k], "big") for k in range(8)]
     components = int.from_bytes(head[40:42], "big")
@@ -69,18 +78,18 @@ def decode(data: bytes, details: dict[str, Any], out: np.ndarray, where: str) ->
     """
     import imagecodecs
 
+    refuse_larger(data, out.size, where)
+    values = np.empty(out.shape, np.uint8) if out.dtype == bool else out
     try:
+        # Decoders are given what to fill: one that finds other numbers in the file refuses instead of taking memory.
         if data.startswith(PNG):
-            values = imagecodecs.png_decode(data)
+            imagecodecs.png_decode(data, out=values)
         else:
-            values = imagecodecs.jpeg2k_decode(data, numthreads=1)
-    except RuntimeError as error:
-        raise IntegrityFailure(f"{where} cannot be decoded: {error}; bring the file again") from None
-    if values.shape != out.shape or (values.dtype != out.dtype and out.dtype != bool):
+            imagecodecs.jpeg2k_decode(data, numthreads=1, out=values)
+    except (RuntimeError, ValueError) as error:
         raise IntegrityFailure(
-            f"{where} decodes to {values.shape} {values.dtype}, but its header says {out.shape} {out.dtype}; "
-            "it is damaged"
-        )
+            f"{where} cannot be decoded to {out.shape} {out.dtype}, as its header says: {error}; bring the file again"
+        ) from None
     if data.startswith(PNG) and details["bits"] < 8:
         values = values // (255 // (2 ** details["bits"] - 1))  # libpng stretches small values over 0 to 255
     out[...] = values
@@ -95,10 +104,12 @@ def refuse_larger(data: bytes, voxels: int, where: str) -> None:
     if data.startswith(PNG):
         width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     else:
-        at = max(0, data.find(CODESTREAM))
+        at = _codestream(lambda start, length: bytes(data[start : start + length]), len(data))
+        if at < 0:
+            raise IntegrityFailure(f"{where} holds a piece that is no JPEG 2000; it is damaged")
         size = [int.from_bytes(data[at + 8 + 4 * k : at + 12 + 4 * k], "big") for k in range(4)]
         width, height = size[0] - size[2], size[1] - size[3]
-    if not 0 < width * height <= voxels:
+    if min(width, height) < 1 or width * height > voxels:
         raise IntegrityFailure(
             f"{where} holds a piece of {height} x {width} voxels where {voxels:,} belong; it is damaged"
         )
@@ -112,11 +123,11 @@ def _slice(
     return Slices("coded", 1, (height, width), dtype, details, source.size, voxel_bytes * height * width)
 
 
-def _codestream(source: Source) -> int:
-    """Offset of the codestream: 0, or the content of the first `jp2c` box."""
+def _codestream(read: Callable[[int, int], bytes], size: int) -> int:
+    """Offset of the codestream: 0, or the content of the first `jp2c` box; -1 if there is none."""
     at = 0
     for _ in range(_BOX_LEVELS):
-        head = source.read(at, min(source.size - at, 16))
+        head = read(at, min(size - at, 16))
         if head.startswith(CODESTREAM):
             return at
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
@@ -124,8 +135,8 @@ def _codestream(source: Source) -> int:
         if length == 1:
             length, skip = int.from_bytes(head[8:16], "big"), 16
         if kind == b"jp2c":
-            return at + skip
-        if length < skip or at + length + 16 > source.size:
+            return at + skip if at + skip < size else -1
+        if length < skip or at + length + 16 > size:
             break
         at += length
-    raise InputRefused(f"{source.url} is a JP2 file without an image; it is damaged")
+    return -1

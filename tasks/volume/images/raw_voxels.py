@@ -6,8 +6,8 @@ MetaImage are mostly written as one stream of zlib; what that holds shows when i
 """
 
 import io
+import itertools
 import math
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -19,10 +19,20 @@ from tasks.volume.blocks import on_io
 from tasks.volume.images.deflated import SCRATCH_BYTES, Deflated
 from tasks.volume.images.header import Slices, Voxels, kept_dtype, unit_of
 from tasks.volume.images.listing import VoxelFile
+from tasks.volume.images.text_header import (
+    SHOWN,
+    in_brackets,
+    meta_fields,
+    nrrd_fields,
+    number,
+    numbers,
+    place,
+    shown,
+)
+from tasks.volume.limits import DIMENSIONS, HEADER_BYTES
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Source
 
-HEADER_BYTES = 1 << 20  # of a text header, at most
 REQUEST_BYTES = 16 << 20  # a longer range is asked for in pieces, in parallel
 
 _NRRD_TYPES = {
@@ -81,35 +91,36 @@ def describe_npy(source: Source) -> Slices:
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         shape, fortran, dtype = read(head)
-    except (ValueError, EOFError) as error:
-        raise InputRefused(f"{source.url} is not a NumPy file that can be read: {error}") from None
+    except Exception as error:  # ast and tokenize raise what they like
+        what = " ".join(str(error).split())[: 3 * SHOWN]
+        raise InputRefused(f"{source.url} is not a NumPy file that can be read: {what}") from None
+    if len(shape) > DIMENSIONS or not all(type(n) is int for n in shape):
+        raise InputRefused(f"{source.url} is not a NumPy file that can be read: its shape is none")
     return _slices(source, dtype, shape, head.tell(), fortran=fortran)
 
 
 def describe_nrrd(source: Source, options: StorageOptions) -> tuple[VoxelFile, Slices]:
     """The slices of an NRRD file, and the file that holds them, which is another where the header is detached."""
     head = source.read(0, min(source.size, HEADER_BYTES))
-    text, blank, _ = re.sub(rb"\r\n", b"\n", head).partition(b"\n\n")
-    fields = dict(re.findall(r"^([^#:=\n]+): *(.*?) *$", text.decode("utf-8", "replace"), re.MULTILINE))
-    fields = {name.lower().replace(" ", ""): value for name, value in fields.items()}
+    fields, behind = nrrd_fields(head, source.url)
     encoding = fields.get("encoding", "raw").lower()
     if encoding not in ("raw", "gzip", "gz"):
         raise InputRefused(
-            f"the voxels of {source.url} are encoded as {encoding}, which is not read; save it as raw or gzip"
+            f"the voxels of {source.url} are encoded as {shown(encoding)}, which is not read; save it as raw or gzip"
         )
     name = fields.get("datafile", "")
     data = _beside(source, name, options) if name else source
-    offset = 0 if name else re.search(rb"\n\r?\n", head).end() if blank else source.size  # type: ignore[union-attr]
+    offset = 0 if name else behind if behind >= 0 else source.size
     wanted = " ".join(fields.get("type", "").lower().split())
     dtype = next((dtype for dtype, names in _NRRD_TYPES.items() if wanted in names), "")
-    shape = _numbers(fields.get("sizes", ""), int, source)[::-1]
+    shape = numbers(fields.get("sizes", ""), int, source.url)[::-1]
     if not dtype or not shape:
         raise InputRefused(
-            f"{source.url} is an NRRD file of type {fields.get('type')!r} and sizes {fields.get('sizes')!r}; "
+            f"{source.url} is an NRRD file of type {_shown(fields, 'type')} and sizes {_shown(fields, 'sizes')}; "
             "wanted whole numbers or floats"
         )
-    skip = int(fields.get("byteskip", "0"))
-    if int(fields.get("lineskip", "0")):
+    skip = number(fields.get("byteskip", "0"), source.url)
+    if number(fields.get("lineskip", "0"), source.url):
         raise InputRefused(f"{source.url} skips lines before its voxels; write a byte skip instead")
     big = fields.get("endian", "little").lower() == "big"
     numpy = np.dtype(dtype).newbyteorder(">" if big else "<")
@@ -123,43 +134,35 @@ def describe_nrrd(source: Source, options: StorageOptions) -> tuple[VoxelFile, S
 def describe_meta(source: Source, options: StorageOptions) -> tuple[VoxelFile, Slices]:
     """The slices of a MetaImage, and the file that holds them, which is another unless it is LOCAL."""
     head = source.read(0, min(source.size, HEADER_BYTES))
-    found = re.search(rb"^\s*ElementDataFile *= *([^\r\n]*)\r?\n?", head, re.MULTILINE)
-    if not found:
-        raise InputRefused(
-            f"{source.url} is a MetaImage header without ElementDataFile; it was cut off, or is another file"
-        )
-    pairs = re.findall(
-        r"^\s*(\w+) *= *(.*?) *$", head[: found.end()].decode("utf-8", "replace"), re.MULTILINE
-    )
-    fields = {name.lower(): value for name, value in pairs}
-    name = found.group(1).decode("utf-8", "replace").strip()
+    fields, behind = meta_fields(head, source.url)
+    name = fields["elementdatafile"]
     data = source if name.upper() == "LOCAL" else _beside(source, name, options)
     if fields.get("elementnumberofchannels", "1") != "1":
         raise InputRefused(
-            f"{source.url} holds {fields['elementnumberofchannels']} values per voxel; split them first"
+            f"{source.url} holds {shown(fields['elementnumberofchannels'])} values per voxel; split them first"
         )
     dtype = _META_TYPES.get(fields.get("elementtype", "").upper().removeprefix("MET_"), "")
-    shape = _numbers(fields.get("dimsize", ""), int, source)[::-1]
+    shape = numbers(fields.get("dimsize", ""), int, source.url)[::-1]
     if not dtype or not shape:
         raise InputRefused(
-            f"{source.url} is a MetaImage of type {fields.get('elementtype')!r} and size {fields.get('dimsize')!r}; "
-            "wanted whole numbers or floats"
+            f"{source.url} is a MetaImage of type {_shown(fields, 'elementtype')} and size {_shown(fields, 'dimsize')}"
+            "; wanted whole numbers or floats"
         )
     big = fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "False")).lower() == "true"
     numpy = np.dtype(dtype).newbyteorder(">" if big else "<")
-    skip = int(fields.get("headersize", "0"))
+    skip = number(fields.get("headersize", "0"), source.url)
     offset = (
         data.size - math.prod(shape) * numpy.itemsize
         if skip == -1
-        else skip + (found.end() if data is source else 0)
+        else skip + (behind if data is source else 0)
     )
-    length = _numbers(fields.get("elementspacing", fields.get("elementsize", "")), float, source)[::-1]
-    origin = _numbers(fields.get("offset", fields.get("position", fields.get("origin", ""))), float, source)[
-        ::-1
-    ]
-    voxels = Voxels(length, "", origin) if len(length) == 3 and min(length) > 0 else Voxels()
+    length, origin = (
+        numbers(next((fields[name] for name in names if name in fields), ""), float, source.url)[::-1]
+        for names in (("elementspacing", "elementsize"), ("offset", "position", "origin"))
+    )
+    voxels = place(length, "", origin)
     if fields.get("compresseddata", "False").lower() == "true":
-        begin = found.end() if data is source else max(skip, 0)
+        begin = behind if data is source else max(skip, 0)
         return _listed(data), _slices(data, numpy, shape, 0, voxels=voxels, stream=begin)
     return _listed(data), _slices(data, numpy, shape, offset, voxels=voxels)
 
@@ -232,7 +235,7 @@ def _slices(
 def _beside(source: Source, name: str, options: StorageOptions) -> Source:
     """The data file of a detached header: one file, in the header's folder."""
     # A header that led elsewhere would let a triggered run read what its operator did not allow.
-    if name.upper().startswith("LIST") or "%" in name or re.search(r" \d+ \d+", name):
+    if name.upper().startswith("LIST") or "%" in name or _is_numbered(name):
         raise InputRefused(
             f"{source.url} spreads its voxels over several files; name those files instead, with their dtype and shape"
         )
@@ -262,29 +265,31 @@ def _refuse_stream(source: Source, stream: int, offset: int, size: int) -> None:
         )
 
 
-def _numbers(text: str, kind: Any, source: Source) -> tuple[Any, ...]:
-    try:
-        return tuple(kind(part) for part in text.split())
-    except ValueError:
-        raise InputRefused(f"the header of {source.url} has {text!r} where numbers belong") from None
+def _is_numbered(name: str) -> bool:
+    """Whether a data file is named as a pattern and the numbers that it stands for."""
+    words = name.split(" ")[1:]
+    return any(one.isdecimal() and after[:1].isdecimal() for one, after in itertools.pairwise(words))
+
+
+def _shown(fields: dict[str, str], name: str) -> str:
+    return f"'{shown(fields[name])}'" if name in fields else "none"
 
 
 def _nrrd_voxels(fields: dict[str, str], source: Source) -> Voxels:
     """Lengths and origin, where the axes of the voxels are those of the space."""
-    units = re.findall(r'"([^"]*)"', fields.get("spaceunits", fields.get("units", "")))
+    units = in_brackets(fields.get("spaceunits", fields.get("units", "")), '"', '"')
     unit = unit_of(units[0]) if units and len(set(units)) == 1 else ""
-    vectors = [
-        _numbers(v.replace(",", " "), float, source)
-        for v in re.findall(r"\(([^)]*)\)", fields.get("spacedirections", ""))
-    ]
-    if len(vectors) == 3 and all(len(v) == 3 for v in vectors):
+    directions = in_brackets(fields.get("spacedirections", ""), "(", ")")
+    vectors = (
+        [numbers(v.replace(",", " "), float, source.url) for v in directions] if len(directions) == 3 else []
+    )
+    if vectors and all(len(v) == 3 for v in vectors):
         matrix = np.array(vectors)
-        length = tuple(float(x) for x in np.linalg.norm(matrix, axis=1)[::-1])
+        with np.errstate(all="ignore"):
+            length = tuple(float(x) for x in np.linalg.norm(matrix, axis=1)[::-1])
         straight = np.array_equal(matrix, np.diag(np.diag(matrix))) and (np.diag(matrix) > 0).all()
-        origins = re.findall(r"\(([^)]*)\)", fields.get("spaceorigin", ""))
-        origin = _numbers(origins[0].replace(",", " "), float, source)[::-1] if origins and straight else ()
-    else:
-        length, origin = _numbers(fields.get("spacings", ""), float, source)[::-1], ()
-    if len(length) != 3 or not all(math.isfinite(x) and x > 0 for x in length):
-        return Voxels()
-    return Voxels(length, unit, origin if len(origin) == 3 else ())
+        origins = in_brackets(fields.get("spaceorigin", ""), "(", ")")
+        known = origins and straight
+        origin = numbers(origins[0].replace(",", " "), float, source.url)[::-1] if known else ()
+        return place(length, unit, origin)
+    return place(numbers(fields.get("spacings", ""), float, source.url)[::-1], unit, ())
