@@ -6,7 +6,6 @@ order only, and is aborted when the export fails; records that come in another o
 scratch file.
 """
 
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,8 @@ from tasks.parameters import StorageOptions
 from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.store.calls import count
+from tasks.volume.store.local import give_claim_back, take_claim
+from tasks.volume.store.naming import flocked
 from tasks.volume.store.objects import Store, locate, open_upload
 
 MOST_PARTS = 10_000
@@ -35,11 +36,11 @@ class Sink:
         self.url, self._options, self._size = self.location.url, options, size
         self._descriptor, self._at = -1, 0
         self._upload: Any = None
-        self._scratch = ""
+        self._scratch = self._claim = ""
         if self.location.local:
             os.makedirs(os.path.dirname(self.location.path), exist_ok=True)
             self._partial = f"{self.location.path}.partial"
-            self._descriptor = _open_alone(self._partial)
+            self._descriptor, self._claim = _open_alone(self._partial)
         else:
             self._partial = ""
 
@@ -119,30 +120,43 @@ class Sink:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+        if self._claim:
+            give_claim_back(self._claim)
+            self._claim = ""
         if self._scratch:
             Path(self._scratch).unlink(missing_ok=True)
             self._scratch = ""
 
 
-def _open_alone(path: str) -> int:
-    """A file open for reading and writing, made if it is absent, that no other export writes meanwhile.
+def _open_alone(path: str) -> tuple[int, str]:
+    """Open a file that no other export writes meanwhile for reading and writing; make it if it is absent.
+
+    Returns:
+        The descriptor, and the claim that stands for its lock where the file system has no flock.
 
     Raises:
-        Resumable: Another export does.
+        Resumable: Another export writes it.
     """
+    claim = f"{path}.lock"
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        locks = True
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locks = flocked(descriptor)
+            if not locks:
+                take_claim(claim)
             # Another export may have given the file its final name between opening and locking.
             if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                return descriptor
+                return descriptor, "" if locks else claim
         except BlockingIOError:
             os.close(descriptor)
+            other = "" if locks else f" (or, if none does any more, when you have removed {claim})"
             raise Resumable(
-                f"another export is writing {path}; run this again when it has finished"
+                f"another export is writing {path}; run this again when it has finished{other}"
             ) from None
         os.close(descriptor)
+        if not locks:
+            give_claim_back(claim)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from tasks.volume.arrays.spec import RAW_SAMPLES
 from tasks.volume.outcomes import DestinationRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.lock import check_epoch
 from tasks.volume.protocol.manifest import path_of_manifest
-from tasks.volume.protocol.plan import PLAN, RUNS, Plan, folder_of, load_plan, notes_of
+from tasks.volume.protocol.plan import PLAN, RUNS, Plan, folder_of, is_begun, load_plan, notes_of
 from tasks.volume.protocol.root import COMMITS, commit, members
 from tasks.volume.store.objects import Store
 
@@ -114,7 +114,8 @@ def names_of(store: Store, root: dict[str, Any] | None, keys: Sequence[str] | No
             try:
                 planned = planned_ranks(store, load_plan(store, digest))
             except IntegrityFailure:
-                if digest not in done:  # what a stage made that is done is named by the root as well
+                # What a stage made that is done is named by the root as well; an empty plan was never begun.
+                if digest not in done and is_begun(store, digest):
                     raise
                 continue
             for path, rank in planned.items():

@@ -31,6 +31,9 @@ _NUMBER = re.compile(r"[0-9]{8}")
 LOST_RACES = 20  # in a row for an epoch that nobody turns out to have: something else is in its place
 LEASE_SECONDS = 600.0
 HEARTBEAT_SECONDS = 60.0
+EMPTY_SECONDS = (
+    HEARTBEAT_SECONDS + 15
+)  # an empty lock's holder was killed before it had it, or writes it again
 RECHECK_SECONDS = 60.0  # a worker that was silent for longer looks before it writes again
 assert DEADLINE_SECONDS + HEARTBEAT_SECONDS < LEASE_SECONDS
 
@@ -207,7 +210,8 @@ def _acquire(
             lock = _read(current)
             if current != seen:
                 seen, seen_at = current, time.monotonic()
-            free = _gone(lock) or time.monotonic() - seen_at >= lease_seconds
+            lease = lease_seconds if current else min(lease_seconds, EMPTY_SECONDS)
+            free = _gone(lock) or time.monotonic() - seen_at >= lease
         if not top or free:
             if store.create(_key(top + 1), json.dumps(mine).encode()):
                 return top + 1

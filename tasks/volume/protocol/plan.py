@@ -96,7 +96,8 @@ def settle_plan(
     digest = digest_of(body)
     document: dict[str, Any] = {"created_on": time_stamp(created_on), "versions": versions(), "body": body}
     key = f"{folder_of(digest)}/{PLAN}"
-    if store.create(key, json.dumps(document, indent=1).encode()):
+    content = json.dumps(document, indent=1).encode()
+    if store.create(key, content) or _filled(store, key, content):
         return Plan(digest, body, document["created_on"], versions()), False
     plan = load_plan(store, digest)
     differing = {n: v for n, v in plan.versions.items() if v != versions().get(n)}
@@ -107,6 +108,12 @@ def settle_plan(
             "or go on with accept_versions"
         )
     return plan, True
+
+
+def _filled(store: Store, key: str, content: bytes) -> bool:
+    """Whether this call wrote a plan whose name a killed run had taken without writing anything."""
+    identity = store.identity(key)
+    return store.get(key) == b"" and store.replace(key, content, identity)
 
 
 def load_plan(store: Store, digest: str) -> Plan:
@@ -131,8 +138,11 @@ def load_plan(store: Store, digest: str) -> Plan:
 
 
 def is_begun(store: Store, digest: str) -> bool:
-    """Whether there is a plan of that digest."""
-    return store.exists(f"{folder_of(digest)}/{PLAN}")
+    """Whether there is a plan of that digest; an empty one was never written."""
+    try:
+        return bool(store.get(f"{folder_of(digest)}/{PLAN}"))
+    except FileNotFoundError:
+        return False
 
 
 def stored_plans(store: Store) -> Iterator[Plan]:
@@ -143,8 +153,8 @@ def stored_plans(store: Store) -> Iterator[Plan]:
     """
     for key in store.keys(RUNS):
         folder, _, name = key.rpartition("/")
-        if name == PLAN:
-            yield load_plan(store, folder.rpartition("/")[2])
+        if name == PLAN and is_begun(store, digest := folder.rpartition("/")[2]):
+            yield load_plan(store, digest)
 
 
 def notes_of(digest: str) -> list[str]:

@@ -133,6 +133,8 @@ def newest_commit(store: Store) -> Commit | None:
             content = store.get(f"{COMMITS}/{number:08d}")
         except FileNotFoundError:  # removed since the list was made
             content = SUPERSEDED
+        if not content and (in_force := _in_force(store, number - 1)):
+            number, content = number - 1, in_force  # a run was killed between taking a name and writing to it
         if not content.startswith(SUPERSEDED):
             first, _, document = content.partition(b"\n")
             checksum, _, before = first.decode(errors="replace").partition(" ")
@@ -162,6 +164,15 @@ def _supersede(store: Store, number: int, document: bytes) -> None:
     """
     if number > 1:
         store.put(f"{COMMITS}/{number - 1:08d}", SUPERSEDED + f" {_checksum(document)}".encode())
+
+
+def _in_force(store: Store, number: int) -> bytes:
+    """Return a commit that nothing took the place of; empty if there is none of that number."""
+    try:
+        content = store.get(f"{COMMITS}/{number:08d}")
+    except FileNotFoundError:
+        return b""
+    return b"" if content.startswith(SUPERSEDED) else content
 
 
 def present_root(store: Store, where: str = ROOT) -> tuple[bytes, str]:
@@ -280,7 +291,7 @@ def commit(store: Store, epoch: int, root: dict[str, Any] | None) -> None:
     where = ROOT if root is None else root_key(root)
     present, identity = present_root(store, where)
     last = newest_commit(store)
-    new = Commit.of(last.number + 1 if last else 1, content, present)
+    new = Commit.of(max(last.number if last else 0, commit_count(store)) + 1, content, present)
     check_epoch(store, epoch)
     if not store.create(new.key, new.content):
         raise Resumable(f"another run committed to {store.url} first; run this again")

@@ -1,7 +1,6 @@
 """Files on a local disk, written so that a name holds a whole file or none, whoever is killed when."""
 
 import errno
-import fcntl
 import itertools
 import logging
 import os
@@ -11,12 +10,13 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from tasks.volume.outcomes import Resumable
+from tasks.volume.store.naming import LINK, flocked, give_name, step_of
 from tasks.volume.store.process import machine, started
 
 log = logging.getLogger(__name__)
@@ -28,13 +28,13 @@ FOREIGN_SECONDS = 86400.0  # a file that a process of another machine was writin
 
 
 def write(root: str, path: str, data: bytes, publish: Callable[[str, str], None]) -> None:
-    """Write a file under a temporary name, then give it its name in one step (`os.replace` or `os.link`).
+    """Write a file under a temporary name, then give it its name in one step.
 
     Args:
         root: The folder below which temporary names lie.
         path: The file.
         data: What it holds.
-        publish: Takes the temporary name and the file's.
+        publish: Takes the temporary name and the file's: `os.replace`, or `give_name` if the name may not exist.
     """
     temporary = f"{root}/{TEMPORARY}/{_writer(os.getpid())}-{next(_numbers)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -64,6 +64,49 @@ def write(root: str, path: str, data: bytes, publish: Callable[[str, str], None]
         Path(temporary).unlink(missing_ok=True)
 
 
+def create(root: str, path: str, data: bytes) -> None:
+    """Write a file that is not there yet.
+
+    Raises:
+        FileExistsError: It is.
+    """
+    write(root, path, data, partial(give_name, root))
+
+
+@lru_cache(maxsize=64)
+def probe(root: str) -> None:
+    """Find out how the file system of `root` creates files and locks folders, and log what it lacks.
+
+    Raises:
+        OSError: It can do neither, or it replaces a file that was to be created only if absent (EEXIST).
+    """
+    path = f"{root}/{TEMPORARY}/{_writer(os.getpid())}-{next(_numbers)}-probe"
+    try:
+        create(root, path, b"1")
+        try:
+            create(root, path, b"2")
+        except FileExistsError:
+            pass
+        else:
+            raise OSError(errno.EEXIST, "a file that exists is replaced by one that may only be created")
+        descriptor = os.open(f"{root}/{TEMPORARY}", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            locks = flocked(descriptor)
+        except BlockingIOError:
+            locks = True
+        finally:
+            os.close(descriptor)
+    finally:
+        Path(path).unlink(missing_ok=True)
+    lacking = []
+    if step_of(root) != LINK:
+        lacking.append(f"no hard links, so objects are created by {step_of(root)}")
+    if not locks:
+        lacking.append("no flock, so files that name their holder take its place")
+    if lacking:
+        log.warning("the file system of %s has %s", root, " and ".join(lacking))
+
+
 def remove_empty(root: str, folders: Iterable[str]) -> None:
     """Remove those of these folders in which nothing is left, and what is left empty above them, below `root`."""
     for folder in sorted(folders, key=len, reverse=True):
@@ -79,8 +122,12 @@ def remove_empty(root: str, folders: Iterable[str]) -> None:
 
 
 @contextmanager
-def alone_in(folder: str) -> Iterator[None]:
+def alone_in(root: str, folder: str) -> Iterator[None]:
     """While open, no other that asks for the same goes on; the system gives it back for who is killed.
+
+    Args:
+        root: The folder below which temporary names lie.
+        folder: That one or one below it.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -92,18 +139,69 @@ def alone_in(folder: str) -> Iterator[None]:
         stop=stop_after_delay(ALONE_SECONDS),
         reraise=True,
     )
+    claim = f"{root}/{TEMPORARY}/claim-{zlib.crc32(folder.encode()):08x}"
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    locks = True
     try:
         try:
-            again(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locks = again(flocked, descriptor)
+            if not locks:
+                os.makedirs(os.path.dirname(claim), exist_ok=True)
+                again(take_claim, claim)
         except BlockingIOError as error:
             raise Resumable(
                 f"{folder} has been about to be written by another process for {ALONE_SECONDS:.0f} s; if that one is "
-                "paused, end it, and run the same command again"
+                f"paused, end it{'' if locks else f', or remove {claim}'}, and run the same command again"
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            if not locks:
+                give_claim_back(claim)
     finally:
         os.close(descriptor)
+
+
+def take_claim(path: str) -> None:
+    """Create a file that names this process as its holder; one of a process that has ended is taken over.
+
+    Raises:
+        BlockingIOError: A process that may be alive has it.
+    """
+    folder, name = os.path.dirname(path), f"{_writer(os.getpid())}-{next(_numbers)}"
+    own = f"{path}.{name}"
+    while True:
+        Path(own).write_text(name)
+        try:
+            give_name(folder, own, path)
+            return
+        except FileExistsError:
+            pass
+        finally:
+            Path(own).unlink(missing_ok=True)
+        try:
+            holder = Path(path).read_text()
+            if not _is_over(holder, path):
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
+            os.replace(path, own)
+            if Path(own).read_text() != holder:  # another took it over at the same time
+                give_name(folder, own, path)
+        except (FileNotFoundError, FileExistsError):
+            continue
+        finally:
+            Path(own).unlink(missing_ok=True)
+
+
+def _is_over(holder: str, path: str) -> bool:
+    """Whether the holder of a claim has ended; one that is empty was never filled."""
+    if holder:
+        return _abandoned(holder, path)
+    return time.time() - os.stat(path).st_mtime > ALONE_SECONDS
+
+
+def give_claim_back(path: str) -> None:
+    """Remove a claim of this process."""
+    Path(path).unlink(missing_ok=True)
 
 
 def remove_half_written(root: str) -> None:

@@ -142,7 +142,7 @@ class Store:
             return self.create(key, data)
         if self.local:
             try:
-                with local.alone_in(os.path.dirname(self.path(key))):
+                with local.alone_in(self._root, os.path.dirname(self.path(key))):
                     return self._replace_seen(key, data, identity)
             except FileNotFoundError:
                 return False
@@ -191,7 +191,7 @@ class Store:
             count(written=len(data))
             try:
                 with self._writing():
-                    local.write(self._root, path, data, os.link)
+                    local.create(self._root, path, data)
             except FileExistsError:
                 return False
             return True
@@ -418,6 +418,8 @@ class Store:
         if self.local:
             try:
                 os.makedirs(self.path(local.TEMPORARY), exist_ok=True)
+                with self._writing():
+                    local.probe(self._root)
             except OSError as error:
                 raise DestinationRefused(
                     f"{self.url} cannot be written ({error.strerror}); name another folder"

@@ -103,7 +103,10 @@ def test_who_is_paused_while_it_replaces_holds_up_nobody_for_ever(
     monkeypatch.setattr(local, "ALONE_SECONDS", 0.2)
     store = Store(str(tmp_path))
     store.put("a", b"first")
-    with local.alone_in(str(tmp_path)), pytest.raises(Resumable, match="paused, end it, and run the same"):
+    with (
+        local.alone_in(str(tmp_path), str(tmp_path)),
+        pytest.raises(Resumable, match="paused, end it, and run the same"),
+    ):
         store.replace("a", b"second", store.identity("a"))
     assert store.replace("a", b"second", store.identity("a"))
 

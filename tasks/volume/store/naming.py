@@ -1,0 +1,126 @@
+"""Names that only one process may have, by the calls that a local file system offers.
+
+A new name is given by a hard link, by a rename that replaces nothing, or, where there is neither (exFAT, 9p, some
+shares), by an exclusive create of the empty name, which a rename then fills. Only in the last case is an empty file
+seen for a moment, and left by a kill in that moment: an empty object was never written. The calls are tried in this
+order, and the first that works is kept for the folder.
+
+Locks are flock where the file system has it. Where it has none, a file beside what is locked names its holder.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+FILLED_SECONDS = 1.0  # for which a name that is taken and empty is waited for to be filled
+LINK, RENAME, EXCLUSIVE = "hard links", "renames that replace nothing", "exclusive creates"
+_STEPS = (LINK, RENAME, EXCLUSIVE)
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+# Answers that mean "this file system, kernel or container has no such call". Where one has another cause, the next call
+# fails of it, too.
+_LACKING = {
+    errno.EPERM,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.EINVAL,
+    errno.EMLINK,
+    errno.EXDEV,
+    errno.ENOTTY,
+}
+_NO_FLOCK = _LACKING | {errno.ENOLCK, errno.EBADF}  # NFS locks nothing that is open for reading only
+_step_of: dict[str, str] = {}  # by root: the call that its file system has
+
+
+def step_of(root: str) -> str:
+    """Return the call that gives new names below `root`, as far as it was tried."""
+    return _step_of.get(root, LINK)
+
+
+def give_name(root: str, temporary: str, path: str) -> None:
+    """Give a temporary file below `root` a name that nothing has.
+
+    Raises:
+        FileExistsError: The name is taken.
+        OSError: As the system says.
+    """
+    for step in _STEPS[_STEPS.index(step_of(root)) :]:
+        try:
+            if step == LINK:
+                os.link(temporary, path)
+            elif step == RENAME:
+                _rename(temporary, path)
+            else:
+                _claim(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            if error.errno not in _LACKING or step == EXCLUSIVE:
+                raise
+        else:
+            _step_of[root] = step
+            return
+
+
+def _rename(temporary: str, path: str) -> None:
+    call = _renameat2()
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), path)
+    if call(_AT_FDCWD, os.fsencode(temporary), _AT_FDCWD, os.fsencode(path), _RENAME_NOREPLACE):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), path)
+
+
+@lru_cache(maxsize=1)
+def _renameat2() -> Callable[..., int] | None:
+    """Return the function of the C library; None if it has none."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is not None:
+        call.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+    return call
+
+
+def _claim(temporary: str, path: str) -> None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    except FileExistsError:
+        _wait_until_filled(path)
+        raise
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        Path(path).unlink(missing_ok=True)
+        raise
+
+
+def _wait_until_filled(path: str) -> None:
+    """Return when a file is not empty, or a moment later: a live writer fills a name at once."""
+    until = time.monotonic() + FILLED_SECONDS
+    while time.monotonic() < until:
+        try:
+            if os.stat(path).st_size:
+                return
+        except FileNotFoundError:
+            return
+        time.sleep(0.01)
+
+
+def flocked(descriptor: int) -> bool:
+    """Lock what is open, without waiting; return whether its file system can.
+
+    Raises:
+        BlockingIOError: Another has it.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno in _NO_FLOCK:
+            return False
+        raise
+    return True
