@@ -1,0 +1,1 @@
+"""A volume as an xarray Dataset; the only page of the project that knows xarray."""
