@@ -1,4 +1,7 @@
-"""Counts that do not fit their field, additional trace headers in either width, and bytes after the last trace."""
+"""Counts that do not fit their field, additional trace headers in either width, and bytes after the last trace.
+
+Covers segy/long_counts.py, segy/padding.py, segy/trace_reading.py, segy/contradictions.py.
+"""
 
 import filecmp
 from pathlib import Path

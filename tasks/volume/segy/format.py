@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.contradictions import contradictions
 from tasks.volume.segy.not_segy import refuse_foreign
+from tasks.volume.segy.sample_interval import sample_interval
 from tasks.volume.segy.standards import (
     EXTENDED_INTERVAL,
     EXTENDED_SAMPLES,
@@ -25,21 +27,14 @@ from tasks.volume.segy.standards import (
     Revision,
     SampleFormat,
 )
-from tasks.volume.segy.trace_layout import (
-    HEADERS_BYTES,
-    TEXT_BYTES,
-    TRACE_HEADER_BYTES,
-    Announced,
-    TraceLayout,
-    find_layout,
-)
+from tasks.volume.segy.trace_layout import find_layout
+from tasks.volume.segy.trace_reading import HEADERS_BYTES, TEXT_BYTES, TRACE_HEADER_BYTES, Announced
 
 ByteOrder = Literal[">", "<"]
 ORDER_NAMES: dict[str, str] = {">": "big endian", "<": "little endian"}
 _OTHER: dict[ByteOrder, ByteOrder] = {">": "<", "<": ">"}
 # Read at once: the file's headers and mostly the first traces, so that opening a far file costs few requests.
 _HEAD_BYTES = 64 * 1024
-LEAST_INTERVAL_US, MOST_INTERVAL_US = 1e-6, 1e9  # from a picosecond to a thousand seconds; all else is damage
 
 
 class ByteSource(Protocol):
@@ -199,7 +194,7 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
         )
     header = read(layout.first, TRACE_HEADER_BYTES)
     if given.interval_us is None:
-        interval, interval_oddities = _sample_interval(binary, order, header, value(EXTENDED_INTERVAL))
+        interval, interval_oddities = sample_interval(name, binary, order, header, value(EXTENDED_INTERVAL))
     else:
         interval, interval_oddities = given.interval_us, []
     return FileFormat(
@@ -216,15 +211,15 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
         file_size=size,
         extra_headers=layout.extra_headers,
         trailer_bytes=layout.kept_bytes,
-        oddities=(*oddities, *_contradictions(layout, announced), *interval_oddities),
+        oddities=(*oddities, *contradictions(layout, announced), *interval_oddities),
         samples_given=otherwise,
         samples_turned=turned,
     )
 
 
-def _word(header: bytes, byte: int, code: str, order: str, *, first_byte: int = TEXT_BYTES + 1) -> Any:
-    """A word of a header that begins at `first_byte`; code is struct's."""
-    return struct.unpack_from(order + code, header, byte - first_byte)[0]
+def _word(binary: bytes, byte: int, code: str, order: str) -> Any:
+    """A word of the binary header; code is struct's."""
+    return struct.unpack_from(order + code, binary, byte - TEXT_BYTES - 1)[0]
 
 
 def _byte_order(name: str, size: int, binary: bytes, given: Given) -> tuple[ByteOrder, str]:
@@ -291,41 +286,6 @@ def _revision(binary: bytes, order: ByteOrder) -> tuple[Revision, list[str]]:
     return meant, [f"The revision at byte 3501 is 0x{word:04x}; the file is read as rev {meant.name}."]
 
 
-def _contradictions(layout: TraceLayout, announced: Announced) -> list[str]:
-    """What headers say otherwise than the layout."""
-    oddities = []
-    said, there = announced, layout
-    if said.first not in (0, there.first):
-        oddities.append(
-            f"The binary header says that the first trace begins at offset {said.first:,} (byte {FIRST_TRACE.byte}); "
-            f"by the size of the file it begins at {there.first:,}."
-        )
-    elif said.texts not in (there.extended_texts, -1):
-        oddities.append(
-            f"The binary header says {said.texts} extended textual headers (byte 3505); by the "
-            f"{'offset of the first trace' if said.first else 'size of the file'} there are {there.extended_texts}."
-        )
-    if there.extra_headers not in (said.extra_headers or (0,)):
-        oddities.append(
-            f"The binary header says {said.extra_headers[0]:,} additional trace headers (byte {EXTRA_HEADERS.byte}); "
-            f"by the size of the file there are {there.extra_headers}."
-        )
-    if said.trailer_texts not in (there.trailer_bytes // TEXT_BYTES, -1):
-        oddities.append(
-            f"The binary header says {said.trailer_texts:,} records after the last trace (byte {TRAILER_TEXTS.byte}); "
-            f"by the size of the file there are {there.trailer_bytes // TEXT_BYTES}."
-        )
-    if said.n_traces not in (0, there.whole):
-        oddities.append(
-            f"The binary header says {said.n_traces:,} traces (byte {TRACE_COUNT.byte}); {there.whole:,} are there."
-        )
-    if there.padding:
-        oddities.append(
-            f"{there.padding:,} bytes follow trace {there.whole:,}, the last; they are kept and come back on export."
-        )
-    return oddities + _sample_counts(layout, announced)
-
-
 def _extra_headers(binary: bytes, order: str, revision: Revision) -> tuple[int, ...]:
     """Return how many additional headers a trace may have: in the width of the file's revision, then in the other."""
     widths = extra_header_fields(revision)
@@ -352,52 +312,3 @@ def extra_header_words(binary: bytes, fmt: FileFormat) -> tuple[tuple[int, int],
     if (holding or fields)[:1] == [EXTRA_HEADERS_SHORT]:
         return ((EXTRA_HEADERS.byte, 2), (EXTRA_HEADERS.byte + 2, 2))
     return ((EXTRA_HEADERS.byte, 4),)
-
-
-def _sample_counts(layout: TraceLayout, announced: Announced) -> list[str]:
-    if announced.given_samples:
-        return []
-    there, short, extended = layout.n_samples, announced.n_samples, announced.extended_samples
-    # With an extended number the short one is 0, or what of it fits in 16 bits.
-    settled = {there, 0, there & 0xFFFF, 0xFFFF} if extended == there else {there}
-    if layout.said not in (0, there) or short not in settled or extended not in (0, there):
-        claims = [f"the trace headers say {layout.said} samples (byte 115)"] if layout.said else []
-        claims.append(
-            f"the binary header {'' if claims else 'says '}{short}{'' if claims else ' samples'} (byte 3221)"
-        )
-        claims += [f"and {extended} (byte {EXTENDED_SAMPLES.byte})"] if extended else []
-        sentence = ", ".join(claims)
-        return [f"{sentence[0].upper()}{sentence[1:]}; by the size of the file there are {there}."]
-    if layout.agrees is False:
-        return [
-            f"The trace headers differ in their number of samples (byte 115); by the size of the file all have {there}."
-        ]
-    return []
-
-
-def _sample_interval(
-    binary: bytes, order: ByteOrder, trace_header: bytes, extended: float
-) -> tuple[float, list[str]]:
-    """The sample interval in µs, and what is odd about it; `extended` is rev 2's, which overrides the others."""
-    said = _word(binary, 3217, "H", order)
-    if extended:
-        odd = f"The extended sample interval (byte {EXTENDED_INTERVAL.byte}) is {extended:g}"
-        if LEAST_INTERVAL_US < extended < MOST_INTERVAL_US:
-            differs = said not in (0, round(extended), int(extended))
-            return float(extended), [
-                f"{odd}, the other (byte 3217) {said}; the first is used."
-            ] if differs else []
-        interval, oddities = _sample_interval(binary, order, trace_header, 0)
-        return interval, [f"{odd}, which is no interval; {interval:g} is used.", *oddities]
-    trace_said = _word(trace_header, 117, "H", order, first_byte=1)
-    if trace_said in (0, said) and said:
-        return float(said), []
-    if trace_said == 0:
-        return 0.0, [
-            "The sample interval is 0 in the binary header (byte 3217) and the first trace (byte 117); samples are "
-            "numbered from 0."
-        ]
-    return float(said or trace_said), [
-        f"The sample interval is {said} in the binary header (byte 3217) and {trace_said} in the first trace "
-        f"(byte 117); {said or trace_said} is used."
-    ]

@@ -4,12 +4,16 @@ Such bytes are kept as they are. Zeros need no consent where they cannot be the 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.trace_reading import SAMPLES_BYTE, TRACE_HEADER_BYTES, Read, TraceLayout, samples_said
 
 # What lies before the first trace and after the last is kept whole, so it cannot be of any size.
 MOST_BESIDE_BYTES = 64 << 20
 _STEP_BYTES = 1 << 20
 
-Read = Callable[[int, int], bytes]
+_MOST_WALKED = 64
 
 
 def trailing_zeros(read: Read, end: int, most: int) -> int:
@@ -53,3 +57,58 @@ def traces_before_others(is_trace: Callable[[int], bool], whole: int, most: int)
         if is_trace(trace):
             return trace + 1
     return whole
+
+
+def without_padding(
+    layout: TraceLayout, size: int, read: Read, byte_order: str, *, keep: bool
+) -> TraceLayout:
+    """Return the reading with what follows its last trace as padding: zeros, or anything if it is to be kept."""
+    end, size_of_trace = size - layout.trailer_bytes, layout.trace_bytes
+    # Where every header says its number of samples, a header without is none.
+    told = layout.said > 0 and layout.agrees is not True
+
+    def is_trace(trace: int) -> bool:
+        header = read(
+            layout.first + trace * size_of_trace, TRACE_HEADER_BYTES * (1 + min(layout.extra_headers, 1))
+        )
+        return samples_said(header, byte_order) == layout.said
+
+    if not layout.rest and (not told or is_trace(layout.whole - 1)):
+        return layout
+    told = told and layout.whole > 1
+    padding = zeros_after_traces(read, end, layout.rest, size_of_trace, whole_traces=told)
+    if padding == 0 and keep:
+        most = MOST_BESIDE_BYTES // size_of_trace
+        whole = traces_before_others(is_trace, layout.whole, most) if told else layout.whole
+        padding = layout.rest + (layout.whole - whole) * size_of_trace
+    if padding == 0:
+        return layout
+    whole = layout.whole - padding // size_of_trace
+    return replace(layout, whole=whole, rest=0, padding=padding)
+
+
+def refuse_rest(
+    name: str, size: int, read: Read, layout: TraceLayout, byte_order: str, bytes_per_sample: int
+) -> None:
+    """Refuse a file whose traces do not fill it: they differ in length, or it was cut or has something appended."""
+    start, trace, lengths, intervals = layout.first, 0, set[int](), set[bytes]()
+    while start + TRACE_HEADER_BYTES <= size and trace < _MOST_WALKED:
+        header = read(start, TRACE_HEADER_BYTES)
+        said = samples_said(header, byte_order)
+        intervals.add(header[SAMPLES_BYTE + 1 : SAMPLES_BYTE + 3])
+        if said == 0 or len(intervals) > 1:  # these are samples, not headers
+            break
+        lengths.add(said)
+        start += TRACE_HEADER_BYTES * (1 + layout.extra_headers) + said * bytes_per_sample
+        trace += 1
+    if len(lengths) > 1 and (start == size - layout.trailer_bytes or trace == _MOST_WALKED):
+        raise InputRefused(
+            f"{name} has traces of different lengths: by byte {SAMPLES_BYTE} of their headers {min(lengths):,} to "
+            f"{max(lengths):,} samples, and one array holds traces of one length; pad them or split the file"
+        )
+    end = size - layout.trailer_bytes - layout.rest + 1
+    raise InputRefused(
+        f"{name} is truncated or has something appended: {layout.rest:,} bytes follow trace "
+        f"{layout.whole:,}, from byte {end:,} on, and a trace takes {layout.trace_bytes:,}; fetch it again if it "
+        "was cut, or keep them as they are with --trailing keep"
+    )

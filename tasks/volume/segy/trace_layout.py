@@ -7,93 +7,24 @@ proportion to a number in a header.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterator
 
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.long_counts import long_counts, repeats
-from tasks.volume.segy.padding import MOST_BESIDE_BYTES, traces_before_others, zeros_after_traces
-from tasks.volume.segy.standards import EXTENSION_NAMES, EXTENSION_SAMPLES
+from tasks.volume.segy.padding import MOST_BESIDE_BYTES, refuse_rest, without_padding
+from tasks.volume.segy.trace_reading import (
+    HEADERS_BYTES,
+    SAMPLES_BYTE,
+    TEXT_BYTES,
+    TRACE_HEADER_BYTES,
+    Announced,
+    Read,
+    TraceLayout,
+    samples_said,
+)
 
-TEXT_BYTES = 3200
-HEADERS_BYTES = 3600
-TRACE_HEADER_BYTES = 240
-SAMPLES_BYTE = 115
 # More textual headers, or stanzas after the last trace, than this are not texts any more.
 _MOST_TEXTS = 256
-_MOST_WALKED = 64
-
-Read = Callable[[int, int], bytes]
-
-
-@dataclass(frozen=True)
-class Announced:
-    """What the binary header says of where traces lie; 0 says nothing, and below rev 2 all but two are 0.
-
-    Attributes:
-        n_samples: Per trace (byte 3221).
-        given_samples: Per trace, as the user says; the other numbers then count for nothing.
-        texts: Extended textual headers; -1: up to SEG:EndText (byte 3505).
-        extended_samples: Number of samples that overrides the other (byte 3269).
-        extra_headers: Additional headers of each trace (byte 3507), in every reading of that field, likeliest first.
-        n_traces: In the file (byte 3513).
-        first: Where the first trace begins (byte 3521).
-        trailer_texts: Records of 3200 bytes after the last trace; -1: some (byte 3529).
-    """
-
-    n_samples: int
-    texts: int
-    extended_samples: int = 0
-    extra_headers: tuple[int, ...] = ()
-    n_traces: int = 0
-    first: int = 0
-    trailer_texts: int = 0
-    given_samples: int = 0
-
-
-@dataclass(frozen=True)
-class TraceLayout:
-    """One reading of a file.
-
-    Attributes:
-        first: Where the first trace begins, from 0.
-        extra_headers: Additional headers of each trace, 240 bytes each.
-        n_samples: Per trace.
-        trace_bytes: A trace with its headers.
-        trailer_bytes: After the last trace.
-        whole: Traces that fit into the file.
-        rest: Bytes between them and the trailer.
-        padding: Bytes after the last trace that are neither traces nor announced, and are kept.
-        said: Number of samples in the first trace header; 0 if it says none.
-        agrees: Whether headers found at later traces say the same; None if there are none, or some say 0.
-    """
-
-    first: int
-    extra_headers: int
-    n_samples: int
-    trace_bytes: int
-    trailer_bytes: int
-    whole: int
-    rest: int
-    said: int
-    agrees: bool | None
-    padding: int = 0
-
-    @property
-    def fills(self) -> bool:
-        """Whether traces and trailer are the whole file."""
-        return self.whole > 0 and self.rest == 0
-
-    @property
-    def kept_bytes(self) -> int:
-        """Bytes after the last trace that the volume keeps."""
-        return self.trailer_bytes + self.padding
-
-    @property
-    def extended_texts(self) -> int:
-        """How many extended textual headers fit before the first trace."""
-        return (self.first - HEADERS_BYTES) // TEXT_BYTES
 
 
 def find_layout(
@@ -140,9 +71,9 @@ def find_layout(
             f"{layout.trace_bytes:,} bytes, and {size - layout.first:,} follow the headers; fetch it again, or say the "
             "number with --samples-per-trace"
         )
-    layout = _without_padding(layout, size, read, byte_order, keep=keep)
+    layout = without_padding(layout, size, read, byte_order, keep=keep)
     if layout.rest:
-        _refuse_rest(name, size, read, layout, byte_order, bytes_per_sample)
+        refuse_rest(name, size, read, layout, byte_order, bytes_per_sample)
     if max(layout.first, layout.kept_bytes) > MOST_BESIDE_BYTES:
         raise InputRefused(
             f"{name} has {layout.first:,} bytes before its first trace and {layout.kept_bytes:,} after the last, "
@@ -156,17 +87,6 @@ def find_layout(
             f"the traces reads {layout.said} where {layout.n_samples} samples are; write it in one byte order"
         )
     return layout
-
-
-def samples_said(trace_headers: bytes, byte_order: str) -> int:
-    """The number of samples in the headers of a trace, unsigned: files exceed 32767."""
-    order: Literal["big", "little"] = "big" if byte_order == ">" else "little"
-    extension = trace_headers[TRACE_HEADER_BYTES:][:TRACE_HEADER_BYTES]
-    if extension[-8:] in EXTENSION_NAMES:
-        word = extension[EXTENSION_SAMPLES - 1 :][:4]
-        if any(word):
-            return int.from_bytes(word, order)
-    return int.from_bytes(trace_headers[SAMPLES_BYTE - 1 : SAMPLES_BYTE + 1], order)
 
 
 def _swapped(word: int) -> int:
@@ -258,34 +178,6 @@ def _trailers(size: int, read: Read, announced: Announced, first: int, trace_byt
             yield length
 
 
-def _without_padding(
-    layout: TraceLayout, size: int, read: Read, byte_order: str, *, keep: bool
-) -> TraceLayout:
-    """Return the reading with what follows its last trace as padding: zeros, or anything if it is to be kept."""
-    end, size_of_trace = size - layout.trailer_bytes, layout.trace_bytes
-    # Where every header says its number of samples, a header without is none.
-    told = layout.said > 0 and layout.agrees is not True
-
-    def is_trace(trace: int) -> bool:
-        header = read(
-            layout.first + trace * size_of_trace, TRACE_HEADER_BYTES * (1 + min(layout.extra_headers, 1))
-        )
-        return samples_said(header, byte_order) == layout.said
-
-    if not layout.rest and (not told or is_trace(layout.whole - 1)):
-        return layout
-    told = told and layout.whole > 1
-    padding = zeros_after_traces(read, end, layout.rest, size_of_trace, whole_traces=told)
-    if padding == 0 and keep:
-        most = MOST_BESIDE_BYTES // size_of_trace
-        whole = traces_before_others(is_trace, layout.whole, most) if told else layout.whole
-        padding = layout.rest + (layout.whole - whole) * size_of_trace
-    if padding == 0:
-        return layout
-    whole = layout.whole - padding // size_of_trace
-    return replace(layout, whole=whole, rest=0, padding=padding)
-
-
 def _count_texts(name: str, size: int, read: Read) -> int:
     """Extended textual headers up to the one that is the SEG:EndText stanza."""
     for count in range(min((size - HEADERS_BYTES) // TEXT_BYTES, _MOST_TEXTS)):
@@ -296,31 +188,4 @@ def _count_texts(name: str, size: int, read: Read) -> int:
     raise InputRefused(
         f"{name} announces extended textual headers up to SEG:EndText (byte 3505 is -1), but none of the "
         f"first {_MOST_TEXTS} is that; write their number there"
-    )
-
-
-def _refuse_rest(
-    name: str, size: int, read: Read, layout: TraceLayout, byte_order: str, bytes_per_sample: int
-) -> None:
-    """Refuse a file whose traces do not fill it: they differ in length, or it was cut or has something appended."""
-    start, trace, lengths, intervals = layout.first, 0, set[int](), set[bytes]()
-    while start + TRACE_HEADER_BYTES <= size and trace < _MOST_WALKED:
-        header = read(start, TRACE_HEADER_BYTES)
-        said = samples_said(header, byte_order)
-        intervals.add(header[SAMPLES_BYTE + 1 : SAMPLES_BYTE + 3])
-        if said == 0 or len(intervals) > 1:  # these are samples, not headers
-            break
-        lengths.add(said)
-        start += TRACE_HEADER_BYTES * (1 + layout.extra_headers) + said * bytes_per_sample
-        trace += 1
-    if len(lengths) > 1 and (start == size - layout.trailer_bytes or trace == _MOST_WALKED):
-        raise InputRefused(
-            f"{name} has traces of different lengths: by byte {SAMPLES_BYTE} of their headers {min(lengths):,} to "
-            f"{max(lengths):,} samples, and one array holds traces of one length; pad them or split the file"
-        )
-    end = size - layout.trailer_bytes - layout.rest + 1
-    raise InputRefused(
-        f"{name} is truncated or has something appended: {layout.rest:,} bytes follow trace "
-        f"{layout.whole:,}, from byte {end:,} on, and a trace takes {layout.trace_bytes:,}; fetch it again if it "
-        "was cut, or keep them as they are with --trailing keep"
     )
