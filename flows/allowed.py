@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.store.objects import locate
+from tasks.volume.store.url import Location, is_one_name, locate, unescaped
 
 _ADDRESS = ("https://", "http://")
 
@@ -31,13 +31,13 @@ def refuse_outside(urls: Iterable[str], allowed: str) -> None:
     for url in (one for several in urls for one in _places(several)):
         protocol, path = _whole_path(url)
         if ".." in path.split("/"):  # some stores would resolve it, others would take it as a name
-            raise InputRefused(f"{url} goes up with '..'; name the place itself")
+            raise InputRefused(f"{_text(url)} goes up with '..'; name the place itself")
         if not any(
             protocol == p and (path == prefix or path.startswith(prefix.rstrip("/") + "/"))
             for p, prefix in prefixes
         ):
             raise InputRefused(
-                f"{url} is outside of what this worker may touch, which is {allowed or 'nothing'}; "
+                f"{_text(url)} is outside of what this worker may touch, which is {allowed or 'nothing'}; "
                 "its operator sets SEISMILL_ALLOW"
             )
 
@@ -81,17 +81,32 @@ def _words(allowed: str) -> list[str]:
     return [word for part in allowed.split(",") if (word := part.strip())]
 
 
-def _places(urls: str) -> list[str]:
-    """Every place that a parameter may name: a list of files separated by commas, or all that match a pattern."""
-    places = []
-    for url in filter(None, (part.strip() for part in urls.split(","))):
+def _places(urls: str) -> list[str | Location]:
+    """Every place that a parameter may name: the text itself, a list separated by commas, or all that match a pattern.
+
+    A percent-encoded name is one place as it stands, and another one decoded.
+    """
+    parts = [part for text in urls.split(",") if (part := text.strip())]
+    if not parts or (is_one_name(urls) and (not locate(urls).local or os.path.lexists(locate(urls).path))):
+        parts.append(urls)
+    places: list[str | Location] = []
+    for url in dict.fromkeys(parts):
         location = locate(url)
+        decoded = unescaped(location)
         # Each file by itself, because any of them may be a link that points elsewhere.
-        places += [url, *(glob.glob(location.path) if location.local else [])]
-    return places or [urls]
+        places += [
+            url,
+            *([decoded] if decoded else []),
+            *(glob.glob(location.path) if location.local else []),
+        ]
+    return places
 
 
-def _whole_path(url: str) -> tuple[str, str]:
-    location = locate(url)
+def _whole_path(url: str | Location) -> tuple[str, str]:
+    location = locate(url) if isinstance(url, str) else url
     # A link inside of an allowed folder may point out of it.
     return location.protocol, os.path.realpath(location.path) if location.local else location.path
+
+
+def _text(url: str | Location) -> str:
+    return url if isinstance(url, str) else url.url

@@ -24,6 +24,7 @@ from prefect.logging import get_run_logger
 
 from flows.summary import (
     Summary,
+    accounted,
     filled_columns,
     headline,
     progress_sentence,
@@ -94,7 +95,7 @@ def put_attention(summary: Summary) -> None:
             create_table_artifact,
             table=rows,
             key=artifact_key(summary["stage"], summary["volumes"]),
-            description=headline(summary),
+            description="; ".join(filter(None, (headline(summary), accounted(summary)))),
         )
     if not summary.get("dry_run"):
         _put(

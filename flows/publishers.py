@@ -14,6 +14,7 @@ from tasks.audit import Verify, audit
 from tasks.parameters import Publication, Run, Url
 from tasks.sweep import Ending, Submission, sweep
 from tasks.volume.outcomes import InputRefused, Outcome, Resumable
+from tasks.volume.sweeps.keys import reason
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class InThisProcess:
             return {name: Ending("quarantined", str(outcome))}
         except Exception as error:  # one file that finds a mistake of ours must not hold up the others
             log.exception("%s could not be published", job.found.name)
-            return {name: Ending("quarantined", f"{type(error).__name__}: {error}")}
+            return {name: Ending("quarantined", f"{job.found.url} cannot be published: {reason(error)}")}
         return {name: Ending("published")}
 
     def look(self, runs: Collection[str]) -> dict[str, Ending | None]:

@@ -86,6 +86,17 @@ def headline(summary: Summary) -> str:
     return f"{name}: {', '.join(words)}"
 
 
+def accounted(summary: Summary) -> str:
+    """What became of each object that a sweep listed, in one line; empty for other summaries."""
+    if "not_segy" not in summary:
+        return ""
+    told = [f"{count} {_COUNTS.get(state, state)}" for state, count in summary["files"].items()]
+    if others := summary["not_segy"]:
+        by_suffix = ", ".join(f"{suffix} {count}" for suffix, count in others.items())
+        told.append(f"{sum(others.values())} not SEG-Y by name ({by_suffix})")
+    return f"{summary['objects']} objects listed: {', '.join(told) or 'none'}"
+
+
 def progress_sentence(progress: Progress) -> str:
     """Blocks done of blocks known, bytes per second and time left."""
     words = f"{progress.stage}: {progress.done} of {progress.total} {counted_as(progress)}"
@@ -140,7 +151,18 @@ def stage_rows(summary: Summary) -> list[dict[str, str]]:
     ]
 
 
-_TOTALS = ("stage", "volume", "volumes", "counts", "objects", "checked", "proven_at", *_ADDED)
+_TOTALS = (
+    "stage",
+    "volume",
+    "volumes",
+    "counts",
+    "objects",
+    "files",
+    "not_segy",
+    "checked",
+    "proven_at",
+    *_ADDED,
+)
 
 
 def totals(summary: Summary) -> str:

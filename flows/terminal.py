@@ -12,6 +12,7 @@ from flows.progress import Report
 from flows.summary import (
     FOR_A_BROWSER,
     Summary,
+    accounted,
     counted_as,
     filled_columns,
     headline,
@@ -28,6 +29,7 @@ _SHOWN |= {"source", "source_bytes", "target", "bytes", "identical", "export_ide
 
 _TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest fits 80 columns; --json and the artifact have all
 _SHOWN |= {"counts", "staging", "volumes", "catalogue", "candidates", "words"}
+_SHOWN |= {"files", "not_segy"}
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, ())
 
 
@@ -74,7 +76,8 @@ def show(summary: Summary, console: Console) -> None:
         for row in rows:
             table.add_row(*(row[name] for name in names))
         console.print(table)
-    _show_findings({name: value for name, value in summary.items() if name not in _SHOWN}, console)
+    shown = _SHOWN | ({"objects"} if "not_segy" in summary else set())
+    _show_findings({name: value for name, value in summary.items() if name not in shown}, console)
     _show_words(summary.get("words", []), console)
     _show_candidates(summary.get("candidates", []), console)
     for note in summary.get("notes", []):
@@ -90,6 +93,8 @@ def show(summary: Summary, console: Console) -> None:
     if summary.get("target"):
         made = "copy" if summary["stage"] == "copy" else "export"
         _line(console, f"{made}: {summary['target']}{_described(summary)}")
+    if "not_segy" in summary:
+        _line(console, accounted(summary))
     if summary.get("catalogue"):
         _line(console, f"catalogue: {summary['catalogue']}")
         _line(console, headline(summary))

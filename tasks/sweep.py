@@ -5,6 +5,7 @@ sweep that was killed anywhere is gone on with by the next one, and nothing is p
 cannot be published is quarantined: a record with a sentence. The file itself is never moved, changed or deleted.
 """
 
+import json
 import logging
 import threading
 import time
@@ -20,10 +21,11 @@ from tasks.volume.outcomes import Outcome, Resumable
 from tasks.volume.protocol.deletion import refuse_volume
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store, traffic
-from tasks.volume.sweeps.catalogue import TABLE, Catalogue, as_csv
+from tasks.volume.sweeps.catalogue import ACCOUNT, TABLE, Catalogue, as_csv
+from tasks.volume.sweeps.keys import reason
 from tasks.volume.sweeps.policy import Action, decide, outcome_of, plan_of
 from tasks.volume.sweeps.receipt import Receipt, receipt
-from tasks.volume.sweeps.staging import StagedSource, found_under
+from tasks.volume.sweeps.staging import StagedSource, look_under
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +102,10 @@ def sweep(
         report: Told how many attempts have ended.
 
     Returns:
-        The summary: `counts` of sources by what became of them, `attention` with a row for each that a person should
-        look at (in a dry run each that something would be done with), `catalogue` with the place of the table.
+        The summary: `counts` of sources by what became of them; how many `objects` were listed, each of which is
+        counted either in `files`, by what became of it, or in `not_segy`, by its suffix; `attention` with a row for
+        each source that a person should look at (in a dry run each that something would be done with); `catalogue`
+        with the place of the table.
 
     Raises:
         InputRefused: These prefixes cannot be swept.
@@ -112,18 +116,23 @@ def sweep(
     source, target = Store(staging, run.storage_options), Store(volumes, run.storage_options)
     refuse_volume(target)
     settle = timedelta(minutes=settle_minutes)
-    found = found_under(source, target, publication)
+    listed, found = look_under(source, target, publication)
     catalogue = Catalogue(target)
     actions = decide(found, catalogue, again=retry, settle=settle)
     if not run.dry_run:
         carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
         if _settled_later(found, actions, catalogue, settle, stopping):
-            found = found_under(source, target, publication)
+            listed, found = look_under(source, target, publication)
             actions = decide(found, catalogue, again="nothing", settle=settle)
             carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
         present = {file.name: (file.bytes, file.identity) for one in found for file in one.files}
         target.put(TABLE, as_csv(catalogue.records.values(), present).encode())
     outcomes = [outcome_of(one, actions, catalogue, dry=run.dry_run) for one in found]
+    files, not_segy = listed.account(found, [outcome["state"] for outcome in outcomes])
+    accounted = {"objects": len(listed.files), "files": files, "not_segy": not_segy}
+    if not run.dry_run:
+        told = {"staging": source.url, "listed_at": _now().isoformat(), **accounted}
+        target.put(ACCOUNT, json.dumps(told, indent=1).encode())
     spent = traffic.since(before)
     return {
         "stage": "sweep",
@@ -131,6 +140,7 @@ def sweep(
         "volumes": target.url,
         "dry_run": run.dry_run,
         "counts": dict(Counter(outcome["state"] for outcome in outcomes)),
+        **accounted,
         "attention": [o for o in outcomes if o["state"] not in ("published", "unchanged")],
         "catalogue": f"{target.url}/{TABLE}",
         "seconds": round(time.monotonic() - began, 3),
@@ -182,7 +192,17 @@ def carry_out(
     total = len(active) + len(due)
     while due or active:
         while due and len(active) < publisher.at_once and not stopping.is_set():
-            job, name = _begin(due.popleft(), catalogue, publisher, run)
+            one = due.popleft()
+            try:
+                job, name = _begin(one, catalogue, publisher, run)
+            except Resumable:
+                raise
+            except Exception as error:  # this one cannot even be begun; the others can
+                log.exception("%s could not be begun", one.name)
+                ending = Ending("quarantined", f"{one.url} could not be begun: {reason(error)}")
+                _write_down(one, ending, catalogue, run)
+                done, bytes_done = done + 1, bytes_done + one.bytes
+                continue
             if name:
                 active[name] = job
         if stopping.is_set():
@@ -216,6 +236,9 @@ def _write_down(one: StagedSource, ending: Ending, catalogue: Catalogue, run: Ru
             ending = Ending("resumable", str(outcome))
         except Outcome as outcome:
             ending = Ending("quarantined", str(outcome))
+        except Exception as error:  # a volume that cannot be read back is one source's affair
+            log.exception("%s: what was published cannot be read", one.name)
+            ending = Ending("quarantined", f"{one.volume} cannot be read back: {reason(error)}")
     log.info("%s: %s%s", one.name, ending.state, f": {ending.sentence}" if ending.sentence else "")
     catalogue.write(
         replace(

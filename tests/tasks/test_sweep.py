@@ -142,12 +142,12 @@ def test_a_prefix_in_a_store_is_listed_with_sizes_and_identities(s3, survey):
     listed = found_under(store, Store("s3://volumes/2026"), QUICK)
     assert [(one.name, one.bytes, one.volume) for one in listed] == [
         ("a.sgy", survey.stat().st_size, "s3://volumes/2026/a.zarr"),
-        ("deep/er/at@home.sgy", 5, "s3://volumes/2026/deep/er/at@home.zarr"),
+        ("deep/er/at@home.sgy", 5, "s3://volumes/2026/deep/er/at%40home.zarr"),
         ("deep/er/b.sgy", 5, "s3://volumes/2026/deep/er/b.zarr"),
     ]
     assert len({one.identity for one in listed}) == 2
-    assert [bool(one.sentence) for one in listed] == [False, True, False]
-    assert "holds '@', '?' or ':'; rename the file" in listed[1].sentence
+    assert [one.sentence for one in listed] == ["", "", ""]
+    assert listed[1].source == "s3://staging/2026/deep/er/at%40home.sgy"
 
 
 # Sidecars
@@ -334,10 +334,11 @@ def test_a_checksum_is_expected_of_each_file_of_a_group_by_its_name(lines):
     assert headline(swept(lines)) == "1 published, 1 unchanged"
 
 
-def test_a_name_that_would_be_read_as_several_files_is_refused(staging):
+def test_a_name_that_would_be_read_as_several_files_is_published_as_one(staging):
     shutil.move(staging / "a.sgy", staging / "a,b.sgy")
-    (row,) = [row for row in swept(staging)["attention"] if row["source"] == "a,b.sgy"]
-    assert row["sentence"] == "the name 'a,b.sgy' holds ',', '*' or '['; rename the file"
+    assert headline(swept(staging)) == "2 published, 1 quarantined"
+    root = json.loads((staging.parent / "volumes" / "a%2Cb.zarr" / "zarr.json").read_text())
+    assert root["attributes"]["seismill"]["sources"][0]["url"] == str(staging / "a,b.sgy")
 
 
 # Decisions

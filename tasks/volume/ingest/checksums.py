@@ -22,6 +22,7 @@ from tasks.volume.blocks import Compute, Progress, io_pool, on_io
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Source, Store
+from tasks.volume.store.source import file_at
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ AHEAD = 4  # pieces in memory while one is added up
 NOTED_BYTES = 1 << 30  # of files read in order, after which that is noted down
 _KINDS = {8: "crc32c", 32: "md5"}
 _NAMES = {"crc32c": "CRC32C", "md5": "MD5"}
-_GIVEN = re.compile(r"(?:(.+)=)?([0-9a-fA-F]{8}|[0-9a-fA-F]{32})")
+_GIVEN = re.compile(r"(?:(.+)=)?([0-9a-fA-F]{8}|[0-9a-fA-F]{32})", re.DOTALL)
 _LINE = re.compile(r"\\?([0-9a-fA-F]{32})(?:\s+\*?(.*))?|MD5 ?\((.*)\) ?= ?([0-9a-fA-F]{32})")
 
 Open = Callable[[int], AbstractContextManager[Source]]
@@ -158,36 +159,36 @@ def _beside(urls: Sequence[str], options: StorageOptions) -> tuple[dict[int, str
 
     Who may read a file but not list its folder is forbidden what is missing, too: S3 tells no difference.
     """
-    folders: dict[str, list[int]] = defaultdict(list)
+    folders: dict[Any, list[tuple[int, str]]] = defaultdict(list)
     for file, url in enumerate(urls):
-        folders[url.rpartition("/")[0] or "/"].append(file)
+        root, below, name = file_at(url, options).parts
+        folders[root, below].append((file, name))
     asked: list[tuple[Store, int, str]] = []
     unknown: list[str] = []
-    for folder, files in folders.items():
-        store = Store(folder, options)
+    for (root, below), files in folders.items():
+        store = Store(root, options)
         try:
-            present = store.files() if len(files) > MOST_ASKED_FOR else None
+            present = store.files(below) if len(files) > MOST_ASKED_FOR else None
         except (PermissionError, DestinationRefused) as error:
             if not _forbidden(error):
                 raise
-            unknown.append(f"{store.url}/*{BESIDE}")
+            unknown.append(f"{store.url}/{below}*{BESIDE}")
             continue
-        for file in files:
-            name = urls[file].rpartition("/")[2]
+        for file, name in files:
             if present is None or name + BESIDE in present:
-                asked.append((store, file, name))
+                asked.append((store, file, below + name))
 
     def read(one: tuple[Store, int, str]) -> str:
-        store, _, name = one
+        store, file, key = one
         try:
-            return _md5_in(store.get(name + BESIDE), f"{store.url}/{name}")
+            return _md5_in(store.get(key + BESIDE), urls[file], key.rpartition("/")[2])
         except FileNotFoundError:
             return ""
         except (PermissionError, IsADirectoryError, DestinationRefused) as error:
             if _forbidden(error):
-                unknown.append(f"{store.url}/{name}{BESIDE}")
+                unknown.append(f"{urls[file]}{BESIDE}")
                 return ""
-            raise InputRefused(f"{store.url}/{name}{BESIDE} cannot be read ({error})") from error
+            raise InputRefused(f"{urls[file]}{BESIDE} cannot be read ({error})") from error
 
     found = zip(asked, on_io(read, asked), strict=True)
     return {file: value for (_, file, _), value in found if value}, sorted(unknown)
@@ -197,9 +198,8 @@ def _forbidden(error: Exception) -> bool:
     return isinstance(error, PermissionError) or isinstance(error.__cause__, PermissionError)
 
 
-def _md5_in(data: bytes, url: str) -> str:
+def _md5_in(data: bytes, url: str, name: str) -> str:
     """The MD5 of a file in what md5sum or md5 wrote of it."""
-    name = url.rpartition("/")[2]
     lines = [line.strip() for line in data[:65536].decode(errors="replace").splitlines()]
     matches = [match for match in map(_LINE.fullmatch, filter(None, lines)) if match]
     named = [m for m in matches if (m[2] or m[3] or "").replace("\\", "/").rpartition("/")[2] == name]

@@ -6,7 +6,6 @@ as it was. A file is open only while it is read: an archive can have more of the
 """
 
 import fnmatch
-import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,10 +20,13 @@ from tasks.volume.blocks import on_io
 from tasks.volume.ingest.checksums import is_beside
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, Given, read_format
-from tasks.volume.store.objects import Source, Store, locate
+from tasks.volume.store.objects import Source, Store
+from tasks.volume.store.source import file_at, is_there
+from tasks.volume.store.url import exactly, is_one_name, locate, unescaped
 
 MOST_OPEN = 64
 _PATTERN = re.compile(r"[*\[]")
+_SEVERAL = re.compile(r"[*\[,]")
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,23 @@ class Listed:
 def list_files(source: str, options: StorageOptions) -> list[Listed]:
     """The files that a parameter names: URLs separated by commas, each of one file or with a pattern as its name.
 
-    Files of a pattern come in the order of the numbers in their names, line_2 before line_10.
+    A file whose name is the text itself comes before a list or a pattern, on a disk and in a store; a character of a
+    name may be percent-encoded. Files of a pattern come in the order of the numbers in their names, line_2 before
+    line_10.
 
     Raises:
         InputRefused: A pattern matches nothing or is not in the file's name, or a file is named twice.
     """
-    # A comma or a bracket may be part of a name.
-    if locate(source).local and os.path.isfile(locate(source).path):
-        return [Listed(locate(source).url)]
+    if _SEVERAL.search(source) and is_one_name(source) and (one := _literal(source, options)):
+        return [one]
     found: list[Listed] = []
     for part in filter(None, (part.strip() for part in source.split(","))):
-        found += _matching(part, options) if _PATTERN.search(part) else [Listed(locate(part).url)]
+        if not _PATTERN.search(part):
+            found.append(Listed(file_at(part, options).url))
+        elif part != source and (one := _literal(part, options)):
+            found.append(one)
+        else:
+            found += _matching(part, options)
     urls = [one.url for one in found]
     if len(set(urls)) != len(urls):
         twice = next(url for url in urls if urls.count(url) > 1)
@@ -59,19 +67,34 @@ def list_files(source: str, options: StorageOptions) -> list[Listed]:
     return found
 
 
+def _literal(text: str, options: StorageOptions) -> Listed | None:
+    """The file that has this very name, or None."""
+    location = locate(text)
+    return Listed(location.url) if is_there(location, options) else None
+
+
 def _matching(url: str, options: StorageOptions) -> list[Listed]:
-    folder, _, pattern = locate(url).url.rpartition("/")
-    if _PATTERN.search(folder):
+    location = locate(url)
+    pattern = location.path.rpartition("/")[2]
+    if not _PATTERN.search(pattern):
         raise InputRefused(f"{url} has a pattern in a folder's name; only the name of the file may have one")
-    try:
-        present = Store(folder, options).files()
-    except FileNotFoundError:
-        present = {}
+    folders = [exactly(location.protocol, location.path.rpartition("/")[0])]
+    decoded = unescaped(folders[0])
+    present: dict[str, tuple[int, str]] = {}
+    for folder in filter(None, (folders[0], decoded)):
+        try:
+            present = Store(folder, options).files()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if present:
+            break
     matching = fnmatch.filter(present, pattern)
     names = in_natural_order(name for name in matching if not is_beside(name, present))
     if not names:
-        raise InputRefused(f"no file matches {url}; check the path")
-    return [Listed(f"{folder}/{name}", *present[name]) for name in names]
+        within = folder.path.rpartition("/")[2]
+        more = "; a folder's name is no pattern" if _PATTERN.search(within) and not present else ""
+        raise InputRefused(f"no file matches {url}; check the path{more}")
+    return [Listed(exactly(folder.protocol, f"{folder.path}/{name}").url, *present[name]) for name in names]
 
 
 def in_natural_order(names: Iterable[str]) -> list[str]:

@@ -107,6 +107,14 @@ def probe(root: str) -> None:
         log.warning("the file system of %s has %s", root, " and ".join(lacking))
 
 
+def walk(root: str, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the key below `root` and the path of every file below `path`."""
+    for folder, _, names in os.walk(path):
+        below = os.path.relpath(folder, root)
+        for name in names:
+            yield name if below == "." else f"{below}/{name}", f"{folder}/{name}"
+
+
 def remove_empty(root: str, folders: Iterable[str]) -> None:
     """Remove those of these folders in which nothing is left, and what is left empty above them, below `root`."""
     for folder in sorted(folders, key=len, reverse=True):

@@ -41,9 +41,9 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 class Store:
     """Objects under one prefix; keys are relative and use '/'."""
 
-    def __init__(self, url: str, options: StorageOptions | None = None) -> None:
-        """Open the prefix `url`; nothing is read or written yet."""
-        self.location = locate(url)
+    def __init__(self, url: str | Location, options: StorageOptions | None = None) -> None:
+        """Open the prefix `url`, or one of exactly that path; nothing is read or written yet."""
+        self.location = locate(url) if isinstance(url, str) else url
         self.url = self.location.url
         self.options = options or StorageOptions()
         self.local = self.location.local
@@ -285,11 +285,7 @@ class Store:
         path = self.path(prefix.rstrip("/"))
         if self.local:
             count()
-            found: list[str] = []
-            for folder, _, names in os.walk(path):
-                below = os.path.relpath(folder, self._root)
-                found += names if below == "." else [f"{below}/{name}" for name in names]
-            return sorted(found)
+            return sorted(key for key, _ in local.walk(self._root, path))
         start = len(self._root) + 1
         return sorted(entry.path[start:] for entry in self._listed(path, deep=True) if entry.path[start:])
 
@@ -310,21 +306,25 @@ class Store:
             entry.path[start:] for entry in self._listed(self._root, deep=False) if entry.path[start:]
         )
 
-    def files(self) -> dict[str, tuple[int, str]]:
-        """Size and identity (as a `Source` has it) of each file directly under the prefix, by name; one request."""
+    def files(self, below: str = "") -> dict[str, tuple[int, str]]:
+        """Size and identity (as a `Source` has it) of each file directly under the prefix, by name; one request.
+
+        Args:
+            below: What the keys begin with, up to and with a "/"; their names are without it.
+        """
         if self.local:
             count()
-            with os.scandir(self._root) as entries:
+            with os.scandir(self.path(below)) as entries:
                 found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
             return {
                 name: (status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
                 for name, status in sorted(found)
             }
-        start = len(self._root) + 1
-        listed = sorted(self._listed(self._root, deep=False), key=lambda entry: entry.path)
+        folder = self.path(below).removesuffix("/") if below else self._root
+        start = len(folder) + 1
         return {
             entry.path[start:]: (entry.size, entry.identity)
-            for entry in listed
+            for entry in sorted(self._listed(folder, deep=False), key=lambda entry: entry.path)
             if not entry.folder and entry.path[start:]
         }
 
@@ -333,12 +333,12 @@ class Store:
         path = self.path(prefix.rstrip("/"))
         if self.local:
             count()
-            for folder, _, names in os.walk(path):
-                below = os.path.relpath(folder, self._root)
-                prefix = "" if below == "." else f"{below}/"
-                for name in names:
-                    status = os.stat(f"{folder}/{name}")
-                    yield f"{prefix}{name}", status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
+            for key, file in local.walk(self._root, path):
+                try:
+                    status = os.stat(file)
+                except FileNotFoundError:  # removed after it was listed
+                    continue
+                yield key, status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
             return
         start = len(self._root) + 1
         for entry in self._listed(path, deep=True):

@@ -15,9 +15,34 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.calls import count, line_of
 from tasks.volume.store.clouds import Span, look
 from tasks.volume.store.clouds.faults import Archived, Changed, Rejected, Transient
-from tasks.volume.store.url import locate
+from tasks.volume.store.url import Location, locate, unescaped
 
 Result = TypeVar("Result")
+
+
+def file_at(url: str, options: StorageOptions) -> Location:
+    """Return where the file lies that a URL names: under the text as it stands or, if none is there, decoded.
+
+    A request is made only if the URL holds something percent-encoded.
+    """
+    location = locate(url)
+    decoded = unescaped(location)
+    if decoded is None or is_there(location, options) or not is_there(decoded, options):
+        return location
+    return decoded
+
+
+def is_there(location: Location, options: StorageOptions) -> bool:
+    """Return whether there is a file at a location; what may not be looked at counts as missing."""
+    if location.local:
+        count()
+        return os.path.isfile(location.path)
+    line = line_of(location, options)
+    try:
+        line.call(lambda: line.cloud.head(location.path))
+    except (FileNotFoundError, PermissionError, Rejected):
+        return False
+    return True
 
 
 class Source:
@@ -43,7 +68,7 @@ class Source:
         Raises:
             InputRefused: There is no such file, it may not be read, or it is not what the plan says.
         """
-        self.location = locate(url)
+        self.location = file_at(url, options or StorageOptions())
         self.url = self.name = self.location.url
         self._line = None if self.location.local else line_of(self.location, options or StorageOptions())
         self._descriptor = -1

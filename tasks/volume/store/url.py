@@ -1,7 +1,14 @@
-"""Where something lies: a URL taken apart, and what is refused in one."""
+"""Where something lies: a URL taken apart, what is refused in one, and how any name can be written in one.
+
+Object stores and disks allow names with "@", "?", ",", "*" or "[" in them. In a parameter these characters mean
+credentials, queries, lists and patterns. So a name may be written with percent-encoding (`at%4025m.sgy`), and a file
+whose name holds the encoded text itself counts first.
+"""
 
 import os
+import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from tasks.volume.outcomes import InputRefused
 
@@ -22,6 +29,18 @@ class Location:
         """Whether this is a path of this machine."""
         return self.protocol in _LOCAL
 
+    @property
+    def parts(self) -> tuple["Location", str, str]:
+        """The folder or bucket that this file lies in, what its key there begins with, up to a "/", and its name.
+
+        In a store the bucket counts as the folder, because part of a key may be empty: "a//b" does not lie in "a".
+        """
+        above, _, name = self.path.rpartition("/")
+        if self.local:
+            return exactly(self.protocol, above or "/"), "", name
+        bucket = "/".join(self.path.split("/")[: 1 + self.path.startswith("/")])
+        return exactly(self.protocol, bucket), self.path[len(bucket) + 1 : len(self.path) - len(name)], name
+
 
 def locate(url: str) -> Location:
     """Take a URL or local path apart.
@@ -40,10 +59,64 @@ def locate(url: str) -> Location:
     if "@" in rest or "?" in rest:
         raise InputRefused(
             f"the {protocol}:// URL holds '@' or '?': credentials do not belong in a URL (anything secret in it "
-            "must be replaced now); use the environment's identity"
+            "must be replaced now); use the environment's identity, and write %40 or %3F for one in a name"
         )
     protocol = _SAME.get(protocol, protocol)
     if protocol not in ("s3", "gs", "az", "abfs", "memory"):
         raise InputRefused(f"{protocol}:// is not a store; use a local path, s3://, gs:// or az://")
     path = rest.strip("/")
     return Location(protocol, f"/{path}" if protocol == "memory" else path, f"{protocol}://{path}")
+
+
+_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
+_MEANINGFUL = frozenset(",*[@?")  # in a parameter that names files
+_ESCAPED = _MEANINGFUL | {"%", ":"}
+
+
+def unescaped(location: Location) -> Location | None:
+    """Return the location that a percent-encoded one means if no file has the encoded name itself.
+
+    Returns:
+        The location with each part of its path decoded, the bucket excepted; None if nothing is encoded, or if a
+        part would become another folder.
+    """
+    if not _ENCODED.search(location.path):
+        return None
+    parts = location.path.split("/")
+    fixed = 0 if location.local else 1 + location.path.startswith("/")  # of memory it begins so
+    try:
+        decoded = [unquote(part, errors="strict") for part in parts[fixed:]]
+    except UnicodeDecodeError:
+        return None
+    for before, after in zip(parts[fixed:], decoded, strict=True):
+        if before != after and (after in ("", ".", "..") or "/" in after or "\0" in after):
+            return None
+    return exactly(location.protocol, "/".join([*parts[:fixed], *decoded]))
+
+
+def is_one_name(text: str) -> bool:
+    """Return whether a text can be one URL or path, with whatever commas in its name."""
+    return "://" not in text.partition("://")[2] and (
+        text.find("://") < 0 or text.partition("://")[0].isalnum()
+    )
+
+
+def exactly(protocol: str, path: str) -> Location:
+    """Return the location of a path as it stands, with a URL that `locate` takes and that means this path."""
+    local = protocol in _LOCAL
+    text = path if local else f"{protocol}://{path.removeprefix('/') if protocol == 'memory' else path}"
+    doubtful = "::" in path or "://" in path or (not local and bool(set(path) & set("@?")))
+    return Location(protocol, path, _escaped(text, local) if doubtful else text)
+
+
+def as_parameter(url: str) -> str:
+    """Return the URL of one file as a parameter says it: no character of it stands for a list or a pattern."""
+    location = locate(url)
+    if not set(location.path) & _MEANINGFUL and not url.endswith(":"):
+        return url
+    return _escaped(location.url, location.local)
+
+
+def _escaped(url: str, local: bool) -> str:
+    scheme, mark, rest = ("", "", url) if local else url.partition("://")
+    return scheme + mark + "".join(f"%{ord(c):02X}" if c in _ESCAPED else c for c in rest)

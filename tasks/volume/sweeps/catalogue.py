@@ -12,16 +12,21 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tasks.volume.blocks import on_io
+from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store
-from tasks.volume.sweeps.staging import File
+from tasks.volume.sweeps.keys import File
 
 log = logging.getLogger(__name__)
 
 FOLDER = ".seismill/catalogue"
 TABLE = ".seismill/catalogue.csv"
+ACCOUNT = ".seismill/catalogue.json"  # what became of each object that the last sweep listed, in numbers
+_DIGITS = 8
+_MOST_PART_BYTES = 255  # of a name on a disk
+_MOST_KEY_BYTES = 900  # S3 takes 1,024 for a whole key
 
 State = Literal["arriving", "running", "published", "resumable", "quarantined"]
 
@@ -86,20 +91,25 @@ class Catalogue:
     """
 
     def __init__(self, volumes: Store) -> None:
-        """Read all records: one listing, and one read for each source."""
+        """Read all records: one listing, and one read for each source.
+
+        A damaged record counts as none, so that its source is looked at anew; the next version of it is written.
+        """
         newest: dict[str, int] = {}
         for key in volumes.keys(FOLDER):
             name, _, number = key.removeprefix(f"{FOLDER}/").rpartition("/")
-            newest[name] = max(newest.get(name, 0), int(number))
-        self._volumes = volumes
+            if name and len(number) == _DIGITS and number.isdigit():  # else another program's
+                newest[name] = max(newest.get(name, 0), int(number))
+        self._volumes, self._newest = volumes, newest
         read = on_io(lambda item: _read(volumes, *item), newest.items())
-        self.records: dict[str, CatalogueEntry] = {record.name: record for record in read}
+        self.records: dict[str, CatalogueEntry] = {record.name: record for record in read if record}
         self.written: set[str] = set()
 
     def write(self, record: CatalogueEntry) -> bool:
         """Store the next version of a record; False if another sweep wrote one first, and so works on that source."""
         now = datetime.now(UTC).isoformat()
-        written = replace(record, version=record.version + 1, changed_at=now)
+        version = record.version or self._newest.get(_key_name(record.name), 0)
+        written = replace(record, version=version + 1, changed_at=now)
         plain = {name: value for name, value in asdict(written).items() if name != "version"}
         if not self._volumes.create(_key(written), json.dumps(plain, indent=1).encode()):
             log.info("%s: another sweep works on it", record.name)
@@ -139,12 +149,38 @@ def as_csv(records: Iterable[CatalogueEntry], present: Mapping[str, tuple[int, s
 
 
 def _key(record: CatalogueEntry) -> str:
-    return f"{FOLDER}/{record.name}/{record.version:08d}"
+    return f"{FOLDER}/{_key_name(record.name)}/{record.version:0{_DIGITS}d}"
 
 
-def _read(volumes: Store, name: str, version: int) -> CatalogueEntry:
-    plain: dict[str, Any] = json.loads(volumes.get(f"{FOLDER}/{name}/{version:08d}"))
-    # What a later version of Seismill added is passed over.
-    known = {key: value for key, value in plain.items() if key in _KNOWN}
-    group = tuple(File(**file) for file in known.pop("group", ()))
-    return CatalogueEntry(**known | {"group": group, "version": version})
+def _key_name(name: str) -> str:
+    """The name of a source as part of a key, which a disk can hold, too: no part is empty, dots, or too long.
+
+    All other names stay as they are; what is changed begins with %00, which no name of a file holds.
+    """
+    parts = [_key_part(part) for part in name.split("/")]
+    whole = "/".join(parts)
+    return whole if len(whole.encode()) <= _MOST_KEY_BYTES else f"%00{digest_of({'name': name})}"
+
+
+def _key_part(part: str) -> str:
+    if part in ("", ".", "..") or part.startswith("%00"):
+        return f"%00{part}"
+    return part if len(part.encode()) <= _MOST_PART_BYTES else f"%00{digest_of({'part': part})}"
+
+
+def _read(volumes: Store, name: str, version: int) -> CatalogueEntry | None:
+    key = f"{FOLDER}/{name}/{version:0{_DIGITS}d}"
+    try:
+        plain: dict[str, Any] = json.loads(volumes.get(key))
+        # What a later version of Seismill added is passed over.
+        known = {key: value for key, value in plain.items() if key in _KNOWN}
+        group = tuple(File(**file) for file in known.pop("group", ()))
+        record = CatalogueEntry(**known | {"group": group, "version": version})
+        if _key_name(record.name) != name or record.state not in get_args(State):
+            raise ValueError("it is not the record of its key")
+        for moment in filter(None, (record.seen_at, record.changed_at)):
+            datetime.fromisoformat(moment)
+    except (ValueError, TypeError, AttributeError, RecursionError, FileNotFoundError) as error:
+        log.warning("%s/%s is passed over: it is damaged (%s)", volumes.url, key, error)
+        return None
+    return record

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from tasks.parameters import Retry
 from tasks.volume.protocol.plan import digest_of
+from tasks.volume.store.url import locate, unescaped
 from tasks.volume.sweeps.catalogue import Catalogue, CatalogueEntry
 from tasks.volume.sweeps.staging import StagedSource, size_class
 
@@ -21,7 +22,7 @@ def decide(
     actions = {}
     for one in found:
         record = catalogue.records.get(one.name)
-        if record is None or (record.source == one.url and _content(record) != _content(one)):
+        if record is None or (_is_of(record, one) and _content(record) != _content(one)):
             version = record.version if record else 0
             record = CatalogueEntry(
                 one.name,
@@ -41,7 +42,7 @@ def decide(
 
 def action_for(record: CatalogueEntry, one: StagedSource, *, again: Retry, settle: timedelta) -> Action:
     """What is to be done with a source whose record is of its present content."""
-    if record.source != one.url:
+    if not _is_of(record, one):
         return "foreign"
     if one.sentence:
         return "leave" if record.sentence == one.sentence and record.state == "quarantined" else "refuse"
@@ -87,6 +88,14 @@ def outcome_of(
         "run": record.run,
         "new": one.name in catalogue.written,
     }
+
+
+def _is_of(record: CatalogueEntry, one: StagedSource) -> bool:
+    """Whether a record is of the file at a URL, also if it was written before names were percent-encoded."""
+    if record.source == one.url:
+        return True
+    decoded = unescaped(locate(one.url))
+    return decoded is not None and record.source.partition("://")[2] == decoded.path
 
 
 def _content(of: CatalogueEntry | StagedSource) -> tuple[int, str]:

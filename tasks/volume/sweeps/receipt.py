@@ -11,7 +11,8 @@ from tasks.volume.outcomes import Resumable
 from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.root import commit, current_root
 from tasks.volume.store.objects import Store
-from tasks.volume.sweeps.staging import File, StagedSource
+from tasks.volume.sweeps.keys import File
+from tasks.volume.sweeps.staging import StagedSource
 
 log = logging.getLogger(__name__)
 

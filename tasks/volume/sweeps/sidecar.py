@@ -5,6 +5,7 @@ must not be able to point anywhere else. The files of a group are named relative
 """
 
 import fnmatch
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -15,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tasks.parameters import Publication
 from tasks.volume.blocks import on_io
 from tasks.volume.ingest.files import in_natural_order
+from tasks.volume.outcomes import Resumable
 from tasks.volume.store.objects import Store
+from tasks.volume.sweeps.keys import folder_of, reason, stem_of
 
 SIDECAR = ".seismill.yaml"
 _MOST_BYTES = 64 << 10
@@ -52,8 +55,7 @@ class Sidecar(BaseModel):
         expected: list[str] = []
         for kind, said in (("crc32c", self.crc32c), ("md5", self.md5)):
             if isinstance(said, dict):
-                folder = PurePosixPath(name).parent
-                of_file = {str(folder / own): value for own, value in said.items()}
+                of_file = {f"{folder_of(name)}{PurePosixPath(own)}": value for own, value in said.items()}
                 if unknown := sorted(of_file.keys() - files.keys()):
                     raise ValueError(f"{kind} names {unknown[0]}, which is not one of its files")
                 expected += [f"{files[file]}={value}" for file, value in of_file.items() if value]
@@ -68,7 +70,7 @@ class Sidecar(BaseModel):
 
 def sidecar_of(name: str) -> str:
     """The name of the sidecar of a source; a group is named as its sidecar."""
-    return name if name.endswith(SIDECAR) else str(PurePosixPath(name).with_suffix(SIDECAR))
+    return name if name.endswith(SIDECAR) else f"{stem_of(name)}{SIDECAR}"
 
 
 def read_sidecars(staging: Store, names: list[str]) -> dict[str, Sidecar | str]:
@@ -77,10 +79,12 @@ def read_sidecars(staging: Store, names: list[str]) -> dict[str, Sidecar | str]:
     def read(name: str) -> Sidecar | str | None:
         try:
             return read_sidecar(staging.get(name))
-        except ValueError as error:
-            return str(error)
         except FileNotFoundError:  # taken away after it was listed
             return None
+        except Resumable:  # the store, which holds every other source as well
+            raise
+        except Exception as error:  # whatever one sidecar holds, the others are read
+            return reason(error)
 
     found = zip(names, on_io(read, names), strict=True)
     return {name: one for name, one in found if one is not None}
@@ -134,22 +138,23 @@ def members_of(name: str, sidecar: Sidecar, present: Collection[str]) -> list[st
     Raises:
         ValueError: It names a file that is not there or outside of its folder, or one twice.
     """
-    folder = PurePosixPath(name).parent
+    folder = folder_of(name)
     members: list[str] = []
     for own in sidecar.files:
         path = PurePosixPath(own)
         if path.is_absolute() or ".." in path.parts:
             raise ValueError(f"files names {own}, wanted files in its own folder or below")
-        wanted = folder / path
-        if not set(own) & set(_PATTERN):
-            found = [str(wanted)] if str(wanted) in present else []
+        wanted = f"{folder}{path}"
+        if wanted in present or not set(path.name) & set(_PATTERN):  # a name comes before a pattern
+            found = [wanted] if wanted in present else []
         else:
-            beside = [one for one in present if PurePosixPath(one).parent == wanted.parent]
-            found = in_natural_order(fnmatch.filter(beside, str(wanted)))
+            beside = [one for one in present if folder_of(one) == folder_of(wanted)]
+            matching = [one for one in beside if fnmatch.fnmatchcase(one.rpartition("/")[2], path.name)]
+            found = in_natural_order(matching)
         if not found:
             raise ValueError(f"files names {own}, but no such SEG-Y is there")
         members += found
-    if twice := [one for one in members if members.count(one) > 1]:
+    if twice := [one for one, times in Counter(members).items() if times > 1]:
         raise ValueError(f"files names {twice[0]} twice")
     return members
 

@@ -5,19 +5,20 @@ that would become one volume are told apart from all others by a sentence, and s
 cannot be used: nobody guesses which one was meant.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
-from tasks.parameters import Publication, Url
+from tasks.parameters import Publication
 from tasks.volume.ingest.checksums import BESIDE
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store
+from tasks.volume.store.url import as_parameter, exactly
+from tasks.volume.sweeps.keys import File, Listing, folder_of, is_packed, listing_of, packed, reason, stem_of
 from tasks.volume.sweeps.sidecar import (
     SIDECAR,
     Sidecar,
@@ -27,30 +28,9 @@ from tasks.volume.sweeps.sidecar import (
     sidecar_of,
 )
 
-SUFFIXES = (".sgy", ".segy")
-
 SizeClass = Literal["s", "m", "l"]
 # A run's memory does not grow with its file, but its time and its scratch do.
 _LARGEST: dict[SizeClass, int] = {"s": 2 * 10**9, "m": 100 * 10**9}
-
-
-@dataclass(frozen=True)
-class File:
-    """A file in staging.
-
-    Attributes:
-        name: Below the staging prefix, with '/'.
-        url: Where it is.
-        bytes: Its size.
-        identity: As a `Source` has it: another one for other content.
-        crc32c: Of the file, as read, in hexadecimal; empty before.
-    """
-
-    name: str
-    url: str
-    bytes: int
-    identity: str
-    crc32c: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,8 +68,8 @@ class StagedSource:
 
     @property
     def source(self) -> str:
-        """What `publish` is given to read."""
-        return ",".join(file.url for file in self.files)
+        """What `publish` is given to read: these very files, whatever characters their names hold."""
+        return ",".join(as_parameter(file.url) for file in self.files)
 
 
 def size_class(size: int) -> SizeClass:
@@ -98,10 +78,17 @@ def size_class(size: int) -> SizeClass:
 
 
 def found_under(staging: Store, volumes: Store, publication: Publication) -> list[StagedSource]:
-    """Every SEG-Y under a prefix with what its sidecar asks for, by name; those that cannot be used say why.
+    """The sources of `look_under` alone."""
+    return look_under(staging, volumes, publication)[1]
+
+
+def look_under(
+    staging: Store, volumes: Store, publication: Publication
+) -> tuple[Listing, list[StagedSource]]:
+    """All keys under a prefix, and every candidate with what its sidecar asks for; those that cannot be used say why.
 
     Args:
-        staging: What is listed: one deep listing, and one of each folder that holds a SEG-Y.
+        staging: What is listed, once; beyond that only sidecars are read.
         volumes: Where volumes go.
         publication: How sources without a sidecar are published.
 
@@ -114,22 +101,23 @@ def found_under(staging: Store, volumes: Store, publication: Publication) -> lis
         raise InputRefused(
             "a checksum is of one file; say it in the sidecar of its source, or in <file>.md5 beside it"
         )
-    keys = staging.keys("")
-    if staging.local and not keys and not staging.children():
-        raise InputRefused(f"there is nothing under {staging.url}; check the prefix")
-    names = [key for key in keys if key.lower().endswith(SUFFIXES)]
-    listed = _files(staging, [*names, *(f"{name}{BESIDE}" for name in names)])
-    files = {name: listed[name] for name in names if name in listed}
-    sidecars = read_sidecars(staging, [key for key in keys if key.endswith(SIDECAR)])
+    listed = listing_of(staging)
+    files = {name: listed.files[name] for name in listed.candidates}
+    sidecars = read_sidecars(staging, [name for name in listed.files if name.endswith(SIDECAR)])
 
     def single(file: File) -> StagedSource:
         place = f"{volumes.url}/{volume_name(file.name)}"
         one = StagedSource(file.name, file.url, file.bytes, file.identity, place, publication)
+        sentence = listed.unusable.get(file.name, "") or packed(file, files)
+        if sentence:
+            return replace(one, sentence=sentence)
         return _described(one, sidecars.get(sidecar_of(file.name)))
 
     def grouped(name: str, sidecar: Sidecar) -> StagedSource:
         place = f"{volumes.url}/{volume_name(name)}"
-        empty = StagedSource(name, f"{staging.url}/{name}", 0, "", place, publication)
+        empty = StagedSource(
+            name, exactly(staging.location.protocol, staging.path(name)).url, 0, "", place, publication
+        )
         try:
             group = tuple(files[member] for member in members_of(name, sidecar, files))
         except ValueError as error:
@@ -138,26 +126,22 @@ def found_under(staging: Store, volumes: Store, publication: Publication) -> lis
             )
         identity = digest_of({"files": [(file.name, file.bytes, file.identity) for file in group]})
         size = sum(file.bytes for file in group)
-        return _described(replace(empty, bytes=size, identity=identity, group=group), sidecar)
+        sentences = (listed.unusable.get(file.name, "") or packed(file, files) for file in group)
+        whole = replace(
+            empty, bytes=size, identity=identity, group=group, sentence=next(filter(None, sentences), "")
+        )
+        return _described(whole, sidecar)
 
     groups = [grouped(name, one) for name, one in sidecars.items() if isinstance(one, Sidecar) and one.files]
     taken = {file.name for group in groups for file in group.group}
     singles = [single(file) for name, file in files.items() if name not in taken]
-    told = [replace(one, beside=_beside(one, listed)) for one in (*singles, *groups)]
+    told = [replace(one, beside=_beside(one, listed.files)) for one in (*singles, *groups)]
     found = _held_back(_in_one_group(told, sidecars), sidecars)
-    return [_with_usable_name(one) for one in without_collisions(sorted(found, key=lambda one: one.name))]
-
-
-def _files(staging: Store, names: list[str]) -> dict[str, File]:
-    """Size and identity of each file that is there, by name."""
-    found: dict[str, File] = {}
-    for folder in sorted({name.rpartition("/")[0] for name in names}):
-        listed = Store(f"{staging.url}/{folder}".rstrip("/"), staging.options).files()
-        for own, about in listed.items():
-            name = f"{folder}/{own}".lstrip("/")
-            found[name] = File(name, f"{staging.url}/{name}", *about)
-    # Some may have been taken away between the two listings.
-    return {name: found[name] for name in names if name in found and not name.startswith(".seismill/")}
+    # What is never published takes no other's place.
+    apart = {one.name for one in found if is_packed(one.name) or one.name in listed.unusable}
+    told = without_collisions([one for one in found if one.name not in apart])
+    told += [one for one in found if one.name in apart]
+    return listed, sorted(told, key=lambda one: one.name)
 
 
 def _beside(one: StagedSource, listed: Mapping[str, File]) -> dict[str, str]:
@@ -168,18 +152,22 @@ def _beside(one: StagedSource, listed: Mapping[str, File]) -> dict[str, str]:
 
 def _described(one: StagedSource, sidecar: Sidecar | str | None) -> StagedSource:
     """A source with what its sidecar says of it; the sidecar may be the sentence that says why it cannot be used."""
-    if sidecar is None:
+    if sidecar is None or one.sentence:
         return one
     try:
         if isinstance(sidecar, str):
             raise ValueError(sidecar)
         publication = publication_of(sidecar, one.publication)
         expected = sidecar.checksums(one.name, {file.name: file.url for file in one.files})
-    except ValueError as error:
+        index = publication.index.model_copy(update={"checksums": [*publication.index.checksums, *expected]})
+        publication = publication.model_copy(update={"index": index})
+        # What a digest or a stored document cannot hold is found here, and not while others are published.
+        json.dumps([publication.model_dump(), sidecar.attributes], allow_nan=False)
+    except Exception as error:  # whatever a sidecar does, it does to its own source alone
         name = sidecar_of(one.name)
-        return replace(one, sentence=f"the sidecar {name} cannot be used: {error}; correct or remove it")
-    index = publication.index.model_copy(update={"checksums": [*publication.index.checksums, *expected]})
-    publication = publication.model_copy(update={"index": index})
+        return replace(
+            one, sentence=f"the sidecar {name} cannot be used: {reason(error)}; correct or remove it"
+        )
     return replace(one, publication=publication, attributes=sidecar.attributes)
 
 
@@ -210,13 +198,13 @@ def _held_back(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str])
     """
     described = {sidecar_of(one.name) for one in found}
     unread = {
-        PurePosixPath(name).parent: (name, why)
+        folder_of(name): (name, why)
         for name, why in sidecars.items()
         if isinstance(why, str) and name not in described
     }
     told = []
     for one in found:
-        name, why = unread.get(PurePosixPath(one.name).parent, ("", ""))
+        name, why = unread.get(folder_of(one.name), ("", ""))
         if name and not one.sentence and sidecar_of(one.name) not in sidecars:
             one = replace(
                 one,
@@ -227,10 +215,19 @@ def _held_back(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str])
 
 
 def volume_name(name: str) -> str:
-    """The name of the volume of a source: a/b.sgy and a/b.seismill.yaml give a/b.zarr."""
-    if name.endswith(SIDECAR):
-        return f"{name.removesuffix(SIDECAR)}.zarr"
-    return str(PurePosixPath(name).with_suffix(".zarr"))
+    """The name of the volume of a source: a/b.sgy and a/b.seismill.yaml give a/b.zarr.
+
+    Empty parts are left out, and what has a meaning in a parameter is percent-encoded, so that the URL of the volume
+    can be written everywhere.
+    """
+    stem = name.removesuffix(SIDECAR) if name.endswith(SIDECAR) else stem_of(name)
+    parts = [_plain_part(part) for part in stem.split("/")]
+    return "/".join(filter(None, parts)) + ".zarr"
+
+
+def _plain_part(part: str) -> str:
+    reserved = "@?,*[:" if "::" in part or part.endswith(":") else "@?,*["
+    return "".join(f"%{ord(letter):02X}" if letter in reserved else letter for letter in part)
 
 
 def without_collisions(found: list[StagedSource]) -> list[StagedSource]:
@@ -268,14 +265,3 @@ def _refuse_nested(staging: str, volumes: str) -> None:
             f"{staging} and {volumes} lie in each other; give staging and volumes prefixes of their own, because a "
             "listing of one would go through all objects of the other"
         )
-
-
-def _with_usable_name(one: StagedSource) -> StagedSource:
-    for file in one.files:
-        try:
-            TypeAdapter(Url).validate_python(file.url)
-        except ValidationError:
-            return replace(one, sentence=f"the name {file.name!r} holds '@', '?' or ':'; rename the file")
-        if set(file.name) & set(",*[") and not one.sentence:
-            return replace(one, sentence=f"the name {file.name!r} holds ',', '*' or '['; rename the file")
-    return one

@@ -1,0 +1,239 @@
+"""Every key under a staging prefix, from one listing: candidates, what describes them, what is no SEG-Y by name.
+
+A sweep accounts for each key that is listed here. A candidate is what a name makes SEG-Y, also compressed, in capital
+letters or in a folder without a name.
+"""
+
+import os
+import shlex
+import stat
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tasks.volume.store.calls import count
+from tasks.volume.store.objects import Store
+from tasks.volume.store.url import exactly
+
+SUFFIXES = (".sgy", ".segy", ".seg")
+# How each kind of compressed file is unpacked, to standard output.
+UNPACK = {
+    ".gz": "gunzip -c",
+    ".bz2": "bunzip2 -c",
+    ".xz": "xz -dc",
+    ".zst": "zstd -dc",
+    ".lz4": "lz4 -dc",
+    ".z": "uncompress -c",
+    ".zip": "unzip -p",
+}
+_COPY = {"s3": "aws s3 cp", "gs": "gcloud storage cp"}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file in staging.
+
+    Attributes:
+        name: Below the staging prefix, with '/'.
+        url: Where it is.
+        bytes: Its size.
+        identity: As a `Source` has it: another one for other content.
+        crc32c: Of the file, as read, in hexadecimal; empty before.
+    """
+
+    name: str
+    url: str
+    bytes: int
+    identity: str
+    crc32c: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies under a staging prefix.
+
+    Attributes:
+        files: Everything that was listed, by name.
+        unusable: Why a file cannot be read as it is, by name; such files are candidates, whatever they are called.
+    """
+
+    files: Mapping[str, File]
+    unusable: Mapping[str, str]
+
+    @property
+    def candidates(self) -> list[str]:
+        """Names of the files that are SEG-Y by their names."""
+        return [name for name in self.files if is_candidate(name) or name in self.unusable]
+
+    def account(
+        self, sources: Sequence["OfFiles"], states: Sequence[str]
+    ) -> tuple[dict[str, int], dict[str, int]]:
+        """Count every key that was listed: files by what became of their source, all others by their suffix.
+
+        Raises:
+            IntegrityFailure: A candidate is part of no source, or a source names what was not listed.
+        """
+        state_of = {
+            file.name: state for one, state in zip(sources, states, strict=True) for file in one.files
+        }
+        files = dict(Counter(state_of.values()))
+        others = Counter(suffix_of(name) or "(none)" for name in self.files if name not in state_of)
+        lost = [name for name in self.candidates if name not in state_of]
+        lost += [name for name in state_of if name not in self.files]
+        if lost or sum(files.values()) + others.total() != len(self.files):
+            raise IntegrityFailure(
+                f"the sweep does not account for {len(lost)} of {len(self.files)} objects, such as {lost[:3]}; "
+                "take the migration for incomplete, and report it"
+            )
+        return files, dict(others.most_common())
+
+
+class OfFiles(Protocol):
+    """What is made of files."""
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The files."""
+
+
+def listing_of(staging: Store) -> Listing:
+    """List a staging prefix: one deep listing, each key with size and identity.
+
+    Raises:
+        InputRefused: The prefix is a folder that does not exist.
+    """
+    files: dict[str, File] = {}
+    unusable: dict[str, str] = {}
+    entries = _on_disk(staging) if staging.local else ((*entry, "") for entry in staging.listing(""))
+    for key, size, identity, problem in entries:
+        name, url = key, exactly(staging.location.protocol, staging.path(key)).url
+        if not _is_unicode(key):
+            name, url = _printable(key), _printable(url)
+            problem = "its name is not UTF-8; rename the file" if is_candidate(name) else ""
+        elif is_candidate(key) and {".", ".."} & set(key.split("/")):
+            problem = "a folder in its name is called '.' or '..', which clients resolve; rename it"
+        files[name] = File(name, url, size, identity)
+        if problem:
+            unusable[name] = f"{url} cannot be read: {problem}"
+    if staging.local and not files and not staging.children():
+        raise InputRefused(f"there is nothing under {staging.url}; check the prefix")
+    return Listing(dict(sorted(files.items())), unusable)
+
+
+def _on_disk(staging: Store) -> Iterator[tuple[str, int, str, str]]:
+    """Key, size, identity and what is wrong of everything below a folder; links to folders are not followed."""
+    root = staging.location.path
+    unread: list[OSError] = []
+    count()
+    for folder, below, names in os.walk(root, onerror=unread.append):
+        prefix = "" if folder == root else f"{os.path.relpath(folder, root)}/"
+        for name in below:
+            if os.path.islink(f"{folder}/{name}"):
+                yield (
+                    f"{prefix}{name}",
+                    0,
+                    "link",
+                    "it is a link to a folder; sweep that folder, or move it here",
+                )
+        for name in names:
+            try:
+                status = os.stat(f"{folder}/{name}")
+            except OSError as error:
+                if os.path.lexists(f"{folder}/{name}"):
+                    problem = f"{error.strerror}; correct or remove the link" if is_candidate(name) else ""
+                    yield f"{prefix}{name}", 0, "unreadable", problem
+                continue
+            regular = stat.S_ISREG(status.st_mode)
+            problem = "it is no regular file; remove it" if is_candidate(name) and not regular else ""
+            yield f"{prefix}{name}", status.st_size, f"{status.st_size}-{status.st_mtime_ns}", problem
+    for failure in unread:
+        if (folder := str(failure.filename)) == root and not isinstance(failure, FileNotFoundError):
+            raise InputRefused(f"{root} cannot be listed ({failure.strerror}); check the prefix")
+        if os.path.lexists(folder) and folder != root:
+            key = os.path.relpath(folder, root)
+            yield key, 0, "unreadable", f"{failure.strerror}; allow this user to list the folder"
+
+
+def is_candidate(name: str) -> bool:
+    """Return whether a name is that of SEG-Y, compressed or not."""
+    return _unpacked(name).lower().endswith(SUFFIXES) and not name.startswith(".seismill/")
+
+
+def is_packed(name: str) -> bool:
+    """Return whether a name is that of compressed SEG-Y."""
+    return is_candidate(name) and _unpacked(name) != name
+
+
+def packed(file: File, present: Collection[str]) -> str:
+    """Return why a compressed file is not published, with the command that unpacks it; empty for any other."""
+    if not is_packed(file.name):
+        return ""
+    plain = _unpacked(file.name)
+    if plain in present:
+        return (
+            f"{file.url} is compressed and is passed over, because {plain} lies beside it; remove one of them"
+        )
+    suffix = file.name[len(plain) :].lower()
+    target = file.url[: len(file.url) - len(suffix)]
+    scheme = file.url.partition("://")[0] if "://" in file.url else ""
+    source, made = shlex.quote(file.url), shlex.quote(target)
+    if copy := _COPY.get(scheme):
+        command = f"{copy} {source} - | {UNPACK[suffix]} | {copy} - {made}"
+    elif not scheme:
+        command = f"{UNPACK[suffix]} {source} > {made}"
+    else:
+        command = f"{UNPACK[suffix]} {shlex.quote(file.name.rpartition('/')[2])}"
+    return f"{file.url} is compressed, and a volume is made of the SEG-Y itself; unpack it beside: {command}"
+
+
+def _unpacked(name: str) -> str:
+    suffix = suffix_of(name)
+    return name[: -len(suffix)] if suffix in UNPACK else name
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a name in small letters, with its dot; of a sidecar both of its suffixes."""
+    last = name.rpartition("/")[2]
+    stem, dot, suffix = last.rpartition(".")
+    if not dot or not stem:
+        return ""
+    twice = stem.lower().endswith(".seismill") and suffix.lower() == "yaml"
+    return f"{'.seismill' if twice else ''}.{suffix.lower()}"
+
+
+def stem_of(name: str) -> str:
+    """A name without the suffix of its last part: a/b.sgy gives a/b, and a/b.sgy.gz gives a/b, too."""
+    plain = _unpacked(name) if is_packed(name) else name
+    suffix = suffix_of(plain)
+    return plain[: len(plain) - len(suffix)] if suffix else plain
+
+
+def folder_of(name: str) -> str:
+    """What a name begins with, up to and with the last '/'; empty parts stay."""
+    return name[: len(name) - len(name.rpartition("/")[2])]
+
+
+def reason(error: Exception) -> str:
+    """Return what an exception says, in one line, without its Python name."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
+    text = " ".join(str(error).split())
+    return text or "for a reason that is not known; --debug shows where"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
