@@ -18,6 +18,7 @@ from tasks.volume.store.clouds.faults import Archived, Changed, Rejected, Transi
 from tasks.volume.store.url import Location, locate, unescaped
 
 Result = TypeVar("Result")
+REOPENED = 5  # times that a read starts anew because the file was replaced under the same size and time stamp
 
 
 def file_at(url: str, options: StorageOptions) -> Location:
@@ -43,6 +44,10 @@ def is_there(location: Location, options: StorageOptions) -> bool:
     except (FileNotFoundError, PermissionError, Rejected):
         return False
     return True
+
+
+def _identity(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 class Source:
@@ -110,7 +115,7 @@ class Source:
                     raise IsADirectoryError
                 self._descriptor = descriptor
             status = os.stat(self.location.path)
-            return status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
+            return status.st_size, _identity(status)
         cloud, path = self._line.cloud, self.location.path
         try:
             found = self._ask(lambda: cloud.head(path))
@@ -158,8 +163,7 @@ class Source:
         """`length` bytes from `start` on.
 
         Raises:
-            InputRefused: The file changed since it was opened.
-            OSError: The file ends before.
+            InputRefused: The file changed since it was opened, ends before, or its disk does not give it.
         """
         if self._line is None:
             buffer = bytearray(length)
@@ -195,25 +199,72 @@ class Source:
         if self._line is not None:
             out[:] = self.read(start, len(out))
             return
-        done = 0
-        while done < len(out):
-            got = os.preadv(self._descriptor, [out[done:]], start + done)
-            if not got:
+        # A local file has no conditional read: look before and after reading, so that what was read is what was seen.
+        for _ in range(REOPENED):
+            held = os.fstat(self._descriptor)
+            done = self._fill(start, out)
+            try:
+                status = os.stat(self.location.path)
+            except FileNotFoundError:
+                raise self._changed() from None
+            if _identity(status) != self.identity:
+                raise self._changed()
+            if done >= 0 and os.path.samestat(held, status):
                 break
-            done += got
-        # A local file has no conditional read: look after reading, so that what was read is what was seen.
-        try:
-            status = os.stat(self.location.path)
-        except FileNotFoundError:
-            raise self._changed() from None
-        if f"{status.st_size}-{status.st_mtime_ns}" != self.identity:
+            self._open_again()
+        else:
             raise self._changed()
         count(read=done)
         self._refuse_short(done, start, len(out))
 
+    def _fill(self, start: int, out: memoryview) -> int:
+        """Read what is open into `out`; return how many bytes there were, -1 if what was opened is gone (NFS)."""
+        done = 0
+        try:
+            while done < len(out):
+                got = os.preadv(self._descriptor, [out[done:]], start + done)
+                if not got:
+                    break
+                done += got
+        except OSError as error:
+            if error.errno == errno.ESTALE:
+                return -1
+            raise InputRefused(
+                f"{self.url} cannot be read from byte {start + done} on ({error.strerror}); check its disk, or name "
+                "another copy of it"
+            ) from error
+        return done
+
+    def _open_again(self) -> None:
+        """Open what the path names by now, if it is what was expected: a file restored under its own time stamp.
+
+        The number of the descriptor stays, so that other threads read one file or the other, and look which.
+        """
+        try:
+            descriptor = os.open(self.location.path, os.O_RDONLY)
+        except FileNotFoundError:
+            raise self._changed() from None
+        except PermissionError:
+            raise self._forbidden() from None
+        try:
+            if _identity(os.fstat(descriptor)) != self.identity:
+                raise self._changed()
+            os.dup2(descriptor, self._descriptor, inheritable=False)
+        finally:
+            os.close(descriptor)
+
     def _refuse_short(self, got: int, start: int, wanted: int) -> None:
-        if got != wanted:
-            raise OSError(errno.EIO, f"{self.url} gave {got} bytes of {wanted} from byte {start}")
+        if got == wanted:
+            return
+        if start + wanted <= self.size:
+            raise InputRefused(
+                f"{self.url} gave {got} bytes of {wanted} from byte {start}, and it had {self.size} when it was "
+                "opened; it changed, or its disk is damaged: start the run again with overwrite"
+            )
+        raise InputRefused(
+            f"{self.url} gave {got} bytes of {wanted} from byte {start}: it ends at byte {self.size}, before what its "
+            "headers say; name a whole copy of it"
+        )
 
     def ranges(self, length: int) -> Iterator[tuple[int, int]]:
         """(start, length) of the ranges that read the file once from end to end."""

@@ -3,6 +3,7 @@
 Covers store/source.py, store/url.py.
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +230,9 @@ def test_a_source_gives_any_range_and_knows_its_size(tmp_path: Path) -> None:
 
 def test_reading_past_the_end_of_a_source_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12345")
-    with pytest.raises(OSError, match="gave 3 bytes of 9"):
+    with pytest.raises(
+        InputRefused, match="gave 3 bytes of 9 from byte 2: it ends at byte 5, before what its headers"
+    ):
         Source(str(tmp_path / "a")).read(2, 9)
 
 
@@ -239,6 +243,62 @@ def test_a_source_that_is_no_file_is_refused(tmp_path: Path, name: str, helps: s
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputRefused, match=helps):
         Source(str(tmp_path / name))
+
+
+def test_a_file_that_is_replaced_under_the_same_size_and_time_is_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"1" * 8)
+    os.utime(path, (5, 5))
+    source = Source(str(path))
+    assert source.read(0, 8) == b"1" * 8
+    for content in (b"2", b"3"):
+        (tmp_path / "b").write_bytes(content * 8)
+        os.utime(tmp_path / "b", (5, 5))
+        os.replace(tmp_path / "b", path)
+        assert source.read(0, 8) == content * 8, "as the path has it, not as it was when it was opened"
+
+
+def test_a_descriptor_on_a_shorter_file_of_before_is_no_short_read(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"12345678")
+    os.utime(path, (5, 5))
+    source = Source(str(path))
+    with path.open("r+b") as file:  # what is open is cut, and then the whole file is restored
+        file.truncate(3)
+    path.unlink()
+    path.write_bytes(b"12345678")
+    os.utime(path, (5, 5))
+    assert source.read(2, 6) == b"345678"
+
+
+def test_threads_that_read_while_the_file_is_replaced_never_get_bytes_of_both(tmp_path: Path) -> None:
+    path, size = tmp_path / "a", 1 << 20
+    path.write_bytes(b"0" * size)
+    os.utime(path, (5, 5))
+    source, ended = Source(str(path)), threading.Event()
+
+    def replace() -> None:
+        for number in itertools.cycle(b"123456789"):
+            if ended.is_set():
+                return
+            (tmp_path / "b").write_bytes(bytes([number]) * size)
+            os.utime(tmp_path / "b", (5, 5))
+            os.replace(tmp_path / "b", path)
+
+    def read(_: int) -> int:
+        try:
+            return len(set(source.read(0, size)))
+        except InputRefused:  # replaced faster than it can be read
+            return 0
+
+    other = threading.Thread(target=replace)
+    other.start()
+    with ThreadPoolExecutor(4) as pool:
+        kinds = list(pool.map(read, range(200)))
+    ended.set()
+    other.join()
+    assert set(kinds) <= {0, 1}
+    assert kinds.count(1) > 20
 
 
 @pytest.mark.parametrize("change", ["appended", "replaced", "touched"])
