@@ -17,14 +17,11 @@ from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.blocks import Compute, Progress, on_io
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
-from tasks.volume.protocol.deletion import (
-    copied_objects,
-    refuse_occupied,
-    refuse_strangers,
-)
 from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_key
+from tasks.volume.protocol.own_names import copied_objects
 from tasks.volume.protocol.owner import owned
+from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
 from tasks.volume.protocol.plan import digest_of, notes_of
 from tasks.volume.protocol.root import members
 from tasks.volume.protocol.stage import (

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 from tasks.parameters import Publication, Retry, Run, Url
 from tasks.volume.blocks import Progress
 from tasks.volume.outcomes import Outcome, Resumable
-from tasks.volume.protocol.deletion import refuse_volume
+from tasks.volume.protocol.place import refuse_volume
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store, traffic
 from tasks.volume.sweeps.catalogue import ACCOUNT, TABLE, Catalogue, as_csv

@@ -363,8 +363,10 @@ def test_whatever_a_master_is_made_of_comes_from_its_source(
     make: Callable[[Path], None], order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if order == "spilled":
-        monkeypatch.setattr("tasks.ingest_segy.SMALL_FILE_BYTES", 0)
-        monkeypatch.setattr("tasks.ingest_segy.SCATTERED_BYTES", {True: 1 << 30, False: 1 << 30})
+        monkeypatch.setattr("tasks.volume.ingest.master_plan.SMALL_FILE_BYTES", 0)
+        monkeypatch.setattr(
+            "tasks.volume.ingest.master_plan.SCATTERED_BYTES", {True: 1 << 30, False: 1 << 30}
+        )
     make(tmp_path)
     volume = tmp_path / "a.zarr"
     whole = files(volume)

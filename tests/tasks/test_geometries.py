@@ -291,8 +291,10 @@ AUXILIARY = np.array([4, 1, 1, 6, 1, 2, 9, 1, 1, 7])
 @pytest.mark.parametrize("memory", ["local", "spilled"])
 def test_auxiliary_traces_have_no_channel_and_come_back(tmp_path, monkeypatch, memory):
     if memory == "spilled":
-        monkeypatch.setattr("tasks.ingest_segy.SMALL_FILE_BYTES", 0)
-        monkeypatch.setattr("tasks.ingest_segy.SCATTERED_BYTES", {True: 1 << 30, False: 1 << 30})
+        monkeypatch.setattr("tasks.volume.ingest.master_plan.SMALL_FILE_BYTES", 0)
+        monkeypatch.setattr(
+            "tasks.volume.ingest.master_plan.SCATTERED_BYTES", {True: 1 << 30, False: 1 << 30}
+        )
     shot = np.repeat(np.arange(4), 10)
     code = np.tile(AUXILIARY, 4)
     # Auxiliary channels have the numbers of real ones, which would be duplicates.
@@ -328,9 +330,9 @@ def test_auxiliary_traces_have_no_channel_and_come_back(tmp_path, monkeypatch, m
 @pytest.mark.parametrize("sorting", ["by gather", "by crossline", "by offset", "not at all"])
 def test_gathers_that_are_spilled_are_read_back_about_once(tmp_path, monkeypatch, sorting):
     # As of a file a thousand times as large: many ranges and blocks, an inline larger than either.
-    monkeypatch.setattr("tasks.ingest_segy.SMALL_FILE_BYTES", 0)
-    monkeypatch.setattr("tasks.ingest_segy.SCATTERED_BYTES", {True: 1 << 30})
-    monkeypatch.setattr("tasks.ingest_segy.BLOCK_BYTES", 64 << 10)
+    monkeypatch.setattr("tasks.volume.ingest.master_plan.SMALL_FILE_BYTES", 0)
+    monkeypatch.setattr("tasks.volume.ingest.master_plan.SCATTERED_BYTES", {True: 1 << 30})
+    monkeypatch.setattr("tasks.volume.ingest.master_plan.BLOCK_BYTES", 64 << 10)
     monkeypatch.setattr("tasks.volume.ingest.spill.RANGE_BYTES", 128 << 10)
     monkeypatch.setattr("tasks.volume.ingest.spill.GAP_BYTES", {True: 2048})
     rng = np.random.default_rng(3)

@@ -1,6 +1,6 @@
 """Stacks of images in: every voxel, place and attribute against NumPy, resumed runs, and all that is refused.
 
-Covers images/spacing.py, kernels/voxels.py.
+Covers images/spacing.py, kernels/voxels.py, stacks/plan.py, stacks/block.py, stacks/finish.py.
 """
 
 import io
@@ -203,7 +203,7 @@ def test_a_run_that_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path):
         ingest_images(source, str(tmp_path / "a.zarr"), Image(), master, run=FIXED, compute=compute)
     whole = tree(tmp_path / "a.zarr")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.ingest_images.BLOCK_BYTES", 1)
+        patch.setattr("tasks.volume.stacks.plan.BLOCK_BYTES", 1)
         with threads() as compute:
             ingest_images(source, str(tmp_path / "b.zarr"), Image(), master, run=FIXED, compute=compute)
         with stopping_after(3) as compute, pytest.raises(Resumable, match="after 3 of 10 blocks of ingest"):

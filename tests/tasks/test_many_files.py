@@ -77,8 +77,10 @@ def test_one_of_the_files_is_exported_by_its_number(tmp_path):
 @pytest.mark.parametrize("spilled", [False, True])
 def test_swaths_that_interleave_and_are_shuffled_come_back(tmp_path, monkeypatch, spilled):
     if spilled:
-        monkeypatch.setattr("tasks.ingest_segy.SMALL_FILE_BYTES", 0)
-        monkeypatch.setattr("tasks.ingest_segy.SCATTERED_BYTES", {True: 1 << 30, False: 1 << 30})
+        monkeypatch.setattr("tasks.volume.ingest.master_plan.SMALL_FILE_BYTES", 0)
+        monkeypatch.setattr(
+            "tasks.volume.ingest.master_plan.SCATTERED_BYTES", {True: 1 << 30, False: 1 << 30}
+        )
     cells = np.stack(np.meshgrid(range(1, 10), range(1, 7), indexing="ij"), axis=-1).reshape(-1, 2)
     cells = np.random.default_rng(5).permutation(cells)
     sources, samples = [], []

@@ -1,6 +1,7 @@
 """Copies: the master's values within a measured bound, from one read, added and replaced under the run protocol.
 
-Covers arrays/chunking.py, arrays/codecs.py, derived/errors.py, protocol/stage.py, protocol/writer.py.
+Covers arrays/chunking.py, arrays/codecs.py, derived/errors.py, protocol/stage.py, protocol/writer.py,
+copies/plan.py, copies/block.py, copies/finish.py.
 """
 
 import math
@@ -15,8 +16,9 @@ import zarr
 
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Copies, Copy, Master, Run
-from tasks.rechunk import QUALITY, copy_specs, rechunk
+from tasks.rechunk import rechunk
 from tasks.volume.arrays.reader import open_volume
+from tasks.volume.copies.plan import QUALITY, copy_specs
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.store.objects import Store, traffic
 from tests.support.survey import Survey, ieee_words, make_survey

@@ -238,8 +238,10 @@ def test_index_words_may_lie_in_the_additional_headers(tmp_path, monkeypatch, or
     if form in ("shuffled", "spilled"):
         cells = rng.permutation(cells)
     if form == "spilled":
-        monkeypatch.setattr("tasks.ingest_segy.SMALL_FILE_BYTES", 0)
-        monkeypatch.setattr("tasks.ingest_segy.SCATTERED_BYTES", {True: 1 << 40, False: 1 << 40})
+        monkeypatch.setattr("tasks.volume.ingest.master_plan.SMALL_FILE_BYTES", 0)
+        monkeypatch.setattr(
+            "tasks.volume.ingest.master_plan.SCATTERED_BYTES", {True: 1 << 40, False: 1 << 40}
+        )
     codes = np.ones(len(cells), int)
     if form == "with an auxiliary trace":
         codes[7] = 9

@@ -16,9 +16,9 @@ from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import on_chunks, on_io
 from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.protocol.deletion import chunk_of
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_key
+from tasks.volume.protocol.own_names import chunk_of
 from tasks.volume.protocol.plan import RUNS, TWIN, folder_of
 from tasks.volume.protocol.root import (
     Commit,

@@ -1,4 +1,7 @@
-"""A file without the checksum that is expected of it never becomes a volume, wherever it lies and that is said."""
+"""A file without the checksum that is expected of it never becomes a volume, wherever it lies and that is said.
+
+Covers ingest/read_in_order.py.
+"""
 
 import hashlib
 import io
@@ -17,7 +20,7 @@ from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Image, Index, Master, Run, StorageOptions
 from tasks.scan import scan
 from tasks.verify import verify
-from tasks.volume.ingest import checksums as expected
+from tasks.volume.ingest import read_in_order
 from tasks.volume.ingest.checksums import MOST_ASKED_FOR, expected_of
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.root import current_root
@@ -41,7 +44,7 @@ def sums(data: bytes) -> dict[str, str]:
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
 def staging(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A prefix with a survey in three files, line_9 to line_11, read in order in pieces much smaller than these."""
-    monkeypatch.setattr(expected, "PIECE_BYTES", 5000)
+    monkeypatch.setattr(read_in_order, "PIECE_BYTES", 5000)
     if request.param == "s3":
         request.getfixturevalue("s3")
     store = Store("s3://staging" if request.param == "s3" else str(tmp_path / "staging"))
@@ -134,7 +137,7 @@ def test_an_old_volume_stays_until_the_file_that_replaces_it_has_shown_its_check
 def test_a_run_that_is_gone_on_with_does_not_read_again_what_was_read_in_order(
     staging: Store, volume: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expected, "NOTED_BYTES", 1)
+    monkeypatch.setattr(read_in_order, "NOTED_BYTES", 1)
     names = ["line_9.sgy", "line_10.sgy", "line_11.sgy"]
     for name in names:
         staging.put(f"{name}.md5", sums(staging.get(name))["md5"].encode())

@@ -12,7 +12,7 @@ from tasks.parameters import Copies, Run
 from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
-from tasks.volume.protocol.deletion import unpublish
+from tasks.volume.protocol.deletion import take_away
 from tasks.volume.protocol.lock import highest, locked
 from tasks.volume.protocol.root import current_root, newest_commit
 from tasks.volume.store.objects import Store
@@ -134,7 +134,7 @@ def test_a_volume_that_was_taken_away_is_gone_also_if_the_commit_that_says_so_is
     with locked(store, wait_seconds=0) as epoch:
         root = current_root(store)
         assert root
-        unpublish(store, epoch, root)
+        take_away(store, epoch, root, None)
     commit_file(volume).unlink(missing_ok=True)
     with pytest.raises(InputRefused, match="there is no published volume"):
         verify(str(volume))

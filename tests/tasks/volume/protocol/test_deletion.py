@@ -1,6 +1,6 @@
 """What somebody else put beside, below or above a volume stays, whatever is run there and however it ends.
 
-Covers tasks/copy.py.
+Covers tasks/copy.py, protocol/own_names.py, protocol/place.py.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ from tasks.rechunk import rechunk
 from tasks.sweep import sweep
 from tasks.verify import verify
 from tasks.volume.outcomes import DestinationRefused
-from tasks.volume.protocol.deletion import Names, chunk_of
 from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.own_names import Names, chunk_of
 from tasks.volume.store.objects import Store
 from tests.support.survey import make_survey
 from tests.support.volumes import STAMP

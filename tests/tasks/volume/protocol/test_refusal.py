@@ -2,7 +2,7 @@
 
 Each verb that replaces, on a local disk and in a store, with everything that it is made of damaged in turn, too
 little memory, wrong checksums and objects that may not be removed.
-Covers integrity/whole.py, protocol/owner.py.
+Covers integrity/whole.py, protocol/owner.py, ingest/precheck.py.
 """
 
 import errno

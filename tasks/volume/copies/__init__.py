@@ -1,0 +1,1 @@
+"""Copies of a master in other chunks, mostly lossy."""

@@ -1,0 +1,139 @@
+"""Read one super-block of the master and store every object of every copy that starts in it."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tasks.volume.arrays.codecs import (
+    encode_chunk,
+    join_shard,
+)
+from tasks.volume.arrays.reader import read_region
+from tasks.volume.arrays.spec import (
+    ArraySpec,
+    round_up,
+)
+from tasks.volume.blocks import nth_region, on_chunks, on_io
+from tasks.volume.derived.errors import add_errors_of_chunk
+from tasks.volume.derived.superblocks import chunks_owned, hull
+from tasks.volume.kernels.error_sums import (
+    MAX_ABS_ERROR,
+    finite_or_zero,
+)
+from tasks.volume.protocol.foreign_target import origin_of
+from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.plan import plan_at
+from tasks.volume.protocol.stage import (
+    Job,
+)
+from tasks.volume.store.objects import Store
+
+CACHE_LINE_BYTES = 64
+
+
+@lru_cache(maxsize=4)
+def _mask(volume: str, options: Any, digest: str, accept_versions: bool) -> np.ndarray:
+    store, plan = plan_at(volume, options, digest, accept_versions)
+    mask = plan.body["mask"]
+    return read_region(store, ArraySpec.from_json(mask)) if mask else np.ones((), bool)
+
+
+def rechunk_block(job: Job) -> Record:
+    """Read one super-block of the master and store every object of every copy that starts in it."""
+    store, plan = job.open()
+    master = ArraySpec.from_json(plan.body["master"]["spec"])
+    copies = [ArraySpec.from_json(plain) for plain in plan.body["copies"]]
+    region = hull(copies, nth_region(master.shape, tuple(plan.body["block"]), job.block))
+    origin, shape = origin_of(store, plan), tuple(r.stop - r.start for r in region)
+    sums = {copy.path: np.zeros(4) for copy in copies}
+    if 0 in shape:
+        return Record(job.block, [], 0, {path: values.tolist() for path, values in sums.items()})
+    mask = _mask(job.volume, job.options, job.digest, job.accept_versions)
+    live = mask[region[:-1]] if mask.ndim else np.ones(shape[:-1], bool)
+    if not live.any():
+        return Record(job.block, [], 0, {path: values.tolist() for path, values in sums.items()})
+    lossy = copies[0].codec.startswith("zfp:")
+    # Room for whole chunks at the volume's end, so that every chunk is a view of this buffer.
+    room = [
+        max(round_up(min(r.stop, n), c.chunks[axis]) - r.start for c in copies)
+        for axis, (r, n) in enumerate(zip(region, master.shape, strict=True))
+    ]
+    values = np.full(room, 0 if lossy else copies[0].fill_value, copies[0].numpy)
+    valid = values[tuple(slice(0, n) for n in shape)]
+    read_region(origin, master, region, out=valid, live=live)
+    original = valid
+    if lossy and finite_or_zero(valid, valid, live):
+        # Live samples that are NaN or Inf are rare: only then is the original needed beside the mended one.
+        original = read_region(origin, master, region).astype(copies[0].numpy, copy=False)
+
+    def one(task: tuple[ArraySpec, tuple[int, ...]]) -> tuple[bytes | None, list[float]]:
+        copy, position = task
+        start = [p * c - r.start for p, c, r in zip(position, copy.chunks, region, strict=True)]
+        whole = tuple(slice(s, s + c) for s, c in zip(start, copy.chunks, strict=True))
+        part = tuple(slice(s, min(s + c, n)) for s, c, n in zip(start, copy.chunks, shape, strict=True))
+        errors = np.zeros(4)
+        if not live[part[:-1]].any():
+            return None, errors.tolist()
+        chunk = values[whole]
+        if chunk.strides[-1] * chunk.shape[-1] < CACHE_LINE_BYTES:
+            chunk = np.ascontiguousarray(chunk)  # lines that hold little of it are fetched once
+        data = encode_chunk(copy, chunk)
+        inside = chunk[tuple(slice(0, p.stop - p.start) for p in part)]
+        samples = inside if original is valid else original[part]
+        add_errors_of_chunk(copy, data, samples, live[part[:-1]], errors)
+        # A list, because small arrays that are kept hold on to the memory of the large ones before them.
+        return data, errors.tolist()
+
+    stored: list[Stored] = []
+    for copy in copies:
+        objects = list(itertools.product(*chunks_owned(copy, region)))
+        stored += _store_copy(job, store, copy, objects, one, sums[copy.path])
+    raw_bytes = math.prod(shape) * master.numpy.itemsize
+    return Record(job.block, stored, raw_bytes, {path: values.tolist() for path, values in sums.items()})
+
+
+def _store_copy(
+    job: Job, store: Store, copy: ArraySpec, objects: list[tuple[int, ...]], one: Any, sums: np.ndarray
+) -> list[Stored]:
+    """Encode, measure and store the objects of one copy; the sums are added in the order of its chunks."""
+    per = copy.chunks_per_shard
+    inner = list(itertools.product(*map(range, per)))
+    limit = [-(-n // c) for n, c in zip(copy.shape, copy.chunks, strict=True)]
+    stored: list[Stored] = []
+
+    def direct(position: tuple[int, ...]) -> tuple[Stored | None, list[float]]:
+        data, errors = one((copy, position))
+        return (job.put(store, copy.key(position), data) if data else None), errors
+
+    if not copy.shards and store.local:
+        for kept, errors in on_chunks(direct, objects):
+            add_errors(sums, errors)
+            stored += [kept] if kept else []
+        return stored
+    for position in objects:
+        chunks = [
+            place
+            for place in (tuple(p * n + i for p, n, i in zip(position, per, at, strict=True)) for at in inner)
+            if all(p < m for p, m in zip(place, limit, strict=True))
+        ]
+        done = on_chunks(one, [(copy, place) for place in chunks])
+        encoded = {}
+        for place, (data, errors) in zip(chunks, done, strict=True):
+            add_errors(sums, errors)
+            if data is not None:
+                encoded[tuple(p % n for p, n in zip(place, per, strict=True))] = data
+        if encoded:
+            whole = join_shard(copy, encoded) if copy.shards else next(iter(encoded.values()))
+            stored += on_io(lambda pair: job.put(store, *pair), [(copy.key(position), whole)])
+    return stored
+
+
+def add_errors(sums: np.ndarray, errors: Sequence[float]) -> None:
+    """Merge error sums in place; the greatest error is not added."""
+    greatest = max(sums[MAX_ABS_ERROR], errors[MAX_ABS_ERROR])
+    sums += errors
+    sums[MAX_ABS_ERROR] = greatest

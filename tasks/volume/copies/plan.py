@@ -1,0 +1,263 @@
+"""Plan copies of a master: their chunks, shards and codec, and the super-blocks that memory holds."""
+
+import json
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from tasks.parameters import Copies
+from tasks.volume.arrays.codecs import (
+    encoded_bound,
+)
+from tasks.volume.arrays.foreign import reading_bytes
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.spec import (
+    AS_FOUND,
+    COPY_SHARD_BYTES,
+    DEFAULT_CODEC,
+    MOST_ZFP_DIMENSIONS,
+    ArraySpec,
+    copy_chunks,
+    round_up,
+)
+from tasks.volume.blocks import Compute, cpu_count
+from tasks.volume.derived.superblocks import SuperBlocks, measured, super_blocks
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.protocol.plan import digest_of, stored_plans
+from tasks.volume.protocol.summary import fitting
+
+# What a lossy copy holds, by what the master does: a float that has each of its values.
+ZFP_DTYPES = {
+    **dict.fromkeys(("uint8", "int8", "uint16", "int16", "float16", "float32"), "float32"),
+    **dict.fromkeys(("uint32", "int32", "float64"), "float64"),
+}
+
+
+QUALITY = {"very_low": 6.0, "low": 3.0, "medium": 1.0, "high": 0.1, "very_high": 0.01, "ultra": 0.001}
+
+
+# The axis that a preset's slices lie across, by the volume's number of dimensions. The copy is named after that axis.
+PRESET_AXES = {
+    2: {"fast_inline": 0, "fast_time": 1},
+    3: {"fast_inline": 0, "fast_crossline": 1, "fast_time": 2},
+    4: {"fast_inline": 0, "fast_crossline": 1, "fast_offset": 2, "fast_time": 3},
+}
+
+
+def planned_copies(
+    volume: Volume, specs: Sequence[ArraySpec], compute: Compute
+) -> tuple[list[ArraySpec], SuperBlocks, Compute]:
+    """Return the copies that are not there as they are asked for, the blocks that make them, and how many at a time.
+
+    Raises:
+        InputRefused: Memory does not hold one block.
+    """
+    root, stages, master = volume.root, volume.state["stages"], volume.spec(volume.master)
+    todo = [
+        spec
+        for spec in specs
+        if stages.get(spec.path, {}).get("request") != digest_of(request_of(root, volume.master, spec))
+    ]
+    if not todo:
+        return todo, super_blocks(master.shape, specs, 1 << 62, chunks=master.chunks), compute
+    blocks = _fitting_blocks(master, todo, compute.memory_bytes)
+    blocks = _begun(volume, todo, blocks, compute.memory_bytes)
+    fitted = fitting(compute, _block_memory(master, todo, blocks), f"a block of {blocks.block} samples")
+    # On a local disk a block's chunks keep all processors busy: a second block would only take memory.
+    alone = volume.store.local and compute.in_process
+    return todo, blocks, replace(fitted, workers=1) if alone else fitted
+
+
+def request_of(root: dict[str, Any], master: str, spec: ArraySpec) -> dict[str, Any]:
+    """What a copy is made from and how: equal for a copy that need not be made again."""
+    made = root["attributes"]["seismill"]["stages"][master]
+    # Shards are chosen here, for all copies that are made together: in other company it is the same copy.
+    return {"verb": "rechunk", "master": made["plan"], "copy": spec.at(spec.path, shards=()).to_json()}
+
+
+def decode_alike(one: ArraySpec, other: ArraySpec) -> bool:
+    """Whether a reader of one reads chunks of the other as what they are."""
+    kinds = [spec.codec.partition(":")[0] for spec in (one, other)]
+    return kinds[0] == kinds[1] and one.at("", codec="", fill="0") == other.at("", codec="", fill="0")
+
+
+def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec]:
+    """The arrays that the parameters ask for; none where only presets are asked for and there are none for this rank.
+
+    Raises:
+        InputRefused: They contradict each other, or do not fit the master.
+    """
+    master = volume.spec(volume.master)
+    rank = len(master.shape)
+    wanted: list[tuple[str, tuple[int, ...]]] = []
+    axes = PRESET_AXES.get(rank, {})
+    for axis in dict.fromkeys(axes[preset] for preset in copies.presets if preset in axes):
+        wanted.append((f"fast_{master.dims[axis]}", copy_chunks(rank, axis)))
+    for more in copies.more:
+        if len(more.chunks) != rank or min(more.chunks) < 1:
+            raise InputRefused(
+                f"copy {more.name} has chunks {more.chunks}, but the volume has {rank} dimensions"
+            )
+        wanted.append((more.name, tuple(more.chunks)))
+    names = [name for name, _ in wanted]
+    taken = set(volume.members) - {
+        path for path in volume.members if volume.array_attributes(path).get("copy_of") == volume.master_name
+    }
+    for name in names:
+        if names.count(name) > 1 or name in taken or name in ("pyramid", *master.dims):
+            raise InputRefused(f"a copy cannot be named {name}: that name is taken; choose another")
+    if not wanted and not copies.presets:
+        raise InputRefused("no copies were asked for; name a preset or a copy with its chunks")
+    if not wanted:
+        return []
+    if copies.tolerance and copies.quality != "low":
+        raise InputRefused(
+            f"both a tolerance ({copies.tolerance:g}) and a quality ({copies.quality}) were given; give one"
+        )
+    codec, fill, dtype = _codec(volume, copies)
+    specs = []
+    for name, chunks in wanted:
+        # ZFP works in cells of 4 samples: a chunk wider than the axis would be padding.
+        clipped = tuple(min(c, round_up(n, 4)) for c, n in zip(chunks, master.shape, strict=True))
+        specs.append(ArraySpec(name, master.shape, clipped, dtype, master.dims, codec, (), fill))
+    if local:
+        return specs
+    there = {name: volume.spec(name) for name in names if volume.has(name)}
+    # A copy that is there keeps its shards, so that readers who opened it find their way while it is replaced.
+    return [
+        spec.at(spec.path, shards=old.shards) if old and old.chunks == spec.chunks else spec
+        for spec, old in ((spec, there.get(spec.path)) for spec in _sharded(specs, master.chunks))
+    ]
+
+
+def why_no_copies(volume: Volume) -> str:
+    """Why presets give no copies."""
+    dims = volume.spec(volume.master).dims
+    if len(dims) > MOST_ZFP_DIMENSIONS:
+        why = f"{len(dims)} dimensions, and ZFP takes at most {MOST_ZFP_DIMENSIONS}"
+        return (
+            f"presets make no copies of a volume of {why}; name copies with their chunks and quality lossless"
+        )
+    return f"none of the presets fits a volume of {', '.join(dims)}; name copies with their chunks"
+
+
+def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
+    """Codec, fill and dtype of the copies.
+
+    ZFP bounds its error in floats alone. Whole numbers of up to 32 bits are therefore stored as floats that
+    hold every one of them exactly, so that the bound is on the numbers themselves.
+    """
+    master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
+    if copies.quality == "lossless" and not copies.tolerance:
+        return DEFAULT_CODEC, master.fill, master.dtype
+    if volume.state.get("looks", {}).get("is_labels"):
+        raise InputRefused(
+            "the voxels are labels, and a label that is nearly right is another one; use quality lossless"
+        )
+    if master.dtype not in ZFP_DTYPES:
+        raise InputRefused(
+            f"the master holds {master.dtype}, whose error ZFP cannot bound; use quality lossless"
+        )
+    if len(master.shape) > MOST_ZFP_DIMENSIONS:
+        raise InputRefused(
+            f"the volume has {len(master.shape)} dimensions and ZFP takes at most {MOST_ZFP_DIMENSIONS}; use quality "
+            "lossless"
+        )
+    if not copies.tolerance and "std" not in attributes:
+        raise InputRefused(
+            "another tool wrote the array, so nothing is known of how its values vary; give a tolerance in their unit, "
+            "or quality lossless"
+        )
+    tolerance = copies.tolerance or QUALITY[copies.quality] * attributes["std"]
+    if not tolerance:
+        # A master that is constant: any positive tolerance stores it in a few bytes.
+        tolerance = max(abs(attributes["max"]) * 1e-6, 1e-30)
+    return f"zfp:{tolerance!r}", "0", ZFP_DTYPES[master.dtype]
+
+
+def _sharded(specs: Sequence[ArraySpec], chunks: Sequence[int]) -> list[ArraySpec]:
+    """The same copies in shards that share out the super-block of their chunks and the master's."""
+    block = super_blocks(specs[0].shape, specs, 1 << 62, chunks=chunks).block
+    result = []
+    for spec in specs:
+        shard = list(spec.chunks)
+        for axis in reversed(range(len(block))):
+            room = COPY_SHARD_BYTES // (math.prod(shard) * spec.numpy.itemsize)
+            per_block = round_up(block[axis], spec.chunks[axis]) // spec.chunks[axis]
+            fitting_counts = [n for n in range(1, per_block + 1) if per_block % n == 0 and n <= room]
+            shard[axis] = spec.chunks[axis] * max(fitting_counts, default=1)
+        result.append(spec.at(spec.path, shards=tuple(shard) if tuple(shard) != spec.chunks else ()))
+    return result
+
+
+def _fitting_blocks(master: ArraySpec, specs: list[ArraySpec], memory_bytes: int) -> SuperBlocks:
+    """The blocks that memory holds.
+
+    Raises:
+        InputRefused: There are none; the sentence says how much memory would do.
+    """
+    shards, works = _beside_samples(master, specs)
+
+    def blocks(memory: int) -> SuperBlocks:
+        # Samples once, and once more where some are not finite or encoded chunks are read.
+        budget = (memory - works - shards) // 2
+        return super_blocks(master.shape, specs, max(1, budget), chunks=master.chunks)
+
+    try:
+        return blocks(memory_bytes)
+    except InputRefused as refusal:
+        enough = max(memory_bytes, works + shards)
+        while True:
+            enough += enough // 16 + 1
+            with suppress(InputRefused):
+                blocks(enough)
+                break
+        raise InputRefused(f"{refusal}; {enough / 1e6:,.0f} MB of memory would do") from None
+
+
+def _block_memory(master: ArraySpec, specs: list[ArraySpec], blocks: SuperBlocks) -> int:
+    """The most bytes that one block takes."""
+    itemsize = max(master.numpy.itemsize, specs[0].numpy.itemsize)
+    return 2 * math.prod(blocks.hull) * itemsize + sum(_beside_samples(master, specs))
+
+
+def _beside_samples(master: ArraySpec, specs: list[ArraySpec]) -> tuple[int, int]:
+    """Bytes that shards take before they are stored, and chunks in the works."""
+    # One shard at a time: its chunks, and all of them joined.
+    shards = max((2 * encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards), default=0)
+    chunks = 2 * max(spec.chunk_bytes + encoded_bound(spec) for spec in specs) + master.chunk_bytes
+    if master.codec == AS_FOUND:
+        return shards, cpu_count() * chunks + reading_bytes(master, local=False)
+    return shards, cpu_count() * chunks
+
+
+def _begun(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks, memory_bytes: int) -> SuperBlocks:
+    """The blocks of an interrupted run for the same copies, if memory holds them; else those given.
+
+    What is free differs from run to run, and with it the blocks; what was done in others would be lost.
+    """
+    store, master = volume.store, volume.spec(volume.master)
+    wanted = json.loads(json.dumps(body_of(volume, specs, blocks)))
+    for body in (plan.body for plan in stored_plans(store)):
+        if body["verb"] == "rechunk" and body | {"block": None} == wanted | {"block": None}:
+            begun = measured(master.shape, specs, body["block"], chunks=master.chunks)
+            if _block_memory(master, specs, begun) <= memory_bytes:
+                return begun
+    return blocks
+
+
+def body_of(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks) -> dict[str, Any]:
+    """The plan."""
+    return {
+        "verb": "rechunk",
+        "origin": volume.origin,
+        "master": {
+            "spec": volume.spec(volume.master).to_json(),
+            "plan": volume.state["stages"][volume.master]["plan"],
+        },
+        "mask": volume.spec("trace_mask").to_json() if volume.has("trace_mask") else None,
+        "copies": [spec.to_json() for spec in specs],
+        "block": blocks.block,
+    }

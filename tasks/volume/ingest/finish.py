@@ -1,0 +1,243 @@
+"""Finish an ingest of SEG-Y: merge what all blocks tell, make every array visible, and commit.
+
+What the block-wise pass cannot know before its end (statistics, words that float32 does not give back, checksums
+of the file) is merged from the ledger in block order.
+"""
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from tasks.volume.arrays.attributes import (
+    NAN_FILL,
+    axis_scale,
+    mdio_attributes,
+    ome_attributes,
+    statistics,
+    units_of,
+)
+from tasks.volume.arrays.codecs import metadata_of
+from tasks.volume.arrays.spec import (
+    MASTER,
+    ArraySpec,
+)
+from tasks.volume.blocks import block_count, on_io
+from tasks.volume.ingest.block import (
+    coordinates_key,
+    exceptions_of,
+    raw_samples_spec,
+    unplaced_traces,
+)
+from tasks.volume.ingest.checksums import (
+    Expected,
+    Sums,
+)
+from tasks.volume.ingest.coordinates import merged, shared
+from tasks.volume.ingest.master_plan import fill_of
+from tasks.volume.ingest.small_arrays import put_values, scalar_text, small_chunks
+from tasks.volume.ingest.sources import described_sources, refuse_misread
+from tasks.volume.ingest.survey import Survey
+from tasks.volume.kernels.traces import LIVE, merge_stats
+from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.root import members, new_root
+from tasks.volume.protocol.stage import (
+    Stage,
+    publish_root,
+    put_array,
+    put_group,
+)
+from tasks.volume.segy.geometry import sample_axis
+from tasks.volume.segy.header_counts import commonest, coordinate_unit, doubts, merge_tallies
+from tasks.volume.segy.headers import binary_header
+from tasks.volume.segy.placement import Coordinate, given
+from tasks.volume.segy.samples import merge_extremes
+from tasks.volume.segy.templates import quantity
+from tasks.volume.segy.text import textual_header
+
+log = logging.getLogger(__name__)
+
+
+OME_DIMENSIONS = (2, 3)  # more do not validate without axes of time and channels
+
+
+def finish(
+    stage: Stage,
+    survey: Survey,
+    records: list[Record],
+    as_words: list[Record],
+    request: str,
+    expected: Expected,
+    sums: dict[int, Sums],
+) -> dict[str, Any]:
+    """Store what all blocks together tell, make every array visible, and commit."""
+    store, body, fmt, grid, files = stage.store, stage.plan.body, survey.fmt, survey.grid, survey.files
+    assert grid is not None
+    placement = survey.placement
+    specs = {name: ArraySpec.from_json(plain) for name, plain in body["arrays"].items()}
+    master = specs["master"]
+    words = (
+        [raw_samples_spec(specs[name]) for name in ("master", "unplaced") if name in specs]
+        if as_words
+        else []
+    )
+    objects: dict[str, list[Stored]] = {spec.path: [] for spec in (*specs.values(), *words)}
+    for record in (*records, *as_words):
+        for stored in record.objects:
+            objects[stored.key.partition("/c/")[0]].append(stored)
+    shown: list[tuple[str, dict[str, Any]]] = []
+
+    def small(spec: ArraySpec, values: np.ndarray, attributes: dict[str, Any]) -> None:
+        shown.append(
+            put_array(stage, spec.path, metadata_of(spec, attributes), put_values(stage, spec, values))
+        )
+
+    def large(spec: ArraySpec, attributes: dict[str, Any]) -> None:
+        shown.append(put_array(stage, spec.path, metadata_of(spec, attributes), objects[spec.path]))
+
+    # First, because this tells whether every byte was read: nothing is shown of files that were not read whole.
+    sources, ends = described_sources(
+        files, [s for r in records for s in r.facts["segments"]] + body["spill_segments"]
+    )
+    refuse_misread(stage, files, sources, expected, sums)
+    header = ends[0][0]
+    binary = binary_header(header[3200:3600].tobytes(), fmt.byte_order)
+
+    axes = [(axis.name, axis.values) for axis in grid.axes]
+    depth = placement.domain == "depth"
+    tallies = merge_tallies(r.facts["tallies"] for r in records)
+    axes.append(sample_axis(fmt, commonest(tallies, "delay"), depth=depth))
+    for name, values in axes:
+        fits = values.dtype.kind == "i" and np.abs(values).max(initial=0) <= np.iinfo(np.int32).max
+        dtype = "int32" if fits else ("float64" if values.dtype.kind == "f" else "int64")
+        units = units_of("time" if name == "time" else quantity(name).kind, binary)
+        small(ArraySpec(name, values.shape, values.shape, dtype, (name,)), values.astype(dtype), units)
+    labelled = {}
+    if placement.coordinates:
+        labelled = {"coordinates": " ".join(one.name for one in placement.coordinates)}
+    together = _shared_coordinates(stage, survey)
+    system = binary["measurement_system_code"]
+    for one in placement.coordinates:
+        unit = coordinate_unit(tallies, system) if one.scaled else None
+        about: dict[str, Any] = {"_FillValue": NAN_FILL} if fill_of(one.dtype) == "NaN" else {}
+        about |= {"unitsV1": unit} if unit else {} if one.scaled else units_of(one.kind, binary)
+        if one.name in specs:
+            large(specs[one.name], about)
+        else:
+            small(_shared_spec(one, together[one.name].shape), together[one.name], about)
+    flat: dict[str, Any] = {"shape": grid.shape, "chunks": small_chunks(grid.shape), "dims": grid.names}
+    small(ArraySpec("trace_mask", dtype="bool", **flat), grid.trace_numbers >= 0, labelled)
+    small(ArraySpec("trace_number", dtype="int64", **flat), grid.trace_numbers, labelled)
+    text = {"textHeader": textual_header(header[:3200].tobytes()), "binaryHeader": binary}
+    shown.append(put_array(stage, "segy_file_header", scalar_text(text), []))
+    shown.append(put_group(stage, "segy_files"))
+    for number, raws in enumerate(ends):
+        shown.append(put_group(stage, f"segy_files/{number}"))
+        for name, raw in zip(("header", "trailer"), raws, strict=True):
+            if raw.size:
+                path = f"segy_files/{number}/{name}"
+                small(
+                    ArraySpec(path, raw.shape, (min(raw.size, 1 << 22),), "uint8", (f"{name}_byte",)), raw, {}
+                )
+    unplaced = unplaced_traces(grid, files.n_traces)
+    if unplaced.size:
+        shown.append(put_group(stage, "unplaced"))
+        for name in ("unplaced", "unplaced_headers", "unplaced_extensions"):
+            if name in specs:
+                large(specs[name], {})
+        chunks = (min(unplaced.size, 1 << 20),)
+        small(
+            ArraySpec("unplaced/trace_number", unplaced.shape, chunks, "int64", ("unplaced",)), unplaced, {}
+        )
+    for spec in words:
+        large(spec, labelled if spec.shape == master.shape else {})
+    if not words:
+        shown += _exceptions(stage, records)
+    for name in ("headers", "raw_headers", "raw_header_extensions"):
+        if name in specs:
+            large(specs[name], labelled)
+    stats = merge_stats([np.array(r.facts["stats"]) for r in records if r.facts["stats"] is not None])
+    extremes = merge_extremes(r.facts["extremes"] for r in records)
+    described = (
+        labelled | ({"_FillValue": NAN_FILL} if master.fill == "NaN" else {}) | statistics(stats, extremes)
+    )
+    described |= {
+        "dead_coded_traces": sum(r.facts["dead"] for r in records),
+        "raw_bytes": int(stats[LIVE]) * fmt.n_samples * master.numpy.itemsize,
+        "stored_bytes": sum(o.bytes for o in objects[MASTER]),
+    }
+    large(master, described)
+
+    notes = [*survey.notes, *doubts(tallies, fmt, depth=depth, measurement_system=system)]
+    if unplaced.size:
+        notes.append(
+            f"Auxiliary traces by their code (byte 29): {unplaced.size:,}; they have no cell and are kept in unplaced."
+        )
+    if described["dead_coded_traces"]:
+        notes.append(
+            f"Dead traces: {described['dead_coded_traces']:,} by their code (byte 29 is 2), "
+            f"{described['zero_traces']:,} by zeros alone."
+        )
+    scales = [axis_scale(np.asarray(values)) for _, values in axes]
+    level = {"path": MASTER, "scale": [s for s, _ in scales], "translation": [t for _, t in scales]}
+    created_on = stage.plan.created_on
+    ome = ome_attributes(MASTER, master.dims, [level], described["min"], described["max"])
+    root = new_root(
+        mdio_attributes(placement.template, created_on, MASTER, given(placement.overrides))
+        | ({"ome": ome} if len(master.dims) in OME_DIMENSIONS else {})
+        | {
+            "seismill": {
+                "format": 1,
+                "writer": stage.plan.versions["seismill"],
+                "created_on": created_on,
+                "sources": [one | sums.get(file, {}) | {"notes": notes} for file, one in enumerate(sources)],
+                "index": survey.index_json() | {"placement": survey.placement_json()},
+                "levels": [level],
+                "stages": {MASTER: {"plan": stage.plan.digest, "request": request}},
+                "exceptions": sum(r.facts["exceptions"] for r in records),
+                "unplaced": int(unplaced.size),
+            },
+        }
+    )
+    members(root).update(dict(shown))
+    publish_root(stage, root)
+    log.info("%s: %d traces of %s", store.url, files.n_traces, files.name)
+    return root
+
+
+def _shared_coordinates(stage: Stage, survey: Survey) -> dict[str, np.ndarray]:
+    """The coordinates that blocks share, by name."""
+    assert survey.grid is not None
+    if not shared(survey.placement):
+        return {}
+    blocks = range(block_count(survey.grid.shape, tuple(stage.plan.body["block"])))
+
+    def part(block: int) -> bytes:
+        try:
+            return stage.store.get(coordinates_key(stage.plan, block))
+        except FileNotFoundError:
+            return b""  # nothing is live there
+
+    parts = (
+        found for at in range(0, len(blocks), 64) for found in on_io(part, blocks[at : at + 64]) if found
+    )
+    return merged(survey.placement, survey.grid.shape, parts)
+
+
+def _shared_spec(one: Coordinate, shape: tuple[int, ...]) -> ArraySpec:
+    return ArraySpec(one.name, shape, small_chunks(shape), one.dtype, one.dims, fill=fill_of(one.dtype))
+
+
+def _exceptions(stage: Stage, records: list[Record]) -> list[tuple[str, dict[str, Any]]]:
+    """Store the words that float32 does not give back, sorted by trace and sample; nothing if there are none."""
+    if not any(record.facts["exceptions"] for record in records):
+        return []
+    rows = exceptions_of(stage.store, records)
+    shown = [put_group(stage, "sample_exceptions")]
+    for name, column, dtype in (("trace_number", 0, "int64"), ("sample", 1, "int32"), ("word", 2, "uint32")):
+        spec = ArraySpec(
+            f"sample_exceptions/{name}", (len(rows),), (min(len(rows), 1 << 20),), dtype, ("exception",)
+        )
+        values = rows[:, column].astype(dtype)
+        shown.append(put_array(stage, spec.path, metadata_of(spec, {}), put_values(stage, spec, values)))
+    return shown

@@ -1,0 +1,166 @@
+"""Plan an ingest of SEG-Y: chunks, shards, blocks and the arrays that it makes, and what memory they take.
+
+Arithmetic only, but for the grid of a survey that was read before.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tasks.parameters import Master
+from tasks.volume.arrays.codecs import crc32c
+from tasks.volume.arrays.spec import (
+    MASTER,
+    ArraySpec,
+)
+from tasks.volume.blocks import Compute, block_count, cpu_count
+from tasks.volume.ingest.block import (
+    block_memory,
+)
+from tasks.volume.ingest.checksums import (
+    Expected,
+)
+from tasks.volume.ingest.master_plan import block_of_traces, fill_of, is_scattered, master_spec_of
+from tasks.volume.ingest.survey import Survey
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.protocol.owner import Fit
+from tasks.volume.protocol.summary import fitting
+from tasks.volume.store.objects import Store
+
+UNPLACED_CHUNK_BYTES = 4 << 20
+
+
+UNPLACED_SAMPLES = 4096  # along a chunk
+
+
+def any_memory(compute: Compute) -> Compute:
+    """Accept any memory: what a block needs is known when the grid is."""
+    return compute
+
+
+def fit_of(store: Store, survey: Survey, master: Master) -> Fit:
+    """Return what fits blocks of a survey with a grid into memory."""
+    spilled = is_scattered(survey, master, store)
+    spec, block = master_spec_of(store, survey, master, ("",) * (len(survey.names) + 1), spilled=spilled)
+    return lambda compute: fit_blocks(compute, spec, block, survey, near=store.local, spilled=spilled)
+
+
+def fit_blocks(
+    compute: Compute, spec: ArraySpec, block: tuple[int, ...], survey: Survey, *, near: bool, spilled: bool
+) -> Compute:
+    """The compute with as many blocks in flight as its memory holds.
+
+    Raises:
+        InputRefused: Not one; the sentence has chunks of which one fits.
+    """
+    need = block_memory(spec, block, survey.fmt, cpu_count(), spilled=spilled)
+    if need <= compute.memory_bytes:
+        return fitting(compute, need, "a block")
+    smaller, least = spec, need
+    while least > compute.memory_bytes and max(smaller.chunks[:-1]) > 1:
+        widest = max(smaller.chunks[:-1])
+        fewer = tuple(c // 2 if c == widest else c for c in smaller.chunks[:-1])
+        smaller = smaller.at(spec.path, chunks=(*fewer, smaller.chunks[-1]), shards=())
+        its_block = block_of_traces(smaller, survey, near=near, spilled=spilled)
+        least = block_memory(smaller, its_block, survey.fmt, cpu_count(), spilled=spilled)
+    what = f"a block of {block} traces in chunks of {spec.chunks}"
+    what += f" and shards of {spec.shards}" if spec.shards else ""
+    ways = f"give it {need / 1e6:,.0f} MB"
+    if least <= compute.memory_bytes:
+        ways += f", or use chunks of {smaller.chunks}{' without shards (0)' if spec.shards else ''}"
+    raise InputRefused(
+        f"{what} needs {need / 1e6:,.0f} MB, but the run may use {compute.memory_bytes / 1e6:,.0f} MB; {ways}"
+    )
+
+
+def layout_of(store: Store, survey: Survey, master: Master, spilled: dict[str, Any]) -> dict[str, Any]:
+    """The rest of the plan: arrays, blocks and grid."""
+    grid = survey.grid
+    assert grid is not None
+    dims = (*survey.names, survey.placement.domain)
+    spec, block = master_spec_of(store, survey, master, dims, spilled=bool(spilled))
+    flat: dict[str, Any] = {"shape": grid.shape, "chunks": block, "dims": dims[:-1]}
+    arrays = {
+        "master": spec,
+        "headers": ArraySpec("headers", dtype="trace_header", **flat),
+        "raw_headers": ArraySpec("raw_headers", dtype="raw240", **flat),
+    }
+    if extra := survey.fmt.extension_bytes:
+        whole: dict[str, Any] = {
+            "shape": (*grid.shape, extra),
+            "chunks": (*block, extra),
+            "dims": (*dims[:-1], "byte"),
+        }
+        arrays["raw_header_extensions"] = ArraySpec("raw_header_extensions", dtype="uint8", **flat | whole)
+    for one in survey.placement.coordinates:
+        if one.dims == survey.names:
+            arrays[one.name] = ArraySpec(one.name, dtype=one.dtype, fill=fill_of(one.dtype), **flat)
+    unplaced = survey.files.n_traces - grid.placed
+    if unplaced:
+        arrays |= _unplaced_arrays(spec, unplaced, extra)
+    return {
+        "arrays": {name: one.to_json() for name, one in arrays.items()},
+        "block": block,
+        "grid": crc32c(np.ascontiguousarray(grid.trace_numbers).view(np.uint8).reshape(-1)),
+        "predicted": survey.predicted,
+        "spill": {k: v for k, v in spilled.items() if k != "segments"},
+        "spill_segments": spilled.get("segments", []),
+    }
+
+
+def _unplaced_arrays(master: ArraySpec, count: int, extra: int) -> dict[str, ArraySpec]:
+    """Where traces go that have no cell, as many at a time as make a chunk."""
+    along = min(master.shape[-1], UNPLACED_SAMPLES)
+    traces = min(count, max(1, UNPLACED_CHUNK_BYTES // (along * master.numpy.itemsize)))
+    samples = ArraySpec(
+        "unplaced/samples",
+        (count, master.shape[-1]),
+        (traces, along),
+        master.dtype,
+        ("unplaced", master.dims[-1]),
+        master.codec,
+        (),
+        master.fill,
+    )
+    arrays = {
+        "unplaced": samples,
+        "unplaced_headers": ArraySpec("unplaced/raw_headers", (count,), (traces,), "raw240", ("unplaced",)),
+    }
+    if extra:
+        path, dims = "unplaced/raw_header_extensions", ("unplaced", "byte")
+        arrays["unplaced_extensions"] = ArraySpec(path, (count, extra), (traces, extra), "uint8", dims)
+    return arrays
+
+
+def planned(store: Store, survey: Survey, master: Master, expected: Expected) -> dict[str, Any]:
+    """What would be stored, without writing."""
+    notes = [*survey.notes, *expected.notes(expected.of_kind("md5")), *expected.doubts]
+    if survey.grid is None:
+        notes.append(
+            "the headers do not follow a regular grid: the source would be read once and spilled first"
+        )
+        return {"dry_run": True, "volume": store.url, "stage": "ingest", "arrays": [], "notes": notes}
+    body = layout_of(store, survey, master, {})
+    spec = ArraySpec.from_json(body["arrays"]["master"])
+    count = block_count(survey.grid.shape, tuple(body["block"]))
+    objects = int(np.prod([-(-n // u) for n, u in zip(spec.shape, spec.unit, strict=True)]))
+    return {
+        "dry_run": True,
+        "volume": store.url,
+        "stage": "ingest",
+        "arrays": [
+            {
+                "path": MASTER,
+                "shape": spec.shape,
+                "chunks": spec.chunks,
+                "shards": spec.shards,
+                "dtype": spec.dtype,
+                "raw_bytes": spec.raw_bytes,
+            }
+        ],
+        "grid": [str(axis) for axis in survey.grid.axes],
+        "objects": objects,
+        "blocks": count,
+        "memory_bytes": block_memory(spec, tuple(body["block"]), survey.fmt, cpu_count()),
+        "notes": notes,
+    }

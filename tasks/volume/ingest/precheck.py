@@ -1,0 +1,85 @@
+"""Read what has to be read of SEG-Y files before anything is written or taken away."""
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from tasks.parameters import Master
+from tasks.volume.blocks import Compute
+from tasks.volume.ingest.checksums import Expected, Sums, noted_of
+from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.plan import fit_of
+from tasks.volume.ingest.read_in_order import checked_before, refuse_what_stores_have
+from tasks.volume.ingest.survey import Survey
+from tasks.volume.protocol.deletion import (
+    clear_run,
+)
+from tasks.volume.protocol.plan import folder_of
+from tasks.volume.store.objects import Store
+
+log = logging.getLogger(__name__)
+
+
+def unpredicted_key(request: str) -> str:
+    """Return the key of the note that the headers of a run's files are all read."""
+    return f"{folder_of(request)}/unpredicted"
+
+
+def read_before(
+    store: Store,
+    survey: Survey,
+    master: Master,
+    expected: Expected,
+    request: str,
+    root: dict[str, Any] | None,
+    compute: Compute,
+) -> tuple[Survey, dict[int, Sums]]:
+    """Read what has to be read of the files before anything is taken away; return the survey and checksums.
+
+    Where an MD5 is expected, that is the file. Where a volume is replaced, it is every file: all bytes, against the
+    checksums of their store and those that are expected, and all headers where the grid was predicted from a few.
+    """
+    files, note = survey.files, unpredicted_key(request)
+    wanted = list(range(len(files.listed))) if root is not None else expected.of_kind("md5")
+    sums = checked_before(store, folder_of(request), expected, wanted, files.reading, compute)
+    if survey.predicted and store.exists(note):
+        survey = survey.unpredicted(near=files.local)
+    if root is None:
+        return survey, sums
+    refuse_what_stores_have(files.reading, {file: sums[file]["crc32c"] for file in wanted}, expected.urls)
+    if survey.predicted:
+        scanned = survey.unpredicted(near=True)
+        fit_of(store, scanned, master)(compute)
+        if not _same_grid(survey, scanned):
+            log.info("%s: the headers are not as they were predicted, so all are read", files.name)
+            store.put(note, b"the headers are not as they were predicted")
+            survey = scanned if files.local else survey.unpredicted(near=False)
+    return survey, {file: sums[file] for file in expected.of_kind("md5")}
+
+
+def _same_grid(survey: Survey, other: Survey) -> bool:
+    """Whether two surveys of the same files put each trace into the same cell."""
+    grid, scanned = survey.grid, other.grid
+    assert grid is not None
+    assert scanned is not None
+    return np.array_equal(grid.trace_numbers, scanned.trace_numbers) and all(
+        np.array_equal(one.values, same.values) for one, same in zip(grid.axes, scanned.axes, strict=True)
+    )
+
+
+def check_again(
+    store: Store, root: dict[str, Any], request: str, expected: Expected, files: Files, compute: Compute
+) -> None:
+    """Return if a volume was made of files that have what is expected of them now.
+
+    Raises:
+        IntegrityFailure: One has another checksum.
+    """
+    known = noted_of(root["attributes"]["seismill"]["sources"])
+    for file in expected.said:
+        expected.refuse(file, known[file])
+    unread = [file for file in expected.of_kind("md5") if "md5" not in known[file]]
+    if unread:
+        checked_before(store, folder_of(request), expected, unread, files.reading, compute)
+        clear_run(store, request)

@@ -1,0 +1,153 @@
+"""Read files from end to end, in order, for checksums that cannot be put together from parts."""
+
+import hashlib
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+
+from tasks.volume.blocks import Compute, Progress, io_pool, on_io
+from tasks.volume.ingest.checksums import Expected, Open, Sums
+from tasks.volume.outcomes import IntegrityFailure, Resumable
+from tasks.volume.store.objects import Store
+
+log = logging.getLogger(__name__)
+
+
+PIECE_BYTES = 16 << 20
+
+
+AHEAD = 4  # pieces in memory while one is added up
+
+
+NOTED_BYTES = 1 << 30  # of files read in order, after which that is noted down
+
+
+def checked_before(
+    store: Store, folder: str, expected: Expected, files: Sequence[int], open_file: Open, compute: Compute
+) -> dict[int, Sums]:
+    """Checksums of files that were read in order and have what is expected of them; nothing is changed yet.
+
+    Files that a run before this one read are not read again; of one that was begun nothing is kept.
+
+    Args:
+        store: The volume.
+        folder: Of the run, where it is noted which files were read.
+        expected: What their checksums must be.
+        files: The numbers of those to be read.
+        open_file: Opens one, as it is in the plan.
+        compute: Who is told of progress, and what stops this.
+
+    Raises:
+        IntegrityFailure: A file has another checksum.
+        Resumable: This was stopped.
+    """
+    noted: dict[int, Sums] = {}
+    for key in store.keys(f"{folder}/in_order") if files else []:
+        noted |= {int(file): sums for file, sums in json.loads(store.get(key)).items()}
+    todo = [
+        file
+        for file in files
+        if file not in noted or any(noted[file][one.kind] != one.value for one in expected.said[file])
+    ]
+    for note in expected.notes(todo):
+        log.info("%s", note)
+    fresh: dict[int, Sums] = {}
+
+    def note_down() -> None:
+        if fresh:
+            store.put(f"{folder}/in_order/{min(fresh):08d}", json.dumps(fresh).encode())
+            noted.update(fresh)
+            fresh.clear()
+
+    try:
+        for file, sums in _read_in_order(expected, todo, open_file, compute):
+            expected.refuse(file, sums)  # and it is not noted: it may have been damaged on the way
+            fresh[file] = sums
+            if sum(expected.sizes[one] for one in fresh) >= NOTED_BYTES:
+                note_down()
+    finally:
+        note_down()
+    return {file: noted[file] for file in files}
+
+
+def _read_in_order(
+    expected: Expected, files: Sequence[int], open_file: Open, compute: Compute
+) -> Iterator[tuple[int, Sums]]:
+    """Read files from end to end, one after the other; their checksums. Pieces are fetched ahead of their adding up."""
+    import google_crc32c
+
+    pieces = (
+        (file, start) for file in files for start in range(0, max(1, expected.sizes[file]), PIECE_BYTES)
+    )
+    total = sum(-(-max(1, expected.sizes[file]) // PIECE_BYTES) for file in files)
+    began, done, bytes_done = time.monotonic(), 0, 0
+
+    def fetch(file: int, start: int) -> bytes:
+        with open_file(file) as source:
+            return source.read(start, min(PIECE_BYTES, expected.sizes[file] - start))
+
+    window: deque[tuple[int, int, Future[bytes]]] = deque()
+    md5, crc = hashlib.md5(usedforsecurity=False), 0
+    try:
+        while True:
+            while len(window) < AHEAD and (piece := next(pieces, None)):
+                window.append((*piece, io_pool().submit(fetch, *piece)))
+            if not window:
+                return
+            if compute.stopping.is_set():
+                raise Resumable(
+                    "the run stopped while checksums were read; run the same command again to go on"
+                )
+            file, start, future = window.popleft()
+            data = future.result()
+            md5.update(data)
+            crc = google_crc32c.extend(crc, data)
+            done, bytes_done = done + 1, bytes_done + len(data)
+            compute.report(Progress("checksums", done, total, bytes_done, time.monotonic() - began))
+            if start + PIECE_BYTES >= expected.sizes[file]:
+                yield file, {"crc32c": f"{crc:08x}", "md5": md5.hexdigest()}
+                md5, crc = hashlib.md5(usedforsecurity=False), 0
+    finally:
+        for _, _, future in window:
+            future.cancel()
+
+
+def refuse_what_stores_say(expected: Expected, open_file: Open) -> None:
+    """Return if the checksums that stores keep of whole files are those that are expected; nothing was read yet.
+
+    Raises:
+        IntegrityFailure: One is another.
+    """
+
+    def look(file: int) -> None:
+        with open_file(file) as source:
+            if source.crc32c:
+                expected.refuse(file, {"crc32c": source.crc32c})
+
+    on_io(look, expected.of_kind("crc32c"))
+
+
+def refuse_what_stores_have(open_file: Open, read: Mapping[int, str], urls: Sequence[str]) -> None:
+    """Return if files were read with the checksums that their stores keep of them, as far as they keep any.
+
+    Args:
+        open_file: Opens a file by its number.
+        read: CRC32C of each file as read, in hexadecimal.
+        urls: Of the files.
+
+    Raises:
+        IntegrityFailure: One was read with another.
+    """
+
+    def look(file: int) -> None:
+        with open_file(file) as source:
+            if source.crc32c and source.crc32c != read[file]:
+                raise IntegrityFailure(
+                    f"{urls[file]} was read with the CRC32C {read[file]}, but its store has {source.crc32c}: bytes "
+                    "were damaged on the way; run the same command again, which reads all of it anew"
+                )
+
+    on_io(look, list(read))

@@ -1,0 +1,59 @@
+"""Small arrays of a volume, which are in memory as a whole."""
+
+from typing import Any
+
+import numpy as np
+
+from tasks.volume.arrays.codecs import crc32c, encode_chunk
+from tasks.volume.arrays.spec import (
+    ArraySpec,
+)
+from tasks.volume.protocol.ledger import Stored
+from tasks.volume.protocol.stage import (
+    Stage,
+)
+
+SMALL_ARRAY_CELLS = 1 << 22
+
+
+def put_values(stage: Stage, spec: ArraySpec, values: np.ndarray) -> list[Stored]:
+    """Store a small array that is in memory, chunk by chunk."""
+    stored = []
+    for position in np.ndindex(*(-(-n // c) for n, c in zip(spec.shape, spec.chunks, strict=True))):
+        part = values[tuple(slice(p * c, (p + 1) * c) for p, c in zip(position, spec.chunks, strict=True))]
+        chunk = np.full(spec.chunks, spec.fill_value, spec.numpy)
+        chunk[tuple(slice(0, n) for n in part.shape)] = part
+        data = encode_chunk(spec, chunk)
+        stage.settle(spec.key(position), data)
+        stored.append(Stored(spec.key(position), len(data), crc32c(data)))
+    return stored
+
+
+def small_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Whole rows, up to a few million cells."""
+    chunks: list[int] = []
+    room = SMALL_ARRAY_CELLS
+    for n in reversed(shape):
+        chunks.insert(0, min(n, max(1, room)))
+        room //= chunks[0]
+    return tuple(chunks)
+
+
+def scalar_text(attributes: dict[str, Any]) -> dict[str, Any]:
+    """MDIO's segy_file_header: a scalar text array that only carries attributes."""
+    return {
+        "shape": [],
+        "data_type": {"name": "fixed_length_utf32", "configuration": {"length_bytes": 4}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": []}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": "",
+        "codecs": [
+            {"name": "bytes", "configuration": {"endian": "little"}},
+            {"name": "crc32c"},
+        ],
+        "attributes": attributes,
+        "dimension_names": [],
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }

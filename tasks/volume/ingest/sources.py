@@ -1,0 +1,95 @@
+"""Describe the source files as they were read, and refuse what was misread."""
+
+from typing import Any
+
+import numpy as np
+
+from tasks.volume.blocks import on_io
+from tasks.volume.ingest.checksums import (
+    Expected,
+    Sums,
+)
+from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.records import PART_BYTES, Segment, checksums, whole_checksums
+from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.protocol.deletion import (
+    clear_run,
+)
+from tasks.volume.protocol.stage import (
+    Stage,
+)
+
+
+def described_sources(
+    files: Files, segments: list[Any]
+) -> tuple[list[dict[str, Any]], list[tuple[np.ndarray, np.ndarray]]]:
+    """What the volume says of each file, and its bytes before the first and after the last trace.
+
+    Raises:
+        IntegrityFailure: Some byte of a file was read never or twice.
+    """
+    of_file: dict[int, list[Segment]] = {}
+    for file, offset, length, crc in segments:
+        of_file.setdefault(file, []).append((offset, length, crc))
+    sources, ends = [], []
+    for file, (one, fmt) in enumerate(zip(files.listed, files.formats, strict=True)):
+        tail_at = fmt.trace_offset(fmt.n_traces)
+        head = np.frombuffer(files.read(file, 0, fmt.first_trace_offset), np.uint8)
+        tail = head[:0]
+        if fmt.file_size > tail_at:
+            tail = np.frombuffer(files.read(file, tail_at, fmt.file_size - tail_at), np.uint8)
+        read = of_file.get(file, []) + checksums(head, 0) + (checksums(tail, tail_at) if tail.size else [])
+        parts, whole = whole_checksums(read, fmt.file_size)
+        ends.append((head, tail))
+        sources.append(
+            {
+                "url": one.url,
+                "bytes": one.size,
+                "etag": one.identity,
+                "first_trace": int(files.firsts[file]),
+                "trace_count": fmt.n_traces,
+                "crc32c": f"{whole:08x}",
+                "crc32c_part_bytes": PART_BYTES,
+                "crc32c_parts": [f"{part:08x}" for part in parts],
+                "file": fmt.to_json(),
+            }
+        )
+    return sources, ends
+
+
+def refuse_misread(
+    stage: Stage,
+    files: Files,
+    sources: list[dict[str, Any]],
+    expected: Expected,
+    sums: dict[int, Sums],
+) -> None:
+    """Return if what was read of every file is what its store has of it, and what is expected of it.
+
+    A range comes without a checksum of its own, so a bit that turned over on the way is only seen here. S3 (full-object
+    CRC32C) and GCS keep one of the whole, and so does every store of what was written here; for other objects there is
+    what is expected, and TLS.
+
+    Raises:
+        IntegrityFailure: It is not; the next run reads everything again.
+    """
+
+    def known(file: int) -> str:
+        with files.reading(file) as source:
+            return str(source.crc32c)
+
+    try:
+        for file, crc in enumerate(on_io(known, range(len(sources)))):
+            url, own = sources[file]["url"], sources[file]["crc32c"]
+            before = sums.get(file, {}).get("crc32c", "")
+            for other, known_as in ((crc, "its store has"), (before, "with its MD5 it had")):
+                if other and other != own:
+                    raise IntegrityFailure(
+                        f"{url} was read with the CRC32C {own}, but {known_as} {other}: bytes were damaged on the way; "
+                        "run the same command again, which reads all of it anew"
+                    )
+            expected.refuse(file, {"crc32c": own})
+    except IntegrityFailure:
+        for digest in {stage.plan.digest, *(s["digest"] for s in [stage.plan.body["spill"]] if s)}:
+            clear_run(stage.store, digest, ("ledger",))
+        raise

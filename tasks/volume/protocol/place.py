@@ -1,0 +1,121 @@
+"""Refuse places where a volume or an array would be in the way of what others have there."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tasks.volume.arrays.foreign import documents
+from tasks.volume.arrays.group_metadata import is_annex
+from tasks.volume.outcomes import DestinationRefused
+from tasks.volume.protocol.own_names import OWN, groups_above, names_of
+from tasks.volume.protocol.root import COMMITS, members
+from tasks.volume.store.objects import Store
+
+log = logging.getLogger(__name__)
+
+
+CATALOGUE = "catalogue"  # what the names of a sweep's objects begin with, in a folder that is no volume
+
+
+NAMED = 3  # objects that a refusal names
+
+
+def refuse_occupied(store: Store) -> None:
+    """Return if a new volume may be written at this place, as far as one listing tells.
+
+    Raises:
+        DestinationRefused: Something else is there, or the place lies inside a volume.
+    """
+    present = store.children()
+    own = Store(f"{store.url}/{OWN}", store.options).children() if OWN in present else []
+    if any(name.startswith(CATALOGUE) for name in own):
+        raise DestinationRefused(
+            f"{store.url} holds the catalogue of a sweep and its volumes; name a place in it that does not exist yet, "
+            f"such as {store.url}/name.zarr"
+        )
+    begun = {"lock", "commits", "runs"} & set(own)
+    strangers = [name for name in present if name != OWN]
+    if strangers and not begun:
+        raise DestinationRefused(
+            f"{store.url} is not empty and not a volume (it holds {_shown(strangers)}); name a place that does not "
+            "exist yet"
+        )
+    refuse_inside_volume(store)
+
+
+def refuse_inside_volume(store: Store) -> None:
+    """Return if no folder above this place is a volume: a volume inside one would be in the way of it.
+
+    Raises:
+        DestinationRefused: One is.
+    """
+    for above in store.above():
+        try:
+            inside = bool(above.keys(COMMITS))
+        except DestinationRefused as refusal:  # an identity that may list its own prefix only
+            log.debug("whether %s is a volume is not known: %s", above.url, refusal)
+            return
+        if inside:
+            raise DestinationRefused(
+                f"{store.url} lies inside the volume {above.url}; name a place outside of it"
+            )
+
+
+def refuse_volume(store: Store) -> None:
+    """Return if a place neither is a volume nor lies inside one, so that volumes may lie below it.
+
+    Raises:
+        DestinationRefused: It is or does.
+    """
+    if store.keys(COMMITS):
+        raise DestinationRefused(f"{store.url} is a volume; name a folder for volumes")
+    refuse_inside_volume(store)
+
+
+def refuse_strangers(store: Store, root: dict[str, Any] | None) -> None:
+    """Return if everything at a place is the volume's own, so that a whole new volume may take its place.
+
+    Raises:
+        DestinationRefused: Somebody else's objects lie there.
+    """
+    keys = store.keys("")
+    names = names_of(store, root, [key for key in keys if key.startswith(f"{OWN}/")])
+    strangers = [
+        key
+        for key in keys
+        if not key.startswith(f"{OWN}/") and key != "zarr.json" and names.owner(key) is None
+    ]
+    if strangers:
+        raise DestinationRefused(
+            f"{store.url} holds objects that Seismill did not write ({_shown(strangers)}), and a new volume there "
+            "would be mixed with them; move them away, or name another place"
+        )
+
+
+def refuse_taken(store: Store, root: dict[str, Any], paths: Iterable[str]) -> None:
+    """Return if each array and group that is to be made is the volume's own or not there yet.
+
+    Raises:
+        DestinationRefused: Somebody else has something where one would go.
+    """
+    known = set(members(root))
+    wanted = [path for path in paths if path not in known]
+    if not is_annex(root):
+        wanted += [group for path in wanted for group in groups_above(path) if group not in known]
+    taken = [path for path in dict.fromkeys(wanted) if documents(store, path)]
+    if not taken:
+        return
+    names = names_of(store, root)
+    for path in taken:
+        if names.owner(f"{path}/zarr.json") is None:
+            other = (
+                "name a group for what is made with --target" if is_annex(root) else "give it another name"
+            )
+            raise DestinationRefused(
+                f"{store.url}/{path} is there already, and Seismill did not write it; move it away, or {other}"
+            )
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

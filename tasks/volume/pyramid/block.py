@@ -1,0 +1,104 @@
+"""Store one block of each level of a pass."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from tasks.volume.arrays.reader import read_pieces, read_region
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.blocks import Region
+from tasks.volume.protocol.foreign_target import origin_of
+from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.plan import Plan
+from tasks.volume.protocol.stage import (
+    Job,
+)
+from tasks.volume.protocol.writer import put_region
+from tasks.volume.pyramid.coarsen import (
+    coarsen,
+    coarsen_in_parts,
+    coarsen_live,
+    fit_together,
+)
+from tasks.volume.pyramid.levels import planned_levels
+from tasks.volume.pyramid.plan import finer_region, place_of
+from tasks.volume.store.objects import Store
+
+
+@lru_cache(maxsize=4)
+def masks_of(store: Store, plan: Plan) -> list[np.ndarray]:
+    """Where each level is live; empty where everything is."""
+    if not plan.body["mask"]:
+        return []
+    masks = [read_region(store, ArraySpec.from_json(plan.body["mask"]))]
+    for factor in plan.body["factors"]:
+        masks.append(coarsen_live(masks[-1], tuple(factor[: masks[-1].ndim]), plan.body["method"]))
+    return masks
+
+
+def pyramid_block(job: Job) -> Record:
+    """Store one block of each level of a pass."""
+    store, plan = job.open()
+    specs, factors, passes = planned_levels(plan)
+    one, region = place_of(job.block, passes, specs)
+    masks = masks_of(store, plan)
+
+    def live_in(level: int, part: tuple[slice, ...]) -> np.ndarray | None:
+        return masks[level][part[:-1]] if masks else None
+
+    below = factors[one.source : one.coarsest]
+    source = finer_region(region, below, specs[one.source].shape)
+    # Of a coarser level, chunks in which nothing but NaN came out are left out even where traces live.
+    must = live_in(0, source) if one.source == 0 else None
+    if not masks:
+        must = np.ones(tuple(r.stop - r.start for r in source[:-1]), bool)
+    above = origin_of(store, plan) if one.source == 0 else store
+    method, part = plan.body["method"], source
+    stored: list[Stored] = []
+    values = read_coarsened(
+        above, specs[one.source], source, factors[one.source], method, live_in(one.source, source), must
+    )
+    for number in range(one.source, one.coarsest):
+        if number > one.source:
+            values = coarsen_in_parts(values, factors[number], method, live_in(number, part))
+        spec = specs[number + 1]
+        part = finer_region(region, factors[number + 1 : one.coarsest], spec.shape)
+        stored += put_region(job, store, spec, part, values, empty=_nothing if masks else _never)[0]
+    raw_bytes = math.prod(r.stop - r.start for r in source) * specs[one.source].numpy.itemsize
+    return Record(job.block, stored, raw_bytes, {})
+
+
+def read_coarsened(
+    store: Store,
+    spec: ArraySpec,
+    region: Region,
+    factor: tuple[int, ...],
+    method: str,
+    live: np.ndarray | None = None,
+    must: np.ndarray | None = None,
+) -> np.ndarray:
+    """The level below a region, of which no more than a few chunks are in memory where no cell lies in two.
+
+    Args as `read_region` and `coarsen` have them; `must` says which chunks have to be there.
+    """
+    if not fit_together(spec.pieces, spec.shape, factor):
+        return coarsen_in_parts(read_region(store, spec, region, live=must), factor, method, live)
+    shape = tuple(-(-(r.stop - r.start) // f) for r, f in zip(region, factor, strict=True))
+    level = np.empty(shape, spec.numpy)
+
+    def add(values: np.ndarray, place: Region) -> None:
+        there = tuple(slice(p.start // f, -(-p.stop // f)) for p, f in zip(place, factor, strict=True))
+        level[there] = coarsen(values, factor, method, None if live is None else live[place[:-1]])
+
+    read_pieces(store, spec, region, add, live=must)
+    return level
+
+
+def _never(part: np.ndarray) -> bool:
+    return False
+
+
+def _nothing(part: np.ndarray) -> bool:
+    """Whether a chunk of a survey's floats is left out; zeros of whole numbers may be live."""
+    return part.dtype.kind == "f" and bool(np.isnan(part).all())

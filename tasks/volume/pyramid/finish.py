@@ -1,0 +1,106 @@
+"""Make every level visible, with coordinates of its own, and commit."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tasks.volume.arrays.attributes import NAN_FILL, level_labels, level_scale
+from tasks.volume.arrays.codecs import metadata_of
+from tasks.volume.arrays.group_metadata import is_annex
+from tasks.volume.arrays.reader import PYRAMID, Volume
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.blocks import block_count
+from tasks.volume.images.spacing import rockverse_attributes
+from tasks.volume.protocol.foreign_target import refuse_changed
+from tasks.volume.protocol.ledger import Record
+from tasks.volume.protocol.root import members
+from tasks.volume.protocol.stage import (
+    Stage,
+    publish_root,
+    put_array,
+    put_group,
+    run_blocks,
+)
+from tasks.volume.protocol.writer import put_small
+from tasks.volume.pyramid.block import masks_of, pyramid_block
+from tasks.volume.pyramid.levels import describe_levels, planned_levels
+
+
+def add_levels(stage: Stage, root: dict[str, Any], request: str) -> None:
+    """Make the levels and commit them; `root` is changed to have them."""
+    specs, _, passes = planned_levels(stage.plan)
+    counts = [block_count(specs[one.coarsest].shape, one.block) for one in passes]
+    records: list[Record] = []
+    for number, count in enumerate(counts):
+        first = sum(counts[:number])
+        records += run_blocks(stage, pyramid_block, range(first, first + count), of=sum(counts))
+    refuse_changed(Volume(stage.store, root))
+    _publish(stage, root, records, request)
+
+
+def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request: str) -> None:
+    """Make every level visible, with coordinates of its own, and commit."""
+    store, volume, method = stage.store, Volume(stage.store, root), stage.plan.body["method"]
+    specs, factors, _ = planned_levels(stage.plan)
+    masks = masks_of(store, stage.plan)
+    base, master = volume.state["levels"][0], volume.array_attributes(specs[0].path)
+    axes = [
+        volume.read(dim) if volume.has(dim) else np.arange(n)
+        for dim, n in zip(specs[0].dims, specs[0].shape, strict=True)
+    ]
+    shown: list[tuple[str, dict[str, Any]]] = []
+    levels = [base]
+    for number, spec in enumerate(specs[1:], start=1):
+        group = f"{PYRAMID}/{number}"
+        steps = [math.prod(axis) for axis in zip(*factors[:number], strict=True)]
+        # `nearest` takes the first sample of each cell, which stays where it was.
+        scaled = [
+            level_scale(s, t, f) if method != "nearest" else (s * f, t)
+            for s, t, f in zip(base["scale"], base["translation"], steps, strict=True)
+        ]
+        for dim, values, f, n, (scale, translation) in zip(
+            spec.dims, axes, steps, spec.shape, scaled, strict=True
+        ):
+            if is_annex(
+                root
+            ):  # its levels lie in the group itself, where one set of coordinates has its place
+                break
+            labels = level_labels(values, f, scale, translation, method)
+            units = (
+                {k: v for k, v in volume.array_attributes(dim).items() if k == "units"}
+                if volume.has(dim)
+                else {}
+            )
+            shown.append(
+                put_small(stage, ArraySpec(f"{group}/{dim}", (n,), (n,), "float64", (dim,)), labels, units)
+            )
+        raw_bytes = spec.raw_bytes
+        if masks:
+            live = masks[number]
+            mask = ArraySpec(f"{group}/trace_mask", live.shape, live.shape, "bool", spec.dims[:-1])
+            shown.append(put_small(stage, mask, live, {}))
+            raw_bytes = int(live.sum()) * spec.shape[-1] * spec.numpy.itemsize
+        objects = [o for r in records for o in r.objects if o.key.startswith(f"{spec.path}/c/")]
+        attributes: dict[str, Any] = {"_FillValue": NAN_FILL} if spec.fill == "NaN" else {}
+        if "_ROCKVERSE_DATATYPE" in master:
+            scale, origin = [s for s, _ in scaled], [t for _, t in scaled]
+            attributes |= rockverse_attributes(master, scale, master["voxel_unit"], origin)
+        attributes |= {
+            "method": method,
+            "factor": list(factors[number - 1]),
+            "raw_bytes": raw_bytes,
+            "stored_bytes": sum(o.bytes for o in objects),
+        }
+        shown.append(put_array(stage, spec.path, metadata_of(spec, attributes), objects))
+        levels.append(
+            {"path": spec.path, "scale": [s for s, _ in scaled], "translation": [t for _, t in scaled]}
+        )
+    if not is_annex(root):
+        shown += [put_group(stage, f"{PYRAMID}/{number}") for number in range(1, len(specs))]
+        shown.append(put_group(stage, PYRAMID))
+    members(root).update(dict(shown))
+    volume.state["levels"] = levels
+    volume.state["stages"][PYRAMID] = {"plan": stage.plan.digest, "request": request}
+    describe_levels(root)
+    publish_root(stage, root)

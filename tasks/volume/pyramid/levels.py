@@ -1,0 +1,112 @@
+"""Plan the levels of a master: their shapes, what makes each of them, and what memory that takes."""
+
+from typing import Any
+
+from tasks.parameters import Levels
+from tasks.volume.arrays.attributes import ome_attributes
+from tasks.volume.arrays.foreign import reading_bytes
+from tasks.volume.arrays.group_metadata import is_annex
+from tasks.volume.arrays.reader import PYRAMID, Volume
+from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, as_written
+from tasks.volume.protocol.deletion import without
+from tasks.volume.protocol.plan import Plan
+from tasks.volume.protocol.root import members
+from tasks.volume.protocol.writer import writing_bytes
+from tasks.volume.pyramid.coarsen import (
+    MOST_COARSENED,
+    cell_bytes,
+    fit_together,
+)
+from tasks.volume.pyramid.plan import Pass, level_factors, passes_of, read_bytes
+
+
+def without_levels(root: dict[str, Any]) -> dict[str, Any]:
+    """Return a root that lacks its levels."""
+    levels = [level["path"] for level in root["attributes"]["seismill"]["levels"][1:]]
+    fewer = without(root, levels if is_annex(root) else [PYRAMID])
+    state = fewer["attributes"]["seismill"]
+    state["levels"] = state["levels"][:1]
+    del state["stages"][PYRAMID]
+    describe_levels(fewer)
+    return fewer
+
+
+def level_specs(
+    volume: Volume, levels: Levels, *, local: bool
+) -> tuple[list[ArraySpec], list[tuple[int, ...]], list[Pass]]:
+    """The master and its levels, finest first; the factors from each to the next; and what makes them.
+
+    Raises:
+        InputRefused: The factor does not fit the master.
+    """
+    master = volume.spec(volume.master)
+    kept = [axis.get("type") in ("time", "channel") for axis in volume.state.get("annex", {}).get("axes", [])]
+    if any(kept) and not levels.factor:  # a channel is never mixed with its neighbour unless it was asked for
+        most = MOST_COARSENED - kept[-1]  # the last axis counts among them
+        space = [axis for axis, apart in enumerate(kept) if not apart][-most:]
+        factor = [2 if axis in space else 1 for axis in range(len(kept))]
+        levels = levels.model_copy(update={"factor": factor})
+    factors = level_factors(master.shape, as_written(master).chunks, levels, _lengths(volume))
+    paths = [volume.level(number) for number in range(1, len(factors) + 1)]
+    specs, passes = passes_of(master, paths, factors, local=local)
+    return specs, factors, passes
+
+
+def _lengths(volume: Volume) -> list[float]:
+    """Distance of neighbours along each axis, where all are of space and have one unit; else empty."""
+    axes = volume.state.get("annex", {}).get("axes", [])
+    kinds = {(axis.get("type"), axis.get("unit")) for axis in axes}
+    given = volume.state["levels"][0]["scale"] if len(kinds) == 1 and axes[0].get("type") == "space" else []
+    return list(volume.array_attributes(volume.master).get("voxel_length", given))
+
+
+def method_of(volume: Volume, levels: Levels) -> str:
+    """The method asked for; labels are counted, all else is averaged, unless it was said."""
+    labels = volume.state.get("looks", {}).get("is_labels")
+    return {"auto": "mode" if labels else "mean"}.get(levels.method, levels.method)
+
+
+def block_memory(
+    specs: list[ArraySpec], factors: list[tuple[int, ...]], passes: list[Pass], *, local: bool
+) -> int:
+    """The most bytes that one block takes: what it reads, the levels made of it, and chunks in hand.
+
+    Objects of a cloud's own arrays are fetched together, and what does not fit together is read as a whole.
+    """
+    most = 0
+    for one in passes:
+        spec, factor = specs[one.source], factors[one.source]
+        read = read_bytes(one, specs, factors)
+        made = cell_bytes(read, factor, spec.numpy)
+        one_by_one = spec.codec == AS_FOUND or (local and not spec.shards)
+        if one_by_one and fit_together(spec.pieces, spec.shape, factor):
+            read = 0
+        read += reading_bytes(spec, local=local)
+        most = max(most, read + made + writing_bytes(specs[one.source + 1], local=local))
+    return most
+
+
+def planned_levels(plan: Plan) -> tuple[list[ArraySpec], list[tuple[int, ...]], list[Pass]]:
+    """Return the master and its levels, the factors from each to the next, and what makes them, from a plan."""
+    body = plan.body
+    return (
+        [ArraySpec.from_json(plain) for plain in body["arrays"]],
+        [tuple(factor) for factor in body["factors"]],
+        [Pass.from_json(plain) for plain in body["passes"]],
+    )
+
+
+def describe_levels(root: dict[str, Any]) -> None:
+    """Rewrite the OME-Zarr attributes from the levels."""
+    attributes = root["attributes"]
+    master = attributes["attributes"]["defaultVariableName"]
+    described = members(root)[master]
+    if "ome" in attributes:
+        attributes["ome"] = ome_attributes(
+            master,
+            described["dimension_names"],
+            attributes["seismill"]["levels"],
+            described["attributes"]["min"],
+            described["attributes"]["max"],
+            attributes["seismill"].get("looks"),
+        )

@@ -1,0 +1,1 @@
+"""Stacks of images as the master of a volume."""

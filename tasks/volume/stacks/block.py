@@ -1,0 +1,79 @@
+"""Store one slab of a stack of images."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.blocks import nth_region
+from tasks.volume.images.stack import Stack, read_slab
+from tasks.volume.kernels.traces import merge_stats, new_stats
+from tasks.volume.kernels.voxels import add_voxels
+from tasks.volume.protocol.ledger import Record
+from tasks.volume.protocol.plan import Plan
+from tasks.volume.protocol.stage import (
+    Job,
+)
+from tasks.volume.protocol.writer import put_region
+
+SAMPLED = 1 << 18  # voxels of a block that its quantiles are taken from
+
+
+QUANTILES = 101
+
+
+MOST_LABELS = 64  # that get a colour each
+
+
+def image_block(job: Job) -> Record:
+    """Store one slab."""
+    store, plan = job.open()
+    spec, stack = ArraySpec.from_json(plan.body["arrays"]["master"]), _stack(plan)
+    region = nth_region(spec.shape, tuple(plan.body["block"]), job.block)
+    slow = region[stack.slow_axis]
+    values = read_slab(stack, slow.start, slow.stop - slow.start, job.options)
+    labels = plan.body["image"]["labels"]
+    stored, measured = put_region(job, store, spec, region, values, measure=_measured)
+    limits = [found for _, found in measured if found]
+    facts = {
+        "stats": merge_stats(np.array(stats) for stats, _ in measured).tolist(),
+        "limits": [min(low for low, _ in limits), max(high for _, high in limits)] if limits else None,
+        "quantiles": _quantiles(values),
+        "labels": _labels(values) if labels else [],
+    }
+    return Record(job.block, stored, values.nbytes, facts)
+
+
+@lru_cache(maxsize=4)
+def _stack(plan: Plan) -> Stack:
+    return Stack.from_json(plan.body["stack"])
+
+
+def _measured(part: np.ndarray) -> tuple[list[float], tuple[int, int] | None]:
+    stats = new_stats()
+    limits = add_voxels(part, stats)
+    # No array: one that is kept lies where a chunk's buffer was, and keeps malloc from using that room again.
+    return stats.tolist(), limits
+
+
+def _sample(values: np.ndarray) -> np.ndarray:
+    """Voxels at even distances, few enough to be sorted."""
+    every = max(1, math.ceil((values.size / SAMPLED) ** (1 / 3)))
+    sample = (
+        values[tuple(slice(min(every, n) // 2, None, every) for n in values.shape)].astype(np.float64).ravel()
+    )
+    return sample[np.isfinite(sample)]
+
+
+def _quantiles(values: np.ndarray) -> list[float]:
+    sample = _sample(values)
+    return np.quantile(sample, np.linspace(0, 1, QUANTILES)).tolist() if sample.size else []
+
+
+def _labels(values: np.ndarray) -> list[int]:
+    """The values that occur, the smallest of them if they are many."""
+    found: set[int] = set()
+    for layer in values:
+        found |= set(np.unique(layer).tolist())
+    return sorted(int(value) for value in found)[: MOST_LABELS + 1]

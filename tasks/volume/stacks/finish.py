@@ -1,0 +1,102 @@
+"""Make the coordinates and the master of a stack visible, and commit."""
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from tasks.parameters import Image
+from tasks.volume.arrays.attributes import NAN_FILL, image_attributes, ome_attributes, voxel_statistics
+from tasks.volume.arrays.codecs import metadata_of
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.images.header import Voxels
+from tasks.volume.images.spacing import rockverse_attributes
+from tasks.volume.images.stack import Stack
+from tasks.volume.ingest.checksums import Expected
+from tasks.volume.kernels.traces import merge_stats
+from tasks.volume.protocol.ledger import Record
+from tasks.volume.protocol.plan import digest_of
+from tasks.volume.protocol.root import members, new_root
+from tasks.volume.protocol.stage import (
+    Stage,
+    publish_root,
+    put_array,
+)
+from tasks.volume.protocol.writer import put_small
+from tasks.volume.stacks.block import MOST_LABELS
+
+log = logging.getLogger(__name__)
+
+
+SHOWN = (0.01, 0.99)  # of all voxels: the window that viewers open with
+
+
+def finish_stack(
+    stage: Stage,
+    stack: Stack,
+    spec: ArraySpec,
+    image: Image,
+    place: Voxels,
+    records: list[Record],
+    expected: Expected,
+) -> dict[str, Any]:
+    """Make the coordinates and the master visible, and commit."""
+    stats = merge_stats([np.array(record.facts["stats"]) for record in records])
+    limits = [record.facts["limits"] for record in records if record.facts["limits"]]
+    extremes = (min(low for low, _ in limits), max(high for _, high in limits)) if limits else None
+    shown = []
+    for axis, n, length, origin in zip(spec.dims, spec.shape, place.length, place.origin, strict=True):
+        one = ArraySpec(axis, (n,), (n,), "float64", (axis,))
+        units = {"units": place.unit} if place.unit else {}
+        shown.append(put_small(stage, one, origin + length * np.arange(n), units))
+    objects = [stored for record in records for stored in record.objects]
+    described = rockverse_attributes(image, place.length, place.unit, place.origin) | voxel_statistics(
+        stats, extremes
+    )
+    described |= {"_FillValue": NAN_FILL} if spec.fill == "NaN" else {}
+    described |= {"raw_bytes": spec.raw_bytes, "stored_bytes": sum(o.bytes for o in objects)}
+    shown.append(put_array(stage, spec.path, metadata_of(spec, described), objects))
+    level = {"path": spec.path, "scale": list(place.length), "translation": list(place.origin)}
+    labels = sorted({value for record in records for value in record.facts["labels"]})
+    looks = {
+        "unit": place.unit,
+        "window": _window(records),
+        "labels": labels if len(labels) <= MOST_LABELS else [],
+        "is_labels": image.labels,
+    }
+    created_on = stage.plan.created_on
+    root = new_root(
+        image_attributes(image.description, created_on, spec.path)
+        | {
+            "ome": ome_attributes(spec.path, spec.dims, [level], described["min"], described["max"], looks),
+            "seismill": {
+                "format": 1,
+                "writer": stage.plan.versions["seismill"],
+                "created_on": created_on,
+                "sources": [
+                    {
+                        "url": stage.plan.body["source"],
+                        "bytes": stack.bytes,
+                        "etag": digest_of({"files": [[f.url, f.bytes, f.identity] for f, _ in stack.files]}),
+                        "files": len(stack.files),
+                        "first_slice": 0,
+                        "slice_count": spec.shape[0],
+                    }
+                    | ({"expected": expected.digest} if expected.said else {})
+                ],
+                "levels": [level],
+                "looks": looks,
+                "stages": {spec.path: {"plan": stage.plan.digest, "request": stage.plan.digest}},
+            },
+        }
+    )
+    members(root).update(dict(shown))
+    publish_root(stage, root)
+    log.info("%s: %s voxels of %s from %d files", stage.store.url, spec.shape, spec.dtype, len(stack.files))
+    return root
+
+
+def _window(records: list[Record]) -> list[float]:
+    """Values between which most voxels lie; empty if none is finite."""
+    pooled = [value for record in records for value in record.facts["quantiles"]]
+    return np.quantile(pooled, SHOWN).tolist() if pooled else []

@@ -1,0 +1,108 @@
+"""Plan an ingest of images: chunks, slabs, and what memory a slab takes."""
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from tasks.parameters import Master, StorageOptions
+from tasks.volume.arrays.chunking import chosen_chunks, chosen_shards
+from tasks.volume.arrays.spec import DEFAULT_CHUNKS, ArraySpec
+from tasks.volume.blocks import Compute, Progress, block_count, nth_region
+from tasks.volume.images.spacing import AXES
+from tasks.volume.images.stack import Stack, read_slab
+from tasks.volume.ingest.checksums import Expected
+from tasks.volume.outcomes import Resumable
+from tasks.volume.protocol.writer import writing_bytes
+from tasks.volume.store.objects import Store
+
+BLOCK_BYTES = 64 << 20  # of voxels; a block is larger only if one slab is
+
+
+SLAB_BYTES = 512 << 20  # of a slab as deep as the default chunks; wider slices get shallower chunks
+
+
+def decode_all(
+    stack: Stack, spec: ArraySpec, block: tuple[int, ...], compute: Compute, options: StorageOptions
+) -> None:
+    """Decode every image once, so that one which cannot be is refused before what it would replace is taken away."""
+    total = block_count(spec.shape, block)
+    began = time.monotonic()
+    for number in range(total):
+        if compute.stopping.is_set():
+            raise Resumable("the run stopped while images were decoded; run the same command again")
+        slow = nth_region(spec.shape, block, number)[stack.slow_axis]
+        read_slab(stack, slow.start, slow.stop - slow.start, options)
+        compute.report(Progress("images", number + 1, total, 0, time.monotonic() - began))
+
+
+def master_spec(stack: Stack, master: Master, field: str, *, local: bool) -> ArraySpec:
+    """The master's array.
+
+    Raises:
+        InputRefused: Chunks or shards do not fit.
+    """
+    shape, dtype = stack.shape, np.dtype(stack.first.dtype)
+    chunks = chosen_chunks(master.chunks, shape, _default_chunks(shape, dtype.itemsize, stack.slow_axis))
+    shards = chosen_shards(
+        master.shards, shape, chunks, dtype.itemsize, local=local, last_axis_first=stack.slow_axis == 0
+    )
+    fill = "NaN" if dtype.kind == "f" else "0"
+    return ArraySpec(field, shape, chunks, stack.first.dtype, AXES, master.codec, shards, fill)
+
+
+def slab_of(spec: ArraySpec, slow_axis: int) -> tuple[int, ...]:
+    """Voxels of a block: all across the slow axis, and as deep as one stored object, or several thin ones."""
+    depth = spec.unit[slow_axis]
+    layer = math.prod(spec.shape) // spec.shape[slow_axis] * depth * spec.numpy.itemsize
+    times = max(1, min(BLOCK_BYTES // layer, -(-spec.shape[slow_axis] // depth)))
+    return tuple(depth * times if axis == slow_axis else n for axis, n in enumerate(spec.shape))
+
+
+def block_memory(stack: Stack, spec: ArraySpec, block: tuple[int, ...], *, local: bool) -> int:
+    """The most bytes that one block takes: its voxels, slices being decoded, and chunks being encoded."""
+    voxels = math.prod(min(b, n) for b, n in zip(block, spec.shape, strict=True)) * spec.numpy.itemsize
+    return voxels + stack.reading_bytes() + writing_bytes(spec, local=local)
+
+
+def _default_chunks(shape: tuple[int, ...], itemsize: int, slow_axis: int) -> tuple[int, ...]:
+    """64 x 64 x 64, or flatter across the slow axis where a slab of that depth would not fit in memory."""
+    chunks = list(DEFAULT_CHUNKS[3])
+    layer = math.prod(shape) // shape[slow_axis] * itemsize
+    wide = [axis for axis in (2, 1, 0) if axis != slow_axis]
+    turn = 0
+    while chunks[slow_axis] > 8 and chunks[slow_axis] * layer > SLAB_BYTES:
+        chunks[slow_axis] //= 2
+        chunks[wide[turn % 2]] *= 2
+        turn += 1
+    return tuple(chunks)
+
+
+def planned_stack(
+    store: Store, stack: Stack, spec: ArraySpec, block: tuple[int, ...], expected: Expected
+) -> dict[str, Any]:
+    """What would be stored, without writing."""
+    return {
+        "dry_run": True,
+        "volume": store.url,
+        "stage": "ingest",
+        "arrays": [
+            {
+                "path": spec.path,
+                "shape": spec.shape,
+                "chunks": spec.chunks,
+                "shards": spec.shards,
+                "dtype": spec.dtype,
+                "raw_bytes": spec.raw_bytes,
+            }
+        ],
+        "objects": math.prod(-(-n // u) for n, u in zip(spec.shape, spec.unit, strict=True)),
+        "blocks": block_count(spec.shape, block),
+        "memory_bytes": block_memory(stack, spec, block, local=store.local),
+        "notes": [
+            f"{len(stack.files)} files of {stack.bytes:,} bytes",
+            *expected.notes(list(expected.said)),
+            *expected.doubts,
+        ],
+    }
