@@ -144,7 +144,7 @@ def test_a_run_that_is_gone_on_with_does_not_read_again_what_was_read_in_order(
     source, size = f"{staging.url}/line_*.sgy", len(staging.get(names[0]))
     pieces = -(-size // 5000)
 
-    def read_in_order(found: list[tuple[str, int, int]]) -> list[str]:
+    def read_so_far(found: list[tuple[str, int, int]]) -> list[str]:
         return [name for name, start, length in found if length == 5000 and start % 5000 == 0]
 
     def ingest(compute: Any) -> None:
@@ -160,11 +160,11 @@ def test_a_run_that_is_gone_on_with_does_not_read_again_what_was_read_in_order(
         object.__setattr__(compute, "report", report)
         with pytest.raises(Resumable, match="run the same command again"):
             ingest(compute)
-    assert names[0] in read_in_order(first)
+    assert names[0] in read_so_far(first)
     with threads(1) as compute, reads(monkeypatch) as second:
         ingest(compute)
-    assert names[0] not in read_in_order(second)
-    assert {names[1], names[2]} <= set(read_in_order(second))
+    assert names[0] not in read_so_far(second)
+    assert {names[1], names[2]} <= set(read_so_far(second))
     assert not [key for key in volume.keys(".seismill") if "in_order" in key]
     assert verify(volume.url, errors=True)["findings"] == []
 
@@ -302,7 +302,7 @@ def test_a_checksum_that_is_given_is_of_one_file(given: str, sentence: str) -> N
 
 
 def test_of_many_files_in_a_folder_the_folder_is_listed(staging: Store) -> None:
-    names = [f"many/line_{number}.sgy" for number in range(expected.MOST_ASKED_FOR + 2)]
+    names = [f"many/line_{number}.sgy" for number in range(MOST_ASKED_FOR + 2)]
     staging.put(f"{names[3]}.md5", DIGITS.encode())
     staging.put(names[0], b"")
     urls = [f"{staging.url}/{name}" for name in names]
