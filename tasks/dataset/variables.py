@@ -1,9 +1,10 @@
 """Which variables a dataset has, with names, units and what else CF says of them."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import xarray
 
 from tasks.dataset.opened import TRACE_MASK, Opened
 from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
@@ -147,6 +148,18 @@ def answer_attributes(opened: Opened) -> dict[str, Any]:
         "answered_by": ", ".join(f"{name}: {array.path or opened.name}" for name, array in answers.items()),
         "answers_max_abs_error": max(array.max_abs_error for array in answers.values()),
     }
+
+
+def answer_to(opened: Opened, labels: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which stored array answers a selection by labels, and what that takes."""
+    groups = whole(opened.shape)
+    for axis, dim in enumerate(opened.dims):
+        if dim in labels:
+            numbers = xarray.DataArray(np.arange(opened.shape[axis]), {dim: opened.labels[dim]}, (dim,))
+            groups[axis] = Group((axis,), (np.atleast_1d(numbers.sel({dim: labels[dim]}).values),))
+    array, cost = opened.answer(groups)
+    taken = {"chunks": cost.chunks, "decoded_bytes": cost.decoded_bytes, "requests": cost.requests}
+    return {"array": array.path, "max_abs_error": array.max_abs_error} | taken
 
 
 def dataset_attributes(opened: Opened) -> dict[str, Any]:
