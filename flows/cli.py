@@ -18,6 +18,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from flows.command import carry_out, told_in_one_sentence
 from flows.flags import UsageError, flattened
+from flows.surroundings import shield
 from tasks.parameters import (
     ArrayPath,
     Copies,
@@ -107,6 +108,7 @@ def _returning_arguments(function: Callable[..., None]) -> Callable[..., dict[st
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    shield()
     code = run(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is done and told: the exit code says how it ended
     sys.exit(code)
@@ -389,8 +391,9 @@ def up(
     root: str = ".",
     /,
     *,
-    home: str = ".seismill-server",
+    home: str = "",
     port: Annotated[int, Parameter(help="Of the API and the UI")] = 4200,
+    stop_runs: Annotated[bool, Parameter(negative=())] = False,
     debug: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Start a local Prefect server and a worker, so that runs can be triggered from the UI.
@@ -399,13 +402,14 @@ def up(
 
     Args:
         root: The prefix that triggered runs may read and write: a folder, or URLs separated by commas
-        home: Folder for the server's state, logs and process numbers
+        home: Folder for the server's database and logs; empty: seismill/server below XDG_STATE_HOME or ~/.local/state
+        stop_runs: Stop runs under way if another root needs another worker; they go on with that one
         debug: Show the traceback of an error
     """
     from flows.server import start
 
     with told_in_one_sentence(debug=debug) as code:
-        start(root, home=home, port=port)
+        start(root, home=home, port=port, stop_runs=stop_runs)
     return code()
 
 
@@ -430,15 +434,21 @@ def register(
 
 
 @app.command
-def down(*, home: str = ".seismill-server", debug: Annotated[bool, Parameter(negative=())] = False) -> int:
-    """End the server and the worker that `up` started.
+def down(
+    *,
+    home: str = "",
+    stop_runs: Annotated[bool, Parameter(negative=())] = False,
+    debug: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """End the server and the worker that `up` started, from any folder; their state is kept.
 
     Args:
         home: The folder given to `up`
+        stop_runs: Stop runs under way; they go on after the next `up`
         debug: Show the traceback of an error
     """
     from flows.server import stop
 
     with told_in_one_sentence(debug=debug) as code:
-        stop(home=home)
+        stop(home=home, stop_runs=stop_runs)
     return code()

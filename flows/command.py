@@ -100,7 +100,7 @@ def _directly(name: str, arguments: dict[str, Any], stopping: threading.Event) -
 def _in_flow(name: str, arguments: dict[str, Any]) -> Summary:
     from flows.api import connect
 
-    print(connect(), file=sys.stderr, flush=True)
+    connect()
     # Until the flow begins and after it ended, SIGTERM is ours; in between it is Prefect's, which raises its own.
     signal.signal(signal.SIGTERM, _interrupt)
     import importlib

@@ -1,18 +1,26 @@
-"""`python -m prefect …` for a server on SQLite, which does not stand still for a minute at a time.
+"""A Prefect server on a socket that is open already: `python -P -m flows.local_server FD [until-parent-ends]`.
 
-Prefect's server does everything in one event loop, and calls SQLite in threads. When Python's garbage collector runs
-in the loop's thread and comes upon a cursor that an error left behind, SQLite makes it wait for the thread that uses
-the connection; that one waits, for up to 60 s, for a lock that only the loop could give back. So here garbage is
-collected in a thread of its own, which may wait. Seen with Prefect 3.8.8 and aiosqlite 0.22; PostgreSQL needs none of
-this.
+Prefect's own ways to start one do not serve here. `server start --background` writes its log into a pipe that nobody
+reads, and the server that a client starts by itself outlives a killed client. Both choose their port before they open
+it, so that two at once may meet, and both import from the current folder.
+
+Nor may a server on SQLite stand still for a minute at a time. Prefect does everything in one event loop, and calls
+SQLite in threads. When Python's garbage collector runs in the loop's thread and comes upon a cursor that an error left
+behind, SQLite makes it wait for the thread that uses the connection; that one waits, for up to 60 s, for a lock that
+only the loop could give back. So here garbage is collected in a thread of its own, which may wait. Seen with Prefect
+3.8.8 and aiosqlite 0.22; PostgreSQL needs none of this.
 """
 
 import gc
-import runpy
+import os
+import signal
+import socket
+import sys
 import threading
 import time
 
 _EVERY_SECONDS = 5.0
+_STOP_SECONDS = 5
 
 
 def collect_elsewhere() -> None:
@@ -27,6 +35,32 @@ def collect_elsewhere() -> None:
     threading.Thread(target=collect, name="garbage", daemon=True).start()
 
 
+def end_with_parent() -> None:
+    """End this process when its standard input is closed, as it is when the process that started it is gone."""
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(2 * _STOP_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def serve(number: int) -> None:
+    """Serve the API on an open socket until SIGTERM."""
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    config = uvicorn.Config(
+        create_app(final=True), log_level="warning", timeout_graceful_shutdown=_STOP_SECONDS
+    )
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=number)])
+
+
 if __name__ == "__main__":
     collect_elsewhere()
-    runpy.run_module("prefect", run_name="__main__")
+    if "until-parent-ends" in sys.argv:
+        end_with_parent()
+    serve(int(sys.argv[1]))

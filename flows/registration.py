@@ -9,7 +9,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import yaml
 
 import flows
 from flows.api import connect
+from flows.processes import python_module
 from tasks.volume.outcomes import InputRefused, Outcome
 
 ROOT = Path(flows.__file__).parents[1]
@@ -111,10 +111,7 @@ def register_all(kinds: Sequence[str]) -> None:
     """Register with the values of the environment, and print what was."""
     if not kinds:
         raise InputRefused(f"name the types of pool to register: {', '.join(pool_types())}")
-    print(connect())
-    from prefect.settings import get_current_settings
-
-    if get_current_settings().api.url is None:
+    if connect(embedded=False) is None:
         raise InputRefused(
             "there is no Prefect server to register with; set PREFECT_API_URL to a lasting one"
         )
@@ -170,7 +167,8 @@ def _runs_at_once(values: Mapping[str, str]) -> int:
 
 def _deploy(names: Sequence[str], values: Mapping[str, str]) -> None:
     """Register deployments from the folder that their relative paths start from: this process's."""
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", str(DEPLOYMENTS)]
+    command = python_module("flows.prefect_module", "prefect", "--no-prompt", "deploy")
+    command += ["--prefect-file", str(DEPLOYMENTS)]
     for name in names:
         command += ["-n", name]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | values)

@@ -16,6 +16,14 @@ from tests.support.emulators.faults import FaultProxy
 from tests.support.servers import BUCKETS, EMULATORS, SlowStaging, free_port, loopback_server, wait_for
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the state of this session's servers lie in a place of its own."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real files and tools, where the environment names one."""

@@ -134,12 +134,15 @@ def test_the_lock_names_a_version_and_hashes_for_every_dependency_and_no_host():
 
 def seismill(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from flows.cli import main; main()", *words],
+        [sys.executable, "-P", "-c", "from flows.cli import main; main()", *words],
         cwd=cwd,
         capture_output=True,
         text=True,
         timeout=500,
     )
+
+
+HOME = ".seismill-server"
 
 
 class Server(Api):
@@ -152,7 +155,7 @@ class Server(Api):
 
     def up(self) -> subprocess.CompletedProcess[str]:
         """Start what does not run."""
-        return seismill("up", self.allowed, "--port", self.port, cwd=self.root)
+        return seismill("up", self.allowed, "--port", self.port, "--home", HOME, cwd=self.root)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +170,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, slow_endpoint: FaultProxy) 
         assert f"UI:     {served.ui}/deployments" in up.stdout
         yield served
     finally:
-        down = seismill("down", cwd=root)
+        down = seismill("down", "--home", HOME, cwd=root)
         assert down.stdout == "worker: ended\nserver: ended\n", down.stderr
 
 
@@ -273,21 +276,21 @@ def test_a_cancelled_run_ends_cancelled_and_the_next_one_goes_on(server, slow_st
 @pytest.mark.server
 def test_up_again_leaves_what_runs_and_another_root_replaces_the_worker(server, tmp_path):
     port = server.port
-    processes = server.root / ".seismill-server" / "processes.json"
+    processes = server.root / HOME / "processes.json"
     before = json.loads(processes.read_text())
     assert server.up().returncode == 0
     assert json.loads(processes.read_text()) == before
     try:
-        other = seismill("up", f"{tmp_path},s3://staging", "--port", port, cwd=server.root)
+        other = seismill("up", f"{tmp_path},s3://staging", "--port", port, "--home", HOME, cwd=server.root)
         assert f"runs may read and write {tmp_path},s3://staging" in other.stdout, other.stderr
         after = json.loads(processes.read_text())
         assert after["server"] == before["server"]
         assert after["worker"]["pid"] != before["worker"]["pid"]
     finally:
         assert server.up().returncode == 0
-    refused = seismill("up", "--port", str(free_port()), cwd=server.root)
+    refused = seismill("up", "--port", str(free_port()), "--home", HOME, cwd=server.root)
     assert refused.returncode == 1
-    assert f"runs on port {port}; end it with 'seismill down'" in refused.stderr
+    assert f"runs on port {port}; end it with 'seismill down --home {HOME}'" in refused.stderr
     taken = seismill("up", "--port", port, "--home", str(tmp_path / "home"), cwd=server.root)
     assert taken.returncode == 1
     assert f"port {port} is taken" in taken.stderr

@@ -1,0 +1,124 @@
+"""Flow runs under way in a pool of this machine's processes: refused to be ended, stopped in order, or taken up again.
+
+A run whose process is killed would stay Running for ever, and hold the only slot of a sweep. So whoever ends a worker
+asks first, and what is stopped awaits its retry: the volume's ledger knows what is done.
+"""
+
+import json
+import signal
+from datetime import UTC, datetime
+from typing import Any
+
+from flows.processes import ask, runs_of, send, wait_for_end
+from flows.registration import POOL
+from tasks.volume.outcomes import Outcome
+
+# Prefect gives a run that is asked to stop no limit; a verb drains within 10 s.
+_DRAIN_SECONDS = 25
+_STATES = ("PENDING", "RUNNING", "CANCELLING")
+
+
+class UnderWay(Outcome):
+    """Runs are under way, and would be killed."""
+
+
+def refuse_under_way(api: str, *, has_worker: bool, command: str) -> None:
+    """Return if no run of this machine is under way, and the processes of those that ended are gone.
+
+    Args:
+        api: The server's address.
+        has_worker: Whether a worker lives, which may be about to start a run that is pending.
+        command: What was asked for; the refusal says how it can be had.
+
+    Raises:
+        UnderWay: One is.
+    """
+    processes = runs_of(api)
+    known = _runs(api)
+    under_way = (
+        [f"a run ({run})" for run in processes]
+        if known is None
+        else [
+            f"{run['name']} ({run['id']})"
+            for run in known
+            if run["id"] in processes or (has_worker and run["state_type"] == "PENDING")
+        ]
+    )
+    if under_way:
+        raise UnderWay(
+            f"under way: {', '.join(under_way)}; wait for the end, or stop what is under way with "
+            f"'{command} --stop-runs' (it goes on after the next 'seismill up')"
+        )
+    wait_for_end([pid for pids in processes.values() for pid in pids], _DRAIN_SECONDS)
+
+
+def stop_under_way(api: str, worker: int | None) -> None:
+    """Stop the runs of this machine in order, and have them await their retry.
+
+    Args:
+        api: The server's address.
+        worker: Its process, which ends with this.
+    """
+    # A worker would call a run that ends now crashed, and start the next one.
+    if worker is not None:
+        send(worker, signal.SIGSTOP)
+    processes = [pid for pids in runs_of(api).values() for pid in pids]
+    for pid in processes:
+        send(pid, signal.SIGTERM)
+    for pid in wait_for_end(processes, _DRAIN_SECONDS):
+        send(pid, signal.SIGKILL)
+    if worker is not None:
+        send(worker, signal.SIGKILL)
+        wait_for_end([worker], _DRAIN_SECONDS)
+
+
+def reschedule_lost(api: str) -> None:
+    """Have runs await their retry that are under way for the server and have no process; no worker lives.
+
+    What was being cancelled is cancelled. A line is printed for each.
+    """
+    living = runs_of(api)
+    for run in _runs(api) or ():
+        if run["id"] in living:
+            continue
+        _end_tasks(api, run["id"])
+        cancelled = run["state_type"] == "CANCELLING"
+        state: dict[str, Any] = {
+            "type": "CANCELLED",
+            "message": "Its worker was ended while it was cancelled",
+        }
+        if not cancelled:
+            now = datetime.now(UTC).isoformat()
+            state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Going on where it stopped"}
+            state["state_details"] = {"scheduled_time": now}
+        _post(f"{api}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+        print(
+            f"run:    {run['name']} {'is cancelled' if cancelled else 'goes on with the next worker'}",
+            flush=True,
+        )
+
+
+def _end_tasks(api: str, run: str) -> None:
+    """End the task runs of an attempt that is over; the next attempt has its own."""
+    open_ = {"state": {"type": {"any_": list(_STATES)}}}
+    for task in _post(f"{api}/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}, "task_runs": open_}):
+        state = {"type": "CRASHED", "message": "Its process was ended"}
+        _post(f"{api}/task_runs/{task['id']}/set_state", {"state": state, "force": True})
+
+
+def _post(url: str, body: Any) -> Any:
+    return json.loads(ask(url, json.dumps(body).encode(), seconds=20))
+
+
+def _runs(api: str) -> list[dict[str, Any]] | None:
+    """Return the runs of the pool that the server takes for being under way; None if it does not answer."""
+    wanted = {
+        "flow_runs": {"state": {"type": {"any_": list(_STATES)}}},
+        "work_pools": {"name": {"any_": [POOL]}},
+        "limit": 200,
+    }
+    try:
+        found: list[dict[str, Any]] = _post(f"{api}/flow_runs/filter", wanted)
+    except OSError:
+        return None
+    return found
