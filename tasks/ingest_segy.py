@@ -26,6 +26,7 @@ from tasks.volume.ingest.block import (
     unplaced_blocks,
 )
 from tasks.volume.ingest.checksums import expected_of
+from tasks.volume.ingest.earlier import MADE_BEFORE, digest_before
 from tasks.volume.ingest.files import Files
 from tasks.volume.ingest.finish import finish
 from tasks.volume.ingest.master_plan import chunks_and_shards
@@ -100,11 +101,11 @@ def ingest_segy(
         root = owner.root()
         if root is not None:
             stages = root["attributes"]["seismill"]["stages"]
-            if stages.get(MASTER, {}).get("request") == digest_of(request):
-                check_again(store, root, digest_of(request), expected, files, compute)
-                return ended(
-                    store, "ingest", array_rows(root, [MASTER]), began, before, notes=["was done already"]
-                )
+            known = stages.get(MASTER, {}).get("request")
+            if known in (digest_of(request), digest_before(request, survey)):
+                check_again(store, root, known, expected, files, compute)
+                notes = ["was done already", *([MADE_BEFORE] if known != digest_of(request) else [])]
+                return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
             if not overwrite:
                 raise DestinationRefused(
                     f"{store.url} holds another volume (of {root['attributes']['seismill']['sources'][0]['url']}); "

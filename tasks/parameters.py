@@ -176,15 +176,18 @@ class Index(_Parameters):
         description="Name of each index word: dimensions, or words of the template; empty: those of the template",
     )
     types: list[HeaderType] = Field(
-        default=[], title="Types", description="Type of each index word; empty: int32"
+        default=[], title="Types", description="Type of each index word; empty: as its values show"
     )
     coordinate_bytes: str = Field(
         default="auto",
         pattern=r"^(auto|none|\d+,\d+)$",
         title="Coordinate bytes",
-        description="First bytes of the X and Y coordinates; auto: 181,185 unless the index lies there; none: no "
-        "coordinates",
+        description="First bytes of the X and Y coordinates; auto: the first that vary of 181,185, 73,77, 81,85 and "
+        "189,193; none: no coordinates",
         examples=["181,185"],
+    )
+    coordinate_types: list[HeaderType] = Field(
+        default=[], title="Coordinate types", description="Type of X and Y; empty: as their values show"
     )
     template: Template = Field(
         default="auto",
@@ -289,6 +292,7 @@ _LATER_FIELDS = frozenset(
         "depth_unit",
         "coordinate_unit",
         "coordinate_scalar",
+        "coordinate_types",
         "epsg",
         "unplaced_codes",
         "trailing",

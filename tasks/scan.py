@@ -13,7 +13,8 @@ import numpy as np
 from tasks.parameters import Index, StorageOptions, Url
 from tasks.volume.ingest.checksums import expected_of
 from tasks.volume.ingest.files import Files
-from tasks.volume.ingest.survey import Sample, Survey, given_samples, oddities, sample_of, survey_files
+from tasks.volume.ingest.sampling import Sample, sample_of
+from tasks.volume.ingest.survey import Survey, given_samples, oddities, survey_files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FORMAT_NAMES, ORDER_NAMES, TEXT_BYTES, FileFormat
 from tasks.volume.segy.geometry import Grid

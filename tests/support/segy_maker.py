@@ -130,3 +130,12 @@ def ibm_value(word: int) -> float:
     """The value of an IBM System/360 float: sign, exponent of 16 less 64, fraction of 24 bits."""
     value = (word & 0xFFFFFF) / 2**24 * 16.0 ** ((word >> 24 & 0x7F) - 64)
     return -value if word >> 31 else value
+
+
+def ibm_of(values: np.ndarray) -> np.ndarray:
+    """Normalised IBM words (uint32) of values, by frexp: 16^k times a fraction in [1/16, 1)."""
+    fraction, exponent = np.frexp(np.abs(values).astype(np.float64))
+    sixteenths = -(-exponent // 4)
+    fraction = np.ldexp(fraction, exponent - 4 * sixteenths)
+    words = (sixteenths + 64).astype(np.uint32) << 24 | (fraction * 2**24).astype(np.uint32)
+    return np.where(values == 0, 0, words | np.where(values < 0, np.uint32(1 << 31), 0)).astype(np.uint32)

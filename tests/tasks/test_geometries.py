@@ -384,8 +384,8 @@ def test_codes_that_every_trace_has_say_nothing(tmp_path):
 
 
 def test_a_regular_file_with_one_auxiliary_trace_in_its_middle_is_scanned(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.volume.ingest.survey.ALL_HEADERS_BYTES", 0)
-    monkeypatch.setattr("tasks.volume.ingest.survey.SCATTERED", 2)
+    monkeypatch.setattr("tasks.volume.ingest.sampling.ALL_HEADERS_BYTES", 0)
+    monkeypatch.setattr("tasks.volume.ingest.sampling.SCATTERED", 2)
     inline, crossline = (column.ravel() for column in np.meshgrid(range(40), range(50), indexing="ij"))
     code = np.ones(2000, int)
     code[1234] = 6

@@ -448,7 +448,7 @@ def test_a_file_whose_middle_is_not_as_its_ends_promise_is_scanned_and_resumed_w
 def test_a_large_near_file_with_ragged_lines_is_not_read_for_its_headers_unless_the_guess_is_wrong(
     make: Callable[..., Survey], monkeypatch: pytest.MonkeyPatch, swapped: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr("tasks.volume.ingest.survey.ALL_HEADERS_BYTES", 0)
+    monkeypatch.setattr("tasks.volume.ingest.sampling.ALL_HEADERS_BYTES", 0)
     live = np.add.outer(np.arange(40), np.arange(20)) > 11
     cells = np.argwhere(live)
     words = cells.copy()

@@ -27,7 +27,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small files are looked at as if they were large: a head, a tail and a few traces between."""
     small = {"ALL_HEADERS_BYTES": 0, "SCATTERED": 4, "HEAD_BYTES": 20_000, "TAIL_BYTES": 2_000}
     for name, value in (small | {"HEAD_FRACTION": 0.3, "TAIL_FRACTION": 0.05}).items():
-        monkeypatch.setattr(f"tasks.volume.ingest.survey.{name}", value)
+        monkeypatch.setattr(f"tasks.volume.ingest.sampling.{name}", value)
 
 
 def outline(drawn: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:

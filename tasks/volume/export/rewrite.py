@@ -71,8 +71,9 @@ def edition_of(parts: SegyParts, export: Export) -> Edition | None:
         return None
     header = file_header(parts.header, parts.fmt, target)
     own = parts.volume.state["index"]
-    widths = [word_bytes(word_type) for word_type in own["types"]]
-    words = {*zip(own["bytes"], widths, strict=True), *((byte, 4) for byte in own["coordinate_bytes"])}
+    types = [*own["types"], *own.get("coordinate_types", ["int32"] * len(own["coordinate_bytes"]))]
+    widths = [word_bytes(word_type) for word_type in types]
+    words = set(zip([*own["bytes"], *own["coordinate_bytes"]], widths, strict=True))
     # Traces that have no cell have no coordinates to be chosen by.
     numbered = replace(
         parts,

@@ -6,7 +6,7 @@ are looked for; and each header is compared when its block is read. Otherwise ne
 ones only the sample is taken: their headers are collected when they are read, once, to be spilled.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 from tasks.parameters import Index
 from tasks.volume.blocks import on_io
 from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.sampling import Sample, all_headers, sample_of
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, Given
 from tasks.volume.segy.geometry import Grid, RegularGrid, grid_from_regular, grid_of, predict_regular
@@ -27,15 +28,9 @@ from tasks.volume.segy.sample_guess import likelier_reading
 from tasks.volume.segy.sorted_lines import predict_runs
 from tasks.volume.segy.standards import SAMPLE_FORMATS
 
-SCAN_BYTES = 8 << 20
-HEAD_BYTES, TAIL_BYTES, SCATTERED = 1 << 20, 128 << 10, 12
-HEAD_FRACTION, TAIL_FRACTION = 0.04, 0.01  # of far files at most: looking is not to cost much beside reading
-ALL_HEADERS_BYTES = 32 << 20  # near files of at most this size are looked at whole to choose the index
-SAMPLED_FILES = 16  # of many
 # Headers looked at one by one to find the ends of lines: a request each, where reading takes one for a MB or more,
 # and without them all bytes are written and read once more.
 LEAST_PROBES, PROBE_BYTES = 512, 1 << 19
-SAMPLED_TRACES, SAMPLED_SAMPLES = 12, 4096
 # SEG-Y rev 1, bytes 29-30: time break, uphole, sweep, timing, water break, gun signatures, vibrator signals and
 # pairs of times and velocities are no channels of the survey. The last two are rev 2's.
 IDENTIFICATION = Word("trace_id_code", 29, "int16")
@@ -55,6 +50,7 @@ class Survey:
         predicted: Whether `grid` is a guess from some headers, to be held against each when it is read.
         delay_ms: Time of the first sample, of most of the traces that were looked at.
         notes: Sentences on what was chosen and what is odd.
+        before: What earlier versions made of the same words, if that is another placement.
     """
 
     files: Files
@@ -64,6 +60,7 @@ class Survey:
     predicted: bool
     delay_ms: float
     notes: tuple[str, ...] = ()
+    before: Placement | None = None
 
     @property
     def fmt(self) -> FileFormat:
@@ -87,12 +84,14 @@ class Survey:
 
     def index_json(self) -> dict[str, Any]:
         """The index in short, for people."""
-        return {
+        short: dict[str, Any] = {
             "bytes": list(self.index_bytes),
             "types": [one.type for one in self.placement.words if one.byte],
             "names": list(self.names),
             "coordinate_bytes": list(self.coordinate_bytes),
         }
+        types = [one.type for one in self.placement.coordinates if one.name in XY]
+        return short | ({"coordinate_types": types} if set(types) - {"int32"} else {})
 
     def placement_json(self) -> dict[str, Any]:
         """What of this says where traces lie, for a plan."""
@@ -102,21 +101,6 @@ class Survey:
         """The same files after their prediction failed: scanned if they are near, else without a grid."""
         grid = scan_grid(self) if near else None
         return replace(self, grid=grid, predicted=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """What was looked at before anything is decided.
-
-    Attributes:
-        numbers: Of some traces, from 0.
-        headers: Of these traces, uint8, shape (trace, byte).
-        samples: Of a few traces from all over the files as they are stored, uint8, shape (trace, byte).
-    """
-
-    numbers: np.ndarray
-    headers: np.ndarray
-    samples: np.ndarray
 
 
 def survey_file(source: Any, index: Index, *, near: bool) -> Survey:
@@ -154,7 +138,8 @@ def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | Non
     sample = sample or sample_of(files, near=near)
     numbers, headers = sample.numbers, sample.headers
     _refuse_other_delays(files, headers[:1])
-    choice = choose_index(headers, numbers, files.n_traces, fmt.byte_order, index)
+    ibm = fmt.sample_format.name == "ibm32"
+    choice = choose_index(headers, numbers, files.n_traces, fmt.byte_order, index, ibm=ibm)
     placement, codes = choice.placement, _words([IDENTIFICATION], headers, fmt.byte_order)[0]
     known_codes = AUXILIARY_REV_2 if fmt.revision.startswith("2") else AUXILIARY
     # Where every trace has such a code it says nothing: somebody wrote a number there.
@@ -167,6 +152,7 @@ def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | Non
         predicted=False,
         delay_ms=commonest(tallies_of(headers, fmt), "delay"),
         notes=tuple(dict.fromkeys((*oddities(files, sample), *choice.notes))),
+        before=choice.before,
     )
     if not np.isin(codes, auxiliary).any() and (grid := _predicted(survey, sample, near=near)):
         return replace(survey, grid=grid, predicted=True)
@@ -264,18 +250,6 @@ def grid_from_words(
     return grid_of(values, placement.dims, index_bytes=places, numbers=numbers)
 
 
-def all_headers(files: Files) -> Iterator[tuple[int, np.ndarray]]:
-    """Every trace header, as (number of the first trace, headers of a run of traces), from end to end."""
-    for file, fmt in enumerate(files.formats):
-        step = max(1, SCAN_BYTES // fmt.trace_bytes)
-        with files.reading(file) as source:
-            for first in range(0, fmt.n_traces, step):
-                count = min(step, fmt.n_traces - first)
-                raw = np.frombuffer(source.read(fmt.trace_offset(first), count * fmt.trace_bytes), np.uint8)
-                headers = raw.reshape(count, fmt.trace_bytes)[:, : fmt.trace_header_bytes]
-                yield int(files.firsts[file]) + first, headers
-
-
 def scan_grid(survey: Survey) -> Grid:
     """The grid from every header of all files.
 
@@ -302,62 +276,3 @@ def _refuse_other_delays(files: Files, first_header: np.ndarray) -> None:
             f"{files.listed[other].url} begins at {delays[other]:g} ms (byte 109) and not at {delays[0]:g} ms as "
             f"{files.listed[0].url} does; ingest files that differ apart"
         )
-
-
-def sample_of(files: Files, *, near: bool) -> Sample:
-    """What is looked at of files: all headers of small near ones, else of heads, tails and some between.
-
-    Raises:
-        InputRefused: A file holds no trace.
-    """
-    return Sample(*_sampled_headers(files, near=near), _samples(files))
-
-
-def _samples(files: Files) -> np.ndarray:
-    fmt = files.fmt
-    length = min(fmt.n_samples, SAMPLED_SAMPLES) * fmt.sample_format.bytes_per_sample
-    traces = np.unique(np.linspace(0, files.n_traces - 1, SAMPLED_TRACES).astype(np.int64)).tolist()
-
-    def read(trace: int) -> bytes:
-        file = files.file_of(trace)
-        one = files.formats[file]
-        start = one.trace_offset(trace - int(files.firsts[file])) + one.trace_header_bytes
-        return files.read(file, start, length)
-
-    return np.frombuffer(b"".join(on_io(read, traces)), np.uint8).reshape(len(traces), length)
-
-
-def _sampled_headers(files: Files, *, near: bool) -> tuple[np.ndarray, np.ndarray]:
-    for one, fmt in zip(files.listed, files.formats, strict=True):
-        if fmt.n_traces < 1:
-            raise InputRefused(f"{one.url} holds no trace; check that the file is complete")
-    if near and files.size <= ALL_HEADERS_BYTES:
-        parts = [headers for _, headers in all_headers(files)]
-        return np.arange(files.n_traces), np.concatenate(parts)
-    count = len(files.formats)
-    looked_at = np.unique(np.linspace(0, count - 1, min(count, SAMPLED_FILES)).astype(np.int64)).tolist()
-    numbers, headers = [], []
-    for file in looked_at:
-        fmt = files.formats[file]
-        # The first and the last are looked at as one file would be; those between give a little each.
-        share = 1.0 if count == 1 or file in (0, count - 1) else 1 / 8
-        with files.reading(file) as source:
-            for first, n in _stretches(fmt, share):
-                length = fmt.trace_header_bytes if n == 1 else n * fmt.trace_bytes
-                raw = np.frombuffer(source.read(fmt.trace_offset(first), length), np.uint8)
-                numbers.append(int(files.firsts[file]) + np.arange(first, first + n))
-                headers.append(raw.reshape(n, -1)[:, : fmt.trace_header_bytes])
-    return np.concatenate(numbers), np.concatenate(headers)
-
-
-def _stretches(fmt: FileFormat, share: float) -> Iterator[tuple[int, int]]:
-    """(first trace, count) of the head of a file, of some traces, and of its tail."""
-    size, last = fmt.trace_bytes, fmt.n_traces
-    head = min(last, max(2, int(share * min(HEAD_BYTES, HEAD_FRACTION * fmt.file_size)) // size))
-    tail = max(head, last - max(1, int(share * min(TAIL_BYTES, TAIL_FRACTION * fmt.file_size)) // size))
-    yield 0, head
-    if tail > head:
-        spread = np.unique(np.linspace(head, tail - 1, SCATTERED + 2).astype(np.int64)[1:-1])
-        yield from ((int(t), 1) for t in spread if head <= t < tail)
-    if tail < last:
-        yield tail, last - tail

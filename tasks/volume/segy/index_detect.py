@@ -12,7 +12,14 @@ import numpy as np
 
 from tasks.parameters import Index
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.headers import word
+from tasks.volume.segy.coordinate_detect import (
+    Traces,
+    coordinate_notes,
+    coordinates_before,
+    find_coordinates,
+    typed_coordinates,
+)
+from tasks.volume.segy.field_types import FLOATS, INTEGER, number_type
 from tasks.volume.segy.index_prestack import LINE, Seen, are_gathers, gathers, lines, off_the_grid, path
 from tasks.volume.segy.index_score import (
     STANDARD,
@@ -20,16 +27,15 @@ from tasks.volume.segy.index_score import (
     HeaderWord,
     anywhere,
     judge,
-    overlap,
     repeated,
 )
 from tasks.volume.segy.placement import XY, Placement, Word, asked, place
+from tasks.volume.segy.templates import CUSTOM, quantity
 
 # Where files are known to have them, best first. At equal grids the first wins: 181 and 185 lie side by side
 # in the part of the header that describes the binned trace, whereas 5 to 21 have meanings of their own from
 # acquisition and merely repeat the numbers.
 _LIKELY = ((181, 185), (9, 21), (17, 21), (5, 21), (5, 9), (17, 13))
-_COORDINATES = (181, 185)
 _MOST_SHOWN = 6
 
 
@@ -38,12 +44,13 @@ class IndexChoice:
     """The index of a file: where its traces go, and why.
 
     `notes` are sentences on what was chosen and why; `candidates` is what was judged, empty if the user named the
-    words.
+    words. `before` is what earlier versions, which read every field as int32, made of the same words; None if the same.
     """
 
     placement: Placement
     notes: tuple[str, ...] = ()
     candidates: tuple[Candidate, ...] = field(default=(), repr=False)
+    before: Placement | None = field(default=None, repr=False)
 
     @property
     def bytes(self) -> tuple[int, ...]:
@@ -72,6 +79,8 @@ def choose_index(
     n_traces: int,
     byte_order: str,
     index: Index = Index(),
+    *,
+    ibm: bool = False,
 ) -> IndexChoice:
     """The header words that place traces, and those of coordinates.
 
@@ -85,17 +94,19 @@ def choose_index(
         n_traces: In the file.
         byte_order: '>' or '<', of the file.
         index: What the user says.
+        ibm: Whether samples are IBM floats, which makes it likelier that fields are.
 
     Raises:
         InputRefused: No words hold a grid, or several different ones do; the sentence has the candidates. Or
             what the user says cannot be.
     """
     words, template = asked(index, header_bytes=headers.shape[1]), ""
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     judged: tuple[Candidate, ...] = ()
+    numbers, once = np.unique(trace_numbers, return_index=True)
+    seen = Seen(headers[once], numbers, n_traces, byte_order, ibm)
+    plain = words
     if words is None:
-        numbers, once = np.unique(trace_numbers, return_index=True)
-        seen = Seen(headers[once], numbers, n_traces, byte_order)
         chosen, note, judged = _find(seen, index.template)
         names = tuple(index.names) or chosen.names
         if len(set(names)) != len(chosen.names):
@@ -103,57 +114,57 @@ def choose_index(
                 f"{len(chosen.names)} different names of dimensions are needed, not {', '.join(names)}"
             )
         words = {n: Word(n, b, t) for n, b, t in zip(names, chosen.bytes, chosen.types, strict=False)}
-        template, notes = chosen.template, (note,)
-    elif index.bytes == "trace":
-        template = LINE
-    xy = _coordinate_bytes(headers, [one.byte for one in words.values()], byte_order, index.coordinate_bytes)
-    placement = place(index, words, xy, template=template)
+        plain = {
+            name: replace(one, type=INTEGER) if one.type in FLOATS else one for name, one in words.items()
+        }
+        template, notes = chosen.template, [note, *_type_notes(words)]
+    else:
+        words, notes = _typed_words(seen, words, index)
+        template = LINE if index.bytes == "trace" else ""
+    traces = Traces(seen.headers, seen.numbers, byte_order, ibm)
+    fields = [(one.byte, one.type) for one in words.values() if one.byte]
+    stacked = place(index, words, template=template).template.startswith(("PostStack", CUSTOM))
+    xy = find_coordinates(traces, fields, index, stacked=stacked)
+    placement = place(index, words, xy.bytes if xy else (), template=template)
+    placement = typed_coordinates(traces, placement, index)
     if "," in index.coordinate_bytes and not {one.name for one in placement.coordinates} & set(XY):
         raise InputRefused(
             f"{placement.template} has no coordinates of CDPs, so coordinate bytes {index.coordinate_bytes} have no "
             "place; name its own with --index-names"
         )
-    return IndexChoice(placement, (*notes, *_same_coordinates(headers, placement, byte_order)), judged)
+    notes += coordinate_notes(traces, placement, index)
+    earlier: tuple[int, ...] = xy.bytes if xy else ()
+    if index.coordinate_bytes == "auto":
+        earlier = coordinates_before(seen.headers, [byte for byte, _ in fields], byte_order)
+    before = place(index, plain or {}, earlier, template=template)
+    return IndexChoice(placement, tuple(notes), judged, before if before != placement else None)
 
 
-def _same_coordinates(headers: np.ndarray, placement: Placement, byte_order: str) -> list[str]:
-    """A sentence on coordinates that are the same in all of some traces: something else may lie there."""
-    words = [one for one in placement.coordinates if one.name in XY]
-    values = [word(headers, one.byte, one.type, byte_order) for one in words]
-    if not words or len(headers) < 2 or any((value != value[0]).any() for value in values):
-        return []
-    places = ",".join(str(one.byte) for one in words)
-    same = " and ".join(f"{value[0]:g}" for value in values)
+def _type_notes(words: dict[str, Word]) -> list[str]:
+    """Return a sentence on each word that is no integer."""
     return [
-        f"The coordinates at bytes {places} are the same in every trace that was looked at ({same}); if they lie "
-        "elsewhere say where, or none, with --coordinate-bytes."
+        f"The values at byte {one.byte} ({name}) are {one.type}; another type is said with --index-types."
+        for name, one in words.items()
+        if one.type != INTEGER
     ]
 
 
-def _coordinate_bytes(
-    headers: np.ndarray, index_bytes: Sequence[int], byte_order: str, asked: str
-) -> tuple[int, ...]:
-    """First bytes of X and Y: 181 and 185 unless the index lies there, then 189 and 193 if they can be that.
-
-    Empty where neither holds. Words can be coordinates if their pairs differ between most traces.
-    """
-    if asked == "none":
-        return ()
-    if asked != "auto":
-        places = tuple(int(byte) for byte in asked.split(","))
-        last = headers.shape[1] - 3
-        if not all(1 <= byte <= last for byte in places):
-            raise InputRefused(
-                f"coordinate bytes {asked} are not in a trace header; they start at bytes 1 to {last}"
+def _typed_words(seen: Seen, words: dict[str, Word], index: Index) -> tuple[dict[str, Word], list[str]]:
+    """Return the index words with the types that their fields have where the user names none, and what that changes."""
+    if index.types:
+        return words, []
+    typed, notes = {}, []
+    for name, one in words.items():
+        kind = one.type
+        if one.byte and kind == INTEGER:
+            measure = bool(quantity(name).kind)
+            kind = number_type(seen.headers, one.byte, seen.byte_order, measure=measure, ibm=seen.ibm)
+        if kind != one.type:
+            notes.append(
+                f"The values at byte {one.byte} ({name}) are {kind}; another type is said with --index-types."
             )
-        return places
-    if not overlap(_COORDINATES, index_bytes):
-        return _COORDINATES
-    if overlap(STANDARD, index_bytes):
-        return ()
-    pairs = np.stack([word(headers, byte, "int32", byte_order) for byte in STANDARD], axis=1)
-    different = len(np.unique(pairs, axis=0))
-    return STANDARD if different > 1 and 2 * different > len(headers) else ()
+        typed[name] = replace(one, type=kind)
+    return typed, notes
 
 
 def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, ...]]:

@@ -7,12 +7,14 @@ numbered one by one, and coordinates that go on from trace to trace without a ju
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from tasks.volume.segy.field_types import PLACES, judge_pair, number_type
 from tasks.volume.segy.geometry import MOST_CELLS_PER_TRACE
 from tasks.volume.segy.headers import word
-from tasks.volume.segy.index_score import Candidate, HeaderWord, header_word, repeated
+from tasks.volume.segy.index_score import STANDARD, Candidate, HeaderWord, header_word, repeated
 
 LINE = "PostStack2DTime"
 # Template, names and bytes; an offset as the last word tells traces of one gather apart.
@@ -24,13 +26,23 @@ _GATHERS = (
     ("StreamerShotGathers2D", ("shot_point", "channel"), (9, 13)),
 )
 _LINES = (("cdp", 21), ("shot_point", 17), ("shot_point", 197))
-_COORDINATES = ((181, 185), (73, 77), (81, 85))
 # A step of this many times the usual one is a jump to another line; gaps in a line are shorter.
 _JUMP = 4
 # A line gets as far as its steps add up to, or this part of it if it is crooked; a survey comes back line by line.
 _CROOKED = 0.25
 # Two directions on the ground whose angle has a sine below this are one; a step shorter than this part of one is none.
 _ALONG, _SHORT = 0.1, 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """Coordinates of the traces at hand, their first bytes, and the usual and the longest step to the next trace."""
+
+    places: tuple[int, int]
+    x: np.ndarray
+    y: np.ndarray
+    usual: float
+    most: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +53,38 @@ class Seen:
     numbers: np.ndarray
     n_traces: int
     byte_order: str
+    ibm: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether these are all traces of the file."""
         return len(self.numbers) == self.n_traces
 
-    def word(self, byte: int, word_type: str = "int32") -> HeaderWord:
-        """One of their words, to be judged."""
+    def word(self, byte: int, word_type: str = "") -> HeaderWord:
+        """Return one of their words, to be judged; in the type that its values have if none is given."""
+        word_type = word_type or number_type(self.headers, byte, self.byte_order)
         return header_word(self.headers, byte, self.byte_order, word_type=word_type, complete=self.complete)
+
+    @cached_property
+    def track(self) -> "Track | None":
+        """Return the first coordinates that mostly move from trace to trace; None where none do."""
+        adjacent = np.diff(self.numbers) == 1
+        for places in PLACES:
+            readings = judge_pair(self.headers, self.numbers, places, self.byte_order, ibm=self.ibm)
+            if not readings or not np.isfinite(readings[0].misfit):
+                continue
+            x, y = (
+                word(self.headers, byte, readings[0].type, self.byte_order).astype(np.float64)
+                for byte in places
+            )
+            # Where the standard has lines, what goes on in one direction is the numbers of one line.
+            if places == STANDARD and 2 * min(len(np.unique(x)), len(np.unique(y))) < len(x):
+                continue
+            steps = np.hypot(np.diff(x), np.diff(y))[adjacent]
+            moved = steps[steps > 0]
+            if 2 * len(moved) > len(steps) and len(moved) >= 3:
+                return Track(places, x, y, float(np.median(moved)), float(moved.max()))
+        return None
 
     def changes(self, values: np.ndarray) -> int:
         """How often values differ between traces that follow each other in the file."""
@@ -103,7 +138,7 @@ def lines(seen: Seen) -> list[Candidate]:
 
 def path(seen: Seen) -> str:
     """How coordinates go from trace to trace: `on`, as along a line, in `jumps`, or `unknown`."""
-    track = _track(seen)
+    track = seen.track
     if track is None:
         return "unknown"
     way = track.usual * float(seen.numbers[-1] - seen.numbers[0])
@@ -117,7 +152,7 @@ def off_the_grid(seen: Seen, first: HeaderWord, second: HeaderWord) -> str:
     In a survey, also one of a few lines shot there and back, a step in either word is a step on the ground, in
     two directions. Words that count the traces of a line in two digits are no such thing.
     """
-    track = _track(seen)
+    track = seen.track
     if track is None or path(seen) != "on" or first.low == first.high or second.low == second.high:
         return ""
     steps = [(one.values - one.low) / one.step for one in (first, second)]
@@ -130,28 +165,6 @@ def off_the_grid(seen: Seen, first: HeaderWord, second: HeaderWord) -> str:
     if away > track.usual or lengths.min() < _SHORT * track.usual or across <= _ALONG * lengths.prod():
         return "the coordinates go on from trace to trace as along a 2-D line"
     return ""
-
-
-@dataclass(frozen=True, eq=False)
-class _Track:
-    """Coordinates of the traces at hand, and the usual and the longest step from a trace to the next."""
-
-    x: np.ndarray
-    y: np.ndarray
-    usual: float
-    most: float
-
-
-def _track(seen: Seen) -> _Track | None:
-    """The first coordinates that mostly move from trace to trace."""
-    adjacent = np.diff(seen.numbers) == 1
-    for places in _COORDINATES:
-        x, y = (word(seen.headers, byte, "int32", seen.byte_order).astype(np.float64) for byte in places)
-        steps = np.hypot(np.diff(x), np.diff(y))[adjacent]
-        moved = steps[steps > 0]
-        if 2 * len(moved) > len(steps) and len(moved) >= 3:
-            return _Track(x, y, float(np.median(moved)), float(moved.max()))
-    return None
 
 
 def _candidate(

@@ -10,19 +10,10 @@ from tasks.volume.segy.format import FileFormat, read_format
 from tasks.volume.segy.sample_guess import likelier_reading
 from tasks.volume.segy.standards import SAMPLE_FORMATS
 from tasks.volume.store.objects import Source
-from tests.support.segy_maker import segy_bytes
+from tests.support.segy_maker import ibm_of, segy_bytes
 from tests.support.survey import ibm_values
 
 RNG = np.random.default_rng(11)
-
-
-def ibm_of(values: np.ndarray) -> np.ndarray:
-    """Normalised IBM words (uint32) of values, by frexp: 16^k times a fraction in [1/16, 1)."""
-    fraction, exponent = np.frexp(np.abs(values).astype(np.float64))
-    sixteenths = -(-exponent // 4)
-    fraction = np.ldexp(fraction, exponent - 4 * sixteenths)
-    words = (sixteenths + 64).astype(np.uint32) << 24 | (fraction * 2**24).astype(np.uint32)
-    return np.where(values == 0, 0, words | np.where(values < 0, np.uint32(1 << 31), 0)).astype(np.uint32)
 
 
 def wavelets(scale: float) -> np.ndarray:

@@ -1,0 +1,104 @@
+"""What is looked at of files before anything is decided: headers from both ends and between, and some samples."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.volume.blocks import on_io
+from tasks.volume.ingest.files import Files
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.format import FileFormat
+
+SCAN_BYTES = 8 << 20
+HEAD_BYTES, TAIL_BYTES, SCATTERED = 1 << 20, 128 << 10, 12
+HEAD_FRACTION, TAIL_FRACTION = 0.04, 0.01  # of far files at most: looking is not to cost much beside reading
+ALL_HEADERS_BYTES = 32 << 20  # near files of at most this size are looked at whole to choose the index
+SAMPLED_FILES = 16  # of many
+SAMPLED_TRACES, SAMPLED_SAMPLES = 12, 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What was looked at before anything is decided.
+
+    Attributes:
+        numbers: Of some traces, from 0.
+        headers: Of these traces, uint8, shape (trace, byte).
+        samples: Of a few traces from all over the files as they are stored, uint8, shape (trace, byte).
+    """
+
+    numbers: np.ndarray
+    headers: np.ndarray
+    samples: np.ndarray
+
+
+def sample_of(files: Files, *, near: bool) -> Sample:
+    """What is looked at of files: all headers of small near ones, else of heads, tails and some between.
+
+    Raises:
+        InputRefused: A file holds no trace.
+    """
+    return Sample(*_sampled_headers(files, near=near), _samples(files))
+
+
+def _samples(files: Files) -> np.ndarray:
+    fmt = files.fmt
+    length = min(fmt.n_samples, SAMPLED_SAMPLES) * fmt.sample_format.bytes_per_sample
+    traces = np.unique(np.linspace(0, files.n_traces - 1, SAMPLED_TRACES).astype(np.int64)).tolist()
+
+    def read(trace: int) -> bytes:
+        file = files.file_of(trace)
+        one = files.formats[file]
+        start = one.trace_offset(trace - int(files.firsts[file])) + one.trace_header_bytes
+        return files.read(file, start, length)
+
+    return np.frombuffer(b"".join(on_io(read, traces)), np.uint8).reshape(len(traces), length)
+
+
+def _sampled_headers(files: Files, *, near: bool) -> tuple[np.ndarray, np.ndarray]:
+    for one, fmt in zip(files.listed, files.formats, strict=True):
+        if fmt.n_traces < 1:
+            raise InputRefused(f"{one.url} holds no trace; check that the file is complete")
+    if near and files.size <= ALL_HEADERS_BYTES:
+        parts = [headers for _, headers in all_headers(files)]
+        return np.arange(files.n_traces), np.concatenate(parts)
+    count = len(files.formats)
+    looked_at = np.unique(np.linspace(0, count - 1, min(count, SAMPLED_FILES)).astype(np.int64)).tolist()
+    numbers, headers = [], []
+    for file in looked_at:
+        fmt = files.formats[file]
+        # The first and the last are looked at as one file would be; those between give a little each.
+        share = 1.0 if count == 1 or file in (0, count - 1) else 1 / 8
+        with files.reading(file) as source:
+            for first, n in _stretches(fmt, share):
+                length = fmt.trace_header_bytes if n == 1 else n * fmt.trace_bytes
+                raw = np.frombuffer(source.read(fmt.trace_offset(first), length), np.uint8)
+                numbers.append(int(files.firsts[file]) + np.arange(first, first + n))
+                headers.append(raw.reshape(n, -1)[:, : fmt.trace_header_bytes])
+    return np.concatenate(numbers), np.concatenate(headers)
+
+
+def _stretches(fmt: FileFormat, share: float) -> Iterator[tuple[int, int]]:
+    """(first trace, count) of the head of a file, of some traces, and of its tail."""
+    size, last = fmt.trace_bytes, fmt.n_traces
+    head = min(last, max(2, int(share * min(HEAD_BYTES, HEAD_FRACTION * fmt.file_size)) // size))
+    tail = max(head, last - max(1, int(share * min(TAIL_BYTES, TAIL_FRACTION * fmt.file_size)) // size))
+    yield 0, head
+    if tail > head:
+        spread = np.unique(np.linspace(head, tail - 1, SCATTERED + 2).astype(np.int64)[1:-1])
+        yield from ((int(t), 1) for t in spread if head <= t < tail)
+    if tail < last:
+        yield tail, last - tail
+
+
+def all_headers(files: Files) -> Iterator[tuple[int, np.ndarray]]:
+    """Every trace header, as (number of the first trace, headers of a run of traces), from end to end."""
+    for file, fmt in enumerate(files.formats):
+        step = max(1, SCAN_BYTES // fmt.trace_bytes)
+        with files.reading(file) as source:
+            for first in range(0, fmt.n_traces, step):
+                count = min(step, fmt.n_traces - first)
+                raw = np.frombuffer(source.read(fmt.trace_offset(first), count * fmt.trace_bytes), np.uint8)
+                headers = raw.reshape(count, fmt.trace_bytes)[:, : fmt.trace_header_bytes]
+                yield int(files.firsts[file]) + first, headers
