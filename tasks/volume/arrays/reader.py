@@ -98,10 +98,10 @@ def open_volume(store: Store) -> Volume:
     """
     try:
         data = store.get("zarr.json")
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
+        if store.is_file:
+            raise InputRefused(f"{store.url} is a file; name the folder of a volume") from None
         raise InputRefused(f"there is no published volume at {store.url}; publish one there first") from None
-    except (NotADirectoryError, IsADirectoryError):
-        raise InputRefused(f"{store.url} is a file or lies below one; name the folder of a volume") from None
     if not _may_be_root(data):
         raise InputRefused(f"{store.url} was not written by Seismill; name a volume that was")
     return Volume(store, root_from(data, f"{store.url}/zarr.json"))
@@ -142,7 +142,7 @@ def _annexes(store: Store) -> dict[str, dict[str, Any]]:
         try:
             key = f"{path}/{ANNEX}" if path else ANNEX
             found[path] = root_from(store.get(key), f"{store.url}/{key}")
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, IsADirectoryError):
             continue
         if not path:
             break
@@ -258,7 +258,7 @@ def fetch_chunks(
 def _get(store: Store, key: str) -> bytes | None:
     try:
         return store.get(key)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
 
 

@@ -235,7 +235,7 @@ def fetch(store: Store, key: str) -> bytes | None:
     """An object, None if it is not there."""
     try:
         return store.get(key)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
 
 

@@ -182,6 +182,8 @@ def present_root(store: Store, where: str = ROOT) -> tuple[bytes, str]:
         return store.get(where), identity
     except FileNotFoundError:
         return b"", ""
+    except IsADirectoryError:
+        raise DestinationRefused(f"a folder lies in the place of {store.url}/{where}; move it away") from None
 
 
 def current_root(store: Store, where: str = ROOT) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import shutil
+import stat
 import time
 import uuid
 import zlib
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
-from tasks.volume.outcomes import Resumable
+from tasks.volume.outcomes import InputRefused, Resumable
 from tasks.volume.store.naming import LINK, flocked, give_name, step_of
 from tasks.volume.store.process import machine, started
 
@@ -105,6 +106,48 @@ def probe(root: str) -> None:
         lacking.append("no flock, so files that name their holder take its place")
     if lacking:
         log.warning("the file system of %s has %s", root, " and ".join(lacking))
+
+
+def open_file(path: str) -> int:
+    """Return a descriptor of a regular file, open for reading.
+
+    Opening a pipe waits for a writer, and reading a device has effects of its own: neither is done.
+
+    Raises:
+        FileNotFoundError: There is nothing of that name, or what lies above it is a file.
+        IsADirectoryError: It is a folder.
+        InputRefused: It is something else, or may not be read.
+    """
+    try:
+        return _regular(path)
+    except NotADirectoryError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+    except PermissionError:
+        raise InputRefused(f"{path} may not be read by this user; check its permissions") from None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EISDIR, errno.EMFILE, errno.ENFILE):
+            raise
+        raise InputRefused(f"{path} cannot be read ({error.strerror}); check the path") from None
+
+
+def _regular(path: str) -> int:
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise _no_file(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", path)
+    raise _no_file(path)
+
+
+def _no_file(path: str) -> InputRefused:
+    return InputRefused(
+        f"{path} is no regular file but a pipe, socket or device; copy what it gives to a file first"
+    )
 
 
 def walk(root: str, path: str) -> Iterator[tuple[str, str]]:

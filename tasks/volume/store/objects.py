@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tasks.parameters import StorageOptions
+from tasks.volume.limits import ROUNDS
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
 from tasks.volume.store import local
 from tasks.volume.store.calls import DEADLINE_SECONDS as DEADLINE_SECONDS
@@ -35,6 +36,7 @@ Result = TypeVar("Result")
 GUARDED = 16  # requests that remove something between two looks whether that is still allowed
 GUARDED_SECONDS = 5.0  # after which it is looked anyway: this process may have been put to sleep
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -71,7 +73,7 @@ class Store:
         """
         path = self.path(key)
         if self.local:
-            with open(path, "rb") as file:
+            with os.fdopen(local.open_file(path), "rb") as file:
                 data = file.read()
             count(read=len(data))
             return data
@@ -83,7 +85,7 @@ class Store:
         """`length` bytes of an object from `start` on; fewer are an error, never a result."""
         path = self.path(key)
         if self.local:
-            with open(path, "rb") as file:
+            with os.fdopen(local.open_file(path), "rb") as file:
                 data = os.pread(file.fileno(), length, start)
             count(read=len(data))
         else:
@@ -97,7 +99,7 @@ class Store:
         """The last `length` bytes of an object, or all of a shorter one."""
         path = self.path(key)
         if self.local:
-            with open(path, "rb") as file:
+            with os.fdopen(local.open_file(path), "rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - length))
                 data = file.read()
             count(read=len(data))
@@ -123,7 +125,7 @@ class Store:
             count()
             try:
                 status = os.stat(path)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return ""
             return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
         try:
@@ -257,16 +259,25 @@ class Store:
             before: Called before each try to create it; raises if this run may not any more.
             guard: As `before`, called before anything is replaced.
         """
-        while not self.create(key, data, before=before):
+        for _ in range(ROUNDS):
+            if self.create(key, data, before=before):
+                return
             identity = self.identity(key)
             try:
                 if self.get(key) == data:
                     return
             except FileNotFoundError:
                 continue
+            except IsADirectoryError:
+                raise DestinationRefused(
+                    f"a folder lies in the place of {self.url}/{key}; move it away"
+                ) from None
             guard()
             if self.replace(key, data, identity):
                 return
+        raise Resumable(
+            f"something else keeps writing {self.url}/{key}; end it, and run the same command again"
+        )
 
     def exists(self, key: str) -> bool:
         """Whether the object is there; a refusal by the store is an error, not a no."""
@@ -485,7 +496,17 @@ class Store:
                 raise DestinationRefused(
                     f"{self.url} cannot be written ({error.strerror}); name another folder"
                 ) from error
+            if error.errno in _IN_THE_WAY and not isinstance(error, FileExistsError):
+                raise DestinationRefused(
+                    f"a file lies where {self.url} needs a folder, or a folder where it needs a file "
+                    f"({error.filename2 or error.filename}); move it away"
+                ) from error
             raise
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a local prefix is no folder but a file."""
+        return self.local and os.path.exists(self._root) and not os.path.isdir(self._root)
 
     def _class_of(self, key: str) -> str:
         """The storage class of an object: only chunks have one, metadata and notes are small and often read."""

@@ -6,12 +6,12 @@ replaced meanwhile is refused instead of mixed.
 
 import errno
 import os
-import stat
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.store import local
 from tasks.volume.store.calls import count, line_of
 from tasks.volume.store.clouds import Span, look
 from tasks.volume.store.clouds.faults import Archived, Changed, Rejected, Transient
@@ -109,11 +109,7 @@ class Source:
         if self._line is None:
             count()
             if self._descriptor < 0:
-                descriptor = os.open(self.location.path, os.O_RDONLY)
-                if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                    os.close(descriptor)
-                    raise IsADirectoryError
-                self._descriptor = descriptor
+                self._descriptor = local.open_file(self.location.path)
             status = os.stat(self.location.path)
             return status.st_size, _identity(status)
         cloud, path = self._line.cloud, self.location.path

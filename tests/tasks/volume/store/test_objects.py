@@ -3,6 +3,8 @@
 Covers store/local.py.
 """
 
+import os
+import socket
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.volume.outcomes import Resumable
+from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
 from tasks.volume.store import local
-from tasks.volume.store.objects import Store
+from tasks.volume.store.objects import Source, Store
 
 CLOUDS = {"s3": "s3", "gcs": "gs", "azure": "az"}
 
@@ -140,3 +142,35 @@ def test_keys_are_relative_and_sorted_and_neighbours_with_the_same_beginning_are
     store.delete_many(store.keys("a/"))
     assert store.keys("") == ["ab/zarr.json", "b"]
     assert neighbour.keys("") == ["a"]
+
+
+@pytest.mark.timeout(20)
+def test_only_a_regular_file_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for path in (*(tmp_path / name for name in ("pipe", "link", "loop", "socket")), Path("/dev/zero")):
+            sentence = (
+                r"cannot be read \("
+                if path.name == "loop"
+                else "no regular file but a pipe, socket or device"
+            )
+            with pytest.raises(InputRefused, match=sentence):
+                Source(str(path))
+            for read in (Store.get, lambda s, k: s.get_range(k, 0, 1), lambda s, k: s.get_tail(k, 1)):
+                with pytest.raises(InputRefused, match=sentence):
+                    read(Store(str(path.parent)), path.name)
+    (tmp_path / "file").write_bytes(b"1")
+    with pytest.raises(InputRefused, match="there is no file"):
+        Source(str(tmp_path / "file/below"))
+    with pytest.raises(FileNotFoundError):
+        Store(str(tmp_path / "file")).get("below")
+    with pytest.raises(DestinationRefused, match=r"a file lies where .* needs a folder"):
+        Store(str(tmp_path)).put("file/below", b"2")
+    (tmp_path / "folder/inner").mkdir(parents=True)
+    with pytest.raises(DestinationRefused, match=r"needs a file .*; move it away"):
+        Store(str(tmp_path)).put("folder", b"2")
+    with pytest.raises(DestinationRefused, match=r"a folder lies in the place of .*/folder; move it away"):
+        Store(str(tmp_path)).create_or_match("folder", b"2")
