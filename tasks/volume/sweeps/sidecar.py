@@ -5,24 +5,26 @@ must not be able to point anywhere else. The files of a group are named relative
 """
 
 import fnmatch
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.parameters import Publication
 from tasks.volume.blocks import on_io
 from tasks.volume.ingest.files import in_natural_order
-from tasks.volume.outcomes import Resumable
-from tasks.volume.store.objects import Store
+from tasks.volume.limits import SIDECAR_BYTES
+from tasks.volume.outcomes import Resumable, without_secrets
+from tasks.volume.store.objects import Source, Store
 from tasks.volume.sweeps.keys import folder_of, reason, stem_of
+from tasks.volume.sweeps.sidecar_yaml import plain_values
 
 SIDECAR = ".seismill.yaml"
-_MOST_BYTES = 64 << 10
 _PATTERN = "*["
+_WORD = re.compile(r"[\w.\[\]-]{1,60}")
 
 _Crc32c = Annotated[str, Field(pattern=r"^([0-9a-f]{8})?$")]
 _Md5 = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
@@ -78,16 +80,31 @@ def read_sidecars(staging: Store, names: list[str]) -> dict[str, Sidecar | str]:
 
     def read(name: str) -> Sidecar | str | None:
         try:
-            return read_sidecar(staging.get(name))
-        except FileNotFoundError:  # taken away after it was listed
-            return None
+            return read_sidecar(_fetched(staging, name))
         except Resumable:  # the store, which holds every other source as well
             raise
         except Exception as error:  # whatever one sidecar holds, the others are read
-            return reason(error)
+            if not staging.identity(name):  # taken away after it was listed
+                return None
+            return without_secrets(reason(error))
 
     found = zip(names, on_io(read, names), strict=True)
     return {name: one for name, one in found if one is not None}
+
+
+def _fetched(staging: Store, name: str) -> bytes:
+    """The bytes of a sidecar, which is looked at before they are fetched.
+
+    Raises:
+        ValueError: It is no file, or larger than a sidecar.
+    """
+    source = Source(f"{staging.url}/{name}", staging.options)
+    try:
+        if source.size > SIDECAR_BYTES:
+            raise ValueError(f"it has {source.size} bytes, wanted at most {SIDECAR_BYTES}")
+        return source.read(0, source.size)
+    finally:
+        source.close()
 
 
 def read_sidecar(data: bytes) -> Sidecar:
@@ -96,14 +113,9 @@ def read_sidecar(data: bytes) -> Sidecar:
     Raises:
         ValueError: It is none, or it holds a URL or what looks like a credential.
     """
-    if len(data) > _MOST_BYTES:
-        raise ValueError(f"it has {len(data)} bytes, wanted at most {_MOST_BYTES}")
-    try:
-        plain = yaml.safe_load(data)
-    except yaml.YAMLError as error:
-        raise ValueError(f"it is no YAML ({' '.join(str(error).split())})") from error
+    plain = plain_values(data)
     if not isinstance(plain, dict):
-        raise ValueError(f"it holds {type(plain).__name__}, wanted keys such as index and attributes")
+        raise ValueError("it holds no keys, wanted keys such as index and attributes")
     _refuse_secrets(plain, "")
     try:
         return Sidecar.model_validate(plain)
@@ -143,7 +155,7 @@ def members_of(name: str, sidecar: Sidecar, present: Collection[str]) -> list[st
     for own in sidecar.files:
         path = PurePosixPath(own)
         if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"files names {own}, wanted files in its own folder or below")
+            raise ValueError(f"files names {without_secrets(own)}, wanted files in its own folder or below")
         wanted = f"{folder}{path}"
         if wanted in present or not set(path.name) & set(_PATTERN):  # a name comes before a pattern
             found = [wanted] if wanted in present else []
@@ -152,7 +164,7 @@ def members_of(name: str, sidecar: Sidecar, present: Collection[str]) -> list[st
             matching = [one for one in beside if fnmatch.fnmatchcase(one.rpartition("/")[2], path.name)]
             found = in_natural_order(matching)
         if not found:
-            raise ValueError(f"files names {own}, but no such SEG-Y is there")
+            raise ValueError(f"files names {without_secrets(own)}, but no such SEG-Y is there")
         members += found
     if twice := [one for one, times in Counter(members).items() if times > 1]:
         raise ValueError(f"files names {twice[0]} twice")
@@ -163,17 +175,26 @@ def _refuse_secrets(value: Any, name: str) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
             if any(word in str(key).lower() for word in ("password", "secret", "token", "credential")):
-                raise ValueError(f"{key} looks like a credential, and those do not belong in a sidecar")
+                raise ValueError(
+                    f"{_named(key)} looks like a credential, and those do not belong in a sidecar"
+                )
+            if isinstance(key, str):
+                _refuse_secrets(key, "a key")
             _refuse_secrets(inner, str(key))
     elif isinstance(value, list):
         for inner in value:
             _refuse_secrets(inner, name)
     elif isinstance(value, str) and ("://" in value or "::" in value):
-        raise ValueError(f"{name} holds a URL, and a sidecar says nothing of places")
+        raise ValueError(f"{_named(name)} holds a URL, and a sidecar says nothing of places")
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, in a few words."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: got {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+    """The first thing that is wrong, in a few words; what a stranger wrote is not repeated."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(_named(part) for part in first["loc"])
+    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _named(key: object) -> str:
+    """A key as a sentence names it: a plain word, or nothing of it."""
+    return str(key) if _WORD.fullmatch(str(key)) else "a key"
