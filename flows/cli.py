@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from flows.command import carry_out, told_in_one_sentence
-from flows.flags import UsageError, flattened
+from flows.flags import UsageError, flattened, without_values
 from flows.surroundings import shield
 from tasks.parameters import (
     ArrayPath,
@@ -41,7 +41,7 @@ from tasks.parameters import (
     StorageOptions,
     Url,
 )
-from tasks.volume.outcomes import Resumable
+from tasks.volume.outcomes import Resumable, without_secrets
 
 USAGE = 2
 _OUTPUT = Group("Output", sort_key=9)
@@ -119,10 +119,11 @@ def run(words: list[str]) -> int:
     try:
         code = app(words, exit_on_error=False, print_error=False) or 0
     except (CycloptsError, UsageError) as error:
-        print(f"{str(error).strip().rstrip('.')}; seismill --help shows what there is", file=sys.stderr)
+        sentence = without_secrets(without_values(str(error).strip().rstrip("."), words))
+        print(f"{sentence}; seismill --help shows what there is", file=sys.stderr)
         return USAGE
     if code == Resumable.exit_code:
-        print(f"go on with: {shlex.join(['seismill', *words])}", file=sys.stderr)
+        print(f"go on with: {without_secrets(shlex.join(['seismill', *words]))}", file=sys.stderr)
     return int(code)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from flows.credentials import provide
 from flows.summary import FOR_A_BROWSER, Summary
-from tasks.volume.outcomes import Outcome, Resumable
+from tasks.volume.outcomes import Outcome, Resumable, without_secrets
 
 CHAINS = ("publish", "demo", "sweep", "audit")
 STOPPED = "stopped; run the same command again to go on where it ended"
@@ -74,7 +74,7 @@ def told_in_one_sentence(*, debug: bool) -> Iterator[Callable[[], int]]:
 def _tell(sentence: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    print(sentence, file=sys.stderr)
+    print(without_secrets(sentence), file=sys.stderr)
 
 
 def _directly(name: str, arguments: dict[str, Any], stopping: threading.Event) -> Summary:

@@ -14,10 +14,11 @@ from typing import Annotated, Any, get_args, get_origin
 from cyclopts import Group, Parameter, Token
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from tasks.parameters import Copy, Step, Url
+from tasks.parameters import Copy, Step, StorageOptions, Url
 
 # A field's own name, except where it would say too little without its model, or is usual in another form.
 _RENAMED = {"bytes": "index-bytes", "names": "index-names", "types": "index-types", "more": "copy"}
+_HARMLESS = re.compile(r"[\w.,+% -]{0,60}")
 _STEPS = get_args(Step)
 _METAVARS = {
     list[int]: "INT,INT,…",
@@ -138,7 +139,9 @@ def _built(model: type[BaseModel], flags: dict[str, Any]) -> BaseModel:
         return model(**values, **{name: _built(inner, flags) for name, inner in nested.items()})
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        raise UsageError(_sentence(_flag_name(name), model.model_fields[name].description, error)) from error
+        described = model.model_fields[name].description
+        sentence = _sentence(_flag_name(name), described, error, secret=model is StorageOptions)
+        raise UsageError(sentence) from error
 
 
 def _checked(parameter: inspect.Parameter, value: Any) -> Any:
@@ -151,11 +154,32 @@ def _checked(parameter: inspect.Parameter, value: Any) -> Any:
         raise UsageError(_sentence(parameter.name.upper(), described, error)) from error
 
 
-def _sentence(name: str, description: str | None, error: ValidationError) -> str:
+def _sentence(name: str, description: str | None, error: ValidationError, *, secret: bool = False) -> str:
     first = error.errors(include_url=False)[0]
+    got = (
+        f"got {first['input']!r}"
+        if is_harmless(first["input"]) and not secret
+        else "what was given is not repeated"
+    )
     if first["type"] == "string_pattern_mismatch" and description:  # a pattern says little to a person
-        return f"{name}: got {first['input']!r}, wanted {description[0].lower()}{description[1:]}"
-    return f"{name}: got {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+        return f"{name}: {got}, wanted {description[0].lower()}{description[1:]}"
+    return f"{name}: {got}; {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def is_harmless(value: object) -> bool:
+    """Whether a value that is refused may be repeated: a number or a few plain words, and no credential."""
+    return not isinstance(value, (str, dict, list, tuple)) or bool(
+        isinstance(value, str) and _HARMLESS.fullmatch(value)
+    )
+
+
+def without_values(sentence: str, words: Sequence[str]) -> str:
+    """Return what a parser says of the words of a command line, without those that could hold a credential."""
+    values = {part for word in words for part in (word, word.partition("=")[2])}
+    for value in sorted(filter(None, values), key=len, reverse=True):
+        if not is_harmless(value):
+            sentence = sentence.replace(value, "…").replace(repr(value)[1:-1], "…")
+    return sentence
 
 
 def _flag_name(field: str) -> str:

@@ -77,7 +77,8 @@ VoxelUnit = Literal[
 
 
 class _Parameters(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Inputs are not repeated: they may hold credentials that do not belong there.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 Checksums = Annotated[

@@ -4,11 +4,35 @@ The message is one sentence for the person who started the run: what is wrong, w
 key), and what to do. It is shown as it stands: no traceback, no prefix.
 """
 
+import re
+
+_WORD = re.compile(r"[^\s'\"]+")
+_NAMED = re.compile(
+    r"(?i)((?:secret|password|token|signature|account_?key)[\w-]{0,40}['\"]?[=:] ?['\"]?)[^\s'\",;]+"
+)
+
+
+def without_secrets(text: str) -> str:
+    """Return a sentence in which whatever could be a credential is left out."""
+    return _NAMED.sub(r"\1…", _WORD.sub(lambda word: _without_credentials(word[0]), text))
+
+
+def _without_credentials(word: str) -> str:
+    """A word without what stands before "@" in a URL, which may hold slashes, and without a query."""
+    before, at, after = word.rpartition("@")
+    if at and ":" in before:
+        word = f"{before.partition('://')[0]}://…@{after}" if "://" in before else f"…@{after}"
+    path, mark, query = word.partition("?")
+    return f"{path}?…" if mark and "=" in query else word
+
 
 class Outcome(Exception):
-    """A run ended for a reason that its user can act on."""
+    """A run ended for a reason that its user can act on; its sentence never repeats a credential."""
 
     exit_code = 1
+
+    def __init__(self, sentence: str = "", *more: object) -> None:
+        super().__init__(without_secrets(str(sentence)), *more)
 
 
 class InputRefused(Outcome, ValueError):
