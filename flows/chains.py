@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flows.stages import Stage
 from flows.summary import Summary, combined
-from tasks.parameters import Copies, Index, Levels, Master, Run, Step
+from tasks.parameters import Copies, Following, Index, Levels, Master, Run, Step
 from tasks.volume.outcomes import IntegrityFailure
 
 PUBLISH_STAGES = ("ingest_segy", "rechunk", "pyramid", "report", "prove")
@@ -29,6 +29,8 @@ def publish_chain(
     pyramid: Levels,
     steps: list[Step],
     run: Run,
+    overwrite: bool = False,
+    update: bool = False,
 ) -> Summary:
     """Source to volume, copies, levels, pictures and proof; what is done under the same plan already is recognised.
 
@@ -42,18 +44,24 @@ def publish_chain(
         pyramid: What `pyramid` writes.
         steps: What is done beyond the master.
         run: How all stages are carried out.
+        overwrite: Replace a volume of another source or plan, and copies and levels that differ.
+        update: Replace copies and levels that differ; a master that differs is refused.
     """
-    summaries = [stages["ingest_segy"](source, volume, index=index, master=master, run=run)]
+    following = Following(
+        copies=copies if "copies" in steps else None, levels=pyramid if "pyramid" in steps else None
+    )
+    summaries = [
+        stages["ingest_segy"](
+            source, volume, index=index, master=master, overwrite=overwrite, run=run, following=following
+        )
+    ]
     if run.dry_run:
-        planned = combined("publish", summaries)
-        planned["notes"] += [
-            f"{step}: follows; it is planned from the master, once that is there" for step in steps
-        ]
-        return planned
+        return combined("publish", summaries)
+    replace = overwrite or update
     if "copies" in steps:
-        summaries.append(stages["rechunk"](volume, copies=copies, run=run))
+        summaries.append(stages["rechunk"](volume, copies=copies, overwrite=replace, run=run))
     if "pyramid" in steps:
-        summaries.append(stages["pyramid"](volume, levels=pyramid, run=run))
+        summaries.append(stages["pyramid"](volume, levels=pyramid, overwrite=replace, run=run))
     if "report" in steps:
         summaries.append(stages["report"](volume, run=run))
     if "proof" in steps:

@@ -137,6 +137,8 @@ def publish(
     pyramid: Levels = Levels(),
     steps: list[Step] = ["copies", "pyramid", "report", "proof"],  # noqa: B006  # the same default as the flow's
     run: Run = Run(),
+    overwrite: bool = False,
+    update: bool = False,
 ) -> None:
     """Turn a SEG-Y into a volume: lossless master, copies, coarser levels, pictures and proof.
 
@@ -145,6 +147,8 @@ def publish(
     Args:
         source: The SEG-Y, such as s3://staging/survey.sgy
         volume: Where the volume goes, such as s3://volumes/survey.zarr
+        overwrite: Replace a volume of another source or plan, and copies and levels that differ
+        update: Replace copies and levels that differ; a master that differs is refused
     """
 
 

@@ -82,6 +82,10 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
         get_run_logger().info(totals(summary))
         return Completed(message=headline(summary), data=summary)
 
+    # What one stage tells another is no parameter of a run.
+    run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[p for p in signature.parameters.values() if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    )
     name = function.__name__
     return _Flow(run, name=name.replace("_", "-"), flow_run_name=functools.partial(_run_name, name))
 

@@ -23,6 +23,8 @@ def publish(
     pyramid: Levels = Levels(),
     steps: list[Step] = ["copies", "pyramid", "report", "proof"],  # noqa: B006  # a default that Prefect's form shows
     run: Run = Run(),
+    overwrite: bool = False,
+    update: bool = False,
 ) -> Summary:
     """Turn a SEG-Y into a volume: lossless master, copies for fast slices, coarser levels, pictures and proof.
 
@@ -37,6 +39,8 @@ def publish(
         pyramid: Coarser levels
         steps: What is done beyond the master; proof streams the export through the source's checksums
         run: How the run is carried out; nothing here changes the data
+        overwrite: Replace a volume of another source or plan, and copies and levels that differ
+        update: Replace copies and levels that differ; a master that differs is refused
     """
     return publish_chain(
         _STAGES,
@@ -48,4 +52,6 @@ def publish(
         pyramid=pyramid,
         steps=steps,
         run=run,
+        overwrite=overwrite,
+        update=update,
     )

@@ -5,12 +5,14 @@ float32 does not give back, checksums of the file) is merged from the ledger in 
 the metadata, which is what makes the volume visible.
 """
 
+import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tasks.parameters import Index, Master, Run, Url
+from tasks.parameters import Following, Index, Master, Run, Url
 from tasks.volume.arrays.spec import (
     MASTER,
     ArraySpec,
@@ -30,7 +32,16 @@ from tasks.volume.ingest.earlier import MADE_BEFORE, digest_before
 from tasks.volume.ingest.files import Files
 from tasks.volume.ingest.finish import finish
 from tasks.volume.ingest.master_plan import chunks_and_shards
-from tasks.volume.ingest.plan import any_memory, fit_blocks, fit_of, is_scattered, layout_of, planned
+from tasks.volume.ingest.plan import (
+    Follow,
+    any_memory,
+    fit_blocks,
+    fit_of,
+    how_ingests_differ,
+    is_scattered,
+    layout_of,
+    planned,
+)
 from tasks.volume.ingest.precheck import check_again, read_before, unpredicted_key
 from tasks.volume.ingest.read_in_order import refuse_what_stores_say
 from tasks.volume.ingest.spill import index_columns, spill_block, spill_blocks, spill_body, spill_of
@@ -41,11 +52,13 @@ from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.owner import Owner, owned
 from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
 from tasks.volume.protocol.plan import digest_of
+from tasks.volume.protocol.root import present_root
 from tasks.volume.protocol.stage import (
     Stage,
     run_blocks,
 )
 from tasks.volume.protocol.summary import array_rows, ended, fitting, using
+from tasks.volume.publishing.following import plan_following
 from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
@@ -59,6 +72,7 @@ def ingest_segy(
     overwrite: bool = False,
     run: Run = Run(),
     *,
+    following: Following | None = None,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
     """Turn SEG-Y files into a volume's lossless array, so that each can be given back byte for byte.
@@ -70,6 +84,7 @@ def ingest_segy(
         master: Chunks, shards and codec.
         overwrite: Replace a volume that is there already.
         run: How to run.
+        following: What is made of the master after it, which is planned with it.
         compute: Where blocks run; threads of this process if not given.
 
     Returns:
@@ -92,11 +107,17 @@ def ingest_segy(
         "master": master.model_dump(),
     }
     chunks_and_shards(master, store, survey)
+
+    def follow(spec: ArraySpec, compute: Compute) -> Sequence[ArraySpec]:
+        return plan_following(store, spec, following or Following(), compute)
+
     refuse_what_stores_say(expected, files.reading)
     if run.dry_run:
-        return planned(store, survey, master, expected)
+        with using(compute, run) as compute:
+            return planned(store, survey, master, expected, follow, compute)
     refuse_occupied(store)
-    fit = fit_of(store, survey, master) if survey.grid is not None else any_memory
+    done = _recognised(store, digest_of(request))
+    fit = any_memory if survey.grid is None or done else fit_of(store, survey, master, follow)
     with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
         root = owner.root()
         if root is not None:
@@ -108,18 +129,18 @@ def ingest_segy(
                 return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
             if not overwrite:
                 raise DestinationRefused(
-                    f"{store.url} holds another volume (of {root['attributes']['seismill']['sources'][0]['url']}); "
-                    "choose another place, or replace it with --overwrite"
+                    f"{store.url} holds another volume (of {root['attributes']['seismill']['sources'][0]['url']}; "
+                    f"{how_ingests_differ(root, survey, master)}); choose another place, or replace it with --overwrite"
                 )
         refuse_strangers(store, root)
-        survey, sums = read_before(store, survey, master, expected, digest_of(request), root, compute)
+        survey, sums = read_before(store, survey, master, follow, expected, digest_of(request), root, compute)
         while True:
             spilled: dict[str, Any] = {}
             if survey.grid is None or is_scattered(survey, master, store):
                 survey, spilled = _spill(owner, survey, root, digest_of(request))
             body = request | layout_of(store, survey, master, spilled)
             try:
-                stage, records, as_words = _blocks(owner, survey, body, digest_of(request), root)
+                stage, records, as_words = _blocks(owner, survey, body, follow, digest_of(request), root)
                 break
             except Unpredicted as surprise:
                 log.info("%s: %s, so all headers are read", files.name, surprise)
@@ -138,18 +159,35 @@ def ingest_segy(
     return ended(store, "ingest", array_rows(new, [MASTER]), began, before, stage=stage, notes=notes)
 
 
+def _recognised(store: Store, request: str) -> bool:
+    """Whether the place holds the master that is asked for, as far as can be seen without its lock."""
+    content, _ = present_root(store)
+    try:
+        return bool(json.loads(content)["attributes"]["seismill"]["stages"][MASTER]["request"] == request)
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
 def _blocks(
-    owner: Owner, survey: Survey, body: dict[str, Any], request: str, root: dict[str, Any] | None
+    owner: Owner,
+    survey: Survey,
+    body: dict[str, Any],
+    follow: Follow,
+    request: str,
+    root: dict[str, Any] | None,
 ) -> tuple[Stage, list[Record], list[Record]]:
     """Run all blocks. Return the stage, its entries, and those of the pass that keeps words as they are, if needed."""
     assert survey.grid is not None
     store, spec, block = owner.store, ArraySpec.from_json(body["arrays"]["master"]), tuple(body["block"])
+
+    def fit(compute: Compute) -> Compute:
+        follow(spec, compute)
+        return fit_blocks(compute, spec, block, survey, near=store.local, spilled=bool(body["spill"]))
+
     stage = owner.begin(
         "ingest",
         body,
-        lambda compute: fit_blocks(
-            compute, spec, block, survey, near=store.local, spilled=bool(body["spill"])
-        ),
+        fit,
         present=root,
         after=None,
         keep=[request, *([body["spill"]["digest"]] if body["spill"] else [])],

@@ -60,7 +60,7 @@ SampleFormat = Literal[
     "uint24",
     "uint8",
 ]
-Quality = Literal["very_low", "low", "medium", "high", "very_high", "ultra", "lossless"]
+Quality = Literal["auto", "very_low", "low", "medium", "high", "very_high", "ultra", "lossless"]
 Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time"]
 Step = Literal["copies", "pyramid", "report", "proof"]
 Retry = Literal["nothing", "quarantined"]
@@ -418,10 +418,10 @@ class Copies(_Parameters):
     )
     more: list[Copy] = Field(default=[], title="More", description="Copies with chunks of your own")
     quality: Quality = Field(
-        default="low",
+        default="auto",
         title="Quality",
         description="Largest error in standard deviations of the master: very_low 6, low 3, medium 1, high 0.1, "
-        "very_high 0.01, ultra 0.001; or lossless",
+        "very_high 0.01, ultra 0.001; or lossless. auto: as a copy is that is there, else low",
     )
     tolerance: float = Field(
         default=0,
@@ -457,6 +457,13 @@ class Levels(_Parameters):
         title="Until",
         description="The first level whose longest axis has at most so many samples is the last; 0: by number",
     )
+
+
+class Following(_Parameters):
+    """What is made of a master after it; planned with it, so that what cannot be made is refused at once."""
+
+    copies: Copies | None = None
+    levels: Levels | None = None
 
 
 class Publication(_Parameters):

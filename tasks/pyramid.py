@@ -19,7 +19,7 @@ from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.protocol.root import root_under_lock
-from tasks.volume.protocol.summary import array_rows, ended, fitting, using
+from tasks.volume.protocol.summary import array_rows, ended, fitting, planned_row, using
 from tasks.volume.pyramid.finish import add_levels
 from tasks.volume.pyramid.levels import block_memory, level_specs, method_of, without_levels
 from tasks.volume.store.objects import traffic
@@ -63,16 +63,7 @@ def pyramid(
     method = method_of(found, levels)
     paths = [spec.path for spec in specs[1:]]
     if run.dry_run:
-        rows = [
-            {
-                "path": s.path,
-                "shape": s.shape,
-                "chunks": s.chunks,
-                "shards": s.shards,
-                "raw_bytes": s.raw_bytes,
-            }
-            for s in specs[1:]
-        ]
+        rows = [planned_row(s) for s in specs[1:]]
         return {"dry_run": True, "volume": store.url, "stage": "pyramid", "arrays": rows, "notes": []}
     refuse_taken(store, found.root, paths)
     need = block_memory(specs, factors, passes, local=store.local)

@@ -17,6 +17,7 @@ from tasks.volume.copies.plan import (
     body_of,
     copy_specs,
     decode_alike,
+    how_copies_differ,
     planned_copies,
     request_of,
     why_no_copies,
@@ -30,7 +31,7 @@ from tasks.volume.protocol.owner import Fit, owned
 from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.protocol.root import members, root_under_lock
-from tasks.volume.protocol.summary import array_rows, ended, using
+from tasks.volume.protocol.summary import array_rows, ended, planned_row, using
 from tasks.volume.store.objects import traffic
 
 log = logging.getLogger(__name__)
@@ -75,16 +76,7 @@ def rechunk(
         return ended(store, "copies", [], began, before, notes=[why_no_copies(found)], **dry)
     if run.dry_run:
         blocks = super_blocks(specs[0].shape, specs, 1 << 40, chunks=found.spec(found.master).chunks)
-        rows = [
-            {
-                "path": s.path,
-                "shape": s.shape,
-                "chunks": s.chunks,
-                "shards": s.shards,
-                "raw_bytes": s.raw_bytes,
-            }
-            for s in specs
-        ]
+        rows = [planned_row(s) for s in specs]
         return {
             "dry_run": True,
             "volume": store.url,
@@ -104,8 +96,8 @@ def rechunk(
         replaced = [s.path for s in todo if s.path in members(root)]
         if replaced and not overwrite:
             raise DestinationRefused(
-                f"{store.url} has {', '.join(replaced)} with other chunks or tolerance; replace with --overwrite, or "
-                "give the copy another name"
+                f"{store.url} has {how_copies_differ(found, [s for s in todo if s.path in replaced])}; replace with "
+                "--overwrite, or give the copy another name"
             )
         if not todo:
             return ended(store, "copies", array_rows(root, names), began, before, notes=["were done already"])

@@ -10,6 +10,7 @@ from typing import Any
 from tasks.parameters import Copies
 from tasks.volume.arrays.codecs import (
     encoded_bound,
+    tolerance_of,
 )
 from tasks.volume.arrays.foreign import reading_bytes
 from tasks.volume.arrays.reader import Volume
@@ -35,6 +36,7 @@ ZFP_DTYPES = {
 }
 
 
+DEFAULT_QUALITY = "low"
 QUALITY = {"very_low": 6.0, "low": 3.0, "medium": 1.0, "high": 0.1, "very_high": 0.01, "ultra": 0.001}
 
 
@@ -112,7 +114,7 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         raise InputRefused("no copies were asked for; name a preset or a copy with its chunks")
     if not wanted:
         return []
-    if copies.tolerance and copies.quality != "low":
+    if copies.tolerance and copies.quality not in ("auto", "low"):
         raise InputRefused(
             f"both a tolerance ({copies.tolerance:g}) and a quality ({copies.quality}) were given; give one"
         )
@@ -122,14 +124,40 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         # ZFP works in cells of 4 samples: a chunk wider than the axis would be padding.
         clipped = tuple(min(c, round_up(n, 4)) for c, n in zip(chunks, master.shape, strict=True))
         specs.append(ArraySpec(name, master.shape, clipped, dtype, master.dims, codec, (), fill))
+    there = {name: volume.spec(name) for name in names if volume.has(name)}
+    if copies.quality == "auto" and not copies.tolerance:  # what is there is as it was once asked for
+        presets = set(names) - {more.name for more in copies.more}
+        specs = [there[spec.path] if spec.path in presets & set(there) else spec for spec in specs]
     if local:
         return specs
-    there = {name: volume.spec(name) for name in names if volume.has(name)}
     # A copy that is there keeps its shards, so that readers who opened it find their way while it is replaced.
     return [
         spec.at(spec.path, shards=old.shards) if old and old.chunks == spec.chunks else spec
         for spec, old in ((spec, there.get(spec.path)) for spec in _sharded(specs, master.chunks))
     ]
+
+
+def how_copies_differ(volume: Volume, specs: Sequence[ArraySpec]) -> str:
+    """Return what differs between copies that are there and those that are asked for, field by field."""
+    parts = []
+    for spec in specs:
+        there, asked = volume.spec(spec.path), spec
+        fields = [
+            f"{name} {before}, asked for {now}"
+            for name, before, now in (
+                ("chunks", there.chunks, asked.chunks),
+                ("codec", _codec_in_words(there), _codec_in_words(asked)),
+                ("data type", there.dtype, asked.dtype),
+            )
+            if before != now
+        ]
+        parts.append(f"{spec.path} ({'; '.join(fields) or 'made from another master'})")
+    return ", ".join(parts)
+
+
+def _codec_in_words(spec: ArraySpec) -> str:
+    tolerance = tolerance_of(spec)
+    return f"ZFP with tolerance {tolerance:g}" if tolerance is not None else f"lossless {spec.codec}"
 
 
 def why_no_copies(volume: Volume) -> str:
@@ -170,7 +198,8 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
             "another tool wrote the array, so nothing is known of how its values vary; give a tolerance in their unit, "
             "or quality lossless"
         )
-    tolerance = copies.tolerance or QUALITY[copies.quality] * attributes["std"]
+    quality = DEFAULT_QUALITY if copies.quality == "auto" else copies.quality
+    tolerance = copies.tolerance or QUALITY[quality] * attributes["std"]
     if not tolerance:
         # A master that is constant: any positive tolerance stores it in a few bytes.
         tolerance = max(abs(attributes["max"]) * 1e-6, 1e-30)

@@ -3,6 +3,8 @@
 Arithmetic only, but for the grid of a survey that was read before.
 """
 
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.spec import (
     MASTER,
     ArraySpec,
+    spec_of,
 )
 from tasks.volume.blocks import Compute, block_count, cpu_count
 from tasks.volume.ingest.block import (
@@ -24,7 +27,8 @@ from tasks.volume.ingest.master_plan import block_of_traces, fill_of, is_scatter
 from tasks.volume.ingest.survey import Survey
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.owner import Fit
-from tasks.volume.protocol.summary import fitting
+from tasks.volume.protocol.root import members
+from tasks.volume.protocol.summary import fitting, planned_row
 from tasks.volume.store.objects import Store
 
 UNPLACED_CHUNK_BYTES = 4 << 20
@@ -33,16 +37,28 @@ UNPLACED_CHUNK_BYTES = 4 << 20
 UNPLACED_SAMPLES = 4096  # along a chunk
 
 
+Follow = Callable[
+    [ArraySpec, Compute], Sequence[ArraySpec]
+]  # plans what follows a master; refuses what cannot be
+NAMED_FILES = 3  # in a refusal
+
+
 def any_memory(compute: Compute) -> Compute:
     """Accept any memory: what a block needs is known when the grid is."""
     return compute
 
 
-def fit_of(store: Store, survey: Survey, master: Master) -> Fit:
-    """Return what fits blocks of a survey with a grid into memory."""
+def fit_of(store: Store, survey: Survey, master: Master, follow: Follow) -> Fit:
+    """Return what fits blocks of a survey with a grid, and what follows its master, into memory."""
     spilled = is_scattered(survey, master, store)
-    spec, block = master_spec_of(store, survey, master, ("",) * (len(survey.names) + 1), spilled=spilled)
-    return lambda compute: fit_blocks(compute, spec, block, survey, near=store.local, spilled=spilled)
+    dims = (*survey.names, survey.placement.domain)
+    spec, block = master_spec_of(store, survey, master, dims, spilled=spilled)
+
+    def fit(compute: Compute) -> Compute:
+        follow(spec, compute)
+        return fit_blocks(compute, spec, block, survey, near=store.local, spilled=spilled)
+
+    return fit
 
 
 def fit_blocks(
@@ -132,8 +148,37 @@ def _unplaced_arrays(master: ArraySpec, count: int, extra: int) -> dict[str, Arr
     return arrays
 
 
-def planned(store: Store, survey: Survey, master: Master, expected: Expected) -> dict[str, Any]:
-    """What would be stored, without writing."""
+def how_ingests_differ(root: dict[str, Any], survey: Survey, master: Master) -> str:
+    """Return what differs between the ingest that made a volume and the one that is asked for, field by field."""
+    state = root["attributes"]["seismill"]
+    sources = state["sources"]
+    files = [(file.url, file.size) for file in survey.files.listed]
+    there = [(source.get("url"), source.get("bytes")) for source in sources]
+    made = spec_of(MASTER, members(root)[MASTER]) if MASTER in members(root) else None
+    differing = []
+    if files != there:
+        differing.append(
+            f"source {', '.join(f'{url} of {size:,} bytes' for url, size in files[:NAMED_FILES])} is asked for"
+        )
+    elif [file.identity for file in survey.files.listed] != [source.get("etag") for source in sources]:
+        differing.append("the source was written to since")
+    before, now = state.get("index", {}).get("placement", {}), json.loads(json.dumps(survey.placement_json()))
+    differing += [
+        f"{name} {before.get(name)}, asked for {value}"
+        for name, value in now.items()
+        if value != before.get(name)
+    ]
+    if made is not None and master.chunks and tuple(master.chunks) != made.chunks:
+        differing.append(f"chunks {made.chunks}, asked for {tuple(master.chunks)}")
+    if made is not None and master.codec != made.codec:
+        differing.append(f"codec {made.codec}, asked for {master.codec}")
+    return "; ".join(differing) or "with other chunks, shards or sample settings"
+
+
+def planned(
+    store: Store, survey: Survey, master: Master, expected: Expected, follow: Follow, compute: Compute
+) -> dict[str, Any]:
+    """Return what would be stored, without writing."""
     notes = [*survey.notes, *expected.notes(expected.of_kind("md5")), *expected.doubts]
     if survey.grid is None:
         notes.append(
@@ -142,22 +187,14 @@ def planned(store: Store, survey: Survey, master: Master, expected: Expected) ->
         return {"dry_run": True, "volume": store.url, "stage": "ingest", "arrays": [], "notes": notes}
     body = layout_of(store, survey, master, {})
     spec = ArraySpec.from_json(body["arrays"]["master"])
+    following = follow(spec, compute)
     count = block_count(survey.grid.shape, tuple(body["block"]))
     objects = int(np.prod([-(-n // u) for n, u in zip(spec.shape, spec.unit, strict=True)]))
     return {
         "dry_run": True,
         "volume": store.url,
         "stage": "ingest",
-        "arrays": [
-            {
-                "path": MASTER,
-                "shape": spec.shape,
-                "chunks": spec.chunks,
-                "shards": spec.shards,
-                "dtype": spec.dtype,
-                "raw_bytes": spec.raw_bytes,
-            }
-        ],
+        "arrays": [planned_row(array) for array in (spec, *following)],
         "grid": [str(axis) for axis in survey.grid.axes],
         "objects": objects,
         "blocks": count,

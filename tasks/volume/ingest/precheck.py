@@ -9,7 +9,7 @@ from tasks.parameters import Master
 from tasks.volume.blocks import Compute
 from tasks.volume.ingest.checksums import Expected, Sums, noted_of
 from tasks.volume.ingest.files import Files
-from tasks.volume.ingest.plan import fit_of
+from tasks.volume.ingest.plan import Follow, fit_of
 from tasks.volume.ingest.read_in_order import checked_before, refuse_what_stores_have
 from tasks.volume.ingest.survey import Survey
 from tasks.volume.protocol.deletion import (
@@ -30,6 +30,7 @@ def read_before(
     store: Store,
     survey: Survey,
     master: Master,
+    follow: Follow,
     expected: Expected,
     request: str,
     root: dict[str, Any] | None,
@@ -50,7 +51,7 @@ def read_before(
     refuse_what_stores_have(files.reading, {file: sums[file]["crc32c"] for file in wanted}, expected.urls)
     if survey.predicted:
         scanned = survey.unpredicted(near=True)
-        fit_of(store, scanned, master)(compute)
+        fit_of(store, scanned, master, follow)(compute)
         if not _same_grid(survey, scanned):
             log.info("%s: the headers are not as they were predicted, so all are read", files.name)
             store.put(note, b"the headers are not as they were predicted")

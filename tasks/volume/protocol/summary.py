@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.parameters import Run
-from tasks.volume.arrays.spec import spec_of
+from tasks.volume.arrays.spec import ArraySpec, spec_of
 from tasks.volume.blocks import Compute
 from tasks.volume.memory import memory_budget
 from tasks.volume.outcomes import InputRefused
@@ -42,6 +42,18 @@ def fitting(compute: Compute, block_bytes: int, what: str) -> Compute:
             f"give it {block_bytes / 1e6:,.0f} MB or use smaller chunks"
         )
     return replace(compute, workers=min(compute.workers, fit))
+
+
+def planned_row(spec: ArraySpec) -> dict[str, Any]:
+    """Return the row of an array in a dry run."""
+    return {
+        "path": spec.path,
+        "shape": spec.shape,
+        "chunks": spec.chunks,
+        "shards": spec.shards,
+        "dtype": spec.dtype,
+        "raw_bytes": spec.raw_bytes,
+    }
 
 
 def array_rows(root: dict[str, Any], paths: list[str]) -> list[dict[str, Any]]:

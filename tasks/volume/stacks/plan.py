@@ -14,6 +14,7 @@ from tasks.volume.images.spacing import AXES
 from tasks.volume.images.stack import Stack, read_slab
 from tasks.volume.ingest.checksums import Expected
 from tasks.volume.outcomes import Resumable
+from tasks.volume.protocol.summary import planned_row
 from tasks.volume.protocol.writer import writing_bytes
 from tasks.volume.store.objects import Store
 
@@ -87,16 +88,7 @@ def planned_stack(
         "dry_run": True,
         "volume": store.url,
         "stage": "ingest",
-        "arrays": [
-            {
-                "path": spec.path,
-                "shape": spec.shape,
-                "chunks": spec.chunks,
-                "shards": spec.shards,
-                "dtype": spec.dtype,
-                "raw_bytes": spec.raw_bytes,
-            }
-        ],
+        "arrays": [planned_row(spec)],
         "objects": math.prod(-(-n // u) for n, u in zip(spec.shape, spec.unit, strict=True)),
         "blocks": block_count(spec.shape, block),
         "memory_bytes": block_memory(stack, spec, block, local=store.local),

@@ -58,9 +58,12 @@ def action_for(record: CatalogueEntry, one: StagedSource, *, again: Retry, settl
 
 
 def plan_of(one: StagedSource) -> str:
-    """A digest of how a source is published."""
+    """Return a digest of how a source is published; equal for what sweeps of earlier versions recorded."""
     asked = {"volume": one.volume, "attributes": one.attributes, "md5": one.beside}
-    return digest_of(asked | {"publication": one.publication.model_dump(), "refused": one.sentence})
+    publication = one.publication.model_dump()
+    if publication["copies"]["quality"] == "auto":
+        publication["copies"]["quality"] = "low"  # as it was recorded when that was the default
+    return digest_of(asked | {"publication": publication, "refused": one.sentence})
 
 
 def outcome_of(

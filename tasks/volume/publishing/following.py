@@ -1,0 +1,64 @@
+"""Plan the copies and levels of a master that is not written yet, so that a publication is refused as a whole or not.
+
+Shapes, chunks, names and memory of what follows depend on the master's array alone, and not on its samples.
+"""
+
+from tasks.parameters import Following
+from tasks.volume.arrays.codecs import metadata_of
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.blocks import Compute
+from tasks.volume.copies.plan import copy_specs, planned_copies
+from tasks.volume.protocol.root import members, new_root
+from tasks.volume.protocol.summary import fitting
+from tasks.volume.pyramid.levels import block_memory, level_specs
+from tasks.volume.store.objects import Store
+
+# A master whose samples vary, as far as plans ask for it: a tolerance is chosen from the true ones, later.
+VARYING = {"min": -1.0, "max": 1.0, "mean": 0.0, "std": 1.0}
+
+
+def plan_following(
+    store: Store, master: ArraySpec, following: Following, compute: Compute
+) -> list[ArraySpec]:
+    """Return the copies and levels that follow a master, all of which can be made.
+
+    Args:
+        store: Where the volume goes.
+        master: Its lossless array.
+        following: What is asked for.
+        compute: With the memory of the run.
+
+    Raises:
+        InputRefused: A parameter does not fit the master, or memory does not hold one block of a stage.
+    """
+    volume = _unwritten(store, master)
+    copies: list[ArraySpec] = []
+    levels: list[ArraySpec] = []
+    if following.copies is not None:
+        copies = copy_specs(volume, following.copies, local=store.local)
+        if copies:
+            planned_copies(volume, copies, compute)
+    if following.levels is not None:
+        specs, factors, passes = level_specs(volume, following.levels, local=store.local)
+        need = block_memory(specs, factors, passes, local=store.local)
+        fitting(compute, need, "a block of samples and the levels made of it")
+        levels = specs[1:]
+    return [*copies, *levels]
+
+
+def _unwritten(store: Store, master: ArraySpec) -> Volume:
+    """Return a volume that has the master alone."""
+    level = {
+        "path": master.path,
+        "scale": [1.0] * len(master.shape),
+        "translation": [0.0] * len(master.shape),
+    }
+    root = new_root(
+        {
+            "attributes": {"defaultVariableName": master.path},
+            "seismill": {"levels": [level], "stages": {master.path: {"plan": ""}}, "sources": []},
+        }
+    )
+    members(root)[master.path] = metadata_of(master, VARYING)
+    return Volume(store, root)
