@@ -60,12 +60,35 @@ def store_out_of_reach(error: object) -> bool:
         return isinstance(error, OutOfReach)
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
-    # The SDKs' own classes, told by their module because importing five SDKs here would cost seconds. What fsspec
-    # translates (missing, forbidden, exists) is an OSError of the built-in kind and stays as it is.
-    module = type(error).__module__
-    return module.startswith(
-        ("aiohttp.", "botocore.", "aiobotocore.", "azure.core.", "gcsfs.retry", "fsspec.exceptions")
-    )
+    # The SDKs' own classes, told by their names because importing five SDKs here would cost seconds. What is not in
+    # the list, such as a profile that is not there, stays as it is.
+    names = {
+        (kind.__module__.partition(".")[0], kind.__name__)
+        for kind in type(error).__mro__
+        if kind is not OSError
+    }
+    return bool(names & _MAY_PASS) and not names & _LASTS
+
+
+_MAY_PASS = {
+    ("botocore", "ClientError"),
+    ("botocore", "ConnectionError"),
+    ("botocore", "HTTPClientError"),
+    ("botocore", "IncompleteReadError"),
+    ("aiohttp", "ClientError"),
+    ("azure", "ServiceRequestError"),
+    ("azure", "ServiceResponseError"),
+    ("azure", "IncompleteReadError"),
+    ("azure", "HttpResponseError"),
+    ("gcsfs", "HttpError"),
+    ("fsspec", "FSTimeoutError"),
+}
+_LASTS = {
+    ("botocore", "SSLError"),
+    ("aiohttp", "ClientSSLError"),
+    ("aiohttp", "InvalidURL"),
+    ("azure", "ClientAuthenticationError"),
+}
 
 
 def _run_name(stage: str, parameters: dict[str, Any]) -> str:

@@ -20,9 +20,9 @@ import tenacity
 from fsspec.asyn import get_loop
 
 from tasks.parameters import StorageOptions
-from tasks.volume.outcomes import Resumable
+from tasks.volume.outcomes import InputRefused, Resumable
 from tasks.volume.store.clouds import Cloud, open_cloud
-from tasks.volume.store.clouds.faults import Busy, Changed, Expired, Transient
+from tasks.volume.store.clouds.faults import Busy, Changed, Expired, Misconfigured, Transient
 from tasks.volume.store.process import clock_seconds
 from tasks.volume.store.url import Location
 
@@ -83,7 +83,7 @@ class Line:
         """Open no connection yet; `name` is the store's, for people."""
         self.cloud = cloud
         self._name = name
-        self._reached = True
+        self._reached, self._answered = True, False  # in the last call, ever
         self._sessions = 0  # how often the credentials were renewed
         self._free = threading.Condition()
         self._in_flight, self._limit, self._cut_at = 0, float(MOST_AT_ONCE), 0.0
@@ -113,6 +113,7 @@ class Line:
 
         Raises:
             OutOfReach: It did not go well until the deadline.
+            InputRefused: A setting keeps the store from being asked, and this process never got an answer from it.
             Resumable: The credentials ran out, and new ones are not to be had.
             OSError: What trying again does not change, as `faults` names it.
         """
@@ -131,6 +132,10 @@ class Line:
                 if conditional:
                     raise
                 raise Transient(f"{error}, although nothing was asked for") from error
+            except Misconfigured as error:
+                if not self._answered:
+                    raise InputRefused(f"{self._name} cannot be used: {error}") from error
+                raise Transient(str(error)) from error  # it was right a moment ago
             except Expired as error:
                 if renewed:
                     raise Resumable(
@@ -157,7 +162,7 @@ class Line:
                 f"{self._name} could not be reached for {DEADLINE_SECONDS:.0f} s ({error}); "
                 "run the same command again to go on"
             ) from error
-        self._reached = True
+        self._reached = self._answered = True
         return result
 
     def _try(self, request: Callable[[], Coroutine[Any, Any, Result]], deadline: float, size: int) -> Result:
@@ -196,7 +201,13 @@ class Line:
     def _renew(self, sessions: int) -> None:
         with self._renewing:
             if sessions == self._sessions:  # or another thread did it meanwhile
-                _run(self.cloud.renew(), TRY_SECONDS)
+                try:
+                    _run(self.cloud.renew(), TRY_SECONDS)
+                except (Misconfigured, Expired) as error:
+                    raise Resumable(
+                        f"the credentials for {self._name} ran out, and new ones are not to be had ({error}); renew "
+                        "them and run the same command again"
+                    ) from error
                 self._sessions += 1
 
 
@@ -204,7 +215,10 @@ class Line:
 def line_to(protocol: str, bucket: str, options: StorageOptions) -> Line:
     """The line to a bucket, the same for all who ask in this process."""
     name = f"{protocol}://{bucket}"
-    return Line(name, open_cloud(Location(protocol, bucket, name), options))
+    try:
+        return Line(name, open_cloud(Location(protocol, bucket, name), options))
+    except Misconfigured as error:
+        raise InputRefused(f"{name} cannot be used: {error}") from error
 
 
 def line_of(location: Location, options: StorageOptions) -> Line:

@@ -7,6 +7,7 @@ several, and try again by themselves.
 import base64
 import hashlib
 import io
+import logging
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 from urllib.parse import quote
@@ -28,8 +29,31 @@ from tasks.volume.store.clouds import (
     noted_crc32c,
     total_of,
 )
-from tasks.volume.store.clouds.faults import Changed, Expired, Rejected, Transient, fault
+from tasks.volume.store.clouds.faults import (
+    Changed,
+    Expired,
+    Misconfigured,
+    Rejected,
+    Transient,
+    fault,
+    may_pass,
+)
+from tasks.volume.store.clouds.settings import lasting, misconfigured
 
+_ADDRESS = "AZURE_STORAGE_ACCOUNT_NAME, --account-name or the BlobEndpoint of AZURE_STORAGE_CONNECTION_STRING"
+_SETTINGS = (
+    "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME (--account-name) and AZURE_STORAGE_ACCOUNT_KEY or "
+    "an identity"
+)
+# The SDK logs a page of advice beside what is told in one sentence.
+logging.getLogger("azure.identity").setLevel(logging.ERROR)
+# What may go well when it is tried again; what is not here is a setting.
+_PASSES = (
+    azure.ServiceRequestError,
+    azure.ServiceResponseError,
+    azure.IncompleteReadError,
+    azure.HttpResponseError,
+)
 _ONCE = {"retry_total": 0, "retry_connect": 0, "retry_read": 0, "retry_status": 0}
 _TIMEOUTS = {"connection_timeout": 10, "read_timeout": 30}
 
@@ -41,7 +65,10 @@ class Azure:
 
     def __init__(self, options: StorageOptions) -> None:
         more = {"account_name": options.account_name} if options.account_name else {}
-        self._fs = fsspec.filesystem("az", use_listings_cache=False, **more)
+        try:
+            self._fs = fsspec.filesystem("az", use_listings_cache=False, **more)
+        except Exception as error:  # of settings, an SDK raises whatever it meets
+            raise misconfigured("credentials of Azure", error, settings=_SETTINGS) from error
 
     async def _call(
         self,
@@ -71,9 +98,19 @@ class Azure:
             answer = result.http_response
             body = b"".join([piece async for piece in answer.iter_raw()]) if method != "HEAD" else b""
         except azure.ClientAuthenticationError as error:
-            raise Expired(f"{what}: {error}") from error
+            if error.response is not None and not _found_none(
+                error
+            ):  # an answer of the service that gives tokens
+                raise Expired(f"{what}: {_first_line(error)}") from error
+            raise Misconfigured(f"{what}: {_first_line(error)}; set {_SETTINGS}") from error
         except (azure.AzureError, OSError) as error:
-            raise Transient(f"{what}: {type(error).__name__}: {error}") from error
+            if lasts := lasting(what, error, address=_ADDRESS):
+                raise lasts from error
+            if isinstance(error, _PASSES) or may_pass(error):
+                raise Transient(f"{what}: {type(error).__name__}: {error}") from error
+            raise misconfigured(what, error, settings=_SETTINGS) from error
+        except ValueError as error:  # of an address or a key that the SDK cannot take
+            raise misconfigured(what, error, settings=_SETTINGS) from error
         if answer.status_code >= 300:
             code = answer.headers.get("x-ms-error-code", "")
             if answer.status_code == 403 and code == "AuthenticationFailed" and _has_token(service):
@@ -184,6 +221,19 @@ class Azure:
         policy = self._fs.service_client._credential_policy
         if hasattr(policy, "_token"):
             policy._token = None
+
+
+def _found_none(error: azure.ClientAuthenticationError) -> bool:
+    """Whether it says that no kind of credentials was found, of all that were looked for."""
+    return "DefaultAzureCredential" in str(error)
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, without the page of advice that follows."""
+    if type(error).__name__ == "AzureSigningError":  # which is in no public module of the SDK
+        return f"the account key is not base64 ({error})"
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].rstrip(". ")
 
 
 def _described(writer: str, storage_class: str) -> dict[str, str]:

@@ -6,6 +6,9 @@ what is tried again, what is waited for and what the user is told is decided onc
 FileNotFoundError, what exists FileExistsError, what is forbidden PermissionError; forbidden is never missing.
 """
 
+import errno
+import socket
+
 
 class Transient(OSError):
     """It may go well when it is tried again: a connection, a time-out, a damaged or short body, a server's 5xx."""
@@ -19,6 +22,10 @@ class Expired(OSError):
     """The credentials ran out."""
 
 
+class Misconfigured(OSError):
+    """A setting keeps the store from being asked; no waiting mends it. The sentence names the setting."""
+
+
 class Changed(OSError):
     """The object is not the one that was asked for any more (412)."""
 
@@ -29,6 +36,26 @@ class Archived(OSError):
 
 class Rejected(OSError):
     """The store will not do this, however often it is asked."""
+
+
+# What an operating system calls what may pass: a connection, a time-out, too few ports or descriptors for a moment.
+MAY_PASS: tuple[type[Exception], ...] = (ConnectionError, TimeoutError, socket.gaierror)
+_ERRNO_PASSES = {
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.EADDRNOTAVAIL,
+    errno.ENOBUFS,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EINTR,
+    errno.EIO,
+}
+
+
+def may_pass(error: Exception) -> bool:
+    """Return whether an operating system's error may be gone when the call is made again."""
+    return isinstance(error, MAY_PASS) or (isinstance(error, OSError) and error.errno in _ERRNO_PASSES)
 
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired", "authError"}
@@ -55,6 +82,22 @@ _TRANSIENT = {
 _ARCHIVED = {"InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"}
 _SKEWED = {"RequestTimeTooSkewed"}
 _EXISTS = {"BlobAlreadyExists"}
+# Credentials that the store does not know, and a bucket that is elsewhere: with what to do about it.
+_SETTINGS = {
+    "InvalidAccessKeyId": "the store does not know this access key; correct AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the secret is not that of the access key; correct AWS_SECRET_ACCESS_KEY",
+    "InvalidClientTokenId": "the store does not know this access key; correct AWS_ACCESS_KEY_ID",
+    "AuthorizationHeaderMalformed": "the bucket lies in another region; correct AWS_DEFAULT_REGION or --region-name",
+    "PermanentRedirect": "the bucket lies in another region; correct AWS_DEFAULT_REGION or --region-name",
+    "IllegalLocationConstraintException": "the bucket lies in another region; correct AWS_DEFAULT_REGION or "
+    "--region-name",
+    "NoAuthenticationInformation": "no credentials were sent; set AZURE_STORAGE_CONNECTION_STRING or "
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "InvalidAuthenticationInfo": "the credentials are not as Azure wants them; correct AZURE_STORAGE_CONNECTION_STRING "
+    "or AZURE_STORAGE_ACCOUNT_KEY",
+    "AuthenticationFailed": "the key or signature is not that of the account, or the clock is wrong; correct "
+    "AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT_KEY",
+}
 
 
 def fault(status: int, code: str, what: str) -> OSError:
@@ -66,6 +109,8 @@ def fault(status: int, code: str, what: str) -> OSError:
         what: The request, for people.
     """
     said = f"{what}: {status}{f' {code}' if code and code != str(status) else ''}"
+    if code in _SETTINGS:
+        return Misconfigured(f"{said}: {_SETTINGS[code]}")
     if code in _EXPIRED or status == 401:
         return Expired(said)
     if code in _ARCHIVED:

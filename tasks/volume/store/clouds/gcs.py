@@ -7,20 +7,36 @@ content that ends in a carriage return its last byte on a reader that takes both
 import base64
 import io
 import json
+import os
 import uuid
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import fsspec
+import google.auth
 import google.auth.exceptions
 import google_crc32c
 
 from tasks.parameters import StorageOptions
 from tasks.volume.store.clouds import WRITER, Entry, Found, Part, Span, checked, total_of
-from tasks.volume.store.clouds.faults import Changed, Expired, Rejected, Transient, fault
+from tasks.volume.store.clouds.faults import (
+    Changed,
+    Expired,
+    Misconfigured,
+    Rejected,
+    Transient,
+    fault,
+    may_pass,
+)
+from tasks.volume.store.clouds.settings import lasting, misconfigured
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
+_CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS or FSSPEC_GS_TOKEN"
+_HOW = (
+    "set GOOGLE_APPLICATION_CREDENTIALS, log in with gcloud auth application-default login, or run where the machine "
+    "has an identity"
+)
 _UNIT = 256 << 10  # pieces of a resumable upload but the last are multiples of this
 
 
@@ -33,7 +49,10 @@ class Gcs:
         more: dict[str, Any] = {"project": options.project} if options.project else {}
         if options.requester_pays:
             more["requester_pays"] = True
-        self._fs = fsspec.filesystem("gs", use_listings_cache=False, **more)
+        try:
+            self._fs = fsspec.filesystem("gs", use_listings_cache=False, **more)
+        except Exception as error:  # of settings, an SDK raises whatever it meets
+            raise misconfigured("credentials of Google", error, settings=_CREDENTIALS) from error
 
     async def _call(
         self,
@@ -46,6 +65,7 @@ class Gcs:
         data: bytes = b"",
     ) -> tuple[int, Any, bytes]:
         """Status, headers and body of an answer that is no refusal."""
+        self._refuse_unread_credentials(what)
         try:
             session = await self._fs._set_session()
             signed = self._fs._get_headers((headers or {}) | {"Content-Length": str(len(data))})
@@ -59,19 +79,66 @@ class Gcs:
                 allow_redirects=False,  # 308 is an answer to a piece of an upload
             ) as answer:
                 body = await answer.read()
-        except (google.auth.exceptions.RefreshError, google.auth.exceptions.DefaultCredentialsError) as error:
-            raise Expired(f"{what}: {error}") from error
-        except google.auth.exceptions.GoogleAuthError as error:
+        except google.auth.exceptions.TransportError as error:
             raise Transient(f"{what}: {error}") from error
+        except google.auth.exceptions.RefreshError as error:
+            raise (Transient if error.retryable else Expired)(f"{what}: {error}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Transient(f"{what}: {type(error).__name__}: {error}") from error
+            if lasts := lasting(what, error, address=self._address):
+                raise lasts from error
+            if isinstance(error, aiohttp.ClientError) or may_pass(error):
+                raise Transient(f"{what}: {type(error).__name__}: {error}") from error
+            raise misconfigured(what, error, settings=_CREDENTIALS) from error
+        except google.auth.exceptions.GoogleAuthError as error:
+            raise misconfigured(what, error, settings=_CREDENTIALS) from error
         except Exception as error:
             if getattr(error, "code", None) == 401:  # gcsfs's own, when a refresh fails
                 raise Expired(f"{what}: {error}") from error
             raise
+        if answer.status in (401, 403) and self._anonymous:
+            raise Misconfigured(f"{what}: {answer.status}: no credentials of Google were found; {_HOW}")
         if answer.status >= 300 and answer.status != 308:
             raise fault(answer.status, _reason(body), what)
         return answer.status, answer.headers, body
+
+    @property
+    def _address(self) -> str:
+        """The setting that says where the store is, or what is missing where there is none."""
+        if os.environ.get("STORAGE_EMULATOR_HOST"):
+            return "STORAGE_EMULATOR_HOST"
+        return "the proxy" + (
+            f" (and no credentials of Google were found; {_HOW})" if self._anonymous else ""
+        )
+
+    @property
+    def _anonymous(self) -> bool:
+        """Whether requests carry no credentials."""
+        return self._fs.credentials.credentials is None
+
+    def _refuse_unread_credentials(self, what: str) -> None:
+        """Return if credentials are used where some are set; gcsfs goes on without those that it cannot read.
+
+        Raises:
+            Misconfigured: They cannot be read.
+        """
+        file = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
+        if (
+            not file
+            or not self._anonymous
+            or self._fs.credentials.token
+            or os.environ.get("STORAGE_EMULATOR_HOST")
+        ):
+            return
+        try:
+            google.auth.default(scopes=[self._fs.credentials.scope])
+        except Exception as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise Misconfigured(
+                f"{what}: GOOGLE_APPLICATION_CREDENTIALS={file} cannot be used ({reason}); correct it"
+            ) from error
+        raise Misconfigured(
+            f"{what}: GOOGLE_APPLICATION_CREDENTIALS={file} is of another project than --project; correct one of them"
+        )
 
     def _object(self, path: str) -> str:
         bucket, _, key = path.partition("/")
@@ -210,7 +277,10 @@ class Gcs:
 
     async def renew(self) -> None:
         """See `Cloud`."""
-        self._fs.credentials.connect(method=self._fs.credentials.token)
+        try:
+            self._fs.credentials.connect(method=self._fs.credentials.token)
+        except (google.auth.exceptions.GoogleAuthError, ValueError, OSError) as error:
+            raise Expired(f"new credentials: {error}") from error
 
 
 def _described(writer: str, storage_class: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """S3 and what speaks its language, through the client of s3fs."""
 
 import base64
+import logging
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -23,10 +24,36 @@ from tasks.volume.store.clouds import (
     noted_crc32c,
     total_of,
 )
-from tasks.volume.store.clouds.faults import Changed, Expired, Rejected, Transient, fault
+from tasks.volume.store.clouds.faults import (
+    Changed,
+    Expired,
+    Misconfigured,
+    Rejected,
+    Transient,
+    fault,
+    may_pass,
+)
+from tasks.volume.store.clouds.settings import lasting, misconfigured
+
+# The SDK logs the traceback of what is told in one sentence.
+for _name in ("aiobotocore.tokens", "aiobotocore.credentials", "botocore.tokens", "botocore.credentials"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 _MOST_SKEW = timedelta(minutes=15)
 _ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
+_ADDRESS = "AWS_ENDPOINT_URL, --endpoint-url or the region"
+_LOGIN = (boto.TokenRetrievalError, boto.CredentialRetrievalError)
+# What may go well when it is tried again; what is not here is a setting.
+_PASSES = (
+    boto.ConnectionError,
+    boto.HTTPClientError,
+    boto.IncompleteReadError,
+    boto.ChecksumError,
+    boto.FlexibleChecksumError,
+    boto.MetadataRetrievalError,
+    ResponseParserError,
+    aiohttp.ClientError,
+)
 _CONFIGURATION = {
     "retries": {"total_max_attempts": 1},  # one layer retries, and it is not this one
     "max_pool_connections": 64,
@@ -56,8 +83,7 @@ class S3:
         named = {"Bucket": bucket} | ({"Key": key} if key else {})
         what = f"{method} s3://{path}"
         try:
-            await self._fs.set_session()
-            client = await self._fs.get_s3(bucket)
+            client = await self._client(bucket, what)
             answer: dict[str, Any] = await getattr(client, method)(**named, **self._payer, **arguments)
         except boto.ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
@@ -66,15 +92,21 @@ class S3:
             if status == 403 and _is_skewed(answered.get("HTTPHeaders", {}).get("date", "")):
                 code = "RequestTimeTooSkewed"  # which the answer to a HEAD has no body to say
             raise fault(status, code, what) from error
-        except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
-            raise PermissionError(f"{what}: {error}") from error
-        except (boto.TokenRetrievalError, boto.CredentialRetrievalError, boto.SSOTokenLoadError) as error:
-            raise Expired(f"{what}: {error}") from error
         except boto.ParamValidationError as error:
             raise Rejected(f"{what}: {error}") from error
         except (boto.BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError) as error:
-            raise Transient(f"{what}: {type(error).__name__}: {error}") from error
+            raise _fault(what, error) from error
         return answer
+
+    async def _client(self, bucket: str, what: str) -> Any:
+        """The client of a bucket, made when it is first asked for."""
+        try:
+            await self._fs.set_session()
+            return await self._fs.get_s3(bucket)
+        except (boto.ClientError, Transient):
+            raise
+        except Exception as error:  # of settings, an SDK raises whatever it meets
+            raise _fault(what, error) from error
 
     async def get(self, path: str, span: Span | None, identity: str) -> bytes:
         """See `Cloud`."""
@@ -90,7 +122,7 @@ class S3:
             async with answer["Body"] as body:
                 data: bytes = await body.read()
         except (boto.BotoCoreError, aiohttp.ClientError, OSError) as error:
-            raise Transient(f"{what}: {type(error).__name__}: {error}") from error
+            raise _fault(what, error) from error
         total = total_of(answer.get("ContentRange", "")) if span else answer.get("ContentLength")
         return checked(data, what, span=span, total=total, crc32c=_crc32c(answer))
 
@@ -186,7 +218,23 @@ class S3:
 
     async def renew(self) -> None:
         """See `Cloud`."""
-        await self._fs.set_session(refresh=True)
+        try:
+            await self._fs.set_session(refresh=True)
+        except Exception as error:
+            raise _fault("new credentials", error) from error
+
+
+def _fault(what: str, error: Exception) -> OSError:
+    """The fault that an error without an answer is."""
+    if isinstance(error, Misconfigured):
+        return error
+    if isinstance(error, _LOGIN) and getattr(error, "kwargs", {}).get("provider") != "custom-process":
+        return Expired(f"{what}: {error}")
+    if lasts := lasting(what, error, address=_ADDRESS):
+        return lasts
+    if isinstance(error, _PASSES) or may_pass(error):
+        return Transient(f"{what}: {type(error).__name__}: {error}")
+    return misconfigured(what, error, settings="the AWS_ variables of the environment, or ~/.aws/config")
 
 
 def _is_skewed(date: str) -> bool:
