@@ -1,4 +1,7 @@
-"""A volume says what it is by one small read, at once."""
+"""A volume says what it is by one small read, at once.
+
+Covers arrays/documents.py.
+"""
 
 import json
 import subprocess

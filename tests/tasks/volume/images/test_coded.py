@@ -1,4 +1,7 @@
-"""PNG and JPEG 2000 stacks, and what their headers may not say."""
+"""PNG and JPEG 2000 stacks, and what their headers may not say.
+
+Covers tasks/volume/limits.py.
+"""
 
 import struct
 import zlib
