@@ -99,7 +99,7 @@ def demo_chain(stages: Mapping[str, Stage], *, folder: str) -> Summary:
         steps=list(ALL_STEPS),
         run=Run(),
     )
-    export = stages["export_segy"](str(volume), str(exported), overwrite=True)
+    export = stages["export_segy"](str(volume), str(exported), overwrite=True, check=True)
     if not filecmp.cmp(survey, exported, shallow=False):
         raise IntegrityFailure(
             f"{exported} differs from {survey}, from which its volume was made; keep both and report it"

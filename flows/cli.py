@@ -235,6 +235,7 @@ def export_segy(
     run: Run = Run(),
     *,
     file: int = -1,
+    check: bool = False,
 ) -> None:
     """Write a volume's SEG-Y again, byte for byte as it was, or part of it, or in another form.
 
@@ -243,6 +244,7 @@ def export_segy(
         target: The SEG-Y to write, local or in a store; a folder where the volume was made from several files
         overwrite: Replace a file that is there
         file: Which of several source files to write, from 0; -1 for all
+        check: Read the file with segyio and compare samples and header fields with the volume's; local files only
     """
 
 

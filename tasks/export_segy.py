@@ -17,6 +17,7 @@ import numpy as np
 from tasks.parameters import Export, Run, Url
 from tasks.volume.arrays.reader import Volume, open_volume
 from tasks.volume.blocks import Compute, Progress
+from tasks.volume.export.independent import compare, refuse_unreadable
 from tasks.volume.export.output import Sink, open_sink
 from tasks.volume.export.rebuild import (
     FilePart,
@@ -27,8 +28,9 @@ from tasks.volume.export.rebuild import (
     rebuilt_windows,
 )
 from tasks.volume.export.rewrite import REWRITE_BYTES, Edition, edition_of, notes_on, rewritten_records
-from tasks.volume.ingest.records import PART_BYTES, Segment, checksums, whole_checksums
-from tasks.volume.outcomes import DestinationRefused, IntegrityFailure
+from tasks.volume.export.source_file import SourceFile
+from tasks.volume.ingest.records import PART_BYTES, checksums, whole_checksums
+from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.summary import ended, fitting, using
 from tasks.volume.segy.convert import Lost
 from tasks.volume.store.objects import Source, Store, locate, traffic
@@ -44,6 +46,7 @@ def export_segy(
     run: Run = Run(),
     *,
     file: int = -1,
+    check: bool = False,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
     """Write the SEG-Y file that a volume was made from, with every byte as it was unless something else is asked for.
@@ -55,16 +58,18 @@ def export_segy(
         overwrite: Replace a file that is there already.
         run: How to run.
         file: Which of several source files to write, from 0; -1: all.
+        check: Read what was written with segyio, and compare its samples and header fields with the volume's.
         compute: Where to run; threads of this process if not given.
 
     Returns:
         The summary: `target`, `bytes`, `crc32c` and, if all is written as it was, `identical`: it is the source. Of
-        several files the checksums are joined by commas.
+        several files the checksums are joined by commas. `checked` traces were compared through segyio.
 
     Raises:
-        InputRefused: There is no volume, it was not made from SEG-Y, or it has nothing of what is asked for.
+        InputRefused: There is no volume, it was not made from SEG-Y, or it has nothing of what is asked for; or
+            segyio cannot read what is to be checked.
         DestinationRefused: The target is there already.
-        IntegrityFailure: What would be written is not what was read from the source.
+        IntegrityFailure: What would be written is not what was read from the source, or segyio reads it otherwise.
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
@@ -72,23 +77,30 @@ def export_segy(
     found = open_volume(store)
     parts = open_parts(found, () if file < 0 else [file])
     edition = edition_of(parts, export)
+    if check:
+        local = locate(target).local
+        if edition:
+            refuse_unreadable(target, edition.fmt, parts.trailer, local=local)
+        for part in () if edition else parts.files:
+            refuse_unreadable(target, part.fmt, part.trailer, local=local)
     if run.dry_run:
-        plain = {"dry_run": True, "volume": store.url, "stage": "export", "target": target}
+        planned = {"dry_run": True, "volume": store.url, "stage": "export", "target": target}
         size = edition.fmt.file_size if edition else parts.size
-        return plain | {"bytes": size, "arrays": [], "notes": []}
+        return planned | {"bytes": size, "arrays": [], "notes": []}
     kept = 0
     with using(compute, run) as compute:
         if edition:
             size = edition.fmt.file_size
             with open_sink(target, run.storage_options, size=size, overwrite=overwrite) as sink:
                 crc, notes = _write_edition(edition, sink, compute)
-            return ended(
-                store, "export", [], began, before, notes=notes, target=sink.url, bytes=size, crc32c=crc
-            )
+            checked = {"checked": _check_edition(edition, sink.location.path, compute)} if check else {}
+            plain: dict[str, Any] = {"target": sink.url, "bytes": size, "crc32c": crc, **checked}
+            return ended(store, "export", [], began, before, notes=notes, **plain)
         if len(parts.files) > 1:
             crc, in_order = _export_all(found, parts, target, overwrite, run, compute)
         else:
             crc, in_order, kept = _export_one(parts, target, overwrite, run, compute)
+        checked = {"checked": _check(parts, locate(target).path, compute)} if check else {}
     notes = [] if in_order else ["the source's order is not the grid's, so its traces were scattered"]
     if kept:
         notes.append(f"{kept:,} bytes of an interrupted export proved right and were kept")
@@ -97,6 +109,7 @@ def export_segy(
         "bytes": parts.size,
         "crc32c": crc,
         "identical": True,
+        **checked,
     }
     return ended(store, "export", [], began, before, notes=notes, **told)
 
@@ -130,6 +143,34 @@ def _write_edition(edition: Edition, sink: Sink, compute: Compute) -> tuple[str,
     return crc, notes_on(edition, lost)
 
 
+def _check_edition(edition: Edition, path: str, compute: Compute) -> int:
+    """Compare a rewritten file with the volume through segyio; return the number of traces."""
+    return compare(
+        path,
+        edition.parts,
+        fitting_windows(edition.parts, compute.memory_bytes // 2)[0],
+        edition.fmt,
+        first_sample=edition.first_sample,
+        own_bytes=edition.own_words if edition.fmt.byte_order != edition.parts.fmt.byte_order else (),
+        converted=edition.fmt.sample_format != edition.parts.fmt.sample_format,
+    )
+
+
+def _check(parts: SegyParts, target: str, compute: Compute) -> int:
+    """Compare written files with the volume through segyio; return the number of traces."""
+    windows, names = fitting_windows(parts, compute.memory_bytes // 2)[0], _names(parts.files)
+    return sum(
+        compare(
+            target if len(parts.files) == 1 else f"{target.rstrip('/')}/{names[file.number]}",
+            parts,
+            windows,
+            file.fmt,
+            first_trace=file.first,
+        )
+        for file in parts.files
+    )
+
+
 def _export_one(
     parts: SegyParts, target: str, overwrite: bool, run: Run, compute: Compute
 ) -> tuple[str, bool, int]:
@@ -141,7 +182,7 @@ def _export_one(
         sink = stack.enter_context(
             open_sink(target, run.storage_options, size=file.size, overwrite=overwrite)
         )
-        output = _Output(file, sink)
+        output = SourceFile(file, sink)
         if in_order:
             output.keep()
         else:
@@ -195,7 +236,7 @@ def _write_in_turn(
     """Write files from windows in their order: a chunk holds traces of many files and is decoded once for all."""
     began, done = time.monotonic(), 0
     with ExitStack() as stack:
-        output: _Output | None = None
+        output: SourceFile | None = None
         for number, rebuilt in enumerate(rebuilt_windows(parts, windows, compute), start=1):
             for file, offset, data in parts.pieces(rebuilt):
                 if output is None:
@@ -203,7 +244,7 @@ def _write_in_turn(
                     sink = stack.enter_context(
                         open_sink(url, run.storage_options, size=file.size, overwrite=True)
                     )
-                    output = _Output(file, sink)
+                    output = SourceFile(file, sink)
                     output.begin()
                 output.put(offset, data)
                 done += data.size
@@ -243,56 +284,3 @@ def _is_there(url: str, file: FilePart, overwrite: bool, run: Run) -> bool:
             f"{url} is there already; replace it with --overwrite, or name another folder"
         )
     return False
-
-
-class _Output:
-    """A file being written, with the checksums of what was."""
-
-    def __init__(self, file: FilePart, sink: Sink) -> None:
-        self._file, self._sink = file, sink
-        self.kept, self._segments = 0, list[Segment]()
-
-    @property
-    def done(self) -> int:
-        """Bytes written or kept."""
-        return sum(length for _, length, _ in self._segments)
-
-    def keep(self) -> None:
-        """Go on with what an interrupted export left."""
-        source = self._file.source
-        if source["crc32c_part_bytes"] != PART_BYTES:
-            return
-        sums = [int(text, 16) for text in source["crc32c_parts"]]
-        self.kept = self._sink.kept(sums, PART_BYTES)
-        for number, crc in enumerate(sums[: -(-self.kept // PART_BYTES)]):
-            start = number * PART_BYTES
-            self._segments.append((start, min(PART_BYTES, self.kept - start), crc))
-
-    def begin(self) -> None:
-        """Write what comes before the first trace."""
-        self.put(0, np.frombuffer(self._file.header, np.uint8))
-
-    def put(self, offset: int, data: np.ndarray) -> None:
-        """Write bytes at an offset of the file."""
-        data, offset = data[max(0, self.kept - offset) :], max(self.kept, offset)
-        self._segments.extend(checksums(data, offset))
-        self._sink.write(offset, data)
-
-    def commit(self, volume: str) -> str:
-        """Write what comes after the last trace and give the file its name; return its CRC32C.
-
-        Raises:
-            IntegrityFailure: It is not the source's.
-        """
-        fmt, source = self._file.fmt, self._file.source
-        if self._file.trailer:
-            self.put(fmt.trace_offset(fmt.n_traces), np.frombuffer(self._file.trailer, np.uint8))
-        crc = f"{whole_checksums(self._segments, self._file.size)[1]:08x}"
-        if crc != source["crc32c"]:
-            self._sink.discard()
-            raise IntegrityFailure(
-                f"the export of {volume} would have checksum {crc}, but the source had {source['crc32c']}; nothing was "
-                "written, run seismill verify to find what changed"
-            )
-        self._sink.commit()
-        return crc
