@@ -38,6 +38,7 @@ OF_PEERS = {
     "tensorstore",
 }  # fmt: skip
 OF_IMAGE = {
+    "azure.mgmt",
     "googleapiclient",
     "prefect_aws",
     "prefect_azure",

@@ -39,7 +39,6 @@ STILL_LONGER = {
     "tasks/volume/protocol/root.py",
     "tasks/volume/segy/format.py",
     "tasks/volume/segy/geometry.py",
-    "tasks/volume/segy/trace_layout.py",
     "tasks/volume/store/objects.py",
 }
 
