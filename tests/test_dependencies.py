@@ -196,7 +196,7 @@ def test_every_private_member_of_others_that_is_used_is_in_the_list():
                 if isinstance(node.ctx, ast.Store):
                     ours.add(node.attr)
                 used.setdefault(node.attr, path.relative_to(ROOT).as_posix())
-    others = {name: path for name, path in used.items() if name not in ours}
+    others = {name: path for name, path in used.items() if name not in ours | {"_exit"}}  # os._exit
     assert others == {member: file for _, member, _, file in PRIVATE if member.startswith("_")}
     for *_, member, _, file in PRIVATE:
         assert re.search(rf"\.{member}\b", Path(ROOT / file).read_text()), (

@@ -1,4 +1,7 @@
-"""The thread that the local server's loop runs in is never the one that garbage is collected in."""
+"""The thread that the local server's loop runs in is never the one that garbage is collected in.
+
+Covers flows/under_way.py.
+"""
 
 import subprocess
 import sys

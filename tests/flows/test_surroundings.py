@@ -1,6 +1,8 @@
 """Machines as they are: proxies, another Prefect's home, folders named as ours, no home, two at once, a dead API.
 
 flows/surroundings.py, flows/embedded.py, flows/api.py and flows/server.py, by the installed command.
+
+Covers flows/embedded.py, flows/prefect_module.py, flows/processes.py.
 """
 
 import json
