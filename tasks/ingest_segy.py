@@ -18,6 +18,7 @@ from tasks.volume.arrays.spec import (
     ArraySpec,
 )
 from tasks.volume.blocks import Compute, block_count
+from tasks.volume.ingest.array_names import refuse_names
 from tasks.volume.ingest.block import (
     Unpredicted,
     grid_bytes,
@@ -98,6 +99,7 @@ def ingest_segy(
     began, before = time.monotonic(), traffic.snapshot()
     files = Files.open(source, run.storage_options, given_samples(index))
     survey = survey_files(files, index, near=files.local)
+    refuse_names(survey.placement)
     store = Store(volume, run.storage_options)
     expected = expected_of({one.url: one.size for one in files.listed}, index.checksums, run.storage_options)
     request = {
