@@ -299,11 +299,12 @@ def copy(
 
 
 @_command
-def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> None:
+def info(volume: Url, text: bool = False, storage_options: StorageOptions = StorageOptions()) -> None:
     """Say what a volume holds, from its metadata.
 
     Args:
         volume: The volume
+        text: Show the textual header of the first source, too
     """
 
 

@@ -28,7 +28,7 @@ _SHOWN |= {"seconds", "requests", "bytes_read", "bytes_written", "blocks_done", 
 _SHOWN |= {"source", "source_bytes", "target", "bytes", "identical", "export_identical"}
 
 _TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest fits 80 columns; --json and the artifact have all
-_SHOWN |= {"counts", "staging", "volumes", "catalogue", "candidates", "words"}
+_SHOWN |= {"axes", "place", "epsg", "counts", "staging", "volumes", "catalogue", "candidates", "words"}
 _SHOWN |= {"files", "not_segy"}
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, ())
 
@@ -77,6 +77,7 @@ def show(summary: Summary, console: Console) -> None:
             table.add_row(*(row[name] for name in names))
         console.print(table)
     shown = _SHOWN | ({"objects"} if "not_segy" in summary else set())
+    _show_place(summary, console)
     _show_findings({name: value for name, value in summary.items() if name not in shown}, console)
     _show_words(summary.get("words", []), console)
     _show_candidates(summary.get("candidates", []), console)
@@ -136,6 +137,39 @@ def _show_findings(findings: dict[str, Any], console: Console, indent: str = "")
                     _line(console, f"{indent}  {text.rstrip()}")
         else:
             _line(console, f"{label} {_text(value)}")
+
+
+def axis_line(axis: dict[str, Any]) -> str:
+    """Return an axis in a line: name, first and last value, step, unit and count."""
+    step, unit = axis["step"], axis.get("unit", "")
+    by = f" by {step:g}" if step not in (0, 1) else ", irregular" if step == 0 else ""
+    unit = f" {unit}" if unit not in ("", "1") else ""
+    return f"{axis['name']} {axis['first']:g} to {axis['last']:g}{by}{unit} ({axis['count']:,})"
+
+
+def _show_place(summary: Summary, console: Console) -> None:
+    """Axes, extents of X and Y, corners, bins and directions."""
+    for axis in summary.get("axes", []):
+        _line(console, f"axis: {axis_line(axis)}")
+    place = summary.get("place") or {}
+    unit = f" {place['unit']}" if place.get("unit") else ""
+    for name in ("x", "y"):
+        if name in place:
+            low, high = place[name]
+            _line(console, f"{name}: {_exact(low)} to {_exact(high)}{unit}")
+    for corner in place.get("corners", []):
+        _line(console, "corner: " + ", ".join(f"{name} {_exact(value)}" for name, value in corner.items()))
+    for name in ("bin_size", "azimuth"):
+        if name in place:
+            said = ", ".join(f"{dim} {_exact(value)}" for dim, value in place[name].items())
+            _line(console, f"{name.replace('_', ' ')}: {said}")
+    if summary.get("epsg"):
+        _line(console, f"reference system: EPSG:{summary['epsg']}")
+
+
+def _exact(value: float) -> str:
+    """Return a coordinate as people write it: all digits, no exponent."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def _show_words(words: list[dict[str, Any]], console: Console) -> None:

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from tasks.parameters import StorageOptions, Url
+from tasks.volume.arrays.axes import axis_in_short
 from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.store.objects import Store, traffic
 
@@ -27,16 +28,21 @@ STATISTICS = (
 MEASURED = ("tolerance", "max_abs_error", "rmse", "nrmse", "snr_db", "psnr_db", "nonfinite_count")
 
 
-def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> dict[str, Any]:
-    """Say what a volume holds: sources, arrays with sizes and errors, levels, statistics, and whether it is proven.
+def info(
+    volume: Url, text: bool = False, storage_options: StorageOptions = StorageOptions()
+) -> dict[str, Any]:
+    """Say what a volume holds: sources, axes, place, arrays with sizes and errors, levels, statistics, and proof.
 
     Args:
         volume: The published volume, or a group of another tool with levels or copies of ours.
+        text: Show the textual header of the first source, too.
         storage_options: Non-secret options of its store.
 
     Returns:
-        `arrays` has a row for the master, each copy and each level, `kind` saying which; `others` are the
-        paths of the remaining arrays. `proven_at` is empty for a volume whose export was not proven.
+        `axes` has first and last value, step (0 where it varies), count and unit of each; `place` the extents of X and
+        Y, and of a cube its corner points, bin sizes and directions. `arrays` has a row for the master, each copy and
+        each level, `kind` saying which; `others` are the paths of the remaining arrays. `proven_at` is empty for a
+        volume whose export was not proven.
 
     Raises:
         InputRefused: There is no volume.
@@ -51,6 +57,7 @@ def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> dic
         for path, member in found.members.items()
         if member["node_type"] == "array" and path not in listed
     ]
+    about = _about(found, text=text)
     spent = traffic.since(before)
     return {
         "volume": found.store.url,
@@ -62,6 +69,7 @@ def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> dic
         "proven_at": state.get("proven_at", ""),
         "attributes": state.get("attributes", {}),
         "sources": [_source(source) for source in state["sources"]],
+        **about,
         "index": {name: value for name, value in state.get("index", {}).items() if name != "placement"},
         "arrays": rows,
         "others": others,
@@ -74,6 +82,32 @@ def info(volume: Url, storage_options: StorageOptions = StorageOptions()) -> dic
         "bytes_read": spent.bytes_read,
         "notes": [],
     }
+
+
+def _about(volume: Volume, *, text: bool) -> dict[str, Any]:
+    """Axes, place, reference system and text; what the root of an older volume does not say is read from its arrays."""
+    state, members = volume.state, volume.members
+    axes = state.get("axes")
+    if axes is None and not volume.origin:
+        dims = [dim for dim in volume.spec(volume.master).dims if dim in members]
+        axes = [axis_in_short(dim, volume.read(dim), _unit(volume, dim)) for dim in dims]
+    place = state.get("place")
+    if place is None and {"cdp_x", "cdp_y", "trace_mask"} <= set(members):
+        from tasks.volume.ingest.footprint import footprint_of
+
+        place = footprint_of(volume)
+    header = members.get("segy_file_header", {}).get("attributes", {})
+    return {
+        "axes": axes or [],
+        "place": place or {},
+        "epsg": state.get("epsg", 0),
+        **({"textual_header": header.get("textHeader", "")} if text else {}),
+    }
+
+
+def _unit(volume: Volume, path: str) -> str:
+    attributes = volume.array_attributes(path)
+    return str(attributes.get("units") or next(iter(attributes.get("unitsV1", {}).values()), ""))
 
 
 def _rows(volume: Volume) -> list[dict[str, Any]]:

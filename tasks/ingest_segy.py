@@ -46,7 +46,7 @@ from tasks.volume.ingest.plan import (
 from tasks.volume.ingest.precheck import check_again, read_before, unpredicted_key
 from tasks.volume.ingest.read_in_order import refuse_what_stores_say
 from tasks.volume.ingest.spill import index_columns, spill_block, spill_blocks, spill_body, spill_of
-from tasks.volume.ingest.survey import Survey, given_samples, grid_from_words, survey_files
+from tasks.volume.ingest.survey import Survey, grid_from_words, survey_files
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.deletion import clear_run
 from tasks.volume.protocol.ledger import Record
@@ -60,6 +60,7 @@ from tasks.volume.protocol.stage import (
 )
 from tasks.volume.protocol.summary import array_rows, ended, fitting, using
 from tasks.volume.publishing.following import plan_following
+from tasks.volume.segy.corrections import given_of
 from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def ingest_segy(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    files = Files.open(source, run.storage_options, given_samples(index))
+    files = Files.open(source, run.storage_options, given_of(index))
     survey = survey_files(files, index, near=files.local)
     refuse_names(survey.placement)
     store = Store(volume, run.storage_options)

@@ -14,8 +14,9 @@ from tasks.parameters import Index, StorageOptions, Url
 from tasks.volume.ingest.checksums import expected_of
 from tasks.volume.ingest.files import Files
 from tasks.volume.ingest.sampling import Sample, sample_of
-from tasks.volume.ingest.survey import Survey, given_samples, oddities, survey_files
+from tasks.volume.ingest.survey import Survey, oddities, survey_files
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.corrections import given_of
 from tasks.volume.segy.format import FORMAT_NAMES, ORDER_NAMES, TEXT_BYTES, FileFormat
 from tasks.volume.segy.geometry import Grid
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS
@@ -51,7 +52,7 @@ def scan(
         InputRefused: There is no such file, it is not SEG-Y that is read, or several do not belong together.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    files = Files.open(source, storage_options, given_samples(index))
+    files = Files.open(source, storage_options, given_of(index))
     near = files.local and files.size <= NEAR_BYTES
     fmt = files.fmt
     sample = sample_of(files, near=near)

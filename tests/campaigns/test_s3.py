@@ -27,7 +27,7 @@ from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.blocks import Progress
-from tasks.volume.ingest.survey import LEAST_PROBES
+from tasks.volume.ingest.prediction import LEAST_PROBES
 from tasks.volume.outcomes import InputRefused, Resumable
 from tests.support.counting_proxy import Account, counting_proxy
 from tests.support.survey import Survey, make_survey

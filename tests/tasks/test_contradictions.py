@@ -144,7 +144,7 @@ def test_coordinates_are_scaled_trace_by_trace(tmp_path, scalar, factor, sentenc
         (0, 1, None, ""),  # nothing is said, and nothing guessed
         (9, 1, None, "The measurement system (byte 3255) is 9"),
         (1, 2, None, "Coordinates are in seconds of arc (byte 89 is 2)"),
-        (1, 3, {"angle": "deg"}, "Coordinates are in decimal degrees"),
+        (1, 3, None, "decimal degrees (byte 89 is 3), but exceed 360"),
         (1, 4, None, "degrees, minutes and seconds"),
         (1, 1 + FEW, None, "unit of coordinates (byte 89) varies: 1 (30 traces), 2 (5 traces)"),
     ],

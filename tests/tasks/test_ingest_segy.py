@@ -301,7 +301,7 @@ def test_what_cannot_be_read_is_refused_in_one_sentence_and_nothing_is_written(
     if damage == "truncated":
         survey.path.write_bytes(content[:-100])
     elif damage == "appended":
-        survey.path.write_bytes(content + b"\0" * 17)
+        survey.path.write_bytes(content + b"\1" * 17)
     elif damage == "not SEG-Y":
         survey.path.write_bytes(b"PK\x03\x04" + content[4:])
     index = Index(bytes="189,193") if damage == "sparse" else Index()

@@ -1,6 +1,6 @@
 """A scan says what an ingest would find, or the sentence it would refuse with, and reads headers only.
 
-Covers segy/not_segy.py, ingest/survey.py.
+Covers segy/not_segy.py, ingest/prediction.py, ingest/survey.py.
 """
 
 import io

@@ -20,8 +20,9 @@ from tasks.parameters import StorageOptions
 from tasks.volume.arrays.codecs import crc32c, encode_chunk, encoded_bound, join_shard
 from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
 from tasks.volume.blocks import Region, block_count, nth_region, on_chunks, on_io
-from tasks.volume.ingest.coordinates import coordinate_parts, coordinate_values
+from tasks.volume.ingest.coordinates import coordinate_parts, own_coordinates
 from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.footprint import block_footprint
 from tasks.volume.ingest.records import Records, read_records
 from tasks.volume.ingest.spill import FETCH_BYTES, read_spilled
 from tasks.volume.ingest.survey import IDENTIFICATION
@@ -161,7 +162,8 @@ def ingest_block(job: Job) -> Record:
     intake = intake_of(store, plan, job.options)
     if job.block >= intake.blocks:
         return _unplaced_block(job, store, plan, intake)
-    cells = intake.trace_numbers[intake.region(job.block)]
+    region = intake.region(job.block)
+    cells = intake.trace_numbers[region]
     live = cells[cells >= 0]
     if live.size == 0:
         return Record(job.block, [], 0, NOTHING)
@@ -173,9 +175,7 @@ def ingest_block(job: Job) -> Record:
     done = _columns(job, store, intake, intake.master, job.block, rows, decode)
     stored = _objects(job, store, intake.master, done)
     stored += _put_headers(job, store, intake, cells >= 0, headers)
-    parts = coordinate_parts(
-        intake.placement, intake.region(job.block), cells, headers, intake.fmt.byte_order
-    )
+    parts = coordinate_parts(intake.placement, region, cells, headers, intake.fmt.byte_order)
     if parts:
         store.put(coordinates_key(plan, job.block), parts)
     seen = [part.seen for part in done if part.seen is not None]
@@ -187,9 +187,11 @@ def ingest_block(job: Job) -> Record:
         "exception_parts": [key for _, key in seen if key],
         "segments": records.segments,
         "tallies": tallies_of(headers, intake.fmt),
+        "place": block_footprint(
+            intake.placement, intake.axes, region, cells, headers, intake.fmt.byte_order
+        ),
     }
-    raw_bytes = int(live.size) * intake.fmt.trace_bytes
-    return Record(job.block, stored, raw_bytes, facts)
+    return Record(job.block, stored, int(live.size) * intake.fmt.trace_bytes, facts)
 
 
 def _decoder(
@@ -447,9 +449,7 @@ def _put_headers(
         "raw_headers": np.ascontiguousarray(headers).view(intake.specs["raw_headers"].numpy)[:, 0],
         "raw_header_extensions": extensions,
     }
-    for one in intake.placement.coordinates:
-        if one.dims == intake.placement.dims:
-            values[one.name] = coordinate_values(one, whole, fmt.byte_order)
+    values |= own_coordinates(intake.placement, whole, fmt.byte_order)
     position = tuple(r.start // b for r, b in zip(intake.region(job.block), intake.block, strict=True))
 
     def put(name: str) -> Stored:

@@ -23,10 +23,27 @@ def shared(placement: Placement) -> list[Coordinate]:
     return [one for one in placement.coordinates if one.dims != placement.dims]
 
 
-def coordinate_values(one: Coordinate, headers: np.ndarray, byte_order: str) -> np.ndarray:
-    """A coordinate of some traces from their headers (uint8, shape (trace, byte)), in its stored type."""
+def coordinate_values(one: Coordinate, headers: np.ndarray, byte_order: str, scalar: int = 0) -> np.ndarray:
+    """Return a coordinate of some traces from their headers, in its stored type.
+
+    Args:
+        one: The coordinate.
+        headers: Uint8, shape (trace, byte).
+        byte_order: Of the files.
+        scalar: Of all traces, instead of what byte 71 of each says; 0 leaves it to that.
+    """
     values = word(headers, one.byte, one.type, byte_order)
-    return scaled(values, headers, byte_order) if one.scaled else values.astype(one.dtype)
+    return scaled(values, headers, byte_order, scalar) if one.scaled else values.astype(one.dtype)
+
+
+def own_coordinates(placement: Placement, headers: np.ndarray, byte_order: str) -> dict[str, np.ndarray]:
+    """Return the coordinates of some traces that vary along every dimension, by name; headers as above."""
+    scalar = placement.corrections.coordinate_scalar
+    return {
+        one.name: coordinate_values(one, headers, byte_order, scalar)
+        for one in placement.coordinates
+        if one.dims == placement.dims
+    }
 
 
 def coordinate_parts(
@@ -55,7 +72,9 @@ def coordinate_parts(
             found[key] = kept
             found[f"{key}|cells"] = np.stack([live[axis][kept] + region[axis].start for axis in axes])
             found[f"{key}|numbers"] = numbers[kept]
-        found[f"={one.name}"] = coordinate_values(one, headers[found[key]], byte_order)
+        found[f"={one.name}"] = coordinate_values(
+            one, headers[found[key]], byte_order, placement.corrections.coordinate_scalar
+        )
     if not found:
         return b""
     buffer = io.BytesIO()

@@ -15,8 +15,8 @@ from tasks.volume.arrays.attributes import (
     mdio_attributes,
     ome_attributes,
     statistics,
-    units_of,
 )
+from tasks.volume.arrays.axes import axis_in_short
 from tasks.volume.arrays.codecs import metadata_of
 from tasks.volume.arrays.spec import (
     MASTER,
@@ -34,8 +34,17 @@ from tasks.volume.ingest.checksums import (
     Sums,
 )
 from tasks.volume.ingest.coordinates import merged, shared
+from tasks.volume.ingest.described import (
+    CRS,
+    axis_attributes,
+    coordinate_attributes,
+    crs_attributes,
+    reference_system,
+    sentences,
+)
+from tasks.volume.ingest.footprint import footprint, merged_extents
 from tasks.volume.ingest.master_plan import fill_of
-from tasks.volume.ingest.small_arrays import put_values, scalar_text, small_chunks
+from tasks.volume.ingest.small_arrays import put_values, scalar, small_chunks
 from tasks.volume.ingest.sources import described_sources, refuse_misread
 from tasks.volume.ingest.survey import Survey
 from tasks.volume.kernels.traces import LIVE, merge_stats
@@ -48,11 +57,10 @@ from tasks.volume.protocol.stage import (
     put_group,
 )
 from tasks.volume.segy.geometry import sample_axis
-from tasks.volume.segy.header_counts import commonest, coordinate_unit, doubts, merge_tallies
+from tasks.volume.segy.header_counts import commonest, merge_tallies
 from tasks.volume.segy.headers import binary_header
 from tasks.volume.segy.placement import Coordinate, given
 from tasks.volume.segy.samples import merge_extremes
-from tasks.volume.segy.templates import quantity
 from tasks.volume.segy.text import textual_header
 
 log = logging.getLogger(__name__)
@@ -106,21 +114,27 @@ def finish(
     axes = [(axis.name, axis.values) for axis in grid.axes]
     depth = placement.domain == "depth"
     tallies = merge_tallies(r.facts["tallies"] for r in records)
-    axes.append(sample_axis(fmt, commonest(tallies, "delay"), depth=depth))
+    places = [r.facts.get("place", {}) for r in records]
+    axes.append(
+        sample_axis(fmt, placement.corrections.first_sample(commonest(tallies, "delay")), depth=depth)
+    )
+    shown_axes = []
     for name, values in axes:
         fits = values.dtype.kind == "i" and np.abs(values).max(initial=0) <= np.iinfo(np.int32).max
         dtype = "int32" if fits else ("float64" if values.dtype.kind == "f" else "int64")
-        units = units_of("time" if name == "time" else quantity(name).kind, binary)
-        small(ArraySpec(name, values.shape, values.shape, dtype, (name,)), values.astype(dtype), units)
+        about = axis_attributes(name, placement, fmt, binary)
+        small(ArraySpec(name, values.shape, values.shape, dtype, (name,)), values.astype(dtype), about)
+        shown_axes.append(axis_in_short(name, values, about.get("units", "")))
     labelled = {}
     if placement.coordinates:
         labelled = {"coordinates": " ".join(one.name for one in placement.coordinates)}
     together = _shared_coordinates(stage, survey)
-    system = binary["measurement_system_code"]
+    extents, (epsg, _) = merged_extents(places), reference_system(placement, fmt)
+    unit = ""
     for one in placement.coordinates:
-        unit = coordinate_unit(tallies, system) if one.scaled else None
-        about: dict[str, Any] = {"_FillValue": NAN_FILL} if fill_of(one.dtype) == "NaN" else {}
-        about |= {"unitsV1": unit} if unit else {} if one.scaled else units_of(one.kind, binary)
+        about = coordinate_attributes(one, placement, tallies, binary, extents, epsg)
+        unit = about.get("units", "") if one.scaled else unit
+        about |= {"_FillValue": NAN_FILL} if fill_of(one.dtype) == "NaN" else {}
         if one.name in specs:
             large(specs[one.name], about)
         else:
@@ -129,7 +143,9 @@ def finish(
     small(ArraySpec("trace_mask", dtype="bool", **flat), grid.trace_numbers >= 0, labelled)
     small(ArraySpec("trace_number", dtype="int64", **flat), grid.trace_numbers, labelled)
     text = {"textHeader": textual_header(header[:3200].tobytes()), "binaryHeader": binary}
-    shown.append(put_array(stage, "segy_file_header", scalar_text(text), []))
+    shown.append(put_array(stage, "segy_file_header", scalar(text), []))
+    if epsg:
+        shown.append(put_array(stage, CRS, scalar(crs_attributes(epsg)), []))
     shown.append(put_group(stage, "segy_files"))
     for number, raws in enumerate(ends):
         shown.append(put_group(stage, f"segy_files/{number}"))
@@ -158,9 +174,9 @@ def finish(
             large(specs[name], labelled)
     stats = merge_stats([np.array(r.facts["stats"]) for r in records if r.facts["stats"] is not None])
     extremes = merge_extremes(r.facts["extremes"] for r in records)
-    described = (
-        labelled | ({"_FillValue": NAN_FILL} if master.fill == "NaN" else {}) | statistics(stats, extremes)
-    )
+    described: dict[str, Any] = {"long_name": MASTER, **labelled, **({"grid_mapping": CRS} if epsg else {})}
+    described |= {"_FillValue": NAN_FILL} if master.fill == "NaN" else {}
+    described |= statistics(stats, extremes)
     described |= {
         "dead_coded_traces": sum(r.facts["dead"] for r in records),
         "raw_bytes": int(stats[LIVE]) * fmt.n_samples * master.numpy.itemsize,
@@ -168,7 +184,7 @@ def finish(
     }
     large(master, described)
 
-    notes = [*survey.notes, *doubts(tallies, fmt, depth=depth, measurement_system=system)]
+    notes = [*survey.notes, *sentences(placement, fmt, tallies, extents)]
     if unplaced.size:
         notes.append(
             f"Auxiliary traces by their code (byte 29): {unplaced.size:,}; they have no cell and are kept in unplaced."
@@ -192,6 +208,9 @@ def finish(
                 "created_on": created_on,
                 "sources": [one | sums.get(file, {}) | {"notes": notes} for file, one in enumerate(sources)],
                 "index": survey.index_json() | {"placement": survey.placement_json()},
+                "axes": shown_axes,
+                "place": footprint(placement, grid.axes, places, unit=unit),
+                **({"epsg": epsg} if epsg else {}),
                 "levels": [level],
                 "stages": {MASTER: {"plan": stage.plan.digest, "request": request}},
                 "exceptions": sum(r.facts["exceptions"] for r in records),

@@ -39,16 +39,19 @@ def small_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(chunks)
 
 
-def scalar_text(attributes: dict[str, Any]) -> dict[str, Any]:
-    """MDIO's segy_file_header: a scalar text array that only carries attributes."""
+def scalar(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata of an array of one number, 0, that only carries attributes.
+
+    It is a number where MDIO has text, so that a mean over a whole dataset of xarray can be taken.
+    """
     return {
         "shape": [],
-        "data_type": {"name": "fixed_length_utf32", "configuration": {"length_bytes": 4}},
+        "data_type": "int8",
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": []}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": "",
+        "fill_value": 0,
         "codecs": [
-            {"name": "bytes", "configuration": {"endian": "little"}},
+            {"name": "bytes"},
             {"name": "crc32c"},
         ],
         "attributes": attributes,

@@ -6,31 +6,26 @@ are looked for; and each header is compared when its block is read. Otherwise ne
 ones only the sample is taken: their headers are collected when they are read, once, to be spilled.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from tasks.parameters import Index
-from tasks.volume.blocks import on_io
 from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.prediction import field_values, predicted_grid
 from tasks.volume.ingest.sampling import Sample, all_headers, sample_of
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.format import FileFormat, Given
-from tasks.volume.segy.geometry import Grid, RegularGrid, grid_from_regular, grid_of, predict_regular
+from tasks.volume.segy.axis_domain import in_its_domain
+from tasks.volume.segy.corrections import given_of
+from tasks.volume.segy.format import FileFormat
+from tasks.volume.segy.geometry import Grid, grid_of
 from tasks.volume.segy.header_counts import commonest, first_sample_ms, tallies_of
-from tasks.volume.segy.headers import word
-from tasks.volume.segy.index_detect import choose_index
+from tasks.volume.segy.index_detect import IndexChoice, choose_index
 from tasks.volume.segy.overrides import override
 from tasks.volume.segy.placement import XY, Placement, Word
 from tasks.volume.segy.sample_guess import likelier_reading
-from tasks.volume.segy.sorted_lines import predict_runs
-from tasks.volume.segy.standards import SAMPLE_FORMATS
 
-# Headers looked at one by one to find the ends of lines: a request each, where reading takes one for a MB or more,
-# and without them all bytes are written and read once more.
-LEAST_PROBES, PROBE_BYTES = 512, 1 << 19
 # SEG-Y rev 1, bytes 29-30: time break, uphole, sweep, timing, water break, gun signatures, vibrator signals and
 # pairs of times and velocities are no channels of the survey. The last two are rev 2's.
 IDENTIFICATION = Word("trace_id_code", 29, "int16")
@@ -105,21 +100,7 @@ class Survey:
 
 def survey_file(source: Any, index: Index, *, near: bool) -> Survey:
     """Find out what one open file holds; as `survey_files`."""
-    return survey_files(Files.of(source, given_samples(index)), index, near=near)
-
-
-def given_samples(index: Index) -> Given:
-    """Return what the user says of samples and traces."""
-    codes = {one.name: code for code, one in SAMPLE_FORMATS.items()}
-    orders: dict[str, Literal["", ">", "<"]] = {"header": "", "big": ">", "little": "<"}
-    interval = None if index.sample_interval == "header" else float(index.sample_interval) * 1000
-    return Given(
-        codes.get(index.sample_format, 0),
-        orders[index.sample_endian],
-        index.samples_per_trace,
-        interval,
-        index.trailing == "keep",
-    )
+    return survey_files(Files.of(source, given_of(index)), index, near=near)
 
 
 def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | None = None) -> Survey:
@@ -137,26 +118,44 @@ def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | Non
     fmt = files.fmt
     sample = sample or sample_of(files, near=near)
     numbers, headers = sample.numbers, sample.headers
-    _refuse_other_delays(files, headers[:1])
-    ibm = fmt.sample_format.name == "ibm32"
-    choice = choose_index(headers, numbers, files.n_traces, fmt.byte_order, index, ibm=ibm)
-    placement, codes = choice.placement, _words([IDENTIFICATION], headers, fmt.byte_order)[0]
+    if index.delay == "header":
+        _refuse_other_delays(files, headers[:1])
+    codes = field_values([IDENTIFICATION], headers, fmt.byte_order)[0]
+    choice = _choose(files, headers, numbers, ~np.isin(codes, index.unplaced_codes), index)
+    placement, said = in_its_domain(choice.placement, fmt, sample.samples, index)
     known_codes = AUXILIARY_REV_2 if fmt.revision.startswith("2") else AUXILIARY
     # Where every trace has such a code it says nothing: somebody wrote a number there.
     auxiliary = known_codes if not np.isin(codes, known_codes).all() else ()
+    auxiliary = tuple(dict.fromkeys((*auxiliary, *index.unplaced_codes)))
     survey = Survey(
         files=files,
         placement=placement,
         auxiliary=auxiliary,
         grid=None,
         predicted=False,
-        delay_ms=commonest(tallies_of(headers, fmt), "delay"),
-        notes=tuple(dict.fromkeys((*oddities(files, sample), *choice.notes))),
-        before=choice.before,
+        delay_ms=placement.corrections.first_sample(commonest(tallies_of(headers, fmt), "delay")),
+        notes=tuple(dict.fromkeys((*oddities(files, sample), *choice.notes, *said))),
+        before=choice.before or (choice.placement if placement != choice.placement else None),
     )
-    if not np.isin(codes, auxiliary).any() and (grid := _predicted(survey, sample, near=near)):
+    if not np.isin(codes, auxiliary).any() and (
+        grid := predicted_grid(files, placement, numbers, headers, near=near)
+    ):
         return replace(survey, grid=grid, predicted=True)
     return replace(survey, grid=scan_grid(survey)) if near else survey
+
+
+def _choose(
+    files: Files, headers: np.ndarray, numbers: np.ndarray, placed: np.ndarray, index: Index
+) -> IndexChoice:
+    """Choose the index by the traces that are to have a place."""
+    n_traces = files.n_traces
+    if not placed.all() and placed.any():
+        whole = len(numbers) == n_traces
+        headers, numbers = headers[placed], numbers[placed]
+        # Of all traces those that are left count as a file of their own; of a sample nobody knows how many are.
+        numbers, n_traces = (np.arange(len(headers)), len(headers)) if whole else (numbers, n_traces)
+    ibm = files.fmt.sample_format.name == "ibm32"
+    return choose_index(headers, numbers, n_traces, files.fmt.byte_order, index, ibm=ibm)
 
 
 def oddities(files: Files, sample: Sample) -> list[str]:
@@ -166,57 +165,9 @@ def oddities(files: Files, sample: Sample) -> list[str]:
     return [*found, likelier.sentence(files.fmt)] if likelier else found
 
 
-def _predicted(survey: Survey, sample: Sample, *, near: bool) -> Grid | None:
-    """The grid that some headers promise; None where they do not, or words are not the index itself."""
-    placement, files, order = survey.placement, survey.files, survey.fmt.byte_order
-    n = files.n_traces
-    if not placement.words:
-        if placement.dims:
-            return grid_from_regular(RegularGrid((1,), (1,), (n,), (0,)), survey.names)
-        return None
-    if not placement.direct or any(one.type in ("float32", "ibm32") for one in placement.words):
-        return None
-    words = [one for _, one in sorted(placement.compared, key=lambda pair: pair[0])]
-    known = dict(zip(sample.numbers.tolist(), range(len(sample.numbers)), strict=True))
-
-    def index_of(headers: np.ndarray) -> np.ndarray:
-        return np.stack(_words(words, headers, order), axis=1, dtype=np.int64)
-
-    def probe(trace: int) -> tuple[int, ...]:
-        if trace in known:
-            raw = sample.headers[known[trace] : known[trace] + 1]
-        else:
-            raw = np.frombuffer(files.header(trace), np.uint8)[np.newaxis]
-        return tuple(index_of(raw)[0].tolist())
-
-    def probe_all(traces: Sequence[int]) -> np.ndarray:
-        read = map(files.header, traces) if near else on_io(files.header, traces)
-        return index_of(np.frombuffer(b"".join(read), np.uint8).reshape(len(traces), -1))
-
-    if regular := predict_regular(probe, n):
-        return grid_from_regular(regular, survey.names)
-    if len(known) == n and near:
-        return None  # a look at all of them is as cheap
-    most = max(LEAST_PROBES, int(files.size / PROBE_BYTES))
-    found = predict_runs(probe_all, sample.numbers, index_of(sample.headers), n, most_probes=most)
-    if found is None:
-        return None
-    try:
-        return grid_of(found, survey.names)
-    except InputRefused:
-        return None  # a wrong guess may hold no grid; what the file holds is told by all headers
-
-
-def _words(words: Any, headers: np.ndarray, byte_order: str) -> list[np.ndarray]:
-    return [
-        word(headers, one.byte, one.type, byte_order) if one.byte else np.ones(len(headers), np.int32)
-        for one in words
-    ]
-
-
 def read_words(placement: Placement, headers: np.ndarray, byte_order: str) -> list[np.ndarray]:
     """The words that place some traces and, last, their identification codes, from headers (uint8, (trace, byte))."""
-    return _words([*placement.words, IDENTIFICATION], headers, byte_order)
+    return field_values([*placement.words, IDENTIFICATION], headers, byte_order)
 
 
 def grid_from_words(

@@ -32,6 +32,7 @@ _OF_SEGY = {
     "trace_mask": ANY_RANK,
     "trace_number": ANY_RANK,
     "segy_file_header": 0,
+    "crs": 0,
     RAW_SAMPLES: ANY_RANK,
     f"unplaced/{RAW_SAMPLES}": 2,
     "unplaced/trace_number": 1,
@@ -148,7 +149,7 @@ def planned_ranks(store: Store, plan: Plan) -> dict[str, int]:
 
 def _copied(store: Store, plan: Plan) -> dict[str, int]:
     """The arrays of another volume that a plan copies; none if the run ended before it listed them."""
-    ranks = {"segy_file_header": 0}  # it has no chunk, by which others are known
+    ranks = {"segy_file_header": 0, "crs": 0}  # they have no chunk, by which others are known
     try:
         lines = store.get(copied_objects(plan.digest)).decode().splitlines()
     except FileNotFoundError:

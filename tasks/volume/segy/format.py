@@ -5,7 +5,8 @@ resolved and reported as oddities, and what cannot be read is refused with one s
 """
 
 import struct
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 from tasks.volume.outcomes import InputRefused
@@ -27,6 +28,7 @@ from tasks.volume.segy.standards import (
     Revision,
     SampleFormat,
 )
+from tasks.volume.segy.text import textual_header
 from tasks.volume.segy.trace_layout import find_layout
 from tasks.volume.segy.trace_reading import HEADERS_BYTES, TEXT_BYTES, TRACE_HEADER_BYTES, Announced
 
@@ -78,7 +80,8 @@ class FileFormat:
     `first_trace_offset` counts from 0 and `trace_bytes` includes the trace header and the `extra_headers` of 240
     bytes after it; `n_traces` whole traces are followed by `trailer_bytes`. `byte_order_reason` and `oddities`
     are for people: a clause, and sentences. `samples_given` where somebody said otherwise than the headers what the
-    samples are; `samples_turned` where they are in the other byte order than the headers.
+    samples are; `samples_turned` where they are in the other byte order than the headers. `text` has the lines of
+    the textual header and of those after it, and `measurement_system` is byte 3255; plans hold neither.
     """
 
     revision: str
@@ -97,6 +100,8 @@ class FileFormat:
     oddities: tuple[str, ...] = ()
     samples_given: bool = False
     samples_turned: bool = False
+    text: str = field(default="", compare=False, repr=False)
+    measurement_system: int = field(default=0, compare=False, repr=False)
 
     @property
     def sample_order(self) -> ByteOrder:
@@ -115,7 +120,8 @@ class FileFormat:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as a plan stores them."""
-        return asdict(self) | {"sample_format": self.sample_format.code, "oddities": list(self.oddities)}
+        plain = asdict(self) | {"sample_format": self.sample_format.code, "oddities": list(self.oddities)}
+        return {name: value for name, value in plain.items() if name not in ("text", "measurement_system")}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "FileFormat":
@@ -214,7 +220,18 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
         oddities=(*oddities, *contradictions(layout, announced), *interval_oddities),
         samples_given=otherwise,
         samples_turned=turned,
+        text="\n".join(_texts(head, layout.extended_texts)),
+        measurement_system=_word(binary, 3255, "h", order),
     )
+
+
+def _texts(head: bytes, extended: int) -> Iterator[str]:
+    """The textual header and those extended ones that were read with it."""
+    yield textual_header(head)
+    for number in range(extended):
+        start = HEADERS_BYTES + number * TEXT_BYTES
+        if start + TEXT_BYTES <= len(head):
+            yield textual_header(head[start : start + TEXT_BYTES])
 
 
 def _word(binary: bytes, byte: int, code: str, order: str) -> Any:

@@ -268,9 +268,9 @@ def coordinates(
     return x, y
 
 
-def scaled(values: np.ndarray, headers: np.ndarray, byte_order: str) -> np.ndarray:
-    """A coordinate word of some traces, float64, with the scalar at byte 71 of their own headers applied."""
-    scalar = word(headers, 71, "int16", byte_order).astype(np.float64)
+def scaled(values: np.ndarray, headers: np.ndarray, byte_order: str, given: int = 0) -> np.ndarray:
+    """Return a coordinate of some traces, float64, with the given scalar or that of their own headers (byte 71)."""
+    scalar = np.where(given, given, word(headers, 71, "int16", byte_order)).astype(np.float64)
     factor, divisor = np.where(scalar > 0, scalar, 1.0), np.where(scalar < 0, -scalar, 1.0)
     # Divided, not multiplied by the inverse: 61000001 / 10 is the double nearest to what was meant.
     return values * factor / divisor

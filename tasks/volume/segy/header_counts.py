@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.volume.segy.corrections import Corrections
 from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.headers import word
 
@@ -17,6 +18,7 @@ _MOST_SHOWN = 4
 _SCALARS = frozenset((0, 1, 10, 100, 1000, 10_000, -1, -10, -100, -1000, -10_000))
 # SEG-Y rev 2.1, trace header bytes 89-90 and binary header bytes 3255-3256, with MDIO's units.
 _COORDINATE_UNITS = {2: "seconds of arc", 3: "decimal degrees", 4: "degrees, minutes and seconds"}
+_DEGREES = 3
 _LENGTHS = {1: "m", 2: "ft"}
 
 Tally = dict[str, Any]
@@ -105,7 +107,15 @@ def commonest(tallies: Tallies, name: str) -> Any:
     return tallies[name]["counts"][0][0]
 
 
-def doubts(tallies: Tallies, fmt: FileFormat, *, depth: bool, measurement_system: int) -> list[str]:
+def doubts(
+    tallies: Tallies,
+    fmt: FileFormat,
+    *,
+    depth: bool,
+    measurement_system: int,
+    corrections: Corrections = Corrections(),
+    beyond_degrees: bool = False,
+) -> list[str]:
     """Sentences on what traces contradict each other or the file in, and how that was settled.
 
     Args:
@@ -113,6 +123,8 @@ def doubts(tallies: Tallies, fmt: FileFormat, *, depth: bool, measurement_system
         fmt: What the file is made of.
         depth: The sample axis is depth.
         measurement_system: Byte 3255 of the file: 1 metres, 2 feet.
+        corrections: What the user says, so that headers need no doubt.
+        beyond_degrees: Some coordinate is larger than an angle can be.
     """
     sentences = []
     if fmt.n_samples < 1 << 16 and _disagree(tallies["samples"], fmt.n_samples):
@@ -125,7 +137,7 @@ def doubts(tallies: Tallies, fmt: FileFormat, *, depth: bool, measurement_system
             f"The sample interval in trace headers (byte 117) varies: {_shown(tallies['interval'])}; "
             f"{fmt.sample_interval_us:g} is used for all."
         )
-    if _varies(tallies["delay"]):
+    if _varies(tallies["delay"]) and corrections.delay is None:
         sentences.append(
             f"The delay recording time (byte 109) goes from {tallies['delay']['low']:g} to "
             f"{tallies['delay']['high']:g} ms: {_shown(tallies['delay'])}; the axis begins at "
@@ -136,10 +148,14 @@ def doubts(tallies: Tallies, fmt: FileFormat, *, depth: bool, measurement_system
             f"Depth is taken from the sample interval in thousandths: {fmt.sample_interval_us:g} at byte 3217 is "
             f"{fmt.sample_interval_us / 1000:g} a sample."
         )
-    return sentences + _place_doubts(tallies, measurement_system)
+    if not corrections.coordinate_scalar:
+        sentences += _scalar_doubts(tallies)
+    if not corrections.coordinate_unit:
+        sentences += _unit_doubts(tallies, measurement_system, beyond_degrees=beyond_degrees)
+    return sentences
 
 
-def _place_doubts(tallies: Tallies, measurement_system: int) -> list[str]:
+def _scalar_doubts(tallies: Tallies) -> list[str]:
     sentences = []
     scalars = tallies["scalar"]
     if _varies(scalars):
@@ -152,10 +168,20 @@ def _place_doubts(tallies: Tallies, measurement_system: int) -> list[str]:
         )
     if any(value == 0 for value, _ in scalars["counts"]):
         sentences.append("A coordinate scalar of 0 (byte 71) is taken as 1.")
+    return sentences
+
+
+def _unit_doubts(tallies: Tallies, measurement_system: int, *, beyond_degrees: bool) -> list[str]:
+    sentences = []
     units = [value for value, _ in tallies["unit"]["counts"]]
     if _varies(tallies["unit"]):
         sentences.append(
             f"The unit of coordinates (byte 89) varies: {_shown(tallies['unit'])}; they are kept as numbers."
+        )
+    elif units[0] == _DEGREES and beyond_degrees:
+        sentences.append(
+            f"Coordinates are said to be in {_COORDINATE_UNITS[_DEGREES]} (byte 89 is {_DEGREES}), but exceed 360; "
+            "they have no unit; say it with --coordinate-unit."
         )
     elif units[0] in _COORDINATE_UNITS:
         sentences.append(

@@ -10,12 +10,13 @@ from typing import Any
 
 from tasks.parameters import Index, Overrides
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.corrections import Corrections
 from tasks.volume.segy.headers import TRACE_HEADER_BYTES, word_bytes
 from tasks.volume.segy.overrides import TRACE, overridden_dims, unchanged_words
 from tasks.volume.segy.templates import CUSTOM, DOMAINS, TEMPLATES, Template, quantity, template_of
 
 XY = ("cdp_x", "cdp_y")
-_NONE = Overrides()
+_NONE, _UNCORRECTED = Overrides(), Corrections()
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Placement:
         coordinates: What else is stored of each header by name.
         overrides: What is made of the words.
         chunks: Of the template, one per dimension and the samples; () for those by rank.
+        corrections: What the user says better than headers.
     """
 
     template: str
@@ -64,6 +66,7 @@ class Placement:
     coordinates: tuple[Coordinate, ...] = ()
     overrides: Overrides = _NONE
     chunks: tuple[int, ...] = ()
+    corrections: Corrections = _UNCORRECTED
 
     @property
     def compared(self) -> tuple[tuple[int, Word], ...]:
@@ -92,6 +95,7 @@ class Placement:
             ],
             "overrides": given(self.overrides),
             "chunks": list(self.chunks),
+            **self.corrections.to_json(),
         }
 
     @classmethod
@@ -108,6 +112,7 @@ class Placement:
             ),
             Overrides(**plain["overrides"]),
             tuple(plain["chunks"]),
+            Corrections.from_json(plain),
         )
 
 
@@ -194,10 +199,8 @@ def _complete(template: Template, words: dict[str, Word], overrides: Overrides) 
             f"{template.name} has no word {', '.join(sorted(extra))}; it has {', '.join(sorted(template.names))}; use "
             "another template, or none and all names"
         )
-    result = {}
-    for name in template.words:
-        standard = quantity(name)
-        result[name] = words.get(name) or Word(name, standard.byte, standard.type)
+    standard = {name: quantity(name) for name in template.words}
+    result = {name: words.get(name) or Word(name, its.byte, its.type) for name, its in standard.items()}
     made = {"cable"} if overrides.CalculateCable else set()
     missing = [name for name, one in result.items() if not one.byte and name not in made | {"component"}]
     if missing:
@@ -252,6 +255,7 @@ def place(
         coordinates=_coordinates(named, words, placing, dims, final, xy, index),
         overrides=index.overrides,
         chunks=_chunks(named, dims, final, trace_chunk) if named and named.chunks else (),
+        corrections=Corrections.of(index),
     )
 
 
@@ -270,11 +274,8 @@ def _coordinates(
         wanted = {name: along for name, along in wanted.items() if name in words}
     wanted |= dict.fromkeys(index.overrides.non_binned_dims, final)
     standard = dict.fromkeys(XY, 0) | dict(zip(XY, xy, strict=False))
-    taken = {
-        b
-        for name in placing
-        for b in range(words[name].byte, words[name].byte + word_bytes(words[name].type))
-    }
+    spans = [(words[name].byte, word_bytes(words[name].type)) for name in placing]
+    taken = {b for first, width in spans for b in range(first, first + width)}
     found = []
     for name, along in wanted.items():
         known = quantity(name)

@@ -1,0 +1,25 @@
+"""What an axis holds in a line: first and last value, step, count and unit."""
+
+from typing import Any
+
+import numpy as np
+
+
+def axis_in_short(name: str, values: np.ndarray, unit: str = "") -> dict[str, Any]:
+    """Return an axis as JSON holds it; a step of 0 is one that varies.
+
+    Args:
+        name: Of the axis.
+        values: Of all its positions.
+        unit: Of the values; "" if there is none.
+    """
+    steps = np.diff(values.astype(np.float64) if values.dtype.kind == "f" else values.astype(np.int64))
+    same = bool(steps.size) and bool(np.allclose(steps, steps[0], rtol=1e-9, atol=0))
+    short = {
+        "name": name,
+        "first": values[0].item(),
+        "last": values[-1].item(),
+        "step": steps[0].item() if same else int(not steps.size),
+        "count": int(values.size),
+    }
+    return short | ({"unit": unit} if unit else {})

@@ -1,0 +1,74 @@
+"""What the user says better than a file's headers say it: where samples begin, units, scalar, reference system.
+
+Corrections are part of a placement, so plans and volumes hold them; only those that were given are written.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from tasks.parameters import Index
+from tasks.volume.segy.format import Given
+from tasks.volume.segy.standards import SAMPLE_FORMATS
+
+NO_UNIT = "none"
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What is said instead of headers; None, "" and 0 leave it to these.
+
+    Attributes:
+        delay: Time or depth of the first sample.
+        depth_unit: Of the sample axis in depth: m, ft, or none.
+        coordinate_unit: Of X and Y: m, ft, deg, or none.
+        coordinate_scalar: As byte 71 has it: positive numbers multiply, negative ones divide.
+        epsg: Code of the reference system of the coordinates.
+    """
+
+    delay: float | None = None
+    depth_unit: str = ""
+    coordinate_unit: str = ""
+    coordinate_scalar: int = 0
+    epsg: int = 0
+
+    @classmethod
+    def of(cls, index: Index) -> "Corrections":
+        """Return what a parameter says."""
+        return cls(
+            delay=None if index.delay == "header" else float(index.delay),
+            depth_unit="" if index.depth_unit == "header" else index.depth_unit,
+            coordinate_unit="" if index.coordinate_unit == "header" else index.coordinate_unit,
+            coordinate_scalar=index.coordinate_scalar,
+            epsg=index.epsg,
+        )
+
+    def first_sample(self, delay: float) -> float:
+        """Return where the sample axis begins: as the user says, else at the delay of the traces."""
+        return delay if self.delay is None else self.delay
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values of what was given, under `corrections`; nothing if nothing was."""
+        given = {name: value for name, value in asdict(self).items() if value != getattr(_NOTHING, name)}
+        return {"corrections": given} if given else {}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Corrections":
+        """Return the corrections that a placement's plain values hold."""
+        return cls(**plain.get("corrections", {}))
+
+
+_NOTHING = Corrections()
+
+
+def given_of(index: Index) -> Given:
+    """Return what the user says of samples and traces, before a file is looked at."""
+    codes = {one.name: code for code, one in SAMPLE_FORMATS.items()}
+    orders: dict[str, Literal["", ">", "<"]] = {"header": "", "big": ">", "little": "<"}
+    return Given(
+        code=codes.get(index.sample_format, 0),
+        order=orders[index.sample_endian],
+        n_samples=index.samples_per_trace,
+        interval_us=None if index.sample_interval == "header" else float(index.sample_interval) * 1000,
+        keep_trailing=index.trailing == "keep",
+    )
