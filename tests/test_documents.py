@@ -3,13 +3,16 @@
 README.md has its own test, tests/test_readme.py; what FORMAT.md promises is in tests/tasks/volume/test_format.py.
 """
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flows import cli
 from flows.chains import PUBLISH_STAGES, demo_chain
@@ -28,7 +31,6 @@ PAGES = {
         "tasks/volume/FORMAT.md",
         "tasks/volume/protocol/README.md",
     )
-    if (ROOT / name).exists()
 }
 LINKS = [
     (name, link.partition("#")[0])
@@ -109,3 +111,31 @@ def test_the_program_of_the_tour_runs_where_the_demo_was_run(tmp_path: Path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "objects are as they were written" in done.stdout
+
+
+def test_ci_runs_everything_on_the_oldest_and_the_newest_python():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.13"]
+    assert [step["run"] for step in job["steps"] if "run" in step][-1] == ".ci/run"
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    assert 'requires-python = ">=3.11"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_every_hook_is_a_program_of_the_environment():
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert (local["repo"], {hook["language"] for hook in local["hooks"]}) == ("local", {"system"})
+    for hook in local["hooks"]:
+        program = hook["entry"].split()[0]
+        assert shutil.which(program, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"), program
+
+
+@pytest.mark.parametrize("page", [".github/CONTRIBUTING.md", ".justfile", ".ci/run"])
+def test_markers_that_are_named_exist(page):
+    text = (ROOT / page).read_text()
+    markers = re.findall(r'^    "(\w+): ', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    used = re.findall(r'-m "([^"]+)"', text)
+    assert used
+    assert set(re.findall(r"\w+", " ".join(used))) <= {*markers, "or", "and", "not"}
+    if page.endswith("CONTRIBUTING.md"):
+        assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(markers)

@@ -4,21 +4,14 @@ Which package may import which is written in pyproject.toml ([tool.importlinter]
 """
 
 import ast
-import re
+import subprocess
+import sys
 from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests import ROOT
-
-MODULES = sorted(
-    path for folder in ("flows", "tasks") for path in (ROOT / folder).rglob("*.py") if path.stem != "__init__"
-)
-TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
-COVERS = re.compile(r"^Covers (.*?)\.$", re.MULTILINE | re.DOTALL)
-EACH_STAGE_HAS_ONE = {"block", "finish", "plan"}
+from tests.of import EACH_STAGE_HAS_ONE, MODULES, TESTS, covered, files_of, named
 
 # A module longer than this is a table or a kernel.
 LINES = 300
@@ -32,19 +25,9 @@ STILL_LONGER = {
     "tasks/volume/protocol/root.py",
     "tasks/volume/segy/format.py",
     "tasks/volume/segy/geometry.py",
+    "tasks/volume/store/clouds/gcs.py",
     "tasks/volume/store/objects.py",
 }
-
-
-def named(path: Path) -> str:
-    """The path of a file as it is written here."""
-    return path.relative_to(ROOT).as_posix()
-
-
-def covered(test: Path) -> Iterator[str]:
-    """The modules that the docstring of a test file names, as ends of their paths."""
-    for names in COVERS.findall(ast.get_docstring(ast.parse(test.read_text())) or ""):
-        yield from re.split(r",\s+|\s+and\s+", names)
 
 
 def test_inside_a_volume_no_two_modules_have_one_name():
@@ -72,19 +55,23 @@ def test_each_module_that_a_test_file_names_is_one_module(test):
 
 
 def test_from_a_modules_name_its_tests_are_found():
-    by_name = {test.stem.removeprefix("test_") for test in TESTS}
-    by_folder = {named(test).removeprefix("tests/").replace("/test_", "/") for test in TESTS}
-    ends = tuple(f"/{name}" for test in TESTS for name in covered(test))
-    without = [
-        named(path)
-        for path in MODULES
-        if named(path) not in by_folder
-        and (path.stem in EACH_STAGE_HAS_ONE or path.stem not in by_name)
-        and not f"/{named(path)}".endswith(ends)
-    ]
+    without = [named(module) for module in MODULES if not files_of(module)]
     assert without == [], (
         "name the test file after the module, or name the module in its docstring (Covers …)"
     )
+
+
+def test_one_command_says_what_to_run():
+    command = [sys.executable, "-m", "tests.of", "spill", "segy/samples.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert {"tests/tasks/test_geometries.py", "tests/tasks/test_sample_formats.py"} <= set(
+        done.stdout.split()
+    )
+    assert all((ROOT / path).exists() for path in done.stdout.split())
+    done = subprocess.run([*command, "nothing"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no module nothing" in done.stderr
 
 
 def test_a_long_module_is_a_table_or_a_kernel():
