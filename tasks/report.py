@@ -11,10 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from tasks.parameters import Run, Url
+from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.arrays.spec import AS_FOUND
 from tasks.volume.blocks import cpu_count
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.protocol.ledger import Stored
+from tasks.volume.protocol.manifest import LISTED_BESIDE, REPORT, REPORT_LIST, REPORT_TEXT, listing_bytes
 from tasks.volume.protocol.summary import array_rows
 from tasks.volume.report.slices import Slice, compared, mask_of, sample, sides_of, slice_of
 from tasks.volume.store.objects import Store, traffic
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDER = ".seismill/report"
 LEGEND = (
     "Grey: no trace. Yellow: NaN or Inf. Colours reach to the 99th percentile of the amplitudes of the slice, and "
     "those of a difference to its own."
@@ -53,15 +55,18 @@ def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
     rows = rows_of(found, [found.master, *copies, *levels])
     notes: list[str] = []
     names = [*(name for name, _ in directions(found)), "histogram"]
-    places = [f"{store.url}/{FOLDER}/{name}.png" for name in names]
+    places = [f"{store.url}/{REPORT}/{name}.png" for name in names]
     pictures: list[Picture] = []
     markdown = ""
     if not run.dry_run:
         pictures = _draw(found, rows, copies, notes)
         markdown = _markdown(found, rows, pictures, notes)
-        for picture in pictures:
-            store.put(f"{FOLDER}/{picture.name}.png", picture.png)
-        store.put(f"{FOLDER}/report.md", markdown.encode())
+        files = {f"{REPORT}/{picture.name}.png": picture.png for picture in pictures}
+        files[REPORT_TEXT] = f"{markdown}\n{LISTED_BESIDE}\n".encode()
+        for key, data in files.items():
+            store.put(key, data)
+        listed = [Stored(key, len(data), crc32c(data)) for key, data in files.items()]
+        store.put(REPORT_LIST, listing_bytes(REPORT_LIST, listed))
         log.info("%s: %d pictures in %.1f s", store.url, len(pictures), time.monotonic() - began)
     spent = traffic.since(before)
     return {

@@ -24,6 +24,7 @@ from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import Compute, Progress, regions
 from tasks.volume.derived.errors import add_errors_of
 from tasks.volume.export.proof import prove_bytes
+from tasks.volume.integrity.beside import beside
 from tasks.volume.integrity.check import Finding, ManifestEntry, checked, entries_of, open_checked, unlisted
 from tasks.volume.integrity.repair import Repair
 from tasks.volume.kernels.error_sums import MAX_ABS_ERROR
@@ -81,7 +82,7 @@ def verify(
         entries, broken = entries_of(found)
         findings += broken
         if fraction >= 1:
-            findings += unlisted(found, entries, findings)
+            findings += [*unlisted(found, entries, findings), *beside(found)]
         drawn = drawn_of(entries, fraction, seed)
         findings += _checked(found, drawn, compute, findings, began)
         if mending and findings:

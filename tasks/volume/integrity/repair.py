@@ -5,6 +5,7 @@ that is broken is made again from its objects, whose chunks tell by checksums of
 is right if the checksum in its first line says so.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from tasks.parameters import StorageOptions
 from tasks.volume.arrays.codecs import crc32c, document_bytes
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec, positions
+from tasks.volume.integrity.beside import restored
 from tasks.volume.integrity.check import Finding, ManifestEntry, does_not_decode, fetch, fits
 from tasks.volume.integrity.from_source import made_from_source
 from tasks.volume.integrity.from_volume import made_again
@@ -19,7 +21,16 @@ from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import manifest_bytes, manifest_key
 from tasks.volume.protocol.plan import RUNS
-from tasks.volume.protocol.root import Commit, newest_commit, root_key
+from tasks.volume.protocol.root import (
+    COMMITS,
+    Commit,
+    checksum_of,
+    newest_commit,
+    promised_checksum,
+    root_key,
+)
+
+log = logging.getLogger(__name__)
 
 UNMADE = (
     IntegrityFailure,
@@ -55,6 +66,9 @@ class Repair:
         written = {entry.key: entry.stored for entry in entries}
         for finding in findings:
             if not finding.array and self._put(finding.key, self._root(finding.key)):
+                yield finding
+        for finding in findings:
+            if not finding.array and self._put(finding.key, restored(self.volume.store, finding)):
                 yield finding
         broken = [finding for finding in findings if finding.array and finding.key in written]
         broken.sort(key=lambda finding: self._rank(finding.array))
@@ -118,8 +132,14 @@ class Repair:
         if key == where:
             return newest.document if newest is not None and newest.whole else None
         number = newest.number if newest is not None else 1
+        if key != f"{COMMITS}/{number:08d}":
+            return None
+        # What was before it is kept in the commits of before; of the first two nothing else tells.
+        before = promised_checksum(store, number - 1) if number > 1 else checksum_of(b"")
         present = store.get(where)
-        return Commit.of(number, present, present).content
+        if not before:
+            log.warning("%s/%s: which root was before it is lost; no run needs it", store.url, key)
+        return Commit.after(number, present, before or checksum_of(present)).content
 
     def _manifest(self, path: str) -> bytes | None:
         """A manifest made again from its objects; None if it does not come out as it was."""

@@ -17,8 +17,8 @@ from typing import Any
 
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.protocol.lock import check_epoch
-from tasks.volume.protocol.manifest import path_of_manifest
-from tasks.volume.protocol.own_names import OWN, REPORT, chunk_of, names_of
+from tasks.volume.protocol.manifest import REPORT, path_of_manifest
+from tasks.volume.protocol.own_names import OWN, chunk_of, names_of
 from tasks.volume.protocol.plan import PLAN, RUNS, folder_of, notes_of
 from tasks.volume.protocol.root import commit, members
 from tasks.volume.store.objects import Store

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.store.objects import DEADLINE_SECONDS, Store
 from tasks.volume.store.process import clock_seconds, ended_here, machine, started
@@ -31,9 +32,9 @@ _NUMBER = re.compile(r"[0-9]{8}")
 LOST_RACES = 20  # in a row for an epoch that nobody turns out to have: something else is in its place
 LEASE_SECONDS = 600.0
 HEARTBEAT_SECONDS = 60.0
-EMPTY_SECONDS = (
-    HEARTBEAT_SECONDS + 15
-)  # an empty lock's holder was killed before it had it, or writes it again
+# A lock that cannot be read was left by a kill or is damaged. A live holder writes it again with its next sign of life,
+# and one that sleeps looks at the epoch before it stores anything.
+UNREADABLE_SECONDS = 45.0
 RECHECK_SECONDS = 60.0  # a worker that was silent for longer looks before it writes again
 assert DEADLINE_SECONDS + HEARTBEAT_SECONDS < LEASE_SECONDS
 
@@ -60,13 +61,37 @@ def _holder() -> dict[str, Any]:
 
 # What is taken for what a lock says that cannot be read.
 _DAMAGED = {
-    "holder": "somebody whose lock is damaged, and who is waited for with a lock_wait of more than 600 s,",
+    "holder": f"somebody whose lock is damaged, and who is waited for for {UNREADABLE_SECONDS:.0f} s,",
     "state": "held",
     "machine": "",
     "process": 0,
     "started": "",
     "token": "",
 }
+
+
+def _stored(lock: dict[str, Any]) -> bytes:
+    """Return a lock as it is stored: with a CRC32C of all else that it says."""
+    text = json.dumps(lock)
+    return json.dumps(lock | {"crc32c": f"{crc32c(text.encode()):08x}"}).encode()
+
+
+def is_whole(content: bytes) -> bool:
+    """Whether a lock is as it was written, as far as it tells: those of early versions have no checksum."""
+    try:
+        lock = json.loads(content)
+        checksum = lock.pop("crc32c", None)
+    except (ValueError, AttributeError, TypeError):
+        return False
+    if checksum is None:
+        return bool(lock.keys() == _DAMAGED.keys() | {"beat"}) and json.dumps(lock).encode() == content
+    return _stored(lock) == content
+
+
+def released_lock(epoch: int) -> tuple[str, bytes]:
+    """Return key and content of a lock of before whose holder is not known any more."""
+    lock = _DAMAGED | {"holder": "not known: the lock was damaged", "state": "released", "beat": 0}
+    return _key(epoch), _stored(lock)
 
 
 def _gone(lock: dict[str, Any]) -> bool:
@@ -156,7 +181,7 @@ def locked(
         while not ended.wait(heartbeat_seconds):
             mine["beat"] += 1
             try:
-                store.put(_key(epoch), json.dumps(mine).encode())
+                store.put(_key(epoch), _stored(mine))
             except Exception as error:
                 # The lease outlasts some lost beats; a thread that died of one would lose the volume for sure.
                 log.warning("no sign of life could be left at %s: %s", store.url, error)
@@ -176,7 +201,7 @@ def locked(
         thread.join()
         mine["state"] = "released"
         _tokens.discard(mine["token"])
-        store.put(_key(epoch), json.dumps(mine).encode())
+        store.put(_key(epoch), _stored(mine))
 
 
 def _read(content: bytes) -> dict[str, Any]:
@@ -210,10 +235,10 @@ def _acquire(
             lock = _read(current)
             if current != seen:
                 seen, seen_at = current, time.monotonic()
-            lease = lease_seconds if current else min(lease_seconds, EMPTY_SECONDS)
+            lease = min(lease_seconds, UNREADABLE_SECONDS) if lock == _DAMAGED else lease_seconds
             free = _gone(lock) or time.monotonic() - seen_at >= lease
         if not top or free:
-            if store.create(_key(top + 1), json.dumps(mine).encode()):
+            if store.create(_key(top + 1), _stored(mine)):
                 return top + 1
             if lost < LOST_RACES:
                 continue

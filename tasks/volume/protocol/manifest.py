@@ -11,6 +11,9 @@ from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.protocol.ledger import Stored
 
 MANIFESTS = ".seismill/manifests"
+REPORT = ".seismill/report"
+REPORT_TEXT, REPORT_LIST = f"{REPORT}/report.md", f"{REPORT}/objects.jsonl"
+LISTED_BESIDE = "Sizes and checksums of these files: objects.jsonl"  # reports of early versions do not say it
 
 
 def manifest_key(path: str) -> str:
@@ -27,18 +30,28 @@ def path_of_manifest(key: str) -> str:
 
 def manifest_bytes(path: str, objects: Iterable[Stored]) -> bytes:
     """The manifest of an array made up of these objects."""
+    return listing_bytes(manifest_key(path), objects)
+
+
+def listing_bytes(key: str, objects: Iterable[Stored]) -> bytes:
+    """Return what a list of objects holds that lies at `key`."""
     lines = "".join(_line(stored) for stored in sorted(objects, key=lambda stored: stored.key)).encode()
-    return _line(Stored(manifest_key(path), len(lines), crc32c(lines))).encode() + lines
+    return _line(Stored(key, len(lines), crc32c(lines))).encode() + lines
 
 
 def listed_in(path: str, manifest: bytes) -> list[Stored] | None:
     """The objects that a manifest lists; None if it is not as it was written."""
+    return listed_at(manifest_key(path), manifest)
+
+
+def listed_at(key: str, listing: bytes) -> list[Stored] | None:
+    """Return the objects in the list at `key`; None if it is not as it was written."""
     try:
         found = [
             Stored(line["key"], line["bytes"], int(line["crc32c"], 16))
-            for line in map(json.loads, manifest.decode().splitlines())
+            for line in map(json.loads, listing.decode().splitlines())
         ]
-        whole = manifest_bytes(path, found[1:]) == manifest
+        whole = listing_bytes(key, found[1:]) == listing
     except (ValueError, KeyError, TypeError):
         return None
     return found[1:] if whole else None

@@ -18,7 +18,7 @@ from tasks.volume.protocol.plan import PLAN, RUNS, Plan, folder_of, is_begun, lo
 from tasks.volume.protocol.root import members
 from tasks.volume.store.objects import Store
 
-OWN, REPORT = ".seismill", ".seismill/report"
+OWN = ".seismill"
 
 
 ANY_RANK = -1

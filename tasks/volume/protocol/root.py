@@ -68,6 +68,11 @@ class Commit:
         return f"{COMMITS}/{self.number:08d}"
 
     @property
+    def root_checksum(self) -> str:
+        """The CRC32C of the new root."""
+        return _checksum(self.document)
+
+    @property
     def whole(self) -> bool:
         """Whether it is as it was written."""
         return self.fits(self.document)
@@ -93,7 +98,11 @@ class Commit:
     @classmethod
     def of(cls, number: int, document: bytes, present: bytes) -> "Commit":
         """A new one, which takes the place of the root `present`."""
-        before = _checksum(present)
+        return cls.after(number, document, _checksum(present))
+
+    @classmethod
+    def after(cls, number: int, document: bytes, before: str) -> "Commit":
+        """Return the commit of a root that takes the place of one with the CRC32C `before`."""
         return cls(number, document, _checksum(f"{before}\n".encode() + document), before)
 
 
@@ -136,9 +145,7 @@ def newest_commit(store: Store) -> Commit | None:
         if not content and (in_force := _in_force(store, number - 1)):
             number, content = number - 1, in_force  # a run was killed between taking a name and writing to it
         if not content.startswith(SUPERSEDED):
-            first, _, document = content.partition(b"\n")
-            checksum, _, before = first.decode(errors="replace").partition(" ")
-            return Commit(number, document, checksum, before)
+            return commit_in(number, content)
         latest = commit_count(store)
         if latest == number:
             return Commit(number + 1, b"", "", "", missing=True)
@@ -146,14 +153,33 @@ def newest_commit(store: Store) -> Commit | None:
     raise Resumable(f"{store.url} is committed to all the time; run this again when other runs have ended")
 
 
+def commit_in(number: int, content: bytes) -> Commit:
+    """Return a commit from what is stored."""
+    first, _, document = content.partition(b"\n")
+    checksum, _, before = first.decode(errors="replace").partition(" ")
+    return Commit(number, document, checksum, before)
+
+
 def promised_checksum(store: Store, number: int) -> str:
     """Return the CRC32C of the root in a commit, as the commit before it keeps it; empty where none does."""
     try:
-        mark, _, checksum = store.get(f"{COMMITS}/{number - 1:08d}").partition(b" ")
+        return superseded_by(number - 1, store.get(f"{COMMITS}/{number - 1:08d}")) or ""
     except FileNotFoundError:
         return ""
-    text = checksum.decode(errors="replace")
-    return text if mark == SUPERSEDED and _CHECKSUM.fullmatch(text) else ""
+
+
+def superseded_by(number: int, content: bytes) -> str | None:
+    """Return what a superseded commit keeps of the root after it; empty if nothing, None if it is damaged."""
+    if content == SUPERSEDED:
+        return ""
+    checksum = content.decode(errors="replace").removeprefix(SUPERSEDED.decode() + " ").partition(" ")[0]
+    return checksum if _CHECKSUM.fullmatch(checksum) and content == superseded(number, checksum) else None
+
+
+def superseded(number: int, checksum: str) -> bytes:
+    """Return what a commit holds that a root of that CRC32C took the place of, with a CRC32C of that and its number."""
+    text = SUPERSEDED + f" {checksum}".encode()
+    return text + f" {_checksum(text + f' {number}'.encode())}".encode()
 
 
 def _supersede(store: Store, number: int, document: bytes) -> None:
@@ -163,7 +189,7 @@ def _supersede(store: Store, number: int, document: bytes) -> None:
     `document` shows, if the commit is lost, that the root is what was committed.
     """
     if number > 1:
-        store.put(f"{COMMITS}/{number - 1:08d}", SUPERSEDED + f" {_checksum(document)}".encode())
+        store.put(f"{COMMITS}/{number - 1:08d}", superseded(number - 1, _checksum(document)))
 
 
 def _in_force(store: Store, number: int) -> bytes:

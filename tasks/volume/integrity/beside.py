@@ -1,0 +1,134 @@
+"""Check what a volume keeps beside its arrays: commits and locks of before, the report, plans of unfinished runs.
+
+None of it holds samples, and no reader needs it:
+- A commit of before keeps its number from being used again, and a checksum of the root after it.
+- A lock of before tells a run that was asleep that another took over. Of the newest one nothing else tells that it was
+  there.
+- The report is drawn again from the arrays by `seismill report`.
+- The plan of an unfinished run lets that run go on; its ledger is read past what is damaged, whose blocks are done
+  again.
+"""
+
+import logging
+
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.blocks import on_io
+from tasks.volume.integrity.check import Finding, fetch, fits
+from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.protocol.lock import LOCKS, highest, is_whole, released_lock
+from tasks.volume.protocol.manifest import LISTED_BESIDE, REPORT, REPORT_LIST, REPORT_TEXT, listed_at
+from tasks.volume.protocol.plan import PLAN, RUNS, is_begun, load_plan
+from tasks.volume.protocol.root import (
+    COMMITS,
+    SUPERSEDED,
+    Commit,
+    commit_in,
+    newest_commit,
+    superseded,
+    superseded_by,
+)
+from tasks.volume.store.objects import Store
+
+log = logging.getLogger(__name__)
+
+DRAW_AGAIN = "draw the report again with seismill report"
+ALTERED = "is not as it was written"
+
+
+def beside(volume: Volume) -> list[Finding]:
+    """Return what is wrong beside the arrays of a volume."""
+    store = volume.store
+    return [*_commits(store), *_locks(store), *_report(store), *_plans(volume)]
+
+
+def restored(store: Store, finding: Finding) -> bytes | None:
+    """Return the content of a commit or lock of before, as far as something tells it; None of anything else."""
+    folder, _, name = finding.key.rpartition("/")
+    if folder == LOCKS:
+        log.warning("%s/%s: which run held this lock is lost; no run needs it", store.url, finding.key)
+        return released_lock(int(name))[1]
+    newest = newest_commit(store)
+    if folder != COMMITS or newest is None or int(name) >= newest.number:
+        return None
+    known = _known(newest).get(int(name))
+    if known is None:
+        log.warning(
+            "%s/%s: the checksum of the root after it is lost; no run needs it", store.url, finding.key
+        )
+    return known or SUPERSEDED
+
+
+def _known(newest: Commit) -> dict[int, bytes]:
+    """Return the content of the two commits before the newest, which keeps the checksums of both roots."""
+    if not newest.whole:
+        return {}
+    last = newest.number - 1
+    return {last: superseded(last, newest.root_checksum), last - 1: superseded(last - 1, newest.before)}
+
+
+def _commits(store: Store) -> list[Finding]:
+    newest = newest_commit(store)
+    if newest is None:
+        return []
+    keys = [f"{COMMITS}/{number:08d}" for number in range(1, newest.number)]
+    contents = on_io(lambda key: fetch(store, key), keys)
+    return [
+        Finding(key, "", "", "is missing" if content is None else ALTERED)
+        for number, (key, content) in enumerate(zip(keys, contents, strict=True), start=1)
+        # A run that was killed while it committed leaves the commit before as it was.
+        if content is None
+        or (superseded_by(number, content) is None and not commit_in(number, content).whole)
+    ]
+
+
+def _locks(store: Store) -> list[Finding]:
+    keys = [f"{LOCKS}/{epoch:08d}" for epoch in range(1, highest(store) + 1)]
+    contents = on_io(lambda key: fetch(store, key), keys)
+    return [
+        Finding(key, "", "", "is missing" if content is None else ALTERED)
+        for key, content in zip(keys, contents, strict=True)
+        if content is None or not is_whole(content)
+    ]
+
+
+def _report(store: Store) -> list[Finding]:
+    """What is wrong with the report, if there is one that lists its files."""
+    present = store.keys(REPORT)
+    if not present:
+        return []
+    text, listing = fetch(store, REPORT_TEXT), fetch(store, REPORT_LIST)
+    if listing is None:
+        if text is None:
+            return [Finding(REPORT_TEXT, "", "", f"is missing; {DRAW_AGAIN}")]
+        listed_beside = LISTED_BESIDE.encode() in text
+        return [Finding(REPORT_LIST, "", "", f"is missing; {DRAW_AGAIN}")] if listed_beside else []
+    listed = listed_at(REPORT_LIST, listing)
+    if listed is None:
+        return [Finding(REPORT_LIST, "", "", f"{ALTERED}; {DRAW_AGAIN}")]
+    findings = []
+    contents = on_io(lambda stored: fetch(store, stored.key), listed)
+    for stored, content in zip(listed, contents, strict=True):
+        if not fits(content, stored):
+            problem = "is missing" if content is None else ALTERED
+            findings.append(Finding(stored.key, "", "", f"{problem}; {DRAW_AGAIN}"))
+    return findings
+
+
+def _plans(volume: Volume) -> list[Finding]:
+    """Plans of unfinished runs; those of stages that are done are checked by the root."""
+    store = volume.store
+    done = {made["plan"] for made in volume.state.get("stages", {}).values()}
+    findings = []
+    for key in store.keys(RUNS):
+        folder, _, name = key.rpartition("/")
+        digest = folder.rpartition("/")[2]
+        if name != PLAN or digest in done or not is_begun(store, digest):
+            continue
+        try:
+            load_plan(store, digest)
+        except IntegrityFailure:
+            lost = (
+                f"so the unfinished run that it is of cannot go on; remove {folder} and start that run again"
+            )
+            findings.append(Finding(key, "", "", f"{ALTERED}, {lost}"))
+    return findings
