@@ -69,7 +69,7 @@ def publish_chain(
     return combined("publish", summaries)
 
 
-def demo_chain(stages: Mapping[str, Stage], *, folder: str) -> Summary:
+def demo_chain(stages: Mapping[str, Stage], *, folder: str = "seismill-demo") -> Summary:
     """A survey made, published, exported and compared byte for byte, all in one local folder.
 
     The survey is kept when the demo is run again, so that what was published from it is recognised.
