@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 import flows
 from flows.api import connect
@@ -204,14 +205,27 @@ def _automate(values: Mapping[str, str]) -> list[str]:
         for document in automations():
             wanted = AutomationCore.model_validate(with_notification(document, block))
             present = client.read_automations_by_name(wanted.name)
-            if present:
-                client.update_automation(present[0].id, wanted)
-            else:
+            if not present:
                 client.create_automation(wanted)
+            elif not _is_same(present[0], wanted):
+                client.update_automation(present[0].id, wanted)
             told.append(f"automation {wanted.name}")
     return (
         told if block else [*told, "nobody is told of anything: SEISMILL_NOTIFY names no notification block"]
     )
+
+
+def _is_same(present: BaseModel, wanted: BaseModel) -> bool:
+    """Return whether an automation is as its file says; changing it, even to the same, would disarm it."""
+    here, there = (model.model_dump(mode="json") for model in (wanted, present))
+    return all(_without_numbers(there[key]) == _without_numbers(value) for key, value in here.items())
+
+
+def _without_numbers(value: Any) -> Any:
+    """Return a document without the numbers that a server gives to triggers."""
+    if isinstance(value, dict):
+        return {key: _without_numbers(inner) for key, inner in value.items() if key != "id"}
+    return [_without_numbers(inner) for inner in value] if isinstance(value, list) else value
 
 
 def with_notification(document: dict[str, Any], block: str) -> dict[str, Any]:

@@ -273,13 +273,20 @@ def test_a_cancelled_run_ends_cancelled_and_the_next_one_goes_on(server, slow_st
     assert (server.root / "big.zarr" / "zarr.json").exists()
 
 
+def changed_at(server: Server) -> dict[str, str]:
+    """When each automation was changed last."""
+    return {one["name"]: one["updated"] for one in server.ask("/automations/filter", {})}
+
+
 @pytest.mark.server
 def test_up_again_leaves_what_runs_and_another_root_replaces_the_worker(server, tmp_path):
     port = server.port
     processes = server.root / HOME / "processes.json"
     before = json.loads(processes.read_text())
+    automations = changed_at(server)
     assert server.up().returncode == 0
     assert json.loads(processes.read_text()) == before
+    assert changed_at(server) == automations  # a change would disarm it, even one to the same
     try:
         other = seismill("up", f"{tmp_path},s3://staging", "--port", port, "--home", HOME, cwd=server.root)
         assert f"runs may read and write {tmp_path},s3://staging" in other.stdout, other.stderr
