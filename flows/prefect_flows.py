@@ -20,6 +20,7 @@ from prefect.states import Completed, State
 from flows.allowed import refuse_foreign_compute, refuse_foreign_stores, refuse_outside
 from flows.artifacts import put_summary
 from flows.credentials import provide
+from flows.earlier_attempts import end_open_tasks
 from flows.progress import artifact_report
 from flows.slots import slot
 from flows.stages import Stage, as_stage
@@ -70,6 +71,8 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
         bound.apply_defaults()
         try:
             triggered = prefect.runtime.deployment.id is not None
+            if triggered and prefect.runtime.flow_run.run_count > 1:
+                end_open_tasks(prefect.runtime.flow_run.id)
             if triggered:
                 _refuse_what_no_trigger_may(signature, bound.arguments)
             provide(bound.arguments.values())

@@ -82,7 +82,14 @@ def test_when_worker_and_flow_are_killed_the_run_crashes_is_scheduled_again_and_
     slow_staging.hurry()
     assert hurried.up().returncode == 0
     assert hurried.end(run, 240)["type"] == "COMPLETED"
+    of_run = {"flow_runs": {"id": {"any_": [run]}}}
+    until(lambda: not {"PENDING", "RUNNING"} & states_of_tasks(hurried, of_run), 60)
     assert (hurried.root / "long.zarr" / "zarr.json").exists()
+
+
+def states_of_tasks(server: Server, of_run: dict[str, Any]) -> set[str]:  # noqa: F811
+    """The states of the task runs of a flow run."""
+    return {task["state"]["type"] for task in server.ask("/task_runs/filter", of_run)}
 
 
 def processes_of(run: str) -> list[int]:
