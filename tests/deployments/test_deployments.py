@@ -170,8 +170,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, slow_endpoint: FaultProxy) 
         assert f"UI:     {served.ui}/deployments" in up.stdout
         yield served
     finally:
-        down = seismill("down", "--home", HOME, cwd=root)
-        assert down.stdout == "worker: ended\nserver: ended\n", down.stderr
+        down = seismill("down", "--home", HOME, "--stop-runs", cwd=root)
+        assert down.stdout.startswith("worker: ended\n"), down.stderr
+        assert down.stdout.endswith("server: ended\n")
 
 
 @pytest.mark.server
@@ -195,7 +196,7 @@ def test_a_triggered_publish_leaves_a_proven_volume_and_shows_it(server):
     assert len(found["image"]) >= 4
     assert any("survey.zarr" in artifact["data"] for artifact in found["markdown"])
     # Log lines are sent every 2 s.
-    until(lambda: any(line.startswith("tasks.ingest_segy: ") for line in server.log(run)), 60)
+    until(lambda: any(line.startswith("tasks.") for line in server.log(run)), 60)
 
 
 @pytest.mark.server

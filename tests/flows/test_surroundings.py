@@ -171,7 +171,7 @@ def up(hostile: Hostile) -> Iterator[Api]:
         assert done.returncode == 0, done.stderr
         yield Api(f"http://127.0.0.1:{port}/api")
     finally:
-        down = hostile.run("down", cwd=Path("/"))
+        down = hostile.run("down", "--stop-runs", cwd=Path("/"))
         assert down.stdout == "worker: ended\nserver: ended\n", down.stderr
         assert (
             hostile.run("down", cwd=Path("/")).stdout == "worker: was not running\nserver: was not running\n"
