@@ -20,7 +20,7 @@ from flows.embedded import forget_half_made, locked, mark_made
 from flows.processes import NotStarted, end, last_line, listen, python_module, spawn, started, wait_for_api
 from flows.registration import POOL
 from flows.surroundings import make_private, prefect_folder, server_environment, state_folder
-from flows.under_way import refuse_under_way, reschedule_lost, stop_under_way
+from flows.under_way import refuse_under_way, reschedule, stop_under_way
 from tasks.volume.outcomes import Outcome
 
 _STOP_SECONDS = 30
@@ -69,10 +69,11 @@ def start(root: str, *, home: str, port: int, stop_runs: bool = False) -> None:
         wait_for_api(api, log, lambda: _lives(server), lambda said: print(said, flush=True))
         mark_made(folder)
 
+        stopped: set[str] = set()
         if running.get("worker", {}).get("allowed") not in (None, allowed):
             # What it may touch is fixed in its environment.
             if stop_runs:
-                stop_under_way(api, running["worker"]["pid"])
+                stopped = stop_under_way(api, running["worker"]["pid"])
             else:
                 refuse_under_way(api, has_worker=True, command=_command("up", home, root))
             end(running.pop("worker")["pid"], seconds=_STOP_SECONDS)
@@ -80,7 +81,7 @@ def start(root: str, *, home: str, port: int, stop_runs: bool = False) -> None:
         print(f"deployments: registering them with the pool {POOL!r}", flush=True)
         _register(state, allowed, environment)
         if "worker" not in running:
-            reschedule_lost(api)
+            reschedule(api, stopped)
             running["worker"] = _start_worker(state, folder, allowed, environment, port)
             _remember(state, running)
     print(f"logs:   {state / 'server.log'}, {state / 'worker.log'}")
@@ -99,15 +100,16 @@ def stop(*, home: str, stop_runs: bool = False) -> None:
         running = _running(state)
         worker, server = running.get("worker"), running.get("server")
         api = f"http://127.0.0.1:{running[next(iter(running))]['port']}/api" if running else ""
+        stopped: set[str] = set()
         if running and stop_runs:
-            stop_under_way(api, worker["pid"] if worker else None)
+            stopped = stop_under_way(api, worker["pid"] if worker else None)
         elif running:
             refuse_under_way(api, has_worker=worker is not None, command=_command("down", home))
         if worker:
             end(worker["pid"], seconds=_STOP_SECONDS)
         print("worker: ended" if worker else "worker: was not running")
         if server:
-            reschedule_lost(api)  # what it holds for running, nobody will end while it is gone
+            reschedule(api, stopped)  # what it holds for running, nobody will end while it is gone
             end(server["pid"], seconds=_STOP_SECONDS)
         print("server: ended" if server else "server: was not running")
         (state / "processes.json").unlink(missing_ok=True)

@@ -6,6 +6,7 @@ asks first, and what is stopped awaits its retry: the volume's ledger knows what
 
 import json
 import signal
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,8 @@ from tasks.volume.outcomes import Outcome
 
 # Prefect gives a run that is asked to stop no limit; a verb drains within 10 s.
 _DRAIN_SECONDS = 25
-_STATES = ("PENDING", "RUNNING", "CANCELLING")
+_STATES = ["PENDING", "RUNNING", "CANCELLING"]
+_UNDER_WAY = {"state": {"type": {"any_": _STATES}}}
 
 
 class UnderWay(Outcome):
@@ -52,8 +54,8 @@ def refuse_under_way(api: str, *, has_worker: bool, command: str) -> None:
     wait_for_end([pid for pids in processes.values() for pid in pids], _DRAIN_SECONDS)
 
 
-def stop_under_way(api: str, worker: int | None) -> None:
-    """Stop the runs of this machine in order, and have them await their retry.
+def stop_under_way(api: str, worker: int | None) -> set[str]:
+    """Stop the runs of this machine in order; return their numbers, for `reschedule`.
 
     Args:
         api: The server's address.
@@ -62,7 +64,8 @@ def stop_under_way(api: str, worker: int | None) -> None:
     # A worker would call a run that ends now crashed, and start the next one.
     if worker is not None:
         send(worker, signal.SIGSTOP)
-    processes = [pid for pids in runs_of(api).values() for pid in pids]
+    runs = runs_of(api)
+    processes = [pid for pids in runs.values() for pid in pids]
     for pid in processes:
         send(pid, signal.SIGTERM)
     for pid in wait_for_end(processes, _DRAIN_SECONDS):
@@ -70,15 +73,21 @@ def stop_under_way(api: str, worker: int | None) -> None:
     if worker is not None:
         send(worker, signal.SIGKILL)
         wait_for_end([worker], _DRAIN_SECONDS)
+    return set(runs)
 
 
-def reschedule_lost(api: str) -> None:
-    """Have runs await their retry that are under way for the server and have no process; no worker lives.
+def reschedule(api: str, stopped: Collection[str] = ()) -> None:
+    """Have runs await their retry that were stopped, or are under way for the server and have no process.
 
-    What was being cancelled is cancelled. A line is printed for each.
+    No worker lives. What was being cancelled is cancelled. A line is printed for each.
+
+    Args:
+        api: The server's address.
+        stopped: Numbers of runs that were asked to stop, which is to say that they crashed.
     """
     living = runs_of(api)
-    for run in _runs(api) or ():
+    crashed = {"id": {"any_": sorted(stopped)}, "state": {"name": {"any_": ["Crashed", "Resumable"]}}}
+    for run in (_runs(api) or []) + ((_runs(api, crashed) or []) if stopped else []):
         if run["id"] in living:
             continue
         _end_tasks(api, run["id"])
@@ -100,8 +109,8 @@ def reschedule_lost(api: str) -> None:
 
 def _end_tasks(api: str, run: str) -> None:
     """End the task runs of an attempt that is over; the next attempt has its own."""
-    open_ = {"state": {"type": {"any_": list(_STATES)}}}
-    for task in _post(f"{api}/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}, "task_runs": open_}):
+    of_run = {"flow_runs": {"id": {"any_": [run]}}, "task_runs": _UNDER_WAY}
+    for task in _post(f"{api}/task_runs/filter", of_run):
         state = {"type": "CRASHED", "message": "Its process was ended"}
         _post(f"{api}/task_runs/{task['id']}/set_state", {"state": state, "force": True})
 
@@ -110,10 +119,10 @@ def _post(url: str, body: Any) -> Any:
     return json.loads(ask(url, json.dumps(body).encode(), seconds=20))
 
 
-def _runs(api: str) -> list[dict[str, Any]] | None:
-    """Return the runs of the pool that the server takes for being under way; None if it does not answer."""
+def _runs(api: str, runs: Mapping[str, Any] = _UNDER_WAY) -> list[dict[str, Any]] | None:
+    """Return runs of the pool, by default those that are under way for the server; None if it does not answer."""
     wanted = {
-        "flow_runs": {"state": {"type": {"any_": list(_STATES)}}},
+        "flow_runs": runs,
         "work_pools": {"name": {"any_": [POOL]}},
         "limit": 200,
     }
