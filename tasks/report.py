@@ -7,7 +7,8 @@ does not grow with the volume beyond one slice in each direction, cut to its mid
 import logging
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tasks.parameters import Run, Url
@@ -151,6 +152,15 @@ def table(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """The one pool of this process for pictures: reading waits for tasks of the others.
+
+    matplotlib keeps fonts open for each thread that drew, so their number must not grow with that of the reports.
+    """
+    return ThreadPoolExecutor(cpu_count() + 1, thread_name_prefix="report")
+
+
 def _draw(volume: Volume, rows: list[dict[str, Any]], copies: list[str], notes: list[str]) -> list["Picture"]:
     """All pictures; what they leave out is added to `notes`."""
     # Here, because importing matplotlib takes as long as drawing all pictures.
@@ -165,12 +175,12 @@ def _draw(volume: Volume, rows: list[dict[str, Any]], copies: list[str], notes: 
         found = slice_of(volume, shown[1], copies, mask=mask, sides=sides, captions=captions)
         return draw_views(shown[0], f"{name}: {found.title}", list(found.views.values())), found
 
-    # A pool of its own: reading waits for tasks of the process's pools.
-    with ThreadPoolExecutor(cpu_count() + 1, thread_name_prefix="report") as pool:
-        drawing = [pool.submit(draw, shown) for shown in directions(volume)]
-        sampling = pool.submit(sample, volume, master, mask)
-        drawn = [future.result() for future in drawing]
-        values, words = sampling.result()
+    drawing = [_pool().submit(draw, shown) for shown in directions(volume)]
+    sampling = _pool().submit(sample, volume, master, mask)
+    wait(drawing)
+    wait([sampling])  # nothing outlives a failure of another
+    drawn = [future.result() for future in drawing]
+    values, words = sampling.result()
     notes += [f"{picture.name}.png shows {phrase}" for picture, found in drawn for phrase in found.partial]
     against = [
         (f"{path} (red), in the pictures", *compared(path, [found for _, found in drawn])) for path in copies

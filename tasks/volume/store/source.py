@@ -59,6 +59,8 @@ class Source:
         identity: What it was when it was opened; another one for other content.
     """
 
+    _descriptor = -1  # of a local file
+
     def __init__(
         self, url: str, options: StorageOptions | None = None, identity: str = "", *, size: int = -1
     ) -> None:
@@ -76,7 +78,6 @@ class Source:
         self.location = file_at(url, options or StorageOptions())
         self.url = self.name = self.location.url
         self._line = None if self.location.local else line_of(self.location, options or StorageOptions())
-        self._descriptor = -1
         self._crc32c: str | None = None
         if size >= 0 and identity and self._line is not None:
             self.size, self.identity = size, identity
@@ -141,6 +142,10 @@ class Source:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def __del__(self) -> None:
+        """Give the descriptor back when nobody holds the source any more, as a file of Python does."""
+        self.close()
 
     def _ask(
         self, request: Callable[[], Coroutine[Any, Any, Result]], *, size: int = 0, conditional: bool = False
