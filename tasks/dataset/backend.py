@@ -77,7 +77,7 @@ class SeismillBackend(BackendEntrypoint):
             raise InputRefused("a volume is opened by its address; give a path or a URL")
         store = Store(os.fspath(filename_or_obj), options_of(storage_options))
         volume = open_any(store)
-        opened = Opened(volume, level_of(volume, level, max_samples), float(max_error), mask_and_scale)
+        opened = Opened(volume, level_of(volume, level, max_samples), max_error, mask_and_scale)
         dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
         dataset = _dataset(opened, headers, dropped, copies=copies)
         dataset.encoding = {"source": volume.store.url, accessor.ENCODED: opened}

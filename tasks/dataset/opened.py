@@ -199,6 +199,8 @@ def level_of(volume: Volume, level: int, max_samples: int) -> int:
         InputRefused: There is no such level.
     """
     levels = volume.state["levels"]
+    if not all(isinstance(number, int | np.integer) for number in (level, max_samples)):
+        raise InputRefused(f"level is {level!r} and max_samples {max_samples!r}; give whole numbers")
     if level and max_samples:
         raise InputRefused("level and max_samples both choose a level; give only one of them")
     if not -len(levels) <= level < len(levels):

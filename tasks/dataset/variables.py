@@ -61,7 +61,7 @@ KEPT = (
 
 def stored_arrays(opened: Opened, *, copies: bool) -> Iterator[ArraySpec]:
     """Yield the arrays that lie along the samples' dimensions, but for the headers; copies only if wanted."""
-    folder = opened.array.rpartition("/")[0]
+    folder, extents = opened.array.rpartition("/")[0], dict(zip(opened.dims, opened.shape, strict=True))
     for path, member in opened.volume.members.items():
         if member["node_type"] != "array" or path.rpartition("/")[0] != folder or not member["shape"]:
             continue
@@ -70,7 +70,9 @@ def stored_arrays(opened: Opened, *, copies: bool) -> Iterator[ArraySpec]:
         if "copy_of" in member.get("attributes", {}) and not copies:
             continue
         spec = opened.volume.spec(path)
-        if set(spec.dims) <= set(opened.dims) and path != opened.array:
+        # Beside another tool's array lie its coarser levels, whose dimensions have the same names.
+        fits = all(extents.get(dim) == extent for dim, extent in zip(spec.dims, spec.shape, strict=True))
+        if fits and path != opened.array:
             yield spec
 
 
@@ -144,7 +146,7 @@ def answer_attributes(opened: Opened) -> dict[str, Any]:
         answers[dim] = opened.answer([one if a == axis else g for a, g in enumerate(everything)])[0]
     answers["all"] = opened.answer(everything)[0]
     return {
-        "max_error": opened.max_error,
+        "max_error": float(opened.max_error),
         "answered_by": ", ".join(f"{name}: {array.path or opened.name}" for name, array in answers.items()),
         "answers_max_abs_error": max(array.max_abs_error for array in answers.values()),
     }
@@ -174,6 +176,7 @@ def dataset_attributes(opened: Opened) -> dict[str, Any]:
         described
         | ({"source": named} if named else {})
         | {
+            "defaultVariableName": opened.name,
             "volume": opened.where,
             "proven_at": state.get("proven_at", ""),
             "level": opened.level,

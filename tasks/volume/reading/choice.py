@@ -62,9 +62,9 @@ def candidates(volume: Volume, master: str, max_error: float) -> list[ReadableAr
     Raises:
         InputRefused: `max_error` is negative or no number.
     """
-    if not max_error >= 0:
+    if isinstance(max_error, str) or not max_error >= 0:
         raise InputRefused(
-            f"max_error is {max_error}; give 0 for lossless, or the largest error that is accepted"
+            f"max_error is {max_error!r}; give 0 for lossless, or the largest error that is accepted"
         )
     found = [_candidate(volume, master, 0.0)]
     if master != volume.master:

@@ -8,6 +8,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -94,10 +95,7 @@ def whole(shape: Sequence[int]) -> list[Group]:
 
 def taken(values: np.ndarray, groups: Sequence[Group]) -> np.ndarray:
     """Return a selection of an array in memory."""
-    points = [group for group in groups if len(group.axes) > 1]
-    if not points:
-        return _taken_along(values, groups, [group.positions[0] for group in groups])
-    return _taken_points(values, groups, [group.positions for group in groups])
+    return _taken(values, groups, [group.positions for group in groups])
 
 
 def read_selection(
@@ -131,30 +129,33 @@ def read_selection(
         values = read_region(store, spec, region, live=None if live is None else live[region[:-1]])
         return values if ordered else values.transpose([group.axes[0] for group in groups])
     out = np.empty([len(group) for group in groups], spec.numpy)
+
+    def paste(item: tuple[bytes | memoryview | None, tuple[int, ...], tuple[Part, ...]]) -> None:
+        data, place, parts = item
+        target = _target([part.places for part in parts])
+        where = f"{store.url}/{spec.path}, chunk {place}"
+        if data is None:
+            if live is not None and live[_chunk_region(spec, place)[:-1]].any():
+                raise missing_chunk(where)
+            out[target] = spec.fill_value
+        else:
+            out[target] = _taken(
+                decode_chunk(spec, data, where=where), groups, [part.inside for part in parts]
+            )
+
     for jobs in _batches(spec, groups):
+        if store.local and not spec.shards:  # a file is read by the thread that decodes it
+            on_chunks(lambda job: paste((fetch_chunks(store, spec, [job[0][0]])[0], *job[0])), jobs)
+            continue
         found = on_io(lambda job: fetch_chunks(store, spec, [place for place, _ in job]), jobs)
-        pairs = [
-            (data, *chunk)
-            for job, some in zip(jobs, found, strict=True)
-            for data, chunk in zip(some, job, strict=True)
-        ]
-
-        def paste(item: tuple[bytes | memoryview | None, tuple[int, ...], tuple[Part, ...]]) -> None:
-            data, place, parts = item
-            target = np.ix_(*(part.places for part in parts))
-            where = f"{store.url}/{spec.path}, chunk {place}"
-            if data is None:
-                if live is not None and live[_chunk_region(spec, place)[:-1]].any():
-                    raise missing_chunk(where)
-                out[target] = spec.fill_value
-                return
-            chunk = decode_chunk(spec, data, where=where)
-            if any(len(group.axes) > 1 for group in groups):
-                out[target] = _taken_points(chunk, groups, [part.inside for part in parts])
-            else:
-                out[target] = _taken_along(chunk, groups, [part.inside[0] for part in parts])
-
-        on_chunks(paste, pairs)
+        on_chunks(
+            paste,
+            [
+                (data, *chunk)
+                for job, some in zip(jobs, found, strict=True)
+                for data, chunk in zip(some, job, strict=True)
+            ],
+        )
     return out
 
 
@@ -233,15 +234,36 @@ def _moved(group: Group, region: Region) -> Group:
     return Group(group.axes, moved)
 
 
-def _taken_along(values: np.ndarray, groups: Sequence[Group], positions: Sequence[Positions]) -> np.ndarray:
-    """Return what lies at positions along each axis, where every group has one."""
+def _taken(
+    values: np.ndarray, groups: Sequence[Group], positions: Sequence[tuple[Positions, ...]]
+) -> np.ndarray:
+    """Return what lies at positions along the axes of each group, in the order of the groups."""
+    order, first = [group.axes[0] for group in groups], list[int]()
     for group, where in zip(groups, positions, strict=True):
-        axis, index = group.axes[0], _as_slice(where)
+        if len(group.axes) > 1:
+            if first:
+                raise NotImplementedError("points along two groups of axes at once")
+            first = list(group.axes)
+            continue
+        axis, index = group.axes[0], _as_slice(where[0])
         if index is None:
-            values = np.take(values, np.asarray(where), axis=axis)
+            values = np.take(values, np.asarray(where[0]), axis=axis)
         else:
             values = values[(slice(None),) * axis + (index,)]
-    return values.transpose([group.axes[0] for group in groups])
+    if not first:
+        return values.transpose(order)
+    rest = [axis for axis in range(values.ndim) if axis not in first]
+    columns = next(where for group, where in zip(groups, positions, strict=True) if len(group.axes) > 1)
+    values = values.transpose([*first, *rest])[tuple(np.asarray(column) for column in columns)]
+    return values.transpose([0 if axis == first[0] else 1 + rest.index(axis) for axis in order])
+
+
+def _target(places: Sequence[np.ndarray]) -> tuple[Any, ...]:
+    """Return places along each dimension as an index; slices where they can be, which NumPy fills faster."""
+    index = [_as_slice(where) for where in places]
+    if sum(entry is None for entry in index) > 1:
+        return np.ix_(*places)
+    return tuple(where if entry is None else entry for entry, where in zip(index, places, strict=True))
 
 
 def _as_slice(positions: Positions) -> slice | None:

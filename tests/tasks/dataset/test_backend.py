@@ -17,6 +17,9 @@ import zarr
 
 from tasks.copy import copy
 from tasks.ingest_segy import ingest_segy
+from tasks.parameters import Copies, Levels, Master
+from tasks.pyramid import pyramid
+from tasks.rechunk import rechunk
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.store.objects import traffic
 from tests import ROOT
@@ -132,9 +135,6 @@ def test_what_lies_where_no_trace_is_is_nan_in_copies_too(cube: Made):
 
 
 def test_a_copy_of_samples_that_are_not_finite_is_not_used(tmp_path: Path):
-    from tasks.parameters import Copies
-    from tasks.rechunk import rechunk
-
     words = np.full((45, 13), np.float32(1.5).view(np.uint32))
     words[7, 3] = np.float32(np.inf).view(np.uint32)
     survey = make_survey(tmp_path / "a.sgy", fmt="ieee", words=words)
@@ -225,6 +225,45 @@ def test_volumes_of_every_rank_open(gathers: Made, line: Made, image: Made):
     np.testing.assert_array_equal(opened(image, copies=True).slices, image.values)
 
 
+def test_levels_beside_another_tools_array_open_like_a_volume(tmp_path: Path):
+    values = np.random.default_rng(9).integers(0, 60000, (40, 30, 50)).astype(np.uint16)
+    field = zarr.create_group(tmp_path / "a.zarr").create_array(
+        "field/0", shape=values.shape, chunks=(16, 16, 16), dtype="u2"
+    )
+    field[...] = values
+    pyramid(str(tmp_path / "a.zarr"), Levels(levels=2), array="field/0")
+    dataset = xarray.open_dataset(tmp_path / "a.zarr/field", engine="seismill")
+    assert list(dataset.data_vars) == ["0"]
+    np.testing.assert_array_equal(dataset["0"][::-3, [4, 2]], values[::-3, [4, 2]])
+    points = xarray.DataArray([7, 1, 39], dims="p"), xarray.DataArray([29, 2, 0], dims="p")
+    chosen = dataset["0"].isel(dim_0=points[0], dim_2=points[1])
+    np.testing.assert_array_equal(chosen.transpose("p", ...), values[[7, 1, 39], :, [29, 2, 0]])
+    level = xarray.open_dataset(tmp_path / "a.zarr/field", engine="seismill", level=1)
+    np.testing.assert_array_equal(level["0"], zarr.open_group(tmp_path / "a.zarr/field", mode="r")["1"][...])
+    np.testing.assert_array_equal(level.dim_0, 0.5 + 2 * np.arange(20))
+    with pytest.raises(InputRefused, match=r"lie in .*/a.zarr/field"):
+        xarray.open_dataset(tmp_path / "a.zarr", engine="seismill")
+
+
+@pytest.mark.parametrize("max_error", [0, 2])
+def test_shards_of_an_object_store_are_read_in_few_requests(tmp_path: Path, s3: str, max_error: float):
+    survey = make_survey(
+        tmp_path / "a.sgy", inlines=range(40), crosslines=range(50), n_samples=100, drop=30, interval_us=2000
+    )
+    url = "s3://volumes/shards.zarr"
+    ingest_segy(str(survey.path), url, master=Master(chunks=[8, 8, 32], shards=[16, 24, 128]))
+    rechunk(url, Copies(presets=["fast_time"], quality="high"))
+    dataset = xarray.open_dataset(url, engine="seismill", max_error=max_error)
+    dataset.inline.load()
+    before = traffic.snapshot()
+    values = dataset.amplitude.isel(inline=[3, 38], crossline=[0, 49, 20]).values
+    assert traffic.since(before).requests <= 2 * 3 * 2, "an index and a range of each shard at most"
+    np.testing.assert_allclose(values, survey.values[[3, 38]][:, [0, 49, 20]], atol=max_error, rtol=0)
+    before = traffic.snapshot()
+    np.testing.assert_allclose(dataset.amplitude[:, :, 7], survey.values[:, :, 7], atol=max_error, rtol=0)
+    assert traffic.since(before).requests <= (2 if max_error else 2 * 3 * 3)
+
+
 def test_a_chunk_that_is_missing_or_damaged_is_an_error_and_never_data(cube: Made, tmp_path: Path):
     url = str(tmp_path / "a.zarr")
     copy(cube.url, url)
@@ -254,6 +293,8 @@ def test_a_dataset_travels_to_other_processes(cube: Made):
         ({"level": 1, "max_samples": 9}, "give only one"),
         ({"max_samples": 9}, r"has 1,440 samples, more than max_samples=9"),
         ({"max_error": -1}, "give 0 for lossless"),
+        ({"max_error": "low"}, "max_error is 'low'; give 0 for lossless"),
+        ({"level": "low"}, "level is 'low' and max_samples 0; give whole numbers"),
         ({"max_error": float("nan")}, "give 0 for lossless"),
         ({"headers": ["cdp"]}, "cdp is no field of a trace header; like it are cdp_x, cdp_y"),
         ({"headers": ["cdp_x"], "level": 1}, "no trace headers at level 1; level 0 has them"),
