@@ -22,14 +22,14 @@ DAMAGED = "seismill.audit.damaged"  # the event that an automation tells people 
 def audit(
     volumes: Url, fraction: Fraction = 0.05, errors: bool = False, run: Run = Run(), *, seed: int = -1
 ) -> Summary:
-    """Verify a share of every volume that a sweep published, another one each day.
+    """Verify a share of every volume that a sweep published, a different share each day.
 
     Args:
-        volumes: Where the volumes and the catalogue of a sweep are, such as s3://volumes
-        fraction: Share of the stored objects that is looked at; with 0.05 all are within 20 days
-        errors: Also compare copies and levels with their masters, and prove the exports again; reads all of each volume
-        run: How the run is carried out
-        seed: Which share; consecutive numbers take other objects; -1 for the number of the day
+        volumes: The prefix of the volumes and their catalogue, such as s3://volumes
+        fraction: Share of the stored objects to read; 0.05 covers all of them in 20 days
+        errors: Also compare copies and levels with their masters and prove the exports; reads each volume whole
+        run: Settings of the run; none changes the data
+        seed: Number of the share; consecutive numbers take different objects; -1 for the number of the day
     """
     verify = as_task_of_one(verify_here())
     try:

@@ -63,7 +63,7 @@ app = App(
 
 
 def _command(function: Callable[..., None] | None = None, *, flow: bool = False) -> Any:
-    """Add a command that runs the verb of this name; `flow` says if it is a flow run unless told otherwise."""
+    """Add a command that runs the verb of this name; `flow` is the default of --flow."""
     if function is None:
         return functools.partial(_command, flow=flow)
     name = function.__name__
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def run(words: list[str]) -> int:
-    """Run one command; return its exit code. Who was stopped is told the command that goes on."""
+    """Run one command; return its exit code. After a stop, print the command that resumes."""
     try:
         code = app(words, exit_on_error=False, print_error=False) or 0
     except (CycloptsError, UsageError) as error:
@@ -142,11 +142,11 @@ def publish(
 ) -> None:
     """Turn a SEG-Y into a volume: lossless master, copies, coarser levels, pictures and proof.
 
-    Running it again is safe: finished stages are recognised, missing ones are added, another plan is refused.
+    Run it again at any time: it recognises finished stages, adds missing ones, and refuses another plan.
 
     Args:
         source: The SEG-Y, such as s3://staging/survey.sgy
-        volume: Where the volume goes, such as s3://volumes/survey.zarr
+        volume: The volume to write, such as s3://volumes/survey.zarr
         overwrite: Replace a volume of another source or plan, and copies and levels that differ
         update: Replace copies and levels that differ; a master that differs is refused
     """
@@ -165,8 +165,8 @@ def ingest_segy(
 
     Args:
         source: The SEG-Y, such as s3://staging/survey.sgy
-        volume: Where the volume goes, such as s3://volumes/survey.zarr
-        overwrite: Replace a volume that is there already
+        volume: The volume to write, such as s3://volumes/survey.zarr
+        overwrite: Replace an existing volume
     """
 
 
@@ -183,8 +183,8 @@ def ingest_images(
 
     Args:
         source: A file, a folder of slices, a pattern in quotes such as 's3://scans/core/*.tif', or a list (.txt)
-        volume: Where the volume goes, such as s3://volumes/core.zarr
-        overwrite: Replace a volume that is there already
+        volume: The volume to write, such as s3://volumes/core.zarr
+        overwrite: Replace an existing volume
     """
 
 
@@ -197,13 +197,13 @@ def rechunk(
     array: ArrayPath = "",
     target: OptionalUrl = "",
 ) -> None:
-    """Add copies of a volume's array, or of any Zarr array, in other chunks, all from one read of it.
+    """Add copies in other chunks to a volume, or to any Zarr array, from one read of it.
 
     Args:
         volume: The volume, or any Zarr group or array
-        overwrite: Replace copies that are there in another form
-        array: Path of an array that another tool wrote, such as field/0; its copies lie beside it
-        target: Zarr v3 group for the copies of such an array; needed if it is not named 0 or is of Zarr v2
+        overwrite: Replace existing copies of another form
+        array: Path of another tool's array, such as field/0; its copies are written beside it
+        target: Zarr v3 group for the copies of such an array, required if it is not named 0 or is Zarr v2
     """
 
 
@@ -220,9 +220,9 @@ def pyramid(
 
     Args:
         volume: The volume, or any Zarr group or array
-        overwrite: Replace levels that are there in another form
-        array: Path of an array that another tool wrote, such as field/0; its levels become field/1, field/2 …
-        target: Zarr v3 group for the levels of such an array; needed if it is not named 0 or is of Zarr v2
+        overwrite: Replace existing levels of another form
+        array: Path of another tool's array, such as field/0; its levels become field/1, field/2 …
+        target: Zarr v3 group for the levels of such an array, required if it is not named 0 or is Zarr v2
     """
 
 
@@ -237,20 +237,20 @@ def export_segy(
     file: int = -1,
     check: bool = False,
 ) -> None:
-    """Write a volume's SEG-Y again, byte for byte as it was, or part of it, or in another form.
+    """Write a volume as SEG-Y: the source byte for byte, part of it, or in another form.
 
     Args:
         volume: The volume
-        target: The SEG-Y to write, local or in a store; a folder where the volume was made from several files
-        overwrite: Replace a file that is there
-        file: Which of several source files to write, from 0; -1 for all
+        target: The SEG-Y to write, local or in a store; a folder if the volume has several sources
+        overwrite: Replace an existing file
+        file: Number of the source to write, from 0; -1 for all
         check: Read the file with segyio and compare samples and header fields with the volume's; local files only
     """
 
 
 @_command
 def prove(volume: Url, run: Run = Run()) -> None:
-    """Show that the export would be the source, byte for byte, by its checksums; nothing is exported.
+    """Prove by checksums that the export would be the source, byte for byte. Writes no file.
 
     Args:
         volume: The volume
@@ -267,14 +267,14 @@ def verify(
     *,
     seed: int = 0,
 ) -> None:
-    """Read stored objects again, compare them with their checksums, and put back what is broken if told to.
+    """Compare stored objects with their checksums, and restore damaged ones with --repair.
 
     Args:
         volume: The volume
-        fraction: Share of the objects to look at, drawn by chance; 1 for all
+        fraction: Share of the objects to read, drawn at random; 1 for all
         errors: Also compare copies and levels with the master, and prove the export again
-        repair: Rewrite what is broken as it was: all but the master from the master, or that too from its source
-        seed: Which objects are drawn when the fraction is below 1; consecutive numbers draw other ones
+        repair: Restore damaged objects: from_master restores all but the master, from_source the master too
+        seed: Seed of the draw; consecutive numbers draw different objects
     """
 
 
@@ -287,35 +287,35 @@ def copy(
     overwrite: bool = False,
     run: Run = Run(),
 ) -> None:
-    """Copy a volume to another place, in any store, every object compared with its checksum on the way.
+    """Copy a volume to any store, and compare every object with its checksum on the way.
 
     Args:
         volume: The volume
-        target: Where its copy goes, such as gs://volumes/survey.zarr
-        includes: Of the copies and the pyramid only these, such as fast_inline,pyramid; all if not given
-        excludes: Of the copies and the pyramid none of these
-        overwrite: Replace a volume that is there already
+        target: The volume to write, such as gs://volumes/survey.zarr
+        includes: Copies to include, such as fast_inline,pyramid. Empty: all
+        excludes: Copies to leave out, such as fast_time,pyramid
+        overwrite: Replace an existing volume
     """
 
 
 @_command
 def info(volume: Url, text: bool = False, storage_options: StorageOptions = StorageOptions()) -> None:
-    """Say what a volume holds, from its metadata.
+    """Show what a volume holds, from its metadata.
 
     Args:
         volume: The volume
-        text: Show the textual header of the first source, too
+        text: Also show the textual header of the first source
     """
 
 
 @_command
 def scan(source: Url, index: Index = Index(), storage_options: StorageOptions = StorageOptions()) -> None:
-    """Say what SEG-Y files hold, from their headers: formats, candidate index bytes, oddities.
+    """Show what SEG-Y files hold, from their headers: formats, candidate index bytes, warnings.
 
-    With options of the index it says what an ingest with these would find.
+    With options of the index, show what an ingest with these options would find.
 
     Args:
-        source: The SEG-Y, or several of one survey: separated by commas, or a pattern in quotes such as 'line_*.sgy'
+        source: The SEG-Y, or several of one survey, separated by commas or as a quoted pattern such as 'line_*.sgy'
     """
 
 
@@ -339,17 +339,17 @@ def sweep(
     publication: Publication = Publication(),
     run: Run = Run(),
 ) -> None:
-    """Publish every SEG-Y under a staging prefix that is new, and leave what is unchanged alone.
+    """Publish every new SEG-Y under a staging prefix, and skip unchanged ones.
 
-    A file that cannot be published is quarantined with a sentence, and stays where it is. Running it again is safe.
+    A file that cannot be published is quarantined with a sentence and stays in place. Run it again at any time.
 
     Args:
-        staging: The prefix that files arrive under, such as s3://staging; a/b.sgy below it becomes a/b.zarr
-        volumes: Where the volumes and the catalogue of sources are, such as s3://volumes
-        deployment: publish/NAME, whose runs publish the sources; {size} in it stands for s, m or l; empty: in this run
-        max_active: How many runs of the deployment may be under way at once
-        settle_minutes: How long a file must not have changed before it is taken
-        retry: quarantined: try again also what was quarantined
+        staging: The prefix where files arrive, such as s3://staging; a/b.sgy becomes a/b.zarr
+        volumes: The prefix of the volumes and their catalogue, such as s3://volumes
+        deployment: publish/NAME, which publishes each source; {size} stands for s, m or l. Empty: this run
+        max_active: Most runs of the deployment under way at once
+        settle_minutes: Minutes that a file must be unchanged before it is published
+        retry: quarantined: also retry quarantined files
     """
 
 
@@ -357,22 +357,22 @@ def sweep(
 def audit(
     volumes: Url, fraction: Fraction = 0.05, errors: bool = False, run: Run = Run(), *, seed: int = -1
 ) -> None:
-    """Verify a share of every volume that a sweep published, another one each day.
+    """Verify a share of every volume that a sweep published, a different share each day.
 
     Args:
-        volumes: Where the volumes and the catalogue of a sweep are
-        fraction: Share of the stored objects that is looked at; with 0.05 all are within 20 days
-        errors: Also compare copies and levels with their masters, and prove the exports again; reads all of each volume
-        seed: Which share; consecutive numbers take other objects; -1 for the number of the day
+        volumes: The prefix of the volumes and their catalogue
+        fraction: Share of the stored objects to read; 0.05 covers all of them in 20 days
+        errors: Also compare copies and levels with their masters and prove the exports; reads each volume whole
+        seed: Number of the share; consecutive numbers take different objects; -1 for the number of the day
     """
 
 
 @_command(flow=True)
 def demo(folder: Url = "seismill-demo") -> None:
-    """Make a survey, publish it, export it again and compare the bytes, with nothing configured.
+    """Make a survey, publish it, export it again and compare the bytes, without any configuration.
 
     Args:
-        folder: Where survey, volume, pictures and export go
+        folder: Folder for survey, volume, pictures and export
     """
 
 
@@ -387,10 +387,10 @@ def make_image(
     """Make a Zarr array of grains and noise, to try levels, copies and viewers on.
 
     Args:
-        volume: The Zarr group that it lies in; made if it is not there
-        array: Its path in the group, such as field/0
-        form: Its shape, chunks and type
-        seed: Of the noise
+        volume: The Zarr group for the array; made if it does not exist
+        array: Path of the array in the group, such as field/0
+        form: Shape, chunks and type of the array
+        seed: Seed of the noise
     """
 
 
@@ -404,12 +404,12 @@ def up(
     stop_runs: Annotated[bool, Parameter(negative=())] = False,
     debug: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Start a local Prefect server and a worker, so that runs can be triggered from the UI.
+    """Start a local Prefect server and a worker, to trigger runs from the UI.
 
-    Starting it again is safe: what runs already is left running.
+    Run it again at any time: it leaves running parts alone.
 
     Args:
-        root: The prefix that triggered runs may read and write: a folder, or URLs separated by commas
+        root: What triggered runs may read and write: a folder, or URLs separated by commas
         home: Folder for the server's database and logs; empty: seismill/server below XDG_STATE_HOME or ~/.local/state
         stop_runs: Stop runs under way if another root needs another worker; they go on with that one
         debug: Show the traceback of an error
@@ -426,9 +426,9 @@ def register(
     *kinds: str,
     debug: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Make work pools, their deployments and the automations on the configured Prefect server what the files say.
+    """Register work pools, deployments and automations on the configured Prefect server.
 
-    The operator's values (image, prefixes, roles …) are taken from the environment; infra/env.example names them.
+    The operator's values (image, prefixes, roles …) come from the environment; infra/env.example names them.
 
     Args:
         kinds: Types of pool: process, docker, kubernetes, ecs, cloud-run-v2, azure-container-instance
@@ -448,7 +448,7 @@ def down(
     stop_runs: Annotated[bool, Parameter(negative=())] = False,
     debug: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """End the server and the worker that `up` started, from any folder; their state is kept.
+    """Stop the server and the worker that `up` started, from any folder, and keep their state.
 
     Args:
         home: The folder given to `up`

@@ -1,4 +1,4 @@
-"""The main job on a survey of its own: everything Seismill does, with nothing configured."""
+"""The main job on a survey of its own: everything Seismill does, without any configuration."""
 
 from flows.chains import DEMO_STAGES, demo_chain
 from flows.prefect_flows import as_flow, as_task_call
@@ -14,6 +14,6 @@ def demo(folder: Url = "seismill-demo") -> Summary:
     """Make a realistic survey, publish it, export it again and compare the bytes.
 
     Args:
-        folder: Where survey, volume, pictures and export go
+        folder: Folder for survey, volume, pictures and export
     """
     return demo_chain(_STAGES, folder=folder)

@@ -92,7 +92,8 @@ def _flags(parameter: inspect.Parameter, place: int) -> Iterator[inspect.Paramet
 
 
 def _model_flags(model: type[BaseModel], place: int) -> Iterator[inspect.Parameter]:
-    group = Group((model.__doc__ or "").split("\n")[0].rstrip("."), sort_key=place)
+    title = model.model_config.get("title") or model.__name__
+    group = Group(title, help=(model.__doc__ or "").split("\n")[0], sort_key=place)
     for name, field in model.model_fields.items():
         kind: Any = field.annotation
         if _is_model(kind):

@@ -28,17 +28,17 @@ def publish(
 ) -> Summary:
     """Turn a SEG-Y into a volume: lossless master, copies for fast slices, coarser levels, pictures and proof.
 
-    Running it again is safe: finished stages are recognised, missing ones are added, and another plan is refused.
+    Run it again at any time: it recognises finished stages, adds missing ones, and refuses another plan.
 
     Args:
         source: The SEG-Y, such as s3://staging/survey.sgy
-        volume: Where the volume goes, such as s3://volumes/survey.zarr
-        index: Which header words say where a trace lies
-        master: How the lossless array is stored
+        volume: The volume to write, such as s3://volumes/survey.zarr
+        index: Header fields that place a trace
+        master: Storage of the lossless array
         copies: Copies in other chunks, mostly lossy
         pyramid: Coarser levels
-        steps: What is done beyond the master; proof streams the export through the source's checksums
-        run: How the run is carried out; nothing here changes the data
+        steps: Stages after the master; proof streams the export through the source's checksums
+        run: Settings of the run; none changes the data
         overwrite: Replace a volume of another source or plan, and copies and levels that differ
         update: Replace copies and levels that differ; a master that differs is refused
     """

@@ -46,20 +46,20 @@ def sweep(
     publication: Publication = Publication(),
     run: Run = Run(),
 ) -> Summary:
-    """Publish every SEG-Y under a staging prefix that is new, and leave what is unchanged alone.
+    """Publish every new SEG-Y under a staging prefix, and skip unchanged ones.
 
-    A file that cannot be published is quarantined with a sentence, and stays where it is. Running it again is safe.
+    A file that cannot be published is quarantined with a sentence and stays in place. Run it again at any time.
 
     Args:
-        staging: The prefix that files arrive under, such as s3://staging; a/b.sgy below it becomes a/b.zarr
-        volumes: Where the volumes and the catalogue of sources are, such as s3://volumes
-        deployment: Deployment whose runs publish the sources; {size} in it stands for s, m or l, the size of the file;
-            empty: they are published in this run, one after the other
-        max_active: How many runs of the deployment may be under way at once
-        settle_minutes: How long a file must not have changed before it is taken
-        retry: quarantined: try again also what was quarantined
-        publication: How each source becomes a volume; a sidecar b.seismill.yaml beside b.sgy counts more
-        run: How each run is carried out; nothing here changes the data
+        staging: The prefix where files arrive, such as s3://staging; a/b.sgy becomes a/b.zarr
+        volumes: The prefix of the volumes and their catalogue, such as s3://volumes
+        deployment: Deployment that publishes each source; {size} stands for s, m or l, the size of the file.
+            Empty: this run publishes them one after the other
+        max_active: Most runs of the deployment under way at once
+        settle_minutes: Minutes that a file must be unchanged before it is published
+        retry: quarantined: also retry quarantined files
+        publication: Settings for each volume; a sidecar b.seismill.yaml beside b.sgy overrides them
+        run: Settings of each run; none changes the data
     """
     publisher: Publisher = (
         Deployed(deployment, at_once=max_active)

@@ -1,7 +1,7 @@
-"""The parameters of the verbs, typed once for the flow, its form in the Prefect UI and the command line.
+"""Parameters of the verbs, typed once for flows, forms in the Prefect UI and the command line.
 
-Only shapes that Prefect's form renders well are used: text, numbers, choices, lists and nested models with
-real defaults; no dictionaries and no optional fields. An empty list or 0 means "choose for me".
+They use only shapes that Prefect's form renders well: text, numbers, choices, lists and nested models with real
+defaults; no dictionaries and no optional fields. An empty list or 0 means "choose for me".
 """
 
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ Url = Annotated[
     str,
     Field(
         pattern=r"^(:?[^@?:])+$",
-        description="A local path, or s3://, gs://, az:// with no credentials in it",
+        description="A local path, or s3://, gs://, az:// without credentials in it",
         examples=["s3://staging/survey.sgy"],
     ),
 ]
@@ -23,7 +23,7 @@ DeploymentName = Annotated[
     str,
     Field(
         pattern=r"^(publish/[a-z0-9-]+(\{size\})?)?$",
-        description="publish/<deployment>, in which {size} stands for s, m or l",
+        description="publish/<deployment>; {size} stands for s, m or l",
         examples=["publish/publish-kubernetes-{size}"],
     ),
 ]
@@ -85,42 +85,53 @@ Checksums = Annotated[
     list[str],
     Field(
         title="Checksums",
-        description="That source files must have, CRC32C (8 hexadecimal digits) or MD5 (32): one alone for a single "
-        "file, else name=checksum; <file>.md5 beside a file counts as well",
+        description="Expected checksums of the source files, CRC32C (8 hexadecimal digits) or MD5 (32). For one file "
+        "the checksum, for several name=checksum. A file <name>.md5 beside the source counts too",
         examples=[["line_1.sgy=0a1b2c3d"]],
     ),
 ]
 
 
 class Overrides(_Parameters):
-    """What to make of header words that do not place traces as they are; names and meaning are MDIO's."""
+    """Corrections of header fields that do not place traces as they are, by MDIO's names."""
+
+    model_config = ConfigDict(title="Grid overrides")
 
     AutoChannelWrap: bool = Field(
         default=False,
         title="AutoChannelWrap",
-        description="Channels that count on from cable to cable start from 1 in each; those that overlap stay",
+        description="Number channels from 1 in each cable, if they count on from cable to cable",
     )
     ChannelWrap: bool = Field(
-        default=False, title="ChannelWrap", description="Channels start from 1 again after ChannelsPerCable"
+        default=False,
+        title="ChannelWrap",
+        description="Number channels from 1 again after each ChannelsPerCable",
     )
     CalculateCable: bool = Field(
         default=False,
         title="CalculateCable",
-        description="Cables are counted from channels by ChannelsPerCable",
+        description="Compute the cable from the channel and ChannelsPerCable",
     )
-    ChannelsPerCable: int = Field(default=0, ge=0, title="ChannelsPerCable", description="For the two above")
+    ChannelsPerCable: int = Field(
+        default=0,
+        ge=0,
+        title="ChannelsPerCable",
+        description="Channels per cable, for ChannelWrap and CalculateCable",
+    )
     AutoShotWrap: bool = Field(
         default=False,
         title="AutoShotWrap",
-        description="Shot points that guns take in turns become a dense shot index, per sail line",
+        description="Compute a dense shot index per sail line, for guns that shoot in turns",
     )
     CalculateShotIndex: bool = Field(
-        default=False, title="CalculateShotIndex", description="The same, per shot line of a node survey"
+        default=False,
+        title="CalculateShotIndex",
+        description="Compute a dense shot index per shot line of a node survey",
     )
     NonBinned: bool = Field(
         default=False,
         title="NonBinned",
-        description="Traces are numbered within the remaining dimensions; non_binned_dims become coordinates",
+        description="Number traces within the remaining dimensions; non_binned_dims become coordinates",
     )
     chunksize: int = Field(default=0, ge=0, title="chunksize", description="Traces per chunk, for NonBinned")
     non_binned_dims: list[str] = Field(
@@ -129,7 +140,7 @@ class Overrides(_Parameters):
     HasDuplicates: bool = Field(
         default=False,
         title="HasDuplicates",
-        description="Traces with equal numbers are told apart by their count",
+        description="Add a dimension that counts traces with equal index values",
     )
 
 
@@ -161,90 +172,92 @@ Template = Literal[
 
 
 class Index(_Parameters):
-    """Which header words say where a trace lies in the grid, and what samples are where headers are wrong."""
+    """Header fields that place a trace in the grid, and corrections of what headers say."""
 
     bytes: str = Field(
         default="auto",
         pattern=r"^(auto|trace|\d+(,\d+)*)$",
         title="Index bytes",
-        description="First byte of each index word in the trace header, slowest dimension first; auto: 189,193 if "
-        "they hold a grid, else the only words that do; trace: none, traces in their order",
+        description="First byte of each index field in the trace header, slowest dimension first. auto: 189,193 if "
+        "they form a grid, else the only fields that do. trace: no index, traces in file order",
         examples=["189,193"],
     )
     names: list[str] = Field(
         default=[],
         title="Names",
-        description="Name of each index word: dimensions, or words of the template; empty: those of the template",
+        description="Name of each index field: a dimension, or a field of the template. Empty: the template's",
     )
     types: list[HeaderType] = Field(
-        default=[], title="Types", description="Type of each index word; empty: as its values show"
+        default=[], title="Types", description="Type of each index field. Empty: found from its values"
     )
     coordinate_bytes: str = Field(
         default="auto",
         pattern=r"^(auto|none|\d+,\d+)$",
         title="Coordinate bytes",
-        description="First bytes of the X and Y coordinates; auto: the first that vary of 181,185, 73,77, 81,85 and "
-        "189,193; none: no coordinates",
+        description="First bytes of X and Y. auto: the first pair that varies of 181,185, 73,77, 81,85 and 189,193. "
+        "none: no coordinates",
         examples=["181,185"],
     )
     coordinate_types: list[HeaderType] = Field(
-        default=[], title="Coordinate types", description="Type of X and Y; empty: as their values show"
+        default=[], title="Coordinate types", description="Type of X and Y. Empty: found from their values"
     )
     template: Template = Field(
         default="auto",
         title="Template",
-        description="MDIO's name for the kind of survey: its dimensions, header words and coordinates",
+        description="MDIO's name for the kind of survey: its dimensions, header fields and coordinates",
     )
     domain: Literal["auto", "time", "depth"] = Field(
-        default="auto", title="Domain", description="Of the sample axis; auto: the template's, else time (ms)"
+        default="auto",
+        title="Domain",
+        description="Domain of the sample axis. auto: the template's, else time (ms)",
     )
     sample_format: SampleFormat = Field(
         default="header",
         title="Sample format",
-        description="What the samples are, where the file says it wrongly; header: as it says (byte 3225)",
+        description="Format of the samples, if the file states it wrongly. header: as byte 3225 states",
     )
     sample_endian: Literal["header", "big", "little"] = Field(
         default="header",
         title="Byte order of samples",
-        description="Where it is not that of the headers; header: theirs",
+        description="Byte order of the samples, if it differs from the headers'. header: the same",
     )
     samples_per_trace: int = Field(
         default=0,
         ge=0,
         le=(1 << 31) - 1,
         title="Samples per trace",
-        description="Where headers cannot or do not say it; 0: by headers and the size of the file",
+        description="Number of samples, if the headers do not state it. 0: from headers and file size",
     )
     sample_interval: str = Field(
         default="header",
         pattern=r"^(header|\d+(\.\d+)?(e-?\d+)?)$",
         title="Sample interval",
-        description="In ms, or in the unit of depth, where headers say it wrongly; 0: samples are only numbered",
+        description="In ms, or in the unit of depth, if headers state it wrongly. 0: samples are only numbered",
         examples=["4", "0.5"],
     )
     delay: str = Field(
         default="header",
         pattern=r"^(header|-?\d+(\.\d+)?)$",
         title="Delay",
-        description="Time or depth of the first sample, where byte 109 says it wrongly",
+        description="Time or depth of the first sample, if byte 109 states it wrongly",
         examples=["-100"],
     )
     depth_unit: Literal["header", "m", "ft", "none"] = Field(
         default="header",
         title="Unit of depth",
-        description="Where the text header and byte 3255 say it wrongly",
+        description="Unit, if the text header and byte 3255 state it wrongly",
     )
     coordinate_unit: Literal["header", "m", "ft", "deg", "none"] = Field(
         default="header",
         title="Unit of coordinates",
-        description="Where bytes 89 and 3255 say it wrongly",
+        description="Unit, if bytes 89 and 3255 state it wrongly",
     )
     coordinate_scalar: int = Field(
         default=0,
         ge=-(1 << 15),
         lt=1 << 15,
         title="Coordinate scalar",
-        description="Where byte 71 says it wrongly: -10 divides coordinates by 10, 10 multiplies them; 0: by byte 71",
+        description="Scalar, if byte 71 states it wrongly: -10 divides coordinates by 10, 10 multiplies. 0: byte 71",
         examples=[-10],
     )
     epsg: int = Field(
@@ -252,25 +265,25 @@ class Index(_Parameters):
         ge=0,
         le=1_000_000,
         title="EPSG code",
-        description="Of the coordinates' reference system; 0: as the text header says",
+        description="Reference system of the coordinates. 0: as the text header states",
         examples=[23031],
     )
     unplaced_codes: list[int] = Field(
         default=[],
-        title="Codes without a place",
-        description="Identification codes (byte 29) of traces that have no cell in the grid; export gives them back",
+        title="Unplaced trace codes",
+        description="Trace codes (byte 29) whose traces get no cell in the grid; export writes them again",
         examples=[[2]],
     )
     trailing: Literal["zeros", "keep"] = Field(
         default="zeros",
         title="After the last trace",
-        description="What may follow the last trace and is kept for export; keep: anything",
+        description="Bytes allowed after the last trace; they are kept for export. keep: any bytes",
     )
     checksums: Checksums = []
     overrides: Overrides = Field(
         default=Overrides(),
         title="Overrides",
-        description="For headers that do not place traces as they are: gathers, wrapped channels, duplicates",
+        description="For headers that do not place traces as they are: wrapped channels, shot lines, duplicates",
     )
 
     @model_serializer(mode="wrap")
@@ -302,18 +315,18 @@ _LATER_FIELDS = frozenset(
 
 
 class Master(_Parameters):
-    """How the lossless array is stored."""
+    """Storage of the lossless array."""
 
     chunks: list[int] = Field(
         default=[],
         title="Chunks",
-        description="Samples a reader decodes at once, per axis; empty: 512 x 512, 64 x 64 x 64, above that 4 MiB",
+        description="Samples decoded at once, per axis. Empty: 512 x 512, 64 x 64 x 64, above 3-D up to 4 MiB",
     )
     shards: list[int] = Field(
         default=[],
         title="Shards",
-        description="Samples per stored object, per axis, multiples of the chunks; empty: about 32 MB on object "
-        "stores and one chunk on local disk; 0: one chunk",
+        description="Samples per stored object, per axis, multiples of the chunks. Empty: about 32 MB on object "
+        "stores, one chunk on local disk. 0: one chunk",
     )
     codec: Codec = Field(
         default="zstd-1", title="Codec", description="Compressor and level, after a byte shuffle"
@@ -321,67 +334,71 @@ class Master(_Parameters):
 
 
 class Raw(_Parameters):
-    """What a file of voxels without a header holds."""
+    """Layout of a voxel file without a header."""
+
+    model_config = ConfigDict(title="Raw binary")
 
     dtype: VoxelType = Field(
-        default="unknown", title="Type", description="Of the voxels in a raw binary file"
+        default="unknown", title="Type", description="Type of the voxels in a raw binary file"
     )
     shape: list[int] = Field(
         default=[],
         title="Shape",
-        description="Voxels along z, y and x in a raw binary file",
+        description="Number of voxels along z, y and x in a raw binary file",
         examples=[[1000, 2048, 2048]],
     )
     offset: int = Field(default=0, ge=0, title="Offset", description="Bytes before the first voxel")
     order: Literal["C", "F"] = Field(
-        default="C", title="Order", description="C: neighbours in the file are neighbours in x; F: in z"
+        default="C", title="Order", description="C: x varies fastest in the file. F: z varies fastest"
     )
     byte_order: Literal["little", "big"] = Field(
-        default="little", title="Byte order", description="Of voxels of two bytes or more"
+        default="little", title="Byte order", description="Byte order of voxels of two bytes or more"
     )
 
 
 class Image(_Parameters):
-    """What the voxels of an image are, and where they lie."""
+    """Meaning and position of the voxels."""
 
     field_name: str = Field(
         default="attenuation",
         pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
         title="Field",
-        description="What a voxel's value is; the volume's array is named so",
+        description="Name of what a voxel measures; it becomes the name of the array",
     )
     field_unit: str = Field(
-        default="", title="Unit of the field", description="Of a voxel's value", examples=["1/cm"]
+        default="", title="Unit of the field", description="Unit of a voxel's value", examples=["1/cm"]
     )
     description: str = Field(
-        default="", title="Description", description="Of the sample and the scan, in a sentence"
+        default="", title="Description", description="One sentence about the sample and the scan"
     )
     voxel_length: list[float] = Field(
         default=[],
         title="Voxel length",
-        description="Distance of neighbours along z, y and x, or one number for all; empty: as the files say, else 1",
+        description="Distance between voxels along z, y and x, or one number. Empty: as the files state, else 1",
     )
     voxel_unit: VoxelUnit = Field(
         default="auto",
         title="Voxel unit",
-        description="Unit of lengths and origin; auto: as the files say, else none",
+        description="Unit of lengths and origin. auto: as the files state, else none",
     )
     voxel_origin: list[float] = Field(
         default=[],
         title="Origin",
-        description="Where the first voxel lies, z, y and x; empty: as the files say, else 0",
+        description="Position of the first voxel, z, y and x. Empty: as the files state, else 0",
     )
     labels: bool = Field(
         default=False,
         title="Labels",
-        description="The values are names of phases, not measures: levels count them, unless a method is named",
+        description="Values are labels of phases, not measurements; levels take the most frequent one",
     )
     checksums: Checksums = []
     raw: Raw = Field(default=Raw(), title="Raw binary", description="Only for files without a header")
 
 
 class Form(_Parameters):
-    """What an image that is made has the form of."""
+    """Shape, chunks and type of an array to make."""
+
+    model_config = ConfigDict(title="Shape and type")
 
     shape: list[int] = Field(
         default=[256, 256, 256],
@@ -389,8 +406,8 @@ class Form(_Parameters):
         description="Extents of the array",
         examples=[[512, 512, 512]],
     )
-    chunks: list[int] = Field(default=[64, 64, 64], title="Chunks", description="Extents of its chunks")
-    dtype: Numbers = Field(default="uint16", title="Type", description="Of its values")
+    chunks: list[int] = Field(default=[64, 64, 64], title="Chunks", description="Extents of the chunks")
+    dtype: Numbers = Field(default="uint16", title="Type", description="Type of the values")
 
 
 class Copy(_Parameters):
@@ -399,7 +416,7 @@ class Copy(_Parameters):
     name: str = Field(
         pattern=r"^[a-z][a-z0-9_]*$",
         title="Name",
-        description="The array's, in small letters, digits and _",
+        description="Name of the array: lower-case letters, digits and _",
         examples=["fast_inline"],
     )
     chunks: list[int] = Field(
@@ -408,26 +425,26 @@ class Copy(_Parameters):
 
 
 class Copies(_Parameters):
-    """Copies of the master, each chunked for one way of reading."""
+    """Copies of the master in other chunks, each for one way of reading."""
 
     presets: list[Preset] = Field(
         default=["fast_inline", "fast_crossline", "fast_offset", "fast_time"],
         title="Presets",
-        description="Slices that should read fast: across the first dimension, the second, the third of four, "
-        "or the samples",
+        description="Slices that read fast: across the first dimension, the second, the third of four, or the "
+        "samples",
     )
-    more: list[Copy] = Field(default=[], title="More", description="Copies with chunks of your own")
+    more: list[Copy] = Field(default=[], title="More", description="Copies with your own chunks")
     quality: Quality = Field(
         default="auto",
         title="Quality",
         description="Largest error in standard deviations of the master: very_low 6, low 3, medium 1, high 0.1, "
-        "very_high 0.01, ultra 0.001; or lossless. auto: as a copy is that is there, else low",
+        "very_high 0.01, ultra 0.001; or lossless. auto: that of an existing copy, else low",
     )
     tolerance: float = Field(
         default=0,
         ge=0,
         title="Tolerance",
-        description="Largest error in the unit of the data, instead of a quality; 0: by quality",
+        description="Largest error in the unit of the data, instead of a quality. 0: use the quality",
     )
 
 
@@ -437,25 +454,25 @@ class Levels(_Parameters):
     factor: list[int] = Field(
         default=[],
         title="Factor",
-        description="Samples taken together per axis; empty: 2 on the last three, and on finer voxel axes alone first",
+        description="Samples combined per axis. Empty: 2 on the last three axes; for voxels, the finer axes first",
     )
     method: Method = Field(
         default="auto",
         title="Method",
-        description="How samples become one; auto: their mean, of labels the most frequent",
+        description="How samples are combined. auto: mean, or the most frequent value for labels",
     )
     levels: int = Field(
         default=4,
         ge=0,
         le=16,
         title="Levels",
-        description="How many levels below the master; 0: until one is small enough, or a single chunk",
+        description="Number of levels. 0: until one is as small as Until states, or a single chunk",
     )
     until: int = Field(
         default=0,
         ge=0,
         title="Until",
-        description="The first level whose longest axis has at most so many samples is the last; 0: by number",
+        description="Stop at the first level whose longest axis has at most this many samples. 0: use Levels",
     )
 
 
@@ -467,12 +484,10 @@ class Following(_Parameters):
 
 
 class Publication(_Parameters):
-    """How each source of a sweep becomes a volume."""
+    """Settings for each volume of a sweep."""
 
-    index: Index = Field(
-        default=Index(), title="Index", description="Which header words say where a trace lies"
-    )
-    master: Master = Field(default=Master(), title="Master", description="How the lossless array is stored")
+    index: Index = Field(default=Index(), title="Index", description="Header fields that place a trace")
+    master: Master = Field(default=Master(), title="Master", description="Storage of the lossless array")
     copies: Copies = Field(
         default=Copies(), title="Copies", description="Copies in other chunks, mostly lossy"
     )
@@ -480,39 +495,43 @@ class Publication(_Parameters):
     steps: list[Step] = Field(
         default=["copies", "pyramid", "report", "proof"],
         title="Steps",
-        description="What is done beyond the master; without proof no staging copy is safe to release",
+        description="Stages after the master. Without proof no staging file is safe to release",
     )
 
 
 class Export(_Parameters):
-    """What of a volume is written as SEG-Y, and in which form; by default the source's own bytes."""
+    """Part and form of the SEG-Y to write; by default the source's own bytes."""
 
     selection: list[str] = Field(
         default=[],
         title="Selection",
-        description="Ranges of coordinates, both ends included, such as inline=100:200 or time=:1500; empty: all",
+        description="Ranges of coordinates, both ends included, such as inline=100:200 or time=:1500. Empty: all",
         examples=[["inline=100:200", "time=0:1500"]],
     )
     mask: OptionalUrl = Field(
         default="",
         title="Mask",
-        description="A .npy file of booleans over the grid, true where a trace is wanted; empty: all",
+        description="A .npy file of booleans over the grid, true for each trace to write. Empty: all",
     )
     sample_format: Literal["source", "ibm32", "float32", "float64"] = Field(
-        default="source", title="Sample format", description="Of the samples written (codes 1, 5 and 6)"
+        default="source",
+        title="Sample format",
+        description="Format of the samples written (codes 1, 5 and 6)",
     )
     endian: Literal["source", "big", "little"] = Field(
-        default="source", title="Byte order", description="Of headers and samples"
+        default="source", title="Byte order", description="Byte order of headers and samples"
     )
     order: Literal["source", "grid"] = Field(
         default="source",
         title="Order",
-        description="Of the traces: the source's, or by the dimensions of the volume",
+        description="Order of the traces: the source's, or by the dimensions of the volume",
     )
 
 
 class StorageOptions(_Parameters):
-    """Non-secret options of the stores; credentials come from the environment or from Prefect blocks."""
+    """Options of the stores. Credentials come from the environment or from Prefect blocks."""
+
+    model_config = ConfigDict(title="Stores")
 
     credentials: str = Field(
         default="",
@@ -520,14 +539,14 @@ class StorageOptions(_Parameters):
             "BLOCK", "(aws|minio|gcp|azure-blob-storage)-credentials/[a-z0-9][a-z0-9-]*"
         ),
         title="Credentials",
-        description="Prefect blocks by type and name, where this machine has no identity of its own",
+        description="Prefect blocks by type and name, if this machine has no identity of its own",
         examples=["aws-credentials/staging", "aws-credentials/staging,gcp-credentials/volumes"],
     )
     endpoint_url: str = Field(
         default="",
         pattern=r"^(https?://[^@?#\s]+)?$",
         title="Endpoint",
-        description="For S3-compatible stores",
+        description="URL of an S3-compatible store",
         examples=["https://minio.example.org:9000"],
     )
     # As narrow as such names are, so that a key in their place is refused.
@@ -535,57 +554,57 @@ class StorageOptions(_Parameters):
         default="",
         pattern=r"^[a-z0-9-]{0,32}$",
         title="Region",
-        description="Of S3-compatible stores",
+        description="Region of an S3-compatible store",
         examples=["eu-west-1"],
     )
     requester_pays: bool = Field(
-        default=False, title="Requester pays", description="Whose bucket it is does not pay for the requests"
+        default=False, title="Requester pays", description="Bill requests to us (requester pays)"
     )
     account_name: str = Field(
         default="",
         pattern=r"^[a-z0-9]{0,24}$",
         title="Azure account",
-        description="Storage account of az:// URLs, which name none",
+        description="Storage account of az:// URLs",
     )
     project: str = Field(
         default="",
         pattern=r"^([a-z0-9.-]+:)?[a-z0-9-]{0,30}$",
         title="Google Cloud project",
-        description="That is charged for requests to gs:// URLs",
+        description="Project to bill for requests to gs:// URLs",
     )
     storage_class: str = Field(
         default="",
         pattern=r"^(([\w/]+=)?[A-Za-z_]+(,([\w/]+=)?[A-Za-z_]+)*)?$",
         title="Storage class",
-        description="Of chunks, in the store's own words, for all arrays or by array; metadata has the bucket's",
+        description="Storage class of chunks, for all arrays or by array. Metadata keeps the bucket's",
         examples=["STANDARD_IA", "STANDARD_IA,fast_inline=STANDARD"],
     )
     accept_unconditional_writes: bool = Field(
         default=False,
         title="Accept unconditional writes",
-        description="Use a store that cannot create an object only if it is absent; see to it that one run at a time "
-        "writes a volume",
+        description="Use a store without create-if-absent. You then ensure that only one run at a time writes a "
+        "volume",
     )
 
 
 class Run(_Parameters):
-    """How the run is carried out; nothing here changes the data."""
+    """Settings of the run; none changes the data."""
 
     dry_run: bool = Field(
-        default=False, title="Dry run", description="Say what would be done and write nothing"
+        default=False, title="Dry run", description="Show what the run would do, and write nothing"
     )
     memory: str = Field(
         default="auto",
         pattern=r"^(auto|\d+(\.\d+)?\s*[kMGT]i?B)$",
         title="Memory",
-        description="What the run may use; auto: 80 % of the machine or container",
+        description="Memory that the run may use. auto: 80 % of the machine or container",
         examples=["4 GiB"],
     )
     dask: str = Field(
         default="threads",
         pattern=r"^(threads|local:\d+|cluster|(tcp|tls)://[^@?]+)$",
         title="Compute",
-        description="threads of this process, local:N processes, cluster (the operator's), or a scheduler's address",
+        description="threads of this process, local:N processes, cluster (the operator's), or a scheduler's URL",
     )
     lock_wait: float = Field(
         default=60,
@@ -596,14 +615,14 @@ class Run(_Parameters):
     accept_versions: bool = Field(
         default=False,
         title="Accept versions",
-        description="Go on with a run that other library versions began",
+        description="Resume a run that other library versions began",
     )
     created_on: str = Field(
         default="",
         title="Created on",
-        description="Time stamp to store instead of the present, for reproducible volumes (ISO 8601)",
+        description="Time stamp to store instead of the current time, for reproducible volumes (ISO 8601)",
         examples=["2026-01-01T00:00:00+00:00"],
     )
     storage_options: StorageOptions = Field(
-        default=StorageOptions(), title="Storage options", description="Of the stores of all URLs of the run"
+        default=StorageOptions(), title="Storage options", description="Options of the stores of all URLs"
     )

@@ -228,12 +228,12 @@ def test_a_flag_is_a_field_of_its_model(words, name, wanted):
         ("a@b", r"SOURCE: what was given is not repeated, wanted a local path, or s3://"),
         ("s3://a::b", r"SOURCE: what was given is not repeated, wanted"),
         ("a --chunks 4,x", r"--chunks: got 'x'; input should be a valid integer"),
-        ("a --index-bytes inline", r"--index-bytes: got 'inline', wanted first byte of each index word"),
+        ("a --index-bytes inline", r"--index-bytes: got 'inline', wanted first byte of each index field"),
         ("a --presets fast_inline,slow", r"--presets: got 'slow'; input should be 'fast_inline', "),
         ("a --copy a=1,x", r"--copy: got 'x'; input should be a valid integer"),
         ("a --tolerance -1", r"--tolerance: got -1\.0; input should be greater than or equal to 0"),
         ("a --dask spark", r"--dask: got 'spark', wanted threads of this process, local:N"),
-        ("a --memory lots", r"--memory: got 'lots', wanted what the run may use"),
+        ("a --memory lots", r"--memory: got 'lots', wanted memory that the run may use"),
     ],
 )
 def test_a_wrong_value_is_told_of_with_its_flag_and_what_was_wanted(words, sentence):
