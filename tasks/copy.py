@@ -145,7 +145,7 @@ def copy(
             if member["node_type"] == "group":
                 put_group(stage, path, member["attributes"])
         _copy_notes(source.store, stage, root)
-        publish_root(stage, root)
+        publish_root(stage, root=root)
     log.info("%s: %d objects of %s", store.url, len(objects), source.store.url)
     return ended(store, "copy", rows, began, before, stage=stage, target=store.url)
 

@@ -80,6 +80,37 @@ class _Parameters(BaseModel):
     # Inputs are not repeated: they may hold credentials that do not belong there.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out fields of later versions that have their default, so that stored requests stay the same."""
+        fields = type(self).model_fields
+        later = _LATER_FIELDS.get(type(self).__name__, frozenset())
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if name not in later or value != fields[name].default
+        }
+
+
+# Fields that were added after requests were first stored, by their model.
+_LATER_FIELDS: dict[str, frozenset[str]] = {
+    "Index": frozenset(
+        (
+            "samples_per_trace",
+            "sample_interval",
+            "delay",
+            "depth_unit",
+            "coordinate_unit",
+            "coordinate_scalar",
+            "coordinate_types",
+            "epsg",
+            "unplaced_codes",
+            "trailing",
+        )
+    ),
+    "Copies": frozenset(("target",)),
+}
+
 
 Checksums = Annotated[
     list[str],
@@ -286,33 +317,6 @@ class Index(_Parameters):
         description="For headers that do not place traces as they are: wrapped channels, shot lines, duplicates",
     )
 
-    @model_serializer(mode="wrap")
-    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out fields of later versions that have their default, so that stored requests stay the same."""
-        defaults = type(self).model_fields
-        return {
-            name: value
-            for name, value in handler(self).items()
-            if name not in _LATER_FIELDS or value != defaults[name].default
-        }
-
-
-# Of `Index`: every field that was added after requests were first stored.
-_LATER_FIELDS = frozenset(
-    (
-        "samples_per_trace",
-        "sample_interval",
-        "delay",
-        "depth_unit",
-        "coordinate_unit",
-        "coordinate_scalar",
-        "coordinate_types",
-        "epsg",
-        "unplaced_codes",
-        "trailing",
-    )
-)
-
 
 class Master(_Parameters):
     """Storage of the lossless array."""
@@ -438,13 +442,21 @@ class Copies(_Parameters):
         default="auto",
         title="Quality",
         description="Largest error in standard deviations of the master: very_low 6, low 3, medium 1, high 0.1, "
-        "very_high 0.01, ultra 0.001; or lossless. auto: that of an existing copy, else low",
+        "very_high 0.01, ultra 0.001; or lossless. auto: that of an existing copy; else an SNR of 40 dB for data that "
+        "swing about zero, and lossless for all others",
     )
     tolerance: float = Field(
         default=0,
         ge=0,
         title="Tolerance",
         description="Largest error in the unit of the data, instead of a quality. 0: use the quality",
+    )
+    target: str = Field(
+        default="",
+        pattern=r"^((snr|psnr|ratio)=\d{1,4}(\.\d{1,3})?)?$",
+        title="Target",
+        description="Least figure of each copy, instead of a quality: snr or psnr in dB, or the ratio of bytes",
+        examples=["snr=40", "psnr=60", "ratio=10"],
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from tasks.parameters import ArrayPath, Copies, OptionalUrl, Run, Url
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import Compute
-from tasks.volume.copies.finish import add_copies
+from tasks.volume.copies.finish import make_copies, missed, publish_copies
 from tasks.volume.copies.plan import (
     body_of,
     copy_specs,
@@ -22,6 +22,7 @@ from tasks.volume.copies.plan import (
     request_of,
     why_no_copies,
 )
+from tasks.volume.copies.target import chosen, target_of
 from tasks.volume.derived.superblocks import super_blocks
 from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused
@@ -92,11 +93,12 @@ def rechunk(
         root = root_under_lock(store, found.root)
         requests = {spec.path: digest_of(request_of(root, found.master, spec)) for spec in specs}
         found = Volume(store, root)
-        todo, blocks, fitted = planned_copies(found, specs, compute)
+        targets = {spec.path: target_of(spec) for spec in specs if target_of(spec)}
+        todo, blocks, fitted = planned_copies(found, specs, compute, chosen)
         replaced = [s.path for s in todo if s.path in members(root)]
         if replaced and not overwrite:
             raise DestinationRefused(
-                f"{store.url} has {how_copies_differ(found, [s for s in todo if s.path in replaced])}; replace with "
+                f"{store.url} has {how_copies_differ(found, [s for s in specs if s.path in replaced])}; replace with "
                 "--overwrite, or give the copy another name"
             )
         if not todo:
@@ -118,8 +120,28 @@ def rechunk(
             leave_chunks=[s.path for s in todo if s.path in replaced and decode_alike(found.spec(s.path), s)],
             created_on=found.state["created_on"],
         )
-        root = add_copies(stage, Volume(store, after), todo, requests)
-    notes = []
+        bare = Volume(store, after)
+        made = make_copies(stage, bare, todo)
+        if again := missed(made, targets):
+            log.info(
+                "%s: %s did not reach the target, and is made again",
+                store.url,
+                ", ".join(s.path for s in again),
+            )
+            # With half the tolerance, once, before any copy is visible.
+            second = owner.begin(
+                "copies",
+                body_of(found, again, blocks),
+                lambda compute: fitted,
+                present=after,
+                after=after,
+                keep=[stage.plan.digest],
+                leave_chunks=[s.path for s in todo],
+                created_on=found.state["created_on"],
+            )
+            anew = {copy.spec.path: copy for copy in make_copies(second, bare, again)}
+            made = [anew.get(copy.spec.path, copy) for copy in made]
+        root, notes = publish_copies(bare, made, requests, targets)
     if blocks.read_factor > 1.01:
         notes.append(f"the master was read {blocks.read_factor:.2f} times, for want of memory")
     return ended(store, "copies", array_rows(root, names), began, before, stage=stage, notes=notes)

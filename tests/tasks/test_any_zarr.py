@@ -314,14 +314,14 @@ def test_copies_lie_beside_the_array_with_its_levels(tmp_path):
     assert rechunk(str(store), copies, run=FIXED, array="field/0")["notes"] == ["were done already"]
     assert pyramid(str(store), TWO, run=FIXED, array="field/0")["notes"] == ["was done already"]
     other = Copies(presets=[], more=[Copy(name="slices", chunks=[4, 21, 65])], tolerance=0.5)
-    with pytest.raises(DestinationRefused, match="slices with other chunks"):
+    with pytest.raises(DestinationRefused, match=r"slices \(chunks \(2, 21, 65\), asked for \(4, 21, 65\)"):
         rechunk(str(store), other, run=FIXED, array="field/0")
     rechunk(str(store), other, overwrite=True, run=FIXED, array="field/0")
     made = zarr.open_group(store, mode="r", use_consolidated=False)["field/slices"]
     farthest = np.abs(made[...] - values()).max()
     assert 0 < made.attrs["max_abs_error"] == farthest <= 0.5
     with pytest.raises(InputRefused, match="give a tolerance in their unit"):
-        rechunk(str(store), Copies(), run=FIXED, array="field/0")
+        rechunk(str(store), Copies(quality="low"), run=FIXED, array="field/0")
     zarr.open_group(store / "field").create_array("mine", data=np.zeros(3))
     mine = Copies(presets=[], more=[Copy(name="mine", chunks=[4, 4, 4])], quality="lossless")
     with pytest.raises(DestinationRefused, match="field/mine is there already"):

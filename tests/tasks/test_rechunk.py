@@ -258,11 +258,13 @@ def test_shards_chosen_for_other_copies_do_not_make_a_copy_another(tmp_path: Pat
     url = f"memory://{uuid.uuid4().hex}"
     ingest_segy(str(survey.path), url, master=Master(chunks=[16, 16, 32]), run=FIXED)
     thin = Copy(name="thin", chunks=[4, 48, 132])
-    rechunk(url, Copies(presets=[], more=[thin]), run=FIXED)
+    rechunk(url, Copies(presets=[], more=[thin], quality="low"), run=FIXED)
     before = open_volume(Store(url)).spec("thin")
     assert before.shards
     more = Copies(
-        presets=[], more=[thin, Copy(name="a", chunks=[12, 12, 12]), Copy(name="b", chunks=[64, 4, 132])]
+        presets=[],
+        more=[thin, Copy(name="a", chunks=[12, 12, 12]), Copy(name="b", chunks=[64, 4, 132])],
+        quality="low",
     )
     assert copy_specs(open_volume(Store(url)), more, local=False)[0] == before
     summary = rechunk(url, more, run=FIXED)

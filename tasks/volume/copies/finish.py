@@ -1,6 +1,8 @@
 """Compare the errors of copies with their tolerance, make them visible, and commit."""
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tasks.volume.arrays.codecs import (
@@ -13,6 +15,7 @@ from tasks.volume.arrays.spec import (
 )
 from tasks.volume.blocks import block_count
 from tasks.volume.copies.block import rechunk_block
+from tasks.volume.copies.target import Target
 from tasks.volume.images.spacing import ROCKVERSE
 from tasks.volume.kernels.error_sums import (
     COUNT,
@@ -34,41 +37,94 @@ from tasks.volume.protocol.stage import (
 SHARED = ("coordinates", *ROCKVERSE)  # attributes that a copy has from its master
 
 
-def add_copies(
-    stage: Stage, volume: Volume, specs: list[ArraySpec], requests: dict[str, str]
-) -> dict[str, Any]:
-    """Make the copies and commit them; return the new root."""
+@dataclass(frozen=True)
+class Made:
+    """A copy all of whose blocks are done.
+
+    Attributes:
+        spec: The copy.
+        stage: What made it.
+        entries: Of the stage's ledger.
+        figures: What was measured of it, over live finite samples.
+    """
+
+    spec: ArraySpec
+    stage: Stage
+    entries: list[Record]
+    figures: dict[str, Any]
+
+
+def make_copies(stage: Stage, volume: Volume, specs: Sequence[ArraySpec]) -> list[Made]:
+    """Run all blocks of a stage and measure each copy; nothing is visible yet.
+
+    Raises:
+        IntegrityFailure: A stored chunk is further off than the tolerance.
+    """
     master, body = volume.spec(volume.master), stage.plan.body
-    records = run_blocks(stage, rechunk_block, range(block_count(master.shape, tuple(body["block"]))))
+    entries = run_blocks(stage, rechunk_block, range(block_count(master.shape, tuple(body["block"]))))
     refuse_changed(volume)
     attributes = volume.array_attributes(volume.master)
     live_bytes = attributes.get("raw_bytes", master.raw_bytes)
-    measured = {
-        spec.path: _errors(spec, volume.master_name, records, attributes, live_bytes) for spec in specs
-    }
-    for spec in specs:
-        bound = tolerance_of(spec) or 0.0
-        if not measured[spec.path]["max_abs_error"] <= bound:
+    made = [
+        Made(spec, stage, entries, _errors(spec, volume.master_name, entries, attributes, live_bytes))
+        for spec in specs
+    ]
+    for copy in made:
+        bound = tolerance_of(copy.spec) or 0.0
+        if not copy.figures["max_abs_error"] <= bound:
             raise IntegrityFailure(
-                f"copy {spec.path} is off by {measured[spec.path]['max_abs_error']:g}, more than its tolerance of "
+                f"copy {copy.spec.path} is off by {copy.figures['max_abs_error']:g}, more than its tolerance of "
                 f"{bound:g}; it was not made visible, give a larger tolerance or quality lossless"
             )
-    shown = []
-    for spec in specs:
-        extra = {
+    return made
+
+
+def missed(made: Sequence[Made], targets: Mapping[str, str]) -> list[ArraySpec]:
+    """Return the copies that did not reach their target, with half their tolerance (twice it, for a ratio)."""
+    short = []
+    for copy in made:
+        if (text := targets.get(copy.spec.path)) and not Target.of(text).reached(copy.figures, room=0):
+            factor = 2.0 if Target.of(text).kind == "ratio" else 0.5
+            tolerance = factor * (tolerance_of(copy.spec) or 0.0)
+            short.append(copy.spec.at(copy.spec.path, codec=f"zfp:{tolerance!r}"))
+    return short
+
+
+def publish_copies(
+    volume: Volume, made: Sequence[Made], requests: Mapping[str, str], targets: Mapping[str, str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Make copies visible and commit them; return the new root, and notes on targets that were missed."""
+    attributes = volume.array_attributes(volume.master)
+    root, notes, shown = volume.root, [], []
+    for copy in made:
+        spec, about = copy.spec, dict(copy.figures)
+        about |= {
             k: v for k, v in attributes.items() if k in SHARED or (k == "_FillValue" and spec.fill == "NaN")
         }
-        objects = [o for r in records for o in r.objects if o.key.startswith(f"{spec.path}/c/")]
-        shown.append(put_array(stage, spec.path, metadata_of(spec, extra | measured[spec.path]), objects))
-    root = volume.root
-    members(root).update(dict(shown))
-    for spec in specs:
+        if text := targets.get(spec.path):
+            about["target"] = text
+            if not Target.of(text).reached(copy.figures, room=0):
+                notes.append(f"{spec.path} does not reach {text}: {_in_words(copy.figures)}")
+        if tolerance_of(spec):
+            about["long_name"] = (
+                f"{attributes.get('long_name', volume.master_name)}, {_in_words(copy.figures)}"
+            )
+        objects = [o for entry in copy.entries for o in entry.objects if o.key.startswith(f"{spec.path}/c/")]
+        shown.append(put_array(copy.stage, spec.path, metadata_of(spec, about), objects))
         root["attributes"]["seismill"]["stages"][spec.path] = {
-            "plan": stage.plan.digest,
+            "plan": copy.stage.plan.digest,
             "request": requests[spec.path],
         }
-    publish_root(stage, root)
-    return root
+    members(root).update(dict(shown))
+    stages = {copy.stage.plan.digest: copy.stage for copy in made}
+    publish_root(*stages.values(), root=root)
+    return root, notes
+
+
+def _in_words(figures: Mapping[str, Any]) -> str:
+    """Return how far a copy is off, such as: lossy within 4.9, SNR 41 dB."""
+    snr = f", SNR {figures['snr_db']:.0f} dB" if "snr_db" in figures else ""
+    return f"lossy within {figures['max_abs_error']:.3g}{snr}, ratio {figures['ratio']:.3g}"
 
 
 def _errors(

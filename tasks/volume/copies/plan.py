@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -24,6 +24,7 @@ from tasks.volume.arrays.spec import (
     round_up,
 )
 from tasks.volume.blocks import Compute, cpu_count
+from tasks.volume.copies.target import TARGET, target_of, with_tolerance
 from tasks.volume.derived.superblocks import SuperBlocks, measured, super_blocks
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.plan import digest_of, stored_plans
@@ -36,7 +37,8 @@ ZFP_DTYPES = {
 }
 
 
-DEFAULT_QUALITY = "low"
+DEFAULT_TARGET = "snr=40"
+MOST_OFFSET = 0.5  # standard deviations of the mean from zero, in data that swing about it
 QUALITY = {"very_low": 6.0, "low": 3.0, "medium": 1.0, "high": 0.1, "very_high": 0.01, "ultra": 0.001}
 
 
@@ -48,10 +50,24 @@ PRESET_AXES = {
 }
 
 
+Choose = Callable[[Volume, list[ArraySpec]], list[ArraySpec]]
+
+
+def any_tolerance(volume: Volume, specs: list[ArraySpec]) -> list[ArraySpec]:
+    """Return copies with some tolerance in place of a target: neither shapes nor memory depend on it."""
+    return [with_tolerance(spec, 1.0) for spec in specs]
+
+
 def planned_copies(
-    volume: Volume, specs: Sequence[ArraySpec], compute: Compute
+    volume: Volume, specs: Sequence[ArraySpec], compute: Compute, choose: Choose = any_tolerance
 ) -> tuple[list[ArraySpec], SuperBlocks, Compute]:
     """Return the copies that are not there as they are asked for, the blocks that make them, and how many at a time.
+
+    Args:
+        volume: The volume.
+        specs: The copies that are asked for.
+        compute: With the memory of the run.
+        choose: Chooses the tolerance of copies that are asked for by a target.
 
     Raises:
         InputRefused: Memory does not hold one block.
@@ -64,6 +80,7 @@ def planned_copies(
     ]
     if not todo:
         return todo, super_blocks(master.shape, specs, 1 << 62, chunks=master.chunks), compute
+    todo = choose(volume, todo)
     blocks = _fitting_blocks(master, todo, compute.memory_bytes)
     blocks = _begun(volume, todo, blocks, compute.memory_bytes)
     fitted = fitting(compute, _block_memory(master, todo, blocks), f"a block of {blocks.block} samples")
@@ -118,6 +135,9 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         raise InputRefused(
             f"both a tolerance ({copies.tolerance:g}) and a quality ({copies.quality}) were given; give one"
         )
+    if copies.target and (copies.tolerance or copies.quality != "auto"):
+        other = f"a tolerance ({copies.tolerance:g})" if copies.tolerance else f"a quality ({copies.quality})"
+        raise InputRefused(f"both a target ({copies.target}) and {other} were given; give one")
     codec, fill, dtype = _codec(volume, copies)
     specs = []
     for name, chunks in wanted:
@@ -125,9 +145,10 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         clipped = tuple(min(c, round_up(n, 4)) for c, n in zip(chunks, master.shape, strict=True))
         specs.append(ArraySpec(name, master.shape, clipped, dtype, master.dims, codec, (), fill))
     there = {name: volume.spec(name) for name in names if volume.has(name)}
-    if copies.quality == "auto" and not copies.tolerance:  # what is there is as it was once asked for
+    if copies.quality == "auto" and not copies.tolerance and not copies.target:
+        # What is there is as it was once asked for.
         presets = set(names) - {more.name for more in copies.more}
-        specs = [there[spec.path] if spec.path in presets & set(there) else spec for spec in specs]
+        specs = [_as_asked(volume, s) if s.path in presets & set(there) else s for s in specs]
     if local:
         return specs
     # A copy that is there keeps its shards, so that readers who opened it find their way while it is replaced.
@@ -135,6 +156,13 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         spec.at(spec.path, shards=old.shards) if old and old.chunks == spec.chunks else spec
         for spec, old in ((spec, there.get(spec.path)) for spec in _sharded(specs, master.chunks))
     ]
+
+
+def _as_asked(volume: Volume, spec: ArraySpec) -> ArraySpec:
+    """Return a copy that is there as it was asked for: by its target, where it has one."""
+    target = volume.array_attributes(spec.path).get("target", "")
+    there = volume.spec(spec.path)
+    return there.at(spec.path, codec=f"{TARGET}{target}") if target else there
 
 
 def how_copies_differ(volume: Volume, specs: Sequence[ArraySpec]) -> str:
@@ -156,6 +184,8 @@ def how_copies_differ(volume: Volume, specs: Sequence[ArraySpec]) -> str:
 
 
 def _codec_in_words(spec: ArraySpec) -> str:
+    if target := target_of(spec):
+        return f"ZFP of {target}"
     tolerance = tolerance_of(spec)
     return f"ZFP with tolerance {tolerance:g}" if tolerance is not None else f"lossless {spec.codec}"
 
@@ -178,7 +208,8 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
     hold every one of them exactly, so that the bound is on the numbers themselves.
     """
     master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
-    if copies.quality == "lossless" and not copies.tolerance:
+    by_default = copies.quality == "auto" and not copies.tolerance and not copies.target
+    if (copies.quality == "lossless" and not copies.tolerance) or (by_default and not _swings(volume)):
         return DEFAULT_CODEC, master.fill, master.dtype
     if volume.state.get("looks", {}).get("is_labels"):
         raise InputRefused(
@@ -198,12 +229,22 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
             "another tool wrote the array, so nothing is known of how its values vary; give a tolerance in their unit, "
             "or quality lossless"
         )
-    quality = DEFAULT_QUALITY if copies.quality == "auto" else copies.quality
-    tolerance = copies.tolerance or QUALITY[quality] * attributes["std"]
+    if copies.target or by_default:
+        return f"{TARGET}{copies.target or DEFAULT_TARGET}", "0", ZFP_DTYPES[master.dtype]
+    tolerance = copies.tolerance or QUALITY[copies.quality] * attributes["std"]
     if not tolerance:
         # A master that is constant: any positive tolerance stores it in a few bytes.
         tolerance = max(abs(attributes["max"]) * 1e-6, 1e-30)
     return f"zfp:{tolerance!r}", "0", ZFP_DTYPES[master.dtype]
+
+
+def _swings(volume: Volume) -> bool:
+    """Whether the master holds floats that swing about zero, as amplitudes do; velocities, labels and counts do not."""
+    master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
+    if master.numpy.kind != "f" or "std" not in attributes or len(master.shape) > MOST_ZFP_DIMENSIONS:
+        return False
+    swings = attributes["min"] < 0 < attributes["max"]
+    return swings and abs(attributes.get("mean", 0)) <= MOST_OFFSET * attributes["std"]
 
 
 def _sharded(specs: Sequence[ArraySpec], chunks: Sequence[int]) -> list[ArraySpec]:

@@ -219,7 +219,7 @@ def finish(
         }
     )
     members(root).update(dict(shown))
-    publish_root(stage, root)
+    publish_root(stage, root=root)
     log.info("%s: %d traces of %s", store.url, files.n_traces, files.name)
     return root
 

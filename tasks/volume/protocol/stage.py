@@ -202,15 +202,18 @@ def put_group(
     return path, document
 
 
-def publish_root(stage: Stage, root: dict[str, Any]) -> None:
-    """Commit the root, and drop what only an unfinished stage needs."""
-    stage.settle(".seismill/zarr.json", document_bytes(GROUP))
-    own = [m for m in root["attributes"]["seismill"]["stages"].values() if m["plan"] == stage.plan.digest]
-    kept = _kept_twice(stage) if own else {}
-    for made in own:
-        made["kept"] = kept
-    commit(stage.store, stage.epoch, root)
-    clear_run(stage.store, stage.plan.digest, ("ledger", "spill", "parts"))
+def publish_root(*stages: Stage, root: dict[str, Any]) -> None:
+    """Commit the root that stages made, and drop what only unfinished ones need."""
+    last = stages[-1]
+    last.settle(".seismill/zarr.json", document_bytes(GROUP))
+    for stage in stages:
+        own = [m for m in root["attributes"]["seismill"]["stages"].values() if m["plan"] == stage.plan.digest]
+        kept = _kept_twice(stage) if own else {}
+        for made in own:
+            made["kept"] = kept
+    commit(last.store, last.epoch, root)
+    for stage in stages:
+        clear_run(stage.store, stage.plan.digest, ("ledger", "spill", "parts"))
 
 
 def _kept_twice(stage: Stage) -> dict[str, Any]:

@@ -103,4 +103,4 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
     volume.state["levels"] = levels
     volume.state["stages"][PYRAMID] = {"plan": stage.plan.digest, "request": request}
     describe_levels(root)
-    publish_root(stage, root)
+    publish_root(stage, root=root)

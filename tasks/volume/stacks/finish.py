@@ -91,7 +91,7 @@ def finish_stack(
         }
     )
     members(root).update(dict(shown))
-    publish_root(stage, root)
+    publish_root(stage, root=root)
     log.info("%s: %s voxels of %s from %d files", stage.store.url, spec.shape, spec.dtype, len(stack.files))
     return root
 

@@ -94,7 +94,7 @@ def test_publishing_again_takes_copies_of_another_quality_as_they_are(
 def test_a_refusal_names_what_differs_and_the_flag_that_replaces_it(
     publish: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    publish()
+    publish(copies=Copies(quality="low"))
     volume = open_volume(Store(str(tmp_path / "v.zarr")))
     tolerance = volume.array_attributes("fast_inline")["tolerance"]
     with pytest.raises(

@@ -1,0 +1,174 @@
+"""Choose the tolerance of lossy copies from what is asked of their quality.
+
+A target is a floor: `snr=40` asks for a signal-to-noise ratio of at least 40 dB, 20 log10(sigma / rmse), `psnr=60` for
+a peak signal-to-noise ratio, 20 log10((max - min) / rmse), `ratio=10` for that many live bytes per stored byte. ZFP
+takes a tolerance as the power of two below it, so figures come in steps of about 6 dB. The tolerance is the largest
+power of two that reaches the target on chunks of the master which are drawn by a fixed rule, with some room; the
+master's statistics are those of all its samples. A plan holds the number, so workers and resumed runs use it.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.volume.arrays.codecs import encode_chunk
+from tasks.volume.arrays.reader import Volume, read_region
+from tasks.volume.arrays.spec import ArraySpec, round_up
+from tasks.volume.blocks import Region
+from tasks.volume.derived.errors import add_errors_of_chunk
+from tasks.volume.kernels.error_sums import COUNT, SUM_OF_SQUARES, finite_or_zero
+
+TARGET = "zfp:target "  # how the codec of a copy begins whose tolerance is not chosen yet
+SAMPLED_CHUNKS = 12
+SAMPLED_BYTES = 4 << 20  # of one of them, at most
+ROOM_DB, ROOM_RATIO = 1.0, 1.02  # above the target on the sample, because it is one
+STEPS = 60  # powers of two that are tried
+SMALLEST = 2.0**-120
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is asked of a lossy copy: a kind (snr, psnr, ratio) and the least value of it."""
+
+    kind: str
+    least: float
+
+    @classmethod
+    def of(cls, text: str) -> "Target":
+        """Return the target that a text such as snr=40 names."""
+        kind, _, least = text.partition("=")
+        return cls(kind, float(least))
+
+    def reached(self, figures: dict[str, float], room: float = 1.0) -> bool:
+        """Whether measured figures reach it, with some share of the room that sampling needs.
+
+        Args:
+            figures: `snr_db`, `psnr_db` and `ratio`, as far as they were measured; a copy without error has no SNR.
+            room: 1 for all of the room, 0 for none.
+        """
+        if self.kind == "ratio":
+            return figures.get("ratio", math.inf) >= self.least * (1 + (ROOM_RATIO - 1) * room)
+        return figures.get(f"{self.kind}_db", math.inf) >= self.least + ROOM_DB * room
+
+
+def target_of(spec: ArraySpec) -> str:
+    """Return the target of a copy whose tolerance is not chosen yet; empty for any other."""
+    return spec.codec.removeprefix(TARGET) if spec.codec.startswith(TARGET) else ""
+
+
+def with_tolerance(spec: ArraySpec, tolerance: float) -> ArraySpec:
+    """Return the copy with a tolerance in place of its target."""
+    return spec.at(spec.path, codec=f"zfp:{tolerance!r}") if target_of(spec) else spec
+
+
+def chosen(volume: Volume, specs: list[ArraySpec]) -> list[ArraySpec]:
+    """Return copies with the tolerance that reaches their target; they are alike but for their chunks."""
+    texts = {target_of(spec) for spec in specs} - {""}
+    tolerances = {text: tolerance_for(volume, Target.of(text), specs[0].dtype) for text in texts}
+    return [with_tolerance(spec, tolerances.get(target_of(spec), 0.0)) for spec in specs]
+
+
+def tolerance_for(volume: Volume, target: Target, dtype: str) -> float:
+    """Return the tolerance of copies of a master that reaches a target.
+
+    Args:
+        volume: The volume, with statistics of all samples in the master's attributes.
+        target: What is asked for.
+        dtype: Of the copies, a float.
+    """
+    attributes = volume.array_attributes(volume.master)
+    std, extent = (
+        float(attributes.get("std", 0)),
+        float(attributes.get("max", 0)) - float(attributes.get("min", 0)),
+    )
+    samples = list(_sample(volume, dtype))
+    if not std or not extent or not samples:
+        # A master that is constant: any positive tolerance stores it in a few bytes.
+        return max(abs(float(attributes.get("max", 0))) * 1e-6, SMALLEST)
+
+    def reached(exponent: int) -> bool:
+        return target.reached(_figures(samples, dtype, 2.0**exponent, std, extent))
+
+    rmse = {"snr": std, "psnr": extent}.get(target.kind, std / 100) / 10 ** (
+        (0 if target.kind == "ratio" else target.least) / 20
+    )
+    exponent = max(math.floor(math.log2(rmse)) + 2, -118)
+    if target.kind == "ratio":  # a larger tolerance has the larger ratio: the smallest one that reaches it
+        step = -1 if reached(exponent) else 1
+        for _ in range(STEPS):
+            if reached(exponent + step) != (step < 0):
+                return 2.0 ** (exponent if step < 0 else exponent + step)
+            exponent += step
+        return float(2.0**exponent)
+    step = 1 if reached(exponent) else -1
+    for _ in range(STEPS):
+        if reached(exponent + step) != (step > 0):
+            return 2.0 ** (exponent if step > 0 else exponent + step)
+        exponent += step
+    return float(2.0**exponent)
+
+
+def _figures(
+    samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    dtype: str,
+    tolerance: float,
+    std: float,
+    extent: float,
+) -> dict[str, float]:
+    """Return what a tolerance gives on the sample."""
+    sums, stored, raw = np.zeros(4), 0, 0
+    for chunk, values, live in samples:
+        spec = ArraySpec("sample", chunk.shape, chunk.shape, dtype, ("",) * chunk.ndim, f"zfp:{tolerance!r}")
+        data = encode_chunk(spec, chunk)
+        stored += len(data)
+        raw += int(live.sum()) * values.shape[-1] * chunk.itemsize
+        add_errors_of_chunk(spec, data, values, live, sums)
+    figures = {"ratio": raw / stored if stored else math.inf}
+    rmse = math.sqrt(sums[SUM_OF_SQUARES] / sums[COUNT]) if sums[COUNT] else 0.0
+    if rmse:
+        figures |= {"snr_db": 20 * math.log10(std / rmse), "psnr_db": 20 * math.log10(extent / rmse)}
+    return figures
+
+
+def _sample(volume: Volume, dtype: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield parts of the master: filled to cells of 4 samples, as they are, and where traces live."""
+    master, store = volume.spec(volume.master), volume.store_of(volume.master)
+    mask = volume.read("trace_mask") if volume.has("trace_mask") else None
+    for region in _regions(master, mask):
+        shape = tuple(r.stop - r.start for r in region)
+        live = np.ones(shape[:-1], bool) if mask is None else np.ascontiguousarray(mask[region[:-1]])
+        chunk = np.zeros(tuple(round_up(n, 4) for n in shape), dtype)
+        inside = chunk[tuple(slice(0, n) for n in shape)]
+        inside[...] = read_region(store, master, region)
+        values = inside.copy()
+        finite_or_zero(inside, inside, live)
+        yield chunk, values, live
+
+
+def _regions(master: ArraySpec, mask: np.ndarray | None) -> list[Region]:
+    """Return chunks of the master in which traces live, at even distances over all of it."""
+    extents = list(master.chunks)
+    while np.prod(extents) * master.numpy.itemsize > SAMPLED_BYTES:
+        extents[int(np.argmax(extents))] //= 2
+    counts = [-(-n // e) for n, e in zip(master.shape, extents, strict=True)]
+    total = int(np.prod(counts))
+    regions: list[Region] = []
+    seen: set[int] = set()
+    for tried in range(SAMPLED_CHUNKS * 8):
+        # The golden ratio spreads any number of places evenly.
+        number = int((tried * 0.6180339887498949 % 1.0) * total)
+        if number in seen:
+            continue
+        seen.add(number)
+        place = np.unravel_index(number, counts)
+        region = tuple(
+            slice(int(p) * e, min((int(p) + 1) * e, n))
+            for p, e, n in zip(place, extents, master.shape, strict=True)
+        )
+        if mask is None or mask[region[:-1]].any():
+            regions.append(region)
+        if len(regions) == SAMPLED_CHUNKS:
+            break
+    return regions
