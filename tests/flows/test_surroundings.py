@@ -18,9 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.embedded import locked
 from flows.surroundings import server_environment, shield, state_folder
 from tasks.demo import make_survey
-from tests.support.prefect_api import Api
+from tests.support.prefect_api import Api, until
 from tests.support.servers import free_port
 
 SEISMILL = Path(sys.executable).parent / "seismill"
@@ -230,6 +231,18 @@ def test_two_at_once_have_a_server_each_and_a_database_left_half_made_is_made_an
         assert process.returncode == 0, err
         assert json.loads(out.splitlines()[-1])["proven_at"]
     assert sorted(file.name for file in parent.glob("embedded-*")) == ["embedded-1", "embedded-2"]
+
+
+@pytest.mark.server
+def test_an_embedded_server_ends_with_a_command_that_is_killed(tmp_path, survey):
+    folder = tmp_path / "state" / "seismill" / FOLDER / "embedded-1"
+    environment = without() | {"XDG_STATE_HOME": str(tmp_path / "state")}
+    words = [SEISMILL, "publish", survey, tmp_path / "a.zarr"]
+    with subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL) as process:
+        until(lambda: (folder / "made").exists(), 240)  # the server answers
+        assert locked(folder / "lock") is None
+        process.kill()
+    until(lambda: locked(folder / "lock") is not None, 60)
 
 
 @pytest.mark.server

@@ -85,6 +85,7 @@ def test_every_variable_that_is_explained_is_read_somewhere():
             "infra/**/*.yaml",
             "infra/**/*.sh",
             "flows/*.py",
+            "tasks/**/*.py",
             "deployments/*.yaml",
         )
         for file in ROOT.glob(pattern)
