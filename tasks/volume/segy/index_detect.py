@@ -275,7 +275,7 @@ def _refuse_duplicates(seen: Seen, suspects: Sequence[Candidate], others: Sequen
         f"{count:,} traces have the inline and crossline ({spoilt[0].place}) of an earlier one, first "
         f"traces {numbers[kept] + 1:,} and {numbers[again] + 1:,} (inline {first.values[again]}, crossline "
         f"{second.values[again]}); name words that tell them apart with --index-bytes, or count them with "
-        "--HasDuplicates"
+        "--has-duplicates"
     )
 
 

@@ -1,0 +1,52 @@
+"""Every flag that a message, a help text or a page names is one that the command line has.
+
+Covers flows/flags.py.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from flows import cli
+from tests import ROOT
+from tests.test_documents import PAGES
+
+FLAG = re.compile(r"(?<![\w-])--([A-Za-z][\w-]*)")
+OF_OTHERS = {"background", "name", "no-prompt", "pool", "type"}  # Prefect's own
+
+
+def flags_of_the_command_line() -> set[str]:
+    """Every flag of every command."""
+    flags = {"help", "version"}
+    for name in cli.app:
+        if not name.startswith("-"):
+            for argument in cli.app[name].assemble_argument_collection():
+                flags |= {flag.removeprefix("--") for flag in argument.names if flag.startswith("--")}
+    return flags
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Every string of the code, with its file, and every page."""
+    for path in (path for folder in ("flows", "tasks") for path in sorted((ROOT / folder).rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "--" in node.value:
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
+    for name, page in PAGES.items():
+        for line in page.splitlines():
+            if line.startswith("seismill ") or "`--" in line:
+                yield name, line
+
+
+NAMED = sorted({(flag, place) for place, text in texts() for flag in FLAG.findall(text)})
+
+
+def test_the_command_line_has_flags_and_texts_name_some():
+    assert {"overwrite", "index-bytes", "has-duplicates", "no-flow", "check"} <= flags_of_the_command_line()
+    assert len({flag for flag, _ in NAMED}) > 20
+
+
+@pytest.mark.parametrize(("flag", "place"), [pair for pair in NAMED if pair[0] not in OF_OTHERS])
+def test_a_flag_that_is_named_exists(flag, place):
+    assert flag in flags_of_the_command_line(), place
