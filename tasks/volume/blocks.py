@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage has come.
+    """Progress of a stage.
 
     `done` and `total` count blocks, `bytes_done` raw bytes handled since the stage began or was resumed,
     `seconds` the time that took.
@@ -40,7 +40,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Compute:
-    """Where blocks run and who hears of it.
+    """Executor of blocks, its limits, and the receiver of progress.
 
     `executor` takes picklable calls; `workers` is how many blocks it runs at once; `memory_bytes` bounds
     what one process may use. `report` is called from the driver's thread after each finished block. When
@@ -57,24 +57,24 @@ class Compute:
 
     @property
     def in_process(self) -> bool:
-        """Whether all blocks share this process, and with it the pool of chunks."""
+        """Return whether all blocks share this process, and with it the pool of chunks."""
         return isinstance(self.executor, ThreadPoolExecutor)
 
 
 def cpu_count() -> int:
-    """Processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def io_pool() -> ThreadPoolExecutor:
-    """The one pool of this process for store calls that wait for a network. Its tasks wait for no other task."""
+    """Return the process-wide pool for store calls that wait for a network. Its tasks wait for no other task."""
     return ThreadPoolExecutor(IO_THREADS, thread_name_prefix="io")
 
 
 @cache
 def chunk_pool() -> ThreadPoolExecutor:
-    """The one pool of this process on which chunks are decoded and encoded, whatever the number of blocks.
+    """Return the process-wide pool that decodes and encodes chunks, for any number of blocks.
 
     Its tasks never wait for other tasks of the pool, so it cannot deadlock.
     """
@@ -125,12 +125,12 @@ def regions(shape: tuple[int, ...], block: tuple[int, ...]) -> Iterator[Region]:
 
 
 def block_count(shape: tuple[int, ...], block: tuple[int, ...]) -> int:
-    """How many regions of size `block` tile `shape`."""
+    """Return how many regions of size `block` tile `shape`."""
     return math.prod(math.ceil(n / b) for n, b in zip(shape, block, strict=True))
 
 
 def nth_region(shape: tuple[int, ...], block: tuple[int, ...], number: int) -> Region:
-    """The region that `regions` yields as number `number`, counted from 0."""
+    """Return the region that `regions` yields as number `number`, counted from 0."""
     corner = []
     for n, b in zip(reversed(shape), reversed(block), strict=True):
         number, position = divmod(number, math.ceil(n / b))

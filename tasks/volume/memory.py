@@ -15,7 +15,7 @@ _USABLE = (
 
 
 def memory_budget(text: str) -> int:
-    """Bytes that this process may use for blocks.
+    """Return the bytes that this process may use for blocks.
 
     Args:
         text: An amount such as "4 GiB" or "500 MB", taken as it is, or "auto": 80 % of the smallest limit of
@@ -34,13 +34,13 @@ def memory_budget(text: str) -> int:
 
 
 def memory_limit(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes at which the kernel would end this process: the machine's memory or the smallest cgroup limit."""
+    """Return the bytes at which the kernel kills this process: the machine's memory or the smallest cgroup limit."""
     machine = _named_amount(proc / "meminfo", "MemTotal:")
     return min([machine, *_cgroup_limits(proc, cgroups)])
 
 
 def resident_bytes(proc: Path = Path("/proc")) -> int:
-    """Bytes of memory that this process holds now."""
+    """Return the bytes of memory that this process holds now."""
     return _named_amount(proc / "self" / "status", "VmRSS:")
 
 

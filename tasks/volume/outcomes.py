@@ -13,7 +13,7 @@ _NAMED = re.compile(
 
 
 def without_secrets(text: str) -> str:
-    """Return a sentence in which whatever could be a credential is left out."""
+    """Return a sentence without anything that could be a credential."""
     return _NAMED.sub(r"\1…", _WORD.sub(lambda word: _without_credentials(word[0]), text))
 
 
@@ -27,7 +27,7 @@ def _without_credentials(word: str) -> str:
 
 
 class Outcome(Exception):
-    """A run ended for a reason that its user can act on; its sentence never repeats a credential."""
+    """End of a run for a reason that its user can act on; the sentence never contains a credential."""
 
     exit_code = 1
 
@@ -54,6 +54,6 @@ class IntegrityFailure(Outcome, ValueError):
 
 
 class Resumable(Outcome, RuntimeError):
-    """The run stopped before its end, or another run holds the volume; running it again goes on."""
+    """The run stopped before its end, or another run holds the volume; the same command resumes it."""
 
     exit_code = 75

@@ -14,7 +14,7 @@ from tests import ROOT
 from tests.test_documents import PAGES
 
 FLAG = re.compile(r"(?<![\w-])--([A-Za-z][\w-]*)")
-OF_OTHERS = {"background", "name", "no-prompt", "pool", "type"}  # Prefect's own
+OF_OTHERS = {"background", "name", "no-prompt", "prefect-file", "pool", "type"}  # Prefect's own
 
 
 def flags_of_the_command_line() -> set[str]:

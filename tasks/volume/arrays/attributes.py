@@ -31,7 +31,7 @@ NAN_FILL = "AAAAAAAA+H8="  # xarray's encoding of NaN (float64, base64) for _Fil
 def mdio_attributes(
     name: str, created_on: str, master: str, grid_overrides: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Attributes of the root group after MDIO v1 (dataset metadata).
+    """Return the attributes of the root group after MDIO v1 (dataset metadata).
 
     Args:
         name: Of the template; of one that MDIO does not have nothing is said of the survey.
@@ -51,7 +51,7 @@ def mdio_attributes(
 
 
 def units_of(kind: str, binary: Mapping[str, int]) -> dict[str, Any]:
-    """MDIO's unit of a coordinate: what the file says of lengths (byte 3255), milliseconds, degrees; else none."""
+    """Return MDIO's unit of a coordinate: the file's unit of length (byte 3255), milliseconds or degrees; else none."""
     lengths = {1: {"length": "m"}, 2: {"length": "ft"}}
     if kind == "length":
         unit = lengths.get(binary["measurement_system_code"])
@@ -61,7 +61,7 @@ def units_of(kind: str, binary: Mapping[str, int]) -> dict[str, Any]:
 
 
 def image_attributes(description: str, created_on: str, master: str) -> dict[str, Any]:
-    """Attributes of the root group of an image volume: as a survey's, without what only a survey has."""
+    """Return the attributes of the root group of an image volume: a survey's without those that only a survey has."""
     return {
         "apiVersion": MDIO_API_VERSION,
         "createdOn": created_on,
@@ -71,7 +71,7 @@ def image_attributes(description: str, created_on: str, master: str) -> dict[str
 
 
 def statistics(stats: np.ndarray, extremes: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Attributes that describe the samples: MDIO's statsV1 as JSON text, and the same as plain numbers.
+    """Return attributes that describe the samples: MDIO's statsV1 as JSON text, and the same as plain numbers.
 
     Args:
         stats: As `kernels.traces.new_stats`.
@@ -111,13 +111,13 @@ def statistics(stats: np.ndarray, extremes: tuple[int, int] | None = None) -> di
 
 
 def voxel_statistics(stats: np.ndarray, extremes: tuple[int, int] | None) -> dict[str, Any]:
-    """As `statistics`, without what is counted by traces."""
+    """Return `statistics` without the counts of traces."""
     of_traces = ("live_traces", "zero_traces")
     return {name: value for name, value in statistics(stats, extremes).items() if name not in of_traces}
 
 
 def axis_scale(values: np.ndarray) -> tuple[float, float]:
-    """OME scale and translation of an axis: its step and first value, or index units if steps differ."""
+    """Return OME scale and translation of an axis: its step and first value, or index units if steps differ."""
     if values.size == 1:
         return 1.0, float(values[0])
     steps = np.diff(values.astype(np.float64))
@@ -127,12 +127,12 @@ def axis_scale(values: np.ndarray) -> tuple[float, float]:
 
 
 def level_scale(scale: float, translation: float, factor: int) -> tuple[float, float]:
-    """Scale and translation of a level whose samples are means of `factor` samples of the master."""
+    """Return scale and translation of a level whose samples are means of `factor` samples of the master."""
     return scale * factor, translation + scale * (factor - 1) / 2
 
 
 def coarse_axis(values: np.ndarray, factor: int) -> np.ndarray:
-    """Coordinates of a coarser level, float64: the means of the labels of each cell, short at the end."""
+    """Return the coordinates of a coarser level, float64: the mean label of each cell; the last cell may be shorter."""
     starts = np.arange(0, values.size, factor)
     sums = np.add.reduceat(values.astype(np.float64), starts)
     counts = np.diff(np.append(starts, values.size))
@@ -142,7 +142,7 @@ def coarse_axis(values: np.ndarray, factor: int) -> np.ndarray:
 def level_labels(
     values: np.ndarray, factor: int, scale: float, translation: float, method: str
 ) -> np.ndarray:
-    """Coordinates of a coarser level along one axis.
+    """Return the coordinates of a coarser level along one axis.
 
     Args:
         values: Labels of the master's axis.
@@ -166,7 +166,7 @@ def ome_attributes(
     high: float,
     looks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """OME-Zarr 0.5 `ome`: multiscales with one image, and a one-channel omero window.
+    """Return OME-Zarr 0.5 `ome`: multiscales with one image, and a one-channel omero window.
 
     Args:
         name: Of the image.
@@ -222,7 +222,7 @@ def ome_attributes(
 
 
 def _colour(label: int) -> list[int]:
-    """A colour for a label, far from those of its neighbours; none for 0, which is mostly background."""
+    """Return a colour for a label, far from those of its neighbours; transparent for 0, mostly the background."""
     if label == 0:
         return [0, 0, 0, 0]
     red, green, blue = colorsys.hsv_to_rgb(label * 0.6180339887498949 % 1, 0.65, 0.95)  # the golden section

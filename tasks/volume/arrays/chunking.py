@@ -7,7 +7,7 @@ from tasks.volume.outcomes import InputRefused
 
 
 def chosen_chunks(wanted: Sequence[int], shape: tuple[int, ...], default: tuple[int, ...]) -> tuple[int, ...]:
-    """The chunks asked for, or `default` if none were.
+    """Return the requested chunks, or `default` if there are none.
 
     Raises:
         InputRefused: They do not fit the shape.
@@ -30,7 +30,7 @@ def chosen_shards(
     local: bool,
     last_axis_first: bool = True,
 ) -> tuple[int, ...]:
-    """The shards asked for, or those chosen; () for none.
+    """Return the requested shards, or those by default; () for none.
 
     Args:
         wanted: As the user gave them: empty to choose, [0] for none.

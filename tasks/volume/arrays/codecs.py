@@ -36,19 +36,19 @@ def _blosc(codec: str) -> Any:
 
 
 def tolerance_of(spec: ArraySpec) -> float | None:
-    """The largest error the codec may make, or None for a lossless one."""
+    """Return the largest error of the codec, or None for a lossless one."""
     return float(spec.codec.removeprefix("zfp:")) if spec.codec.startswith("zfp:") else None
 
 
 def crc32c(data: bytes | np.ndarray) -> int:
-    """CRC32C (Castagnoli) of some bytes, as S3 and GCS compute it for an object."""
+    """Return the CRC32C (Castagnoli) of some bytes, as S3 and GCS compute it for an object."""
     import google_crc32c
 
     return int(google_crc32c.value(data))
 
 
 def encode_chunk(spec: ArraySpec, chunk: np.ndarray) -> bytes:
-    """The stored bytes of one whole chunk.
+    """Return the stored bytes of one whole chunk.
 
     Args:
         spec: The array.
@@ -65,7 +65,7 @@ def encode_chunk(spec: ArraySpec, chunk: np.ndarray) -> bytes:
 
 
 def _encode_zfp(chunk: np.ndarray, tolerance: float) -> bytes:
-    """The stream of libzfp, from our kernel where it makes the same."""
+    """Return the stream of libzfp, from the compiled kernel if that makes the same bits."""
     import zfpy
 
     from tasks.volume.kernels.zfp import encode_zfp, zfp_takes
@@ -77,7 +77,7 @@ def _encode_zfp(chunk: np.ndarray, tolerance: float) -> bytes:
 
 @lru_cache
 def _zfp_header(shape: tuple[int, ...], tolerance: float) -> bytes:
-    """What the stream of a float32 chunk begins with, in whole bytes."""
+    """Return the first bytes of the stream of a float32 chunk."""
     import zfpy
 
     from tasks.volume.kernels.zfp import HEADER_BITS
@@ -87,7 +87,7 @@ def _zfp_header(shape: tuple[int, ...], tolerance: float) -> bytes:
 
 
 def decode_chunk(spec: ArraySpec, data: bytes | memoryview, *, where: str = "") -> np.ndarray:
-    """The values of one stored chunk, of shape `spec.chunks`.
+    """Return the values of one stored chunk, of shape `spec.chunks`.
 
     Raises:
         IntegrityFailure: The checksum does not fit: bits changed after they were written.
@@ -108,13 +108,13 @@ def decode_chunk(spec: ArraySpec, data: bytes | memoryview, *, where: str = "") 
 
 
 def encoded_bound(spec: ArraySpec) -> int:
-    """The most bytes a chunk can take encoded, whatever its values: what memory is reckoned with."""
+    """Return the most bytes that an encoded chunk can take, for any values. Memory is planned with it."""
     # ZFP's fixed accuracy mode can need a few bits more than the raw value (zfp manual, maximum size).
     return math.ceil(spec.chunk_bytes * (1.1 if spec.codec.startswith("zfp:") else 1.0)) + 4096
 
 
 def join_shard(spec: ArraySpec, chunks: Mapping[tuple[int, ...], bytes]) -> bytes:
-    """One stored object from its encoded chunks (Zarr v3 sharding codec, index at the end).
+    """Return one stored object made of its encoded chunks (Zarr v3 sharding codec, index at the end).
 
     Args:
         spec: A sharded array.
@@ -132,12 +132,12 @@ def join_shard(spec: ArraySpec, chunks: Mapping[tuple[int, ...], bytes]) -> byte
 
 
 def index_bytes(spec: ArraySpec) -> int:
-    """Size of the index at the end of a shard."""
+    """Return the size of the index at the end of a shard."""
     return math.prod(spec.chunks_per_shard) * 16 + 4
 
 
 def read_index(spec: ArraySpec, tail: bytes | memoryview, *, where: str) -> np.ndarray:
-    """Offsets and sizes of a shard's chunks, shape (*chunks_per_shard, 2), uint64, from its last bytes."""
+    """Return offsets and sizes of a shard's chunks, uint64 (*chunks_per_shard, 2), from its last bytes."""
     table = bytes(tail[-index_bytes(spec) : -4])
     if len(tail) < index_bytes(spec) or crc32c(table) != int.from_bytes(tail[-4:], "little"):
         raise IntegrityFailure(f"the index of {where} does not fit its checksum; run seismill verify")
@@ -145,7 +145,7 @@ def read_index(spec: ArraySpec, tail: bytes | memoryview, *, where: str) -> np.n
 
 
 def metadata_of(spec: ArraySpec, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The zarr.json of an array, made by zarr-python."""
+    """Return the zarr.json of an array, made by zarr-python."""
     return _metadata_template(spec) | {"attributes": dict(attributes)}
 
 
@@ -199,5 +199,5 @@ def _metadata_template(spec: ArraySpec) -> dict[str, Any]:
 
 
 def document_bytes(document: Mapping[str, Any]) -> bytes:
-    """A zarr.json as it is stored: the same text for the same content."""
+    """Return the stored text of a zarr.json, the same for the same content."""
     return json.dumps(document, indent=2, allow_nan=False).encode()

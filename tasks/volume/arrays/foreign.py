@@ -37,7 +37,7 @@ from tasks.volume.store.objects import Store
 
 
 class _Objects(ZarrStore):
-    """The objects of a store as zarr-python asks for them, read only."""
+    """Serve the objects of a store to zarr-python, read only."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(read_only=True)
@@ -105,7 +105,7 @@ class _Objects(ZarrStore):
 
 
 def documents(store: Store, path: str) -> dict[str, dict[str, Any]]:
-    """The metadata of what lies at a path, by name: `zarr.json`, or Zarr v2's `.zarray`, `.zgroup` and `.zattrs`."""
+    """Return the metadata documents at a path by name: `zarr.json`, or `.zarray`, `.zgroup` and `.zattrs`."""
     found = {}
     for name in ("zarr.json", ".zarray", ".zgroup", ".zattrs"):
         if "zarr.json" in found:
@@ -120,19 +120,19 @@ def documents(store: Store, path: str) -> dict[str, dict[str, Any]]:
 
 
 def is_array(described: dict[str, dict[str, Any]]) -> bool:
-    """Whether such documents are an array's."""
+    """Return whether such documents are an array's."""
     return ".zarray" in described or described.get("zarr.json", {}).get("node_type") == "array"
 
 
 def attributes_of(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The attributes of an array or group from its documents."""
+    """Return the attributes of an array or group from its documents."""
     if "zarr.json" in described:
         return dict(described["zarr.json"].get("attributes") or {})
     return described.get(".zattrs", {})
 
 
 def foreign_spec(store: Store, path: str) -> ArraySpec:
-    """The spec of an array that another tool wrote.
+    """Return the spec of an array that another tool wrote.
 
     Raises:
         InputRefused: zarr-python cannot read it, or it does not hold plain numbers.
@@ -165,7 +165,7 @@ def foreign_spec(store: Store, path: str) -> ArraySpec:
 def read_foreign(
     store: Store, spec: ArraySpec, region: Region, use: Callable[[np.ndarray, Region], None]
 ) -> None:
-    """Call `use` with what each stored object holds of a region, and its place there, on several threads.
+    """Call `use` for each stored object with its part of a region and the place of that part, on several threads.
 
     What is not stored holds the array's own fill value.
 
@@ -211,7 +211,7 @@ def read_foreign(
 
 @lru_cache(maxsize=8)
 def _decoder(store: Store, path: str) -> Callable[[bytes], np.ndarray] | None:
-    """What makes a chunk of its stored bytes, if numcodecs' compressors do; None if it takes zarr-python."""
+    """Return a function that decodes a stored chunk with numcodecs alone; None if that needs zarr-python."""
     array = _opened(store, path)
     described = array.metadata
     if array.fill_value is None:
@@ -239,14 +239,14 @@ def _decoder(store: Store, path: str) -> Callable[[bytes], np.ndarray] | None:
 
 
 def reading_bytes(spec: ArraySpec, *, local: bool) -> int:
-    """The most that `read_foreign` takes beside the values: stored objects in hand, encoded and decoded."""
+    """Return the most bytes that `read_foreign` takes beside the values: stored objects, encoded and decoded."""
     at_once = cpu_count() if local else IO_THREADS
     # Compressors promise a bound a little above the raw size; a codec may make one copy more on its way.
     return 3 * at_once * math.prod(spec.unit) * spec.numpy.itemsize
 
 
 def fingerprint(store: Store, path: str) -> str:
-    """A digest that is another one after the array was written to: of names, sizes and identities; one listing."""
+    """Return a digest of names, sizes and etags that changes when the array is written to. Costs one listing."""
     total = 0
     for key, size, identity in store.listing(path):
         line = f"{key}\n{size}\n{identity}".encode()

@@ -16,12 +16,12 @@ GROUP: dict[str, Any] = {"attributes": {}, "zarr_format": 3, "node_type": "group
 
 
 def is_annex(root: Mapping[str, Any]) -> bool:
-    """Whether a root is that of an annex."""
+    """Return whether a root is that of an annex."""
     return "annex" in root["attributes"].get("seismill", {})
 
 
 def add_to_groups(store: Store, root: Mapping[str, Any]) -> None:
-    """Tell of an annex in the documents of its group and of those above, before its root is put."""
+    """Add an annex to the documents of its group and of the groups above, before its root is put."""
     try:
         before = json.loads(store.get(ANNEX))
     except FileNotFoundError:
@@ -34,7 +34,7 @@ def add_to_groups(store: Store, root: Mapping[str, Any]) -> None:
 
 
 def _ours(root: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The arrays that an annex added, by path."""
+    """Return the arrays that an annex added, by path."""
     metadata = root["consolidated_metadata"]["metadata"] if root else {}
     return {path: member for path, member in metadata.items() if path}
 
@@ -48,7 +48,7 @@ def _amended(
     *,
     group: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Bring the document of a group up to date; `names` lead from it to the annex, whose `group` is its document."""
+    """Update the document of a group; `names` lead from it to the annex, whose document is `group`."""
     while True:
         identity = store.identity(ROOT)
         try:
@@ -74,7 +74,7 @@ def _amended(
 def _with_levels(
     attributes: Mapping[str, Any], root: Mapping[str, Any], gone: Collection[str]
 ) -> dict[str, Any]:
-    """The attributes of a group, with the levels as datasets of the image that has the array, or of a new one."""
+    """Return a group's attributes with the levels as datasets of the array's image, or of a new image."""
     state = root["attributes"]["seismill"]
     annex = state["annex"]
     base, *levels = state["levels"]
@@ -96,7 +96,7 @@ def _with_levels(
 
 
 def dataset(path: str, level: Mapping[str, Any]) -> dict[str, Any]:
-    """A level as OME-Zarr describes it."""
+    """Return a level as OME-Zarr describes it."""
     return {
         "path": path,
         "coordinateTransformations": [

@@ -91,7 +91,7 @@ class Volume:
 
 
 def open_volume(store: Store) -> Volume:
-    """The published volume at a store.
+    """Open the published volume at a store.
 
     Raises:
         InputRefused: There is none, or another tool wrote it.
@@ -108,7 +108,7 @@ def open_volume(store: Store) -> Volume:
 
 
 def _may_be_root(data: bytes) -> bool:
-    """Whether a group's document is a volume's: another tool's has no state of ours in its attributes."""
+    """Return whether a group's document may be a volume's root: it has Seismill's attribute."""
     try:
         document = object_from(data, "")
     except IntegrityFailure:
@@ -118,7 +118,7 @@ def _may_be_root(data: bytes) -> bool:
 
 
 def open_any(store: Store) -> Volume:
-    """The published volume at a store, or the annex of levels and copies in another tool's group.
+    """Open the published volume at a store, or the annex of levels and copies in another tool's group.
 
     Raises:
         InputRefused: There is neither.
@@ -136,7 +136,7 @@ def open_any(store: Store) -> Volume:
 
 
 def _annexes(store: Store) -> dict[str, dict[str, Any]]:
-    """The roots of annexes in a group, or in a group of it, by path."""
+    """Return the roots of annexes in a group and in its member groups, by path."""
     found = {}
     for path in ("", *(one for one in store.children()[:MOST_LOOKED_AT] if not one.startswith("."))):
         try:
@@ -157,7 +157,7 @@ def read_region(
     *,
     live: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Values of a region, in C order; samples that are not stored hold the fill value.
+    """Return the values of a region, in C order; absent samples hold the fill value.
 
     Args:
         store: The volume's store.
@@ -188,7 +188,7 @@ def read_pieces(
     *,
     live: np.ndarray | None = None,
 ) -> None:
-    """Call `use` with what each chunk holds of a region, and its place there, on several threads.
+    """Call `use` for each chunk with its part of a region and the place of that part, on several threads.
 
     So what is made of a chunk is made while it lies in the processor's cache, and the region is nowhere as a whole.
     The pieces cut the region only where chunks do; of another tool's array, where its stored objects do.
@@ -233,7 +233,7 @@ def read_pieces(
 
 
 def missing_chunk(where: str) -> IntegrityFailure:
-    """What to raise when a chunk that must be stored is not there."""
+    """Return the error for a chunk that must be stored and is missing."""
     return IntegrityFailure(
         f"{where}, is missing though traces live there; run seismill verify to find all that are"
     )
@@ -242,7 +242,7 @@ def missing_chunk(where: str) -> IntegrityFailure:
 def fetch_chunks(
     store: Store, spec: ArraySpec, places: Sequence[tuple[int, ...]]
 ) -> list[bytes | memoryview | None]:
-    """The encoded bytes of some chunks, by their position in the array's grid of chunks; None where absent."""
+    """Return the encoded bytes of some chunks, by position in the grid of chunks; None for an absent one."""
     if not spec.shards:
         return [_get(store, spec.key(place)) for place in places]
     per = spec.chunks_per_shard
@@ -265,7 +265,7 @@ def _get(store: Store, key: str) -> bytes | None:
 def _shard_chunks(
     store: Store, spec: ArraySpec, position: tuple[int, ...], region: Region
 ) -> list[tuple[tuple[int, ...], memoryview | None]]:
-    """The encoded chunks of one shard that meet `region`, by their position in the array's grid of chunks."""
+    """Return the encoded chunks of one shard that meet `region`, by position in the grid of chunks."""
     corner = [p * n for p, n in zip(position, spec.chunks_per_shard, strict=True)]
     wanted = list(
         itertools.product(
@@ -281,7 +281,7 @@ def _shard_chunks(
 def _from_shard(
     store: Store, spec: ArraySpec, position: tuple[int, ...], wanted: list[tuple[int, ...]]
 ) -> list[tuple[tuple[int, ...], memoryview | None]]:
-    """Some encoded chunks of one shard: all of it in one request if most is wanted, else ranges of it."""
+    """Fetch some encoded chunks of one shard: the whole shard if most is wanted, else ranges."""
     corner = [p * n for p, n in zip(position, spec.chunks_per_shard, strict=True)]
     key, where = spec.key(position), f"{store.url}/{spec.key(position)}"
     inside = [
@@ -318,7 +318,7 @@ def _cut(
 
 
 def _runs(present: list[Any], gap: int = 1 << 16) -> list[list[Any]]:
-    """Neighbours in the object joined into one request where what lies between is small."""
+    """Join neighbouring ranges into one request if the gap between them is small."""
     runs: list[list[Any]] = []
     for item in present:
         (offset, _), _ = item

@@ -111,22 +111,22 @@ class ArraySpec:
         return "/".join([self.path, "c", *map(str, position)])
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary for a plan."""
+        """Return a plain dictionary for a plan."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "ArraySpec":
-        """The inverse of `to_json`, also after JSON turned tuples into lists."""
+        """Return the value that `to_json` was made of, also after JSON turned tuples into lists."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
         return cls(**values)
 
     def at(self, path: str, **changes: Any) -> "ArraySpec":
-        """The same array elsewhere, with some of its properties changed."""
+        """Return the same array at another path, with some properties changed."""
         return replace(self, path=path, **changes)
 
 
 def as_written(spec: ArraySpec) -> ArraySpec:
-    """The form in which arrays are written that follow `spec`: its own, or this software's if another tool chose it.
+    """Return the form for arrays derived from `spec`: its own, or Seismill's if another tool wrote it.
 
     Chunks of a size that is fit for reading are kept.
     """
@@ -138,7 +138,7 @@ def as_written(spec: ArraySpec) -> ArraySpec:
 
 
 def spec_of(path: str, metadata: dict[str, Any]) -> ArraySpec:
-    """The spec of a stored array that this software wrote, from its zarr.json.
+    """Return the spec of an array that Seismill wrote, from its zarr.json.
 
     Raises:
         ValueError: The array uses a codec that this software does not write.
@@ -177,14 +177,14 @@ def spec_of(path: str, metadata: dict[str, Any]) -> ArraySpec:
 
 
 def round_up(n: int, step: int) -> int:
-    """The smallest multiple of `step` that is at least `n`."""
+    """Return the smallest multiple of `step` that is at least `n`."""
     return -(-n // step) * step
 
 
 def chunks_by_default(
     shape: tuple[int, ...], itemsize: int, *, fixed: Mapping[int, int] | None = None
 ) -> tuple[int, ...]:
-    """The chunks of a master: the table's, which above three dimensions are fitted to the extents.
+    """Return the chunks of a master: from the table, above three dimensions fitted to the extents.
 
     A gun or a component has few values; what such an axis does not need goes to the others, the narrowest first,
     as powers of two and within `CHUNK_BYTES`.
@@ -214,20 +214,20 @@ def chunks_by_default(
 
 
 def copy_chunks(rank: int, axis: int) -> tuple[int, ...]:
-    """The chunks of a copy for reading slices across one axis; up to `MOST_ZFP_DIMENSIONS` dimensions."""
+    """Return the chunks of a copy for slices across one axis, up to `MOST_ZFP_DIMENSIONS` dimensions."""
     thin, wide = COPY_CHUNKS[rank]
     return tuple(thin if a == axis else wide for a in range(rank))
 
 
 def factor_by_default(rank: int) -> tuple[int, ...]:
-    """Samples averaged per axis for a coarser level: 2 on the last three axes, gathers and shots kept apart."""
+    """Return the samples averaged per axis for a level: 2 on the last three axes, 1 on gathers and shots."""
     return (1,) * (rank - 3) + (2,) * min(rank, 3)
 
 
 def shards_by_default(
     shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, *, target_bytes: int = SHARD_BYTES
 ) -> tuple[int, ...]:
-    """Whole chunks, as many along the last axis first, then the one before it, as fit in `target_bytes`."""
+    """Return whole chunks that fit in `target_bytes`, as many as possible along the last axis first."""
     shard = list(chunks)
     for axis in reversed(range(len(shape))):
         room = target_bytes // (math.prod(shard) * itemsize)
@@ -241,7 +241,7 @@ def shards_by_default(
 
 
 def positions(spec: ArraySpec, region: Region) -> list[tuple[int, ...]]:
-    """Positions, in the grid of stored objects, of the objects that meet `region`, in C order."""
+    """Return the positions, in the grid of stored objects, of the objects that meet `region`, in C order."""
     return list(
         itertools.product(
             *(range(r.start // u, -(-r.stop // u)) for r, u in zip(region, spec.unit, strict=True))

@@ -40,19 +40,19 @@ LATE_SECONDS = (
 
 
 class OutOfReach(Resumable):
-    """A store did not answer, or not sensibly, until the deadline of a call."""
+    """A store gave no usable answer before the deadline of a call."""
 
 
 @dataclass
 class Traffic:
-    """What this process asked of its stores: tries of calls, and the bytes that went in and out."""
+    """Requests of this process to its stores, including retries, and the bytes read and written."""
 
     requests: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
 
     def since(self, earlier: "Traffic") -> "Traffic":
-        """What was added after `earlier` was taken with `snapshot`."""
+        """Return the difference to an earlier `snapshot`."""
         return Traffic(
             self.requests - earlier.requests,
             self.bytes_read - earlier.bytes_read,
@@ -60,7 +60,7 @@ class Traffic:
         )
 
     def snapshot(self) -> "Traffic":
-        """A copy that does not change any more."""
+        """Return a copy that does not change any more."""
         return Traffic(self.requests, self.bytes_read, self.bytes_written)
 
 
@@ -77,7 +77,7 @@ def count(*, requests: int = 1, read: int = 0, written: int = 0) -> None:
 
 
 class Line:
-    """The way from this process to one store, for all its threads."""
+    """Connection limit and retries of this process for one store, shared by all its threads."""
 
     def __init__(self, name: str, cloud: Cloud) -> None:
         """Open no connection yet; `name` is the store's, for people."""
@@ -91,7 +91,7 @@ class Line:
 
     @property
     def limit(self) -> int:
-        """How many calls go out at once."""
+        """Most calls in flight at once."""
         return int(self._limit)
 
     def call(
@@ -102,7 +102,7 @@ class Line:
         conditional: bool = False,
         before: Callable[[], None] | None = None,
     ) -> Result:
-        """The result of `request`, which is made anew for every try.
+        """Return the result of `request`, which is called anew for every try.
 
         Args:
             request: Makes a coroutine that sends one request.
@@ -213,7 +213,7 @@ class Line:
 
 @lru_cache(maxsize=64)
 def line_to(protocol: str, bucket: str, options: StorageOptions) -> Line:
-    """The line to a bucket, the same for all who ask in this process."""
+    """Return the line to a bucket, one per process."""
     name = f"{protocol}://{bucket}"
     try:
         return Line(name, open_cloud(Location(protocol, bucket, name), options))
@@ -222,7 +222,7 @@ def line_to(protocol: str, bucket: str, options: StorageOptions) -> Line:
 
 
 def line_of(location: Location, options: StorageOptions) -> Line:
-    """The line to the store that a location lies in."""
+    """Return the line to the store of a location."""
     return line_to(location.protocol, location.path.strip("/").partition("/")[0], options)
 
 
@@ -233,7 +233,7 @@ async def _in_time(request: Callable[[], Coroutine[Any, Any, Result]], asked: fl
 
 
 def _run(work: Coroutine[Any, Any, Result], seconds: float) -> Result:
-    """The result of a coroutine on fsspec's event loop, given up (and cancelled) after some seconds."""
+    """Return the result of a coroutine on fsspec's event loop; cancel it after some seconds."""
     future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, seconds), get_loop())
     try:
         return future.result()

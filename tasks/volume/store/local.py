@@ -66,7 +66,7 @@ def write(root: str, path: str, data: bytes, publish: Callable[[str, str], None]
 
 
 def create(root: str, path: str, data: bytes) -> None:
-    """Write a file that is not there yet.
+    """Write a file that does not exist yet.
 
     Raises:
         FileExistsError: It is.
@@ -159,7 +159,7 @@ def walk(root: str, path: str) -> Iterator[tuple[str, str]]:
 
 
 def remove_empty(root: str, folders: Iterable[str]) -> None:
-    """Remove those of these folders in which nothing is left, and what is left empty above them, below `root`."""
+    """Remove those of these folders that are empty, and then empty folders above them, below `root`."""
     for folder in sorted(folders, key=len, reverse=True):
         while folder.startswith(f"{root}/"):
             try:
@@ -174,7 +174,7 @@ def remove_empty(root: str, folders: Iterable[str]) -> None:
 
 @contextmanager
 def alone_in(root: str, folder: str) -> Iterator[None]:
-    """While open, no other that asks for the same goes on; the system gives it back for who is killed.
+    """Hold a folder's lock inside the `with`; the system releases it if the process is killed.
 
     Args:
         root: The folder below which temporary names lie.
@@ -214,7 +214,7 @@ def alone_in(root: str, folder: str) -> Iterator[None]:
 
 
 def take_claim(path: str) -> None:
-    """Create a file that names this process as its holder; one of a process that has ended is taken over.
+    """Create a file that names this process as its holder; take over the file of a process that has ended.
 
     Raises:
         BlockingIOError: A process that may be alive has it.
@@ -244,7 +244,7 @@ def take_claim(path: str) -> None:
 
 
 def _is_over(holder: str, path: str) -> bool:
-    """Whether the holder of a claim has ended; one that is empty was never filled."""
+    """Return whether the holder of a claim has ended; an empty claim was never filled."""
     if holder:
         return _abandoned(holder, path)
     return time.time() - os.stat(path).st_mtime > ALONE_SECONDS
@@ -256,7 +256,7 @@ def give_claim_back(path: str) -> None:
 
 
 def remove_half_written(root: str) -> None:
-    """Remove what killed writers were writing below `root`."""
+    """Remove unfinished files of killed writers below `root`."""
     folder = f"{root}/{TEMPORARY}"
     if os.path.isdir(folder):
         for name in os.listdir(folder):
@@ -271,7 +271,7 @@ def remove_half_written(root: str) -> None:
 
 @lru_cache(maxsize=1)
 def _writer(process: int) -> str:
-    """The machine, number and start of this process, as they begin the names of files that it is writing.
+    """Return machine, number and start of this process, the beginning of the names of its unfinished files.
 
     Where a machine does not tell its name, two of them may agree in all of that: chance tells them apart.
     """
@@ -279,7 +279,7 @@ def _writer(process: int) -> str:
 
 
 def _abandoned(name: str, path: str) -> bool:
-    """Whether nobody can be writing this temporary file any more."""
+    """Return whether no process can still be writing this temporary file."""
     where, _, rest = name.partition("-")
     process, _, rest = rest.partition("-")
     if machine() and where == f"{zlib.crc32(machine().encode()):08x}" and process.isdigit():

@@ -53,11 +53,11 @@ class Store:
         self._line = None if self.local else line_of(self.location, self.options)
 
     def path(self, key: str) -> str:
-        """The path of `key` on its file system."""
+        """Return the path of `key` on its file system."""
         return f"{self._root}/{key}" if key else self._root
 
     def above(self) -> list["Store"]:
-        """The folders that this prefix lies in, the nearest first; of a cloud up to its bucket."""
+        """Return the folders above this prefix, the nearest first; in a cloud up to the bucket."""
         url = self.url.rstrip("/")
         scheme, mark, path = url.partition("://") if "://" in url else ("", "", url)
         places = []
@@ -66,7 +66,7 @@ class Store:
         return places
 
     def get(self, key: str) -> bytes:
-        """The whole object.
+        """Return the whole object.
 
         Raises:
             FileNotFoundError: There is no such object.
@@ -82,7 +82,7 @@ class Store:
         return data
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        """`length` bytes of an object from `start` on; fewer are an error, never a result."""
+        """Return `length` bytes of an object from `start`; fewer are an error."""
         path = self.path(key)
         if self.local:
             with os.fdopen(local.open_file(path), "rb") as file:
@@ -96,7 +96,7 @@ class Store:
         return data
 
     def get_tail(self, key: str, length: int) -> bytes:
-        """The last `length` bytes of an object, or all of a shorter one."""
+        """Return the last `length` bytes of an object, or all of a shorter one."""
         path = self.path(key)
         if self.local:
             with os.fdopen(local.open_file(path), "rb") as file:
@@ -109,7 +109,7 @@ class Store:
         return data
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, whether or not it exists; readers see the old one or the new one."""
+        """Write an object, existing or not; readers see the old one or the new one."""
         path = self.path(key)
         if self.local:
             with self._writing():
@@ -119,7 +119,7 @@ class Store:
         self._write(path, data, writer="", storage_class=self._class_of(key))
 
     def identity(self, key: str) -> str:
-        """What tells this content of an object from others (ETag, generation …); empty where there is none."""
+        """Return the identity of an object's content (ETag, generation …); empty if there is no object."""
         path = self.path(key)
         if self.local:
             count()
@@ -134,7 +134,7 @@ class Store:
             return ""
 
     def replace(self, key: str, data: bytes, identity: str) -> bool:
-        """Write an object only if it still is what `identity` says (empty: absent); True if this call wrote it.
+        """Write an object only if it still has this identity (empty: absent); return whether this call wrote it.
 
         In a cloud the store compares and writes in one step, so that a request that was long on its way changes
         nothing any more; on a local disk one replaces at a time in a folder. Where unconditional writes were accepted
@@ -180,7 +180,7 @@ class Store:
         return True
 
     def create(self, key: str, data: bytes, *, before: Callable[[], None] = lambda: None) -> bool:
-        """Write an object only if it is absent; True if this call wrote it, also when the answer to it was lost.
+        """Write an object only if it is absent; return whether this call wrote it, also if its answer was lost.
 
         Args:
             key: The object.
@@ -280,7 +280,7 @@ class Store:
         )
 
     def exists(self, key: str) -> bool:
-        """Whether the object is there; a refusal by the store is an error, not a no."""
+        """Return whether the object exists; a refusal by the store is an error."""
         path = self.path(key)
         if self.local:
             count()
@@ -292,7 +292,7 @@ class Store:
         return True
 
     def keys(self, prefix: str) -> list[str]:
-        """Keys of all objects under `prefix`, sorted. Not for hot paths."""
+        """Return the keys of all objects under `prefix`, sorted. Not for hot paths."""
         path = self.path(prefix.rstrip("/"))
         if self.local:
             count()
@@ -301,7 +301,7 @@ class Store:
         return sorted(entry.path[start:] for entry in self._listed(path, deep=True) if entry.path[start:])
 
     def children(self) -> list[str]:
-        """Names directly under the prefix, objects and folders, sorted; one request however much lies below."""
+        """Return the names directly under the prefix, objects and folders, sorted, with one request."""
         if self.local:
             count()
             try:
@@ -318,7 +318,7 @@ class Store:
         )
 
     def files(self, below: str = "") -> dict[str, tuple[int, str]]:
-        """Size and identity (as a `Source` has it) of each file directly under the prefix, by name; one request.
+        """Return size and identity (as of a `Source`) of each file directly under the prefix, with one request.
 
         Args:
             below: What the keys begin with, up to and with a "/"; their names are without it.
@@ -340,7 +340,7 @@ class Store:
         }
 
     def listing(self, prefix: str) -> Iterator[tuple[str, int, str]]:
-        """Key, size and identity (as a `Source` has it) of every object under `prefix`, in no order."""
+        """Yield key, size and identity (as of a `Source`) of every object under `prefix`, in no order."""
         path = self.path(prefix.rstrip("/"))
         if self.local:
             count()
@@ -368,7 +368,7 @@ class Store:
                 return
 
     def delete(self, key: str) -> None:
-        """Remove one object; one that is not there is removed already."""
+        """Remove one object; a missing one is no error."""
         path = self.path(key)
         if not self.local:
             self._remove([path])
@@ -378,7 +378,7 @@ class Store:
             Path(path).unlink(missing_ok=True)
 
     def delete_many(self, keys: Sequence[str], *, guard: Callable[[], None] = lambda: None) -> None:
-        """Remove some objects in their order, many with one request where the store can.
+        """Remove objects in the given order, many per request if the store can.
 
         On a local disk, folders that this leaves empty go as well.
 
@@ -416,12 +416,12 @@ class Store:
             pass
 
     def remove_half_written(self) -> None:
-        """Remove what killed writers were writing on a local disk; stores show nothing of that."""
+        """Remove unfinished files of killed writers on a local disk; object stores have none."""
         if self.local:
             local.remove_half_written(self._root)
 
     def probe(self) -> None:
-        """Show that the store refuses to create an object twice, which the run protocol stands on.
+        """Check that the store refuses to create an object twice, which the run protocol needs.
 
         Raises:
             DestinationRefused: It overwrites instead, or the prefix cannot be written.
@@ -462,7 +462,7 @@ class Store:
         conditional: bool = False,
         before: Callable[[], None] | None = None,
     ) -> Result:
-        """The result of a request to the store; what the user can do about a fault is told in a sentence."""
+        """Return the result of a request; turn a fault into an outcome whose sentence says what to do."""
         assert self._line is not None
         try:
             return self._line.call(request, size=size, conditional=conditional, before=before)
@@ -483,7 +483,7 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Around what changes a local disk."""
+        """Turn an error of a local disk into an outcome, inside the `with`."""
         try:
             yield
         except OSError as error:
@@ -505,11 +505,11 @@ class Store:
 
     @property
     def is_file(self) -> bool:
-        """Whether a local prefix is no folder but a file."""
+        """Return whether a local prefix is a file."""
         return self.local and os.path.exists(self._root) and not os.path.isdir(self._root)
 
     def _class_of(self, key: str) -> str:
-        """The storage class of an object: only chunks have one, metadata and notes are small and often read."""
+        """Return the storage class of an object. Only chunks have one; metadata is small and often read."""
         if "/c/" not in key or key.startswith(".seismill/"):
             return ""
         chosen = ""

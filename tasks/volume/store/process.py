@@ -11,7 +11,7 @@ from pathlib import Path
 
 @cache
 def machine() -> str:
-    """This boot of this machine, and the process namespace in it: where a process number means one process."""
+    """Return boot and process namespace of this machine, within which a process number is unique."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
@@ -20,7 +20,7 @@ def machine() -> str:
 
 
 def started(process: int) -> str:
-    """When a process of this machine started, in the kernel's ticks; '' if there is no such process."""
+    """Return when a process of this machine started, in the kernel's ticks; '' if there is no such process."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except OSError:
@@ -30,10 +30,10 @@ def started(process: int) -> str:
 
 
 def ended_here(machine_of: str, process: int, started_at: str) -> bool:
-    """Whether a process that said this of itself was one of this machine and is no more."""
+    """Return whether a process was one of this machine and has ended."""
     return bool(machine_of) and machine_of == machine() and started(process) != started_at
 
 
 def clock_seconds() -> float:
-    """A clock that goes on while the machine sleeps, where there is one."""
+    """Return the time of a clock that runs while the machine sleeps, if there is one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

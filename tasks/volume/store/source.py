@@ -22,7 +22,7 @@ REOPENED = 5  # times that a read starts anew because the file was replaced unde
 
 
 def file_at(url: str, options: StorageOptions) -> Location:
-    """Return where the file lies that a URL names: under the text as it stands or, if none is there, decoded.
+    """Return the location of the file that a URL names, literally or, if there is no such file, percent-decoded.
 
     A request is made only if the URL holds something percent-encoded.
     """
@@ -34,7 +34,7 @@ def file_at(url: str, options: StorageOptions) -> Location:
 
 
 def is_there(location: Location, options: StorageOptions) -> bool:
-    """Return whether there is a file at a location; what may not be looked at counts as missing."""
+    """Return whether there is a file at a location; one that may not be looked up counts as missing."""
     if location.local:
         count()
         return os.path.isfile(location.path)
@@ -127,7 +127,7 @@ class Source:
 
     @property
     def crc32c(self) -> str:
-        """CRC32C of the whole file in hexadecimal, if its store knows it; asked for where the file was only listed."""
+        """CRC32C of the whole file in hexadecimal, if its store knows it; a listed file is looked up for it."""
         if self._crc32c is None and self._line is not None:
             try:
                 _, identity = self._look()
@@ -138,13 +138,13 @@ class Source:
         return self._crc32c or ""
 
     def close(self) -> None:
-        """Give the descriptor of a local file back; it is not read after this."""
+        """Close the descriptor of a local file; it cannot be read after this."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def __del__(self) -> None:
-        """Give the descriptor back when nobody holds the source any more, as a file of Python does."""
+        """Close the descriptor when the source is garbage, as a file of Python does."""
         self.close()
 
     def _ask(
@@ -161,7 +161,7 @@ class Source:
             ) from error
 
     def read(self, start: int, length: int) -> bytes:
-        """`length` bytes from `start` on.
+        """Return `length` bytes from `start`.
 
         Raises:
             InputRefused: The file changed since it was opened, ends before, or its disk does not give it.
@@ -196,7 +196,7 @@ class Source:
             raise
 
     def read_into(self, start: int, out: memoryview) -> None:
-        """Fill `out` with the bytes from `start` on; errors as for `read`."""
+        """Fill `out` with the bytes from `start`; errors as for `read`."""
         if self._line is not None:
             out[:] = self.read(start, len(out))
             return
@@ -268,6 +268,6 @@ class Source:
         )
 
     def ranges(self, length: int) -> Iterator[tuple[int, int]]:
-        """(start, length) of the ranges that read the file once from end to end."""
+        """Yield (start, length) of ranges that read the file once, in order."""
         for start in range(0, self.size, length):
             yield start, min(length, self.size - start)

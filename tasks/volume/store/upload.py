@@ -18,12 +18,12 @@ _UNIT = 256 << 10  # GCS takes pieces of multiples of this
 
 
 def open_upload(location: Location, options: StorageOptions, part_bytes: int) -> "Upload":
-    """A new object of a store, written in parts of about `part_bytes`."""
+    """Open a new object, written in parts of about `part_bytes`."""
     return Upload(location, options, part_bytes)
 
 
 class Upload:
-    """A file-like object that takes bytes in order; `close` completes it, `discard` leaves no trace of it."""
+    """File-like object that takes bytes in order; `close` completes it, `discard` removes it."""
 
     def __init__(self, location: Location, options: StorageOptions, part_bytes: int) -> None:
         """Begin nothing yet; parts of about `part_bytes` are kept in memory, one at a time."""
@@ -48,7 +48,7 @@ class Upload:
                 self._send(last=False)
 
     def close(self) -> None:
-        """Make the object of what was written."""
+        """Complete the object."""
         if not self._receipts:
             data = bytes(self._buffer)
             self._ask(
@@ -63,7 +63,7 @@ class Upload:
         self._upload = ""
 
     def discard(self) -> None:
-        """Drop what was written."""
+        """Drop everything that was written."""
         upload, self._upload = self._upload, ""
         self._buffer.clear()
         if upload:
@@ -87,7 +87,7 @@ class Upload:
         self._buffer.clear()
 
     async def _or_done(self, request: Coroutine[Any, Any, Result], done: Result) -> Result:
-        """The result of a request; `done` if an earlier try, whose answer was lost, had completed the upload."""
+        """Return the result of a request, or `done` if an earlier try with a lost answer completed the upload."""
         try:
             return await request
         except FileNotFoundError as error:

@@ -18,7 +18,7 @@ _SAME = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "azure": "az"}
 
 @dataclass(frozen=True)
 class Location:
-    """A URL taken apart: fsspec's protocol, and the path on its file system."""
+    """Parts of a URL: fsspec's protocol, and the path on its file system."""
 
     protocol: str
     path: str
@@ -26,7 +26,7 @@ class Location:
 
     @property
     def local(self) -> bool:
-        """Whether this is a path of this machine."""
+        """Whether this is a local path."""
         return self.protocol in _LOCAL
 
     @property
@@ -43,7 +43,7 @@ class Location:
 
 
 def locate(url: str) -> Location:
-    """Take a URL or local path apart.
+    """Return the parts of a URL or local path.
 
     Raises:
         InputRefused: The URL is chained, holds credentials or a query, or its protocol is not known.

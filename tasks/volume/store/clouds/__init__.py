@@ -23,14 +23,14 @@ CHECKSUM, WRITER = "crc32c", "writer"  # names of the metadata
 
 @dataclass(frozen=True)
 class Span:
-    """Some bytes of an object: from `start` on `length` of them; from the end if `start` is negative."""
+    """Range of an object: `length` bytes from `start`; the last `length` bytes if `start` is negative."""
 
     start: int
     length: int
 
     @property
     def header(self) -> str:
-        """As an HTTP range."""
+        """Return the HTTP range."""
         return (
             f"bytes=-{self.length}"
             if self.start < 0
@@ -38,13 +38,13 @@ class Span:
         )
 
     def of(self, total: int) -> int:
-        """How many bytes an object of `total` bytes gives."""
+        """Return how many bytes of an object of `total` bytes the range covers."""
         return min(self.length, total) if self.start < 0 else max(0, min(self.length, total - self.start))
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a store says of an object.
+    """Size, identity, writer and checksum of an object, as its store states them.
 
     Attributes:
         size: In bytes.
@@ -63,7 +63,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a listing: an object with its size and identity, or what several names begin with."""
+    """Line of a listing: an object with size and identity, or a common prefix of several names."""
 
     path: str
     size: int = 0
@@ -73,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of an upload: its number from 0, its offset, and whether it is the last."""
+    """Part of an upload: its number from 0, its offset, and whether it is the last."""
 
     number: int
     offset: int
@@ -87,43 +87,43 @@ class Cloud(Protocol):
     batch: int  # how many objects one request deletes
 
     async def get(self, path: str, span: Span | None, identity: str) -> bytes:
-        """All bytes or some, whole and undamaged, of the object that has this identity (any, if empty)."""
+        """Return all bytes or a range, checked, of the object that has this identity (any, if empty)."""
 
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
     ) -> None:
-        """Write an object; if `writer` is given only where there is none (FileExistsError).
+        """Write an object; with `writer` only if there is none yet (else FileExistsError).
 
         With an identity only where the object has it (Changed).
         """
 
     async def head(self, path: str) -> Found:
-        """What there is under a path."""
+        """Return size, identity and writer of an object."""
 
     async def delete(self, paths: list[str]) -> None:
-        """Remove up to `batch` objects; what is not there is removed already."""
+        """Remove up to `batch` objects; a missing one is no error."""
 
     async def page(self, prefix: str, *, deep: bool, after: str) -> tuple[list[Entry], str]:
-        """Objects whose paths begin with a prefix (unless deep, up to the next '/'), and where the next page begins."""
+        """Return objects below a prefix (unless deep, up to the next '/'), and the start of the next page."""
 
     async def begin(self, path: str, *, writer: str, storage_class: str) -> str:
-        """A new upload."""
+        """Begin an upload and return its name."""
 
     async def part(self, path: str, upload: str, part: Part) -> str:
-        """Send a piece of an upload; its receipt."""
+        """Send a part of an upload and return its receipt."""
 
     async def complete(self, path: str, upload: str, receipts: list[str], crc32c: int) -> None:
-        """Make the object of its pieces."""
+        """Make the object of its parts."""
 
     async def abort(self, path: str, upload: str) -> None:
-        """Drop an upload and its pieces."""
+        """Drop an upload and its parts."""
 
     async def renew(self) -> None:
         """Get new credentials."""
 
 
 def checked(data: bytes, what: str, *, span: Span | None, total: int | None, crc32c: str) -> bytes:
-    """`data` if it is what the store meant to send.
+    """Return `data` if its length and checksum are those that the store stated.
 
     Args:
         data: The body of an answer.
@@ -144,18 +144,18 @@ def checked(data: bytes, what: str, *, span: Span | None, total: int | None, crc
 
 
 def noted_crc32c(text: str) -> str:
-    """The CRC32C that an object's metadata note, if it is one as it is written here; anybody may use that name."""
+    """Return the CRC32C in an object's metadata, if it has the form that Seismill writes; others may use the name."""
     return text if len(text) == 8 and not set(text) - set(hexdigits) else ""
 
 
 def total_of(content_range: str) -> int | None:
-    """The size of the whole object from a Content-Range header; None without one."""
+    """Return the size of the whole object from a Content-Range header; None without one."""
     total = content_range.rpartition("/")[2]
     return int(total) if total.isdigit() else None
 
 
 async def look(cloud: Cloud, path: str) -> Found:
-    """What there is under a path, asked beside another request.
+    """Look up an object beside another request.
 
     Raises:
         Transient: The answer makes no sense: it is one to a condition.
@@ -167,7 +167,7 @@ async def look(cloud: Cloud, path: str) -> Found:
 
 
 def open_cloud(location: Location, options: StorageOptions) -> Cloud:
-    """The calls of the store that a location lies in; nothing is asked of it yet."""
+    """Return the calls of a location's store; no request is sent."""
     # Imported here: an SDK takes up to a second to import, and most processes use one.
     if location.protocol == "s3":
         from tasks.volume.store.clouds.s3 import S3

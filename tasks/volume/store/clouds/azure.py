@@ -80,7 +80,7 @@ class Azure:
         headers: dict[str, str] | None = None,
         data: bytes = b"",
     ) -> tuple[Any, bytes]:
-        """Headers and body of an answer that is no refusal."""
+        """Send a request; return headers and body of the answer."""
         service = self._fs.service_client
         container, _, blob = path.partition("/")
         client = service.get_blob_client(container, blob) if blob else service.get_container_client(container)
@@ -119,7 +119,7 @@ class Azure:
         return answer.headers, body
 
     async def get(self, path: str, span: Span | None, identity: str) -> bytes:
-        """See `Cloud`; Azure has no range from the end, so that one asks for the size first."""
+        """See `Cloud`; Azure has no range from the end, so such a call looks up the size first."""
         what = f"get az://{path}"
         if span and span.start < 0:
             found = await self.head(path)
@@ -191,7 +191,7 @@ class Azure:
         return entries, answer.findtext("NextMarker") or ""
 
     async def begin(self, path: str, *, writer: str, storage_class: str) -> str:
-        """See `Cloud`; there is nothing to begin, pieces wait for their list to be put."""
+        """See `Cloud`; nothing is sent, because parts wait for their list."""
         return "\n".join(f"{name}: {value}" for name, value in _described(writer, storage_class).items())
 
     async def part(self, path: str, upload: str, part: Part) -> str:
@@ -214,22 +214,22 @@ class Azure:
         )
 
     async def abort(self, path: str, upload: str) -> None:
-        """See `Cloud`; pieces without a list are nowhere to be seen, and removed by the service after a week."""
+        """See `Cloud`; parts without a list are invisible, and the service removes them after a week."""
 
     async def renew(self) -> None:
-        """See `Cloud`; tokens are asked for with each request, so only what is remembered of them is dropped."""
+        """See `Cloud`; the SDK requests a token when it has none, so the remembered one is dropped."""
         policy = self._fs.service_client._credential_policy
         if hasattr(policy, "_token"):
             policy._token = None
 
 
 def _found_none(error: azure.ClientAuthenticationError) -> bool:
-    """Whether it says that no kind of credentials was found, of all that were looked for."""
+    """Return whether an error states that no credentials of any kind were found."""
     return "DefaultAzureCredential" in str(error)
 
 
 def _first_line(error: Exception) -> str:
-    """What an error says, without the page of advice that follows."""
+    """Return the first line of an error, without the advice that follows."""
     if type(error).__name__ == "AzureSigningError":  # which is in no public module of the SDK
         return f"the account key is not base64 ({error})"
     lines = str(error).splitlines() or [type(error).__name__]

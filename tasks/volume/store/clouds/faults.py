@@ -11,7 +11,7 @@ import socket
 
 
 class Transient(OSError):
-    """It may go well when it is tried again: a connection, a time-out, a damaged or short body, a server's 5xx."""
+    """A fault that may pass: a connection, a time-out, a damaged or short body, a server's 5xx."""
 
 
 class Busy(Transient):
@@ -19,23 +19,23 @@ class Busy(Transient):
 
 
 class Expired(OSError):
-    """The credentials ran out."""
+    """The credentials expired."""
 
 
 class Misconfigured(OSError):
-    """A setting keeps the store from being asked; no waiting mends it. The sentence names the setting."""
+    """A setting is wrong, and no retry helps. The sentence names the setting."""
 
 
 class Changed(OSError):
-    """The object is not the one that was asked for any more (412)."""
+    """The object has another identity than the requested one (412)."""
 
 
 class Archived(OSError):
-    """The object lies in a tier that is not read from before it is restored."""
+    """The object lies in an archive tier and must be restored before it can be read."""
 
 
 class Rejected(OSError):
-    """The store will not do this, however often it is asked."""
+    """The store refuses the request, and no retry helps."""
 
 
 # What an operating system calls what may pass: a connection, a time-out, too few ports or descriptors for a moment.
@@ -54,7 +54,7 @@ _ERRNO_PASSES = {
 
 
 def may_pass(error: Exception) -> bool:
-    """Return whether an operating system's error may be gone when the call is made again."""
+    """Return whether an operating system's error may be gone at the next try."""
     return isinstance(error, MAY_PASS) or (isinstance(error, OSError) and error.errno in _ERRNO_PASSES)
 
 
@@ -101,7 +101,7 @@ _SETTINGS = {
 
 
 def fault(status: int, code: str, what: str) -> OSError:
-    """The fault that an HTTP answer means.
+    """Return the fault for an HTTP status.
 
     Args:
         status: Of the answer.

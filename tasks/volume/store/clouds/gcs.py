@@ -64,7 +64,7 @@ class Gcs:
         headers: dict[str, str] | None = None,
         data: bytes = b"",
     ) -> tuple[int, Any, bytes]:
-        """Status, headers and body of an answer that is no refusal."""
+        """Send a request; return status, headers and body of the answer."""
         self._refuse_unread_credentials(what)
         try:
             session = await self._fs._set_session()
@@ -103,7 +103,7 @@ class Gcs:
 
     @property
     def _address(self) -> str:
-        """The setting that says where the store is, or what is missing where there is none."""
+        """Return the setting that names the store's address, or what is missing if there is none."""
         if os.environ.get("STORAGE_EMULATOR_HOST"):
             return "STORAGE_EMULATOR_HOST"
         return "the proxy" + (
@@ -112,7 +112,7 @@ class Gcs:
 
     @property
     def _anonymous(self) -> bool:
-        """Whether requests carry no credentials."""
+        """Return whether requests carry no credentials."""
         return self._fs.credentials.credentials is None
 
     def _refuse_unread_credentials(self, what: str) -> None:
@@ -246,7 +246,7 @@ class Gcs:
         return str(headers["Location"])
 
     async def part(self, path: str, upload: str, part: Part) -> str:
-        """See `Cloud`; a piece that the service has already is passed over by it."""
+        """See `Cloud`; the service ignores a part that it already has."""
         stop = part.offset + len(part.data)
         if not part.last and len(part.data) % _UNIT:
             raise Rejected(f"a piece of {len(part.data)} bytes is no multiple of {_UNIT}")
@@ -263,7 +263,7 @@ class Gcs:
         return str(part.number)
 
     async def complete(self, path: str, upload: str, receipts: list[str], crc32c: int) -> None:
-        """See `Cloud`; the last piece has completed it, so it is looked at only."""
+        """See `Cloud`; the last part completed the object, so it is only looked up."""
         found = await self.head(path)
         if found.crc32c and int(found.crc32c, 16) != crc32c:
             raise Rejected(f"gs://{path} has CRC32C {found.crc32c}, but {crc32c:08x} was sent")
@@ -305,7 +305,7 @@ def _reason(body: bytes) -> str:
 
 
 def _length(headers: Any) -> int | None:
-    """Size of the whole object, where an answer without a range tells."""
+    """Return the size of the whole object, if an answer without a range states it."""
     length = headers.get("X-Goog-Stored-Content-Length") or headers.get("Content-Length")
     return int(length) if length and headers.get("Content-Encoding") is None else None
 

@@ -99,7 +99,7 @@ class S3:
         return answer
 
     async def _client(self, bucket: str, what: str) -> Any:
-        """The client of a bucket, made when it is first asked for."""
+        """Return the client of a bucket, made at the first call."""
         try:
             await self._fs.set_session()
             return await self._fs.get_s3(bucket)
@@ -225,7 +225,7 @@ class S3:
 
 
 def _fault(what: str, error: Exception) -> OSError:
-    """The fault that an error without an answer is."""
+    """Return the fault for an error without an answer."""
     if isinstance(error, Misconfigured):
         return error
     if isinstance(error, _LOGIN) and getattr(error, "kwargs", {}).get("provider") != "custom-process":
@@ -238,7 +238,7 @@ def _fault(what: str, error: Exception) -> OSError:
 
 
 def _is_skewed(date: str) -> bool:
-    """Whether the clock of this machine is farther from a store's than S3 takes a request for."""
+    """Return whether this machine's clock differs from the store's by more than S3 accepts."""
     try:
         there = parsedate_to_datetime(date)
     except ValueError:  # not every store says what time it is
@@ -258,7 +258,7 @@ def _base64(crc: int) -> str:
 
 
 def _crc32c(answer: dict[str, Any]) -> str:
-    """CRC32C of the whole object: the store's, if it covers the whole of it, or else what its writer noted."""
+    """Return the CRC32C of the whole object: the store's, if it covers the whole object, else the writer's."""
     stored = answer.get("ChecksumCRC32C", "")
     if stored and answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" and "-" not in stored:
         return base64.b64decode(stored).hex()

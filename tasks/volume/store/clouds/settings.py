@@ -100,7 +100,7 @@ def _how(error: BaseException, settings: str) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """Return the message of an error in one line."""
     text = " ".join(str(error).split()).rstrip(".")
     return text or type(error).__name__
 
