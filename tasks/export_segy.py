@@ -29,7 +29,8 @@ from tasks.volume.export.rebuild import (
 )
 from tasks.volume.export.rewrite import REWRITE_BYTES, Edition, edition_of, notes_on, rewritten_records
 from tasks.volume.export.source_file import SourceFile
-from tasks.volume.ingest.records import PART_BYTES, checksums, whole_checksums
+from tasks.volume.ingest.moved import crc32c_of
+from tasks.volume.ingest.records import checksums, whole_checksums
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.summary import ended, fitting, using
 from tasks.volume.segy.convert import Lost
@@ -96,12 +97,17 @@ def export_segy(
             checked = {"checked": _check_edition(edition, sink.location.path, compute)} if check else {}
             plain: dict[str, Any] = {"target": sink.url, "bytes": size, "crc32c": crc, **checked}
             return ended(store, "export", [], began, before, notes=notes, **plain)
-        if len(parts.files) > 1:
+        done = len(parts.files) == 1 and not overwrite and _is_there(target, parts.files[0], overwrite, run)
+        if done:
+            crc, in_order = parts.files[0].source["crc32c"], True
+        elif len(parts.files) > 1:
             crc, in_order = _export_all(found, parts, target, overwrite, run, compute)
         else:
             crc, in_order, kept = _export_one(parts, target, overwrite, run, compute)
         checked = {"checked": _check(parts, locate(target).path, compute)} if check else {}
     notes = [] if in_order else ["the source's order is not the grid's, so its traces were scattered"]
+    if done:
+        notes = ["was done already"]
     if kept:
         notes.append(f"{kept:,} bytes of an interrupted export proved right and were kept")
     told: dict[str, Any] = {
@@ -272,15 +278,13 @@ def _is_there(url: str, file: FilePart, overwrite: bool, run: Run) -> bool:
     if not Store(folder, run.storage_options).exists(name):
         return False
     source = Source(url, run.storage_options)
-    segments = []
-    if source.size == file.size:
-        for start, length in source.ranges(PART_BYTES):
-            segments += checksums(np.frombuffer(source.read(start, length), np.uint8), start)
-    source.close()
-    if segments and f"{whole_checksums(segments, file.size)[1]:08x}" == file.source["crc32c"]:
-        return True
+    try:
+        if source.size == file.size and crc32c_of(source) == file.source["crc32c"]:
+            return True
+    finally:
+        source.close()
     if not overwrite:
         raise DestinationRefused(
-            f"{url} is there already; replace it with --overwrite, or name another folder"
+            f"{url} is there already; replace it with --overwrite, or name another place"
         )
     return False

@@ -33,6 +33,7 @@ from tasks.volume.ingest.earlier import MADE_BEFORE, digest_before
 from tasks.volume.ingest.files import Files
 from tasks.volume.ingest.finish import finish
 from tasks.volume.ingest.master_plan import chunks_and_shards
+from tasks.volume.ingest.moved import was_made_of
 from tasks.volume.ingest.plan import (
     Follow,
     any_memory,
@@ -64,6 +65,8 @@ from tasks.volume.segy.corrections import given_of
 from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
+
+MOVED = "Its source has other places than when the volume was made of it, and the same size and CRC32C:"
 
 
 def ingest_segy(
@@ -114,6 +117,10 @@ def ingest_segy(
     def follow(spec: ArraySpec, compute: Compute) -> Sequence[ArraySpec]:
         return plan_following(store, spec, following or Following(), compute)
 
+    def digests_with(sources: list[dict[str, Any]]) -> list[str]:
+        moved = request | {"sources": sources}
+        return [digest_of(moved), digest_before(moved, survey)]
+
     refuse_what_stores_say(expected, files.reading)
     if run.dry_run:
         with using(compute, run) as compute:
@@ -131,6 +138,10 @@ def ingest_segy(
                 notes = ["was done already", *([MADE_BEFORE] if known != digest_of(request) else [])]
                 return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
             if not overwrite:
+                if was_made_of(store, root, stages.get(MASTER, {}), digests_with, files, compute.check):
+                    check_again(store, root, known, expected, files, compute)
+                    notes = ["was done already", f"{MOVED} {files.name}"]
+                    return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
                 raise DestinationRefused(
                     f"{store.url} holds another volume (of {root['attributes']['seismill']['sources'][0]['url']}; "
                     f"{how_ingests_differ(root, survey, master)}); choose another place, or replace it with --overwrite"

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.parameters import Fraction, Repairs, Run, Url
+from tasks.parameters import Fraction, OptionalUrl, Repairs, Run, Url
 from tasks.volume.arrays.codecs import tolerance_of
 from tasks.volume.arrays.reader import Volume, read_region
 from tasks.volume.arrays.spec import ArraySpec, round_up
@@ -26,6 +26,7 @@ from tasks.volume.derived.errors import add_errors_of
 from tasks.volume.export.proof import prove_bytes
 from tasks.volume.integrity.beside import beside
 from tasks.volume.integrity.check import Finding, ManifestEntry, checked, entries_of, open_checked, unlisted
+from tasks.volume.integrity.from_source import places_of
 from tasks.volume.integrity.repair import Repair
 from tasks.volume.kernels.error_sums import MAX_ABS_ERROR
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
@@ -49,6 +50,7 @@ def verify(
     run: Run = Run(),
     *,
     seed: int = 0,
+    source: OptionalUrl = "",
     compute: Compute | None = None,
 ) -> dict[str, Any]:
     """Check a volume against its manifests, and on request put back what is broken.
@@ -61,13 +63,15 @@ def verify(
             levels and metadata again; from_source also reads the source again for the master itself.
         run: How to run.
         seed: Which objects are drawn when `fraction` is below 1; consecutive numbers draw others, until none is left.
+        source: With from_source, where the source is now, if it is not where it was; SEG-Y is recognized by size and
+            CRC32C.
         compute: Where to run; threads of this process if not given.
 
     Returns:
         The summary, with `objects`, `checked`, `findings` (what is left of them) and `repaired` (keys).
 
     Raises:
-        InputRefused: There is no volume, or no source to repair it from.
+        InputRefused: There is no volume, no source to repair it from, or the source is another one.
         IntegrityFailure: Something is not as it was written, and was not repaired.
         Resumable: The run was asked to stop before its end, or another one replaces the volume, or writes it while it
             is to be repaired.
@@ -76,6 +80,8 @@ def verify(
     store = Store(volume, run.storage_options)
     repaired: list[str] = []
     mending = repair != "no" and not run.dry_run
+    if source and repair != "from_source":
+        raise InputRefused("--source says what to repair from; add --repair from_source, or leave it out")
     with using(compute, run) as compute, _owned(store, run) if mending else nullcontext(0) as epoch:
         commits = commit_count(store)
         found, findings = _opened(store)
@@ -91,6 +97,7 @@ def verify(
                 run.storage_options if repair == "from_source" else None,
                 compute.memory_bytes,
                 lambda: check_epoch(store, epoch),
+                places_of(found, source, run.storage_options, compute.check) if source else (),
             )
             for finding in mend.carry_out(findings, drawn):
                 log.info("%s: %s %s, and was repaired", store.url, finding.key, finding.problem)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
 
-from tasks.volume.outcomes import Outcome
+from tasks.volume.outcomes import Outcome, Resumable
 
 IO_THREADS = 16
 Region = tuple[slice, ...]
@@ -54,6 +54,15 @@ class Compute:
     report: Callable[[Progress], None] = lambda progress: None
     stopping: threading.Event = field(default_factory=threading.Event)
     lost: Callable[[], Outcome | None] = lambda: None
+
+    def check(self) -> None:
+        """Return if the run was not asked to stop.
+
+        Raises:
+            Resumable: It was.
+        """
+        if self.stopping.is_set():
+            raise Resumable("stopped; run the same command again to go on")
 
     @property
     def in_process(self) -> bool:

@@ -4,7 +4,7 @@ The blocks that stored them are carried out once more, as their plan says, into 
 the same file does not matter: whoever puts an object back compares its checksum first.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +16,7 @@ from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
 from tasks.volume.blocks import on_io
-from tasks.volume.images.listing import VoxelFile
+from tasks.volume.images.listing import VoxelFile, find_files
 from tasks.volume.images.stack import Stack, read_slab
 from tasks.volume.ingest.block import (
     Intake,
@@ -28,8 +28,10 @@ from tasks.volume.ingest.block import (
     unplaced_blocks,
 )
 from tasks.volume.ingest.coordinates import merged, shared
+from tasks.volume.ingest.moved import found_again
 from tasks.volume.integrity.check import position_of
 from tasks.volume.integrity.from_volume import plan_of_master, stored_object, values_of, whole_chunk
+from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.protocol.stage import Job
@@ -80,7 +82,11 @@ class _Again(Job):
 
 
 def made_from_source(
-    volume: Volume, keys: Collection[str], options: StorageOptions, memory_bytes: int
+    volume: Volume,
+    keys: Collection[str],
+    options: StorageOptions,
+    memory_bytes: int,
+    places: Sequence[str] = (),
 ) -> Iterator[tuple[str, bytes]]:
     """Key and bytes of those of these objects that the source gives, one block in memory at a time.
 
@@ -89,18 +95,24 @@ def made_from_source(
         keys: Of chunks or shards.
         options: Of the source's store.
         memory_bytes: What a block may use.
+        places: Where the files are now, in their order, if they are not where they were.
 
     Raises:
         InputRefused: The source is not there any more.
     """
     plan = plan_of_master(volume)
     if plan.body["verb"] == "ingest_images":
-        stack, spec = _as_it_is_now(Stack.from_json(plan.body["stack"]), options), volume.spec(volume.master)
+        stack, spec = (
+            _as_it_is_now(Stack.from_json(plan.body["stack"]), options, places),
+            volume.spec(volume.master),
+        )
         for key in sorted(key for key in keys if key.startswith(f"{spec.path}/c/")):
             yield key, _of_images(stack, spec, key, options)
         return
     # The file may have been put back since, with another time stamp. What was spilled is gone: the file is read.
     sources = [source | {"identity": ""} for source in plan.body["sources"]]
+    if places:
+        sources = [source | {"url": url} for source, url in zip(sources, places, strict=True)]
     plan = replace(plan, body=plan.body | {"sources": sources, "spill": {}})
     store = Kept(volume.store.url, volume.store.options, keys)
     intake = intake_of(store, plan, options)
@@ -148,14 +160,37 @@ def _block_of(intake: Intake, key: str) -> int | None:
     return first + int(np.ravel_multi_index(at, counts))
 
 
-def _as_it_is_now(stack: Stack, options: StorageOptions) -> Stack:
-    """The stack of the same files, whatever their identities are by now."""
+def places_of(volume: Volume, source: str, options: StorageOptions, check: Callable[[], None]) -> list[str]:
+    """Return where the files that a volume was made of are now, in their order.
+
+    Files of SEG-Y are recognized by size and CRC32C, images by their number and sizes: of these no checksum is kept.
+
+    Raises:
+        InputRefused: These are other files.
+    """
+    if "crc32c" in volume.state["sources"][0]:
+        return found_again(volume.state["sources"], source, options, check)
+    stored = [file for file, _ in Stack.from_json(plan_of_master(volume).body["stack"]).files]
+    files = find_files(source, options)
+    if [file.bytes for file in files] != [file.bytes for file in stored]:
+        raise InputRefused(
+            f"{source} names {len(files)} files of other sizes than the {len(stored)} that {volume.store.url} was made "
+            f"of, such as {stored[0].url}; name these with --source"
+        )
+    return [file.url for file in files]
+
+
+def _as_it_is_now(stack: Stack, options: StorageOptions, places: Sequence[str]) -> Stack:
+    """The stack of the same files, wherever they are and whatever their identities are by now."""
 
     def look(file: VoxelFile) -> VoxelFile:
         with closing(Source(file.url, options)) as source:
             return replace(file, identity=source.identity)
 
-    files = on_io(look, [file for file, _ in stack.files])
+    listed = [file for file, _ in stack.files]
+    if places:
+        listed = [replace(file, url=url) for file, url in zip(listed, places, strict=True)]
+    files = on_io(look, listed)
     return Stack(tuple((file, slices) for file, (_, slices) in zip(files, stack.files, strict=True)))
 
 

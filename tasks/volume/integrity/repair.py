@@ -6,7 +6,7 @@ is right if the checksum in its first line says so.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.parameters import StorageOptions
@@ -49,12 +49,14 @@ class Repair:
         source: Options of the source's store; None if only the volume itself is drawn on.
         memory_bytes: What a block may use.
         guard: Called before every put; raises if this run may not any more.
+        places: Where the source's files are now, in their order, if they are not where they were.
     """
 
     volume: Volume
     source: StorageOptions | None
     memory_bytes: int
     guard: Callable[[], None]
+    places: Sequence[str] = ()
 
     def carry_out(
         self, findings: Collection[Finding], entries: Collection[ManifestEntry]
@@ -122,7 +124,9 @@ class Repair:
         of_key = {finding.key: finding for finding in findings if not finding.key.endswith("zarr.json")}
         if self.source is None or not of_key:
             return
-        for key, data in made_from_source(self.volume, list(of_key), self.source, self.memory_bytes):
+        for key, data in made_from_source(
+            self.volume, list(of_key), self.source, self.memory_bytes, self.places
+        ):
             if self._put(key, data if fits(data, written[key]) else None):
                 yield of_key[key]
 
@@ -158,7 +162,7 @@ class Repair:
         anew = {key: data for key in lost if (data := self._made_again(path, key)) is not None}
         missing = [key for key in lost if key not in anew]
         if missing and self.source is not None and not volume.origin:
-            anew |= made_from_source(volume, missing, self.source, self.memory_bytes)
+            anew |= made_from_source(volume, missing, self.source, self.memory_bytes, self.places)
         if any(key not in anew for key in lost):
             return None
         objects += [Stored(key, len(data), crc32c(data)) for key, data in anew.items() if data]

@@ -1,0 +1,101 @@
+"""Recognize source files that lie elsewhere than when a volume was made of them: by size and CRC32C.
+
+A file is read for this only where the stored request does not name it.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tasks.parameters import StorageOptions
+from tasks.volume.ingest.files import Files, list_files
+from tasks.volume.ingest.records import PART_BYTES, checksums, whole_checksums
+from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tasks.volume.protocol.plan import load_plan
+from tasks.volume.store.objects import Source, Store
+
+log = logging.getLogger(__name__)
+
+
+def crc32c_of(source: Source, check: Callable[[], None] = lambda: None) -> str:
+    """Return the CRC32C of a whole file in hexadecimal: as its store knows it, else by reading it.
+
+    Args:
+        source: The file.
+        check: Called before each part is read; raises to end it.
+    """
+    if source.crc32c:
+        return source.crc32c
+    segments = []
+    for start, length in source.ranges(PART_BYTES):
+        check()
+        segments += checksums(np.frombuffer(source.read(start, length), np.uint8), start)
+    return f"{whole_checksums(segments, source.size)[1]:08x}"
+
+
+def was_made_of(
+    store: Store,
+    root: dict[str, Any],
+    stage: dict[str, Any],
+    digests_with: Callable[[list[dict[str, Any]]], Sequence[str]],
+    files: Files,
+    check: Callable[[], None],
+) -> bool:
+    """Whether a volume was made by the same request of files that have the content of these.
+
+    Args:
+        store: The volume.
+        root: Its root.
+        stage: What the root says of the stage that made the master.
+        digests_with: Returns the digests of the request if its sources were others.
+        files: The files as they are named now.
+        check: Called before each part is read; raises to end it.
+    """
+    made_of = root["attributes"]["seismill"]["sources"]
+    if [one.size for one in files.listed] != [source["bytes"] for source in made_of]:
+        return False
+    try:
+        sources = load_plan(store, stage["plan"]).body["sources"]
+    except (IntegrityFailure, FileNotFoundError):
+        return False
+    if stage.get("request") not in digests_with(sources):
+        return False
+    for file, source in enumerate(made_of):
+        with files.reading(file) as opened:
+            if crc32c_of(opened, check) != source["crc32c"]:
+                return False
+    return True
+
+
+def found_again(
+    made_of: Sequence[dict[str, Any]], source: str, options: StorageOptions, check: Callable[[], None]
+) -> list[str]:
+    """Return where each file that a volume was made of is now, in their order.
+
+    Args:
+        made_of: What the root says of the files.
+        source: Where they are said to be.
+        options: Of their store.
+        check: Called before each part is read; raises to end it.
+
+    Raises:
+        InputRefused: None of the named files has the size and CRC32C of one of them.
+    """
+    sizes = {one["bytes"] for one in made_of}
+    places: dict[tuple[int, str], str] = {}
+    for listed in list_files(source, options):
+        opened = Source(listed.url, options)
+        try:
+            if opened.size in sizes:
+                places[opened.size, crc32c_of(opened, check)] = listed.url
+        finally:
+            opened.close()
+    for one in made_of:
+        if (one["bytes"], one["crc32c"]) not in places:
+            raise InputRefused(
+                f"{source} names no file that {one['url']} was when the volume was made of it ({one['bytes']:,} bytes, "
+                f"CRC32C {one['crc32c']}); name one that has these with --source"
+            )
+    return [places[one["bytes"], one["crc32c"]] for one in made_of]
