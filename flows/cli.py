@@ -266,6 +266,7 @@ def verify(
     run: Run = Run(),
     *,
     seed: int = 0,
+    source: OptionalUrl = "",
 ) -> None:
     """Compare stored objects with their checksums, and restore damaged ones with --repair.
 
@@ -275,6 +276,7 @@ def verify(
         errors: Also compare copies and levels with the master, and prove the export again
         repair: Restore damaged objects: from_master restores all but the master, from_source the master too
         seed: Seed of the draw; consecutive numbers draw different objects
+        source: With --repair from_source: where the source is now, if it was moved; known by size and CRC32C
     """
 
 

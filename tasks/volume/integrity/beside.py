@@ -11,6 +11,7 @@ None of it holds samples, and no reader needs it:
 
 import logging
 
+from tasks.volume.arrays.group_metadata import ANNEX
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import on_io
 from tasks.volume.integrity.check import Finding, fetch, fits
@@ -24,6 +25,7 @@ from tasks.volume.protocol.root import (
     Commit,
     commit_in,
     newest_commit,
+    present_root,
     superseded,
     superseded_by,
 )
@@ -81,13 +83,22 @@ def _commits(store: Store) -> list[Finding]:
     ]
 
 
+def _left(store: Store, number: int, content: bytes) -> bool:
+    """Whether a run that was killed while it committed left this commit of before as it was.
+
+    One with the present root was the newest, and has another's number.
+    """
+    commit = commit_in(number, content)
+    return commit.whole and commit.document not in (present_root(store)[0], present_root(store, ANNEX)[0])
+
+
 def _locks(store: Store) -> list[Finding]:
     keys = [f"{LOCKS}/{epoch:08d}" for epoch in range(1, highest(store) + 1)]
     contents = on_io(lambda key: fetch(store, key), keys)
     return [
         Finding(key, "", "", "is missing" if content is None else ALTERED)
-        for key, content in zip(keys, contents, strict=True)
-        if content is None or not is_whole(content)
+        for epoch, (key, content) in enumerate(zip(keys, contents, strict=True), start=1)
+        if content is None or not is_whole(content, epoch)
     ]
 
 

@@ -17,7 +17,7 @@ from tasks.volume.integrity.beside import restored
 from tasks.volume.integrity.check import Finding, ManifestEntry, does_not_decode, fetch, fits
 from tasks.volume.integrity.from_source import made_from_source
 from tasks.volume.integrity.from_volume import made_again
-from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import manifest_bytes, manifest_key
 from tasks.volume.protocol.plan import RUNS
@@ -124,11 +124,15 @@ class Repair:
         of_key = {finding.key: finding for finding in findings if not finding.key.endswith("zarr.json")}
         if self.source is None or not of_key:
             return
-        for key, data in made_from_source(
-            self.volume, list(of_key), self.source, self.memory_bytes, self.places
-        ):
-            if self._put(key, data if fits(data, written[key]) else None):
-                yield of_key[key]
+        again = made_from_source(self.volume, list(of_key), self.source, self.memory_bytes, self.places)
+        try:
+            for key, data in again:
+                if self._put(key, data if fits(data, written[key]) else None):
+                    yield of_key[key]
+        except InputRefused as refused:
+            raise InputRefused(
+                f"{refused}; if the source was moved, say where it is with --source"
+            ) from refused
 
     def _root(self, key: str) -> bytes | None:
         store, newest = self.volume.store, newest_commit(self.volume.store)

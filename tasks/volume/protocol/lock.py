@@ -70,13 +70,13 @@ _DAMAGED = {
 }
 
 
-def _stored(lock: dict[str, Any]) -> bytes:
-    """Return a lock as it is stored: with a CRC32C of all else that it says."""
-    text = json.dumps(lock)
+def _stored(lock: dict[str, Any], epoch: int) -> bytes:
+    """Return a lock as it is stored: with a CRC32C of all else that it says and of its epoch."""
+    text = f"{json.dumps(lock)} {epoch}"
     return json.dumps(lock | {"crc32c": f"{crc32c(text.encode()):08x}"}).encode()
 
 
-def is_whole(content: bytes) -> bool:
+def is_whole(content: bytes, epoch: int) -> bool:
     """Whether a lock is as it was written, as far as it tells: those of early versions have no checksum."""
     try:
         lock = json.loads(content)
@@ -85,13 +85,13 @@ def is_whole(content: bytes) -> bool:
         return False
     if checksum is None:
         return bool(lock.keys() == _DAMAGED.keys() | {"beat"}) and json.dumps(lock).encode() == content
-    return _stored(lock) == content
+    return _stored(lock, epoch) == content
 
 
 def released_lock(epoch: int) -> tuple[str, bytes]:
     """Return key and content of a lock of before whose holder is not known any more."""
     lock = _DAMAGED | {"holder": "not known: the lock was damaged", "state": "released", "beat": 0}
-    return _key(epoch), _stored(lock)
+    return _key(epoch), _stored(lock, epoch)
 
 
 def _gone(lock: dict[str, Any]) -> bool:
@@ -181,7 +181,7 @@ def locked(
         while not ended.wait(heartbeat_seconds):
             mine["beat"] += 1
             try:
-                store.put(_key(epoch), _stored(mine))
+                store.put(_key(epoch), _stored(mine, epoch))
             except Exception as error:
                 # The lease outlasts some lost beats; a thread that died of one would lose the volume for sure.
                 log.warning("no sign of life could be left at %s: %s", store.url, error)
@@ -201,7 +201,7 @@ def locked(
         thread.join()
         mine["state"] = "released"
         _tokens.discard(mine["token"])
-        store.put(_key(epoch), _stored(mine))
+        store.put(_key(epoch), _stored(mine, epoch))
 
 
 def _read(content: bytes) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def _acquire(
             lease = min(lease_seconds, UNREADABLE_SECONDS) if lock == _DAMAGED else lease_seconds
             free = _gone(lock) or time.monotonic() - seen_at >= lease
         if not top or free:
-            if store.create(_key(top + 1), _stored(mine)):
+            if store.create(_key(top + 1), _stored(mine, top + 1)):
                 return top + 1
             if lost < LOST_RACES:
                 continue
