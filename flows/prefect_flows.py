@@ -42,6 +42,9 @@ logging.getLogger("prefect.flows").addFilter(
 )
 
 
+BETWEEN_STAGES = ("following",)  # parameters that one stage of a chain gives another
+
+
 class _Flow(Flow[..., Any]):
     """Says what is to be done about a run that was created past the API's own look at its parameters."""
 
@@ -87,7 +90,7 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
 
     # What one stage tells another is no parameter of a run.
     run.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[p for p in signature.parameters.values() if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+        parameters=[p for p in signature.parameters.values() if p.name not in BETWEEN_STAGES]
     )
     name = function.__name__
     return _Flow(run, name=name.replace("_", "-"), flow_run_name=functools.partial(_run_name, name))

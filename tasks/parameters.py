@@ -60,7 +60,12 @@ SampleFormat = Literal[
     "uint24",
     "uint8",
 ]
-Quality = Literal["auto", "very_low", "low", "medium", "high", "very_high", "ultra", "lossless"]
+Quality = Annotated[
+    str,
+    Field(
+        pattern=r"^(auto|very_low|low|medium|high|very_high|ultra|lossless|(snr|psnr|ratio)=\d{1,4}(\.\d{1,3})?)$"
+    ),
+]
 Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time"]
 Step = Literal["copies", "pyramid", "report", "proof"]
 Retry = Literal["nothing", "quarantined"]
@@ -108,7 +113,6 @@ _LATER_FIELDS: dict[str, frozenset[str]] = {
             "trailing",
         )
     ),
-    "Copies": frozenset(("target",)),
 }
 
 
@@ -441,9 +445,10 @@ class Copies(_Parameters):
     quality: Quality = Field(
         default="auto",
         title="Quality",
-        description="Largest error in standard deviations of the master: very_low 6, low 3, medium 1, high 0.1, "
-        "very_high 0.01, ultra 0.001; or lossless. auto: that of an existing copy; else an SNR of 40 dB for data that "
-        "swing about zero, and lossless for all others",
+        description="Least figure: snr=40 or psnr=60 (dB), ratio=10 (bytes); or largest error in standard deviations: "
+        "very_low 6, low 3, medium 1, high 0.1, very_high 0.01, ultra 0.001; or lossless. auto: that of an existing "
+        "copy; else snr=40 for data that swing about zero, and lossless for all others",
+        examples=["snr=40", "high", "lossless"],
     )
     tolerance: float = Field(
         default=0,
@@ -451,13 +456,11 @@ class Copies(_Parameters):
         title="Tolerance",
         description="Largest error in the unit of the data, instead of a quality. 0: use the quality",
     )
-    target: str = Field(
-        default="",
-        pattern=r"^((snr|psnr|ratio)=\d{1,4}(\.\d{1,3})?)?$",
-        title="Target",
-        description="Least figure of each copy, instead of a quality: snr or psnr in dB, or the ratio of bytes",
-        examples=["snr=40", "psnr=60", "ratio=10"],
-    )
+
+    @property
+    def target(self) -> str:
+        """The quality, if it is the least figure that each copy must reach, such as snr=40; else empty."""
+        return self.quality if "=" in self.quality else ""
 
 
 class Levels(_Parameters):
@@ -491,8 +494,8 @@ class Levels(_Parameters):
 class Following(_Parameters):
     """What is made of a master after it; planned with it, so that what cannot be made is refused at once."""
 
-    copies: Copies | None = None
-    levels: Levels | None = None
+    copies: Copies | None = Field(default=None, title="Copies", description="Copies of the master")
+    levels: Levels | None = Field(default=None, title="Pyramid", description="Coarser levels of the master")
 
 
 class Publication(_Parameters):

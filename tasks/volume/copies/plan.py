@@ -135,9 +135,6 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         raise InputRefused(
             f"both a tolerance ({copies.tolerance:g}) and a quality ({copies.quality}) were given; give one"
         )
-    if copies.target and (copies.tolerance or copies.quality != "auto"):
-        other = f"a tolerance ({copies.tolerance:g})" if copies.tolerance else f"a quality ({copies.quality})"
-        raise InputRefused(f"both a target ({copies.target}) and {other} were given; give one")
     codec, fill, dtype = _codec(volume, copies)
     specs = []
     for name, chunks in wanted:
@@ -145,7 +142,7 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         clipped = tuple(min(c, round_up(n, 4)) for c, n in zip(chunks, master.shape, strict=True))
         specs.append(ArraySpec(name, master.shape, clipped, dtype, master.dims, codec, (), fill))
     there = {name: volume.spec(name) for name in names if volume.has(name)}
-    if copies.quality == "auto" and not copies.tolerance and not copies.target:
+    if copies.quality == "auto" and not copies.tolerance:
         # What is there is as it was once asked for.
         presets = set(names) - {more.name for more in copies.more}
         specs = [_as_asked(volume, s) if s.path in presets & set(there) else s for s in specs]
@@ -208,7 +205,7 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
     hold every one of them exactly, so that the bound is on the numbers themselves.
     """
     master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
-    by_default = copies.quality == "auto" and not copies.tolerance and not copies.target
+    by_default = copies.quality == "auto" and not copies.tolerance
     if (copies.quality == "lossless" and not copies.tolerance) or (by_default and not _swings(volume)):
         return DEFAULT_CODEC, master.fill, master.dtype
     if volume.state.get("looks", {}).get("is_labels"):

@@ -88,7 +88,9 @@ def figures(group: zarr.Group, name: str) -> dict[str, float]:
 @pytest.mark.parametrize("cube", CUBES)
 @pytest.mark.parametrize("asked", ["", "snr=25", "snr=60", "psnr=70", "ratio=6"])
 def test_each_copy_reaches_its_target_and_not_much_more(tmp_path: Path, cube: str, asked: str) -> None:
-    group, summary = published(tmp_path, CUBES[cube](np.random.default_rng(3)), Copies(target=asked))
+    group, summary = published(
+        tmp_path, CUBES[cube](np.random.default_rng(3)), Copies(quality=asked or "auto")
+    )
     kind, _, least = (asked or "snr=40").partition("=")
     for name in ("fast_inline", "fast_crossline", "fast_time"):
         measured, attributes = figures(group, name), group[name].attrs
@@ -109,7 +111,7 @@ def test_data_that_do_not_swing_about_zero_are_copied_without_loss(tmp_path: Pat
     for row in summary["arrays"]:
         assert row["max_abs_error"] == 0
         assert np.array_equal(group[row["path"]][:], group["amplitude"][:])
-    lossy = rechunk(summary["volume"], Copies(target="snr=40"), overwrite=True, run=STAMPED)
+    lossy = rechunk(summary["volume"], Copies(quality="snr=40"), overwrite=True, run=STAMPED)
     assert all(row["max_abs_error"] > 0 for row in lossy["arrays"])
 
 
@@ -126,12 +128,12 @@ def test_images_are_copied_without_loss_unless_a_quality_is_named(tmp_path: Path
 def test_asking_again_finds_the_copies_and_another_target_is_refused(tmp_path: Path) -> None:
     cube = waves(np.random.default_rng(3))
     _, summary = published(tmp_path, cube, Copies())
-    for same in (Copies(), Copies(target="snr=40")):
+    for same in (Copies(), Copies(quality="snr=40")):
         assert rechunk(summary["volume"], same, run=STAMPED)["notes"] == ["were done already"]
     with pytest.raises(
         ValueError, match=r"codec ZFP with tolerance .*, asked for ZFP of snr=50.*--overwrite"
     ):
-        rechunk(summary["volume"], Copies(target="snr=50"), run=STAMPED)
+        rechunk(summary["volume"], Copies(quality="snr=50"), run=STAMPED)
 
 
 def test_a_sample_that_promises_too_much_is_made_good_before_the_copy_is_visible(
@@ -140,7 +142,7 @@ def test_a_sample_that_promises_too_much_is_made_good_before_the_copy_is_visible
     """The sample misses the few places where the data are hard to keep: once, half the tolerance."""
     monkeypatch.setattr(target, "ROOM_DB", -7.0)  # as if it had been drawn where all is smooth
     monkeypatch.setattr(Target, "reached", _without_room(Target.reached))
-    group, summary = published(tmp_path, waves(np.random.default_rng(3)), Copies(target="snr=40"))
+    group, summary = published(tmp_path, waves(np.random.default_rng(3)), Copies(quality="snr=40"))
     assert summary["notes"] == []
     assert all(
         40 <= figures(group, name)["snr"] < 48 for name in ("fast_inline", "fast_crossline", "fast_time")
@@ -156,7 +158,7 @@ def test_a_target_that_two_attempts_miss_is_published_with_a_note(
     group, summary = published(
         tmp_path,
         waves(np.random.default_rng(3)),
-        Copies(presets=[], more=[Copy(name="thin", chunks=[4, 36, 120])], target="snr=40"),
+        Copies(presets=[], more=[Copy(name="thin", chunks=[4, 36, 120])], quality="snr=40"),
     )
     (note,) = summary["notes"]
     assert note.startswith("thin does not reach snr=40: lossy within")
@@ -172,11 +174,12 @@ def _without_room(reached: Any) -> Any:
 
 @pytest.mark.parametrize("text", ["snr", "snr=", "snr=forty", "snr=-1", "quality=4", "snr=40;ratio=3"])
 def test_a_target_is_a_kind_and_a_number(text: str) -> None:
-    with pytest.raises(ValueError, match="target"):
-        Copies(target=text)
+    with pytest.raises(ValueError, match="quality"):
+        Copies(quality=text)
 
 
-@pytest.mark.parametrize("more", [{"quality": "high"}, {"tolerance": 1.0}])
-def test_one_way_of_saying_how_good_a_copy_is_to_be(tmp_path: Path, more: dict[str, Any]) -> None:
-    with pytest.raises(InputRefused, match=r"both a target \(snr=40\) and a .* were given; give one"):
-        published(tmp_path, noise(np.random.default_rng(3)), Copies(target="snr=40", **more))
+def test_one_way_of_saying_how_good_a_copy_is_to_be(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputRefused, match=r"both a tolerance \(1\) and a quality \(snr=40\) were given; give one"
+    ):
+        published(tmp_path, noise(np.random.default_rng(3)), Copies(quality="snr=40", tolerance=1.0))
