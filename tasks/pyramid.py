@@ -7,6 +7,7 @@ a level starts when that level is complete, and no level is visible before all a
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 from tasks.parameters import ArrayPath, Levels, OptionalUrl, Run, Url
@@ -14,7 +15,7 @@ from tasks.volume.arrays.reader import PYRAMID, Volume
 from tasks.volume.blocks import Compute
 from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused
-from tasks.volume.protocol.foreign_target import begin_annex, open_master
+from tasks.volume.protocol.foreign_target import begin_annex, foreign_meaning, open_master
 from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.plan import digest_of
@@ -60,13 +61,16 @@ def pyramid(
     found = open_master(volume, array, target, run)
     store = found.store
     specs, factors, passes = level_specs(found, levels, local=store.local)
-    method = method_of(found, levels)
+    method, meaning = method_of(found, levels), foreign_meaning(found)
+    meaning.refuse_levels(specs[0].numpy, method)
     paths = [spec.path for spec in specs[1:]]
     if run.dry_run:
         rows = [planned_row(s) for s in specs[1:]]
         return {"dry_run": True, "volume": store.url, "stage": "pyramid", "arrays": rows, "notes": []}
     refuse_taken(store, found.root, paths)
     need = block_memory(specs, factors, passes, local=store.local)
+    if meaning.has_gaps:  # values are made floats with NaN for a while
+        need += need * 16 // specs[0].numpy.itemsize
 
     def body_of(root: dict[str, Any]) -> dict[str, Any]:
         volume = Volume(store, root)
@@ -79,7 +83,7 @@ def pyramid(
             "method": method,
             "arrays": [spec.to_json() for spec in specs],
             "passes": [one.to_json() for one in passes],
-        }
+        } | ({"gaps": replace(meaning, carried={}).to_json()} if meaning.has_gaps else {})
 
     def made_of(root: dict[str, Any]) -> str:
         return str(root["attributes"]["seismill"]["stages"].get(PYRAMID, {}).get("request", ""))

@@ -24,7 +24,7 @@ from tasks.volume.kernels.error_sums import (
     SUM_OF_SQUARES,
 )
 from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.protocol.foreign_target import refuse_changed
+from tasks.volume.protocol.foreign_target import foreign_meaning, refuse_changed
 from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.root import members
 from tasks.volume.protocol.stage import (
@@ -94,10 +94,15 @@ def publish_copies(
     volume: Volume, made: Sequence[Made], requests: Mapping[str, str], targets: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[str]]:
     """Make copies visible and commit them; return the new root, and notes on targets that were missed."""
-    attributes = volume.array_attributes(volume.master)
+    carried = foreign_meaning(volume).carried
+    attributes = carried | volume.array_attributes(volume.master)
     root, notes, shown = volume.root, [], []
     for copy in made:
-        spec, about = copy.spec, dict(copy.figures)
+        spec = copy.spec
+        # ZFP stores 0 for what is not a number, so nothing there has the value for it.
+        about = {
+            k: v for k, v in carried.items() if k != "_FillValue" or not tolerance_of(spec)
+        } | copy.figures
         about |= {
             k: v for k, v in attributes.items() if k in SHARED or (k == "_FillValue" and spec.fill == "NaN")
         }

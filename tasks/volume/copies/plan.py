@@ -27,6 +27,7 @@ from tasks.volume.blocks import Compute, cpu_count
 from tasks.volume.copies.target import TARGET, target_of, with_tolerance
 from tasks.volume.derived.superblocks import SuperBlocks, measured, super_blocks
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.protocol.foreign_target import foreign_meaning
 from tasks.volume.protocol.plan import digest_of, stored_plans
 from tasks.volume.protocol.summary import fitting
 
@@ -208,7 +209,14 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
     by_default = copies.quality == "auto" and not copies.tolerance
     if (copies.quality == "lossless" and not copies.tolerance) or (by_default and not _swings(volume)):
         return DEFAULT_CODEC, master.fill, master.dtype
-    if volume.state.get("looks", {}).get("is_labels"):
+    meaning = foreign_meaning(volume)
+    if meaning.packed or meaning.has_gaps:
+        raise InputRefused(
+            "the array says that its numbers are packed (scale_factor, add_offset) or that some mean no data "
+            "(_FillValue, missing_value, valid_range), and a number that is nearly right means another thing; use "
+            "--quality lossless"
+        )
+    if volume.state.get("looks", {}).get("is_labels") or meaning.labels:
         raise InputRefused(
             "the voxels are labels, and a label that is nearly right is another one; use quality lossless"
         )

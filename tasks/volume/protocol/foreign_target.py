@@ -16,6 +16,7 @@ from tasks.parameters import Run, VoxelUnit
 from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.arrays.foreign import attributes_of, documents, fingerprint, foreign_spec, is_array
 from tasks.volume.arrays.group_metadata import ANNEX, GROUP, is_annex
+from tasks.volume.arrays.meaning import Meaning, meaning_of
 from tasks.volume.arrays.reader import Volume, open_volume
 from tasks.volume.images.spacing import ROCKVERSE
 from tasks.volume.outcomes import DestinationRefused, InputRefused
@@ -140,6 +141,15 @@ def _annex(
         )
     state = root["attributes"]["seismill"]
     state["annex"] = {"array": array, "name": name, "axes": axes, "above": above}
+    meaning = meaning_of(
+        spec.numpy,
+        described.get(".zarray", {}).get("fill_value"),
+        said,
+        groups[name],
+        below_labels=_below_labels(origin),
+    )
+    if plain := meaning.to_json():
+        state["annex"]["meaning"] = plain
     base = {"path": "", "scale": scale, "translation": translation}
     state["levels"] = [base, *state.get("levels", [])[1:]]
     state["stages"][""] = {"plan": fingerprint(origin, "")}
@@ -156,6 +166,17 @@ def _annex(
         "shards": list(spec.shards),
     }
     return Volume(place, root)
+
+
+def _below_labels(origin: Store) -> bool:
+    """Whether an array lies in a group named labels, or in an image in one, as OME-Zarr has them."""
+    above = origin.above()[:2]
+    return any(place.url.rpartition("/")[2] == "labels" and bool(documents(place, "")) for place in above)
+
+
+def foreign_meaning(volume: Volume) -> Meaning:
+    """What the values of an array of another tool mean; of our own arrays nothing of this is open."""
+    return Meaning.from_json(volume.state.get("annex", {}).get("meaning", {}))
 
 
 def _refuse_place(place: Store, origin: Store) -> None:

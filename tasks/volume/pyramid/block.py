@@ -1,10 +1,12 @@
 """Store one block of each level of a pass."""
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
+from tasks.volume.arrays.meaning import Meaning, hidden, shown
 from tasks.volume.arrays.reader import read_pieces, read_region
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region
@@ -55,13 +57,14 @@ def pyramid_block(job: Job) -> Record:
         must = np.ones(tuple(r.stop - r.start for r in source[:-1]), bool)
     above = origin_of(store, plan) if one.source == 0 else store
     method, part = plan.body["method"], source
+    gaps = Meaning.from_json(plan.body.get("gaps", {}))
     stored: list[Stored] = []
     values = read_coarsened(
-        above, specs[one.source], source, factors[one.source], method, live_in(one.source, source), must
+        above, specs[one.source], source, factors[one.source], method, live_in(one.source, source), must, gaps
     )
     for number in range(one.source, one.coarsest):
         if number > one.source:
-            values = coarsen_in_parts(values, factors[number], method, live_in(number, part))
+            values = _known(coarsen_in_parts, values, factors[number], method, live_in(number, part), gaps)
         spec = specs[number + 1]
         part = finer_region(region, factors[number + 1 : one.coarsest], spec.shape)
         stored += put_region(job, store, spec, part, values, empty=_nothing if masks else _never)[0]
@@ -77,22 +80,42 @@ def read_coarsened(
     method: str,
     live: np.ndarray | None = None,
     must: np.ndarray | None = None,
+    gaps: Meaning = Meaning(),
 ) -> np.ndarray:
     """The level below a region, of which no more than a few chunks are in memory where no cell lies in two.
 
-    Args as `read_region` and `coarsen` have them; `must` says which chunks have to be there.
+    Args as `read_region` and `coarsen` have them; `must` says which chunks have to be there, `gaps` which values mean
+    no data.
     """
     if not fit_together(spec.pieces, spec.shape, factor):
-        return coarsen_in_parts(read_region(store, spec, region, live=must), factor, method, live)
+        return _known(
+            coarsen_in_parts, read_region(store, spec, region, live=must), factor, method, live, gaps
+        )
     shape = tuple(-(-(r.stop - r.start) // f) for r, f in zip(region, factor, strict=True))
     level = np.empty(shape, spec.numpy)
 
     def add(values: np.ndarray, place: Region) -> None:
         there = tuple(slice(p.start // f, -(-p.stop // f)) for p, f in zip(place, factor, strict=True))
-        level[there] = coarsen(values, factor, method, None if live is None else live[place[:-1]])
+        level[there] = _known(
+            coarsen, values, factor, method, None if live is None else live[place[:-1]], gaps
+        )
 
     read_pieces(store, spec, region, add, live=must)
     return level
+
+
+def _known(
+    made_by: Callable[..., np.ndarray],
+    values: np.ndarray,
+    factor: tuple[int, ...],
+    method: str,
+    live: np.ndarray | None,
+    gaps: Meaning,
+) -> np.ndarray:
+    """The level below, made of the values alone that mean data; `nearest` takes the first, whatever it means."""
+    if method == "nearest" or not gaps.has_gaps:
+        return made_by(values, factor, method, live)
+    return shown(made_by(hidden(values, gaps), factor, method, live), values.dtype, gaps)
 
 
 def _never(part: np.ndarray) -> bool:

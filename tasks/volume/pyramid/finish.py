@@ -12,7 +12,7 @@ from tasks.volume.arrays.reader import PYRAMID, Volume
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import block_count
 from tasks.volume.images.spacing import rockverse_attributes
-from tasks.volume.protocol.foreign_target import refuse_changed
+from tasks.volume.protocol.foreign_target import foreign_meaning, refuse_changed
 from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.root import members
 from tasks.volume.protocol.stage import (
@@ -82,7 +82,8 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
             shown.append(put_small(stage, mask, live, {}))
             raw_bytes = int(live.sum()) * spec.shape[-1] * spec.numpy.itemsize
         objects = [o for r in records for o in r.objects if o.key.startswith(f"{spec.path}/c/")]
-        attributes: dict[str, Any] = {"_FillValue": NAN_FILL} if spec.fill == "NaN" else {}
+        attributes: dict[str, Any] = dict(foreign_meaning(volume).carried)
+        attributes |= {"_FillValue": NAN_FILL} if spec.fill == "NaN" else {}
         if "_ROCKVERSE_DATATYPE" in master:
             scale, origin = [s for s, _ in scaled], [t for _, t in scaled]
             attributes |= rockverse_attributes(master, scale, master["voxel_unit"], origin)

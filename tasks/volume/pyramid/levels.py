@@ -9,6 +9,7 @@ from tasks.volume.arrays.group_metadata import is_annex
 from tasks.volume.arrays.reader import PYRAMID, Volume
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, as_written
 from tasks.volume.protocol.deletion import without
+from tasks.volume.protocol.foreign_target import foreign_meaning
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.protocol.root import members
 from tasks.volume.protocol.writer import writing_bytes
@@ -62,7 +63,7 @@ def _lengths(volume: Volume) -> list[float]:
 
 def method_of(volume: Volume, levels: Levels) -> str:
     """The method asked for; labels are counted, all else is averaged, unless it was said."""
-    labels = volume.state.get("looks", {}).get("is_labels")
+    labels = volume.state.get("looks", {}).get("is_labels") or foreign_meaning(volume).labels
     return {"auto": "mode" if labels else "mean"}.get(levels.method, levels.method)
 
 
