@@ -122,9 +122,12 @@ def _dataset(
     others = [spec for spec in stored_arrays(opened, copies=copies) if _name(spec) not in opened.labels]
     for spec in [samples, *others]:
         name = opened.name if spec is samples else _name(spec)
-        dtype = (
-            spec.numpy.newbyteorder("=") if is_masked(name) else opened.reading_dtype(spec.dims, spec.numpy)
-        )
+        if spec is samples:
+            dtype = opened.samples_dtype
+        elif is_masked(name):
+            dtype = spec.numpy.newbyteorder("=")
+        else:
+            dtype = opened.reading_dtype(spec.dims, spec.numpy)
         variables[name] = _lazy(opened, spec, dtype, attributes_of(opened, spec.path, name))
     variables[opened.name].attrs.update(answer_attributes(opened))
     for name, field in header_fields(opened, headers, variables).items():

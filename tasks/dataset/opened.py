@@ -128,7 +128,7 @@ class Opened:
         """Return a selection of the samples, from the array that answers it fastest."""
         chosen, _ = self.answer(groups)
         values = read_selection(self.volume.store_of(chosen.path), chosen.spec, groups, live=self.mask)
-        stored_so = chosen.path == self.array and values.dtype.kind == "f"  # NaN where no trace is
+        stored_so = chosen.path == self.array and chosen.spec.numpy.kind == "f"  # NaN where no trace is
         return values.astype(dtype, copy=False) if stored_so else self._hidden(values, groups, dtype)
 
     def values(self, path: str, groups: Sequence[Group], dtype: np.dtype[Any], field: str = "") -> np.ndarray:
@@ -157,6 +157,12 @@ class Opened:
         if not (self.masked and self.has_holes and of_traces and dtype.kind in "iu"):
             return dtype
         return np.dtype("f4" if dtype.itemsize <= 2 else "f8")
+
+    @property
+    def samples_dtype(self) -> np.dtype[Any]:
+        """The type as which the samples are read: a float if a copy that may answer for integers is one."""
+        dtypes = [self.reading_dtype(self.dims, array.spec.numpy) for array in self.candidates]
+        return np.result_type(*dtypes)
 
     def _hidden(self, values: np.ndarray, groups: Sequence[Group], dtype: np.dtype[Any]) -> np.ndarray:
         """Return values with NaN where no trace is."""

@@ -17,7 +17,7 @@ import zarr
 
 from tasks.copy import copy
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Copies, Levels, Master
+from tasks.parameters import Copies, Copy, Levels, Master
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
@@ -158,6 +158,22 @@ def test_integers_are_floats_only_where_some_places_hold_nothing(integers: Made,
     assert opened(image).attenuation.dtype == np.uint16
 
 
+def test_copies_of_integers_are_read_as_the_floats_that_they_hold(image: Made, tmp_path: Path):
+    url = str(tmp_path / "a.zarr")
+    copy(image.url, url)
+    rechunk(url, Copies(presets=[], more=[Copy(name="lossy", chunks=[40, 30, 4])], tolerance=500))
+    stored = zarr.open_group(url, mode="r")["lossy"]
+    error = stored.attrs["max_abs_error"]
+    assert stored.dtype.kind == "f"
+    assert 0 < error <= 500
+    samples = xarray.open_dataset(url, engine="seismill", max_error=500).attenuation
+    assert samples.dtype == stored.dtype
+    np.testing.assert_array_equal(samples[:, :, 7], stored[:, :, 7])
+    assert np.abs(samples[:, :, 7].values - image.values[:, :, 7].astype(float)).max() <= error
+    np.testing.assert_array_equal(samples[10], image.values[10])
+    assert xarray.open_dataset(url, engine="seismill").attenuation.dtype == np.uint16
+
+
 def test_header_fields_are_variables_on_demand(cube: Made):
     assert "trace_seq_num_line" not in opened(cube)
     dataset = opened(cube, headers=["cdp_x", "trace_seq_num_line", "trace_id_code"])
@@ -277,6 +293,17 @@ def test_a_chunk_that_is_missing_or_damaged_is_an_error_and_never_data(cube: Mad
     chunk.write_bytes(whole[:50] + bytes([whole[50] ^ 1]) + whole[51:])
     with pytest.raises(IntegrityFailure, match="does not fit its checksum"):
         samples[:2, :2, :2].load()
+
+
+def test_a_mask_that_is_too_large_for_memory_is_read_where_it_is_needed(cube: Made, integers: Made):
+    for made, max_error in (cube, 2), (integers, 0):
+        dataset = opened(made, max_error=max_error)
+        dataset.encoding["seismill"].mask = None  # as of a grid of more than MASK_CELLS
+        expected = np.where(made.live[..., None], made.values, np.nan)
+        np.testing.assert_allclose(dataset.amplitude[:, 3:, 2], expected[:, 3:, 2], atol=max_error, rtol=0)
+        points = xarray.DataArray([4, 4, 0], dims="p"), xarray.DataArray([1, 6, 3], dims="p")
+        chosen = dataset.amplitude.isel(inline=points[0], crossline=points[1])
+        np.testing.assert_allclose(chosen, expected[[4, 4, 0], [1, 6, 3]], atol=max_error, rtol=0)
 
 
 def test_a_dataset_travels_to_other_processes(cube: Made):

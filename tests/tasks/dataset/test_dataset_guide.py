@@ -172,7 +172,9 @@ RIGHT: dict[str, Callable[[Any, Survey], bool]] = {
 @pytest.mark.parametrize(
     ("mdio", "ours"),
     [
-        pytest.param(mdio, ours, id=mdio.strip("`"), marks=pytest.mark.slow if "publish" in ours else ())
+        pytest.param(
+            mdio, ours, id=mdio.strip("`"), marks=pytest.mark.slow if "seismill " in ours[:9] else ()
+        )
         for mdio, ours in ROWS
     ],
 )
