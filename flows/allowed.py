@@ -1,4 +1,4 @@
-"""What a run that somebody triggered through a server may touch.
+"""Places, stores and clusters that a run triggered through a server may use.
 
 A person at a terminal has a shell's rights anyway. A deployment is called by whoever reaches the server, so its
 operator names the prefixes in SEISMILL_ALLOW. This catches mistakes; identity and policy are the boundary.
@@ -16,7 +16,7 @@ _ADDRESS = ("https://", "http://")
 
 
 def refuse_outside(urls: Iterable[str], allowed: str) -> None:
-    """Return if every URL lies under one of the allowed prefixes.
+    """Check that every URL lies under one of the allowed prefixes.
 
     Args:
         urls: Paths and URLs that the run would read or write.
@@ -43,7 +43,7 @@ def refuse_outside(urls: Iterable[str], allowed: str) -> None:
 
 
 def refuse_foreign_stores(options: StorageOptions, allowed: str) -> None:
-    """Return if a triggered run may use that store: the worker's own, or one whose address is allowed.
+    """Check that a triggered run may use a store: the worker's own, or one whose address is allowed.
 
     The name of a bucket or container says nothing at another endpoint or in another account, where it is another's.
 
@@ -65,7 +65,7 @@ def refuse_foreign_stores(options: StorageOptions, allowed: str) -> None:
 
 
 def refuse_foreign_compute(dask: str) -> None:
-    """Return if a triggered run may compute there: this worker's threads or the operator's cluster.
+    """Check that a triggered run may compute there: on this worker's threads or the operator's cluster.
 
     Raises:
         InputRefused: It names another place, which could read and write with this worker's identity.
@@ -82,7 +82,7 @@ def _words(allowed: str) -> list[str]:
 
 
 def _places(urls: str) -> list[str | Location]:
-    """Every place that a parameter may name: the text itself, a list separated by commas, or all that match a pattern.
+    """Yield every place that a parameter may name: the text, its parts between commas, or matches of a pattern.
 
     A percent-encoded name is one place as it stands, and another one decoded.
     """

@@ -1,4 +1,4 @@
-"""Which Prefect API a flow run started at a terminal uses: the one that is configured, else one of its own.
+"""The Prefect API for a flow run started at a terminal: the configured one, else an embedded server.
 
 Imported before Prefect, which reads its settings from the environment when it is imported.
 """
@@ -30,7 +30,7 @@ class Unreachable(Outcome):
 
 
 def connect(*, embedded: bool = True) -> str | None:
-    """See that the configured API answers, or start an embedded server; print on standard error which it is.
+    """Check that the configured API answers, or start an embedded server; print on standard error which is used.
 
     Args:
         embedded: Whether a server of this process's own will do.

@@ -1,4 +1,4 @@
-"""What a run leaves in Prefect's UI: progress, a table of arrays, pictures and links.
+"""Artifacts of a run in Prefect's UI: progress, a table of arrays, pictures and links.
 
 None of it may fail or hold up a run whose data is in order: a server that does not answer costs a warning that says
 so, in the log of the run.
@@ -36,7 +36,7 @@ from tasks.volume.blocks import Progress
 
 
 def progress_sender(volume: str) -> Callable[[Progress], None]:
-    """A function that keeps one progress artifact for each phase that it is told of."""
+    """Return a function that keeps one progress artifact per phase."""
     artifacts: dict[str, UUID] = {}
 
     def send(progress: Progress) -> None:
@@ -56,7 +56,7 @@ def progress_sender(volume: str) -> Callable[[Progress], None]:
 
 
 def put_summary(summary: Summary) -> None:
-    """Leave the table of arrays, the pictures and the links of a finished run."""
+    """Store the table of arrays, the pictures and the links of a finished run as artifacts."""
     if "volume" not in summary:
         return
     volume = summary["volume"]
@@ -87,7 +87,7 @@ def put_summary(summary: Summary) -> None:
 
 
 def put_attention(summary: Summary) -> None:
-    """Leave the table of the sources or volumes that somebody should look at, and the place of their catalogue."""
+    """Store the table of sources or volumes that need attention, and the URL of their catalogue, as an artifact."""
     columns = ("source", "state", "sentence", "attempts", "run")
     rows = [{name: row[name] for name in columns if name in row} for row in summary["attention"]]
     if rows:
@@ -107,7 +107,7 @@ def put_attention(summary: Summary) -> None:
 
 
 def artifact_key(*parts: str) -> str:
-    """A key as Prefect wants it: lower-case letters, digits and dashes."""
+    """Return a key in Prefect's form: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(short_name(part) for part in parts).lower()).strip("-")
 
 

@@ -32,7 +32,7 @@ def publish_chain(
     overwrite: bool = False,
     update: bool = False,
 ) -> Summary:
-    """Source to volume, copies, levels, pictures and proof; what is done under the same plan already is recognised.
+    """Make volume, copies, levels, pictures and proof from a source; recognise what is done under the same plan.
 
     Args:
         stages: The callables of `PUBLISH_STAGES`.
@@ -70,7 +70,7 @@ def publish_chain(
 
 
 def demo_chain(stages: Mapping[str, Stage], *, folder: str = "seismill-demo") -> Summary:
-    """A survey made, published, exported and compared byte for byte, all in one local folder.
+    """Make a survey, publish it, export it and compare the bytes, all in one local folder.
 
     The survey is kept when the demo is run again, so that what was published from it is recognised.
 

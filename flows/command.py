@@ -54,7 +54,7 @@ def _print_json(summary: Summary) -> None:
 
 @contextmanager
 def told_in_one_sentence(*, debug: bool) -> Iterator[Callable[[], int]]:
-    """Give a function that returns the exit code of what was raised inside and was told on standard error."""
+    """Print what is raised inside as one sentence on standard error; yield a function that returns the exit code."""
     code = 0
     try:
         yield lambda: code
@@ -116,7 +116,7 @@ def _in_flow(name: str, arguments: dict[str, Any]) -> Summary:
 
 @contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
-    """While open, the first SIGINT or SIGTERM lets the blocks in flight end; the second ends the process."""
+    """Handle signals: the first SIGINT or SIGTERM drains the blocks in flight, the second ends the process."""
     stopping = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:

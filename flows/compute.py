@@ -51,7 +51,7 @@ def open_compute(
     report: Callable[[Progress], None] = lambda progress: None,
     stopping: threading.Event | None = None,
 ) -> Iterator[Compute]:
-    """Give blocks a place to run for the length of a stage, as `run.dask` says.
+    """Open the compute that `run.dask` names, for one stage.
 
     Args:
         run: Its `dask` says where: "threads", "local:N", "cluster" (the address in SEISMILL_DASK) or a scheduler's
@@ -89,7 +89,7 @@ class _Cluster(Executor):
         self._client, self._address = client, address
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Hand a call to the cluster; a result that cannot be fetched is `Resumable`."""
+        """Submit a call to the cluster; a result that cannot be fetched is `Resumable`."""
         future = self._client.submit(fn, *args, pure=False, **kwargs)
 
         async def ended() -> Any:
@@ -105,7 +105,7 @@ class _Cluster(Executor):
 
 
 def _room(client: "Client", address: str, text: str) -> tuple[int, int]:
-    """How many blocks the cluster runs at once, and what each may use; workers that end meanwhile are left out."""
+    """Return how many blocks the cluster runs at once, and the memory of each; workers that end do not count."""
     try:
         answers = client.run(_worker_budget, text, on_error="return")
         nthreads = client.nthreads()
@@ -157,7 +157,7 @@ def _loss_told(client: "Client", address: str) -> Iterator[None]:
 
 
 def _watch_of(client: "Client", address: str) -> Callable[[], Resumable | None]:
-    """Says why no block that was handed to the cluster will ever end; Dask itself waits for some of them for ever."""
+    """Return a function that tells why the submitted blocks will never end; Dask waits for some of them for ever."""
     heard, without_since = None, None
 
     def lost() -> Resumable | None:
@@ -245,7 +245,7 @@ def _open_client(dask: str) -> Iterator[tuple["Client", str]]:
 
 @contextmanager
 def _closed(one: Any) -> Iterator[Any]:
-    """A client or a cluster until it is closed; if that fails (workers were just beginning), the outcome stands."""
+    """Close a client or a cluster after the `with`; a failure to close is logged and does not change the outcome."""
     try:
         yield one
     finally:

@@ -69,7 +69,7 @@ KINDS: dict[str, Callable[[Fields], dict[str, Any]]] = {
 
 
 def provide(arguments: Iterable[object]) -> None:
-    """Give this process the credentials of the blocks that some parameters name.
+    """Set the credentials of the blocks that the parameters name in this process's environment.
 
     Raises:
         InputRefused: There is no such block, or the run would need it on a remote cluster.
@@ -114,7 +114,7 @@ def _use(environment: Mapping[str, Any]) -> None:
 
 
 def _forget_connections() -> None:
-    """Have no file system go on with what it was opened with before."""
+    """Make all file systems open again with the new credentials."""
     import fsspec
     import fsspec.config
 

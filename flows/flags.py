@@ -33,7 +33,7 @@ class UsageError(Exception):
 
 
 def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with URLs as arguments and a flag for each field of its models, each step and each plain value.
+    """Return the function with URLs as arguments and a flag per model field, step and plain value.
 
     Raises (when called):
         UsageError: A value is not what its field takes; one sentence that names the flag.
@@ -168,7 +168,7 @@ def _sentence(name: str, description: str | None, error: ValidationError, *, sec
 
 
 def is_harmless(value: object) -> bool:
-    """Whether a value that is refused may be repeated: a number or a few plain words, and no credential."""
+    """Return whether a refused value may be repeated in a message: a number or a few plain words, no credential."""
     return not isinstance(value, (str, dict, list, tuple)) or bool(
         isinstance(value, str) and _HARMLESS.fullmatch(value)
     )

@@ -1,4 +1,4 @@
-"""How a function of parameters becomes a Prefect flow: guarded when triggered, its outcome a state, its result shown.
+"""Make Prefect flows of functions: check triggered runs, turn outcomes into states, show results.
 
 The flow has the function's own signature and docstring, which Prefect turns into the form of a custom run.
 """
@@ -46,7 +46,7 @@ BETWEEN_STAGES = ("following",)  # parameters that one stage of a chain gives an
 
 
 class _Flow(Flow[..., Any]):
-    """Says what is to be done about a run that was created past the API's own look at its parameters."""
+    """Flow that says what to do about a run whose parameters the API did not check."""
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -60,7 +60,7 @@ class _Flow(Flow[..., Any]):
 
 
 def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
-    """A flow that runs `function`, which returns a summary.
+    """Return a flow that runs `function`, which returns a summary.
 
     An `Outcome` becomes a failed state with its sentence as message; a summary becomes artifacts and the message of
     the completed state. A run triggered through a deployment reads and writes only what SEISMILL_ALLOW names, and
@@ -97,12 +97,12 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
 
 
 def as_task_call(verb: Stage) -> Stage:
-    """The verb as a call that runs it as one Prefect task, with its compute opened inside the task."""
+    """Return the verb as a call that runs it as one Prefect task, with its compute opened inside the task."""
     return _as_call(as_task(as_stage(verb, report_for=artifact_report)))
 
 
 def as_task_of_one(function: Callable[..., Summary]) -> Callable[..., Summary]:
-    """A call of one of many sources or volumes as one Prefect task, which looks by itself at what it may touch.
+    """Return a call for one of many sources or volumes as a Prefect task that checks its own permissions.
 
     A run that goes through a prefix was allowed the prefix; a link under it may point out of it.
     """
@@ -118,7 +118,7 @@ def as_task_of_one(function: Callable[..., Summary]) -> Callable[..., Summary]:
 
 
 def _as_call(task: Task[..., Any]) -> Stage:
-    """The task as a call that raises its `Outcome` again."""
+    """Return the task as a call that raises its `Outcome` again."""
 
     @functools.wraps(task.fn)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Who hears how far a stage has come: the terminal, and a progress artifact in Prefect.
+"""Receivers of progress: the terminal, and a progress artifact in Prefect.
 
 Both are told after every block and must cost nothing: the terminal's bar redraws on its own clock, the artifact is
 sent by a thread of its own, 10 s apart at least, and a slow or absent server only makes it late.
@@ -21,7 +21,7 @@ _terminal: ContextVar[Report] = ContextVar("terminal", default=lambda progress: 
 
 @contextmanager
 def shown_by(report: Report) -> Iterator[None]:
-    """While open, the stages that run in this context also tell `report`: a flow run started at a terminal."""
+    """Send progress of the stages in this context to `report` too, for a flow run started at a terminal."""
     token = _terminal.set(report)
     try:
         yield
@@ -31,13 +31,13 @@ def shown_by(report: Report) -> Iterator[None]:
 
 @contextmanager
 def direct_report(volume: str) -> Iterator[Report]:
-    """Give a stage without Prefect its report: the terminal's."""
+    """Yield the report of a stage without Prefect: the terminal's."""
     yield _terminal.get()
 
 
 @contextmanager
 def artifact_report(volume: str) -> Iterator[Report]:
-    """Give a stage in a task its report: the terminal's and one progress artifact for each phase of the stage."""
+    """Yield the report of a stage in a task: the terminal's and one progress artifact per phase."""
     from flows.artifacts import progress_sender
 
     terminal = _terminal.get()
@@ -52,7 +52,7 @@ def artifact_report(volume: str) -> Iterator[Report]:
 
 @contextmanager
 def sent_apart(send: Report, *, seconds: float = EVERY_SECONDS) -> Iterator[Report]:
-    """Give a report that calls `send` in a thread of its own: first, last, and else `seconds` apart at least.
+    """Yield a report that calls `send` in its own thread: at first, at last, and else at least `seconds` apart.
 
     What is reported while `send` is busy is left out, so that nothing waits for it, except for the last of a phase.
     Phases are told apart by `Progress.stage`.

@@ -1,4 +1,4 @@
-"""Who carries out what a sweep starts where no deployment is named, and an audit: this process, one by one."""
+"""Publications of a sweep without a deployment, and checks of an audit, one by one in this process."""
 
 import functools
 import logging
@@ -22,7 +22,7 @@ Publish = Callable[..., Summary]
 
 
 class InThisProcess:
-    """Attempts carried out here, one at a time: a single one uses every core already."""
+    """Publications run in this process, one at a time, because one uses every core."""
 
     at_once = 1
 
@@ -31,11 +31,11 @@ class InThisProcess:
         self._publish = publish
 
     def submit(self, job: Submission) -> str:
-        """Nothing yet: `wait` does it."""
+        """Return no name: `wait` runs the publication."""
         return ""
 
     def wait(self, active: Mapping[str, Submission]) -> dict[str, Ending]:
-        """Carry out the first; how it ended."""
+        """Run the first publication and return its outcome."""
         name, job = next(iter(active.items()))
         try:
             with shown_by(lambda progress: None):  # the sweep's own progress is shown
@@ -50,12 +50,12 @@ class InThisProcess:
         return {name: Ending("published")}
 
     def look(self, runs: Collection[str]) -> dict[str, Ending | None]:
-        """Nothing is known here of flow runs; the lock of a volume holds off what still writes it."""
+        """Return nothing: this process knows no flow runs. The lock of a volume protects it from other writers."""
         return {}
 
 
 def publish_here(stopping: threading.Event | None = None) -> Publish:
-    """A function that publishes one source in this process; `stopping` ends it resumable."""
+    """Return a function that publishes one source in this process; `stopping` ends it resumable."""
     stopping = stopping or threading.Event()
 
     def publish(source: Url, volume: Url, publication: Publication, run: Run) -> Summary:
@@ -77,7 +77,7 @@ def publish_here(stopping: threading.Event | None = None) -> Publish:
 
 
 def verify_here(stopping: threading.Event | None = None) -> Verify:
-    """A function that verifies one volume in this process; `stopping` ends it resumable."""
+    """Return a function that verifies one volume in this process; `stopping` ends it resumable."""
     verb, stopping = load_verb("verify"), stopping or threading.Event()
 
     @functools.wraps(as_stage(verb))
@@ -89,7 +89,7 @@ def verify_here(stopping: threading.Event | None = None) -> Verify:
 
 
 class _SetWith(threading.Event):
-    """An event that is also set when another one is: a stage that fails sets its own, and only its own source ends."""
+    """Event that is also set when another one is. A failing stage sets its own event only, and ends only its source."""
 
     def __init__(self, other: threading.Event) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def direct_sweep(
     stopping: threading.Event | None = None,
     **parameters: Any,
 ) -> Summary:
-    """A sweep without Prefect.
+    """Run a sweep without Prefect.
 
     Raises:
         InputRefused: It names a deployment, whose runs only a server can start.
@@ -121,6 +121,6 @@ def direct_sweep(
 
 
 def direct_audit(*, stopping: threading.Event | None = None, **parameters: Any) -> Summary:
-    """An audit without Prefect."""
+    """Run an audit without Prefect."""
     with direct_report(parameters["volumes"]) as report:
         return audit(**parameters, verify=verify_here(stopping), stopping=stopping, report=report)

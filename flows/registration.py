@@ -1,4 +1,4 @@
-"""Work pools, deployments and automations of a Prefect server, made as the files say, by one command.
+"""Register work pools, deployments and automations on a Prefect server, from their files.
 
 infra/pools/ holds a job template for each type of pool. It fixes image, command, environment, identity and security
 context, and its schema has no other properties than sizes and labels: whoever may trigger a run can change those alone.
@@ -37,17 +37,17 @@ class NotRegistered(Outcome):
 
 
 def pool_types() -> list[str]:
-    """The types of pool that there is a template for."""
+    """Return the types of pool that have a template."""
     return sorted(file.stem for file in POOLS.glob("*.json"))
 
 
 def pool_name(kind: str) -> str:
-    """What the pool of a type is called."""
+    """Return the name of the pool of a type."""
     return POOL if kind == "process" else kind
 
 
 def template_of(kind: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """The job template of a type of pool with the operator's values in it.
+    """Return the job template of a type of pool with the operator's values.
 
     Raises:
         InputRefused: There is no such template, a value is missing, or the image is not named by its digest.
@@ -90,7 +90,7 @@ def _filled(value: Any, values: Mapping[str, str], missing: list[str]) -> Any:
 
 
 def deployments_in(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]:
-    """The name of every deployment whose pool is of one of these types.
+    """Return the name of every deployment whose pool has one of these types.
 
     Raises:
         InputRefused: One of them needs a value that is missing.
@@ -109,7 +109,7 @@ def deployments_in(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]
 
 
 def register_all(kinds: Sequence[str]) -> None:
-    """Register with the values of the environment, and print what was."""
+    """Register with the values of the environment, and print what was registered."""
     if not kinds:
         raise InputRefused(f"name the types of pool to register: {', '.join(pool_types())}")
     if connect(embedded=False) is None:
@@ -121,7 +121,7 @@ def register_all(kinds: Sequence[str]) -> None:
 
 
 def register(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]:
-    """Make pools, their deployments and the automations what the files say; a line for each.
+    """Register pools, deployments and automations from their files; return a line for each.
 
     Args:
         kinds: Types of pool, such as kubernetes.
@@ -167,7 +167,7 @@ def _runs_at_once(values: Mapping[str, str]) -> int:
 
 
 def _deploy(names: Sequence[str], values: Mapping[str, str]) -> None:
-    """Register deployments from the folder that their relative paths start from: this process's."""
+    """Register deployments from the current folder, where their relative paths start."""
     command = python_module("flows.prefect_module", "prefect", "--no-prompt", "deploy")
     command += ["--prefect-file", str(DEPLOYMENTS)]
     for name in names:
@@ -181,12 +181,12 @@ def _deploy(names: Sequence[str], values: Mapping[str, str]) -> None:
 
 
 def automations() -> list[dict[str, Any]]:
-    """The automations as their files have them, in the order of the files' names."""
+    """Return the automations of the files, in the order of the file names."""
     return [yaml.safe_load(file.read_text()) for file in sorted(AUTOMATIONS.glob("*.yaml"))]
 
 
 def _automate(values: Mapping[str, str]) -> list[str]:
-    """Make the automations what the files say; a line for each."""
+    """Register the automations of the files; return a line for each."""
     from prefect.client.orchestration import get_client
     from prefect.events.schemas.automations import AutomationCore
     from prefect.exceptions import ObjectNotFound
@@ -229,7 +229,7 @@ def _without_numbers(value: Any) -> Any:
 
 
 def with_notification(document: dict[str, Any], block: str) -> dict[str, Any]:
-    """An automation whose actions `notify` use a notification block, or do nothing without one."""
+    """Return an automation whose `notify` actions use a notification block, or none without one."""
     actions = [
         action
         if action["type"] != "notify"

@@ -1,4 +1,4 @@
-"""A Prefect server and a worker of one's own, for triggering runs from a browser on this machine.
+"""A local Prefect server and worker, to trigger runs from a browser on this machine.
 
 Everything lies in one folder, in the user's state and not in the current folder: the server's database, by version of
 Prefect, two logs, and a file with the processes that were started, by which `stop` finds them again from anywhere. Both
@@ -90,7 +90,7 @@ def start(root: str, *, home: str, port: int, stop_runs: bool = False) -> None:
 
 
 def stop(*, home: str, stop_runs: bool = False) -> None:
-    """End the worker and the server that `start` started with the same `home`; their state is kept.
+    """Stop the worker and the server that `start` started with the same `home`, and keep their state.
 
     Raises:
         UnderWay: Runs are under way, and `stop_runs` is false.
@@ -121,7 +121,7 @@ def _command(verb: str, home: str, *words: str) -> str:
 
 @contextmanager
 def _held(home: str) -> Iterator[Path]:
-    """While open, no other `up` or `down` is at work on a server's folder, which is given.
+    """Hold a server's folder against other `up` and `down` commands inside the `with`; yield the folder.
 
     Raises:
         NoPlace: It cannot be written, or one is at work.

@@ -1,4 +1,4 @@
-"""How many runs may read one staging bucket at the same time: a global concurrency limit of the server.
+"""A limit on runs that read one staging bucket at the same time: a global concurrency limit of the server.
 
 A store answers so many requests a second, and a bucket's egress costs money; pools know nothing of either. The
 limit belongs to the bucket, so it holds for the runs of all pools together. `seismill register` makes it, an operator
@@ -15,13 +15,13 @@ from tasks.volume.store.url import locate
 
 
 def limit_of(url: str) -> str:
-    """The name of the limit of the bucket in which a URL lies; empty if it lies in none."""
+    """Return the name of the concurrency limit of a URL's bucket; empty for a URL without a bucket."""
     place = locate(url.split(",")[0])  # of several files the first one counts
     return "" if place.local or place.protocol == "memory" else f"staging-{place.path.partition('/')[0]}"
 
 
 def slot(source: str) -> AbstractContextManager[None]:
-    """While open, one of the runs that may read the bucket of `source`; waits until it may be one."""
+    """Occupy a slot of the bucket of `source` inside the `with`; wait until one is free."""
     name = limit_of(source)
     if not name:
         return nullcontext()

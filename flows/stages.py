@@ -16,7 +16,7 @@ Stage = Callable[..., Any]
 
 
 def load_verb(name: str) -> Stage:
-    """The verb `name`, imported when it is first wanted: numba and zarr take longer to import than `--help` may."""
+    """Return the verb `name`, imported at the first call, because numba and zarr import too slowly for `--help`."""
     module = {"make_survey": "demo"}.get(name, name)
     verb: Stage = getattr(importlib.import_module(f"tasks.{module}"), name)
     return verb
@@ -28,7 +28,7 @@ def as_stage(
     report_for: Callable[[str], AbstractContextManager[Report]] = direct_report,
     stopping: threading.Event | None = None,
 ) -> Stage:
-    """The verb as a function of its parameters alone: the compute that it takes is opened for each call.
+    """Return the verb as a function of its parameters alone; each call opens its compute.
 
     Args:
         verb: A function with a keyword `compute`, or without one: that is a stage already.

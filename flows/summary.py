@@ -1,4 +1,4 @@
-"""What a verb's summary says to a person: sentences and table rows, the same on the terminal and in Prefect.
+"""A verb's summary as sentences and table rows, the same on the terminal and in Prefect.
 
 A summary is the JSON-able dictionary that every verb returns: volume, stage, arrays (path, shape, chunks, stored
 bytes, measured errors …), blocks, seconds, requests, bytes and notes.
@@ -32,7 +32,7 @@ _COUNTS = {
 
 
 def combined(stage: str, summaries: Sequence[Summary]) -> Summary:
-    """One summary of several stages of one volume; what two of them say of an array is said by the later."""
+    """Return one summary of several stages of one volume; of two rows of an array, the later one counts."""
     arrays: dict[str, dict[str, Any]] = {}
     for array in (array for summary in summaries for array in summary.get("arrays", [])):
         arrays[array["path"]] = arrays.get(array["path"], {}) | array
@@ -58,7 +58,7 @@ def _notes_with_stage(summary: Summary) -> list[str]:
 
 
 def headline(summary: Summary) -> str:
-    """The run in one sentence."""
+    """Return the run in one sentence."""
     if "counts" in summary:
         counts = summary["counts"]
         told = [f"{counts[state]} {words}" for state, words in _COUNTS.items() if counts.get(state)]
@@ -87,7 +87,7 @@ def headline(summary: Summary) -> str:
 
 
 def accounted(summary: Summary) -> str:
-    """What became of each object that a sweep listed, in one line; empty for other summaries."""
+    """Return the counts of all objects that a sweep listed, in one line; empty for other summaries."""
     if "not_segy" not in summary:
         return ""
     told = [f"{count} {_COUNTS.get(state, state)}" for state, count in summary["files"].items()]
@@ -98,7 +98,7 @@ def accounted(summary: Summary) -> str:
 
 
 def progress_sentence(progress: Progress) -> str:
-    """Blocks done of blocks known, bytes per second and time left."""
+    """Return blocks done of blocks known, bytes per second and time left, in one line."""
     words = f"{progress.stage}: {progress.done} of {progress.total} {counted_as(progress)}"
     if progress.seconds > 0 and progress.bytes_done:
         words += f", {size(progress.bytes_done / progress.seconds)}/s"
@@ -110,12 +110,12 @@ def progress_sentence(progress: Progress) -> str:
 
 
 def counted_as(progress: Progress) -> str:
-    """What the numbers of a progress count."""
+    """Return what the numbers of a progress count."""
     return {"sweep": "sources", "audit": "volumes"}.get(progress.stage, "blocks")
 
 
 def table_rows(summary: Summary) -> list[dict[str, str]]:
-    """One row of short texts per array, all with the same columns; what was not measured is empty."""
+    """Return one row of short texts per array, all with the same columns; a missing figure is empty."""
     return [
         {
             "array": array["path"],
@@ -135,7 +135,7 @@ def table_rows(summary: Summary) -> list[dict[str, str]]:
 
 
 def stage_rows(summary: Summary) -> list[dict[str, str]]:
-    """One row of short texts per stage: its time, its requests to stores and their bytes; of several also the sum."""
+    """Return one row of short texts per stage: time, requests to stores and bytes; with a sum for several."""
     stages = [stage for stage in summary.get("stages", [summary]) if "requests" in stage]
     if len(stages) > 1:
         stages = [*stages, summary | {"stage": "together"}]
@@ -166,7 +166,7 @@ _TOTALS = (
 
 
 def totals(summary: Summary) -> str:
-    """The numbers of a run as one line of JSON, for whoever collects logs."""
+    """Return the numbers of a run as one line of JSON, for log collectors."""
     told = {name: summary[name] for name in _TOTALS if name in summary}
     arrays = summary.get("arrays", [])
     if arrays:
@@ -176,17 +176,17 @@ def totals(summary: Summary) -> str:
 
 
 def filled_columns(rows: Sequence[dict[str, str]]) -> list[str]:
-    """The columns in which some row says something."""
+    """Return the columns that are not empty in every row."""
     return [name for name in (rows[0] if rows else {}) if any(row[name] for row in rows)]
 
 
 def short_name(url: str) -> str:
-    """The last part of a path or URL."""
+    """Return the last part of a path or URL."""
     return PurePosixPath(url.rstrip("/")).name or url
 
 
 def size(count: float) -> str:
-    """Bytes in the unit that a person would choose (powers of 1000, as stores and discs are sold)."""
+    """Return bytes in a readable unit (powers of 1000)."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5:
             return f"{count:.3g} {unit}"
@@ -195,7 +195,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds below a minute, minutes below two hours, else hours."""
+    """Return a duration in seconds below a minute, in minutes below two hours, else in hours."""
     if seconds < 59.5:
         return f"{seconds:.0f} s"
     if seconds < 7200:
@@ -204,7 +204,7 @@ def duration(seconds: float) -> str:
 
 
 def times(lengths: Sequence[int] | None) -> str:
-    """4x512x512."""
+    """Return numbers joined by x, such as 4x512x512."""
     return "x".join(map(str, lengths or ()))
 
 

@@ -1,4 +1,4 @@
-"""The scheduled migration: what is new under a staging prefix becomes volumes, here or as runs of a deployment.
+"""The scheduled migration: publish new files under a staging prefix, here or as runs of a deployment.
 
 Requires on a worker: SEISMILL_ALLOW, the prefixes that triggered runs may touch; the stores' credentials in the
 environment; for `deployment` the right to start runs, which a worker's own key has.
@@ -83,10 +83,10 @@ def sweep(
 
 
 class Deployed:
-    """Attempts as runs of a deployment, which go on if the sweep is killed."""
+    """Publications as runs of a deployment, which continue if the sweep is killed."""
 
     def __init__(self, deployment: str, *, at_once: int, poll_seconds: float = POLL_SECONDS) -> None:
-        """Look the deployments up.
+        """Look up the deployments.
 
         Args:
             deployment: "flow/deployment"; {size} in it stands for the size class.
@@ -108,7 +108,7 @@ class Deployed:
                     ) from error
 
     def submit(self, job: Submission) -> str:
-        """Create the flow run of this attempt, or find it; its number."""
+        """Create the flow run of this attempt, or find it; return its id."""
         # Not a subflow: it outlives the sweep, and is retried and cancelled on its own.
         run: Any = run_deployment(
             self._deployment.format(size=size_class(job.found.bytes)),
@@ -121,7 +121,7 @@ class Deployed:
         return str(run.id)
 
     def wait(self, active: Mapping[str, Submission]) -> dict[str, Ending]:
-        """Poll until some have ended."""
+        """Poll until some runs have ended."""
         while True:
             known = self.look(list(active))
             ended = {run: ending for run, ending in known.items() if ending is not None}
@@ -133,7 +133,7 @@ class Deployed:
             time.sleep(self._poll_seconds)
 
     def look(self, runs: Collection[str]) -> dict[str, Ending | None]:
-        """The present state of flow runs."""
+        """Return the current state of flow runs."""
         numbers = list(runs)
         with get_client(sync_client=True) as client:
             pages = [numbers[start : start + _PAGE] for start in range(0, len(numbers), _PAGE)]
@@ -147,7 +147,7 @@ def _states(client: SyncPrefectClient, runs: list[str]) -> dict[str, Ending | No
 
 
 def ending_of(state: State | None) -> Ending | None:
-    """How a flow run in this state ended; None if it did not end, or will be tried again."""
+    """Return how a flow run in this state ended; None if it has not ended, or will be retried."""
     if state is None or not state.is_final():
         return None
     sentence = state.message or state.name or ""

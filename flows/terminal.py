@@ -1,4 +1,4 @@
-"""What a person sees while a command runs and when it has ended; progress and words go where the caller says."""
+"""Progress and results on the terminal."""
 
 import re
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ _NOTHING: tuple[Any, ...] = (None, "", [], {}, ())
 
 @contextmanager
 def progress_bar(console: Console) -> Iterator[Report]:
-    """While open, a bar for each phase of each stage; where nobody looks on (a pipe, a log) a line when it ends."""
+    """Show a bar per phase of each stage inside the `with`; without a terminal (a pipe, a log), a line at its end."""
     if not console.is_terminal:
 
         def report(progress: Progress) -> None:
@@ -64,7 +64,7 @@ def progress_bar(console: Console) -> Iterator[Report]:
 
 
 def show(summary: Summary, console: Console) -> None:
-    """Print the outcome: a table of arrays, what the verb found, notes, and the places of what was made."""
+    """Print the outcome: a table of arrays, findings, notes, and the paths of what was made."""
     rows = table_rows(summary)
     if rows:
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
@@ -148,7 +148,7 @@ def axis_line(axis: dict[str, Any]) -> str:
 
 
 def _show_place(summary: Summary, console: Console) -> None:
-    """Axes, extents of X and Y, corners, bins and directions."""
+    """Print axes, extents of X and Y, corners, bins and directions."""
     for axis in summary.get("axes", []):
         _line(console, f"axis: {axis_line(axis)}")
     place = summary.get("place") or {}
@@ -173,7 +173,7 @@ def _exact(value: float) -> str:
 
 
 def _show_words(words: list[dict[str, Any]], console: Console) -> None:
-    """The header words that differ from trace to trace."""
+    """Print the header fields that differ from trace to trace."""
     if not words:
         return
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
@@ -189,7 +189,7 @@ def _show_words(words: list[dict[str, Any]], console: Console) -> None:
 
 
 def _show_candidates(candidates: list[dict[str, Any]], console: Console) -> None:
-    """The header words that were judged: those that could be the index with their option, others with what is wrong."""
+    """Print the header fields that were judged: candidates with their option, others with the reason against them."""
     if not candidates:
         return
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))

@@ -25,7 +25,7 @@ class UnderWay(Outcome):
 
 
 def refuse_under_way(api: str, *, has_worker: bool, command: str) -> None:
-    """Return if no run of this machine is under way, and the processes of those that ended are gone.
+    """Check that no run of this machine is under way, and that the processes of ended runs are gone.
 
     Args:
         api: The server's address.
@@ -77,7 +77,7 @@ def stop_under_way(api: str, worker: int | None) -> set[str]:
 
 
 def reschedule(api: str, stopped: Collection[str] = ()) -> None:
-    """Have runs await their retry that were stopped, or are under way for the server and have no process.
+    """Set runs to await their retry that were stopped, or that the server calls running and that have no process.
 
     No worker lives. What was being cancelled is cancelled. A line is printed for each.
 
