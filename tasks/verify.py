@@ -24,7 +24,7 @@ from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import Compute, Progress, regions
 from tasks.volume.derived.errors import add_errors_of
 from tasks.volume.export.proof import prove_bytes
-from tasks.volume.integrity.beside import beside
+from tasks.volume.integrity.beside import beside, notes_on
 from tasks.volume.integrity.check import Finding, ManifestEntry, checked, entries_of, open_checked, unlisted
 from tasks.volume.integrity.from_source import places_of
 from tasks.volume.integrity.repair import Repair
@@ -121,6 +121,7 @@ def verify(
         [],
         began,
         before,
+        notes=notes_on(found),
         objects=len(entries),
         checked=len(drawn),
         findings=[vars(finding) for finding in findings],

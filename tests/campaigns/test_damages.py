@@ -228,6 +228,36 @@ def test_each_damage_is_named_and_repaired_or_said_to_be_lost(
     assert wrong == [], "\n".join(map(str, wrong))
 
 
+@pytest.mark.parametrize("name", ["zarr.json", "0/zarr.json"])
+@pytest.mark.parametrize("damage", [b"", None, b"{", b'{"zarr_format": 3}\xff', b"[]"])
+def test_damaged_documents_of_another_tool_are_named(tmp_path: Path, name: str, damage: bytes | None) -> None:
+    make_of_another_tool(tmp_path, [])
+    volume = tmp_path / "a.zarr"
+    pyramid(str(volume), levels=Levels(levels=1), run=STAMPED, array="0")
+    assert verify(str(volume))["notes"] == [
+        "0 is another tool's: its objects have the sizes and etags that they had, and no checksums."
+    ]
+    apply({name: damage}, volume)
+    for errors in (False, True):
+        with pytest.raises(IntegrityFailure, match=r"zarr.json|0: cannot be opened as an array \("):
+            verify(str(volume), errors=errors, repair="from_source")
+    assert (volume / name).exists() == (damage is not None), "it is not ours to write"
+
+
+def test_a_damaged_chunk_of_another_tool_is_said_and_found_by_comparing(tmp_path: Path) -> None:
+    make_of_another_tool(tmp_path, [])
+    volume = tmp_path / "a.zarr"
+    pyramid(str(volume), levels=Levels(levels=1), run=STAMPED, array="0")
+    chunk = volume / "0/c/0/0/0"
+    for data in (chunk.read_bytes()[:-1], b"", None):
+        apply({"0/c/0/0/0": data}, volume)
+        assert "was written to since" in verify(str(volume))["notes"][0]
+        with pytest.raises(
+            IntegrityFailure, match=r"0/ does not decode at \(0, 0, 0\)|1 \(z 0 to .* is not the mean"
+        ):
+            verify(str(volume), errors=True)
+
+
 @pytest.mark.slow
 def test_a_damaged_report_is_drawn_again_byte_by_byte(volume: Path) -> None:
     whole = content_of(volume)

@@ -5,13 +5,17 @@ None of it holds samples, and no reader needs it:
 - A lock of before tells a run that was asleep that another took over. Of the newest one nothing else tells that it was
   there.
 - The report is drawn again from the arrays by `seismill report`.
+- Documents of another tool's group and array are its own: they are opened, and what is wrong with them is named, but
+  nothing here restores them. Of its samples no checksum is kept; copies and levels are compared with them on request.
 - The plan of an unfinished run lets that run go on; its ledger is read past what is damaged, whose blocks are done
   again.
 """
 
 import logging
 
-from tasks.volume.arrays.group_metadata import ANNEX
+from tasks.volume.arrays.documents import object_from
+from tasks.volume.arrays.foreign import fingerprint, foreign_spec
+from tasks.volume.arrays.group_metadata import ANNEX, ROOT
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import on_io
 from tasks.volume.integrity.check import Finding, fetch, fits
@@ -40,7 +44,44 @@ ALTERED = "is not as it was written"
 def beside(volume: Volume) -> list[Finding]:
     """Return what is wrong beside the arrays of a volume."""
     store = volume.store
-    return [*_commits(store), *_locks(store), *_report(store), *_plans(volume)]
+    return [*_commits(store), *_locks(store), *_report(store), *_plans(volume), *_of_others(volume)]
+
+
+def notes_on(volume: Volume) -> list[str]:
+    """Return what is to be said of an array of another tool, of which no checksum is kept."""
+    if not volume.origin:
+        return []
+    name, origin = volume.origin, volume.store_of(volume.master)
+    if fingerprint(origin, "") == volume.state["stages"][volume.master]["plan"]:
+        return [
+            f"{name} is another tool's: its objects have the sizes and etags that they had, and no checksums."
+        ]
+    return [
+        f"{name} is another tool's, and was written to since copies and levels were made of it; --errors compares "
+        "these with it."
+    ]
+
+
+def _of_others(volume: Volume) -> list[Finding]:
+    """What is wrong with the documents of another tool's group and array."""
+    if not volume.origin:
+        return []
+    findings, restore = [], "another tool wrote it: put it back from a copy"
+    group, _ = present_root(volume.store)
+    try:
+        object_from(group, ROOT)
+    except IntegrityFailure:
+        problem = "is no JSON document" if group else "is missing"
+        findings.append(Finding(ROOT, "", "", f"{problem}; {restore}"))
+    try:
+        there, made_of = foreign_spec(volume.store_of(volume.master), ""), volume.spec(volume.master)
+        same = (there.shape, there.chunks, there.dtype) == (made_of.shape, made_of.chunks, made_of.dtype)
+        problem = "" if same else "describes another array than copies and levels were made of"
+    except Exception as error:  # whatever zarr-python raises at a document
+        problem = f"cannot be opened as an array ({' '.join(str(error).split())})"
+    if problem:
+        findings.append(Finding(volume.origin, "", "", f"{problem}; {restore}"))
+    return findings
 
 
 def restored(store: Store, finding: Finding) -> bytes | None:
