@@ -7,11 +7,12 @@ import filecmp
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from flows.stages import Stage
+from flows.stages import Stage, load_verb
 from flows.summary import Summary, combined
 from tasks.parameters import Copies, Following, Index, Levels, Master, Run, Step
-from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.outcomes import InputRefused, IntegrityFailure
 
 PUBLISH_STAGES = ("ingest_segy", "rechunk", "pyramid", "report", "prove")
 DEMO_STAGES = ("make_survey", *PUBLISH_STAGES, "export_segy")
@@ -47,6 +48,10 @@ def publish_chain(
         overwrite: Replace a volume of another source or plan, and copies and levels that differ.
         update: Replace copies and levels that differ; a master that differs is refused.
     """
+    if index.split == "line" and not index.traces:
+        publication = {"master": master, "copies": copies, "pyramid": pyramid, "steps": steps}
+        ways = {"overwrite": overwrite, "update": update}
+        return _publish_lines(stages, source, volume, index, run, publication | ways)
     following = Following(
         copies=copies if "copies" in steps else None, levels=pyramid if "pyramid" in steps else None
     )
@@ -67,6 +72,53 @@ def publish_chain(
     if "proof" in steps:
         summaries.append(stages["prove"](volume, run=run))
     return combined("publish", summaries)
+
+
+def _publish_lines(
+    stages: Mapping[str, Stage],
+    source: str,
+    folder: str,
+    index: Index,
+    run: Run,
+    publication: dict[str, Any],
+) -> Summary:
+    """Publish each 2-D line of a source as a volume of its own; nothing is written before all can be.
+
+    Args:
+        stages: The callables of `PUBLISH_STAGES`.
+        source: The SEG-Y.
+        folder: Where the volumes go, each named after its line.
+        index: How traces are placed.
+        run: How all stages are carried out.
+        publication: The rest of how each is published.
+
+    Raises:
+        InputRefused: There are no lines, or one of them cannot be published.
+    """
+    from tasks.volume.ingest.lines import index_of_line
+
+    scanned = load_verb("scan")(source, index=index, storage_options=run.storage_options)
+    if scanned["error"]:
+        raise InputRefused(scanned["error"])
+    lines = [
+        (line, f"{folder.rstrip('/')}/{line['name']}.zarr", index_of_line(index, line))
+        for line in scanned["lines"]
+    ]
+    if not run.dry_run:
+        look = run.model_copy(update={"dry_run": True})
+        for _, volume, own in lines:
+            publish_chain(stages, source=source, volume=volume, index=own, run=look, **publication)
+    summaries = []
+    for line, volume, own in lines:
+        summary = publish_chain(stages, source=source, volume=volume, index=own, run=run, **publication)
+        arrays = [array | {"path": f"{line['name']}/{array['path']}"} for array in summary["arrays"]]
+        summaries.append(summary | {"arrays": arrays})
+    proven = [summary.get("proven_at", "") for summary in summaries]
+    return combined("publish", summaries) | {
+        "volume": folder,
+        "volumes": [summary["volume"] for summary in summaries],
+        "proven_at": max(proven) if all(proven) else "",
+    }
 
 
 def demo_chain(stages: Mapping[str, Stage], *, folder: str = "seismill-demo") -> Summary:

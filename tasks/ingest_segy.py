@@ -28,12 +28,11 @@ from tasks.volume.ingest.block import (
     raw_samples_block,
     unplaced_blocks,
 )
-from tasks.volume.ingest.checksums import expected_of
 from tasks.volume.ingest.earlier import MADE_BEFORE, digest_before
-from tasks.volume.ingest.files import Files
 from tasks.volume.ingest.finish import finish
 from tasks.volume.ingest.master_plan import chunks_and_shards
 from tasks.volume.ingest.moved import was_made_of
+from tasks.volume.ingest.parts import expected_of_parts, open_files
 from tasks.volume.ingest.plan import (
     Follow,
     any_memory,
@@ -61,7 +60,6 @@ from tasks.volume.protocol.stage import (
 )
 from tasks.volume.protocol.summary import array_rows, ended, fitting, using
 from tasks.volume.publishing.following import plan_following
-from tasks.volume.segy.corrections import given_of
 from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
@@ -101,11 +99,11 @@ def ingest_segy(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    files = Files.open(source, run.storage_options, given_of(index))
+    files = open_files(source, index, run.storage_options)
     survey = survey_files(files, index, near=files.local)
     refuse_names(survey.placement)
     store = Store(volume, run.storage_options)
-    expected = expected_of({one.url: one.size for one in files.listed}, index.checksums, run.storage_options)
+    expected = expected_of_parts(files, index.checksums, run.storage_options)
     request = {
         "verb": "ingest_segy",
         "sources": files.to_json(),

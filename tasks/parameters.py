@@ -109,6 +109,8 @@ _LATER_FIELDS: dict[str, frozenset[str]] = {
             "coordinate_scalar",
             "coordinate_types",
             "epsg",
+            "split",
+            "traces",
             "unplaced_codes",
             "trailing",
         )
@@ -313,6 +315,18 @@ class Index(_Parameters):
         default="zeros",
         title="After the last trace",
         description="Bytes allowed after the last trace; they are kept for export. keep: any bytes",
+    )
+    traces: str = Field(
+        default="",
+        pattern=r"^(\d+(-\d+)?(,\d+(-\d+)?)*)?$",
+        title="Traces",
+        description="Only these traces of the source, counted from 1, as in 31-80,95; empty: all",
+        examples=["31-80"],
+    )
+    split: Literal["no", "line"] = Field(
+        default="no",
+        title="Split",
+        description="line: publish each 2-D line of the source as a volume of its own, in the folder that is named",
     )
     checksums: Checksums = []
     overrides: Overrides = Field(

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Index, StorageOptions, Url
-from tasks.volume.ingest.checksums import expected_of
 from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.lines import SourceLine, lines_of
+from tasks.volume.ingest.parts import expected_of_parts, open_whole_or_part
 from tasks.volume.ingest.sampling import Sample, sample_of
 from tasks.volume.ingest.survey import Survey, oddities, survey_files
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.corrections import given_of
 from tasks.volume.segy.format import FORMAT_NAMES, ORDER_NAMES, TEXT_BYTES, FileFormat
 from tasks.volume.segy.geometry import Grid
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS
@@ -46,24 +46,29 @@ def scan(
         `index` and `grid` are what an ingest would find; empty if it would refuse, and `error` is its sentence then.
         `candidates` are the header words that were judged, with what speaks against them. `words` are all that
         differ from trace to trace, with their extents; of far or large files, in a sample. `proposal` is the sample
-        format that the samples look like, with the option that reads them so; empty if that is what was said.
+        format that the samples look like, with the option that reads them so; empty if that is what was said. `lines`
+        are those that `--split line` would publish, with their traces.
 
     Raises:
         InputRefused: There is no such file, it is not SEG-Y that is read, or several do not belong together.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    files = Files.open(source, storage_options, given_of(index))
+    files = open_whole_or_part(source, index, storage_options)
     near = files.local and files.size <= NEAR_BYTES
     fmt = files.fmt
     sample = sample_of(files, near=near)
     notes, error, survey = oddities(files, sample), "", None
     proposal = likelier_reading(fmt, sample.samples)
+    lines: list[SourceLine] = []
     try:
-        survey = survey_files(files, index, near=near, sample=sample)
-        notes += survey.notes
-        expected = expected_of({one.url: one.size for one in files.listed}, index.checksums, storage_options)
+        if index.split == "line" and not index.traces:
+            lines = lines_of(files, index)
+        else:
+            survey = survey_files(files, index, near=near, sample=sample)
+            notes += survey.notes
+        expected = expected_of_parts(files, index.checksums, storage_options)
         notes += [*expected.notes(expected.of_kind("md5")), *expected.doubts]
-        if survey.grid is None:
+        if survey and survey.grid is None:
             notes.append(
                 "The traces are not in the order of a full grid, so the grid is known when all are read."
             )
@@ -84,6 +89,7 @@ def scan(
         "index": _index(survey) if survey else {},
         "grid": _grid(survey.grid) if survey and survey.grid else {},
         "auxiliary_traces": fmt.n_traces - survey.grid.placed if survey and survey.grid else 0,
+        "lines": [line.to_json() for line in lines],
         "candidates": [_candidate(candidate) for candidate in candidates],
         "words": _words(sample, fmt),
         "error": error,

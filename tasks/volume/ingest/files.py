@@ -21,6 +21,7 @@ from tasks.volume.ingest.checksums import is_beside
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, Given, read_format
 from tasks.volume.store.objects import Source, Store
+from tasks.volume.store.part_source import PartSource
 from tasks.volume.store.source import file_at, is_there
 from tasks.volume.store.url import exactly, is_one_name, locate, unescaped
 
@@ -31,11 +32,15 @@ _SEVERAL = re.compile(r"[*\[,]")
 
 @dataclass(frozen=True)
 class Listed:
-    """One file: its URL, and size and identity where they are known already."""
+    """One file: its URL, and size and identity where they are known already.
+
+    `part` has the runs (first trace, count) that are seen of it, and `size` is theirs with the headers; () for all.
+    """
 
     url: str
     size: int = -1
     identity: str = ""
+    part: tuple[tuple[int, int], ...] = ()
 
 
 def list_files(source: str, options: StorageOptions) -> list[Listed]:
@@ -104,6 +109,16 @@ def in_natural_order(names: Iterable[str]) -> list[str]:
         return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
     return sorted(names, key=numbers)
+
+
+def opened(one: Listed, fmt: FileFormat, options: StorageOptions) -> Any:
+    """Return a file opened for reading, as it was listed; of a part only its traces are seen."""
+    if not one.part:
+        return Source(one.url, options, one.identity, size=one.size)
+    whole = Source(one.url, options, one.identity)
+    tail = fmt.file_size - fmt.trace_offset(fmt.n_traces)
+    runs = [(fmt.trace_offset(first), count * fmt.trace_bytes) for first, count in one.part]
+    return PartSource(whole, [(0, fmt.first_trace_offset), *runs, (whole.size - tail, tail)])
 
 
 class Files:
@@ -221,8 +236,7 @@ class Files:
         """Give a file as an open `Source`, for as long as this lasts."""
         with self._lock:
             if file not in self._open:
-                one = self.listed[file]
-                self._open[file] = Source(one.url, self._options, one.identity, size=one.size)
+                self._open[file] = opened(self.listed[file], self.formats[file], self._options)
             self._users[file] = self._users.get(file, 0) + 1
             source = self._open[file]
         try:
@@ -249,13 +263,17 @@ class Files:
         """What a plan holds: where each file is, what it was, and what it is made of."""
         return [
             {"url": one.url, "bytes": one.size, "identity": one.identity, "file": fmt.to_json()}
+            | ({"part": [list(run) for run in one.part]} if one.part else {})
             for one, fmt in zip(self.listed, self.formats, strict=True)
         ]
 
     @classmethod
     def from_json(cls, plain: Sequence[Mapping[str, Any]], options: StorageOptions) -> "Files":
         """The inverse of `to_json`."""
-        listed = [Listed(one["url"], one["bytes"], one["identity"]) for one in plain]
+        listed = [
+            Listed(one["url"], one["bytes"], one["identity"], tuple(map(tuple, one.get("part", ()))))
+            for one in plain
+        ]
         return cls(listed, [FileFormat.from_json(one["file"]) for one in plain], options)
 
 

@@ -53,6 +53,7 @@ def described_sources(
                 "crc32c_parts": [f"{part:08x}" for part in parts],
                 "file": fmt.to_json(),
             }
+            | ({"part": [list(run) for run in one.part]} if one.part else {})
         )
     return sources, ends
 

@@ -161,6 +161,11 @@ def _choose(
 def oddities(files: Files, sample: Sample) -> list[str]:
     """Sentences on what is odd, whatever the index."""
     found = [note for one in files.formats for note in one.oddities]
+    for one in files.listed:
+        if one.part:
+            first, count = one.part[0]
+            more = f" and {len(one.part) - 1} more ranges" if len(one.part) > 1 else ""
+            found.append(f"Of {one.url} this is a part: traces {first + 1:,} to {first + count:,}{more}.")
     likelier = likelier_reading(files.fmt, sample.samples)
     return [*found, likelier.sentence(files.fmt)] if likelier else found
 

@@ -6,7 +6,7 @@ A wrong guess would be found out a year later, so what leaves a doubt is refused
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +20,17 @@ from tasks.volume.segy.coordinate_detect import (
     typed_coordinates,
 )
 from tasks.volume.segy.field_types import FLOATS, INTEGER, number_type
-from tasks.volume.segy.index_prestack import LINE, Seen, are_gathers, gathers, lines, off_the_grid, path
+from tasks.volume.segy.index_choice import IndexChoice
+from tasks.volume.segy.index_prestack import (
+    LINE,
+    Seen,
+    are_gathers,
+    gathers,
+    irregular_option,
+    lines,
+    off_the_grid,
+    path,
+)
 from tasks.volume.segy.index_score import (
     STANDARD,
     Candidate,
@@ -29,7 +39,8 @@ from tasks.volume.segy.index_score import (
     judge,
     repeated,
 )
-from tasks.volume.segy.placement import XY, Placement, Word, asked, place
+from tasks.volume.segy.line_detect import refuse_lines
+from tasks.volume.segy.placement import XY, Word, asked, place
 from tasks.volume.segy.templates import CUSTOM, quantity
 
 # Where files are known to have them, best first. At equal grids the first wins: 181 and 185 lie side by side
@@ -37,40 +48,6 @@ from tasks.volume.segy.templates import CUSTOM, quantity
 # acquisition and merely repeat the numbers.
 _LIKELY = ((181, 185), (9, 21), (17, 21), (5, 21), (5, 9), (17, 13))
 _MOST_SHOWN = 6
-
-
-@dataclass(frozen=True)
-class IndexChoice:
-    """The index of a file: where its traces go, and why.
-
-    `notes` are sentences on what was chosen and why; `candidates` is what was judged, empty if the user named the
-    words. `before` is what earlier versions, which read every field as int32, made of the same words; None if the same.
-    """
-
-    placement: Placement
-    notes: tuple[str, ...] = ()
-    candidates: tuple[Candidate, ...] = field(default=(), repr=False)
-    before: Placement | None = field(default=None, repr=False)
-
-    @property
-    def bytes(self) -> tuple[int, ...]:
-        """First byte of each index word."""
-        return tuple(one.byte for one in self.placement.words)
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """Type of each."""
-        return tuple(one.type for one in self.placement.words)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the dimensions."""
-        return self.placement.dims
-
-    @property
-    def coordinate_bytes(self) -> tuple[int, ...]:
-        """First bytes of X and Y of the CDPs; () if no words hold them."""
-        return tuple(one.byte for one in self.placement.coordinates if one.name in XY)
 
 
 def choose_index(
@@ -107,7 +84,14 @@ def choose_index(
     seen = Seen(headers[once], numbers, n_traces, byte_order, ibm)
     plain = words
     if words is None:
-        chosen, note, judged = _find(seen, index.template)
+        is_line = index.split == "line" and bool(index.traces)
+        try:
+            chosen, note, judged = _find_line(seen) if is_line else _find(seen, index.template)
+        except InputRefused:
+            refuse_lines(seen, None)
+            raise
+        if index.template == "auto":
+            refuse_lines(seen, chosen)
         names = tuple(index.names) or chosen.names
         if len(set(names)) != len(chosen.names):
             raise InputRefused(
@@ -249,6 +233,8 @@ def _find_gathers(
     if good and not only_3d:
         raise InputRefused(f"{what}; choose one of {_options(good)}")
     reasons = "; ".join(f"{_numbers(c.bytes)}: {c.objection}" for c in readings)
+    if option := irregular_option(seen):
+        raise InputRefused(f"{what}, whose offsets make no grid ({reasons}); number them with {option}")
     raise InputRefused(
         f"{what}, and no words are known to hold its gathers ({reasons}); name them with --template or --index-names "
         "and --index-bytes"

@@ -15,6 +15,7 @@ from tasks.volume.segy.field_types import PLACES, judge_pair, number_type
 from tasks.volume.segy.geometry import MOST_CELLS_PER_TRACE
 from tasks.volume.segy.headers import word
 from tasks.volume.segy.index_score import STANDARD, Candidate, HeaderWord, header_word, repeated
+from tasks.volume.segy.templates import quantity
 
 LINE = "PostStack2DTime"
 # Template, names and bytes; an offset as the last word tells traces of one gather apart.
@@ -27,9 +28,12 @@ _GATHERS = (
 )
 _LINES = (("cdp", 21), ("shot_point", 17), ("shot_point", 197))
 # A step of this many times the usual one is a jump to another line; gaps in a line are shorter.
-_JUMP = 4
+JUMP = 4
+# Least part of a stack's traces with a source position of their own; traces in a chunk of gathers that make no grid;
+# and least part of the cells of such gathers that have some.
+_MOSTLY, _CHUNK, _LEAST_FILLED = 0.9, 64, 0.2
 # A line gets as far as its steps add up to, or this part of it if it is crooked; a survey comes back line by line.
-_CROOKED = 0.25
+_CROOKED, _STRAIGHT = 0.25, 2
 # Two directions on the ground whose angle has a sine below this are one; a step shorter than this part of one is none.
 _ALONG, _SHORT = 0.1, 0.2
 
@@ -92,18 +96,50 @@ class Seen:
 
 
 def are_gathers(seen: Seen) -> str:
-    """What shows that traces differ by offset; empty where nothing does."""
+    """Return what shows that traces differ by offset; empty where nothing does."""
 
     def at(byte: int) -> np.ndarray:
         return word(seen.headers, byte, "int32", seen.byte_order).astype(np.int64)
 
     offsets = at(37)
-    # Group coordinates that are all 0 were not filled in.
-    distances = [at(group) - at(source) for source, group in ((73, 81), (77, 85)) if at(group).any()]
     if offsets.min() != offsets.max():
-        return f"offsets at byte 37 go from {offsets.min()} to {offsets.max()}"
+        low, high = seen.word(37).low, seen.word(37).high
+        return f"offsets at byte 37 go from {low} to {high}"
+    if _one_trace_a_place(seen):
+        return ""
+    # Coordinates of sources or groups that are all 0 were not filled in.
+    pairs = [(at(source), at(group)) for source, group in ((73, 81), (77, 85))]
+    distances = [group - source for source, group in pairs if group.any() and source.any()]
     if any(distance.min() != distance.max() for distance in distances):
         return "distances from source to group, bytes 73 to 88, vary"
+    return ""
+
+
+def _one_trace_a_place(seen: Seen) -> bool:
+    """Return whether each trace has a CDP or a source position of its own, as in a stack that has X and Y there."""
+    if seen.word(21).distinct == len(seen.numbers):
+        return True
+    sources = np.stack([word(seen.headers, byte, "int32", seen.byte_order) for byte in (73, 77)], axis=1)
+    return len(np.unique(sources, axis=0)) >= _MOSTLY * len(seen.numbers)
+
+
+def irregular_option(seen: Seen) -> str:
+    """Return the flags that read gathers whose offsets make no grid; empty where no gathers are numbered."""
+    coordinates = seen.track.places if seen.track else ()
+    for template, names, places in _GATHERS:
+        words = [seen.word(byte) for byte in places]
+        numbers, offset = words[:-1], words[-1]
+        if names[-1] != "offset" or set(coordinates) & set(places) or offset.low == offset.high:
+            continue
+        counts = [one.distinct for one in numbers]
+        again, _, _ = repeated(*numbers)
+        groups = len(seen.numbers) - again
+        changes = seen.changes(numbers[-1].positions)
+        filled = groups >= _LEAST_FILLED * float(np.prod(counts, dtype=np.float64))
+        if min(counts) > 1 and again and filled and changes <= groups:
+            usual = places == tuple(quantity(name).byte for name in names)
+            where = "" if usual else f" --index-bytes {','.join(map(str, places))}"
+            return f"--template {template}{where} --non-binned --non-binned-dims offset --chunksize {_CHUNK}"
     return ""
 
 
@@ -143,7 +179,11 @@ def path(seen: Seen) -> str:
         return "unknown"
     way = track.usual * float(seen.numbers[-1] - seen.numbers[0])
     farthest = float(np.hypot(track.x - track.x[0], track.y - track.y[0]).max())
-    return "on" if track.most <= _JUMP * track.usual and farthest >= _CROOKED * way else "jumps"
+    # Between traces at hand that are no neighbours a line gets no farther than its steps add up to.
+    gaps = np.diff(seen.numbers)
+    reached = np.hypot(np.diff(track.x), np.diff(track.y)) <= _STRAIGHT * track.usual * gaps
+    goes_on = track.most <= JUMP * track.usual and reached[gaps > JUMP].all()
+    return "on" if goes_on and farthest >= _CROOKED * way else "jumps"
 
 
 def off_the_grid(seen: Seen, first: HeaderWord, second: HeaderWord) -> str:

@@ -1,6 +1,6 @@
 """Which words index a file: the layouts found in the wild, and everything that only looks like a grid.
 
-Covers segy/header_counts.py, segy/index_prestack.py, segy/index_score.py.
+Covers segy/header_counts.py, segy/index_choice.py, segy/index_prestack.py, segy/index_score.py.
 """
 
 import itertools

@@ -1,0 +1,120 @@
+"""Some traces of files as files of their own: each begins with the headers of its file, and ends as it does.
+
+A part is a SEG-Y in its own right, with a size, checksums and an export. Only what opens it knows where its bytes lie.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tasks.parameters import Index, StorageOptions
+from tasks.volume.ingest.checksums import Expected, expected_of
+from tasks.volume.ingest.files import Files, Listed
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.corrections import given_of
+
+Runs = tuple[tuple[int, int], ...]  # (first trace from 0, count)
+
+
+def open_files(source: str, index: Index, options: StorageOptions) -> Files:
+    """Open what one volume is to hold: the files that a parameter names, or the traces of them that `index` names.
+
+    Raises:
+        InputRefused: A file is not there or not SEG-Y that is read, it has no such traces, or it is to be split.
+    """
+    if index.split != "no" and not index.traces:
+        raise InputRefused(
+            f"{source} is to be split, and a volume holds one line of it; publish a volume of each with seismill "
+            "publish --split line, or name the traces of one with --traces"
+        )
+    return open_whole_or_part(source, index, options)
+
+
+def open_whole_or_part(source: str, index: Index, options: StorageOptions) -> Files:
+    """Open files or, where `index` names traces, the part that holds these.
+
+    Raises:
+        InputRefused: A file is not there or not SEG-Y that is read, or it has no such traces.
+    """
+    files = Files.open(source, options, given_of(index))
+    return part_of(files, from_text(index.traces, files.n_traces), options) if index.traces else files
+
+
+def expected_of_parts(files: Files, given: Sequence[str], options: StorageOptions) -> Expected:
+    """Return what is expected of files; of a part nothing is, because checksums are those of whole files.
+
+    Raises:
+        InputRefused: A checksum is given for a part, or is none of the files.
+    """
+    sizes = {one.url: one.size for one in files.listed}
+    parts = [one.url for one in files.listed if one.part]
+    if not parts:
+        return expected_of(sizes, given, options)
+    if given:
+        raise InputRefused(
+            f"a checksum is that of a whole file, and only some traces of {parts[0]} are read; leave --checksums out"
+        )
+    return Expected(tuple(sizes), tuple(sizes.values()), {})
+
+
+def runs_of(numbers: np.ndarray) -> Runs:
+    """Return ascending trace numbers as runs of neighbours."""
+    starts = np.flatnonzero(np.diff(numbers, prepend=numbers[:1] - 2) != 1)
+    ends = np.append(starts[1:], len(numbers))
+    return tuple((int(numbers[a]), int(b - a)) for a, b in zip(starts, ends, strict=True))
+
+
+def as_text(runs: Runs) -> str:
+    """Return runs as the parameter `traces` has them: from 1, ends included."""
+    return ",".join(str(first + 1) if n == 1 else f"{first + 1}-{first + n}" for first, n in runs)
+
+
+def from_text(text: str, n_traces: int) -> Runs:
+    """Return the runs that the parameter `traces` means.
+
+    Args:
+        text: Such as 31-80,95.
+        n_traces: Of all files.
+
+    Raises:
+        InputRefused: They are not ascending, or beyond the last trace.
+    """
+    runs: list[tuple[int, int]] = []
+    end = 0
+    for part in text.split(","):
+        low, _, high = part.partition("-")
+        first, last = int(low), int(high or low)
+        if first <= end or last < first or last > n_traces:
+            raise InputRefused(
+                f"traces {text} are not ascending numbers from 1 to {n_traces:,}, which are those of the source; give "
+                "ranges such as --traces 31-80"
+            )
+        runs.append((first - 1, last - first + 1))
+        end = last
+    return tuple(runs)
+
+
+def part_of(files: Files, runs: Runs, options: StorageOptions) -> Files:
+    """Return the files that hold some traces, with these traces alone.
+
+    Args:
+        files: Whole ones.
+        runs: Of their traces, counted over all.
+        options: Of their store.
+    """
+    listed, formats = [], []
+    for file, (one, fmt) in enumerate(zip(files.listed, files.formats, strict=True)):
+        start, stop = int(files.firsts[file]), int(files.firsts[file + 1])
+        own = [(max(first, start), min(first + n, stop)) for first, n in runs]
+        inside = tuple((a - start, b - a) for a, b in own if a < b)
+        count = sum(n for _, n in inside)
+        if count == fmt.n_traces:
+            listed.append(one)
+            formats.append(fmt)
+        elif count:
+            size = fmt.file_size - (fmt.n_traces - count) * fmt.trace_bytes
+            part = replace(fmt, n_traces=count, file_size=size)
+            listed.append(Listed(one.url, part.file_size, one.identity, inside))
+            formats.append(part)
+    return Files(listed, formats, options)

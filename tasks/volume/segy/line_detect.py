@@ -1,0 +1,159 @@
+"""Several 2-D lines in one file: found where coordinates contradict the grid that line and CDP numbers would make.
+
+In a survey a step in either number is one step on the ground, wherever it is made, so that one linear map leads from
+numbers to coordinates. Lines that were shot apart have a direction and an origin each.
+"""
+
+import numpy as np
+
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.index_prestack import JUMP, Seen, Track, are_gathers
+from tasks.volume.segy.index_score import Candidate, HeaderWord
+
+# Fields that hold the number of a line, best first: record, inline, reel, shot point, shot point of the CDP.
+_LINE_FIELDS = (9, 189, 5, 17, 197, 193, 1)
+# Those that can count within a line.
+_WITHIN_LINE = (193, 21, 13, 25, 17, 197, 189)
+_PER_LINE = 8  # traces of a line that are compared
+_ROUNDS = 12  # of the fit that gives outliers less weight
+# A line is off the grid if its traces are by so many usual steps, and by this part of the extent of all.
+_STEPS, _PART = 4.0, 0.05
+# So many of the lines are off before a file is taken for lines: one may have wrong coordinates.
+_MOST_WRONG = 0.2
+_LEAST_TRACES = 3
+# Part of the usual step by which a line's own step may differ from it, in length or direction.
+_OTHER_STEP = 0.5
+
+
+class SeveralLines(InputRefused):
+    """The traces are those of several 2-D lines.
+
+    Attributes:
+        field: First byte and type of the field that numbers the lines.
+    """
+
+    def __init__(self, sentence: str, field: tuple[int, str]) -> None:
+        """Say the sentence that a person is to read."""
+        super().__init__(sentence)
+        self.field = field
+
+
+def lines_sentence(seen: Seen, word: HeaderWord) -> str:
+    """Return what shows that traces lie on lines, and how they are published.
+
+    Args:
+        seen: Headers at hand.
+        word: The field that numbers the lines.
+    """
+    assert seen.track is not None
+    places = ",".join(map(str, seen.track.places))
+    count = f"{word.distinct:,}" if seen.complete else "several"
+    return (
+        f"this is no cube but {count} 2-D lines: by the coordinates at bytes {places} each number at byte {word.byte} "
+        f"({word.low} to {word.high}) is a line of its own; publish a volume of each with --split line"
+    )
+
+
+def refuse_lines(seen: Seen, chosen: Candidate | None) -> None:
+    """Return if traces are not those of several 2-D lines.
+
+    Args:
+        seen: Headers at hand.
+        chosen: What would index them; None if nothing does.
+
+    Raises:
+        SeveralLines: They are.
+    """
+    word = None
+    if chosen is None:
+        word = None if are_gathers(seen) else line_field(seen)
+    elif chosen.names == ("inline", "crossline"):
+        first, second = (seen.word(byte, kind) for byte, kind in zip(chosen.bytes, chosen.types, strict=True))
+        word = first if contradicts(seen, first, second) else None
+    if word is not None:
+        raise SeveralLines(lines_sentence(seen, word), (word.byte, word.type))
+
+
+def contradicts(seen: Seen, first: HeaderWord, second: HeaderWord) -> bool:
+    """Return whether coordinates are those of separate lines and not of the grid that two fields make."""
+    track = seen.track
+    if track is None or set(track.places) & {first.byte, second.byte} or first.distinct < 2:
+        return False
+    used = np.flatnonzero((track.x != 0) | (track.y != 0))
+    line = first.positions[used]
+    order = np.argsort(line, kind="stable")
+    starts = np.flatnonzero(np.diff(line[order], prepend=-1))
+    ends = np.append(starts[1:], len(order))
+    # As many of each line, however long it is.
+    picked = [
+        order[np.unique(np.linspace(a, b - 1, _PER_LINE).astype(np.int64))]
+        for a, b in zip(starts, ends, strict=True)
+    ]
+    if _turning(track, second, [used[one] for one in picked]) > _MOST_WRONG:
+        return True
+    away = _away_from_grid(track, first, second, used[np.concatenate(picked)])
+    extent = float(np.hypot(np.ptp(track.x[used]), np.ptp(track.y[used])))
+    limit = max(_STEPS * track.usual, _PART * extent)
+    edges = np.cumsum([len(one) for one in picked])[:-1]
+    off = [float(np.median(part)) > limit for part in np.split(away, edges)]
+    return sum(off) > _MOST_WRONG * len(off)
+
+
+def _turning(track: Track, second: HeaderWord, lines: list[np.ndarray]) -> float:
+    """Return the part of the lines in which a step in a field is another step on the ground than in most."""
+    steps = []
+    for rows in lines:
+        counted = np.diff(second.values[rows]).astype(np.float64)
+        moved = np.stack([np.diff(track.x[rows]), np.diff(track.y[rows])], axis=1)[counted != 0]
+        if len(moved) >= _LEAST_TRACES:
+            steps.append(np.median(moved / counted[counted != 0][:, np.newaxis], axis=0))
+    if len(steps) < 2:
+        return 0.0
+    usual = np.median(steps, axis=0)
+    length = float(np.median(np.hypot(*np.transpose(steps))))
+    return float(np.mean(np.hypot(*(np.array(steps) - usual).T) > _OTHER_STEP * length))
+
+
+def _away_from_grid(track: Track, first: HeaderWord, second: HeaderWord, rows: np.ndarray) -> np.ndarray:
+    """Return how far from the linear map that fits most of them some traces lie."""
+    numbers = [(one.values[rows] - one.low) / one.step for one in (first, second)]
+    grid = np.stack([*numbers, np.ones(len(rows))], axis=1).astype(np.float64)
+    ground = np.stack([track.x[rows] - track.x[rows[0]], track.y[rows] - track.y[rows[0]]], axis=1)
+    weights = np.ones(len(rows))
+    away = weights
+    for _ in range(_ROUNDS):
+        root = np.sqrt(weights)[:, np.newaxis]
+        fitted = np.linalg.lstsq(grid * root, ground * root, rcond=None)[0]
+        away = np.hypot(*(ground - grid @ fitted).T)
+        weights = 1 / np.maximum(away, track.usual)
+    return away
+
+
+def line_field(seen: Seen) -> HeaderWord | None:
+    """Return the field that numbers lines which follow each other in the file; None where coordinates show none."""
+    track = seen.track
+    if track is None or track.most <= JUMP * track.usual:
+        return None
+    adjacent = np.diff(seen.numbers) == 1
+    jumps = adjacent & (np.hypot(np.diff(track.x), np.diff(track.y)) > JUMP * track.usual)
+    for byte in _LINE_FIELDS:
+        word = seen.word(byte)
+        if byte in track.places or not 2 <= word.distinct <= len(seen.numbers) / _LEAST_TRACES:
+            continue
+        changes = np.diff(word.values) != 0
+        together = int(changes.sum()) == word.distinct - 1
+        # A line goes on without a jump, but for a gap or two.
+        inside = int((jumps & ~changes).sum())
+        if together and (jumps & changes).any() and inside <= 0.05 * len(seen.numbers):
+            return None if _is_survey(seen, word) else word
+    return None
+
+
+def _is_survey(seen: Seen, line: HeaderWord) -> bool:
+    """Return whether a line number and some other field, or the order in a line, make a grid on the ground."""
+    starts = np.flatnonzero(np.diff(line.values, prepend=line.values[0] - 1))
+    lengths = np.diff(np.append(starts, len(line.values)))
+    rank = HeaderWord(0, "int32", seen.numbers - np.repeat(seen.numbers[starts], lengths), seen.complete)
+    others = [seen.word(byte) for byte in _WITHIN_LINE if byte != line.byte]
+    seconds = [one for one in (rank, *others) if one.low != one.high]
+    return not all(contradicts(seen, line, second) for second in seconds)
