@@ -11,8 +11,9 @@ from typing import Any
 
 from tasks.parameters import Image, Master, Run, Url
 from tasks.volume.blocks import Compute, block_count
+from tasks.volume.images.header import Voxels
 from tasks.volume.images.spacing import field_of, place_of
-from tasks.volume.images.stack import find_stack
+from tasks.volume.images.stack import Stack, find_stack
 from tasks.volume.ingest.checksums import expected_of
 from tasks.volume.ingest.read_in_order import checked_before
 from tasks.volume.outcomes import DestinationRefused, InputRefused
@@ -30,6 +31,10 @@ from tasks.volume.stacks.plan import block_memory, decode_all, master_spec, plan
 from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
+
+MADE_BEFORE = (
+    "it was made before its calibration was read as now; --overwrite makes it again with what follows"
+)
 
 
 def ingest_images(
@@ -75,17 +80,23 @@ def ingest_images(
     store = Store(volume, run.storage_options)
     spec = master_spec(stack, master, field_of(image), local=store.local)
     block = slab_of(spec, stack.slow_axis)
-    body = {
-        "verb": "ingest_images",
-        "source": source,
-        "image": image.model_dump(exclude={"checksums"}),
-        "place": [place.length, place.unit, place.origin],
-        "stack": stack.to_json(),
-        "arrays": {"master": spec.to_json()},
-        "block": block,
-    }
+
+    def body_of(stack: Stack, place: Voxels) -> dict[str, Any]:
+        return {
+            "verb": "ingest_images",
+            "source": source,
+            "image": image.model_dump(exclude={"checksums"}),
+            "place": [place.length, place.unit, place.origin],
+            "stack": stack.to_json(),
+            "arrays": {"master": spec.to_json()},
+            "block": block,
+        }
+
+    body = body_of(stack, place)
+    notes = [] if image.voxel_length else list(stack.voxels.notes)
     if run.dry_run:
-        return planned_stack(store, stack, spec, block, expected)
+        planned = planned_stack(store, stack, spec, block, expected)
+        return planned | {"notes": [*planned["notes"], *notes]}
     refuse_occupied(store)
     need = block_memory(stack, spec, block, local=store.local)
     what = f"a slab of {block} voxels in chunks of {spec.chunks}"
@@ -97,7 +108,10 @@ def ingest_images(
         root = owner.root()
         request = digest_of(body)
         known = root["attributes"]["seismill"] if root is not None else {"stages": {}, "sources": [{}]}
-        done = known["stages"].get(spec.path, {}).get("request") == request
+        made = known["stages"].get(spec.path, {}).get("request")
+        befores = [digest_of(body_of(one, _place_before(image, one))) for one in stack.before()]
+        earlier = made in befores and not overwrite
+        done = made == request or earlier
         if root is not None and not done and not overwrite:
             raise DestinationRefused(
                 f"{store.url} holds another volume (of {known['sources'][0]['url']}); choose another place, or "
@@ -117,9 +131,8 @@ def ingest_images(
             )
         if done and root is not None:
             clear_run(store, request, ("in_order",))
-            return ended(
-                store, "ingest", array_rows(root, [spec.path]), began, before, notes=["was done already"]
-            )
+            said = ["was done already", *([MADE_BEFORE, *notes] if earlier else [])]
+            return ended(store, "ingest", array_rows(root, [spec.path]), began, before, notes=said)
         stage = owner.begin(
             "ingest",
             body,
@@ -133,4 +146,12 @@ def ingest_images(
         root = finish_stack(stage, stack, spec, image, place, records, expected)
         clear_run(store, request, ("in_order",))
     rows = array_rows(root, [spec.path])
-    return ended(store, "ingest", rows, began, before, stage=stage, notes=expected.doubts)
+    return ended(store, "ingest", rows, began, before, stage=stage, notes=[*expected.doubts, *notes])
+
+
+def _place_before(image: Image, stack: Stack) -> Voxels:
+    """Where an earlier version put the voxels; nowhere, which no volume has, if it would have refused."""
+    try:
+        return place_of(image, stack.voxels)
+    except InputRefused:
+        return Voxels()

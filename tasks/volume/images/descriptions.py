@@ -2,10 +2,11 @@
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
-from tasks.volume.images.header import Voxels, unit_of
-from tasks.volume.images.text_header import place
+from tasks.volume.images.header import METERS, Voxels, unit_of
+from tasks.volume.images.text_header import place, shown
 
 
 def counts(tiff: Any, page: Any) -> dict[str, int]:
@@ -33,21 +34,61 @@ def counts(tiff: Any, page: Any) -> dict[str, int]:
 
 
 def voxels(tiff: Any, page: Any) -> Voxels:
-    """Voxel lengths of ImageJ and OME files; a plain TIFF says nothing of the distance of its slices. See `counts`."""
+    """Voxel lengths of ImageJ and OME files; a plain TIFF says nothing of the distance of its slices. See `counts`.
+
+    What is known of some axes is taken; what is assumed of the others is a note.
+    """
     if tiff.is_ome:
-        found = {
-            name: (_real(value), unit_of(unit or "µm"))
-            for name, value, unit in _physical_sizes(page.description)
+        sizes = {
+            axis: (_real(value), unit or "µm") for axis, value, unit in _physical_sizes(page.description)
         }
-        if len(found) == 3 and len({unit for _, unit in found.values()}) == 1:
-            return place(tuple(found[axis][0] for axis in "ZYX"), found["X"][1], ())
+        return _calibrated(sizes, "PhysicalSize") if sizes else Voxels()
     meta = (tiff.imagej_metadata or {}) if tiff.is_imagej else {}
-    unit = unit_of(str(meta.get("unit", "")))
-    per_unit = [_ratio(page.tags.valueof(code)) for code in (283, 282)]  # YResolution, XResolution
-    depth = _real(meta.get("spacing", 0))
-    if not unit or min(per_unit) <= 0 or depth <= 0:
+    unit = str(meta.get("unit", ""))
+    if unit.strip().lower() in _NO_UNIT:
         return Voxels()
-    return place((depth, 1 / per_unit[0], 1 / per_unit[1]), unit, ())
+    units = {"X": unit, "Y": str(meta.get("yunit", unit)), "Z": str(meta.get("zunit", unit))}
+    per_unit = {"Y": _ratio(page.tags.valueof(283)), "X": _ratio(page.tags.valueof(282))}
+    lengths = {axis: 1 / ratio for axis, ratio in per_unit.items() if ratio > 0}
+    if depth := abs(_real(meta.get("spacing", 0))):
+        lengths["Z"] = depth
+    return _calibrated({axis: (length, units[axis]) for axis, length in lengths.items()}, "ImageJ's ")
+
+
+_NO_UNIT = {"", "pixel", "pixels", "px", "voxel", "voxels", "slice", "none"}
+
+
+def _calibrated(sizes: dict[str, tuple[float, str]], what: str) -> Voxels:
+    """Where voxels lie, in one unit.
+
+    Args:
+        sizes: Length and unit of each axis that the description gives.
+        what: What it calls them.
+    """
+    notes = []
+    known: dict[str, tuple[float, str]] = {}
+    for axis, (length, text) in sizes.items():
+        unit = unit_of(text)
+        if unit and math.isfinite(length) and length > 0:
+            known[axis] = (length, unit)
+        else:
+            notes.append(f"{what}{axis} of {length:g} {shown(text)!r} is no length in a unit that is known")
+    unit = next((known[axis][1] for axis in "XYZ" if axis in known), "")
+    if not unit:
+        return Voxels(notes=tuple(notes))
+    lengths = {}
+    for axis, (length, own) in known.items():
+        lengths[axis] = length if own == unit else length * METERS[own] / METERS[unit]
+        if own != unit:
+            notes.append(f"{what}{axis} was converted from {length:g} {own} to {lengths[axis]:g} {unit}")
+    for axis, like in (("X", "Y"), ("Y", "X"), ("Z", "")):
+        if axis not in lengths:
+            lengths[axis] = lengths.get(like, 1.0)
+            notes.append(
+                f"{what}{axis} is not given and was taken as {lengths[axis]:g} {unit}; --voxel-length says otherwise"
+            )
+    found = place(tuple(lengths[axis] for axis in "ZYX"), unit, ())
+    return replace(found, notes=tuple(notes))
 
 
 def _physical_sizes(text: str) -> list[tuple[str, str, str]]:

@@ -33,6 +33,17 @@ UNITS = {
 }
 
 
+METERS = {
+    "angstrom": 1e-10,
+    "nanometer": 1e-9,
+    "micrometer": 1e-6,
+    "millimeter": 1e-3,
+    "centimeter": 1e-2,
+    "inch": 0.0254,
+    "meter": 1.0,
+}
+
+
 @dataclass(frozen=True)
 class Voxels:
     """Where voxels lie, axes z, y, x; what the file does not say is empty.
@@ -41,11 +52,13 @@ class Voxels:
         length: Distance of neighbours per axis.
         unit: OME-Zarr's name of the unit of `length` and `origin`.
         origin: Place of the first voxel per axis.
+        notes: What was assumed or converted, for people; no part of a plan.
     """
 
     length: tuple[float, ...] = ()
     unit: str = ""
     origin: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,8 +90,13 @@ class Slices:
 
 def unit_of(text: str) -> str:
     """OME-Zarr's name of a unit as a file writes it; empty if it is none of length."""
-    plain = text.strip().strip('"').lower()
-    return plain if plain in UNITS.values() else UNITS.get(plain, "")
+    plain = text.strip().strip('"').strip().lower()
+    if plain in UNITS:
+        return UNITS[plain]
+    # As a whole word, in either spelling, of one or of many: micrometre, micrometers, inches.
+    word = plain.removesuffix("es") if plain == "inches" else plain.removesuffix("s")
+    word = f"{word.removesuffix('re')}er" if word.endswith("metre") else word
+    return word if word in METERS else ""
 
 
 def kept_dtype(dtype: np.dtype, where: str) -> str:

@@ -7,7 +7,7 @@ and the memory that reading takes, so that what does not fit together or would n
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -71,7 +71,24 @@ class Stack:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary for a plan."""
-        return {"files": [[asdict(file), asdict(slices)] for file, slices in self.files]}
+        plain = [[asdict(file), asdict(slices)] for file, slices in self.files]
+        for _, slices in plain:
+            del slices["voxels"]["notes"]
+        return {"files": plain}
+
+    def before(self) -> list["Stack"]:
+        """The stack as earlier versions saw it, which took no calibration, or no unit, where there is a note now."""
+        if not any(slices.voxels.notes for _, slices in self.files):
+            return []
+        return [
+            Stack(
+                tuple(
+                    (file, replace(slices, voxels=earlier(slices.voxels)) if slices.voxels.notes else slices)
+                    for file, slices in self.files
+                )
+            )
+            for earlier in (lambda voxels: Voxels(), lambda voxels: replace(voxels, unit="", notes=()))
+        ]
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Stack":
