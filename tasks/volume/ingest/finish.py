@@ -56,6 +56,7 @@ from tasks.volume.protocol.stage import (
     put_array,
     put_group,
 )
+from tasks.volume.segy.field_contents import field_contents
 from tasks.volume.segy.geometry import sample_axis
 from tasks.volume.segy.header_counts import commonest, merge_tallies
 from tasks.volume.segy.headers import binary_header
@@ -171,7 +172,8 @@ def finish(
         shown += _exceptions(stage, records)
     for name in ("headers", "raw_headers", "raw_header_extensions"):
         if name in specs:
-            large(specs[name], labelled)
+            contents = field_contents(placement) if name == "headers" else {}
+            large(specs[name], labelled | ({"field_contents": contents} if contents else {}))
     stats = merge_stats([np.array(r.facts["stats"]) for r in records if r.facts["stats"] is not None])
     extremes = merge_extremes(r.facts["extremes"] for r in records)
     described: dict[str, Any] = {"long_name": MASTER, **labelled, **({"grid_mapping": CRS} if epsg else {})}

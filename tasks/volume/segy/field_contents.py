@@ -1,0 +1,46 @@
+"""What the named fields of `headers` hold where index and coordinates lie elsewhere than the standard has them.
+
+The names stay those of the standard, because multidimio writes header bytes by them; an attribute tells the contents.
+"""
+
+from tasks.volume.segy.headers import TRACE_HEADER_FIELDS, HeaderField, word_bytes
+from tasks.volume.segy.placement import Placement
+from tasks.volume.segy.templates import QUANTITIES
+
+UNKNOWN = "unknown"
+
+
+def field_contents(placement: Placement) -> dict[str, str]:
+    """Return what fields hold, by their names; only those whose name says something else.
+
+    A field that has the name of an index word or a coordinate of the volume, which lies elsewhere, is `unknown`. Words
+    that are no int32 or lie across fields say so, as in `inline (float32)`.
+
+    Args:
+        placement: Of the volume.
+    """
+    words = {one.name: (one.byte, one.type) for one in placement.words if one.byte}
+    words |= {one.name: (one.byte, one.type) for one in placement.coordinates if one.byte}
+    contents: dict[str, str] = {}
+    for name, (byte, kind) in words.items():
+        for field in _covered(byte, word_bytes(kind)):
+            whole = (field.byte, field.type) == (byte, kind)
+            standard = QUANTITIES[name].byte if name in QUANTITIES else 0
+            if whole and (field.name == name or byte == standard):
+                continue
+            about = kind if field.byte == byte else f"part of {kind} at byte {byte}"
+            contents[field.name] = name if whole else f"{name} ({about})"
+    for field in TRACE_HEADER_FIELDS:
+        elsewhere = field.name in words and words[field.name][0] != field.byte
+        if elsewhere and field.name not in contents:
+            contents[field.name] = UNKNOWN
+    return contents
+
+
+def _covered(byte: int, width: int) -> list[HeaderField]:
+    """Return the fields of the standard that share bytes with a word."""
+    return [
+        field
+        for field in TRACE_HEADER_FIELDS
+        if field.byte < byte + width and byte < field.byte + word_bytes(field.type)
+    ]
