@@ -16,7 +16,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from flows.command import carry_out, told_in_one_sentence
+from flows.command import STOPPED, carry_out, interrupt_on_signals, told_in_one_sentence
+from flows.entry import STOPPING
 from flows.flags import UsageError, flattened, without_values
 from flows.surroundings import shield
 from tasks.parameters import (
@@ -109,8 +110,10 @@ def _returning_arguments(function: Callable[..., None]) -> Callable[..., dict[st
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     shield()
+    interrupt_on_signals()
     code = run(sys.argv[1:])
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is done and told: the exit code says how it ended
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)  # all is done and told: the exit code says how it ended
     sys.exit(code)
 
 
@@ -122,6 +125,9 @@ def run(words: list[str]) -> int:
         sentence = without_secrets(without_values(str(error).strip().rstrip("."), words))
         print(f"{sentence}; seismill --help shows what there is", file=sys.stderr)
         return USAGE
+    except KeyboardInterrupt:  # before or after the run itself, which tells of it
+        print(STOPPED, file=sys.stderr)
+        code = Resumable.exit_code
     if code == Resumable.exit_code:
         print(f"go on with: {without_secrets(shlex.join(['seismill', *words]))}", file=sys.stderr)
     return int(code)

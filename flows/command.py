@@ -6,11 +6,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
 from flows.credentials import provide
+from flows.entry import STOPPING
 from flows.summary import FOR_A_BROWSER, Summary
 from tasks.volume.outcomes import Outcome, Resumable, without_secrets
 
@@ -116,21 +117,30 @@ def _in_flow(name: str, arguments: dict[str, Any]) -> Summary:
 
 @contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
-    """Handle signals: the first SIGINT or SIGTERM drains the blocks in flight, the second ends the process."""
+    """Handle signals: the first SIGINT, SIGTERM or SIGHUP drains the blocks in flight, the second ends the process."""
     stopping = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
         if stopping.is_set():
             raise KeyboardInterrupt
         stopping.set()
-        print("stopping when the blocks in flight are done; again: at once", file=sys.stderr, flush=True)
+        with suppress(OSError):  # a lost terminal takes no words
+            print("stopping when the blocks in flight are done; again: at once", file=sys.stderr, flush=True)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield stopping
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def interrupt_on_signals() -> None:
+    """Have signals that ask to stop raise KeyboardInterrupt, which ends a command in one sentence."""
+    for number in STOPPING:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

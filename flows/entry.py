@@ -1,0 +1,25 @@
+"""The `seismill` command from its first moment on: signals are answered before anything large is imported."""
+
+import os
+import signal
+from types import FrameType
+
+# A lost terminal counts as a request to stop, unless nohup said to ignore it.
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+RESUMABLE = 75  # as outcomes.Resumable, which is not imported yet
+
+
+def main() -> None:
+    """Import the command line and run it."""
+    for number in STOPPING:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _end)
+    from flows.cli import main as command
+
+    command()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End at once: an exception would be shown as the traceback of an import."""
+    os.write(2, b"stopped before anything was begun; run the same command again\n")
+    os._exit(RESUMABLE)

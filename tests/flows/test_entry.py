@@ -1,0 +1,105 @@
+"""Signals are obeyed from the first moment on, in one sentence (flows/entry.py, flows/command.py)."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.demo import make_survey
+
+COMMAND = [sys.executable, "-c", "from flows.entry import main; main()"]
+
+
+def catches(process: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return False
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith("SigCgt")]
+    return bool(masks and masks[0] >> (number - 1) & 1)
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("delay", [0.0, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.2, 0.5, 1.0))])
+def test_a_signal_in_the_first_moments_is_one_sentence(tmp_path: Path, name: str, delay: float) -> None:
+    make_survey(str(tmp_path / "a.sgy"), shape=(60, 50, 201))
+    words = ["publish", str(tmp_path / "a.sgy"), str(tmp_path / "a.zarr"), "--no-flow"]
+    process = subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 90
+    while not catches(process.pid, signal.SIGTERM) and time.monotonic() < until:
+        time.sleep(0.001)
+    time.sleep(delay)
+    sent = time.monotonic()
+    process.send_signal(getattr(signal, name))
+    _, said = process.communicate(timeout=150)
+    assert time.monotonic() - sent < 60  # the machine may be busy
+    assert process.returncode == 75, said
+    assert "Traceback" not in said
+    assert "KeyboardInterrupt" not in said
+    assert "run the same command again" in said
+
+
+@pytest.mark.timeout(200)
+def test_a_lost_terminal_lets_the_blocks_in_flight_end(tmp_path: Path) -> None:
+    make_survey(str(tmp_path / "a.sgy"), shape=(120, 90, 301))
+    volume = tmp_path / "v.zarr"
+    words = ["ingest-segy", str(tmp_path / "a.sgy"), str(volume), "--chunks", "8,8,304", "--memory", "20 MB"]
+    reading, writing = os.pipe()
+    process = subprocess.Popen([*COMMAND, *words], stderr=writing, stdout=writing)
+    os.close(writing)
+    while not list(volume.glob(".seismill/runs/*/ledger/*")) and process.poll() is None:
+        time.sleep(0.005)
+    os.close(reading)  # nobody reads any more what it says
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(150) == 75
+    locks = sorted((volume / ".seismill/lock").iterdir())
+    assert b'"state": "released"' in locks[-1].read_bytes()
+
+
+@pytest.mark.timeout(200)
+def test_nohup_goes_on(tmp_path: Path) -> None:
+    make_survey(str(tmp_path / "a.sgy"), shape=(20, 20, 101))
+    words = ["ingest-segy", str(tmp_path / "a.sgy"), str(tmp_path / "v.zarr")]
+    process = subprocess.Popen(
+        [*COMMAND, *words],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    while not catches(process.pid, signal.SIGTERM) and process.poll() is None:
+        time.sleep(0.001)
+    for _ in range(5):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
+    _, said = process.communicate(timeout=150)
+    assert process.returncode == 0, said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["scan", "PIPE"],
+        ["ingest-segy", "PIPE", "NEW"],
+        ["publish", "PIPE", "NEW", "--no-flow"],
+        ["ingest-images", "PIPE", "NEW"],
+        ["info", "PIPE"],
+        ["verify", "PIPE"],
+        ["report", "PIPE"],
+    ],
+)
+def test_a_pipe_as_a_source_is_refused_at_once(tmp_path: Path, words: list[str]) -> None:
+    os.mkfifo(tmp_path / "a.sgy")
+    places = {"PIPE": str(tmp_path / "a.sgy"), "NEW": str(tmp_path / "new.zarr")}
+    ended = subprocess.run(
+        [*COMMAND, *(places.get(word, word) for word in words)], capture_output=True, text=True, timeout=150
+    )
+    assert ended.returncode in (3, 4), ended.stderr
+    assert "Error" not in ended.stderr
+    assert not (tmp_path / "new.zarr").exists()
