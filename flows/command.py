@@ -1,6 +1,8 @@
 """One command from its arguments to its exit code: run directly or as a flow, shown, and ended in one sentence."""
 
 import json
+import os
+import select
 import signal
 import sys
 import threading
@@ -124,8 +126,8 @@ def _stop_on_signals() -> Iterator[threading.Event]:
         if stopping.is_set():
             raise KeyboardInterrupt
         stopping.set()
-        with suppress(OSError):  # a lost terminal takes no words
-            print("stopping when the blocks in flight are done; again: at once", file=sys.stderr, flush=True)
+        _leave_lost_output()
+        print("stopping when the blocks in flight are done; again: at once", file=sys.stderr, flush=True)
 
     heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in heard}
@@ -143,5 +145,18 @@ def interrupt_on_signals() -> None:
             signal.signal(number, _interrupt)
 
 
+def _leave_lost_output() -> None:
+    """Have what is said go nowhere where a terminal or a reader is gone: words to it would be an error."""
+    waiting = select.poll()
+    for descriptor in (1, 2):
+        waiting.register(descriptor, 0)
+    for descriptor, _ in waiting.poll(0):  # asked for nothing, it tells of errors and hang-ups alone
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    _leave_lost_output()
     raise KeyboardInterrupt

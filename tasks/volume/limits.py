@@ -8,7 +8,8 @@ them has a limit from this table, and ends in a sentence when it is reached.
 | One JSON document of a store | `DOCUMENT_BYTES` | Python needs ten times its size; roots of 1,000 arrays have 3 MB |
 | Dimensions of a stored array | `DIMENSIONS` | NumPy has no more |
 | Extent of an axis | `EXTENT` | offsets are 64-bit numbers of bytes |
-| Chunks along all axes together | `CHUNKS` | one position takes 100 bytes, one listing of them hours |
+| Chunks along one axis, and in all | `AXIS_CHUNKS`, `CHUNKS` | plans go through the one, ledgers name the other |
+| What a stored chunk decodes to | its chunk, or `GROWTH` of it between codecs | kilobytes become gigabytes |
 | Arrays and groups of a volume | `MEMBERS` | each has a manifest that is fetched |
 | Levels of a volume | `LEVELS` | 2^32 voxels an axis are halved 32 times |
 | YAML of a sidecar | `SIDECAR_BYTES`, `SIDECAR_NODES`, `SIDECAR_DEPTH` | counted before it is expanded |
@@ -20,7 +21,9 @@ them has a limit from this table, and ends in a sentence when it is reached.
 DOCUMENT_BYTES = 64 << 20
 DIMENSIONS = 32
 EXTENT = 1 << 62
-CHUNKS = 1 << 31
+AXIS_CHUNKS = 1 << 22
+CHUNKS = 1 << 28
+GROWTH = 2
 MEMBERS = 100_000
 LEVELS = 64
 SIDECAR_BYTES = 64 << 10

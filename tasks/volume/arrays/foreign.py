@@ -8,10 +8,10 @@ compressors alone, as most are, those are called here.
 
 import asyncio
 import hashlib
-import json
 import math
-from collections.abc import AsyncIterator, Callable, Iterable
-from functools import lru_cache
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numcodecs.blosc
@@ -26,12 +26,16 @@ from zarr.abc.store import (
     SuffixByteRequest,
 )
 from zarr.abc.store import Store as ZarrStore
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.buffer.cpu import as_numpy_array_wrapper
 from zarr.core.metadata import ArrayV2Metadata
 
+from tasks.volume.arrays.bounded import decoded, most_between
+from tasks.volume.arrays.documents import object_from
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, positions
 from tasks.volume.blocks import IO_THREADS, Region, cpu_count, on_chunks, on_io
+from tasks.volume.limits import AXIS_CHUNKS, CHUNKS, DIMENSIONS
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Outcome
 from tasks.volume.store.objects import Store
 
@@ -111,11 +115,12 @@ def documents(store: Store, path: str) -> dict[str, dict[str, Any]]:
         if "zarr.json" in found:
             break
         try:
-            found[name] = json.loads(store.get(f"{path}/{name}" if path else name))
-        except (FileNotFoundError, NotADirectoryError):
+            data = store.get(f"{path}/{name}" if path else name)
+        except (FileNotFoundError, IsADirectoryError):
             continue
-        except ValueError as error:
-            raise InputRefused(f"{store.url}/{path}/{name} is no JSON: {error}") from None
+        found[name] = object_from(
+            data, f"{store.url}/{path}/{name}".replace("//" + name, "/" + name), InputRefused
+        )
     return found
 
 
@@ -127,7 +132,8 @@ def is_array(described: dict[str, dict[str, Any]]) -> bool:
 def attributes_of(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the attributes of an array or group from its documents."""
     if "zarr.json" in described:
-        return dict(described["zarr.json"].get("attributes") or {})
+        said = described["zarr.json"].get("attributes")
+        return dict(said) if isinstance(said, dict) else {}
     return described.get(".zattrs", {})
 
 
@@ -141,12 +147,14 @@ def foreign_spec(store: Store, path: str) -> ArraySpec:
     try:
         array = _opened(store, path)
     except Exception as error:  # whatever zarr-python and codecs raise for metadata that they do not know
-        raise InputRefused(f"{where} cannot be read by zarr-python {zarr.__version__}: {error}") from error
+        what = " ".join(str(error).split())[:300]
+        raise InputRefused(f"{where} cannot be read by zarr-python {zarr.__version__}: {what}") from error
     dtype = np.dtype(array.dtype)
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise InputRefused(f"{where} holds {dtype}; only numbers of up to 64 bits and booleans are coarsened")
     if not array.shape or 0 in array.shape:
         raise InputRefused(f"{where} has the shape {array.shape}; there is nothing to coarsen")
+    refuse_absurd(array.shape, array.shards or array.chunks, where)
     names: Any = (
         getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
     )
@@ -162,6 +170,20 @@ def foreign_spec(store: Store, path: str) -> ArraySpec:
     )
 
 
+def refuse_absurd(shape: Sequence[int], unit: Sequence[int], where: str) -> None:
+    """Return if an array has no more axes and stored objects than a run can go through.
+
+    Raises:
+        InputRefused: It has, and whatever it is said to hold is not there.
+    """
+    counts = [-(-n // max(1, u)) for n, u in zip(shape, unit, strict=True)]
+    if len(shape) > DIMENSIONS or max(counts, default=0) > AXIS_CHUNKS or math.prod(counts) > CHUNKS:
+        raise InputRefused(
+            f"{where} says it has the shape {list(shape)[:DIMENSIONS]} in objects of {list(unit)[:DIMENSIONS]}, which "
+            f"are more than {CHUNKS:,}; its metadata is damaged, or it must be written in larger chunks first"
+        )
+
+
 def read_foreign(
     store: Store, spec: ArraySpec, region: Region, use: Callable[[np.ndarray, Region], None]
 ) -> None:
@@ -175,7 +197,7 @@ def read_foreign(
     array = _opened(store, spec.path)
     decode = _decoder(store, spec.path)
 
-    def decoded(position: tuple[int, ...]) -> tuple[np.ndarray, Region]:
+    def piece_at(position: tuple[int, ...]) -> tuple[np.ndarray, Region]:
         here = tuple(
             slice(max(p * u, r.start), min((p + 1) * u, r.stop))
             for p, u, r in zip(position, spec.unit, region, strict=True)
@@ -203,7 +225,7 @@ def read_foreign(
             ) from error
 
     def hand_over(position: tuple[int, ...]) -> None:
-        values, there = decoded(position)
+        values, there = piece_at(position)
         use(values.astype(spec.numpy, copy=False), there)  # in the machine's byte order
 
     (on_chunks if store.local else on_io)(hand_over, positions(spec, region))
@@ -221,18 +243,19 @@ def _decoder(store: Store, path: str) -> Callable[[bytes], np.ndarray] | None:
         dtype, order = described.dtype.to_native_dtype(), described.order
     else:
         first, *rest = described.codecs
-        names = {ZstdCodec: Zstd, GzipCodec: GZip, BloscCodec: Blosc, Crc32cCodec: CRC32C}
+        names = {_BoundedZstd: Zstd, _BoundedGzip: GZip, _BoundedBlosc: Blosc, Crc32cCodec: CRC32C}
         if not isinstance(first, BytesCodec) or any(type(codec) not in names for codec in rest):
             return None
         codecs = [names[type(codec)]() for codec in rest]  # their settings matter for encoding alone
         big = first.endian is not None and first.endian.value == "big"
         dtype, order = array.dtype.newbyteorder(">" if big else "<"), "C"
+    most = most_between(math.prod(array.chunks) * dtype.itemsize)
     numcodecs.blosc.use_threads = False  # chunks are decoded on several threads already
 
     def decode(data: bytes) -> np.ndarray:
         values: Any = data
         for codec in reversed(codecs):
-            values = codec.decode(values)
+            values = decoded(codec, values, most)
         return np.frombuffer(values, dtype).reshape(array.chunks, order=order)
 
     return decode
@@ -258,4 +281,39 @@ def fingerprint(store: Store, path: str) -> str:
 
 @lru_cache(maxsize=8)
 def _opened(store: Store, path: str) -> zarr.Array[Any]:
-    return zarr.open_array(_Objects(store), path=path, mode="r")
+    array = zarr.open_array(_Objects(store), path=path, mode="r")
+    described: Any = array.metadata
+    if isinstance(described, ArrayV2Metadata):
+        return array
+    inner = array._async_array
+    bounded = replace(described, codecs=tuple(map(_bounded, described.codecs)))
+    return zarr.Array(zarr.AsyncArray(bounded, inner.store_path, inner.config))
+
+
+def _bounded(codec: Any) -> Any:
+    """The codec, held to the size of the chunk that it decodes, also inside of shards."""
+    if isinstance(codec, ShardingCodec):
+        return replace(codec, codecs=tuple(map(_bounded, codec.codecs)))
+    kinds: dict[type, type] = {ZstdCodec: _BoundedZstd, GzipCodec: _BoundedGzip, BloscCodec: _BoundedBlosc}
+    kind = kinds.get(type(codec))
+    return codec if kind is None else kind.from_dict(codec.to_dict())  # type: ignore[attr-defined]
+
+
+def _decoded_buffer(codec: Any, data: Buffer, spec: Any) -> Buffer:
+    most = most_between(math.prod(spec.shape) * spec.dtype.item_size)
+    return as_numpy_array_wrapper(partial(decoded, codec, most=most), data, spec.prototype)
+
+
+class _BoundedZstd(ZstdCodec):
+    def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: Any) -> Buffer:
+        return _decoded_buffer(Zstd(), chunk_bytes, chunk_spec)
+
+
+class _BoundedGzip(GzipCodec):
+    def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: Any) -> Buffer:
+        return _decoded_buffer(GZip(), chunk_bytes, chunk_spec)
+
+
+class _BoundedBlosc(BloscCodec):
+    def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: Any) -> Buffer:
+        return _decoded_buffer(Blosc(), chunk_bytes, chunk_spec)
