@@ -18,6 +18,7 @@ from tasks.volume.blocks import Progress
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.store.objects import Store, traffic
 from tasks.volume.sweeps.catalogue import TABLE, Catalogue, CatalogueEntry
+from tasks.volume.sweeps.receipt import volumes_at
 from tasks.volume.sweeps.staging import volume_name
 
 log = logging.getLogger(__name__)
@@ -72,11 +73,13 @@ def audit(
     seed = datetime.now(UTC).toordinal() if seed < 0 else seed
     rows: list[dict[str, Any]] = []
     checked = objects = 0
-    for done, record in enumerate(published):
+    # Not the URL of the record: whoever writes a catalogue must not say what is read.
+    places = [Store(f"{store.url}/{volume_name(record.name)}", run.storage_options) for record in published]
+    volumes_of_all = [part.url for place in places for part in volumes_at(place)]
+    for done, volume in enumerate(volumes_of_all):
         if stopping.is_set():
-            raise Resumable(f"the audit stopped after {done} of {len(published)} volumes; run it again")
-        # Not the URL of the record: whoever writes a catalogue must not say what is read.
-        volume, sentence, state = f"{store.url}/{volume_name(record.name)}", "", "sound"
+            raise Resumable(f"the audit stopped after {done} of {len(volumes_of_all)} volumes; run it again")
+        sentence, state = "", "sound"
         try:
             found = verify(volume=volume, fraction=fraction, errors=errors, run=run, seed=seed)
             checked, objects = checked + found["checked"], objects + found["objects"]
@@ -90,7 +93,7 @@ def audit(
             log.info("%s", sentence)
         rows.append({"source": volume, "state": state, "sentence": sentence})
         read = traffic.since(before).bytes_read
-        report(Progress("audit", done + 1, len(published), read, time.monotonic() - began))
+        report(Progress("audit", done + 1, len(volumes_of_all), read, time.monotonic() - began))
     spent = traffic.since(before)
     damaged = [row for row in rows if row["state"] == "damaged"]
     summary = {

@@ -3,7 +3,9 @@
 Covers ingest/lines.py, ingest/parts.py, store/part_source.py.
 """
 
+import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +13,20 @@ import pytest
 import zarr
 
 from flows.chains import PUBLISH_STAGES, publish_chain
+from flows.publishers import direct_audit, direct_sweep
 from flows.stages import as_stage, load_verb
 from tasks.export_segy import export_segy
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Copies, Index, Levels, Master, Run
+from tasks.parameters import Copies, Index, Levels, Master, Publication, Run
 from tasks.prove import prove
 from tasks.scan import scan
 from tasks.verify import verify
 from tasks.volume.ingest.parts import as_text, from_text, part_of, runs_of
 from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.store.objects import Store
+from tasks.volume.sweeps.catalogue import Catalogue
+from tasks.volume.sweeps.receipt import receipt, volumes_at
+from tasks.volume.sweeps.staging import look_under
 from tests.support.gathers import write_gathers
 
 TRACE = 240 + 4 * 13
@@ -211,3 +218,34 @@ def test_parts_of_several_files_keep_whole_ones_as_they_are(tmp_path):
             files_of.read(file, 3600, fmt.file_size - 3600) for file, fmt in enumerate(files_of.formats)
         )
         assert found == whole[2 * TRACE : 22 * TRACE]
+
+
+def test_a_sidecar_splits_and_the_file_is_safe_to_release_when_all_lines_are_proven(tmp_path):
+    staging, volumes = tmp_path / "staging", tmp_path / "volumes"
+    staging.mkdir()
+    write(staging / "lines.sgy")
+    once = {"staging": str(staging), "volumes": str(volumes), "settle_minutes": 0, "run": Run()}
+    quick = Publication(steps=["proof"])
+    assert direct_sweep(**once, publication=quick)["counts"] == {"quarantined": 1}
+    (staging / "lines.seismill.yaml").write_text("index: {split: line}\nattributes: {survey: North}\n")
+    assert direct_sweep(**once, publication=quick)["counts"] == {"published": 1}
+    assert [path.name for path in sorted((volumes / "lines.zarr").iterdir())] == [
+        "line_1.zarr",
+        "line_2.zarr",
+        "line_3.zarr",
+    ]
+    for number in (1, 2, 3):
+        root = json.loads((volumes / "lines.zarr" / f"line_{number}.zarr" / "zarr.json").read_text())
+        assert root["attributes"]["seismill"]["attributes"] == {"survey": "North"}
+    table = list(csv.DictReader((volumes / ".seismill" / "catalogue.csv").read_text().splitlines()))
+    assert [row["safe_to_release"] for row in table] == ["yes"]
+    assert direct_sweep(**once, publication=quick)["counts"] == {"unchanged": 1}
+    found = direct_audit(volumes=str(volumes), fraction=1.0)
+    assert found["counts"] == {"sound": 3}
+    shutil.rmtree(volumes / "lines.zarr" / "line_2.zarr")
+    for record in Catalogue(Store(str(volumes))).records.values():
+        parts = volumes_at(Store(f"{volumes}/lines.zarr"))
+        (source,) = look_under(Store(str(staging)), Store(str(volumes)), quick)[1]
+        assert record.proven_at
+        assert [Path(part.url).name for part in parts] == ["line_1.zarr", "line_3.zarr"]
+        assert receipt(source, Run()).proven_at == ""

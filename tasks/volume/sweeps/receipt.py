@@ -16,6 +16,8 @@ from tasks.volume.sweeps.staging import StagedSource
 
 log = logging.getLogger(__name__)
 
+ROOT_KEY, SUFFIX = "zarr.json", ".zarr"
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -33,6 +35,8 @@ def receipt(one: StagedSource, run: Run) -> Receipt:
         Resumable: The volume is not (yet) the one of this content.
     """
     store = Store(one.volume, run.storage_options)
+    if one.publication.index.split != "no":
+        return _of_parts(one, volumes_at(store), run)
     state = open_volume(store).state
     read = [(source["url"], source["bytes"], source["etag"]) for source in state["sources"]]
     if read != [(file.url, file.bytes, file.identity) for file in one.files]:
@@ -44,6 +48,47 @@ def receipt(one: StagedSource, run: Run) -> Receipt:
     if one.attributes and state.get("attributes") != one.attributes:
         describe(store, one.attributes, run)
     return Receipt(files, state.get("proven_at", ""))
+
+
+def volumes_at(store: Store) -> list[Store]:
+    """Return the volume at a place or, where a source was split, those in the folder that is there instead."""
+    if store.exists(ROOT_KEY):
+        return [store]
+    names = [name.rstrip("/") for name in store.children()]
+    parts = [Store(f"{store.url}/{name}", store.options) for name in names if name.endswith(SUFFIX)]
+    return parts or [store]
+
+
+def _of_parts(one: StagedSource, volumes: list[Store], run: Run) -> Receipt:
+    """Return what the volumes of a split source say of it; it is proven where all are, and hold all of its traces.
+
+    Raises:
+        InputRefused: There is no volume.
+        Resumable: The volumes are not (yet) those of this content.
+    """
+    held = dict.fromkeys(((file.url, file.identity) for file in one.files), 0)
+    beside = dict(held)
+    proven = []
+    for store in volumes:
+        state = open_volume(store).state
+        mine = [source for source in state["sources"] if (source["url"], source["etag"]) in held]
+        for source in mine:
+            file, traces = (
+                (source["url"], source["etag"]),
+                source["trace_count"] * source["file"]["trace_bytes"],
+            )
+            held[file] += traces
+            beside[file] = source["bytes"] - traces
+        if mine:
+            proven.append(state.get("proven_at", ""))
+        if mine and one.attributes and state.get("attributes") != one.attributes:
+            describe(store, one.attributes, run)
+    if not proven or not all(held.values()):
+        raise Resumable(f"{one.name} was replaced while it was published; the next sweep looks at it again")
+    whole = all(
+        held[file.url, file.identity] + beside[file.url, file.identity] == file.bytes for file in one.files
+    )
+    return Receipt(one.files, max(proven) if whole and all(proven) else "")
 
 
 def describe(store: Store, attributes: Mapping[str, Any], run: Run) -> None:
