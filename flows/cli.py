@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from flows.command import STOPPED, carry_out, interrupt_on_signals, told_in_one_sentence
+from flows.command import STOPPED, TYPED, carry_out, interrupt_on_signals, told_in_one_sentence
 from flows.entry import STOPPING
 from flows.flags import UsageError, flattened, without_values
 from flows.surroundings import shield
@@ -119,6 +119,7 @@ def main() -> None:
 
 def run(words: list[str]) -> int:
     """Run one command; return its exit code. After a stop, print the command that resumes."""
+    TYPED.set(tuple(words))
     try:
         code = app(words, exit_on_error=False, print_error=False) or 0
     except (CycloptsError, UsageError) as error:

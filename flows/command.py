@@ -3,12 +3,14 @@
 import json
 import os
 import select
+import shlex
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
@@ -18,6 +20,8 @@ from flows.summary import FOR_A_BROWSER, Summary
 from tasks.volume.outcomes import Outcome, Resumable, without_secrets
 
 CHAINS = ("publish", "demo", "sweep", "audit")
+# The words of the command that runs, to show it again with the flags that a refusal names.
+TYPED: ContextVar[tuple[str, ...]] = ContextVar("TYPED", default=())
 STOPPED = "stopped; run the same command again to go on where it ended"
 
 
@@ -63,7 +67,10 @@ def told_in_one_sentence(*, debug: bool) -> Iterator[Callable[[], int]]:
         yield lambda: code
     except Outcome as outcome:
         code = outcome.exit_code
-        _tell(str(outcome), debug)
+        words = TYPED.get() if outcome.flags else ()
+        _tell(outcome.sentence if words else str(outcome), debug)
+        if words:
+            print(without_secrets(with_flags(words, outcome.flags)), file=sys.stderr)
     except KeyboardInterrupt:
         code = Resumable.exit_code
         _tell(STOPPED, debug)
@@ -72,6 +79,23 @@ def told_in_one_sentence(*, debug: bool) -> Iterator[Callable[[], int]]:
         _tell(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, debug)
         if not debug:
             print("--debug shows where this happened", file=sys.stderr)
+
+
+def with_flags(words: Sequence[str], flags: str) -> str:
+    """Return the command of these words with other flags, in the place of those of the same names."""
+    added = shlex.split(flags)
+    names = {word for word in added if word.startswith("--")}
+    kept: list[str] = []
+    skipping = False
+    for word in words:
+        flag = word.partition("=")[0]
+        if word.startswith("--"):
+            skipping = flag in names and "=" not in word
+        if flag in names or (skipping and not word.startswith("--")):
+            skipping = skipping and flag in names
+            continue
+        kept.append(word)
+    return shlex.join(["seismill", *kept, *added])
 
 
 def _tell(sentence: str, debug: bool) -> None:

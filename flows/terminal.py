@@ -142,7 +142,7 @@ def _show_findings(findings: dict[str, Any], console: Console, indent: str = "")
 def axis_line(axis: dict[str, Any]) -> str:
     """Return an axis in a line: name, first and last value, step, unit and count."""
     step, unit = axis["step"], axis.get("unit", "")
-    by = f" by {step:g}" if step not in (0, 1) else ", irregular" if step == 0 else ""
+    by = "" if step == 1 else f", {step}" if isinstance(step, str) else f" by {step:g}"
     unit = f" {unit}" if unit not in ("", "1") else ""
     return f"{axis['name']} {axis['first']:g} to {axis['last']:g}{by}{unit} ({axis['count']:,})"
 

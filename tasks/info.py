@@ -39,10 +39,10 @@ def info(
         storage_options: Non-secret options of its store.
 
     Returns:
-        `axes` has first and last value, step (0 where it varies), count and unit of each; `place` the extents of X and
-        Y, and of a cube its corner points, bin sizes and directions. `arrays` has a row for the master, each copy and
-        each level, `kind` saying which; `others` are the paths of the remaining arrays. `proven_at` is empty for a
-        volume whose export was not proven.
+        `axes` has first and last value, step ("irregular" where it varies), count and unit of each; `place` the
+        extents of X and Y, and of a cube its corners, bin sizes and directions. `arrays` has a row for the master,
+        each copy and each level, `kind` saying which; `others` are the paths of the remaining arrays. `proven_at` is
+        empty for a volume whose export was not proven.
 
     Raises:
         InputRefused: There is no volume.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Index, StorageOptions, Url
+from tasks.volume.arrays.axes import axis_in_short
 from tasks.volume.ingest.files import Files
 from tasks.volume.ingest.lines import SourceLine, lines_of
 from tasks.volume.ingest.parts import expected_of_parts, open_whole_or_part
@@ -180,19 +181,10 @@ def _index(survey: Survey) -> dict[str, Any]:
 
 
 def _grid(grid: Grid) -> dict[str, Any]:
-    """Shape, extents and how full it is; a step of 0 is one that varies."""
+    """Return shape, extents and how full the grid is."""
     return {
         "shape": list(grid.shape),
-        "axes": [
-            {
-                "name": axis.name,
-                "first": axis.values[0].item(),
-                "last": axis.values[-1].item(),
-                "step": axis.step,
-                "count": len(axis.values),
-            }
-            for axis in grid.axes
-        ],
+        "axes": [axis_in_short(axis.name, axis.values) for axis in grid.axes],
         "density": grid.placed / grid.trace_numbers.size,
     }
 

@@ -27,12 +27,19 @@ def _without_credentials(word: str) -> str:
 
 
 class Outcome(Exception):
-    """End of a run for a reason that its user can act on; the sentence never contains a credential."""
+    """End of a run for a reason that its user can act on; the sentence never contains a credential.
+
+    Attributes:
+        sentence: What is wrong, and where.
+        flags: Flags of the command line with which the same command works; "" if there are none.
+    """
 
     exit_code = 1
 
-    def __init__(self, sentence: str = "", *more: object) -> None:
-        super().__init__(without_secrets(str(sentence)), *more)
+    def __init__(self, sentence: str = "", *more: object, flags: str = "") -> None:
+        self.sentence, self.flags = without_secrets(str(sentence)), flags
+        # Where there is no command line to show again, the flags are part of the sentence.
+        super().__init__(f"{self.sentence}; say {flags}" if flags else self.sentence, *more)
 
 
 class InputRefused(Outcome, ValueError):

@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 
+IRREGULAR = "irregular"
+
 
 def axis_in_short(name: str, values: np.ndarray, unit: str = "") -> dict[str, Any]:
-    """Return an axis as JSON holds it; a step of 0 is one that varies.
+    """Return an axis as JSON holds it; the step is "irregular" where it varies.
 
     Args:
         name: Of the axis.
@@ -15,11 +17,12 @@ def axis_in_short(name: str, values: np.ndarray, unit: str = "") -> dict[str, An
     """
     steps = np.diff(values.astype(np.float64) if values.dtype.kind == "f" else values.astype(np.int64))
     same = bool(steps.size) and bool(np.allclose(steps, steps[0], rtol=1e-9, atol=0))
+    step = steps[0].item() if same else 1 if not steps.size else IRREGULAR
     short = {
         "name": name,
         "first": values[0].item(),
         "last": values[-1].item(),
-        "step": steps[0].item() if same else int(not steps.size),
+        "step": step,
         "count": int(values.size),
     }
     return short | ({"unit": unit} if unit else {})

@@ -114,7 +114,9 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
     wanted: list[tuple[str, tuple[int, ...]]] = []
     axes = PRESET_AXES.get(rank, {})
     for axis in dict.fromkeys(axes[preset] for preset in copies.presets if preset in axes):
-        wanted.append((f"fast_{master.dims[axis]}", copy_chunks(rank, axis)))
+        # A single trace is one chunk: cut along the samples its copies would be larger than itself.
+        chunks = master.shape if math.prod(master.shape[:-1]) == 1 else copy_chunks(rank, axis)
+        wanted.append((f"fast_{master.dims[axis]}", chunks))
     for more in copies.more:
         if len(more.chunks) != rank or min(more.chunks) < 1:
             raise InputRefused(

@@ -139,8 +139,8 @@ def grid_of(
         one, other = (t if numbers is None else int(numbers[t]) for t in (kept, first))
         raise InputRefused(
             f"{duplicates:,} of {n_traces:,} traces have the {_place(names, index_bytes)} of an earlier one, "
-            f"first traces {one + 1:,} and {other + 1:,} ({index}); name index bytes that tell them apart, or count "
-            "them with the override HasDuplicates"
+            f"first traces {one + 1:,} and {other + 1:,} ({index})",
+            flags="--has-duplicates",
         )
     if numbers is not None:
         flat = trace_numbers

@@ -5,6 +5,7 @@ elsewhere. The standard place wins if it is plausible; then the places where ven
 A wrong guess would be found out a year later, so what leaves a doubt is refused with the candidates.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -40,7 +41,8 @@ from tasks.volume.segy.index_score import (
     repeated,
 )
 from tasks.volume.segy.line_detect import refuse_lines
-from tasks.volume.segy.placement import XY, Word, asked, place
+from tasks.volume.segy.named_fields import asked
+from tasks.volume.segy.placement import XY, Word, place
 from tasks.volume.segy.templates import CUSTOM, quantity
 
 # Where files are known to have them, best first. At equal grids the first wins: 181 and 185 lie side by side
@@ -48,6 +50,7 @@ from tasks.volume.segy.templates import CUSTOM, quantity
 # acquisition and merely repeat the numbers.
 _LIKELY = ((181, 185), (9, 21), (17, 21), (5, 21), (5, 9), (17, 13))
 _MOST_SHOWN = 6
+_CROWDED = re.compile(r"traces for [\d,]+ cells$")
 
 
 def choose_index(
@@ -81,7 +84,7 @@ def choose_index(
     notes: list[str] = []
     judged: tuple[Candidate, ...] = ()
     numbers, once = np.unique(trace_numbers, return_index=True)
-    seen = Seen(headers[once], numbers, n_traces, byte_order, ibm)
+    seen = Seen(headers[once], numbers, n_traces, byte_order, ibm, index.overrides.HasDuplicates)
     plain = words
     if words is None:
         is_line = index.split == "line" and bool(index.traces)
@@ -163,12 +166,14 @@ def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, .
 
     def at(places: Sequence[int]) -> Candidate:
         first, second = (seen.word(byte) for byte in places)
-        return on_the_ground(judge(first, second, seen.n_traces))
+        return on_the_ground(judge(first, second, seen.n_traces, repeats=seen.repeats))
 
     standard, likely = at(STANDARD), [at(places) for places in _LIKELY]
     judged = (standard, *likely)
     if not standard.objection:
         return standard, f"Bytes {_numbers(STANDARD)} hold {standard}.", judged
+    if seen.n_traces == 1 and not only_3d:
+        return _find_line(seen)
     # At 181,185 one trace a cell is post-stack whatever the offset; at 9 to 21 it can be shots by channels.
     if likely[0].objection and (evidence := are_gathers(seen)):
         return _find_gathers(seen, evidence, standard.objection, judged, only_3d=only_3d)
@@ -203,11 +208,13 @@ def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, .
         )
     if grids:
         what = "the index" if line in grids else "inline and crossline"
-        raise InputRefused(f"several header words could be {what}; choose one of {_options(grids)}")
-    reasons = "; ".join(f"{_numbers(c.bytes)}: {c.objection}" for c in judged)
+        places = " or ".join(_numbers(grid.bytes) for grid in grids[:_MOST_SHOWN])
+        sentence = f"several header words could be {what}: bytes {places}; scan lists what they hold"
+        raise InputRefused(sentence, flags=grids[0].option)
     raise InputRefused(
-        f"no header words hold a grid of inlines and crosslines ({reasons}); it may be a 2-D line or prestack: "
-        f"name the words with --index-bytes, or keep the order of a line with --template {LINE}"
+        f"no header words hold a grid of inlines and crosslines ({_numbers(STANDARD)}: {standard.objection}); "
+        "it may be a 2-D line or prestack, and scan lists its fields; to keep the traces in their order",
+        flags="--index-bytes trace",
     )
 
 
@@ -231,7 +238,7 @@ def _find_gathers(
         return good[0], f"Traces differ by offset ({evidence}); {good[0].place} hold {good[0]}.", judged
     what = f"this looks like prestack data ({evidence}; bytes {_numbers(STANDARD)}: {objection})"
     if good and not only_3d:
-        raise InputRefused(f"{what}; choose one of {_options(good)}")
+        raise InputRefused(f"{what}; scan lists how its gathers can be read", flags=good[0].option)
     reasons = "; ".join(f"{_numbers(c.bytes)}: {c.objection}" for c in readings)
     if option := irregular_option(seen):
         raise InputRefused(f"{what}, whose offsets make no grid ({reasons}); number them with {option}")
@@ -241,17 +248,15 @@ def _find_gathers(
     )
 
 
-def _options(candidates: Sequence[Candidate]) -> str:
-    return "; ".join(f"{candidate.option} ({candidate})" for candidate in candidates[:_MOST_SHOWN])
-
-
 def _numbers(places: Sequence[int]) -> str:
     return ",".join(map(str, places))
 
 
 def _refuse_duplicates(seen: Seen, suspects: Sequence[Candidate], others: Sequence[Candidate]) -> None:
     """Refuse the first suspect that is spoilt by duplicates alone, unless other words hold a grid without."""
-    spoilt = [c for c in suspects if c.objection.endswith("of an earlier one")]
+    spoilt = [
+        c for c in suspects if c.objection.endswith("of an earlier one") or _CROWDED.search(c.objection)
+    ]
     if not spoilt or any(not c.objection for c in others):
         return
     first, second = (seen.word(byte) for byte in spoilt[0].bytes)
@@ -260,8 +265,8 @@ def _refuse_duplicates(seen: Seen, suspects: Sequence[Candidate], others: Sequen
     raise InputRefused(
         f"{count:,} traces have the inline and crossline ({spoilt[0].place}) of an earlier one, first "
         f"traces {numbers[kept] + 1:,} and {numbers[again] + 1:,} (inline {first.values[again]}, crossline "
-        f"{second.values[again]}); name words that tell them apart with --index-bytes, or count them with "
-        "--has-duplicates"
+        f"{second.values[again]})",
+        flags="--has-duplicates",
     )
 
 

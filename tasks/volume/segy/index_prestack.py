@@ -51,13 +51,17 @@ class Track:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Headers at hand (uint8, shape (traces, 240)), their numbers in the file, ascending, and how many it has."""
+    """Headers at hand (uint8, shape (traces, 240)), their numbers in the file, ascending, and how many it has.
+
+    `repeats` says that several traces may have the same index, as the user says.
+    """
 
     headers: np.ndarray
     numbers: np.ndarray
     n_traces: int
     byte_order: str
     ibm: bool = False
+    repeats: bool = False
 
     @property
     def complete(self) -> bool:
@@ -163,9 +167,9 @@ def lines(seen: Seen) -> list[Candidate]:
         one = seen.word(byte)
         steps = np.diff(one.values)
         objection = ""
-        if one.low == one.high:
+        if one.low == one.high and (seen.n_traces > 1 or one.low == 0):
             objection = f"byte {byte} is {one.low} in all traces"
-        elif not ((steps > 0).all() or (steps < 0).all()):
+        elif not ((steps > 0).all() or (steps < 0).all() or (seen.repeats and one.direction)):
             objection = f"byte {byte} does not number the traces one by one"
         found.append(_candidate(seen, LINE, (name,), [one], objection))
     n = seen.n_traces
@@ -240,7 +244,7 @@ def _objection(seen: Seen, words: Sequence[HeaderWord]) -> str:
     slow, fast = seen.changes(words[0].values), seen.changes(words[-1].values)
     if slow * 2 > fast:
         return f"byte {words[0].byte} changes as often as byte {words[-1].byte}"
-    count, _, _ = repeated(*words)
+    count, _, _ = (0, -1, -1) if seen.repeats else repeated(*words)
     return f"{count:,} traces have the numbers of an earlier one" if count else ""
 
 

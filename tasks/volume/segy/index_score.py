@@ -69,7 +69,8 @@ class Candidate:
             f"{name} {low} to {high}" + (f" by {step}" if step > 1 else "")
             for name, low, high, step in zip(self.names, self.lows, self.highs, self.steps, strict=True)
         )
-        return f"{', '.join(spans)}, {self.density:.0%} filled"
+        full = f"{self.density:.0%} filled" if self.density <= 1 else f"{self.density:.3g} traces a cell"
+        return f"{', '.join(spans)}, {full}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +148,8 @@ def header_word(
     return HeaderWord(byte, word_type, word(headers, byte, word_type, byte_order).astype(np.int64), complete)
 
 
-def judge(first: HeaderWord, second: HeaderWord, n_traces: int) -> Candidate:
-    """Two words as inline and crossline of a file of `n_traces` traces."""
+def judge(first: HeaderWord, second: HeaderWord, n_traces: int, *, repeats: bool = False) -> Candidate:
+    """Two words as inline and crossline of a file of `n_traces` traces, which may repeat numbers if that is said."""
     return Candidate(
         bytes=(first.byte, second.byte),
         types=(first.type, second.type),
@@ -157,11 +158,11 @@ def judge(first: HeaderWord, second: HeaderWord, n_traces: int) -> Candidate:
         steps=(first.step, second.step),
         counts=(first.count, second.count),
         density=n_traces / (first.count * second.count),
-        objection=_objection(first, second, n_traces),
+        objection=_objection(first, second, n_traces, repeats=repeats),
     )
 
 
-def _objection(first: HeaderWord, second: HeaderWord, n_traces: int) -> str:
+def _objection(first: HeaderWord, second: HeaderWord, n_traces: int, *, repeats: bool) -> str:
     """What shows that two words are not the index, or nothing."""
     words = (first, second)
     standard = (first.byte, second.byte) == STANDARD
@@ -184,6 +185,8 @@ def _objection(first: HeaderWord, second: HeaderWord, n_traces: int) -> str:
     cells = (first.count if believed else first.span) * (second.count if believed else second.span)
     if cells > MOST_CELLS_PER_TRACE * n_traces:
         return f"{cells:,} cells for {n_traces:,} traces"
+    if repeats:
+        return ""
     # A sample may have skipped lines regularly, so as many as there can be are granted.
     most = cells if first.complete else (first.high - first.low + 1) * (second.high - second.low + 1)
     if n_traces > _MOST_TRACES_PER_CELL * most:

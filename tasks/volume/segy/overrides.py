@@ -55,7 +55,7 @@ def overridden_dims(
             )
     wrapped = [name for name in ("ChannelWrap", "CalculateCable") if name in on]
     if wrapped and not overrides.ChannelsPerCable:
-        raise InputRefused(f"{wrapped[0]} needs ChannelsPerCable; give it")
+        raise InputRefused(f"{wrapped[0]} needs ChannelsPerCable; give it with --channels-per-cable")
     if wrapped and "AutoChannelWrap" in on:
         raise InputRefused(f"{wrapped[0]} and AutoChannelWrap exclude each other; give one")
     if overrides.AutoShotWrap and overrides.CalculateShotIndex:
@@ -64,7 +64,8 @@ def overridden_dims(
     if SHOT_INDEX in dims and not makes_index:
         wanted = "AutoShotWrap" if "cable" in dims else "CalculateShotIndex"
         raise InputRefused(
-            f"the dimension {SHOT_INDEX} is calculated from shot points; give the override {wanted}"
+            f"the dimension {SHOT_INDEX} is calculated from shot points; give the override {wanted}",
+            flags="--auto-shot-wrap" if "cable" in dims else "--calculate-shot-index",
         )
     if makes_index:
         dims = tuple(SHOT_INDEX if dim == "shot_point" else dim for dim in dims)
@@ -72,7 +73,7 @@ def overridden_dims(
         raise InputRefused("NonBinned and HasDuplicates both number traces; give one")
     if overrides.NonBinned:
         if not overrides.chunksize:
-            raise InputRefused("NonBinned needs chunksize, the traces per chunk; give it")
+            raise InputRefused("NonBinned needs chunksize, the traces per chunk; give it with --chunksize")
         missing = [name for name in overrides.non_binned_dims if name not in words]
         if missing:
             raise InputRefused(

@@ -109,6 +109,7 @@ def refuse_rest(
     end = size - layout.trailer_bytes - layout.rest + 1
     raise InputRefused(
         f"{name} is truncated or has something appended: {layout.rest:,} bytes follow trace "
-        f"{layout.whole:,}, from byte {end:,} on, and a trace takes {layout.trace_bytes:,}; fetch it again if it "
-        "was cut, or keep them as they are with --trailing keep"
+        f"{layout.whole:,}, from byte {end:,} on, and a trace takes {layout.trace_bytes:,}; fetch it again if it was "
+        "cut; to keep them as they are",
+        flags="--trailing keep",
     )

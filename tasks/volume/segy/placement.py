@@ -11,7 +11,7 @@ from typing import Any
 from tasks.parameters import Index, Overrides
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.corrections import Corrections
-from tasks.volume.segy.headers import TRACE_HEADER_BYTES, word_bytes
+from tasks.volume.segy.headers import word_bytes
 from tasks.volume.segy.overrides import TRACE, overridden_dims, unchanged_words
 from tasks.volume.segy.templates import CUSTOM, DOMAINS, TEMPLATES, Template, quantity, template_of
 
@@ -119,96 +119,6 @@ class Placement:
 def given(overrides: Overrides) -> dict[str, Any]:
     """The overrides that are on and their parameters, as MDIO writes them."""
     return overrides.model_dump(exclude_defaults=True)
-
-
-def asked(index: Index, *, header_bytes: int = TRACE_HEADER_BYTES) -> dict[str, Word] | None:
-    """The index words that the user names, by name, slowest first; None if they are to be found in the file.
-
-    Args:
-        index: What the user says.
-        header_bytes: Of a trace, extensions included.
-
-    Raises:
-        InputRefused: The names, types or bytes do not go together, or words of the template have no byte.
-    """
-    if len(set(index.names)) != len(index.names):
-        raise InputRefused(f"the names of index words must differ, and are {', '.join(index.names)}")
-    if index.bytes in ("auto", "trace") and index.types:
-        raise InputRefused("index types are given without index bytes; name the bytes too, or leave both out")
-    template = TEMPLATES.get(index.template)
-    if index.bytes == "trace":
-        if len(index.names) > 1 or (template and not template.name.startswith("PostStack2D")):
-            what = template.name if template else f"the names {', '.join(index.names)}"
-            raise InputRefused(
-                f"traces in their order have one dimension, and {what} more; use PostStack2DTime or name index bytes"
-            )
-        return {}
-    if index.bytes == "auto":
-        if template is None or template.name.startswith("PostStack"):
-            return None
-        return _complete(template, {}, index.overrides)
-    places = [int(byte) for byte in index.bytes.split(",")]
-    if len(set(places)) != len(places):
-        raise InputRefused(
-            f"index bytes {index.bytes} name one byte twice; name different words, as in 189,193"
-        )
-    names = list(index.names) or _names(index, template, len(places))
-    if len(names) != len(places):
-        raise InputRefused(
-            f"{len(names)} index names ({', '.join(names)}) are given for {len(places)} index bytes; give one for each"
-        )
-    types = list(index.types) or ["int32"] * len(places)
-    if len(types) != len(places):
-        raise InputRefused(
-            f"{len(types)} index types are given for {len(places)} index bytes; give one for each"
-        )
-    words = {n: Word(n, byte, kind) for n, byte, kind in zip(names, places, types, strict=True)}
-    for one in words.values():
-        last = header_bytes - word_bytes(one.type) + 1
-        if not 1 <= one.byte <= last:
-            raise InputRefused(
-                f"index byte {one.byte} is not in a trace header; {one.type} words start at bytes 1 to {last}"
-            )
-    return words if template is None else _complete(template, words, index.overrides)
-
-
-def _names(index: Index, template: Template | None, count: int) -> list[str]:
-    """The names that bytes without names stand for."""
-    if template is None:
-        if count not in (1, 2):
-            raise InputRefused(
-                f"index bytes {index.bytes} are {count} words; say what they are with --index-names or --template"
-            )
-        return ["cdp"] if count == 1 else ["inline", "crossline"]
-    needed = list(template.words)
-    if count == len(needed) - 1 and "component" in needed:
-        needed.remove("component")
-    if count != len(needed):
-        raise InputRefused(
-            f"index bytes {index.bytes} are {count} words, and {template.name} has {len(needed)}: "
-            f"{', '.join(needed)}; name one for each, or some with --index-names"
-        )
-    return needed
-
-
-def _complete(template: Template, words: dict[str, Word], overrides: Overrides) -> dict[str, Word]:
-    """The template's words: as named, else where the standard has them."""
-    extra = set(words) - template.names - set(overrides.non_binned_dims)
-    if extra:
-        raise InputRefused(
-            f"{template.name} has no word {', '.join(sorted(extra))}; it has {', '.join(sorted(template.names))}; use "
-            "another template, or none and all names"
-        )
-    standard = {name: quantity(name) for name in template.words}
-    result = {name: words.get(name) or Word(name, its.byte, its.type) for name, its in standard.items()}
-    made = {"cable"} if overrides.CalculateCable else set()
-    missing = [name for name, one in result.items() if not one.byte and name not in made | {"component"}]
-    if missing:
-        raise InputRefused(
-            f"{template.name} needs header bytes for {', '.join(missing)}, which the standard has no place for; give "
-            f"them, such as --index-names {','.join(missing)} --index-bytes {','.join('…' for _ in missing)}"
-        )
-    return result | {name: one for name, one in words.items() if name not in result}
 
 
 def place(

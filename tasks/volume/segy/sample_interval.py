@@ -43,8 +43,8 @@ def sample_interval(
     for byte, value in ((_BINARY_BYTE, said), (_TRACE_BYTE, trace_said)):
         if value and is_negative(value) and (byte == _BINARY_BYTE or not said):
             raise InputRefused(
-                f"{name} has a negative sample interval, {value - 65536} (byte {byte}); say what it is with "
-                f"--sample-interval {(65536 - value) / 1000:g}"
+                f"{name} has a negative sample interval, {value - 65536} (byte {byte})",
+                flags=f"--sample-interval {(65536 - value) / 1000:g}",
             )
     if trace_said in (0, said) and said:
         return float(said), []

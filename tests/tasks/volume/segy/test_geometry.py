@@ -148,7 +148,7 @@ def test_duplicates_are_counted_and_the_first_pair_named():
     with pytest.raises(
         InputRefused,
         match=r"2 of 8 traces have the inline and crossline \(bytes 189, 193\) of an earlier one, first traces 2 and 6 "
-        r"\(inline 1, crossline 6\); name index bytes",
+        r"\(inline 1, crossline 6\); say --has-duplicates",
     ):
         grid_of([inline, crossline], NAMES, index_bytes=(189, 193))
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tasks.parameters import Index, Overrides
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.named_fields import asked
 from tasks.volume.segy.overrides import (
     KEYS,
     count_within,
@@ -17,7 +18,7 @@ from tasks.volume.segy.overrides import (
     shot_index,
     wrap_channels,
 )
-from tasks.volume.segy.placement import asked, place
+from tasks.volume.segy.placement import place
 
 STREAMER = ("shot_point", "cable", "channel")
 FIELD = ("sail_line", "gun", "shot_index", "cable", "channel")

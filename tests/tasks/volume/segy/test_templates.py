@@ -13,7 +13,8 @@ import pytest
 from tasks.parameters import Index, Overrides, Template
 from tasks.volume.arrays.spec import CHUNK_BYTES
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.placement import Placement, asked, place
+from tasks.volume.segy.named_fields import asked
+from tasks.volume.segy.placement import Placement, place
 from tasks.volume.segy.templates import CUSTOM, QUANTITIES, TEMPLATES, template_of
 
 THEIRS = """
