@@ -25,12 +25,14 @@ from flows.summary import Summary, short_name
 from tasks.parameters import DeploymentName, MaxActive, Publication, Retry, Run, SettleMinutes, Url
 from tasks.sweep import Ending, Publisher, Submission
 from tasks.sweep import sweep as _sweep
-from tasks.volume.outcomes import InputRefused
+from tasks.volume.outcomes import InputRefused, Resumable
+from tasks.volume.sweeps.keys import reason
 from tasks.volume.sweeps.staging import size_class
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 5.0
+_OF_ONE_RUN = {400, 409, 413, 422}  # answers that are about the parameters
 QUARANTINED = "seismill.sweep.quarantined"  # the event that an automation tells people of
 _PAGE = 100  # a server gives at most 200 runs an answer
 
@@ -108,16 +110,26 @@ class Deployed:
                     ) from error
 
     def submit(self, job: Submission) -> str:
-        """Create the flow run of this attempt, or find it; return its id."""
+        """Create the flow run of this attempt, or find it; return its id.
+
+        Raises:
+            InputRefused: The server takes no run with these parameters.
+            Resumable: It takes none at all now.
+        """
         # Not a subflow: it outlives the sweep, and is retried and cancelled on its own.
-        run: Any = run_deployment(
-            self._deployment.format(size=size_class(job.found.bytes)),
-            parameters=job.parameters,
-            flow_run_name=f"publish {short_name(job.found.volume)}",
-            timeout=0,
-            as_subflow=False,
-            idempotency_key=job.key,
-        )
+        try:
+            run: Any = run_deployment(
+                self._deployment.format(size=size_class(job.found.bytes)),
+                parameters=job.parameters,
+                flow_run_name=f"publish {short_name(job.found.volume)}",
+                timeout=0,
+                as_subflow=False,
+                idempotency_key=job.key,
+            )
+        except (TypeError, ValueError, LookupError):  # of these parameters, or a mistake of ours
+            raise
+        except Exception as error:  # whatever the client of the server raises for a connection or an answer
+            raise _refused(error, job) from error
         return str(run.id)
 
     def wait(self, active: Mapping[str, Submission]) -> dict[str, Ending]:
@@ -138,6 +150,18 @@ class Deployed:
         with get_client(sync_client=True) as client:
             pages = [numbers[start : start + _PAGE] for start in range(0, len(numbers), _PAGE)]
             return {run: ending for page in pages for run, ending in _states(client, page).items()}
+
+
+def _refused(error: Exception, job: Submission) -> InputRefused | Resumable:
+    """Return what a failed call to the server means: for this source alone, or for the whole sweep."""
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    if status in _OF_ONE_RUN:
+        return InputRefused(
+            f"the Prefect server refuses a run for {job.found.url} ({status}: {reason(error)})"
+        )
+    return Resumable(
+        f"the Prefect server starts no runs now ({reason(error)}); run the sweep again to go on when it does"
+    )
 
 
 def _states(client: SyncPrefectClient, runs: list[str]) -> dict[str, Ending | None]:

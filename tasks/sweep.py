@@ -199,7 +199,8 @@ def carry_out(
                 raise
             except Exception as error:  # this one cannot even be begun; the others can
                 log.exception("%s could not be begun", one.name)
-                ending = Ending("quarantined", f"{one.url} could not be begun: {reason(error)}")
+                said = str(error) if isinstance(error, Outcome) else f"could not be begun: {reason(error)}"
+                ending = Ending("quarantined", f"{one.url}: {said}")
                 _write_down(one, ending, catalogue, run)
                 done, bytes_done = done + 1, bytes_done + one.bytes
                 continue

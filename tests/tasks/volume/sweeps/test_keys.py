@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from flows.publishers import direct_sweep
+from flows.publishers import InThisProcess, direct_sweep, publish_here
 from flows.summary import accounted
 from tasks.demo import make_survey
 from tasks.parameters import Publication
-from tasks.volume.outcomes import IntegrityFailure
+from tasks.sweep import Submission, sweep
+from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.store.objects import Store
 from tasks.volume.sweeps.catalogue import FOLDER, Catalogue, CatalogueEntry
 from tasks.volume.sweeps.keys import File, Listing, is_candidate, listing_of, suffix_of
@@ -317,3 +318,46 @@ def test_a_listing_is_of_everything_under_a_prefix_once():
     Store("memory://listed").put("prefix-of-another/a.sgy", b"1")
     assert list(listing_of(store).files) == ["a.sgy", "b/c.txt"]
     assert listing_of(store).files["a.sgy"].url == "memory://listed/prefix/a.sgy"
+
+
+class Refusing(InThisProcess):
+    """Takes all attempts but those at one source, of which it raises what it was given."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(publish_here())
+        self._error = error
+
+    def submit(self, job: Submission) -> str:
+        """Refuse the source b.sgy."""
+        if job.found.name == "b.sgy":
+            raise self._error
+        return super().submit(job)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ValueError("parameter x is no number"), "could not be begun: parameter x is no number"),
+        (OSError(36, "File name too long"), "could not be begun: File name too long"),
+        (InputRefused("the server refuses a run"), "the server refuses a run"),
+        (RecursionError(), "nested too deeply"),
+        (MemoryError(), "more memory than there is"),
+    ],
+)
+def test_an_attempt_that_cannot_be_begun_is_one_sources_affair(tmp_path, survey, error, sentence):
+    (tmp_path / "staging").mkdir()
+    for name in "abc":
+        (tmp_path / "staging" / f"{name}.sgy").write_bytes(survey)
+    places = (str(tmp_path / "staging"), str(tmp_path / "volumes"))
+    summary = sweep(*places, 0, publication=QUICK, publisher=Refusing(error))
+    assert summary["counts"] == {"published": 2, "quarantined": 1}
+    assert sentence in states(summary)["b.sgy"]
+
+
+def test_a_server_that_starts_no_runs_ends_the_sweep_resumable(tmp_path, survey):
+    (tmp_path / "staging").mkdir()
+    (tmp_path / "staging" / "b.sgy").write_bytes(survey)
+    places = (str(tmp_path / "staging"), str(tmp_path / "volumes"))
+    with pytest.raises(Resumable, match="run the sweep again"):
+        sweep(*places, 0, publication=QUICK, publisher=Refusing(Resumable("run the sweep again")))
+    assert swept(*places)["counts"] == {"published": 1}
