@@ -18,6 +18,8 @@ from tasks.volume.ingest.parts import expected_of_parts, open_whole_or_part
 from tasks.volume.ingest.sampling import Sample, sample_of
 from tasks.volume.ingest.survey import Survey, oddities, survey_files
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.coordinate_detect import Traces
+from tasks.volume.segy.field_types import FLOATS, PLACES
 from tasks.volume.segy.format import FORMAT_NAMES, ORDER_NAMES, TEXT_BYTES, FileFormat
 from tasks.volume.segy.geometry import Grid
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS
@@ -48,7 +50,8 @@ def scan(
         `candidates` are the header words that were judged, with what speaks against them. `words` are all that
         differ from trace to trace, with their extents; of far or large files, in a sample. `proposal` is the sample
         format that the samples look like, with the option that reads them so; empty if that is what was said. `lines`
-        are those that `--split line` would publish, with their traces.
+        are those that `--split line` would publish, with their traces. `coordinates` are fields that vary as X and Y
+        would, each with the type in which it makes sense and its extents before the scalar at byte 71.
 
     Raises:
         InputRefused: There is no such file, it is not SEG-Y that is read, or several do not belong together.
@@ -92,6 +95,7 @@ def scan(
         "auxiliary_traces": fmt.n_traces - survey.grid.placed if survey and survey.grid else 0,
         "lines": [line.to_json() for line in lines],
         "candidates": [_candidate(candidate) for candidate in candidates],
+        "coordinates": _coordinates(sample, fmt),
         "words": _words(sample, fmt),
         "error": error,
         "seconds": round(time.monotonic() - began, 3),
@@ -120,6 +124,12 @@ def _words(sample: Sample, fmt: FileFormat) -> list[dict[str, Any]]:
     numbers, once = np.unique(sample.numbers, return_index=True)
     adjacent = np.diff(numbers) == 1
     complete = len(numbers) == fmt.n_traces
+    read = {
+        byte: {"type": row["type"], "first": row["firsts"][axis], "last": row["lasts"][axis]}
+        for row in _coordinates(sample, fmt)
+        for axis, byte in enumerate(row["bytes"])
+        if row["type"] in FLOATS
+    }
     return [
         {
             "byte": one.byte,
@@ -133,8 +143,31 @@ def _words(sample: Sample, fmt: FileFormat) -> list[dict[str, Any]]:
             "order": one.direction,
             "changes": float(np.count_nonzero(np.diff(one.values)[adjacent]) / max(1, adjacent.sum())),
         }
+        | read.get(one.byte, {})
         for one in varying(sample.headers[once], fmt.byte_order, complete=complete)
     ]
+
+
+def _coordinates(sample: Sample, fmt: FileFormat) -> list[dict[str, Any]]:
+    """Where X and Y can lie: the type in which the fields make sense, their extents, and the option that names them."""
+    numbers, once = np.unique(sample.numbers, return_index=True)
+    traces = Traces(sample.headers[once], numbers, fmt.byte_order, fmt.sample_format.name == "ibm32")
+    rows = []
+    for places in PLACES:
+        found = traces.judge(places)[0]
+        if found.varies and np.isfinite(found.misfit):
+            where = f"--coordinate-bytes {places[0]},{places[1]}"
+            rows.append(
+                {
+                    "bytes": list(places),
+                    "type": found.type,
+                    "firsts": list(found.lows),
+                    "lasts": list(found.highs),
+                    "scaled": found.scaled,
+                    "option": where + (f" --coordinate-types {found.type}" if found.type != "int32" else ""),
+                }
+            )
+    return rows
 
 
 def _files(files: Files) -> list[dict[str, Any]]:

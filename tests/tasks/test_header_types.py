@@ -173,3 +173,20 @@ def test_real_files_have_the_coordinates_that_they_say(shared, tmp_path, path, x
     if x is not None:
         found = [group[name][...].ravel() for name in ("cdp_x", "cdp_y")]
         assert [(values[0], values[-1]) for values in found] == [x, y]
+
+
+@pytest.mark.parametrize("kind", ["int32", "float32", "ibm32"])
+def test_scan_says_where_coordinates_can_lie_and_in_which_type(tmp_path, kind):
+    values = {"int32": ("i4", X, Y), "float32": ("f4", X, Y), "ibm32": ("u4", ibm_of(X), ibm_of(Y))}[kind]
+    code, x, y = values
+    words = NOTHING | {(73, code): x, (77, code): y, (9, "f4"): 7.0 + LINES}
+    (tmp_path / "a.sgy").write_bytes(segy_bytes(shape=SHAPE, traces=words))
+    found = scan(str(tmp_path / "a.sgy"))
+    (row,) = [one for one in found["coordinates"] if one["bytes"] == [73, 77]]
+    types = "" if kind == "int32" else f" --coordinate-types {kind}"
+    assert row["option"] == f"--coordinate-bytes 73,77{types}"
+    assert (row["type"], row["lasts"]) == (kind, [int(X.max()) if kind == "int32" else X.max(), Y.max()])
+    words_of = {one["byte"]: one for one in found["words"]}
+    assert (words_of[9]["type"], words_of[9]["first"], words_of[9]["last"]) == ("float32", 7, 11)
+    if kind != "int32":
+        assert (words_of[77]["type"], words_of[77]["first"], words_of[77]["last"]) == (kind, Y.min(), Y.max())

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from tasks.volume.segy.field_types import INTEGER, number_type
 from tasks.volume.segy.geometry import MOST_CELLS_PER_TRACE
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS, word, word_bytes
 from tasks.volume.segy.templates import TEMPLATES
@@ -207,9 +208,13 @@ def repeated(*words: HeaderWord) -> tuple[int, int, int]:
 
 def varying(headers: np.ndarray, byte_order: str, *, complete: bool) -> list[HeaderWord]:
     """The words of the standard that are not the same in all traces at hand, in the order of the header."""
-    words = (
-        header_word(headers, f.byte, byte_order, word_type=f.type, complete=complete)
+    types = {
+        f.byte: number_type(headers, f.byte, byte_order) if f.type == INTEGER else f.type
         for f in TRACE_HEADER_FIELDS
+    }
+    words = (
+        header_word(headers, byte, byte_order, word_type=kind, complete=complete)
+        for byte, kind in types.items()
     )
     return [one for one in words if one.low != one.high]
 
