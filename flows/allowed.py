@@ -6,7 +6,8 @@ operator names the prefixes in SEISMILL_ALLOW. This catches mistakes; identity a
 
 import glob
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import InputRefused
@@ -29,17 +30,37 @@ def refuse_outside(urls: Iterable[str], allowed: str) -> None:
     """
     prefixes = [_whole_path(word) for word in _words(allowed) if not word.startswith(_ADDRESS)]
     for url in (one for several in urls for one in _places(several)):
-        protocol, path = _whole_path(url)
-        if ".." in path.split("/"):  # some stores would resolve it, others would take it as a name
-            raise InputRefused(f"{_text(url)} goes up with '..'; name the place itself")
-        if not any(
-            protocol == p and (path == prefix or path.startswith(prefix.rstrip("/") + "/"))
-            for p, prefix in prefixes
-        ):
-            raise InputRefused(
-                f"{_text(url)} is outside of what this worker may touch, which is {allowed or 'nothing'}; "
-                "its operator sets SEISMILL_ALLOW"
-            )
+        _refuse_place(url, prefixes, allowed)
+
+
+def refuse_stored(url: str, allowed: str) -> None:
+    """Check that an address found in a stored document lies under one of the allowed prefixes.
+
+    It is one address, whatever commas and patterns it holds.
+
+    Args:
+        url: The address.
+        allowed: As of `refuse_outside`.
+
+    Raises:
+        InputRefused: It does not.
+    """
+    prefixes = [_whole_path(word) for word in _words(allowed) if not word.startswith(_ADDRESS)]
+    _refuse_place(url, prefixes, allowed)
+
+
+def _refuse_place(url: Any, prefixes: Collection[tuple[str, str]], allowed: str) -> None:
+    protocol, path = _whole_path(url)
+    if ".." in path.split("/"):  # some stores would resolve it, others would take it as a name
+        raise InputRefused(f"{_text(url)} goes up with '..'; name the place itself")
+    if not any(
+        protocol == p and (path == prefix or path.startswith(prefix.rstrip("/") + "/"))
+        for p, prefix in prefixes
+    ):
+        raise InputRefused(
+            f"{_text(url)} is outside of what this worker may touch, which is {allowed or 'nothing'}; "
+            "its operator sets SEISMILL_ALLOW"
+        )
 
 
 def refuse_foreign_stores(options: StorageOptions, allowed: str) -> None:

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import prefect.runtime
@@ -17,7 +18,7 @@ from prefect.exceptions import ParameterTypeError
 from prefect.logging import get_run_logger
 from prefect.states import Completed, State
 
-from flows.allowed import refuse_foreign_compute, refuse_foreign_stores, refuse_outside
+from flows.allowed import refuse_foreign_compute, refuse_foreign_stores, refuse_outside, refuse_stored
 from flows.artifacts import put_summary
 from flows.credentials import provide
 from flows.earlier_attempts import end_open_tasks
@@ -28,6 +29,7 @@ from flows.summary import Summary, headline, short_name, totals
 from tasks.parameters import Export, OptionalUrl, Run, StorageOptions, Url
 from tasks.prefect_tasks import as_task, outcome_state
 from tasks.volume.outcomes import Outcome
+from tasks.volume.store.url import checked_addresses
 
 # Prefect logs a traceback for every run that does not return, on top of the state. An outcome is told by its state.
 for _name in ("prefect.flow_runs", "prefect.engine"):
@@ -80,7 +82,9 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
                 _refuse_what_no_trigger_may(signature, bound.arguments)
             provide(bound.arguments.values())
             source = bound.arguments.get("source", "") if triggered else ""
-            with slot(source) if source else nullcontext():
+            allowed = os.environ.get("SEISMILL_ALLOW", "")
+            guard = checked_addresses(partial(refuse_stored, allowed=allowed)) if triggered else nullcontext()
+            with guard, slot(source) if source else nullcontext():
                 summary = function(*args, **kwargs)
         except Outcome as outcome:
             return outcome_state(outcome)

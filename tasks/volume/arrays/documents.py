@@ -145,6 +145,8 @@ def root_from(data: bytes, where: str) -> dict[str, Any]:
         model.attributes.attributes.defaultVariableName,
     ):
         refuse_path(path, f"the root {where}")
+    if state and state.annex and "/" not in state.annex.array:
+        refuse_path(state.annex.array, f"the root {where}")
     return root
 
 

@@ -15,6 +15,7 @@ from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, positions, spec_of
 from tasks.volume.blocks import Region, on_chunks, on_io
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.store.objects import Store
+from tasks.volume.store.url import stored_address
 
 PYRAMID = "pyramid"  # the group of a volume's coarser levels
 MOST_LOOKED_AT = 100  # groups in a group
@@ -63,7 +64,7 @@ class Volume:
         if path != self.master or not self.origin:
             return self.store
         origin = self.origin if "/" in self.origin else f"{self.store.url}/{self.origin}"
-        return Store(origin, self.store.options)
+        return Store(stored_address(origin), self.store.options)
 
     def level(self, number: int) -> str:
         """Path of a coarser level, counted from 1."""

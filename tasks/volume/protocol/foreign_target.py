@@ -23,6 +23,7 @@ from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.plan import FORMAT, Plan, time_stamp
 from tasks.volume.protocol.root import members, new_root
 from tasks.volume.store.objects import Store
+from tasks.volume.store.url import stored_address
 
 UNITS = set(get_args(VoxelUnit)) - {"auto", "none"}  # that both OME-Zarr and RockVerse know
 LEVEL_0 = "0"  # the name by which an array says that its coarser levels belong beside it
@@ -85,7 +86,10 @@ def begin_annex(volume: Volume) -> None:
 def origin_of(store: Store, plan: Plan) -> Store:
     """What the master of a plan lies in."""
     origin = plan.body["origin"]
-    return Store(f"{store.url}/{origin}" if "/" not in origin else origin, store.options) if origin else store
+    if not origin:
+        return store
+    place = f"{store.url}/{origin}" if "/" not in origin else origin
+    return Store(stored_address(place), store.options)
 
 
 def refuse_changed(volume: Volume) -> None:

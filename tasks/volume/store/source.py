@@ -15,7 +15,7 @@ from tasks.volume.store import local
 from tasks.volume.store.calls import count, line_of
 from tasks.volume.store.clouds import Span, look
 from tasks.volume.store.clouds.faults import Archived, Changed, Rejected, Transient
-from tasks.volume.store.url import Location, locate, unescaped
+from tasks.volume.store.url import Location, locate, stored_address, unescaped
 
 Result = TypeVar("Result")
 REOPENED = 5  # times that a read starts anew because the file was replaced under the same size and time stamp
@@ -75,7 +75,7 @@ class Source:
         Raises:
             InputRefused: There is no such file, it may not be read, or it is not what the plan says.
         """
-        self.location = file_at(url, options or StorageOptions())
+        self.location = file_at(stored_address(url), options or StorageOptions())
         self.url = self.name = self.location.url
         self._line = None if self.location.local else line_of(self.location, options or StorageOptions())
         self._crc32c: str | None = None

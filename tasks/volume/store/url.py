@@ -7,6 +7,8 @@ whose name holds the encoded text itself counts first.
 
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -14,6 +16,8 @@ from tasks.volume.outcomes import InputRefused
 
 _LOCAL = {"file", "local"}
 _SAME = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "azure": "az"}
+
+_checks: list[Callable[[str], None]] = []  # of runs that others triggered; a person may read anything
 
 
 @dataclass(frozen=True)
@@ -120,3 +124,28 @@ def as_parameter(url: str) -> str:
 def _escaped(url: str, local: bool) -> str:
     scheme, mark, rest = ("", "", url) if local else url.partition("://")
     return scheme + mark + "".join(f"%{ord(c):02X}" if c in _ESCAPED else c for c in rest)
+
+
+@contextmanager
+def checked_addresses(check: Callable[[str], None]) -> Iterator[None]:
+    """Have `check` called with each source and each address of a stored document while open, in all threads.
+
+    Args:
+        check: Raises if the run may not touch that address.
+    """
+    _checks.append(check)
+    try:
+        yield
+    finally:
+        _checks.remove(check)
+
+
+def stored_address(url: str) -> str:
+    """Return an address that a stored document names, after the checks that are in force.
+
+    Raises:
+        InputRefused: The run may not touch it.
+    """
+    for check in tuple(_checks):
+        check(url)
+    return url
