@@ -44,7 +44,7 @@ from tasks.volume.store.objects import Store
 from tests.support.survey import make_survey
 from tests.support.volumes import STAMP
 
-SEQUENCES = int(os.environ.get("SEISMILL_SEQUENCES", "40"))
+SEQUENCES = int(os.environ.get("SEISMILL_SEQUENCES", "150"))
 RUN = Run(created_on=STAMP, lock_wait=0)
 PLACES = ("a.zarr", "b.zarr", "deep/c.zarr")
 WRITING = ("put", "create", "replace", "delete", "delete_many")
