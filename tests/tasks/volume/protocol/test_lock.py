@@ -140,6 +140,24 @@ def test_a_lock_that_is_damaged_is_superseded_after_the_lease_and_not_before(sto
             assert epoch == highest(store)
 
 
+def test_a_lock_that_cannot_be_read_is_not_waited_for_as_long_as_the_lease(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.volume.protocol.lock.UNREADABLE_SECONDS", 0.2)
+    with locked(store, wait_seconds=0):
+        pass
+    for damaged in (b"", b'{"state": "rele'):
+        store.put(f".seismill/lock/{highest(store):08d}", damaged)
+        with locked(store, wait_seconds=10, lease_seconds=600) as epoch:
+            assert epoch == highest(store)
+    held = json.dumps(
+        {"holder": "x", "state": "held", "machine": "", "process": 0, "started": "", "token": ""}
+    )
+    store.put(f".seismill/lock/{highest(store):08d}", held.encode())
+    with pytest.raises(Resumable, match="x is writing"), locked(store, wait_seconds=1, lease_seconds=600):
+        pass
+
+
 def test_a_holder_that_shows_life_is_never_superseded(store: Store) -> None:
     with locked(store, wait_seconds=0, heartbeat_seconds=0.1) as epoch:
         elsewhere(store, epoch)
