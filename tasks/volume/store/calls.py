@@ -22,7 +22,7 @@ from fsspec.asyn import get_loop
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import InputRefused, Resumable
 from tasks.volume.store.clouds import Cloud, open_cloud
-from tasks.volume.store.clouds.faults import Busy, Changed, Expired, Misconfigured, Transient
+from tasks.volume.store.clouds.faults import Busy, Changed, Expired, Misconfigured, NoCredentials, Transient
 from tasks.volume.store.process import clock_seconds
 from tasks.volume.store.url import Location
 
@@ -137,6 +137,8 @@ class Line:
                     raise InputRefused(f"{self._name} cannot be used: {error}") from error
                 raise Transient(str(error)) from error  # it was right a moment ago
             except Expired as error:
+                if renewed and isinstance(error, NoCredentials) and not self._answered:
+                    raise InputRefused(f"{self._name} cannot be used: {error}") from error
                 if renewed:
                     raise Resumable(
                         f"the credentials for {self._name} ran out ({error}); renew them and run the same command again"

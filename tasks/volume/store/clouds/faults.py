@@ -22,6 +22,10 @@ class Expired(OSError):
     """The credentials expired."""
 
 
+class NoCredentials(Expired):
+    """A request without credentials was refused; new ones may be found now."""
+
+
 class Misconfigured(OSError):
     """A setting is wrong, and no retry helps. The sentence names the setting."""
 

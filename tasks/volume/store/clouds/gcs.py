@@ -24,6 +24,7 @@ from tasks.volume.store.clouds.faults import (
     Changed,
     Expired,
     Misconfigured,
+    NoCredentials,
     Rejected,
     Transient,
     fault,
@@ -95,8 +96,8 @@ class Gcs:
             if getattr(error, "code", None) == 401:  # gcsfs's own, when a refresh fails
                 raise Expired(f"{what}: {error}") from error
             raise
-        if answer.status in (401, 403) and self._anonymous:
-            raise Misconfigured(f"{what}: {answer.status}: no credentials of Google were found; {_HOW}")
+        if answer.status == 401 and self._anonymous:
+            raise NoCredentials(f"{what}: 401: no credentials of Google were found; {_HOW}")
         if answer.status >= 300 and answer.status != 308:
             raise fault(answer.status, _reason(body), what)
         return answer.status, answer.headers, body
