@@ -1,4 +1,7 @@
-"""What happens to a run when the server and the worker that it runs on are to be ended, or are killed."""
+"""What happens to a run when the server and the worker that it runs on are to be ended, or are killed.
+
+Covers flows/earlier_attempts.py.
+"""
 
 import json
 import os
