@@ -80,7 +80,13 @@ class Volume:
             raise InputRefused(
                 f"{self.store.url} has no array {path}; it has {', '.join(sorted(self.members))}"
             )
-        return spec_of(path, self.members[path])
+        try:
+            return spec_of(path, self.members[path])
+        except (LookupError, TypeError, AttributeError):
+            raise IntegrityFailure(
+                f"the root of {self.store.url} does not say how {path} is stored; run seismill verify "
+                "--repair from_master"
+            ) from None
 
     def array_attributes(self, path: str) -> dict[str, Any]:
         """The attributes of one array."""
