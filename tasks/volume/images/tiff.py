@@ -20,7 +20,7 @@ from tasks.volume.images import coded
 from tasks.volume.images.descriptions import counts, voxels
 from tasks.volume.images.header import Slices, kept_dtype
 from tasks.volume.images.ranged import Ranged
-from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tasks.volume.outcomes import InputRefused, IntegrityFailure, Outcome
 from tasks.volume.store.objects import Source
 
 # What it complains of is refused here in one sentence, or harmless.
@@ -104,7 +104,7 @@ def decode_tiff(fetched: Any, out: np.ndarray, where: str) -> None:
             if page.compression in _IMAGES and segment:
                 coded.refuse_larger(segment, math.prod(_segment_shape(page)), where)
             values, (_, _, row, column, _), shape = page.decode(segment, number, jpegtables=page.jpegtables)
-        except (ValueError, RuntimeError, OSError) as error:
+        except (ArithmeticError, ValueError, RuntimeError, OSError, LookupError) as error:
             raise IntegrityFailure(f"{where} cannot be decoded: {error}; bring the file again") from None
         target = out[row : row + shape[1], column : column + shape[2]]
         # A strip that was left out holds nothing.
@@ -120,8 +120,8 @@ class _Pages:
             self.tiff = tifffile.TiffFile(cast("IO[bytes]", self._file), name=source.url, _multifile=False)
             # tifffile takes a file that breaks off before its first page for one without pages.
             self.tiff.pages.first  # noqa: B018
-        except (tifffile.TiffFileError, struct.error, IndexError, ValueError) as error:
-            if isinstance(error, InputRefused):
+        except Exception as error:  # tifffile raises what its arithmetic does
+            if isinstance(error, (Outcome, MemoryError)):
                 raise
             raise InputRefused(f"{source.url} is not a TIFF file that can be read: {error}") from None
 
@@ -132,8 +132,8 @@ class _Pages:
             try:
                 page = tifffile.TiffPage(self.tiff, index=0)
                 page.nbytes, page.decode, page.jpegtables  # noqa: B018  # what they need is read now, under the lock
-            except (tifffile.TiffFileError, struct.error, ValueError) as error:
-                if isinstance(error, InputRefused):
+            except Exception as error:  # as above
+                if isinstance(error, (Outcome, MemoryError)):
                     raise
                 raise InputRefused(
                     f"the page at byte {offset} of {self._source.url} cannot be read: {error}"
@@ -183,6 +183,8 @@ def _checked(page: tifffile.TiffPage, where: str, file_size: int) -> str:
         raise InputRefused(
             f"{where} has shape {page.shape} with {page.samplesperpixel} values per voxel; wanted gray slices"
         )
+    if min(page.shape) < 1:
+        raise InputRefused(f"{where} says it has the shape {page.shape}, which holds nothing; it is damaged")
     if page.compression not in _BOUNDED | _IMAGES:
         name = getattr(page.compression, "name", page.compression)
         raise InputRefused(
