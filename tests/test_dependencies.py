@@ -149,6 +149,13 @@ def memory_store() -> Any:
     return MemoryStore
 
 
+def zarr_array() -> Any:
+    """The class of zarr's arrays."""
+    from zarr import Array
+
+    return Array
+
+
 # Members that no documentation promises: who has them, the member, the parameters we give (None: an attribute),
 # and the file that uses it.
 PRIVATE: list[tuple[Callable[[], Any], str, list[str] | None, str]] = [
@@ -162,6 +169,7 @@ PRIVATE: list[tuple[Callable[[], Any], str, list[str] | None, str]] = [
     (blob_service, "_pipeline", None, "tasks/volume/store/clouds/azure.py"),
     (blob_service, "_credential_policy", None, "tasks/volume/store/clouds/azure.py"),
     (memory_store, "_store_dict", None, "tasks/volume/arrays/codecs.py"),
+    (zarr_array, "_async_array", None, "tasks/volume/arrays/foreign.py"),
 ]
 
 
