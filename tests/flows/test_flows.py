@@ -228,7 +228,7 @@ def demo_stages(exported: bytes) -> dict[str, Callable[..., dict[str, Any]]]:
         with open(path, "xb") as file:
             file.write(b"survey")
 
-    def export_segy(volume: str, target: str, overwrite: bool) -> dict[str, Any]:
+    def export_segy(volume: str, target: str, overwrite: bool, check: bool) -> dict[str, Any]:
         with open(target, "wb") as file:
             file.write(exported)
         return {"volume": volume, "stage": "export_segy"}

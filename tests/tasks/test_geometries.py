@@ -269,7 +269,7 @@ def test_duplicates_and_what_is_not_binned_are_counted(tmp_path):
     words = {(189, "i4"): inline, (193, "i4"): crossline, (37, "i4"): offset}
     samples = write_gathers(tmp_path / "a.sgy", words)
     both = {"bytes": "189,193", "names": ["inline", "crossline"]}
-    with pytest.raises(InputRefused, match="HasDuplicates"):
+    with pytest.raises(InputRefused, match="--has-duplicates"):
         ingest_segy(str(tmp_path / "a.sgy"), str(tmp_path / "refused.zarr"), Index(**both))
     counted = round_trip(tmp_path, tmp_path / "a.sgy", Index(**both, overrides=Overrides(HasDuplicates=True)))
     assert counted["trace"][...].tolist() == [1, 2, 3, 4]

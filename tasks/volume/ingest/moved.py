@@ -60,7 +60,12 @@ def was_made_of(
         sources = load_plan(store, stage["plan"]).body["sources"]
     except (IntegrityFailure, FileNotFoundError):
         return False
-    if stage.get("request") not in digests_with(sources):
+    # The same formats, as they are read now: what samples are is part of what was asked for.
+    moved = [
+        now | {"url": then["url"], "identity": then["identity"]}
+        for now, then in zip(files.to_json(), sources, strict=True)
+    ]
+    if stage.get("request") not in digests_with(moved):
         return False
     for file, source in enumerate(made_of):
         with files.reading(file) as opened:
