@@ -6,7 +6,7 @@ A test file is a module's if it has the module's name, or names it in its docstr
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests import ROOT
@@ -24,10 +24,11 @@ def named(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def covered(test: Path) -> Iterator[str]:
+@cache
+def covered(test: Path) -> list[str]:
     """The modules that the docstring of a test file names, as ends of their paths."""
-    for names in _COVERS.findall(ast.get_docstring(ast.parse(test.read_text())) or ""):
-        yield from re.split(r",\s+|\s+and\s+", names)
+    docstring = ast.get_docstring(ast.parse(test.read_text())) or ""
+    return [name for names in _COVERS.findall(docstring) for name in re.split(r",\s+|\s+and\s+", names)]
 
 
 def files_of(module: Path) -> list[Path]:
