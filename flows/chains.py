@@ -11,11 +11,12 @@ from typing import Any
 
 from flows.stages import Stage, load_verb
 from flows.summary import Summary, combined
-from tasks.parameters import Copies, Following, Index, Levels, Master, Run, Step
+from tasks.parameters import Copies, Following, Image, Index, Levels, Master, Run, Step
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 
-PUBLISH_STAGES = ("ingest_segy", "rechunk", "pyramid", "report", "prove")
+PUBLISH_STAGES = ("ingest_segy", "ingest_images", "rechunk", "pyramid", "report", "prove")
 DEMO_STAGES = ("make_survey", *PUBLISH_STAGES, "export_segy")
+NO_COPIES = "copies: images get those alone that are named, such as --presets fast_z,fast_y,fast_x"
 ALL_STEPS: tuple[Step, ...] = ("copies", "pyramid", "report", "proof")
 
 
@@ -32,12 +33,15 @@ def publish_chain(
     run: Run,
     overwrite: bool = False,
     update: bool = False,
+    image: Image = Image(),
 ) -> Summary:
     """Make volume, copies, levels, pictures and proof from a source; recognise what is done under the same plan.
 
+    A stack of images gets the copies alone that are asked for.
+
     Args:
         stages: The callables of `PUBLISH_STAGES`.
-        source: The SEG-Y.
+        source: The SEG-Y, or the images.
         volume: Where the volume goes.
         index: How traces are placed.
         master: How the lossless array is stored.
@@ -47,7 +51,21 @@ def publish_chain(
         run: How all stages are carried out.
         overwrite: Replace a volume of another source or plan, and copies and levels that differ.
         update: Replace copies and levels that differ; a master that differs is refused.
+        image: What voxels mean and where they lie.
     """
+    # Here, because `--help` imports this module and none of what reads images.
+    from tasks.volume.publishing.kind import is_images, refuse_other_kind
+
+    images = is_images(source, image, run.storage_options)
+    refuse_other_kind(source, index, image, images=images)
+    notes = []
+    if images:
+        notes = [NO_COPIES] if "copies" in steps and copies == Copies() else []
+        image = image.model_copy(update={"checksums": image.checksums or index.checksums})
+        # Copies speed up slices of large volumes, and are made where somebody says which.
+        steps = [step for step in steps if step != "copies" or copies != Copies()]
+    else:
+        index = index.model_copy(update={"checksums": index.checksums or image.checksums})
     if index.split == "line" and not index.traces:
         publication = {"master": master, "copies": copies, "pyramid": pyramid, "steps": steps}
         ways = {"overwrite": overwrite, "update": update}
@@ -55,13 +73,14 @@ def publish_chain(
     following = Following(
         copies=copies if "copies" in steps else None, levels=pyramid if "pyramid" in steps else None
     )
+    ingest: dict[str, Any] = {"master": master, "overwrite": overwrite, "run": run, "following": following}
     summaries = [
-        stages["ingest_segy"](
-            source, volume, index=index, master=master, overwrite=overwrite, run=run, following=following
-        )
+        stages["ingest_images"](source, volume, image=image, **ingest)
+        if images
+        else stages["ingest_segy"](source, volume, index=index, **ingest)
     ]
     if run.dry_run:
-        return combined("publish", summaries)
+        return _published(summaries, notes)
     replace = overwrite or update
     if "copies" in steps:
         summaries.append(stages["rechunk"](volume, copies=copies, overwrite=replace, run=run))
@@ -71,7 +90,13 @@ def publish_chain(
         summaries.append(stages["report"](volume, run=run))
     if "proof" in steps:
         summaries.append(stages["prove"](volume, run=run))
-    return combined("publish", summaries)
+    return _published(summaries, notes)
+
+
+def _published(summaries: list[Summary], notes: list[str]) -> Summary:
+    """Return the summary of a publication, with notes of its own."""
+    summary = combined("publish", summaries)
+    return summary | {"notes": [*summary["notes"], *notes]}
 
 
 def _publish_lines(

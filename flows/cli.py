@@ -56,7 +56,7 @@ _FLAGS = {
 
 app = App(
     name="seismill",
-    help="Turn SEG-Y archives into proven, cloud-native Zarr volumes, and back, byte for byte.",
+    help="Turn SEG-Y archives into proven, cloud-native Zarr volumes, and back, byte for byte; images, too.",
     version=lambda: version("seismill"),
     help_format="plaintext",  # Markdown would cost a fifth of the time that --help takes
     result_action="return_value",
@@ -146,13 +146,14 @@ def publish(
     run: Run = Run(),
     overwrite: bool = False,
     update: bool = False,
+    image: Image = Image(),
 ) -> None:
-    """Turn a SEG-Y into a volume: lossless master, copies, coarser levels, pictures and proof.
+    """Turn SEG-Y or images into a volume: lossless master, copies, coarser levels, pictures and proof.
 
     Run it again at any time: it recognises finished stages, adds missing ones, and refuses another plan.
 
     Args:
-        source: The SEG-Y, such as s3://staging/survey.sgy
+        source: The SEG-Y, such as s3://staging/survey.sgy, or images: a file, a folder of slices, a pattern, a list
         volume: The volume to write, such as s3://volumes/survey.zarr
         overwrite: Replace a volume of another source or plan, and copies and levels that differ
         update: Replace copies and levels that differ; a master that differs is refused

@@ -8,7 +8,7 @@ that were given. Lists are separated by commas, as in MDIO: `--chunks 64,64,64`.
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 from cyclopts import Group, Parameter, Token
@@ -59,7 +59,7 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
     command.__annotations__ = {}
     command.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=sorted(
-            (
+            _once(
                 flag
                 for place, parameter in enumerate(signature.parameters.values())
                 for flag in _flags(parameter, 10 * place)  # between them the models inside of a model
@@ -89,6 +89,11 @@ def _flags(parameter: inspect.Parameter, place: int) -> Iterator[inspect.Paramet
             metavar="NAME,NAME,…" if is_list else None,
         )
         yield _keyword(parameter.name, Annotated[parameter.annotation, shown], parameter.default)
+
+
+def _once(flags: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
+    """Return the flags, of which one that several models have (--checksums) is one flag that all of them get."""
+    return list({flag.name: flag for flag in reversed(list(flags))}.values())[::-1]
 
 
 def _model_flags(model: type[BaseModel], place: int) -> Iterator[inspect.Parameter]:

@@ -1,4 +1,4 @@
-"""The main job: one SEG-Y becomes one published and proven volume.
+"""The main job: one SEG-Y, or one stack of images, becomes one published and proven volume.
 
 Requires on a worker: SEISMILL_ALLOW, the prefixes that triggered runs may touch; SEISMILL_DASK, if runs may compute
 on "cluster"; the stores' credentials in the environment.
@@ -8,7 +8,7 @@ from flows.chains import PUBLISH_STAGES, publish_chain
 from flows.prefect_flows import as_flow, as_task_call
 from flows.stages import load_verb
 from flows.summary import Summary
-from tasks.parameters import Copies, Index, Levels, Master, Run, Step, Url
+from tasks.parameters import Copies, Image, Index, Levels, Master, Run, Step, Url
 
 _STAGES = {name: as_task_call(load_verb(name)) for name in PUBLISH_STAGES}
 
@@ -25,22 +25,24 @@ def publish(
     run: Run = Run(),
     overwrite: bool = False,
     update: bool = False,
+    image: Image = Image(),
 ) -> Summary:
-    """Turn a SEG-Y into a volume: lossless master, copies for fast slices, coarser levels, pictures and proof.
+    """Turn SEG-Y or images into a volume: lossless master, copies for fast slices, coarser levels, pictures, proof.
 
     Run it again at any time: it recognises finished stages, adds missing ones, and refuses another plan.
 
     Args:
-        source: The SEG-Y, such as s3://staging/survey.sgy
+        source: The SEG-Y, such as s3://staging/survey.sgy, or images: a file, a folder of slices, a pattern, a list
         volume: The volume to write, such as s3://volumes/survey.zarr
-        index: Header fields that place a trace
+        index: Of SEG-Y: header fields that place a trace
         master: Storage of the lossless array
-        copies: Copies in other chunks, mostly lossy
+        copies: Copies in other chunks; of SEG-Y mostly lossy, of images lossless, and those alone that are named
         pyramid: Coarser levels
-        steps: Stages after the master; proof streams the export through the source's checksums
+        steps: Stages after the master; proof compares the export, or each voxel, with the source
         run: Settings of the run; none changes the data
         overwrite: Replace a volume of another source or plan, and copies and levels that differ
         update: Replace copies and levels that differ; a master that differs is refused
+        image: Of images: meaning and position of the voxels
     """
     return publish_chain(
         _STAGES,
@@ -54,4 +56,5 @@ def publish(
         run=run,
         overwrite=overwrite,
         update=update,
+        image=image,
     )

@@ -81,6 +81,8 @@ def headline(summary: Summary) -> str:
         words.append(f"{size(stored)} stored")
     if summary.get("proven_at"):
         words.append("export proven identical")
+    if summary.get("compared_at"):
+        words.append("voxels equal to the source's")
     if summary.get("seconds"):
         words.append(f"{summary['seconds']:.1f} s")
     return f"{name}: {', '.join(words)}"
@@ -161,6 +163,7 @@ _TOTALS = (
     "not_segy",
     "checked",
     "proven_at",
+    "compared_at",
     *_ADDED,
 )
 

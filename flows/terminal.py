@@ -24,6 +24,7 @@ from tasks.volume.blocks import Progress
 
 # Keys that the table, the headline or the last lines show already.
 _SHOWN = {"volume", "stage", "arrays", "stages", "notes", "pictures", "dry_run", "proven_at", *FOR_A_BROWSER}
+_SHOWN |= {"compared_at"}
 _SHOWN |= {"seconds", "requests", "bytes_read", "bytes_written", "blocks_done", "blocks_resumed"}
 _SHOWN |= {"source", "source_bytes", "target", "bytes", "identical", "export_identical"}
 

@@ -9,10 +9,11 @@ import time
 from contextlib import closing
 from typing import Any
 
-from tasks.parameters import Image, Master, Run, Url
+from tasks.parameters import Following, Image, Master, Run, Url
+from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Compute, block_count
 from tasks.volume.images.header import Voxels
-from tasks.volume.images.spacing import field_of, place_of
+from tasks.volume.images.spacing import field_of, place_of, rockverse_attributes
 from tasks.volume.images.stack import Stack, find_stack
 from tasks.volume.ingest.checksums import expected_of
 from tasks.volume.ingest.read_in_order import checked_before
@@ -25,6 +26,7 @@ from tasks.volume.protocol.stage import (
     run_blocks,
 )
 from tasks.volume.protocol.summary import array_rows, ended, fitting, using
+from tasks.volume.publishing.following import OfVoxels, plan_following
 from tasks.volume.stacks.block import image_block
 from tasks.volume.stacks.finish import finish_stack
 from tasks.volume.stacks.plan import block_memory, decode_all, master_spec, planned_stack, slab_of
@@ -45,6 +47,7 @@ def ingest_images(
     overwrite: bool = False,
     run: Run = Run(),
     *,
+    following: Following | None = None,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
     """Turn a stack of images into a volume's lossless array.
@@ -57,6 +60,7 @@ def ingest_images(
         master: Chunks, shards and codec.
         overwrite: Replace a volume that is there already.
         run: How to run.
+        following: What is made of the master after it, which is planned with it.
         compute: Where blocks run; threads of this process if not given.
 
     Returns:
@@ -94,14 +98,23 @@ def ingest_images(
 
     body = body_of(stack, place)
     notes = [] if image.voxel_length else list(stack.voxels.notes)
+
+    def follow(compute: Compute) -> list[ArraySpec]:
+        attributes = rockverse_attributes(image, place.length, place.unit, place.origin)
+        looks = {"unit": place.unit, "is_labels": image.labels, "labels": []}
+        voxels = OfVoxels(attributes, looks)
+        return plan_following(store, spec, following or Following(), compute, voxels)
+
     if run.dry_run:
-        planned = planned_stack(store, stack, spec, block, expected)
+        with using(compute, run) as compute:
+            planned = planned_stack(store, stack, spec, block, expected, follow(compute))
         return planned | {"notes": [*planned["notes"], *notes]}
     refuse_occupied(store)
     need = block_memory(stack, spec, block, local=store.local)
     what = f"a slab of {block} voxels in chunks of {spec.chunks}"
 
     def fit(compute: Compute) -> Compute:
+        follow(compute)
         return fitting(compute, need, what)
 
     with using(compute, run) as compute, owned(store, run, compute, fit) as owner:

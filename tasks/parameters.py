@@ -66,7 +66,7 @@ Quality = Annotated[
         pattern=r"^(auto|very_low|low|medium|high|very_high|ultra|lossless|(snr|psnr|ratio)=\d{1,4}(\.\d{1,3})?)$"
     ),
 ]
-Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time"]
+Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time", "fast_z", "fast_y", "fast_x"]
 Step = Literal["copies", "pyramid", "report", "proof"]
 Retry = Literal["nothing", "quarantined"]
 Repairs = Literal["no", "from_master", "from_source"]
@@ -93,7 +93,7 @@ class _Parameters(BaseModel):
         return {
             name: value
             for name, value in handler(self).items()
-            if name not in later or value != fields[name].default
+            if name not in later or getattr(self, name) != fields[name].default
         }
 
 
@@ -115,6 +115,7 @@ _LATER_FIELDS: dict[str, frozenset[str]] = {
             "trailing",
         )
     ),
+    "Publication": frozenset(("image",)),
 }
 
 
@@ -452,8 +453,8 @@ class Copies(_Parameters):
     presets: list[Preset] = Field(
         default=["fast_inline", "fast_crossline", "fast_offset", "fast_time"],
         title="Presets",
-        description="Slices that read fast: across the first dimension, the second, the third of four, or the "
-        "samples",
+        description="Slices that read fast. Of a survey: across the first dimension, the second, the third of four, "
+        "or the samples. Of images: across z, y or x; publish makes those alone that are named",
     )
     more: list[Copy] = Field(default=[], title="More", description="Copies with your own chunks")
     quality: Quality = Field(
@@ -461,7 +462,7 @@ class Copies(_Parameters):
         title="Quality",
         description="Least figure: snr=40 or psnr=60 (dB), ratio=10 (bytes); or largest error in standard deviations: "
         "very_low 6, low 3, medium 1, high 0.1, very_high 0.01, ultra 0.001; or lossless. auto: that of an existing "
-        "copy; else snr=40 for data that swing about zero, and lossless for all others",
+        "copy; else snr=40 for survey data that swing about zero, and lossless for all others, as for images",
         examples=["snr=40", "high", "lossless"],
     )
     tolerance: float = Field(
@@ -515,7 +516,12 @@ class Following(_Parameters):
 class Publication(_Parameters):
     """Settings for each volume of a sweep."""
 
-    index: Index = Field(default=Index(), title="Index", description="Header fields that place a trace")
+    index: Index = Field(
+        default=Index(), title="Index", description="Header fields that place a trace; of SEG-Y alone"
+    )
+    image: Image = Field(
+        default=Image(), title="Image", description="Meaning and position of the voxels; of images alone"
+    )
     master: Master = Field(default=Master(), title="Master", description="Storage of the lossless array")
     copies: Copies = Field(
         default=Copies(), title="Copies", description="Copies in other chunks, mostly lossy"

@@ -1,6 +1,8 @@
-"""Prove that a volume gives its source back: stream the export through the source's checksums, writing nothing.
+"""Prove that a volume holds what its source does, writing nothing but when that was shown.
 
-After this the staging copy of the file may be deleted, and `proven_at` says so.
+Of SEG-Y, the export is streamed through the source's checksums. After this the staging copy of the file may be
+deleted, and `proven_at` says so. Of images, the source is read again and each voxel compared, which `compared_at`
+records. A volume does not give an image file back (its tags, its compression), so it never has `proven_at`.
 """
 
 import logging
@@ -12,17 +14,19 @@ from tasks.parameters import Run, Url
 from tasks.volume.arrays.reader import open_volume
 from tasks.volume.blocks import Compute
 from tasks.volume.export.proof import prove_bytes
+from tasks.volume.integrity.from_volume import plan_of_master
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.root import commit, current_root
 from tasks.volume.protocol.summary import ended, using
+from tasks.volume.stacks.comparison import prove_voxels
 from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
 
 
 def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> dict[str, Any]:
-    """Show that exporting the volume gives its source's bytes, and record when that was shown.
+    """Show that the export is the source, byte for byte, or that each voxel is the source's, and record when.
 
     Args:
         volume: The published volume.
@@ -30,31 +34,37 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
         compute: Where to run; threads of this process if not given.
 
     Returns:
-        The summary, with `proven_at` and `crc32c`.
+        The summary, with `proven_at` and `crc32c`, or with `compared_at` and `compared_voxels`.
 
     Raises:
-        InputRefused: There is no volume, or it was not made from SEG-Y.
-        IntegrityFailure: Some part of the file would not come back as it was.
+        InputRefused: There is no volume, or the images that it was made of are gone or changed.
+        IntegrityFailure: Some part of the file would not come back as it was, or a voxel differs.
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
     found = open_volume(store)
-    if proven := found.state.get("proven_at"):
-        if not run.dry_run and found.state.get("proven_plan") == found.state["stages"][found.master]["plan"]:
-            return ended(store, "proof", [], began, before, proven_at=proven, notes=["was done already"])
+    images = plan_of_master(found) if found.of_images else None
+    name = "compared" if images else "proven"
+    at, by = f"{name}_at", f"{name}_plan"
+    if (shown := found.state.get(at)) and not run.dry_run:
+        if found.state.get(by) == found.state["stages"][found.master]["plan"]:
+            return ended(store, "proof", [], began, before, notes=["was done already"], **{at: shown})
     if run.dry_run:
         return {"dry_run": True, "volume": store.url, "stage": "proof", "arrays": [], "notes": []}
     with using(compute, run) as compute:
-        crc = prove_bytes(found, compute)
+        if images:
+            result: dict[str, Any] = {"compared_voxels": prove_voxels(found, images, compute)}
+        else:
+            result = {"crc32c": prove_bytes(found, compute)}
     with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
         root = current_root(store)
         if root is None or root["attributes"]["seismill"]["stages"] != found.state["stages"]:
             raise InputRefused(f"the volume at {store.url} changed while it was proven; prove it again")
         state = root["attributes"]["seismill"]
         # A fixed time stamp stands for the whole run, so that two runs of one plan end with the same bytes.
-        state["proven_at"] = run.created_on or datetime.now(UTC).isoformat()
-        state["proven_plan"] = state["stages"][found.master]["plan"]
+        state[at] = run.created_on or datetime.now(UTC).isoformat()
+        state[by] = state["stages"][found.master]["plan"]
         commit(store, epoch, root)
-    log.info("%s: proven, crc32c %s", store.url, crc)
-    return ended(store, "proof", [], began, before, proven_at=state["proven_at"], crc32c=crc)
+    log.info("%s: %s, %s", store.url, name, result)
+    return ended(store, "proof", [], began, before, **{at: state[at]}, **result)

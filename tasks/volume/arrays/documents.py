@@ -61,6 +61,7 @@ class _State(_Model):
     looks: dict[str, Any] = {}
     annex: _Annex | None = None
     proven_at: str = ""
+    compared_at: str = ""
     attributes: dict[str, Any] = {}
 
 

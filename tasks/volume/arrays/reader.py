@@ -50,6 +50,11 @@ class Volume:
         return self.attributes["attributes"]["defaultVariableName"]
 
     @property
+    def of_images(self) -> bool:
+        """Whether the volume was made of images: voxels, no traces."""
+        return "looks" in self.state
+
+    @property
     def origin(self) -> str:
         """What the master lies in: nothing of a volume; of an annex the array beside it, or its URL."""
         return self.state["annex"]["array"] if "annex" in self.state else ""

@@ -51,6 +51,9 @@ PRESET_AXES = {
 }
 
 
+SPACE = ("z", "y", "x")  # the axes of images, after which their presets are named
+
+
 Choose = Callable[[Volume, list[ArraySpec]], list[ArraySpec]]
 
 
@@ -112,7 +115,9 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
     master = volume.spec(volume.master)
     rank = len(master.shape)
     wanted: list[tuple[str, tuple[int, ...]]] = []
-    axes = PRESET_AXES.get(rank, {})
+    axes = PRESET_AXES.get(rank, {}) | {
+        f"fast_{dim}": axis for axis, dim in enumerate(master.dims) if dim in SPACE
+    }
     for axis in dict.fromkeys(axes[preset] for preset in copies.presets if preset in axes):
         # A single trace is one chunk: cut along the samples its copies would be larger than itself.
         chunks = master.shape if math.prod(master.shape[:-1]) == 1 else copy_chunks(rank, axis)
@@ -246,8 +251,10 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
 
 
 def _swings(volume: Volume) -> bool:
-    """Whether the master holds floats that swing about zero, as amplitudes do; velocities, labels and counts do not."""
+    """Return whether the master holds floats that swing about zero, as amplitudes do; images are kept whole."""
     master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
+    if volume.of_images:
+        return False
     if master.numpy.kind != "f" or "std" not in attributes or len(master.shape) > MOST_ZFP_DIMENSIONS:
         return False
     swings = attributes["min"] < 0 < attributes["max"]

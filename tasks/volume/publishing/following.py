@@ -3,6 +3,10 @@
 Shapes, chunks, names and memory of what follows depend on the master's array alone, and not on its samples.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
 from tasks.parameters import Following
 from tasks.volume.arrays.codecs import metadata_of
 from tasks.volume.arrays.reader import Volume
@@ -18,8 +22,25 @@ from tasks.volume.store.objects import Store
 VARYING = {"min": -1.0, "max": 1.0, "mean": 0.0, "std": 1.0}
 
 
+@dataclass(frozen=True)
+class OfVoxels:
+    """What the root of an image volume has and plans ask for; empty for a survey.
+
+    Attributes:
+        attributes: Of the master, beside its statistics.
+        looks: Of the root.
+    """
+
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    looks: Mapping[str, Any] = field(default_factory=dict)
+
+
 def plan_following(
-    store: Store, master: ArraySpec, following: Following, compute: Compute
+    store: Store,
+    master: ArraySpec,
+    following: Following,
+    compute: Compute,
+    voxels: OfVoxels = OfVoxels(),
 ) -> list[ArraySpec]:
     """Return the copies and levels that follow a master, all of which can be made.
 
@@ -28,11 +49,12 @@ def plan_following(
         master: Its lossless array.
         following: What is asked for.
         compute: With the memory of the run.
+        voxels: What an image volume has beside its master.
 
     Raises:
         InputRefused: A parameter does not fit the master, or memory does not hold one block of a stage.
     """
-    volume = _unwritten(store, master)
+    volume = _unwritten(store, master, voxels)
     copies: list[ArraySpec] = []
     levels: list[ArraySpec] = []
     if following.copies is not None:
@@ -47,7 +69,7 @@ def plan_following(
     return [*copies, *levels]
 
 
-def _unwritten(store: Store, master: ArraySpec) -> Volume:
+def _unwritten(store: Store, master: ArraySpec, voxels: OfVoxels) -> Volume:
     """Return a volume that has the master alone."""
     level = {
         "path": master.path,
@@ -57,8 +79,9 @@ def _unwritten(store: Store, master: ArraySpec) -> Volume:
     root = new_root(
         {
             "attributes": {"defaultVariableName": master.path},
-            "seismill": {"levels": [level], "stages": {master.path: {"plan": ""}}, "sources": []},
+            "seismill": {"levels": [level], "stages": {master.path: {"plan": ""}}, "sources": []}
+            | ({"looks": dict(voxels.looks)} if voxels.looks else {}),
         }
     )
-    members(root)[master.path] = metadata_of(master, VARYING)
+    members(root)[master.path] = metadata_of(master, VARYING | dict(voxels.attributes))
     return Volume(store, root)

@@ -7,6 +7,8 @@ would be refused with a sentence about sample formats.
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.text import decoded, encoding, printable
 
+SUFFIXES = (".sgy", ".segy", ".seg")
+
 # What a file begins with, what it then is, and what helps.
 _SIGNATURES = (
     (b"\x1f\x8b", "a gzip file", "unpack it first"),
@@ -69,7 +71,7 @@ def refuse_foreign(name: str, size: int, head: bytes) -> None:
         )
     if not any(head[:3600]):
         raise InputRefused(f"{name} holds only zeros in its first {len(head[:3600]):,} bytes; fetch it again")
-    if not _is_text(head[:_TEXT_BYTES]):
+    if not is_text(head[:_TEXT_BYTES]):
         if head[2:4] in _SEGD_CODES and _is_bcd(head[:4]):
             raise InputRefused(
                 f"{name} looks like SEG-D (format code {head[2:4].hex()} at byte 3, no textual header); "
@@ -95,8 +97,8 @@ def _is_swapped(raw: bytes) -> bool:
     return numbered >= _LEAST_NUMBERED
 
 
-def _is_text(raw: bytes) -> bool:
-    """Whether three in four bytes that are not NUL are printable: real texts have 98 %, samples about 40 %."""
+def is_text(raw: bytes) -> bool:
+    """Return whether three in four bytes that are not NUL are printable: real texts have 98 %, samples about 40 %."""
     filled = raw.replace(b"\x00", b"")
     return bool(filled) and 4 * printable(filled, encoding(filled)) >= 3 * len(filled)
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -81,14 +82,19 @@ def _default_chunks(shape: tuple[int, ...], itemsize: int, slow_axis: int) -> tu
 
 
 def planned_stack(
-    store: Store, stack: Stack, spec: ArraySpec, block: tuple[int, ...], expected: Expected
+    store: Store,
+    stack: Stack,
+    spec: ArraySpec,
+    block: tuple[int, ...],
+    expected: Expected,
+    following: Sequence[ArraySpec] = (),
 ) -> dict[str, Any]:
-    """What would be stored, without writing."""
+    """Return what would be stored, and what would follow it, without writing."""
     return {
         "dry_run": True,
         "volume": store.url,
         "stage": "ingest",
-        "arrays": [planned_row(spec)],
+        "arrays": [planned_row(array) for array in (spec, *following)],
         "objects": math.prod(-(-n // u) for n, u in zip(spec.shape, spec.unit, strict=True)),
         "blocks": block_count(spec.shape, block),
         "memory_bytes": block_memory(stack, spec, block, local=store.local),

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tasks.volume.segy.not_segy import SUFFIXES
 from tasks.volume.store.calls import count
 from tasks.volume.store.objects import Store
 from tasks.volume.store.url import exactly
 
-SUFFIXES = (".sgy", ".segy", ".seg")
 # How each kind of compressed file is unpacked, to standard output.
 UNPACK = {
     ".gz": "gunzip -c",

@@ -1,0 +1,61 @@
+"""The proof of an image volume: every voxel is read again from its source and compared with the stored one."""
+
+import time
+
+import numpy as np
+
+from tasks.volume.arrays.reader import Volume, read_region
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.blocks import Compute, Progress, Region, block_count, nth_region
+from tasks.volume.images.stack import Stack, read_slab
+from tasks.volume.outcomes import IntegrityFailure, Resumable
+from tasks.volume.protocol.plan import Plan
+from tasks.volume.protocol.summary import fitting
+from tasks.volume.stacks.plan import block_memory
+
+
+def prove_voxels(volume: Volume, plan: Plan, compute: Compute) -> int:
+    """Return how many voxels were compared, all of which are those of the source, bit for bit.
+
+    Args:
+        volume: The volume.
+        plan: What its master was made with.
+        compute: With the memory of the run.
+
+    Raises:
+        InputRefused: A file of the source is gone, or is not the one that was read.
+        IntegrityFailure: A voxel differs.
+        Resumable: The run stopped.
+    """
+    stack, spec = Stack.from_json(plan.body["stack"]), volume.spec(volume.master)
+    block, local = tuple(plan.body["block"]), volume.store.local
+    need = 2 * block_memory(stack, spec, block, local=local)
+    fitting(compute, need, "a slab of the source beside that of the volume")
+    total, began, done = block_count(spec.shape, block), time.monotonic(), 0
+    for number in range(total):
+        if compute.stopping.is_set():
+            raise Resumable("the run stopped while voxels were compared; run the same command again")
+        region = nth_region(spec.shape, block, number)
+        slow = region[stack.slow_axis]
+        source = read_slab(stack, slow.start, slow.stop - slow.start, volume.store.options)
+        _compare(volume, spec, region, source)
+        done += source.nbytes
+        compute.report(Progress("proof", number + 1, total, done, time.monotonic() - began))
+    return spec.raw_bytes // spec.numpy.itemsize
+
+
+def _compare(volume: Volume, spec: ArraySpec, region: Region, source: np.ndarray) -> None:
+    """Raise if a stored voxel of a region is not that of the source."""
+    stored = read_region(volume.store, spec, region)
+    words = f"u{spec.numpy.itemsize}"  # as bits: NaN is like itself, and -0 is not like 0
+    differing = source.view(words) != stored.view(words)
+    if differing.any():
+        first = np.unravel_index(int(differing.argmax()), differing.shape)
+        where = ", ".join(
+            f"{dim} {int(place) + part.start}"
+            for dim, place, part in zip(spec.dims, first, region, strict=True)
+        )
+        raise IntegrityFailure(
+            f"{int(differing.sum()):,} voxels of {volume.store.url} are not those of its source, the first at {where}; "
+            "keep the source, and repair the volume with seismill verify --repair from_source"
+        )
