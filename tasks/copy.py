@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 from tasks.parameters import Run, StorageOptions, Url
-from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.blocks import Compute, Progress, on_io
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
@@ -31,6 +30,7 @@ from tasks.volume.protocol.stage import (
     put_array,
     put_group,
     run_blocks,
+    settle,
 )
 from tasks.volume.protocol.summary import array_rows, ended, fitting, using
 from tasks.volume.store.objects import Store, traffic
@@ -131,7 +131,7 @@ def copy(
             read=lambda: _compare_all(source.store, objects, compute),
             created_on=created_on,
         )
-        lines = "".join(json.dumps([o.key, o.bytes, o.crc32c]) + "\n" for o in objects)
+        lines = "".join(json.dumps([o.key, o.bytes, o.crc32c, *o.more.values()]) + "\n" for o in objects)
         stage.settle(copied_objects(stage.plan.digest), lines.encode())
         run_blocks(stage, copy_block, range(len(blocks_of(objects))))
         for path in arrays:
@@ -222,7 +222,7 @@ def _whole(source: Store, stored: Stored) -> bytes:
         data = source.get(stored.key)
     except FileNotFoundError:
         data = b""
-    if len(data) != stored.bytes or crc32c(data) != stored.crc32c:
+    if not stored.fits(data):
         raise IntegrityFailure(
             f"{source.url}/{stored.key} is not as it was written; run seismill verify on the volume, then copy it again"
         )
@@ -247,7 +247,8 @@ def copy_block(job: Job) -> Record:
     mine = _blocks_at(job.volume, job.options, plan.digest)[job.block]
 
     def one(stored: Stored) -> Stored:
-        return job.put(store, stored.key, _whole(source, stored))
+        settle(store, job.epoch, stored.key, _whole(source, stored))
+        return stored
 
     copied: list[Stored] = []
     for group in _grouped(mine, BATCH_BYTES, BLOCK_OBJECTS):

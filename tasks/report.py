@@ -12,7 +12,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tasks.parameters import Run, Url
-from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.arrays.spec import AS_FOUND
 from tasks.volume.blocks import cpu_count
@@ -66,7 +65,7 @@ def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
         files[REPORT_TEXT] = f"{markdown}\n{LISTED_BESIDE}\n".encode()
         for key, data in files.items():
             store.put(key, data)
-        listed = [Stored(key, len(data), crc32c(data)) for key, data in files.items()]
+        listed = [Stored.document(key, data) for key, data in files.items()]
         store.put(REPORT_LIST, listing_bytes(REPORT_LIST, listed))
         log.info("%s: %d pictures in %.1f s", store.url, len(pictures), time.monotonic() - began)
     spent = traffic.since(before)

@@ -16,6 +16,7 @@ import pytest
 from flows.chains import PUBLISH_STAGES, publish_chain
 from flows.publishers import InThisProcess, publish_here
 from flows.stages import as_stage, load_verb
+from tasks.copy import copy
 from tasks.export_segy import export_segy
 from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
@@ -26,6 +27,7 @@ from tasks.rechunk import rechunk
 from tasks.sweep import sweep
 from tasks.verify import verify
 from tasks.volume.arrays.reader import open_volume
+from tasks.volume.protocol.manifest import MANIFESTS
 from tasks.volume.store.objects import Store
 from tests.support.volumes import STAMP
 
@@ -120,6 +122,24 @@ def test_what_was_done_is_recognised_and_no_array_is_written(local: Path, name: 
 def test_volumes_of_before_are_whole(local: Path, place: str) -> None:
     url = place if "://" in place else str(local / place)
     assert verify(url, errors=True)["findings"] == []
+
+
+def test_manifests_of_before_are_made_again_as_they_were(local: Path) -> None:
+    for place in ("segy.zarr", f"{BELOW}/segy.zarr"):
+        store = Store(place if "://" in place else str(local / place))
+        manifests = {key: store.get(key) for key in store.keys(MANIFESTS)}
+        assert manifests
+        for key, text in manifests.items():
+            first, _, rest = text.partition(b"\n")
+            store.put(key, first[:-1] + b"\n" + rest)
+        assert len(verify(store.url, repair="from_master")["repaired"]) == len(manifests)
+        assert {key: store.get(key) for key in manifests} == manifests
+
+
+def test_a_copy_of_a_volume_of_before_is_one(local: Path, tmp_path: Path) -> None:
+    copy(str(local / "segy.zarr"), str(tmp_path / "copy.zarr"))
+    assert arrays(Store(str(tmp_path / "copy.zarr"))) == arrays(Store(str(local / "segy.zarr")))
+    assert verify(str(tmp_path / "copy.zarr"))["findings"] == []
 
 
 def test_a_file_comes_back_from_a_volume_of_before(local: Path, tmp_path: Path) -> None:

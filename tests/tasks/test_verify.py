@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import zarr
 
+from tasks.copy import copy
+from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Copies, Levels, Master
+from tasks.parameters import Copies, Image, Levels, Master
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.verify import verify
@@ -181,6 +183,32 @@ def test_promises_that_do_not_hold_are_found_with_errors_only(volume: Path, arra
     assert verify(str(volume))["findings"] == []
     with pytest.raises(IntegrityFailure, match=problem):
         verify(str(volume), errors=True)
+
+
+@pytest.mark.parametrize("shards", [[], [4, 4, 16], [4, 4, 8]])
+def test_objects_of_equal_size_that_changed_places_are_found_and_put_back(
+    tmp_path: Path, shards: list[int]
+) -> None:
+    values = np.random.default_rng(5).integers(0, 1 << 16, (8, 8, 16), np.uint16)  # nothing to compress
+    np.save(tmp_path / "a.npy", values)
+    volume = tmp_path / "a.zarr"
+    image = Image(voxel_length=[1, 1, 1], field_name="noise")
+    ingest_images(str(tmp_path / "a.npy"), str(volume), image, Master(chunks=[4, 4, 8], shards=shards))
+    copy(str(volume), str(tmp_path / "b.zarr"))
+    first, second = (volume / f"noise/c/0/{place}/0" for place in (0, 1))
+    whole = first.read_bytes(), second.read_bytes()
+    assert len(whole[0]) == len(whole[1])
+    assert crc32c(whole[0]) == crc32c(whole[1]), "which is why a manifest goes by more than that"
+    first.write_bytes(whole[1])
+    second.write_bytes(whole[0])
+    with pytest.raises(IntegrityFailure, match="noise/c/0/0/0") as failure:
+        verify(str(volume))
+    assert [f["key"] for f in failure.value.summary["findings"]] == ["noise/c/0/0/0", "noise/c/0/1/0"]
+    with pytest.raises(IntegrityFailure, match=r"noise/c/0/0/0 is not as it was written"):
+        copy(str(volume), str(tmp_path / "c.zarr"))
+    assert len(verify(str(volume), repair="from_source")["repaired"]) == 2
+    assert (first.read_bytes(), second.read_bytes()) == whole
+    assert verify(str(tmp_path / "b.zarr"))["findings"] == []
 
 
 def test_where_there_is_no_volume_that_is_said(tmp_path: Path) -> None:

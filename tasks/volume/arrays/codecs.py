@@ -159,6 +159,31 @@ def read_index(spec: ArraySpec, tail: bytes | memoryview, *, where: str) -> np.n
     return np.frombuffer(table, "<u8").reshape(*spec.chunks_per_shard, 2)
 
 
+def index_count(spec: ArraySpec) -> int:
+    """Return how many places the index of a stored object has; 0 if the object is one chunk without an index."""
+    return math.prod(spec.chunks_per_shard) if spec.shards else 0
+
+
+def checksum_of_chunks(data: bytes, places: int) -> int:
+    """Return a CRC32C that tells a chunk or shard from every other one of its size.
+
+    The CRC32C of bytes that end in their own CRC32C is the same for all bytes. So it goes on, after the object, over
+    the CRC32Cs that the object's chunks end in.
+
+    Args:
+        data: The stored object.
+        places: Of the index at its end; 0 if it is one chunk.
+    """
+    import google_crc32c
+
+    chunks: Any = [(0, len(data))]
+    if places:
+        table = data[-16 * places - 4 : -4]
+        chunks = np.frombuffer(table, "<u8").reshape(-1, 2).tolist() if len(table) == 16 * places else []
+    ends = (data[max(0, at + size - CHECKSUM_BYTES) : at + size] for at, size in chunks if at != ABSENT)
+    return int(google_crc32c.extend(crc32c(data), b"".join(ends)))
+
+
 def metadata_of(spec: ArraySpec, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the zarr.json of an array, made by zarr-python."""
     return _metadata_template(spec) | {"attributes": dict(attributes)}

@@ -107,7 +107,7 @@ def _store_copy(
 
     def direct(position: tuple[int, ...]) -> tuple[Stored | None, list[float]]:
         data, errors = one((copy, position))
-        return (job.put(store, copy.key(position), data) if data else None), errors
+        return (job.put(store, copy, position, data) if data else None), errors
 
     if not copy.shards and store.local:
         for kept, errors in on_chunks(direct, objects):
@@ -128,7 +128,7 @@ def _store_copy(
                 encoded[tuple(p % n for p, n in zip(place, per, strict=True))] = data
         if encoded:
             whole = join_shard(copy, encoded) if copy.shards else next(iter(encoded.values()))
-            stored += on_io(lambda pair: job.put(store, *pair), [(copy.key(position), whole)])
+            stored += on_io(lambda pair: job.put(store, copy, *pair), [(position, whole)])
     return stored
 
 

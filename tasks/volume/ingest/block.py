@@ -230,7 +230,7 @@ def _unplaced_block(job: Job, store: Store, plan: Plan, intake: Intake) -> Recor
             values = np.zeros(one.chunks, one.numpy)
             values[: len(part)] = part if one.numeric else np.ascontiguousarray(part).view(one.numpy)[:, 0]
             place = (number, *(0 for _ in one.chunks[1:]))
-            stored.append(job.put(store, one.key(place), encode_chunk(one, values)))
+            stored.append(job.put(store, one, place, encode_chunk(one, values)))
     facts = NOTHING | {
         "exceptions": decoded.exception_count,
         "exception_parts": [key] if key else [],
@@ -247,10 +247,10 @@ def _unplaced_chunk(spec: ArraySpec, records: Records) -> tuple[np.ndarray, np.n
 
 
 def _put_unplaced(job: Job, store: Store, spec: ArraySpec, number: int, out: np.ndarray) -> list[Stored]:
-    keyed = [(spec.key((number, k)), encode_chunk(spec, part)) for k, part in enumerate(out)]
+    placed = [((number, k), encode_chunk(spec, part)) for k, part in enumerate(out)]
     if store.local:
-        return [job.put(store, *pair) for pair in keyed]
-    return on_io(lambda pair: job.put(store, *pair), keyed)
+        return [job.put(store, spec, *pair) for pair in placed]
+    return on_io(lambda pair: job.put(store, spec, *pair), placed)
 
 
 def raw_samples_block(job: Job) -> Record:
@@ -409,10 +409,10 @@ def _columns(
         encoded = [encode_chunk(spec, out[k].reshape(spec.chunks)) for k in range(depth)]
         if spec.shards:
             return _Column(place, encoded, [], seen)
-        keyed = [(spec.key((*place, k)), data) for k, data in enumerate(encoded)]
+        placed = [((*place, k), data) for k, data in enumerate(encoded)]
         if store.local:
-            return _Column(place, [], [job.put(store, *pair) for pair in keyed], seen)
-        return _Column(place, [], on_io(lambda pair: job.put(store, *pair), keyed), seen)
+            return _Column(place, [], [job.put(store, spec, *pair) for pair in placed], seen)
+        return _Column(place, [], on_io(lambda pair: job.put(store, spec, *pair), placed), seen)
 
     return on_chunks(column, np.ndindex(*(-(-n // c) for n, c in zip(rows.shape, chunks, strict=True))))
 
@@ -429,7 +429,7 @@ def _objects(job: Job, store: Store, spec: ArraySpec, done: list[_Column]) -> li
             shard = tuple(p // n for p, n in zip(place, per, strict=True))
             shards.setdefault(shard, {})[tuple(p % n for p, n in zip(place, per, strict=True))] = data
     return on_io(
-        lambda item: job.put(store, spec.key(item[0]), join_shard(spec, item[1])), sorted(shards.items())
+        lambda item: job.put(store, spec, item[0], join_shard(spec, item[1])), sorted(shards.items())
     )
 
 
@@ -458,7 +458,7 @@ def _put_headers(
         chunk[tuple(slice(0, n) for n in live.shape)][live] = rows
         # The bytes of additional headers have an axis of their own, of one chunk.
         place = (*position, *(0 for _ in spec.chunks[len(position) :]))
-        return job.put(store, spec.key(place), encode_chunk(spec, chunk))
+        return job.put(store, spec, place, encode_chunk(spec, chunk))
 
     names = [name for name in values if name in intake.specs]
     return [put(name) for name in names] if store.local else on_io(put, names)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.volume.arrays.codecs import crc32c, encode_chunk
+from tasks.volume.arrays.codecs import encode_chunk
 from tasks.volume.arrays.spec import (
     ArraySpec,
 )
@@ -25,7 +25,7 @@ def put_values(stage: Stage, spec: ArraySpec, values: np.ndarray) -> list[Stored
         chunk[tuple(slice(0, n) for n in part.shape)] = part
         data = encode_chunk(spec, chunk)
         stage.settle(spec.key(position), data)
-        stored.append(Stored(spec.key(position), len(data), crc32c(data)))
+        stored.append(Stored.chunk(spec, position, data))
     return stored
 
 

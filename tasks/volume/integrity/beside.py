@@ -18,7 +18,7 @@ from tasks.volume.arrays.foreign import fingerprint, foreign_spec
 from tasks.volume.arrays.group_metadata import ANNEX, ROOT
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import on_io
-from tasks.volume.integrity.check import Finding, fetch, fits
+from tasks.volume.integrity.check import Finding, fetch
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.lock import LOCKS, highest, is_whole, released_lock
 from tasks.volume.protocol.manifest import LISTED_BESIDE, REPORT, REPORT_LIST, REPORT_TEXT, listed_at
@@ -114,23 +114,30 @@ def _commits(store: Store) -> list[Finding]:
     if newest is None:
         return []
     keys = [f"{COMMITS}/{number:08d}" for number in range(1, newest.number)]
+    present = {present_root(store, where)[0] for where in (ROOT, ANNEX)}
     contents = on_io(lambda key: fetch(store, key), keys)
     return [
         Finding(key, "", "", "is missing" if content is None else ALTERED)
         for number, (key, content) in enumerate(zip(keys, contents, strict=True), start=1)
-        # A run that was killed while it committed leaves the commit before as it was.
         if content is None
-        or (superseded_by(number, content) is None and not commit_in(number, content).whole)
+        or (superseded_by(number, content) is None and not _left(commit_in(number, content), newest, present))
     ]
 
 
-def _left(store: Store, number: int, content: bytes) -> bool:
-    """Whether a run that was killed while it committed left this commit of before as it was.
+def _left(commit: Commit, newest: Commit, present: set[bytes]) -> bool:
+    """Return whether a run that was killed while it committed left this commit of before as it was.
 
-    One with the present root was the newest, and has another's number.
+    The present root is in the newest commit, so that one of before with it lies at another's number; or in the last
+    one before, if the run was killed before it put the root.
     """
-    commit = commit_in(number, content)
-    return commit.whole and commit.document not in (present_root(store)[0], present_root(store, ANNEX)[0])
+    if not commit.whole:
+        return False
+    waits = newest.whole and newest.document not in present
+    return (
+        not commit.document
+        or commit.document not in present
+        or (waits and commit.number == newest.number - 1)
+    )
 
 
 def _locks(store: Store) -> list[Finding]:
@@ -160,7 +167,7 @@ def _report(store: Store) -> list[Finding]:
     findings = []
     contents = on_io(lambda stored: fetch(store, stored.key), listed)
     for stored, content in zip(listed, contents, strict=True):
-        if not fits(content, stored):
+        if not stored.fits(content):
             problem = "is missing" if content is None else ALTERED
             findings.append(Finding(stored.key, "", "", f"{problem}; {DRAW_AGAIN}"))
     return findings

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.volume.arrays.codecs import ABSENT, crc32c, decode_chunk, document_bytes, read_index
+from tasks.volume.arrays.codecs import ABSENT, decode_chunk, document_bytes, read_index
 from tasks.volume.arrays.documents import root_from
 from tasks.volume.arrays.group_metadata import ANNEX, GROUP, ROOT
 from tasks.volume.arrays.reader import Volume, open_any
@@ -155,7 +155,7 @@ def entries_of(volume: Volume) -> tuple[list[ManifestEntry], list[Finding]]:
     groups = {path: m for path, m in volume.members.items() if m["node_type"] == "group"}
     for path, member in sorted((groups | {".seismill": GROUP}).items()):
         document = document_bytes(member)
-        entries.append(ManifestEntry(path, Stored(f"{path}/zarr.json", len(document), crc32c(document))))
+        entries.append(ManifestEntry(path, Stored.document(f"{path}/zarr.json", document)))
     return entries + _noted(volume), findings
 
 
@@ -241,11 +241,6 @@ def fetch(store: Store, key: str) -> bytes | None:
         return None
 
 
-def fits(data: bytes | None, stored: Stored) -> bool:
-    """Whether these are the bytes that were written."""
-    return data is not None and len(data) == stored.bytes and crc32c(data) == stored.crc32c
-
-
 def _check(volume: Volume, entry: ManifestEntry, data: bytes | None) -> Finding | None:
     key, path, written = entry.key, entry.array, entry.stored
 
@@ -256,7 +251,7 @@ def _check(volume: Volume, entry: ManifestEntry, data: bytes | None) -> Finding 
         return finding("is missing")
     if len(data) != written.bytes:
         return finding(f"has {len(data)} bytes, {written.bytes} were written")
-    if not fits(data, written):
+    if not written.fits(data):
         return finding("has other bytes than were written")
     if key.endswith("zarr.json"):
         known = data == document_bytes(volume.members.get(path, GROUP))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import StorageOptions
-from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
 from tasks.volume.blocks import on_io
@@ -75,10 +74,10 @@ class _Again(Job):
         """The store that keeps, and the plan."""
         return self.into, self.plan
 
-    def put(self, store: Store, key: str, data: bytes) -> Stored:
+    def put(self, store: Store, spec: ArraySpec, position: tuple[int, ...], data: bytes) -> Stored:
         """Keep one object; no run can take over what is not written."""
-        store.put(key, data)
-        return Stored(key, len(data), crc32c(data))
+        store.put(spec.key(position), data)
+        return Stored.chunk(spec, position, data)
 
 
 def made_from_source(

@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.parameters import StorageOptions
-from tasks.volume.arrays.codecs import crc32c, document_bytes
+from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec, positions
 from tasks.volume.integrity.beside import restored
-from tasks.volume.integrity.check import Finding, ManifestEntry, does_not_decode, fetch, fits
+from tasks.volume.integrity.check import Finding, ManifestEntry, does_not_decode, fetch, position_of
 from tasks.volume.integrity.from_source import made_from_source
 from tasks.volume.integrity.from_volume import made_again
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
@@ -111,7 +111,7 @@ class Repair:
     def _from_volume(self, findings: Collection[Finding], written: dict[str, Stored]) -> Iterator[Finding]:
         for finding in list(findings):
             data = self._made_again(finding.array, finding.key)
-            if self._put(finding.key, data if fits(data, written[finding.key]) else None):
+            if self._put(finding.key, data if written[finding.key].fits(data) else None):
                 yield finding
 
     def _made_again(self, path: str, key: str) -> bytes | None:
@@ -127,7 +127,7 @@ class Repair:
         again = made_from_source(self.volume, list(of_key), self.source, self.memory_bytes, self.places)
         try:
             for key, data in again:
-                if self._put(key, data if fits(data, written[key]) else None):
+                if self._put(key, data if written[key].fits(data) else None):
                     yield of_key[key]
         except InputRefused as refused:
             raise InputRefused(
@@ -152,15 +152,20 @@ class Repair:
     def _manifest(self, path: str) -> bytes | None:
         """A manifest made again from its objects; None if it does not come out as it was."""
         volume = self.volume
-        document = document_bytes(volume.members[path])
-        objects = [Stored(f"{path}/zarr.json", len(document), crc32c(document))]
+        spec = volume.spec(path) if volume.members[path]["shape"] else None
+        chunks: list[Stored] = []
+        early: list[Stored] = []  # as manifests of early versions list them
         lost = []
-        if volume.members[path]["shape"]:
-            spec = volume.spec(path)
+
+        def add(spec: ArraySpec, position: tuple[int, ...], data: bytes) -> None:
+            chunks.append(Stored.chunk(spec, position, data))
+            early.append(Stored.document(spec.key(position), data))
+
+        if spec:
             for position in positions(spec, tuple(slice(0, n) for n in spec.shape)):
                 data = fetch(volume.store, spec.key(position))
                 if data is not None and not does_not_decode(spec, data):
-                    objects.append(Stored(spec.key(position), len(data), crc32c(data)))
+                    add(spec, position, data)
                 elif data is not None or not self._may_be_absent(spec, position):
                     lost.append(spec.key(position))
         anew = {key: data for key in lost if (data := self._made_again(path, key)) is not None}
@@ -169,13 +174,18 @@ class Repair:
             anew |= made_from_source(volume, missing, self.source, self.memory_bytes, self.places)
         if any(key not in anew for key in lost):
             return None
-        objects += [Stored(key, len(data), crc32c(data)) for key, data in anew.items() if data]
-        made, present = manifest_bytes(path, objects), fetch(volume.store, manifest_key(path))
-        if present is not None and not _is_twin(made, present):
-            return None
         for key, data in anew.items():
-            self._put(key, data)
-        return made
+            if spec and data:
+                add(spec, position_of(key), data)
+        metadata = Stored.document(f"{path}/zarr.json", document_bytes(volume.members[path]))
+        present = fetch(volume.store, manifest_key(path))
+        for listed in (chunks, early):
+            made = manifest_bytes(path, [*listed, metadata])
+            if present is None or _is_twin(made, present):
+                for key, data in anew.items():
+                    self._put(key, data)
+                return made
+        return None
 
     def _may_be_absent(self, spec: ArraySpec, position: tuple[int, ...]) -> bool:
         """Whether a stored object of a survey would hold no live trace."""

@@ -9,10 +9,11 @@ The name of each object ends in the CRC32C of its lines: of one that is not as i
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.volume.arrays.codecs import crc32c
+from tasks.volume.arrays.codecs import checksum_of_chunks, crc32c, index_count
+from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import on_io
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.store.objects import Store
@@ -22,13 +23,47 @@ log = logging.getLogger(__name__)
 COST_FRACTION = 0.05  # of the run's time that writing the ledger may take
 
 
+Content = bytes
+
+
 @dataclass(frozen=True)
 class Stored:
-    """One object as it was put: its key, its size in bytes and its CRC32C."""
+    """One object as it was put.
+
+    Attributes:
+        key: Where it lies.
+        bytes: Its size.
+        crc32c: Its CRC32C; of chunks and shards `checksum_of_chunks`.
+        places: How many places the index of a shard has; 0: the object is one chunk. None: `crc32c` is that of the
+            object alone, as for documents, and for chunks in volumes of early versions.
+    """
 
     key: str
     bytes: int
     crc32c: int
+    places: int | None = None
+
+    @classmethod
+    def document(cls, key: str, data: Content) -> "Stored":
+        """Return an object that is no chunk."""
+        return cls(key, len(data), crc32c(data))
+
+    @classmethod
+    def chunk(cls, spec: ArraySpec, position: tuple[int, ...], data: Content) -> "Stored":
+        """Return the object of an array at a position in its grid of objects."""
+        places = index_count(spec)
+        return cls(spec.key(position), len(data), checksum_of_chunks(data, places), places)
+
+    @property
+    def more(self) -> dict[str, int]:
+        """Return `places` as it is stored: nothing where there is none, as early versions wrote it."""
+        return {} if self.places is None else {"places": self.places}
+
+    def fits(self, data: Content | None) -> bool:
+        """Return whether these are the bytes that were put."""
+        if data is None or len(data) != self.bytes:
+            return False
+        return self.crc32c == (crc32c(data) if self.places is None else checksum_of_chunks(data, self.places))
 
 
 @dataclass(frozen=True)
@@ -49,7 +84,8 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary."""
-        return asdict(self)
+        objects = [{"key": o.key, "bytes": o.bytes, "crc32c": o.crc32c} | o.more for o in self.objects]
+        return {"block": self.block, "objects": objects, "raw_bytes": self.raw_bytes, "facts": self.facts}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "Record":

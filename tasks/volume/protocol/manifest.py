@@ -7,7 +7,6 @@ one in an object.
 import json
 from collections.abc import Iterable
 
-from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.protocol.ledger import Stored
 
 MANIFESTS = ".seismill/manifests"
@@ -36,7 +35,7 @@ def manifest_bytes(path: str, objects: Iterable[Stored]) -> bytes:
 def listing_bytes(key: str, objects: Iterable[Stored]) -> bytes:
     """Return what a list of objects holds that lies at `key`."""
     lines = "".join(_line(stored) for stored in sorted(objects, key=lambda stored: stored.key)).encode()
-    return _line(Stored(key, len(lines), crc32c(lines))).encode() + lines
+    return _line(Stored.document(key, lines)).encode() + lines
 
 
 def listed_in(path: str, manifest: bytes) -> list[Stored] | None:
@@ -48,7 +47,7 @@ def listed_at(key: str, listing: bytes) -> list[Stored] | None:
     """Return the objects in the list at `key`; None if it is not as it was written."""
     try:
         found = [
-            Stored(line["key"], line["bytes"], int(line["crc32c"], 16))
+            Stored(line["key"], line["bytes"], int(line["crc32c"], 16), line.get("places"))
             for line in map(json.loads, listing.decode().splitlines())
         ]
         whole = listing_bytes(key, found[1:]) == listing
@@ -58,4 +57,5 @@ def listed_at(key: str, listing: bytes) -> list[Stored] | None:
 
 
 def _line(stored: Stored) -> str:
-    return json.dumps({"key": stored.key, "bytes": stored.bytes, "crc32c": f"{stored.crc32c:08x}"}) + "\n"
+    line = {"key": stored.key, "bytes": stored.bytes, "crc32c": f"{stored.crc32c:08x}"}
+    return json.dumps(line | stored.more) + "\n"

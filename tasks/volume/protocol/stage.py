@@ -18,6 +18,7 @@ from typing import Any
 from tasks.parameters import Run, StorageOptions
 from tasks.volume.arrays.codecs import crc32c, document_bytes
 from tasks.volume.arrays.group_metadata import GROUP
+from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Compute, Progress, run_window
 from tasks.volume.outcomes import Resumable
 from tasks.volume.protocol.deletion import clear_array, clear_run
@@ -59,10 +60,10 @@ class Job:
         check_epoch(store, self.epoch)
         return store, plan
 
-    def put(self, store: Store, key: str, data: bytes) -> Stored:
-        """Store one object of this block; the same bytes that are there already are left alone."""
-        settle(store, self.epoch, key, data)
-        return Stored(key, len(data), crc32c(data))
+    def put(self, store: Store, spec: ArraySpec, position: tuple[int, ...], data: bytes) -> Stored:
+        """Store one object of an array; the same bytes that are there already are left alone."""
+        settle(store, self.epoch, spec.key(position), data)
+        return Stored.chunk(spec, position, data)
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def put_array(
     check_epoch(store, stage.epoch)
     document = document_bytes(metadata)
     stage.settle(described, document)
-    manifest = manifest_bytes(path, [*listed, Stored(described, len(document), crc32c(document))])
+    manifest = manifest_bytes(path, [*listed, Stored.document(described, document)])
     stage.settle(manifest_key(path), manifest)
     return path, dict(metadata)
 

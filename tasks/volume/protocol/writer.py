@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.volume.arrays.codecs import crc32c, encode_chunk, encoded_bound, join_shard, metadata_of
+from tasks.volume.arrays.codecs import encode_chunk, encoded_bound, join_shard, metadata_of
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region, cpu_count, on_chunks, on_io
 from tasks.volume.protocol.ledger import Stored
@@ -59,7 +59,7 @@ def put_region(
             chunk[tuple(slice(0, n) for n in part.shape)] = part
         data = encode_chunk(spec, chunk)
         place = tuple(f + i for f, i in zip(first, at, strict=True))
-        return (job.put(store, spec.key(place), data) if direct else data), measured
+        return (job.put(store, spec, place, data) if direct else data), measured
 
     if direct:
         results = on_chunks(encode, np.ndindex(*counts))
@@ -78,8 +78,8 @@ def put_region(
                     f // n + p for f, n, p in zip(first, spec.chunks_per_shard, position, strict=True)
                 )
                 data = join_shard(spec, encoded) if spec.shards else next(iter(encoded.values()))
-                objects.append((spec.key(corner), data))
-        stored += on_io(lambda pair: job.put(store, *pair), objects)
+                objects.append((corner, data))
+        stored += on_io(lambda pair: job.put(store, spec, *pair), objects)
     return stored, [measured[at] for at in np.ndindex(*counts)]
 
 
@@ -87,10 +87,10 @@ def put_small(
     stage: Stage, spec: ArraySpec, values: np.ndarray, attributes: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """Store an array of one chunk, and make it exist."""
-    key = spec.key((0,) * len(spec.shape))
     data = encode_chunk(spec, np.ascontiguousarray(values, spec.numpy))
-    stage.settle(key, data)
-    return put_array(stage, spec.path, metadata_of(spec, attributes), [Stored(key, len(data), crc32c(data))])
+    stored = Stored.chunk(spec, (0,) * len(spec.shape), data)
+    stage.settle(stored.key, data)
+    return put_array(stage, spec.path, metadata_of(spec, attributes), [stored])
 
 
 def writing_bytes(spec: ArraySpec, *, local: bool) -> int:
