@@ -25,9 +25,10 @@ from tasks.volume.blocks import Compute, Progress, regions
 from tasks.volume.derived.errors import add_errors_of
 from tasks.volume.export.proof import prove_bytes
 from tasks.volume.integrity.beside import beside, notes_on
-from tasks.volume.integrity.check import Finding, ManifestEntry, checked, entries_of, open_checked, unlisted
+from tasks.volume.integrity.check import Finding, ManifestEntry, checked, entries_of, open_checked
 from tasks.volume.integrity.from_source import places_of
 from tasks.volume.integrity.repair import Repair
+from tasks.volume.integrity.unlisted import undecodable, unlisted
 from tasks.volume.kernels.error_sums import MAX_ABS_ERROR
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.lock import check_epoch, locked, writer_of
@@ -89,6 +90,8 @@ def verify(
         findings += broken
         if fraction >= 1:
             findings += [*unlisted(found, entries, findings), *beside(found)]
+            for manifest in broken:
+                findings += undecodable(found, manifest.array, compute.check)
         drawn = drawn_of(entries, fraction, seed)
         findings += _checked(found, drawn, compute, findings, began)
         if mending and findings:

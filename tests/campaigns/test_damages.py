@@ -1,6 +1,6 @@
 """Damages to every kind of object: verify names each, and repair restores the bytes or says what is lost.
 
-Covers integrity/beside.py.
+Covers integrity/beside.py, integrity/unlisted.py.
 
 SEISMILL_DAMAGES says how many there are, SEISMILL_SEED which:
 SEISMILL_DAMAGES=2000 pytest -n 0 -rP -m slow tests/campaigns/test_damages.py

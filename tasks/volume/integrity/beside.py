@@ -12,6 +12,7 @@ None of it holds samples, and no reader needs it:
 """
 
 import logging
+from collections.abc import Collection
 
 from tasks.volume.arrays.documents import object_from
 from tasks.volume.arrays.foreign import fingerprint, foreign_spec
@@ -27,6 +28,7 @@ from tasks.volume.protocol.root import (
     COMMITS,
     SUPERSEDED,
     Commit,
+    commit_count,
     commit_in,
     newest_commit,
     present_root,
@@ -99,6 +101,25 @@ def restored(store: Store, finding: Finding) -> bytes | None:
             "%s/%s: the checksum of the root after it is lost; no run needs it", store.url, finding.key
         )
     return known or SUPERSEDED
+
+
+def displaced(store: Store, findings: Collection[Finding]) -> dict[str, bytes]:
+    """Return by key what damaged commits held, as far as it lies in the place of another one."""
+    keys = [finding.key for finding in findings if finding.key.startswith(f"{COMMITS}/")]
+    contents = [content for key in keys if (content := fetch(store, key))]
+    present = {present_root(store, where)[0] for where in (ROOT, ANNEX)} - {b""}
+    last, elsewhere = commit_count(store), {}
+    for key in keys:
+        number = int(key.rpartition("/")[2])
+        if number < last:
+            fitting = [c for c in contents if c != SUPERSEDED and superseded_by(number, c) is not None]
+        else:
+            fitting = [
+                c for c in contents if commit_in(number, c).whole and commit_in(number, c).document in present
+            ]
+        if fitting and fitting[0] != fetch(store, key):
+            elsewhere[key] = fitting[0]
+    return elsewhere
 
 
 def _known(newest: Commit) -> dict[int, bytes]:

@@ -18,7 +18,6 @@ from tasks.volume.blocks import on_chunks, on_io
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_key
-from tasks.volume.protocol.own_names import chunk_of
 from tasks.volume.protocol.plan import RUNS, TWIN, folder_of
 from tasks.volume.protocol.root import (
     Commit,
@@ -140,7 +139,7 @@ def _describes(store: Store, document: bytes) -> bool:
 
 def entries_of(volume: Volume) -> tuple[list[ManifestEntry], list[Finding]]:
     """Every object that the manifests list and the metadata of groups; and manifests that are broken."""
-    arrays = _arrays(volume)
+    arrays = written_here(volume)
     texts = on_io(lambda path: fetch(volume.store, manifest_key(path)), arrays)
     entries: list[ManifestEntry] = []
     findings = []
@@ -172,26 +171,10 @@ def _noted(volume: Volume) -> list[ManifestEntry]:
     ]
 
 
-def _arrays(volume: Volume) -> list[str]:
+def written_here(volume: Volume) -> list[str]:
     """The arrays that were written here; an annex's master was not."""
     paths = sorted(path for path, member in volume.members.items() if member["node_type"] == "array")
     return [path for path in paths if path != volume.master or not volume.origin]
-
-
-def unlisted(volume: Volume, entries: Sequence[ManifestEntry], findings: Sequence[Finding]) -> list[Finding]:
-    """Chunks of whole volumes that no manifest lists: a reader would take them for data where nothing is stored.
-
-    A run leaves one if it was asleep in the middle of a request until after another had taken over and ended.
-    """
-    unknown = {finding.array for finding in findings}  # what their broken manifests list is not known
-    arrays = set(_arrays(volume)) - unknown
-    listed = {entry.key for entry in entries}
-    ranks = {path: len(volume.members[path]["shape"]) for path in arrays}
-    return [
-        Finding(key, path, "", "is no part of what was written")
-        for key in volume.store.keys("")
-        if (owner := chunk_of(key))[0] in arrays and key not in listed and owner[1] == ranks[path := owner[0]]
-    ]
 
 
 def checked(

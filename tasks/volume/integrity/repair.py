@@ -13,13 +13,14 @@ from tasks.parameters import StorageOptions
 from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec, positions
-from tasks.volume.integrity.beside import restored
+from tasks.volume.integrity.beside import displaced, restored
 from tasks.volume.integrity.check import Finding, ManifestEntry, does_not_decode, fetch, position_of
 from tasks.volume.integrity.from_source import made_from_source
 from tasks.volume.integrity.from_volume import made_again
+from tasks.volume.integrity.unlisted import may_be_absent
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.ledger import Stored
-from tasks.volume.protocol.manifest import manifest_bytes, manifest_key
+from tasks.volume.protocol.manifest import listed_in, manifest_bytes, manifest_key
 from tasks.volume.protocol.plan import RUNS
 from tasks.volume.protocol.root import (
     COMMITS,
@@ -63,14 +64,28 @@ class Repair:
     ) -> Iterator[Finding]:
         """Yield each of the findings that was repaired, when it was.
 
-        What others are made of comes first: the root, the master and what belongs to it, levels, copies, manifests.
+        What others are made of comes first: the root, the master and what belongs to it, levels, copies. A manifest
+        comes before its objects if these are whole or it is found in another's place, else after them.
         """
         written = {entry.key: entry.stored for entry in entries}
+        elsewhere = displaced(self.volume.store, findings)
         for finding in findings:
-            if not finding.array and self._put(finding.key, self._root(finding.key)):
+            data = elsewhere.get(finding.key)
+            if not finding.array and self._put(finding.key, data or self._root(finding.key)):
                 yield finding
         for finding in findings:
-            if not finding.array and self._put(finding.key, restored(self.volume.store, finding)):
+            if finding.array or finding.key in elsewhere:
+                continue
+            if self._put(finding.key, restored(self.volume.store, finding)):
+                yield finding
+        lists = [
+            finding for finding in findings if finding.array and finding.key == manifest_key(finding.array)
+        ]
+        for finding in list(lists):
+            text = self._displaced_manifest(finding.array, findings)
+            if self._put(finding.key, text):
+                lists.remove(finding)
+                written |= {stored.key: stored for stored in listed_in(finding.array, text or b"") or []}
                 yield finding
         broken = [finding for finding in findings if finding.array and finding.key in written]
         broken.sort(key=lambda finding: self._rank(finding.array))
@@ -82,13 +97,20 @@ class Repair:
                 yield finding
         made = [finding for finding in broken if self._rank(finding.array) > 1]
         yield from self._from_volume(made, written)
+        for finding in lists:
+            text = self._manifest(finding.array)
+            if self._put(finding.key, text):
+                yield finding
+                listed = {stored.key: stored for stored in listed_in(finding.array, text or b"") or []}
+                for made_with in findings:
+                    if made_with.key in listed and made_with.key not in written:
+                        yield made_with
+        unknown = {finding.array for finding in lists}
         for finding in findings:
-            if not finding.array or finding.key in written:
+            if not finding.array or finding.key in written or finding.array in unknown:
                 continue
             if finding.key != manifest_key(finding.array):
                 self.volume.store.delete_many([finding.key], guard=self.guard)
-                yield finding
-            elif self._put(finding.key, self._manifest(finding.array)):
                 yield finding
 
     def _rank(self, path: str) -> int:
@@ -149,6 +171,14 @@ class Repair:
             log.warning("%s/%s: which root was before it is lost; no run needs it", store.url, key)
         return Commit.after(number, present, before or checksum_of(present)).content
 
+    def _displaced_manifest(self, path: str, findings: Collection[Finding]) -> bytes | None:
+        """Return the manifest of an array from the place of another object that is damaged; None if it is in none."""
+        for finding in findings:
+            text = fetch(self.volume.store, finding.key)
+            if text is not None and listed_in(path, text) is not None:
+                return text
+        return None
+
     def _manifest(self, path: str) -> bytes | None:
         """A manifest made again from its objects; None if it does not come out as it was."""
         volume = self.volume
@@ -166,7 +196,7 @@ class Repair:
                 data = fetch(volume.store, spec.key(position))
                 if data is not None and not does_not_decode(spec, data):
                     add(spec, position, data)
-                elif data is not None or not self._may_be_absent(spec, position):
+                elif data is not None or not may_be_absent(volume, spec, position):
                     lost.append(spec.key(position))
         anew = {key: data for key in lost if (data := self._made_again(path, key)) is not None}
         missing = [key for key in lost if key not in anew]
@@ -186,19 +216,6 @@ class Repair:
                     self._put(key, data)
                 return made
         return None
-
-    def _may_be_absent(self, spec: ArraySpec, position: tuple[int, ...]) -> bool:
-        """Whether a stored object of a survey would hold no live trace."""
-        if not self.volume.has("trace_mask"):
-            return False
-        mask = self.volume.spec("trace_mask")
-        if spec.dims[: len(mask.dims)] != mask.dims or spec.shape[: len(mask.shape)] != mask.shape:
-            return False
-        cells = tuple(
-            slice(p * u, min((p + 1) * u, n))
-            for p, u, n in zip(position, spec.unit, mask.shape, strict=False)
-        )
-        return not self.volume.read("trace_mask", cells).any()
 
 
 def _is_twin(made: bytes, present: bytes) -> bool:
