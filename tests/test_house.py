@@ -24,7 +24,6 @@ STILL_LONGER = {
     "tasks/volume/copies/plan.py",
     "tasks/volume/export/rebuild.py",
     "tasks/volume/ingest/block.py",
-    "tasks/volume/integrity/check.py",
     "tasks/volume/protocol/root.py",
     "tasks/volume/segy/format.py",
     "tasks/volume/segy/geometry.py",
