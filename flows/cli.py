@@ -33,6 +33,7 @@ from tasks.parameters import (
     Master,
     MaxActive,
     OptionalUrl,
+    Port,
     Publication,
     Repairs,
     Retry,
@@ -402,6 +403,30 @@ def make_image(
         form: Shape, chunks and type of the array
         seed: Seed of the noise
     """
+
+
+@app.command
+@flattened
+def view(
+    volume: Url,
+    host: str = "127.0.0.1",
+    port: Port = 5006,
+    storage_options: StorageOptions = StorageOptions(),
+    debug: bool = False,
+) -> int:
+    """Show a volume in a browser: sections, slices, map, levels, copies and differences. Reads only.
+
+    Args:
+        volume: The volume
+        host: Address to listen at; any but loopback needs the token of the printed URL
+        port: Port to listen at; 0 for a free one
+        debug: Show the traceback of an error
+    """
+    from flows.viewing import view_volume
+
+    with told_in_one_sentence(debug=debug) as code:
+        view_volume(volume, host, port, storage_options)
+    return code()
 
 
 @app.command

@@ -30,6 +30,7 @@ DeploymentName = Annotated[
 MaxActive = Annotated[int, Field(ge=1, le=200)]
 SettleMinutes = Annotated[float, Field(ge=0, le=1440)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
 
 # The same, or nothing.
 OptionalUrl = Annotated[str, Field(pattern=r"^((:?[^@?:])+)?$")]

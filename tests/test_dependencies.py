@@ -50,6 +50,10 @@ OF_IMAGE = {
 }
 
 
+# What a folder imports besides, by the extra that declares it.
+OF_EXTRAS = {"xarray": "tasks/dataset/", "view": "tasks/viewer/"}
+
+
 def declared(*extras: str) -> set[str]:
     """Names of the distributions that pyproject.toml declares, in lower case."""
     lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras)]
@@ -90,14 +94,17 @@ def test_what_the_program_imports_is_declared():
     of_extras = {
         name: path
         for name, path in without_declaration(outside, "flows", "tasks").items()
-        if not (name.partition(".")[0] == "xarray" and path.startswith("tasks/dataset/"))
+        if not any(
+            name.partition(".")[0] in modules_of(declared(extra) - declared()) and path.startswith(folder)
+            for extra, folder in OF_EXTRAS.items()
+        )
     }
     assert of_extras == {}
 
 
 def test_what_only_tests_import_is_in_their_extra():
     own = (
-        modules_of(declared("test", "xarray")) | OF_S3FS | OF_PEERS | OF_IMAGE | {"azure.storage.blob"}
+        modules_of(declared("test", *OF_EXTRAS)) | OF_S3FS | OF_PEERS | OF_IMAGE | {"azure.storage.blob"}
     )  # of adlfs
     assert without_declaration(own, "tests") == {}
 

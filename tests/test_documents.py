@@ -28,6 +28,7 @@ PAGES = {
         "flows/README.md",
         "infra/README.md",
         "tasks/README.md",
+        "tasks/viewer/README.md",
         "tasks/volume/FORMAT.md",
         "tasks/volume/protocol/README.md",
     )

@@ -37,7 +37,9 @@ from tasks.parameters import (
 from tasks.volume.outcomes import IntegrityFailure, Resumable
 
 VERBS = [
-    name for name in cli.app if not name.startswith("-") and name not in (*CHAINS, "up", "down", "register")
+    name
+    for name in cli.app
+    if not name.startswith("-") and name not in (*CHAINS, "up", "down", "register", "view")
 ]
 
 

@@ -1,0 +1,61 @@
+"""Make answers on threads, and show them in the document's turn."""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from html import escape
+from typing import Any, Protocol
+
+from bokeh.document import Document
+
+from tasks.volume.outcomes import Outcome
+
+
+class Asked(Protocol):
+    """What an answer is for: `version` counts what was asked, `is_busy` says that an answer is awaited."""
+
+    version: int
+    is_busy: bool
+
+
+class Turns:
+    """Questions of one document and their answers, until its session ends."""
+
+    def __init__(self, document: Document, pool: Executor, say: Callable[[str], None]) -> None:
+        """Take the document, what runs answers, and what shows a sentence about one that failed."""
+        self._document, self._pool, self._say, self._is_over = document, pool, say, False
+
+    def start(
+        self, asked: Asked, call: Callable[[], Any], show: Callable[[Any], None], again: Callable[[], None]
+    ) -> None:
+        """Make an answer and show it; call `again` if something else is asked by then."""
+        asked.is_busy, version = True, asked.version
+
+        def finish(future: Future[Any]) -> None:
+            asked.is_busy = False
+            error = future.exception()
+            if error is None:
+                show(future.result())
+            else:
+                self._say(f"<p style='color:#a00000'>{escape(_sentence(error))}</p>")
+            if asked.version != version:
+                again()
+
+        def hand_over(future: Future[Any]) -> None:
+            if not self._is_over and not future.cancelled():
+                self._document.add_next_tick_callback(partial(finish, future))
+
+        if not self._is_over:
+            self._pool.submit(call).add_done_callback(hand_over)
+
+    def end(self, context: Any) -> None:
+        """Show nothing any more."""
+        self._is_over = True
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, Outcome):
+        return str(error)
+    logging.getLogger(__name__).error("an answer failed", exc_info=error)
+    return f"{type(error).__name__}: {error}"
