@@ -97,8 +97,10 @@ def test_the_whole_line_works_from_bucket_to_bucket(
     for target in (f"{cloud}://staging/again.sgy", str(tmp_path / "again.sgy")):
         assert export_segy(volume, target)["bytes_written"] == len(survey.content)
     assert Store(f"{cloud}://staging").get("again.sgy") == survey.content
+    assert "was done already" in str(export_segy(volume, f"{cloud}://staging/again.sgy")["notes"])
+    Store(f"{cloud}://staging").put("other.sgy", survey.content[:-4] + b"else")
     with pytest.raises(DestinationRefused, match="is there already"):
-        export_segy(volume, f"{cloud}://staging/again.sgy")
+        export_segy(volume, f"{cloud}://staging/other.sgy")
     ingest_segy(source, volume, master=Master(chunks=[4, 4, 8]), overwrite=True)
     assert "fast_line/zarr.json" not in content(volume)
 

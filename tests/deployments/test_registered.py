@@ -113,7 +113,7 @@ def test_an_operator_who_forgot_a_value_is_told_which(server):  # noqa: F811
     process = command(server, "register", "docker", SEISMILL_IMAGE=VALUES["SEISMILL_IMAGE"])
     _, err = process.communicate(timeout=120)
     assert process.returncode == 3
-    assert err.startswith("the pool 'docker' needs SEISMILL_ALLOW, SEISMILL_CREDENTIALS")
+    assert "\nthe pool 'docker' needs SEISMILL_ALLOW, SEISMILL_CREDENTIALS" in err
 
 
 # Sweeps

@@ -239,6 +239,8 @@ def _acquire(
             free = _gone(lock) or time.monotonic() - seen_at >= lease
         if not top or free:
             if store.create(_key(top + 1), _stored(mine, top + 1)):
+                if top and not current:  # a kill between taking the name and writing to it
+                    store.put(*released_lock(top))
                 return top + 1
             if lost < LOST_RACES:
                 continue

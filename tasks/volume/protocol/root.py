@@ -238,6 +238,8 @@ def current_root(store: Store, where: str = ROOT) -> dict[str, Any] | None:
         )
     if not present and promised_checksum(store, newest.number) == _checksum(b""):
         return None  # it was taken away, and only the commit that says so was lost
+    if not present and newest == Commit(1, b"", "", ""):
+        return None  # a run was killed between taking the name of the first commit and writing to it
     if newest.document != present or not (present or newest.whole):
         _refuse_damaged(store, newest, present, where)
     root = root_from(newest.document, f"{store.url}/{newest.key}") if newest.document else None
