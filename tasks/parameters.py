@@ -14,7 +14,7 @@ Url = Annotated[
     Field(
         pattern=r"^(:?[^@?:])+$",
         description="A local path, or s3://, gs://, az:// without credentials in it",
-        examples=["s3://staging/survey.sgy"],
+        examples=["s3://bucket/name"],
     ),
 ]
 

@@ -28,7 +28,7 @@ from flows import credentials
 from tasks.parameters import Run, StorageOptions
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Store
-from tests.deployments.test_deployments import Server, seismill
+from tests.deployments.test_deployments import HOME, Server, seismill
 from tests.support.servers import free_port
 from tests.support.survey import make_survey
 
@@ -223,12 +223,12 @@ def server(
             patch.delenv(name)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("PREFECT_LOGGING_LEVEL", "DEBUG")
-        up = seismill("up", ",".join([".", *allowed]), "--port", str(port), cwd=root)
+        up = seismill("up", ",".join([".", *allowed]), "--port", str(port), "--home", HOME, cwd=root)
         assert up.returncode == 0, up.stderr
     try:
         yield Server(root, port)
     finally:
-        seismill("down", cwd=root)
+        seismill("down", "--home", HOME, "--stop-runs", cwd=root)
 
 
 SECRETS = (

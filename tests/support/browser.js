@@ -48,7 +48,7 @@ const table = async (tools, run) => {
 
 const DONE = {
   publish: async (tools, deployment, source, volume) => {
-    const run = await custom(tools, deployment, 'Where the volume goes', [source, volume]);
+    const run = await custom(tools, deployment, 'The volume to write', [source, volume]);
     const state = await seen(tools, run, 'Completed');
     await open(tools, run, 'progress');
     const progress = (await tools.page.locator('.artifact-data-progress').innerText()).trim();
