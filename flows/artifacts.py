@@ -33,6 +33,7 @@ from flows.summary import (
     table_rows,
 )
 from tasks.volume.blocks import Progress
+from tasks.volume.store.browser import browser_link
 
 
 def progress_sender(volume: str) -> Callable[[Progress], None]:
@@ -70,6 +71,8 @@ def put_summary(summary: Summary) -> None:
             description=headline(summary),
         )
     _put(create_link_artifact, link=_link(volume), link_text=volume, key=artifact_key("volume", volume))
+    if page := summary.get("page_link"):
+        _put(create_link_artifact, link=page, link_text="report", key=artifact_key("page", volume))
     thumbnails = summary.get("thumbnails", [])
     for thumbnail in thumbnails:
         _put(
@@ -118,14 +121,25 @@ def _markdown(summary: Summary, rows: list[dict[str, str]]) -> str:
         lines += [f"| {' | '.join(row.values())} |" for row in table]
         lines.append("")
     lines += [f"- {note}" for note in summary.get("notes", [])]
-    lines += [f"- [{short_name(picture)}]({_link(picture)})" for picture in summary.get("pictures", [])]
+    lines += [f"- report: {_opened(page)}" for page in _pages(summary)]
     for thumbnail in summary.get("thumbnails", []):
         lines += ["", f"![{thumbnail['name']}](data:image/png;base64,{thumbnail['png_base64']})"]
     return "\n".join(lines)
 
 
+def _pages(summary: Summary) -> list[str]:
+    if pages := summary.get("pages"):
+        return [_link(page) for page in pages]
+    return [summary["page_link"]] if "page_link" in summary else []
+
+
+def _opened(link: str) -> str:
+    """Return a link as Markdown; a page that came over HTTP may not open a file, so its address is to be pasted."""
+    return f"[{link}]({link})" if link.startswith("http") else f"`{link}` (paste it into the address bar)"
+
+
 def _link(url: str) -> str:
-    return url if "://" in url else f"file://{url}"
+    return browser_link(url)
 
 
 def _put(create: Callable[..., Any], **arguments: Any) -> None:

@@ -14,7 +14,7 @@ from flows.summary import Summary, combined
 from tasks.parameters import Copies, Following, Image, Index, Levels, Master, Run, Step
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 
-PUBLISH_STAGES = ("ingest_segy", "ingest_images", "rechunk", "pyramid", "report", "prove")
+PUBLISH_STAGES = ("ingest_segy", "ingest_images", "rechunk", "pyramid", "prove", "report")
 DEMO_STAGES = ("make_survey", *PUBLISH_STAGES, "export_segy")
 NO_COPIES = "copies: images get those alone that are named, such as --presets fast_z,fast_y,fast_x"
 ALL_STEPS: tuple[Step, ...] = ("copies", "pyramid", "report", "proof")
@@ -86,10 +86,10 @@ def publish_chain(
         summaries.append(stages["rechunk"](volume, copies=copies, overwrite=replace, run=run))
     if "pyramid" in steps:
         summaries.append(stages["pyramid"](volume, levels=pyramid, overwrite=replace, run=run))
-    if "report" in steps:
-        summaries.append(stages["report"](volume, run=run))
     if "proof" in steps:
         summaries.append(stages["prove"](volume, run=run))
+    if "report" in steps:  # last, for it says what was proven
+        summaries.append(stages["report"](volume, run=run))
     return _published(summaries, notes)
 
 
@@ -142,6 +142,7 @@ def _publish_lines(
     return combined("publish", summaries) | {
         "volume": folder,
         "volumes": [summary["volume"] for summary in summaries],
+        "pages": [summary["page"] for summary in summaries if "page" in summary],
         "proven_at": max(proven) if all(proven) else "",
     }
 

@@ -14,7 +14,7 @@ from tasks.volume.blocks import Progress
 Summary = dict[str, Any]
 
 # Of `report`, for pages and pictures; a terminal has its own table and --json has the arrays.
-FOR_A_BROWSER = ("thumbnails", "markdown", "table")
+FOR_A_BROWSER = ("thumbnails", "table", "page", "pages", "page_link")
 _ADDED = ("blocks_done", "blocks_resumed", "seconds", "requests", "bytes_read", "bytes_written")
 
 

@@ -90,8 +90,9 @@ def show(summary: Summary, console: Console) -> None:
     if summary.get("source"):
         length = f" ({size(summary['source_bytes'])})" if "source_bytes" in summary else ""
         _line(console, f"source: {summary['source']}{length}")
-    for picture in summary.get("pictures", []):
-        _line(console, f"picture: {picture}")
+    for page in summary.get("pages", [summary["page"]] if "page" in summary else []):
+        if not summary.get("dry_run"):
+            _line(console, f"report: {page}")
     if summary.get("target"):
         made = "copy" if summary["stage"] == "copy" else "export"
         _line(console, f"{made}: {summary['target']}{_described(summary)}")

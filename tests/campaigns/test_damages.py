@@ -262,7 +262,7 @@ def test_a_damaged_chunk_of_another_tool_is_said_and_found_by_comparing(tmp_path
 def test_a_damaged_report_is_drawn_again_byte_by_byte(volume: Path) -> None:
     whole = content_of(volume)
     keys = [key for key in whole if key.startswith(".seismill/report/")]
-    assert len(keys) == 6
+    assert len(keys) in (7, 8)  # a survey has a map
     for key in keys:
         (volume / key).write_bytes(b"damaged")
         with pytest.raises(IntegrityFailure, match=f"{key}: .*{beside.DRAW_AGAIN}"):

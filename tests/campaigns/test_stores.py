@@ -170,8 +170,8 @@ def test_a_volume_that_travels_through_every_store_ends_as_it_began(
         assert copy(source, target)["blocks_done"] == 1
         assert content(target) == before
         assert verify(target, errors=True)["findings"] == []
-        assert Store(target).get(".seismill/report/report.md") == Store(first).get(
-            ".seismill/report/report.md"
+        assert Store(target).get(".seismill/report/report.html") == Store(first).get(
+            ".seismill/report/report.html"
         )
     export_segy(places[-1], str(tmp_path / "again.sgy"))
     assert (tmp_path / "again.sgy").read_bytes() == survey.content

@@ -22,7 +22,14 @@ from tasks.volume.blocks import on_io
 from tasks.volume.integrity.check import Finding, fetch
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.lock import LOCKS, highest, is_whole, released_lock
-from tasks.volume.protocol.manifest import LISTED_BESIDE, REPORT, REPORT_LIST, REPORT_TEXT, listed_at
+from tasks.volume.protocol.manifest import (
+    LISTED_BESIDE,
+    REPORT,
+    REPORT_LIST,
+    REPORT_PAGE,
+    REPORT_TEXT,
+    listed_at,
+)
 from tasks.volume.protocol.plan import PLAN, RUNS, is_begun, load_plan
 from tasks.volume.protocol.root import (
     COMMITS,
@@ -178,9 +185,9 @@ def _report(store: Store) -> list[Finding]:
         return []
     text, listing = fetch(store, REPORT_TEXT), fetch(store, REPORT_LIST)
     if listing is None:
-        if text is None:
-            return [Finding(REPORT_TEXT, "", "", f"is missing; {DRAW_AGAIN}")]
-        listed_beside = LISTED_BESIDE.encode() in text
+        if text is None and REPORT_PAGE not in present:
+            return [Finding(REPORT_PAGE, "", "", f"is missing; {DRAW_AGAIN}")]
+        listed_beside = REPORT_PAGE in present or LISTED_BESIDE.encode() in (text or b"")
         return [Finding(REPORT_LIST, "", "", f"is missing; {DRAW_AGAIN}")] if listed_beside else []
     listed = listed_at(REPORT_LIST, listing)
     if listed is None:

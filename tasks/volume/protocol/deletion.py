@@ -17,13 +17,17 @@ from typing import Any
 
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.protocol.lock import check_epoch
-from tasks.volume.protocol.manifest import REPORT, path_of_manifest
+from tasks.volume.protocol.manifest import REPORT, REPORT_TEXT, path_of_manifest
 from tasks.volume.protocol.own_names import OWN, chunk_of, names_of
 from tasks.volume.protocol.plan import PLAN, RUNS, folder_of, notes_of
 from tasks.volume.protocol.root import commit, members
 from tasks.volume.store.objects import Store
 
 log = logging.getLogger(__name__)
+
+# Reports of early versions had these, and not always a list of them.
+_OF_REPORTS = {REPORT_TEXT, *(f"{REPORT}/{name}.png" for name in ("section", "histogram"))}
+_OF_REPORTS |= {f"{REPORT}/{name}.png" for name in ("inline", "crossline", "time", "depth", "z", "y", "x")}
 
 
 def take_away(
@@ -101,6 +105,20 @@ def clear_array(store: Store, epoch: int, path: str, rank: int, keep: Collection
     chunks = {key for key in store.keys(f"{path}/") if chunk_of(key) == (path, rank)}
     store.delete_many(sorted(chunks - set(keep)), guard=partial(check_epoch, store, epoch))
     return chunks & set(keep)
+
+
+def clear_report(store: Store, epoch: int, before: Iterable[str], keep: Collection[str]) -> None:
+    """Remove what a report of before had and the present one has not: what its list names, and pictures without one.
+
+    Args:
+        store: The volume.
+        epoch: Of the lock.
+        before: Keys that the list of the report before names.
+        keep: Keys of the present report.
+    """
+    own = _OF_REPORTS | {key for key in before if key.startswith(f"{REPORT}/")}
+    gone = [key for key in store.keys(REPORT) if key in own and key not in keep]
+    store.delete_many(gone, guard=partial(check_epoch, store, epoch))
 
 
 def clear_run(

@@ -11,7 +11,9 @@ from tasks.volume.protocol.ledger import Stored
 
 MANIFESTS = ".seismill/manifests"
 REPORT = ".seismill/report"
-REPORT_TEXT, REPORT_LIST = f"{REPORT}/report.md", f"{REPORT}/objects.jsonl"
+REPORT_PAGE, REPORT_FACTS = f"{REPORT}/report.html", f"{REPORT}/report.json"
+REPORT_LIST = f"{REPORT}/objects.jsonl"
+REPORT_TEXT = f"{REPORT}/report.md"  # of early versions
 LISTED_BESIDE = "Sizes and checksums of these files: objects.jsonl"  # reports of early versions do not say it
 
 

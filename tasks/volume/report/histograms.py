@@ -1,82 +1,132 @@
-"""Histograms of amplitudes as PNG: of the master, and of each copy over the master at the same samples.
+"""Curves as PNG: a histogram of the master, errors of each copy within its bound, and spectra.
 
-A copy is compared at the very samples that the pictures show: drawn from samples of its own it would differ from
-the master by chance, most of all in the tails that one looks at.
+A copy's errors are counted at the samples that the pictures show.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
-from tasks.volume.report.pictures import DPI, LEFT, Picture, drawn, picture
+from tasks.volume.report.sheet import DPI, Picture, drawn, picture
+from tasks.volume.report.spectrum import Spectrum
 
-RIGHT, BETWEEN = 0.25, 0.55  # inches
-WIDTH, HEAD, TALL, SMALL, FOOT = 9.6, 0.6, 3.0, 1.6, 0.75
-MOST_COLUMNS = 3
+HEIGHT, WIDE, TALL, EDGE, FOOT = 3.5, 3.15, 2.3, 0.75, 0.6  # inches
 BINS, FEWER_BINS = 201, 101  # odd: the middle one is about zero
-MASTER = {"fill": True, "color": "0.75"}
-COPY = {"color": "#c8372d", "linewidth": 0.9}
+FLOOR_DB = -80.0
+MASTER = "0.45"
+COPIES = ("#c8372d", "#2b5fc1", "#2a8f4f", "#b07a00", "#7b3fa0", "#00838a")
+
+Errors = tuple[str, np.ndarray, np.ndarray, float]  # name, a copy's samples, the master's, the bound or 0
 
 
-def draw_histogram(
+def draw_curves(
     name: str,
     title: str,
     quantity: str,
     master: tuple[str, np.ndarray],
-    copies: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    copies: Sequence[Errors],
+    spectra: Sequence[Spectrum] = (),
 ) -> Picture:
-    """Samples per bin on a logarithmic scale.
+    """Samples per bin of the master on a logarithmic scale; errors of copies, and spectra, as far as there are any.
 
     Args:
         name: Of the picture.
         title: What stands over it.
         quantity: What the samples are.
         master: What was counted, and the samples, finite.
-        copies: For each copy what was counted, its samples, and the master's at the same places.
+        copies: As `Errors`; exact copies are left out.
+        spectra: What to show.
     """
-    columns = min(MOST_COLUMNS, max(1, len(copies)))
-    height = HEAD + TALL + FOOT + -(-len(copies) // columns) * (SMALL + FOOT)
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
-    low, high = amplitude_range(master[1])
-
-    def panel(
-        box: tuple[float, float, float, float],
-        heading: str,
-        *curves: tuple[np.ndarray, dict[str, Any]],
-        bins: int,
-    ) -> Any:
-        left, bottom, wide, tall = box
-        axes = figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, tall / height))
-        # By number and range, not by edges: that is numpy's fast way. In float64, whose range no difference leaves.
-        counted = [np.histogram(values.astype(np.float64), bins, (low, high)) for values, _ in curves]
-        most = max(1, *(int(counts.max()) for counts, _ in counted))
-        # Before there are curves: matplotlib warns where it finds nothing to scale by.
-        axes.set(yscale="log", xlim=(low, high), ylim=(0.5, 2 * most))
-        axes.minorticks_off()
-        for (counts, edges), (_, style) in zip(counted, curves, strict=True):
-            axes.stairs(counts, edges, **style)
-        axes.set_title(heading, loc="left", fontsize=8.5)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=int(1.2 * wide), steps=[1, 2, 5, 10]))
-        axes.yaxis.set_major_formatter(lambda value, _: _amount(value))
+    panels: list[Callable[[Any], None]] = [lambda axes: _histogram(axes, quantity, *master)]
+    colours = {copy[0]: COPIES[number % len(COPIES)] for number, copy in enumerate(copies)}
+    errors = [
+        (label, values.astype(np.float64) - wanted, bound)
+        for label, values, wanted, bound in copies
+        if values.size and not np.array_equal(values, wanted)
+    ]
+    if errors:
+        panels.append(lambda axes: _errors(axes, errors, colours))
+    if spectra:
+        panels.append(lambda axes: _spectra(axes, spectra, colours))
+    width = len(panels) * (EDGE + WIDE) + 0.2
+    figure = Figure(figsize=(width, HEIGHT), dpi=DPI, facecolor="white")
+    for number, draw in enumerate(panels):
+        left = EDGE + number * (EDGE + WIDE)
+        axes = figure.add_axes((left / width, FOOT / HEIGHT, WIDE / width, TALL / HEIGHT))
+        draw(axes)
         axes.tick_params(labelsize=8, width=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        return axes
+    figure.text(
+        0.15 / width, 1 - 0.12 / HEIGHT, title, fontsize=13, weight="bold", va="top", parse_math=False
+    )
+    return picture(name, drawn(figure), HEIGHT)
 
-    bottom, span = height - HEAD - TALL, WIDTH - LEFT - RIGHT
-    heading = f"{master[0]}{_beyond(master[1], low, high)}"
-    axes = panel((LEFT, bottom, span, TALL), heading, (master[1], MASTER), bins=BINS)
-    axes.set_ylabel("samples per bin", fontsize=8.5)
-    axes.set_xlabel(quantity, fontsize=8.5)
-    wide = (span - (columns - 1) * BETWEEN) / columns
-    for number, (words, values, reference) in enumerate(copies):
-        row, column = divmod(number, columns)
-        box = (LEFT + column * (wide + BETWEEN), bottom - (row + 1) * (FOOT + SMALL), wide, SMALL)
-        panel(box, words, (reference, MASTER), (values, COPY), bins=FEWER_BINS)
-    figure.text(LEFT / WIDTH, 1 - 0.1 / height, title, fontsize=13, weight="bold", va="top")
-    return picture(name, drawn(figure), height)
+
+def _counts(
+    axes: Any, curves: Sequence[tuple[np.ndarray, dict[str, Any]]], low: float, high: float, bins: int
+) -> None:
+    """Curves of samples per bin, by number and range, not by edges: that is numpy's fast way."""
+    counted = [np.histogram(values, bins, (low, high)) for values, _ in curves]
+    most = max(1, *(int(counts.max()) for counts, _ in counted))
+    # Before there are curves: matplotlib warns where it finds nothing to scale by.
+    axes.set(yscale="log", xlim=(low, high), ylim=(0.5, 2 * most))
+    axes.minorticks_off()
+    tens = [10.0**power for power in range(int(np.log10(most)) + 1)]
+    axes.yaxis.set_major_locator(FixedLocator(tens[:: 1 + len(tens) // 6]))
+    axes.yaxis.set_major_formatter(lambda value, _: _amount(value))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    for (counts, edges), (_, style) in zip(counted, curves, strict=True):
+        axes.stairs(counts, edges, **style)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}"))
+
+
+def _histogram(axes: Any, quantity: str, words: str, values: np.ndarray) -> None:
+    low, high = amplitude_range(values)
+    _counts(axes, [(values.astype(np.float64), {"fill": True, "color": "0.7"})], low, high, BINS)
+    _heading(axes, f"Samples per bin{_beyond(values, low, high)}")
+    axes.set_xlabel(f"{quantity}, {words}", fontsize=8.5, parse_math=False)
+
+
+def _errors(axes: Any, errors: Sequence[tuple[str, np.ndarray, float]], colours: dict[str, str]) -> None:
+    end = max(float(np.abs(error).max()) for _, error, _ in errors) or 1.0
+    curves = [
+        (error, {"color": colours[label], "linewidth": 0.9, "label": f" {label}"})
+        for label, error, _ in errors
+    ]
+    _counts(axes, curves, -end, end, FEWER_BINS)
+    _heading(axes, "Errors of copies, samples per bin")
+    axes.set_xlabel("copy \N{MINUS SIGN} master, in the slices shown", fontsize=8.5)
+    _legend(axes)
+
+
+def _spectra(axes: Any, spectra: Sequence[Spectrum], colours: dict[str, str]) -> None:
+    top = max(float(made.values.max()) for made in spectra)
+    axes.set(xlim=(0, max(float(made.frequencies[-1]) for made in spectra)), ylim=(FLOOR_DB, 3))
+    spare = [MASTER, *COPIES]
+    for number, made in enumerate(spectra):
+        level = 20 * np.log10(np.maximum(made.values / top, 1e-12))
+        colour = colours.get(made.name, spare[number % len(spare)])
+        style = {"linewidth": 2.2} if number == 0 else {"linewidth": 0.8}
+        axes.plot(made.frequencies, level, color=colour, label=f" {made.name}", **style)
+    _heading(axes, "Spectrum (dB)")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_locator(FixedLocator([-80, -60, -40, -20, 0]))
+    axes.set_xlabel(spectra[0].unit, fontsize=8.5, parse_math=False)
+    _legend(axes)
+
+
+def _heading(axes: Any, text: str) -> None:
+    axes.set_title(text, loc="left", fontsize=8.5, parse_math=False)
+
+
+def _legend(axes: Any) -> None:
+    legend = axes.legend(fontsize=7, frameon=False, loc="upper right", handlelength=1.2, borderaxespad=0)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def amplitude_range(values: np.ndarray) -> tuple[float, float]:
@@ -90,14 +140,13 @@ def amplitude_range(values: np.ndarray) -> tuple[float, float]:
     most = float(size.max())
     usual = 2 * float(np.percentile(size[:: 1 + size.size // 1_000_000], 99.9))
     end = min(most, usual or most) or 1.0
-    return -end, end
+    least = float(values.min())
+    return (least, end) if 0 <= least < end and least < most else (-end, end)
 
 
 def _beyond(values: np.ndarray, low: float, high: float) -> str:
     outside = int(np.count_nonzero((values < low) | (values > high)))
-    if not outside:
-        return ""
-    return f"; {outside:,} of {values.size:,} lie beyond, from {values.min():.6g} to {values.max():.6g}"
+    return f"; {outside:,} of {values.size:,} lie beyond" if outside else ""
 
 
 def _amount(value: float) -> str:

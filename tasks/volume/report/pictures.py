@@ -1,36 +1,29 @@
-"""Pictures of slices as PNG: the master beside a copy and their difference, as a geophysicist looks at them.
+"""Pictures of slices as PNG: the master, and each copy with its differences, as a geophysicist looks at them.
 
 Samples become pixels here, by the mean over the samples of each pixel, so that a NaN or a missing trace does not
-spread as it does through an interpolation. matplotlib writes the text. Only its objects are used (a Figure on an
-Agg canvas), never pyplot, whose current figure belongs to the whole process; one page is set at a time,
-because text layout is not made for threads. Positions are in inches, from the lower left.
+spread as it does through an interpolation. Positions on a page are in inches, from the lower left.
 """
 
-import base64
-import io
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from tasks.volume.report.look import Look, Rgb
+from tasks.volume.report.sheet import DPI, LEFT, Picture, Sheet, picture
 from tasks.volume.report.slices import Side, View
 
-DPI = 100
 CLIP_PERCENT = 99.0  # of the samples lie within the colours
-THUMBNAIL_BASE64_BYTES = 99_000  # Prefect shows a picture inline up to 100 kB
-LEFT = 0.8  # for labels, on every page
-_PANEL, _ALONE, _TALLEST = 3.7, 8.2, 5.4  # width of a panel of three, of one; most height of any
-_BETWEEN, _BAR = 0.36, 0.93  # between panels, for a colour bar and its labels
-_HEAD, _ABOVE, _BELOW = 0.5, 0.52, 0.55  # for the title, for a panel's titles, for its axis
+_PANEL, _PANEL_TALL = 3.1, 2.7  # of a panel of three
+_ALONE, _ALONE_TALL = 8.2, 4.8  # of the master
+_BETWEEN, _BAR = 0.12, 0.8  # between panels, for a colour bar and its labels
+_HEAD, _ABOVE, _BELOW = 0.5, 0.52, 0.5  # for the title, for a panel's titles, for its axis
 _PALE = "0.35"
-_LOCK = threading.Lock()
+_SHORT = {"angstrom": "Å", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "centimeter": "cm"}
+_SHORT |= {"meter": "m", "inch": "in"}
+
+Box = tuple[float, float, float, float]  # left, bottom, width, height
 
 
 def _colours(*stops: str) -> np.ndarray:
@@ -45,45 +38,19 @@ def _colours(*stops: str) -> np.ndarray:
 # Dark at both ends, so that clipped amplitudes stand out.
 SEISMIC = _colours("#0b1f5c", "#2b5fc1", "#a9c6ea", "#ffffff", "#f0b5a4", "#c8372d", "#5e0a12")
 GREY = _colours("#000000", "#ffffff")
-NO_TRACE, NOT_FINITE, FRAME = (200, 200, 200), (242, 194, 0), (60, 60, 60)
+NO_TRACE, NOT_FINITE = (200, 200, 200), (242, 194, 0)
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture as a file, and a small one (base64) for places that show it in a line of text."""
-
-    name: str
-    png: bytes
-    thumbnail: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Sheet:
-    """A page being laid out: `blocks` of pixels are pasted over the text when it is done."""
-
-    figure: Figure
-    height: float
-    blocks: list[tuple[float, float, np.ndarray]]
-    ticks: list[list[tuple[float, float]]]
-
-    def write(self, x: float, y: float, text: str, size: float = 8, **style: Any) -> None:
-        self.figure.text(x, y, text, fontsize=size, transform=self.figure.dpi_scale_trans, **style)
-
-    def paste(self, left: float, bottom: float, pixels: np.ndarray) -> None:
-        self.blocks.append((left, bottom, pixels))
-
-    def tick(self, x: float, y: float, dx: float, dy: float) -> None:
-        self.ticks.append([(x, y), (x + dx, y + dy)])
-
-
-def colour_scale(values: np.ndarray) -> tuple[float, float]:
+def colour_scale(values: np.ndarray, look: Look = Look()) -> tuple[float, float]:
     """What the ends of the colours stand for: symmetric about 0 for signed values, else from low to high.
 
-    99 % of the values lie within. Always increasing, whatever the values; they are finite.
+    99 % of the values lie within. Always increasing, whatever the values; they are finite. Images have their window.
     """
+    if look.window is not None:
+        return look.window
     if values.size == 0:
         return -1.0, 1.0
-    if values.dtype.kind == "u":
+    if values.dtype.kind == "u" or look.voxels:
         low, high = (float(v) for v in np.percentile(values, [100 - CLIP_PERCENT, CLIP_PERCENT]))
         return (low, high) if high > low else (low, low + 1.0)
     size = np.abs(values, dtype=np.float64)
@@ -92,54 +59,68 @@ def colour_scale(values: np.ndarray) -> tuple[float, float]:
     return (-end, end) if end else (-1.0, 1.0)
 
 
-def draw_views(name: str, title: str, views: Sequence[View]) -> Picture:
-    """One row for each view: master, copy and difference; a view without a copy is shown as wide as all three.
+def draw_views(name: str, title: str, views: Sequence[View], look: Look = Look()) -> Picture:
+    """The master of the first view, and below it one row for each copy: copy, difference, difference enlarged.
 
-    All amplitudes have the colours of the first view; each difference has its own, which its subtitle says.
+    Copies and the difference beside them have the colours of the master; the other has its own, which it says.
     """
-    first, alone = views[0], all(view.copy is None for view in views)
-    low, high = colour_scale(first.master[np.isfinite(first.master) & first.live])
-    colours = GREY if first.master.dtype.kind == "u" else SEISMIC
-    sizes = [_size(view, _PANEL) for view in views]
-    panel = max(wide for wide, _ in sizes)
-    copy_left = LEFT + panel + _BETWEEN
-    difference_left = copy_left + panel + _BAR
-    span = _ALONE if alone else difference_left + panel - LEFT
-    sizes = [
-        _size(view, span) if view.copy is None else size for view, size in zip(views, sizes, strict=True)
-    ]
-    height = _HEAD + sum(tall for _, tall in sizes) + len(views) * (_ABOVE + _BELOW)
-    sheet = _sheet(LEFT + max(wide for wide, _ in sizes) + _BAR if alone else LEFT + span + _BAR, height)
-    sheet.write(LEFT, height - 0.18, title, 13, weight="bold", va="top")
-    top = height - _HEAD
-    for view, (wide, tall) in zip(views, sizes, strict=True):
-        bottom, right = top - _ABOVE - tall, LEFT + wide
-        box = (bottom, wide, tall)
-        _panel(sheet, view, view.master, (LEFT, *box), colours, low, high, view.master_title)
-        _down_labels(sheet, view, (LEFT, *box))
-        if view.copy is not None:
-            _panel(sheet, view, view.copy, (copy_left, *box), colours, low, high, view.copy_title)
-            difference, end, words = _difference(view)
-            heading = (f"{view.copy_title[0]} \N{MINUS SIGN} {view.master_title[0]}", words)
-            _panel(sheet, view, difference, (difference_left, *box), SEISMIC, -end, end, heading)
-            _colour_bar(sheet, (difference_left + wide + 0.1, bottom, tall), SEISMIC, -end, end)
-            right = copy_left + wide
-        _colour_bar(sheet, (right + 0.1, bottom, tall), colours, low, high)
-        top = bottom - _BELOW
-    return picture(name, _rendered(sheet), _HEAD + _ABOVE + sizes[0][1] + _BELOW)
+    first, copies = views[0], [view for view in views if view.copy is not None]
+    low, high = colour_scale(first.master[np.isfinite(first.master) & first.live], look)
+    colours = GREY if first.master.dtype.kind == "u" or look.voxels else SEISMIC
+    wide, tall = _size(first, _ALONE, _ALONE_TALL)
+    rows = [_size(view, _PANEL, _PANEL_TALL) for view in copies]
+    height = _HEAD + _ABOVE + tall + _BELOW + sum(row[1] + _ABOVE + _BELOW for row in rows)
+    across = max([wide + _BAR, *(3 * row[0] + _BETWEEN + 2 * _BAR for row in rows)])
+    sheet = Sheet.of(max(LEFT + across, 5.0), height)
+    sheet.write(0.15, height - 0.12, title, 13, weight="bold", va="top")
+    bottom = height - _HEAD - _ABOVE - tall
+    box = (LEFT, bottom, wide, tall)
+    _panel(sheet, first, first.master, box, colours, low, high, first.master_title, look.labels)
+    _down_labels(sheet, first, box)
+    if look.labels:
+        _label_colours(sheet, look, (LEFT + wide + 0.12, bottom, tall))
+    else:
+        _colour_bar(sheet, (LEFT + wide + 0.1, bottom, tall), colours, low, high)
+    if look.voxels:
+        _scale_bar(sheet, first, look, box)
+    for view, size in zip(copies, rows, strict=True):
+        bottom -= _BELOW + _ABOVE + size[1]
+        _copy_row(sheet, view, (bottom, *size), colours, (low, high), look)
+    return picture(name, sheet.rendered(), min(height, _HEAD + _ABOVE + tall + _BELOW))
 
 
-def _sheet(width: float, height: float) -> _Sheet:
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    return _Sheet(figure, height, [], [])
+def _copy_row(
+    sheet: Sheet,
+    view: View,
+    place: tuple[float, float, float],
+    colours: np.ndarray,
+    ends: tuple[float, float],
+    look: Look,
+) -> None:
+    """A copy, its difference at the master's scale, and enlarged; `place` is bottom, width and height."""
+    assert view.copy is not None
+    bottom, wide, tall = place
+    difference, end, words = _difference(view)
+    half = (ends[1] - ends[0]) / 2
+    second, third = LEFT + wide + _BETWEEN, LEFT + 2 * wide + _BETWEEN + _BAR
+    box = (LEFT, bottom, wide, tall)
+    _panel(sheet, view, view.copy, box, colours, *ends, view.copy_title, look.labels)
+    _down_labels(sheet, view, box)
+    less = f"{view.copy_title[0]} \N{MINUS SIGN} {view.master_title[0]}"
+    heading = (less, f"at the scale of {view.master_title[0]}: ±{half:.3g}")
+    _panel(sheet, view, difference, (second, bottom, wide, tall), SEISMIC, -half, half, heading)
+    _colour_bar(sheet, (second + wide + 0.1, bottom, tall), SEISMIC, -half, half)
+    _panel(sheet, view, difference, (third, bottom, wide, tall), SEISMIC, -end, end, ("enlarged", words))
+    _colour_bar(sheet, (third + wide + 0.1, bottom, tall), SEISMIC, -end, end)
 
 
-def _size(view: View, wide: float) -> tuple[float, float]:
-    """Width and height of a panel that is at most `wide`."""
+def _size(view: View, wide: float, most: float) -> tuple[float, float]:
+    """Width and height of a panel that is at most `wide` and `most` high."""
     if view.ratio is None:
-        return wide, min(wide * 1.1, _TALLEST)
-    tall = min(wide / view.ratio, _TALLEST)
-    return tall * view.ratio, tall
+        return wide, min(wide * 1.1, most)
+    tall = min(wide / view.ratio, most)
+    # At least a pixel or two, of an image that is thin.
+    return max(tall * view.ratio, 0.04), max(tall, 0.04)
 
 
 def _difference(view: View) -> tuple[np.ndarray, float, str]:
@@ -152,7 +133,7 @@ def _difference(view: View) -> tuple[np.ndarray, float, str]:
     largest = float(np.abs(seen).max()) if seen.size else 0.0
     if not largest:
         return difference, end, "none: all samples shown are equal"
-    return difference, end, f"colours of its own: ±{end:.3g}; largest here {largest:.3g}"
+    return difference, end, f"±{end:.3g}; largest here {largest:.3g}"
 
 
 def pixels_of(
@@ -170,52 +151,67 @@ def pixels_of(
 
     finite = np.isfinite(values)
     shown = finite & live
-    share = shrunk(shown) if not shown.all() else np.ones(shape, np.float32)
+    share = shrunk(shown) if not shown.all() else None
     # From 0 to 1 before they become float32, so that neither huge nor tiny amplitudes leave its range.
     places = (np.clip(values.astype(np.float64, copy=False), low, high) - low) / (high - low)
-    means = shrunk(np.where(shown, places, 0)) / np.maximum(share, 1e-6)
-    steps = np.clip(means, 0, 1) * (len(colours) - 1) + 0.5
-    pixels = colours[steps.astype(np.uint8)]
-    pixels[share < 0.5] = NO_TRACE
-    spoilt = live & ~finite
-    if spoilt.any():
-        pixels[shrunk(spoilt) > 0] = NOT_FINITE
+    means = shrunk(places) if share is None else shrunk(np.where(shown, places, 0)) / np.maximum(share, 1e-6)
+    pixels = colours[(np.clip(means, 0, 1) * (len(colours) - 1) + 0.5).astype(np.uint8)]
+    if share is not None:
+        pixels[share < 0.5] = NO_TRACE
+        spoilt = live & ~finite
+        if spoilt.any():
+            pixels[shrunk(spoilt) > 0] = NOT_FINITE
     return pixels
 
 
+def pixels_of_labels(values: np.ndarray, shape: tuple[int, int], labels: Mapping[int, Rgb]) -> np.ndarray:
+    """An image of (rows, columns) pixels, uint8 RGB: each the colour of the label in its middle; white: no label's."""
+    rows, columns = (
+        ((np.arange(n) + 0.5) * have / n).astype(int) for n, have in zip(shape, values.shape, strict=True)
+    )
+    shown = values[np.ix_(rows, columns)]
+    known = np.array(sorted(labels))
+    colours = np.array([labels[int(value)] for value in known], np.uint8)
+    at = np.clip(np.searchsorted(known, shown), 0, len(known) - 1)
+    return np.where((known[at] == shown)[..., np.newaxis], colours[at], np.uint8(255))
+
+
 def _panel(
-    sheet: _Sheet,
+    sheet: Sheet,
     view: View,
     values: np.ndarray,
-    box: tuple[float, float, float, float],
+    box: Box,
     colours: np.ndarray,
     low: float,
     high: float,
     title: tuple[str, str],
+    labels: Mapping[int, Rgb] | None = None,
 ) -> None:
-    """One image with its titles and the ticks of both axes; `box` is left, bottom, width and height."""
+    """One image with its titles and the ticks of both axes."""
     left, bottom, wide, tall = box
-    shape = (round(tall * DPI), round(wide * DPI))
-    # Where the master is not finite the difference is not either, but the copy holds 0.
-    values = values if values is view.master else np.where(np.isfinite(view.master), values, np.nan)
-    pixels = pixels_of(values, view.live, shape, colours, low, high)
+    shape = (max(1, round(tall * DPI)), max(1, round(wide * DPI)))
+    if labels and values.dtype.kind in "iu":
+        pixels = pixels_of_labels(values, shape, labels)
+    else:
+        # Where the master is not finite the difference is not either, but the copy holds 0.
+        values = values if values is view.master else np.where(np.isfinite(view.master), values, np.nan)
+        pixels = pixels_of(values, view.live, shape, colours, low, high)
     sheet.paste(left, bottom, pixels[::-1] if view.upward else pixels)
     sheet.write(left, bottom + tall + 0.22, f"{title[0]} (detail)" if view.detail else title[0], 10)
     sheet.write(left, bottom + tall + 0.06, title[1], 7.5, color=_PALE)
-    for place, text in _ticks(view.across.values):
+    for place, text in _ticks(view.across.values, max(2, int(wide * 1.6))):
         x = left + place * wide
         sheet.tick(x, bottom, 0, -0.04)
         sheet.write(x, bottom - 0.06, text, ha="center", va="top")
     sheet.write(left + wide / 2, bottom - 0.23, _label(view.across), 8.5, ha="center", va="top")
-    for place, _ in _ticks(view.down.values):
-        sheet.tick(left, bottom + tall * (place if view.upward else 1 - place), -0.04, 0)
 
 
-def _down_labels(sheet: _Sheet, view: View, box: tuple[float, float, float, float]) -> None:
+def _down_labels(sheet: Sheet, view: View, box: Box) -> None:
     """The vertical coordinates, left of the first panel of a row."""
     left, bottom, _, tall = box
-    for place, text in _ticks(view.down.values):
+    for place, text in _ticks(view.down.values, max(2, int(tall * 2))):
         y = bottom + tall * (place if view.upward else 1 - place)
+        sheet.tick(left, y, -0.04, 0)
         sheet.write(left - 0.07, y, text, ha="right", va="center_baseline")
     sheet.write(left - 0.55, bottom + tall / 2, _label(view.down), 8.5, ha="center", va="center", rotation=90)
 
@@ -224,12 +220,14 @@ def _label(side: Side) -> str:
     return f"{side.name} ({side.unit})" if side.unit else side.name
 
 
-def _ticks(coordinates: np.ndarray) -> list[tuple[float, str]]:
+def _ticks(coordinates: np.ndarray, most: int) -> list[tuple[float, str]]:
     """Round coordinates, and where they lie among equally wide rows or columns, from 0 to 1."""
     values, count = coordinates.astype(np.float64), len(coordinates)
     if count == 1:
         return [(0.5, f"{values[0]:g}")]
-    locator = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10], integer=coordinates.dtype.kind in "iu")
+    locator = MaxNLocator(
+        nbins=min(most, 6), steps=[1, 2, 2.5, 5, 10], integer=coordinates.dtype.kind in "iu"
+    )
     wanted = np.asarray(locator.tick_values(values[0], values[-1]))
     wanted = wanted[(wanted >= values[0]) & (wanted <= values[-1])]
     # Positions, not values, are even on the page: an axis with gaps is labelled rightly as well.
@@ -238,13 +236,13 @@ def _ticks(coordinates: np.ndarray) -> list[tuple[float, str]]:
 
 
 def _colour_bar(
-    sheet: _Sheet, place: tuple[float, float, float], colours: np.ndarray, low: float, high: float
+    sheet: Sheet, place: tuple[float, float, float], colours: np.ndarray, low: float, high: float
 ) -> None:
     """Colours from low to high with round numbers; `place` is left, bottom and height."""
     left, bottom, tall = place
-    rows = np.linspace(len(colours) - 1, 0, round(tall * DPI)).round().astype(int)
+    rows = np.linspace(len(colours) - 1, 0, max(1, round(tall * DPI))).round().astype(int)
     sheet.paste(left, bottom, np.repeat(colours[rows][:, np.newaxis], 10, axis=1))
-    wanted = np.asarray(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+    wanted = np.asarray(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
     for value in wanted[(wanted >= low) & (wanted <= high)]:
         y = bottom + tall * (value - low) / (high - low)
         sheet.tick(left + 0.1, y, 0.03, 0)
@@ -252,45 +250,30 @@ def _colour_bar(
         sheet.write(left + 0.16, y, text, 7.5, va="center_baseline")
 
 
-def _rendered(sheet: _Sheet) -> np.ndarray:
-    """The sheet as pixels, uint8 RGB."""
-    lines = LineCollection(sheet.ticks, colors="0.25", linewidths=0.7, transform=sheet.figure.dpi_scale_trans)
-    sheet.figure.add_artist(lines)
-    page = drawn(sheet.figure)
-    for left, bottom, pixels in sheet.blocks:
-        rows, columns = pixels.shape[:2]
-        y, x = round((sheet.height - bottom) * DPI) - rows, round(left * DPI)
-        page[y - 1 : y + rows + 1, x - 1 : x + columns + 1] = FRAME
-        page[y : y + rows, x : x + columns] = pixels
-    return page
+def _label_colours(sheet: Sheet, look: Look, place: tuple[float, float, float]) -> None:
+    """The colour of each label, as many as there is room for; `place` is left, bottom and height."""
+    left, bottom, tall = place
+    room = max(1, int(tall / 0.2))
+    names = sorted(look.labels)
+    for number, value in enumerate(names[:room]):
+        y = bottom + tall - 0.2 * number - 0.14
+        sheet.paste(left, y, np.full((12, 12, 3), look.labels[value], np.uint8))
+        sheet.write(left + 0.18, y + 0.06, str(value), 8, va="center_baseline")
+    if len(names) > room:
+        sheet.write(left, bottom - 0.1, f"and {len(names) - room} more", 7.5, color=_PALE)
 
 
-def drawn(figure: Figure) -> np.ndarray:
-    """A figure as pixels, uint8 RGB."""
-    canvas = FigureCanvasAgg(figure)
-    with _LOCK:
-        canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def picture(name: str, page: np.ndarray, upper: float) -> Picture:
-    """A page (uint8 RGB) as a file; the thumbnail shows its `upper` inches."""
-    top = page[: round(upper * DPI)]
-    return Picture(name, _png(Image.fromarray(page)), _thumbnail(Image.fromarray(top)))
-
-
-def _thumbnail(image: Image.Image) -> str:
-    """The picture in 64 colours, as wide as the limit allows, base64."""
-    width = min(image.width, 1000)
-    while True:
-        small = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.BOX)
-        text = base64.b64encode(_png(small.quantize(64, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)))
-        if len(text) <= THUMBNAIL_BASE64_BYTES or width < 64:
-            return text.decode()
-        width = int(width * 0.97 * (THUMBNAIL_BASE64_BYTES / len(text)) ** 0.5)
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "png", compress_level=2)
-    return buffer.getvalue()
+def _scale_bar(sheet: Sheet, view: View, look: Look, box: Box) -> None:
+    """A bar of a round length under the right end of an image."""
+    left, bottom, wide, _ = box
+    values = view.across.values
+    extent = abs(float(values[-1] - values[0])) * len(values) / max(1, len(values) - 1)
+    if not extent or not look.unit:
+        return
+    steps = [base * 10.0**power for power in range(-12, 16) for base in (1, 2, 5)]
+    length = max((step for step in steps if step <= extent / 3), default=extent / 3)
+    inches = wide * length / extent
+    pixels = np.zeros((4, max(1, round(inches * DPI)), 3), np.uint8)
+    sheet.paste(left + wide - inches, bottom - 0.42, pixels)
+    text = f"{length:g} {_SHORT.get(look.unit, look.unit)}"
+    sheet.write(left + wide - inches / 2, bottom - 0.33, text, 8, ha="center", va="bottom")

@@ -13,6 +13,7 @@ import numpy as np
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region, block_count, nth_region
+from tasks.volume.report.look import SAMPLE_AXES, look_of
 
 SLICE_BYTES = 1 << 30  # of chunks decoded for one slice of the master
 SLICE_SAMPLES = 1 << 23
@@ -20,7 +21,6 @@ DETAIL_BYTES = 48 << 20  # of chunks decoded for one slice of a copy
 SAMPLE_CHUNKS, SAMPLE_BYTES = 64, 64 << 20
 SAMPLE_VALUES = 1 << 22
 MASK_CELLS = 1 << 24  # up to here the mask is read once, whole
-SAMPLE_AXES = ("time", "depth")
 LEAST_RATIO, LARGEST_RATIO = 0.5, 2.5  # of a map's width by height: beyond, it is stretched to be legible
 SPACING_CELLS = 64  # traces along each axis whose coordinates tell how wide a cell is
 
@@ -96,9 +96,11 @@ class Mask:
         shape = tuple(r.stop - r.start for r in region)
         if not self.volume.has("trace_mask"):
             return np.broadcast_to(np.True_, shape)
-        whole, cells = self.whole, region[:-1]
-        part = whole[cells] if whole is not None else self.volume.read("trace_mask", cells)
-        return np.broadcast_to(part[..., np.newaxis], shape)
+        return np.broadcast_to(self.cells(region[:-1])[..., np.newaxis], shape)
+
+    def cells(self, cells: Region) -> np.ndarray:
+        """Where there are traces, in a region without the last axis."""
+        return self.whole[cells] if self.whole is not None else self.volume.read("trace_mask", cells)
 
     def middle(self, axis: int, count: int) -> int:
         """The position nearest to the middle of an axis at which there is any trace; the middle if there is none."""
@@ -188,7 +190,8 @@ def slice_of(
     windows = {path: central(volume.spec(path), full, limit_bytes=DETAIL_BYTES) for path in copies}
     section = sides[axes[1]].name in SAMPLE_AXES
     across, down = axes if section else axes[::-1]
-    cell = None if section else _cell_ratio(volume, whole, across, down)
+    voxels = look_of(volume).voxels
+    cell = None if section else _cell_ratio(volume, whole, across, down, voxels)
 
     def view(window: Region, values: np.ndarray, path: str = "") -> View:
         def flat(block: np.ndarray) -> np.ndarray:
@@ -200,7 +203,7 @@ def slice_of(
             across=sides[across].part(window[across]),
             down=sides[down].part(window[down]),
             upward=volume.has("trace_mask") and not section,
-            ratio=None if cell is None else min(max(cells[0] / cells[1] * cell, LEAST_RATIO), LARGEST_RATIO),
+            ratio=None if cell is None else _shown_ratio(cells[0] / cells[1] * cell, voxels),
             master=flat(values),
             live=flat(mask.live(window)),
             master_title=(volume.master_name, captions[volume.master_name]),
@@ -228,8 +231,19 @@ def slice_of(
     return Slice(", ".join(sides[a].label(at) for a, at in fixed.items()) or "section", views, partial)
 
 
-def _cell_ratio(volume: Volume, region: Region, across: int, down: int) -> float:
-    """How much wider a cell of a map is than high, by the coordinates of some traces in its middle; else 1."""
+def _shown_ratio(ratio: float, voxels: bool) -> float:
+    """Return the width by height of a picture: an image's own, a map's within limits."""
+    return ratio if voxels else min(max(ratio, LEAST_RATIO), LARGEST_RATIO)
+
+
+def _cell_ratio(volume: Volume, region: Region, across: int, down: int, voxels: bool) -> float:
+    """How much wider a cell of a map is than high, by the coordinates of some traces in its middle; else 1.
+
+    Of an image, by the lengths of a voxel.
+    """
+    if voxels:
+        lengths = [abs(float(length)) for length in volume.state["levels"][0]["scale"]]
+        return lengths[across] / lengths[down] if lengths[across] and lengths[down] else 1.0
     if not (volume.has("cdp_x") and volume.has("cdp_y")):
         return 1.0
     window = list(region[:-1])
@@ -245,10 +259,12 @@ def _cell_ratio(volume: Volume, region: Region, across: int, down: int) -> float
     return spacing[0] / spacing[1] if all(spacing) else 1.0
 
 
-def sample_regions(spec: ArraySpec) -> list[Region]:
+def sample_regions(
+    spec: ArraySpec, most_bytes: int = SAMPLE_BYTES, most_chunks: int = SAMPLE_CHUNKS
+) -> list[Region]:
     """Chunks spread evenly over an array, few enough to be read in a moment; all of them if they are few."""
     total = block_count(spec.shape, spec.chunks)
-    count = min(total, SAMPLE_CHUNKS, max(1, SAMPLE_BYTES // spec.chunk_bytes))
+    count = min(total, most_chunks, max(1, most_bytes // spec.chunk_bytes))
     numbers = np.arange(count)
     if count < total:
         # Multiples of the golden section: evenly spread, and not in step with the rows of the grid of chunks.

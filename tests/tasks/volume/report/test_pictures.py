@@ -1,6 +1,6 @@
 """Pixels are means of samples, colours say what they should, and no input stops a picture from being drawn.
 
-Covers report/histograms.py.
+Covers report/histograms.py and report/sheet.py.
 """
 
 import base64
@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.volume.report.histograms import amplitude_range, draw_histogram
+from tasks.volume.report.histograms import amplitude_range, draw_curves
 from tasks.volume.report.pictures import (
     NO_TRACE,
     NOT_FINITE,
     SEISMIC,
-    THUMBNAIL_BASE64_BYTES,
     colour_scale,
     draw_views,
     pixels_of,
 )
+from tasks.volume.report.sheet import THUMBNAIL_BASE64_BYTES
 from tasks.volume.report.slices import Side, View
 
 WHITE = (255, 255, 255)
@@ -161,7 +161,7 @@ def test_anything_can_be_drawn(master):
         picture = draw_views("inline", "odd: inline 1", [beside, beside] if live.any() else [alone])
         assert image_of(picture).shape[0] > 100
     shown = master[np.isfinite(master)]
-    draw_histogram("histogram", "odd", "amplitude", ("all", shown), [("copy", shown, shown)])
+    draw_curves("histogram", "odd", "amplitude", ("all", shown), [("copy", shown, shown, 1.0)])
 
 
 def test_a_thumbnail_is_small_whatever_the_picture_holds():

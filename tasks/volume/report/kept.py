@@ -1,0 +1,103 @@
+"""The report as it lies in a volume: recognised by what it was made of, replaced as a whole.
+
+Nothing here needs matplotlib, so that a report that is up to date costs a look at it.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.volume.arrays.foreign import fingerprint
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.blocks import on_io
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.protocol.deletion import clear_report
+from tasks.volume.protocol.ledger import Stored
+from tasks.volume.protocol.manifest import REPORT, REPORT_FACTS, REPORT_LIST, listed_at, listing_bytes
+from tasks.volume.protocol.plan import digest_of
+from tasks.volume.report import slices
+from tasks.volume.store.objects import Store
+
+LAYOUT = 1  # of pages and pictures: raised when those of the same volume look otherwise
+
+
+def name_of(volume: Volume) -> str:
+    """Return the name that a report bears: the last part of the volume's address."""
+    return volume.store.url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".zarr")
+
+
+def made_of(volume: Volume) -> str:
+    """Return a digest of all that a report shows: the root, the name, another tool's array, and the limits."""
+    limits = [slices.SLICE_BYTES, slices.SLICE_SAMPLES, slices.DETAIL_BYTES, slices.SAMPLE_BYTES]
+    facts: dict[str, Any] = {"layout": LAYOUT, "name": name_of(volume), "root": volume.root, "limits": limits}
+    if volume.origin:
+        facts["origin"] = fingerprint(volume.store_of(volume.master), "")
+    return digest_of(facts)
+
+
+def directions(volume: Volume) -> dict[str, tuple[int, int]]:
+    """Return the slices that are shown: the two axes of each, by name.
+
+    In volumes of more than three dimensions the leading ones are fixed at their middle. A slice that would be a
+    single line of samples is left out, unless there is no other.
+
+    Raises:
+        InputRefused: The master has one dimension.
+    """
+    spec = volume.spec(volume.master)
+    rank = len(spec.shape)
+    if rank < 2:
+        raise InputRefused(f"the master of {volume.store.url} has {rank} dimension; a report needs 2 or more")
+    if rank == 2:
+        return {"section": (0, 1)}
+    first, second, third = range(rank - 3, rank)
+    every = [
+        (spec.dims[first], (second, third)),
+        (spec.dims[second], (first, third)),
+        (spec.dims[third], (first, second)),
+    ]
+    wide = [(name, axes) for name, axes in every if min(spec.shape[a] for a in axes) > 1]
+    return dict(wide or [max(every, key=lambda item: spec.shape[item[1][1]])])
+
+
+def kept_report(store: Store, digest: str) -> dict[str, Any] | None:
+    """Return the facts of the report in a volume; None unless it is whole and was made of the same."""
+    listed = _listed(store)
+    if REPORT_FACTS not in {stored.key for stored in listed}:
+        return None
+    contents = on_io(lambda stored: _content(store, stored.key), listed)
+    for stored, content in zip(listed, contents, strict=True):
+        if not stored.fits(content):
+            return None
+    by_key = {stored.key: content for stored, content in zip(listed, contents, strict=True)}
+    facts: dict[str, Any] = json.loads(by_key[REPORT_FACTS] or b"{}")
+    return facts if facts.get("made_of") == digest else None
+
+
+def keep_report(store: Store, epoch: int, files: Mapping[str, bytes]) -> None:
+    """Put a report in the place of the one before; of that nothing is left.
+
+    Args:
+        store: The volume.
+        epoch: Of the lock.
+        files: By name.
+    """
+    before = [stored.key for stored in _listed(store)]
+    keys = {f"{REPORT}/{name}": data for name, data in files.items()}
+    on_io(lambda item: store.put(*item), keys.items())
+    listed = [Stored.document(key, data) for key, data in keys.items()]
+    store.put(REPORT_LIST, listing_bytes(REPORT_LIST, listed))
+    clear_report(store, epoch, [*before], keep=[*keys, REPORT_LIST])
+
+
+def _listed(store: Store) -> list[Stored]:
+    """Return the files of the report in a volume; none if it has no whole list."""
+    content = _content(store, REPORT_LIST)
+    return (listed_at(REPORT_LIST, content) or []) if content is not None else []
+
+
+def _content(store: Store, key: str) -> bytes | None:
+    try:
+        return store.get(key)
+    except (FileNotFoundError, IsADirectoryError):
+        return None
