@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tasks.volume.report.sheet import DPI, Picture, drawn, picture
-from tasks.volume.report.survey_map import SurveyMap
+from tasks.volume.report.survey_map import TraceMap
 
 WIDE, TALL = 5.2, 4.2  # inches at most
 EDGE, FOOT, HEAD, RIGHT = 1.1, 0.6, 0.85, 0.5
@@ -14,7 +14,7 @@ LEAST = 1.2
 COLOURS = ("#c8372d", "#2b5fc1")
 
 
-def draw_map(name: str, title: str, shown: SurveyMap) -> Picture:
+def draw_map(name: str, title: str, shown: TraceMap) -> Picture:
     """Draw where traces lie, the lines that pictures show, and the corners of the grid."""
     left, right, bottom, top = shown.extent
     across, up = max(right - left, 1e-9 * max(1.0, abs(right))), max(top - bottom, 1e-9 * max(1.0, abs(top)))
@@ -57,7 +57,7 @@ def draw_map(name: str, title: str, shown: SurveyMap) -> Picture:
     return picture(name, drawn(figure), height)
 
 
-def _settle(axes: Any, shown: SurveyMap, wide: float) -> None:
+def _settle(axes: Any, shown: TraceMap, wide: float) -> None:
     """Give the axes round numbers that are written out, labels and a legend."""
     for axis, nbins in ((axes.xaxis, max(2, int(wide))), (axes.yaxis, 5)):
         axis.set_major_locator(MaxNLocator(nbins=nbins, steps=[1, 2, 2.5, 5, 10]))

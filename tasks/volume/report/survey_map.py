@@ -19,7 +19,7 @@ PAIRS = (
 
 
 @dataclass(frozen=True, eq=False)
-class SurveyMap:
+class TraceMap:
     """Positions of traces, and lines through them.
 
     Attributes:
@@ -48,7 +48,7 @@ class SurveyMap:
         return float(self.x.min()), float(self.x.max()), float(self.y.min()), float(self.y.max())
 
 
-def survey_map(volume: Volume, mask: Mask, sides: Sequence[Side]) -> SurveyMap | None:
+def survey_map(volume: Volume, mask: Mask, sides: Sequence[Side]) -> TraceMap | None:
     """Return the map of a volume; None if it is no survey or too large to be read for one.
 
     Coordinates of many chunks are computed from the corners of the grid, whose misfit the volume keeps; without
@@ -71,7 +71,7 @@ def survey_map(volume: Volume, mask: Mask, sides: Sequence[Side]) -> SurveyMap |
         shown = live & np.isfinite(x) & np.isfinite(y)
         if not shown.any():
             continue
-        return SurveyMap(
+        return TraceMap(
             across=_titled(volume, names[0]),
             up=_titled(volume, names[1]),
             x=_thinned(x[shown]),
@@ -85,7 +85,7 @@ def survey_map(volume: Volume, mask: Mask, sides: Sequence[Side]) -> SurveyMap |
         return None
     down, along = np.nonzero(live)
     down, along = _thinned(down), _thinned(along)
-    return SurveyMap(
+    return TraceMap(
         across=sides[1].name,
         up=sides[0].name,
         x=sides[1].values[along].astype(float),
