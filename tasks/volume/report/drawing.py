@@ -16,7 +16,7 @@ from tasks.volume.report.histograms import draw_curves
 from tasks.volume.report.kept import name_of
 from tasks.volume.report.look import Look, look_of
 from tasks.volume.report.map_picture import draw_map
-from tasks.volume.report.page import Page, rendered
+from tasks.volume.report.page import ReportPage, rendered
 from tasks.volume.report.pictures import colour_scale, draw_views
 from tasks.volume.report.sheet import Picture
 from tasks.volume.report.similarity import similarity
@@ -93,7 +93,7 @@ def draw_report(
         sections.sources_table(volume),
         sections.done_table(volume),
     ]
-    page = Page(
+    page = ReportPage(
         title=name,
         lead=_lead(volume, look),
         badge=sections.proof_of(volume),

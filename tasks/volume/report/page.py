@@ -71,7 +71,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """What a page shows, in this order.
 
     Attributes:
@@ -111,7 +111,7 @@ def _unfit(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs") or unicodedata.bidirectional(character) in _BIDI
 
 
-def rendered(page: Page) -> bytes:
+def rendered(page: ReportPage) -> bytes:
     """Return the page as UTF-8."""
     anchors = [(name, title) for name, title, _ in page.pictures]
     anchors += [(table.name, table.title) for table in page.tables if table.rows]
