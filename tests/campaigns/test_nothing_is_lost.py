@@ -40,6 +40,7 @@ from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.outcomes import Outcome
+from tasks.volume.protocol.root import newest_commit
 from tasks.volume.store.objects import Store
 from tests.support.survey import make_survey
 from tests.support.volumes import STAMP
@@ -173,6 +174,12 @@ class Archive(RuleBasedStateMachine):
         code = self.code_of(job, end, OSError if full else Killed)
         after = self.of(place)
         if code in (2, 3, 4) or (code == 5 and place not in self.stopped):
+            if place in self.stopped and after != before:
+                # The stopped run had committed a root and not put it yet: whoever holds the lock next does that.
+                newest = newest_commit(Store(self.url(place)))
+                assert newest is not None
+                assert after["zarr.json"] == newest.document, (place, kind, code)
+                after = after | {"zarr.json": before["zarr.json"]}
             assert after == before, (place, kind, code)
         elif code == 0:
             if after or kind != "repair":

@@ -138,7 +138,7 @@ def open_any(store: Store) -> Volume:
     try:
         return open_volume(store)
     except InputRefused as refused:
-        found = _annexes(store)
+        found = {} if store.is_file else _annexes(store)
         if not found:
             raise
         if "" in found:

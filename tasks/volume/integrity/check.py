@@ -82,15 +82,16 @@ def open_checked(store: Store) -> tuple[Volume, list[Finding]]:
         return open_any(store), []
     committed = _root_in(store, newest) if newest.whole else None
     where = root_key(committed) if committed else (ANNEX if store.exists(ANNEX) else ROOT)
-    present, _ = present_root(store, where)
+    present, identity = present_root(store, where)
     if committed is not None and present == newest.document:  # whatever the commit before says
         return open_any(store), []
     if committed is not None and (not promised or checksum_of(newest.document) == promised):
-        # A commit that was interrupted before its root was put leaves the former root: that is no damage.
-        if newest.follows(present):
+        # A commit that was interrupted before its root was put leaves the former root: that is no damage. Where there
+        # was none there is no object, not an empty one.
+        if newest.follows(present) and (present or not identity):
             return open_any(store), []
         if promised or not present or _describes(store, newest.document) or not _describes(store, present):
-            problem = "is not what was committed" if present else "is missing"
+            problem = "is not what was committed" if identity else "is missing"
             return Volume(store, committed), [Finding(where, "", "", problem)]
         return open_any(store), [Finding(newest.key, "", "", "is the commit of another root")]
     if present and (
