@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from tasks.parameters import Run, StorageOptions, Url
+from tasks.volume.arrays.documents import value_from
 from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.blocks import Compute, Progress, on_io
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
@@ -259,7 +260,7 @@ def copy_block(job: Job) -> Record:
 @lru_cache(maxsize=2)
 def _blocks_at(volume: str, options: StorageOptions, digest: str) -> list[list[Stored]]:
     text = Store(volume, options).get(copied_objects(digest))
-    return blocks_of([Stored(*json.loads(line)) for line in text.decode().splitlines()])
+    return blocks_of([Stored.read(*value_from(line)) for line in text.splitlines()])
 
 
 def _copy_notes(source: Store, stage: Stage, root: dict[str, Any]) -> None:

@@ -9,7 +9,11 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
+import traceback
 from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -105,3 +109,67 @@ def dask_worker(address: str, folder: str) -> None:
             await server.finished()
 
     asyncio.run(serve())
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command in a fork ended: its exit code (None: it took too long), peak memory, and what it said."""
+
+    code: int | None
+    seconds: float
+    megabytes: float
+    said: str
+
+
+class Forks:
+    """A warm process that runs each command in a fork of its own and measures it."""
+
+    def __init__(self, folder: Path, most_seconds: float) -> None:
+        self._errors, self._seconds = folder / "said.txt", most_seconds
+        self._ours, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(target=_serve_forks, args=(theirs, str(self._errors)))
+        self._process.start()
+        theirs.close()
+
+    def run(self, words: list[str]) -> Ended:
+        """Run a command line."""
+        self._ours.send((words, self._seconds))
+        code, seconds, megabytes = self._ours.recv()
+        return Ended(code, seconds, megabytes, self._errors.read_text(errors="replace"))
+
+    def close(self) -> None:
+        """End the process."""
+        self._ours.close()
+        self._process.join()
+
+
+def _serve_forks(commands: Connection, errors: str) -> None:
+    from flows.cli import run
+
+    while True:
+        try:
+            words, most_seconds = commands.recv()
+        except EOFError:
+            return
+        began = time.monotonic()
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                for number, path in ((1, os.devnull), (2, errors)):
+                    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+                code = run(words)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        ended, status, usage = os.wait4(child, os.WNOHANG)
+        while not ended and time.monotonic() - began < most_seconds:
+            time.sleep(0.01)
+            ended, status, usage = os.wait4(child, os.WNOHANG)
+        seconds = time.monotonic() - began
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            _, status, usage = os.wait4(child, 0)
+        commands.send((os.waitstatus_to_exitcode(status) if ended else None, seconds, usage.ru_maxrss / 1024))

@@ -100,6 +100,20 @@ class _Root(_Model):
     consolidated_metadata: _Consolidated
 
 
+def value_from(data: bytes) -> Any:
+    """Return the JSON value in `data`.
+
+    Raises:
+        ValueError: There is none, or it is larger or nested deeper than a document of ours.
+    """
+    if len(data) > limits.DOCUMENT_BYTES:
+        raise ValueError(f"it has {len(data):,} bytes, which no such document has")
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def object_from(data: bytes, where: str, failure: type[Outcome] = IntegrityFailure) -> dict[str, Any]:
     """Return the JSON object in `data`.
 

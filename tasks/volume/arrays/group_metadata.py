@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from tasks.volume.arrays.documents import object_from, root_from
 from tasks.volume.store.objects import Store
 
 ROOT, ANNEX = "zarr.json", ".seismill/annex.json"  # where the root of a volume and of an annex lies
@@ -23,7 +24,7 @@ def is_annex(root: Mapping[str, Any]) -> bool:
 def add_to_groups(store: Store, root: Mapping[str, Any]) -> None:
     """Add an annex to the documents of its group and of the groups above, before its root is put."""
     try:
-        before = json.loads(store.get(ANNEX))
+        before = root_from(store.get(ANNEX), f"{store.url}/{ANNEX}")
     except FileNotFoundError:
         before = None
     gone, added = _ours(before), _ours(root)
@@ -52,7 +53,7 @@ def _amended(
     while True:
         identity = store.identity(ROOT)
         try:
-            present = json.loads(store.get(ROOT))
+            present = object_from(store.get(ROOT), f"{store.url}/{ROOT}")
         except FileNotFoundError:
             if names:
                 return {}

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 
+from tasks.volume.arrays.documents import value_from
 from tasks.volume.blocks import Compute, Progress, io_pool, on_io
 from tasks.volume.ingest.checksums import Expected, Open, Sums
 from tasks.volume.outcomes import IntegrityFailure, Resumable
@@ -46,11 +47,14 @@ def checked_before(
     """
     noted: dict[int, Sums] = {}
     for key in store.keys(f"{folder}/in_order") if files else []:
-        noted |= {int(file): sums for file, sums in json.loads(store.get(key)).items()}
+        try:
+            noted |= {int(file): {**sums} for file, sums in value_from(store.get(key)).items()}
+        except (ValueError, TypeError, AttributeError):
+            log.warning("%s/%s is not as it was written: its files are read again", store.url, key)
     todo = [
         file
         for file in files
-        if file not in noted or any(noted[file][one.kind] != one.value for one in expected.said[file])
+        if file not in noted or any(noted[file].get(one.kind) != one.value for one in expected.said[file])
     ]
     for note in expected.notes(todo):
         log.info("%s", note)

@@ -6,7 +6,6 @@ a fingerprint of its objects, as a master of ours is by its plan. Zarr v3 is wri
 one group must be of one format to be seen: beside an array of Zarr v2 nothing is written.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from typing import Any, TypeGuard, get_args
 
 from tasks.parameters import Run, VoxelUnit
 from tasks.volume.arrays.codecs import document_bytes
+from tasks.volume.arrays.documents import root_from
 from tasks.volume.arrays.foreign import attributes_of, documents, fingerprint, foreign_spec, is_array
 from tasks.volume.arrays.group_metadata import ANNEX, GROUP, is_annex
 from tasks.volume.arrays.meaning import Meaning, meaning_of
@@ -125,7 +125,7 @@ def _annex(
     dims = spec.dims if named or not axes else [axis["name"] for axis in axes]
     array = name if beside else origin.url
     try:
-        root = json.loads(place.get(ANNEX))
+        root = root_from(place.get(ANNEX), f"{place.url}/{ANNEX}")
         if root["attributes"]["seismill"]["annex"]["array"] != array:
             raise DestinationRefused(
                 f"{place.url} holds levels of {root['attributes']['seismill']['annex']['array']}; name another group"

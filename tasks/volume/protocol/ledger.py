@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.volume.arrays.codecs import checksum_of_chunks, crc32c, index_count
+from tasks.volume.arrays.documents import value_from
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import on_io
 from tasks.volume.protocol.plan import Plan
@@ -54,6 +55,18 @@ class Stored:
         places = index_count(spec)
         return cls(spec.key(position), len(data), checksum_of_chunks(data, places), places)
 
+    @classmethod
+    def read(cls, key: Any, size: Any, checksum: Any, places: Any = None) -> "Stored":
+        """Return an object as a stored document describes it.
+
+        Raises:
+            ValueError: It is no description of one.
+        """
+        counts = [size, checksum] if places is None else [size, checksum, places]
+        if not isinstance(key, str) or any(type(n) is not int or not 0 <= n < 1 << 62 for n in counts):
+            raise ValueError("it is no description of an object")
+        return cls(key, size, checksum, places)
+
     @property
     def more(self) -> dict[str, int]:
         """Return `places` as it is stored: nothing where there is none, as early versions wrote it."""
@@ -89,10 +102,25 @@ class Record:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "Record":
-        """The inverse of `to_json`."""
-        return cls(
-            plain["block"], [Stored(**o) for o in plain["objects"]], plain["raw_bytes"], plain["facts"]
-        )
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: It is no record.
+        """
+        try:
+            objects = [
+                Stored.read(o["key"], o["bytes"], o["crc32c"], o.get("places")) for o in plain["objects"]
+            ]
+            record = cls(plain["block"], objects, plain["raw_bytes"], plain["facts"])
+        except (LookupError, TypeError, AttributeError):
+            raise ValueError("it is no record of a block") from None
+        if (
+            type(record.block) is not int
+            or type(record.raw_bytes) is not int
+            or not isinstance(record.facts, dict)
+        ):
+            raise ValueError("it is no record of a block")
+        return record
 
 
 class Ledger:
@@ -108,12 +136,14 @@ class Ledger:
         if resumed:
             keys = store.keys(self._folder)
             for key, text in zip(keys, on_io(store.get, keys), strict=True):
-                if not key.endswith(f"-{crc32c(text):08x}.jsonl"):
+                try:
+                    if not key.endswith(f"-{crc32c(text):08x}.jsonl"):
+                        raise ValueError("it has another CRC32C")
+                    records = [Record.from_json(value_from(line)) for line in text.splitlines()]
+                except ValueError:
                     log.warning("%s/%s is not as it was written: its blocks are done again", store.url, key)
                     continue
-                for line in text.splitlines():
-                    record = Record.from_json(json.loads(line))
-                    self.records[record.block] = record
+                self.records |= {record.block: record for record in records}
         self.resumed = len(self.records)
 
     def add(self, record: Record) -> None:

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tasks.volume.arrays.codecs import crc32c
+from tasks.volume.arrays.documents import value_from
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.store.objects import DEADLINE_SECONDS, Store
 from tasks.volume.store.process import clock_seconds, ended_here, machine, started
@@ -79,7 +80,7 @@ def _stored(lock: dict[str, Any], epoch: int) -> bytes:
 def is_whole(content: bytes, epoch: int) -> bool:
     """Whether a lock is as it was written, as far as it tells: those of early versions have no checksum."""
     try:
-        lock = json.loads(content)
+        lock = value_from(content)
         checksum = lock.pop("crc32c", None)
     except (ValueError, AttributeError, TypeError):
         return False
@@ -207,10 +208,10 @@ def locked(
 def _read(content: bytes) -> dict[str, Any]:
     """What a lock says; one that is damaged is of somebody who may be alive, until it was unchanged for the lease."""
     try:
-        lock = json.loads(content)
+        lock = value_from(content)
         typed = all(type(lock[name]) is type(value) for name, value in _DAMAGED.items())
         return dict(lock) if typed else dict(_DAMAGED)
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         return dict(_DAMAGED)
 
 

@@ -7,6 +7,7 @@ one in an object.
 import json
 from collections.abc import Iterable
 
+from tasks.volume.arrays.documents import value_from
 from tasks.volume.protocol.ledger import Stored
 
 MANIFESTS = ".seismill/manifests"
@@ -41,19 +42,21 @@ def listing_bytes(key: str, objects: Iterable[Stored]) -> bytes:
 
 
 def listed_in(path: str, manifest: bytes) -> list[Stored] | None:
-    """The objects that a manifest lists; None if it is not as it was written."""
-    return listed_at(manifest_key(path), manifest)
+    """The objects that a manifest lists; None if it is not as it was written, or lists what is not the array's."""
+    listed = listed_at(manifest_key(path), manifest)
+    own = (f"{path}/zarr.json", f"{path}/c", f"{path}/c/")
+    return listed if listed and all(o.key in own or o.key.startswith(own[2]) for o in listed) else None
 
 
 def listed_at(key: str, listing: bytes) -> list[Stored] | None:
     """Return the objects in the list at `key`; None if it is not as it was written."""
     try:
         found = [
-            Stored(line["key"], line["bytes"], int(line["crc32c"], 16), line.get("places"))
-            for line in map(json.loads, listing.decode().splitlines())
+            Stored.read(line["key"], line["bytes"], int(line["crc32c"], 16), line.get("places"))
+            for line in map(value_from, listing.splitlines())
         ]
         whole = listing_bytes(key, found[1:]) == listing
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
     return found[1:] if whole else None
 

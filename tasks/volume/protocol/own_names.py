@@ -4,12 +4,12 @@
 `.seismill/` that are listed here. Everything else belongs to somebody else.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.volume.arrays.documents import value_from
 from tasks.volume.arrays.group_metadata import is_annex
 from tasks.volume.arrays.spec import RAW_SAMPLES
 from tasks.volume.outcomes import IntegrityFailure
@@ -151,11 +151,11 @@ def _copied(store: Store, plan: Plan) -> dict[str, int]:
     """The arrays of another volume that a plan copies; none if the run ended before it listed them."""
     ranks = {"segy_file_header": 0, "crs": 0}  # they have no chunk, by which others are known
     try:
-        lines = store.get(copied_objects(plan.digest)).decode().splitlines()
-    except FileNotFoundError:
-        return ranks
-    for path, rank in (chunk_of(json.loads(line)[0]) for line in lines):
-        ranks[path] = rank
+        lines = store.get(copied_objects(plan.digest)).splitlines()
+        for path, rank in [chunk_of(value_from(line)[0]) for line in lines]:
+            ranks[path] = rank
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return ranks  # the run that goes on lists them anew
     ranks.pop("", None)
     return ranks
 

@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from tasks.parameters import StorageOptions
+from tasks.volume.arrays.documents import value_from
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tasks.volume.store.objects import Store
 
@@ -125,7 +126,7 @@ def load_plan(store: Store, digest: str) -> Plan:
     key = f"{folder_of(digest)}/{PLAN}"
     data = store.get(key)
     try:
-        document = json.loads(data)
+        document = value_from(data)
         plan = Plan(digest, document["body"], document["created_on"], document["versions"])
     except (ValueError, LookupError, TypeError):
         plan = None

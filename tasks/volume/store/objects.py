@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from tasks.parameters import StorageOptions
 from tasks.volume.limits import ROUNDS
-from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.store import local
 from tasks.volume.store.calls import DEADLINE_SECONDS as DEADLINE_SECONDS
 from tasks.volume.store.calls import OutOfReach as OutOfReach
@@ -53,7 +53,15 @@ class Store:
         self._line = None if self.local else line_of(self.location, self.options)
 
     def path(self, key: str) -> str:
-        """Return the path of `key` on its file system."""
+        """Return the path of `key` on its file system.
+
+        Raises:
+            IntegrityFailure: The key leads out of this prefix; only a document that was tampered with has such a key.
+        """
+        if ".." in key and ".." in key.split("/"):
+            raise IntegrityFailure(
+                f"{key[:80]!r} leads out of {self.url}; a stored document that names it is damaged"
+            )
         return f"{self._root}/{key}" if key else self._root
 
     def above(self) -> list["Store"]:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
+from tasks.volume.arrays.documents import value_from
 from tasks.volume.blocks import on_io
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store
@@ -171,7 +172,7 @@ def _key_part(part: str) -> str:
 def _read(volumes: Store, name: str, version: int) -> CatalogueEntry | None:
     key = f"{FOLDER}/{name}/{version:0{_DIGITS}d}"
     try:
-        plain: dict[str, Any] = json.loads(volumes.get(key))
+        plain: dict[str, Any] = value_from(volumes.get(key))
         # What a later version of Seismill added is passed over.
         known = {key: value for key, value in plain.items() if key in _KNOWN}
         group = tuple(File(**file) for file in known.pop("group", ()))
