@@ -29,6 +29,7 @@ from tasks.parameters import (
     Fraction,
     Image,
     Index,
+    Kinds,
     Levels,
     Master,
     MaxActive,
@@ -347,20 +348,22 @@ def sweep(
     max_active: MaxActive = 4,
     settle_minutes: SettleMinutes = 10,
     retry: Retry = "nothing",
+    kinds: Kinds = "all",
     publication: Publication = Publication(),
     run: Run = Run(),
 ) -> None:
-    """Publish every new SEG-Y under a staging prefix, and skip unchanged ones.
+    """Publish every new SEG-Y and every new scan under a staging prefix, and skip unchanged ones.
 
     A file that cannot be published is quarantined with a sentence and stays in place. Run it again at any time.
 
     Args:
-        staging: The prefix where files arrive, such as s3://staging; a/b.sgy becomes a/b.zarr
+        staging: The prefix where files arrive, such as s3://staging; a/b.sgy, or slices in a/b/, become a/b.zarr
         volumes: The prefix of the volumes and their catalogue, such as s3://volumes
         deployment: publish/NAME, which publishes each source; {size} stands for s, m or l. Empty: this run
         max_active: Most runs of the deployment under way at once
         settle_minutes: Minutes that a file must be unchanged before it is published
         retry: quarantined: also retry quarantined files
+        kinds: all: SEG-Y, and images in folders without SEG-Y, a folder of slices as one scan. segy: SEG-Y alone
     """
 
 

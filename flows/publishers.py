@@ -66,6 +66,7 @@ def publish_here(stopping: threading.Event | None = None) -> Publish:
             source=source,
             volume=volume,
             index=publication.index,
+            image=publication.image,
             master=publication.master,
             copies=publication.copies,
             pyramid=publication.pyramid,

@@ -64,7 +64,9 @@ def headline(summary: Summary) -> str:
         told = [f"{counts[state]} {words}" for state, words in _COUNTS.items() if counts.get(state)]
         if not told:
             return (
-                f"no SEG-Y under {summary['staging']}" if "staging" in summary else "nothing is published yet"
+                f"no SEG-Y and no scan under {summary['staging']}"
+                if "staging" in summary
+                else "nothing is published yet"
             )
         more = f", {summary['checked']} of {summary['objects']} objects read" if "checked" in summary else ""
         return ", ".join(told) + more
@@ -95,7 +97,7 @@ def accounted(summary: Summary) -> str:
     told = [f"{count} {_COUNTS.get(state, state)}" for state, count in summary["files"].items()]
     if others := summary["not_segy"]:
         by_suffix = ", ".join(f"{suffix} {count}" for suffix, count in others.items())
-        told.append(f"{sum(others.values())} not SEG-Y by name ({by_suffix})")
+        told.append(f"{sum(others.values())} no source by name ({by_suffix})")
     return f"{summary['objects']} objects listed: {', '.join(told) or 'none'}"
 
 

@@ -22,7 +22,7 @@ from flows.prefect_flows import as_flow, as_task_of_one
 from flows.progress import artifact_report
 from flows.publishers import InThisProcess, publish_here
 from flows.summary import Summary, short_name
-from tasks.parameters import DeploymentName, MaxActive, Publication, Retry, Run, SettleMinutes, Url
+from tasks.parameters import DeploymentName, Kinds, MaxActive, Publication, Retry, Run, SettleMinutes, Url
 from tasks.sweep import Ending, Publisher, Submission
 from tasks.sweep import sweep as _sweep
 from tasks.volume.outcomes import InputRefused, Resumable
@@ -45,21 +45,23 @@ def sweep(
     max_active: MaxActive = 4,
     settle_minutes: SettleMinutes = 10,
     retry: Retry = "nothing",
+    kinds: Kinds = "all",
     publication: Publication = Publication(),
     run: Run = Run(),
 ) -> Summary:
-    """Publish every new SEG-Y under a staging prefix, and skip unchanged ones.
+    """Publish every new SEG-Y and every new scan under a staging prefix, and skip unchanged ones.
 
     A file that cannot be published is quarantined with a sentence and stays in place. Run it again at any time.
 
     Args:
-        staging: The prefix where files arrive, such as s3://staging; a/b.sgy becomes a/b.zarr
+        staging: The prefix where files arrive, such as s3://staging; a/b.sgy, or slices in a/b/, become a/b.zarr
         volumes: The prefix of the volumes and their catalogue, such as s3://volumes
         deployment: Deployment that publishes each source; {size} stands for s, m or l, the size of the file.
             Empty: this run publishes them one after the other
         max_active: Most runs of the deployment under way at once
         settle_minutes: Minutes that a file must be unchanged before it is published
         retry: quarantined: also retry quarantined files
+        kinds: all: SEG-Y, and images in folders without SEG-Y, a folder of slices as one scan. segy: SEG-Y alone
         publication: Settings for each volume; a sidecar b.seismill.yaml beside b.sgy overrides them
         run: Settings of each run; none changes the data
     """
@@ -74,6 +76,7 @@ def sweep(
             volumes,
             settle_minutes,
             retry,
+            kinds,
             publication,
             run,
             publisher=publisher,

@@ -18,8 +18,8 @@ from tasks.volume.blocks import Progress
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.store.objects import Store, traffic
 from tasks.volume.sweeps.catalogue import TABLE, Catalogue, CatalogueEntry
+from tasks.volume.sweeps.places import volume_name
 from tasks.volume.sweeps.receipt import volumes_at
-from tasks.volume.sweeps.staging import volume_name
 
 log = logging.getLogger(__name__)
 

@@ -70,6 +70,7 @@ Quality = Annotated[
 Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time", "fast_z", "fast_y", "fast_x"]
 Step = Literal["copies", "pyramid", "report", "proof"]
 Retry = Literal["nothing", "quarantined"]
+Kinds = Literal["all", "segy"]
 Repairs = Literal["no", "from_master", "from_source"]
 Codec = Literal["zstd-1", "zstd-3", "zstd-5", "zstd-9", "lz4-5"]
 _Integers = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
@@ -525,7 +526,9 @@ class Publication(_Parameters):
     )
     master: Master = Field(default=Master(), title="Master", description="Storage of the lossless array")
     copies: Copies = Field(
-        default=Copies(), title="Copies", description="Copies in other chunks, mostly lossy"
+        default=Copies(),
+        title="Copies",
+        description="Copies of surveys in other chunks, mostly lossy; a scan has those that its sidecar names",
     )
     pyramid: Levels = Field(default=Levels(), title="Pyramid", description="Coarser levels")
     steps: list[Step] = Field(

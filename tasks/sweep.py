@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from tasks.parameters import Publication, Retry, Run, Url
+from tasks.parameters import Kinds, Publication, Retry, Run, Url
 from tasks.volume.blocks import Progress
 from tasks.volume.outcomes import Outcome, Resumable
 from tasks.volume.protocol.place import refuse_volume
@@ -79,6 +79,7 @@ def sweep(
     volumes: Url,
     settle_minutes: float = 10,
     retry: Retry = "nothing",
+    kinds: Kinds = "all",
     publication: Publication = Publication(),
     run: Run = Run(),
     *,
@@ -90,11 +91,12 @@ def sweep(
 
     Args:
         staging: The prefix that is listed, however deep; `a/b.sgy` below it becomes `a/b.zarr` below `volumes`, and
-            what `a/b.seismill.yaml` groups becomes that, too.
+            what `a/b.seismill.yaml` groups, and the slices in the folder `a/b/`, become that, too.
         volumes: Where volumes and the catalogue are.
         settle_minutes: A source is taken when its size and identity have not changed for so long. When what had
             settled is done, the sweep waits for what it saw first, and looks once more.
         retry: "quarantined" tries those again, too.
+        kinds: Whether scans are sources (all), or SEG-Y alone (segy).
         publication: How sources are published; the words of a sidecar count more.
         run: How to run.
         publisher: Who carries attempts out.
@@ -116,13 +118,13 @@ def sweep(
     source, target = Store(staging, run.storage_options), Store(volumes, run.storage_options)
     refuse_volume(target)
     settle = timedelta(minutes=settle_minutes)
-    listed, found = look_under(source, target, publication)
+    listed, found = look_under(source, target, publication, kinds)
     catalogue = Catalogue(target)
     actions = decide(found, catalogue, again=retry, settle=settle)
     if not run.dry_run:
         carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
         if _settled_later(found, actions, catalogue, settle, stopping):
-            listed, found = look_under(source, target, publication)
+            listed, found = look_under(source, target, publication, kinds)
             actions = decide(found, catalogue, again="nothing", settle=settle)
             carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
         present = {file.name: (file.bytes, file.identity) for one in found for file in one.files}
@@ -247,7 +249,7 @@ def _write_down(one: StagedSource, ending: Ending, catalogue: Catalogue, run: Ru
             state=ending.state,
             sentence=ending.sentence,
             crc32c="" if one.group else given.files[0].crc32c,
-            group=given.files if one.group else (),
+            group=given.files if one.recorded else (),
             proven_at=given.proven_at,
         )
     )

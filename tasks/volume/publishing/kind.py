@@ -4,15 +4,13 @@ from contextlib import closing
 from fnmatch import fnmatchcase
 
 from tasks.parameters import Image, Index, StorageOptions
-from tasks.volume.images.listing import IMAGE_SUFFIXES, LIST_SUFFIXES
+from tasks.volume.images.listing import LIST_SUFFIXES
+from tasks.volume.images.names import RAW_SUFFIXES, is_image
 from tasks.volume.images.stack import find_stack
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.not_segy import SUFFIXES, is_text
 from tasks.volume.store.objects import Source, Store
 
-# Of files without a header: their bytes say nothing, so a refusal speaks of voxels.
-RAW_SUFFIXES = {".raw", ".vol", ".bin", ".img", ".dat"}
-HEADERS = {".mhd", ".nhdr"}  # which name the file that holds the voxels
 _TEXT_BYTES = 3200
 
 
@@ -31,7 +29,7 @@ def is_images(source: str, image: Image, options: StorageOptions) -> bool:
     suffix = f".{last.rpartition('.')[2].lower()}" if "." in last else ""
     if suffix in SUFFIXES:
         return False
-    if suffix in IMAGE_SUFFIXES | LIST_SUFFIXES | HEADERS:
+    if is_image(suffix) or suffix in LIST_SUFFIXES:
         return True
     if not last or "*" in last or "." not in last:
         names = _names_in(folder if "*" in last else source, options)

@@ -32,7 +32,7 @@ def decide(
                 one.volume,
                 "arriving",
                 seen_at=_now().isoformat(),
-                group=one.group,
+                group=one.recorded,
                 version=version,
             )
             catalogue.records[one.name] = record

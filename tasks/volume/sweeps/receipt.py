@@ -1,17 +1,20 @@
 """After a source was published: what its volume says of it, and what its sidecar says of the volume."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.parameters import Run
-from tasks.volume.arrays.reader import open_volume
+from tasks.volume.arrays.reader import Volume, open_volume
+from tasks.volume.images.names import HEADERS
 from tasks.volume.outcomes import Resumable
 from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.plan import load_plan
 from tasks.volume.protocol.root import commit, current_root
 from tasks.volume.store.objects import Store
-from tasks.volume.sweeps.keys import File
+from tasks.volume.sweeps.keys import File, suffix_of
 from tasks.volume.sweeps.staging import StagedSource
 
 log = logging.getLogger(__name__)
@@ -37,7 +40,10 @@ def receipt(one: StagedSource, run: Run) -> Receipt:
     store = Store(one.volume, run.storage_options)
     if one.publication.index.split != "no":
         return _of_parts(one, volumes_at(store), run)
-    state = open_volume(store).state
+    volume = open_volume(store)
+    if one.images:
+        return _of_images(one, volume, run)
+    state = volume.state
     read = [(source["url"], source["bytes"], source["etag"]) for source in state["sources"]]
     if read != [(file.url, file.bytes, file.identity) for file in one.files]:
         raise Resumable(f"{one.name} was replaced while it was published; the next sweep looks at it again")
@@ -48,6 +54,23 @@ def receipt(one: StagedSource, run: Run) -> Receipt:
     if one.attributes and state.get("attributes") != one.attributes:
         describe(store, one.attributes, run)
     return Receipt(files, state.get("proven_at", ""))
+
+
+def _of_images(one: StagedSource, volume: Volume, run: Run) -> Receipt:
+    """Return what an image volume says of its source. It holds no file, so no staging file is safe to release.
+
+    Raises:
+        Resumable: The volume is not (yet) the one of these slices.
+    """
+    plan = load_plan(volume.store, volume.state["stages"][volume.master]["plan"])
+    read = Counter((file["bytes"], file["identity"]) for file, _ in plan.body["stack"]["files"])
+    listed = Counter((file.bytes, file.identity) for file in one.files)
+    # A header that names the file of the voxels is not among the files that were read.
+    if read != listed and suffix_of(one.name) not in HEADERS:
+        raise Resumable(f"{one.name} was replaced while it was published; the next sweep looks at it again")
+    if one.attributes and volume.state.get("attributes") != one.attributes:
+        describe(volume.store, one.attributes, run)
+    return Receipt(one.files, "")
 
 
 def volumes_at(store: Store) -> list[Store]:

@@ -1,4 +1,4 @@
-"""Sidecars: what a `b.seismill.yaml` in staging says of `b.sgy`, or of the files beside it that it groups.
+"""Sidecars: what a `b.seismill.yaml` in staging says of `b.sgy`, of the scan `b`, or of files that it groups.
 
 A sidecar tells facts of a survey and never where anything lies: it is written by whoever may write to staging, and
 must not be able to point anywhere else. The files of a group are named relative to its folder.
@@ -37,6 +37,7 @@ class Sidecar(BaseModel):
 
     files: list[str] = []
     index: dict[str, Any] = {}
+    image: dict[str, Any] = {}
     master: dict[str, Any] = {}
     copies: dict[str, Any] = {}
     pyramid: dict[str, Any] = {}
@@ -71,7 +72,9 @@ class Sidecar(BaseModel):
 
 
 def sidecar_of(name: str) -> str:
-    """The name of the sidecar of a source; a group is named as its sidecar."""
+    """Return the name of the sidecar of a source: beside it; a group is named as its sidecar."""
+    if name.endswith("/"):
+        return f"{name[:-1]}{SIDECAR}"
     return name if name.endswith(SIDECAR) else f"{stem_of(name)}{SIDECAR}"
 
 
@@ -129,8 +132,8 @@ def publication_of(sidecar: Sidecar, usual: Publication) -> Publication:
     Raises:
         ValueError: The sidecar asks for what there is not.
     """
-    asked = sidecar.model_dump(include={"index", "master", "copies", "pyramid"})
-    plain = usual.model_dump()
+    asked = sidecar.model_dump(include={"index", "image", "master", "copies", "pyramid"})
+    plain = {part: {} for part in asked} | usual.model_dump()
     try:
         return Publication.model_validate(
             plain | {part: plain[part] | fields for part, fields in asked.items()}

@@ -1,24 +1,28 @@
-"""What lies under a staging prefix, and where each SEG-Y there would go.
+"""What lies under a staging prefix, and where each SEG-Y and each scan there would go.
 
-`staging/a/b.sgy` becomes `volumes/a/b.zarr`, and so do the files that `staging/a/b.seismill.yaml` groups. Two sources
-that would become one volume are told apart from all others by a sentence, and so is a source whose name or sidecar
-cannot be used: nobody guesses which one was meant.
+`staging/a/b.sgy`, or the slices in the folder `staging/a/b/`, become `volumes/a/b.zarr`, and so do the files that
+`staging/a/b.seismill.yaml` groups. Two sources that would become one volume are told apart from all others by a
+sentence, and so is a source whose name or sidecar cannot be used: nobody guesses which one was meant.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from tasks.parameters import Publication
+from tasks.parameters import Copies, Image, Index, Kinds, Publication
+from tasks.volume.images.stack import find_stack
 from tasks.volume.ingest.checksums import BESIDE
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store
 from tasks.volume.store.url import as_parameter, exactly
-from tasks.volume.sweeps.keys import File, Listing, folder_of, is_packed, listing_of, packed, reason, stem_of
+from tasks.volume.sweeps.keys import File, Listing, folder_of, is_packed, listing_of, packed, reason
+from tasks.volume.sweeps.places import refuse_nested, volume_name
+from tasks.volume.sweeps.scans import Scan, scans_in
 from tasks.volume.sweeps.sidecar import (
     SIDECAR,
     Sidecar,
@@ -35,10 +39,10 @@ _LARGEST: dict[SizeClass, int] = {"s": 2 * 10**9, "m": 100 * 10**9}
 
 @dataclass(frozen=True)
 class StagedSource:
-    """What becomes one volume: a SEG-Y in staging, or several that a sidecar groups.
+    """What becomes one volume: a SEG-Y in staging, several that a sidecar groups, or a scan.
 
     Attributes:
-        name: Below the staging prefix, with '/'; of a group its sidecar's.
+        name: Below the staging prefix, with '/'; of a group its sidecar's, of slices their folder's with a last '/'.
         url: Where that is.
         bytes: Its size; of a group that of all its files.
         identity: As a `Source` has it: another one for other content.
@@ -48,6 +52,7 @@ class StagedSource:
         beside: Identities of the `<file>.md5` of its files, by name.
         group: The files of a group, in the order of their traces; empty for a single one.
         sentence: Why it cannot be published as it is; empty if it can.
+        images: Whether it is a scan; `group` then has its slices.
     """
 
     name: str
@@ -60,6 +65,7 @@ class StagedSource:
     beside: dict[str, str] = field(default_factory=dict)
     group: tuple[File, ...] = ()
     sentence: str = ""
+    images: bool = False
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -69,7 +75,14 @@ class StagedSource:
     @property
     def source(self) -> str:
         """What `publish` is given to read: these very files, whatever characters their names hold."""
+        if self.images and self.group:
+            return self.url
         return ",".join(as_parameter(file.url) for file in self.files)
+
+    @property
+    def recorded(self) -> tuple[File, ...]:
+        """The files that the catalogue names one by one; slices are known by their folder."""
+        return () if self.images else self.group
 
 
 def size_class(size: int) -> SizeClass:
@@ -83,7 +96,7 @@ def found_under(staging: Store, volumes: Store, publication: Publication) -> lis
 
 
 def look_under(
-    staging: Store, volumes: Store, publication: Publication
+    staging: Store, volumes: Store, publication: Publication, kinds: Kinds = "all"
 ) -> tuple[Listing, list[StagedSource]]:
     """All keys under a prefix, and every candidate with what its sidecar asks for; those that cannot be used say why.
 
@@ -91,13 +104,14 @@ def look_under(
         staging: What is listed, once; beyond that only sidecars are read.
         volumes: Where volumes go.
         publication: How sources without a sidecar are published.
+        kinds: Whether scans are sources, too.
 
     Raises:
         InputRefused: The staging prefix is a folder that does not exist, or one prefix lies in the other, or
             checksums are given for all sources.
     """
-    _refuse_nested(staging.url, volumes.url)
-    if publication.index.checksums:
+    refuse_nested(staging.url, volumes.url)
+    if publication.index.checksums or publication.image.checksums:
         raise InputRefused(
             "a checksum is of one file; say it in the sidecar of its source, or in <file>.md5 beside it"
         )
@@ -107,7 +121,7 @@ def look_under(
 
     def single(file: File) -> StagedSource:
         place = f"{volumes.url}/{volume_name(file.name)}"
-        one = StagedSource(file.name, file.url, file.bytes, file.identity, place, publication)
+        one = StagedSource(file.name, file.url, file.bytes, file.identity, place, surveys)
         sentence = listed.unusable.get(file.name, "") or packed(file, files)
         if sentence:
             return replace(one, sentence=sentence)
@@ -116,7 +130,7 @@ def look_under(
     def grouped(name: str, sidecar: Sidecar) -> StagedSource:
         place = f"{volumes.url}/{volume_name(name)}"
         empty = StagedSource(
-            name, exactly(staging.location.protocol, staging.path(name)).url, 0, "", place, publication
+            name, exactly(staging.location.protocol, staging.path(name)).url, 0, "", place, surveys
         )
         try:
             group = tuple(files[member] for member in members_of(name, sidecar, files))
@@ -132,16 +146,44 @@ def look_under(
         )
         return _described(whole, sidecar)
 
+    def scanned(scan: Scan) -> StagedSource:
+        slices = scan.name.endswith("/")
+        url = exactly(staging.location.protocol, staging.path(scan.name.rstrip("/"))).url
+        identity = digest_of({"files": [(file.name, file.bytes, file.identity) for file in scan.files]})
+        one = StagedSource(
+            scan.name,
+            url,
+            sum(file.bytes for file in scan.files),
+            identity if slices else scan.files[0].identity,
+            f"{volumes.url}/{volume_name(scan.name)}",
+            # What is said of all sources are copies of surveys; a scan has those that its sidecar names.
+            publication.model_copy(update={"index": Index(), "copies": Copies()}),
+            group=scan.files if slices else (),
+            images=True,
+        )
+        return _described(one, sidecars.get(sidecar_of(scan.name)))
+
+    scans = scans_in(listed.files, sidecars, partial(_holds_a_volume, staging)) if kinds == "all" else []
+    surveys = publication.model_copy(update={"image": Image()})
     groups = [grouped(name, one) for name, one in sidecars.items() if isinstance(one, Sidecar) and one.files]
     taken = {file.name for group in groups for file in group.group}
     singles = [single(file) for name, file in files.items() if name not in taken]
     told = [replace(one, beside=_beside(one, listed.files)) for one in (*singles, *groups)]
+    told += [scanned(scan) for scan in scans if scan.files[0].name not in listed.unusable]
     found = _held_back(_in_one_group(told, sidecars), sidecars)
     # What is never published takes no other's place.
     apart = {one.name for one in found if is_packed(one.name) or one.name in listed.unusable}
     told = without_collisions([one for one in found if one.name not in apart])
     told += [one for one in found if one.name in apart]
     return listed, sorted(told, key=lambda one: one.name)
+
+
+def _holds_a_volume(staging: Store, file: File) -> bool:
+    """Return whether an image file has several slices; one that cannot be read is refused when it is published."""
+    try:
+        return find_stack(file.url, staging.options).first.count > 1
+    except InputRefused:
+        return False
 
 
 def _beside(one: StagedSource, listed: Mapping[str, File]) -> dict[str, str]:
@@ -157,10 +199,14 @@ def _described(one: StagedSource, sidecar: Sidecar | str | None) -> StagedSource
     try:
         if isinstance(sidecar, str):
             raise ValueError(sidecar)
+        other = "index" if one.images else "image"
+        if getattr(sidecar, other):
+            raise ValueError(f"{other} is not of {'images' if one.images else 'SEG-Y'}")
         publication = publication_of(sidecar, one.publication)
         expected = sidecar.checksums(one.name, {file.name: file.url for file in one.files})
-        index = publication.index.model_copy(update={"checksums": [*publication.index.checksums, *expected]})
-        publication = publication.model_copy(update={"index": index})
+        of_kind: Index | Image = publication.image if one.images else publication.index
+        of_kind = of_kind.model_copy(update={"checksums": [*of_kind.checksums, *expected]})
+        publication = publication.model_copy(update={"image" if one.images else "index": of_kind})
         # What a digest or a stored document cannot hold is found here, and not while others are published.
         json.dumps([publication.model_dump(), sidecar.attributes], allow_nan=False)
     except Exception as error:  # whatever a sidecar does, it does to its own source alone
@@ -214,22 +260,6 @@ def _held_back(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str])
     return told
 
 
-def volume_name(name: str) -> str:
-    """The name of the volume of a source: a/b.sgy and a/b.seismill.yaml give a/b.zarr.
-
-    Empty parts are left out, and what has a meaning in a parameter is percent-encoded, so that the URL of the volume
-    can be written everywhere.
-    """
-    stem = name.removesuffix(SIDECAR) if name.endswith(SIDECAR) else stem_of(name)
-    parts = [_plain_part(part) for part in stem.split("/")]
-    return "/".join(filter(None, parts)) + ".zarr"
-
-
-def _plain_part(part: str) -> str:
-    reserved = "@?,*[:" if "::" in part or part.endswith(":") else "@?,*["
-    return "".join(f"%{ord(letter):02X}" if letter in reserved else letter for letter in part)
-
-
 def without_collisions(found: list[StagedSource]) -> list[StagedSource]:
     """The same sources, of which all that would share a volume, or lie in another's, say so."""
     by_volume: dict[str, list[StagedSource]] = defaultdict(list)
@@ -256,12 +286,3 @@ def _key(folder: PurePosixPath) -> str:
     # A pure path writes s3:// with one slash.
     scheme, colon, rest = str(folder).partition(":/")
     return f"{scheme}://{rest}" if colon else str(folder)
-
-
-def _refuse_nested(staging: str, volumes: str) -> None:
-    one, other = f"{staging}/", f"{volumes}/"
-    if one.startswith(other) or other.startswith(one):
-        raise InputRefused(
-            f"{staging} and {volumes} lie in each other; give staging and volumes prefixes of their own, because a "
-            "listing of one would go through all objects of the other"
-        )

@@ -21,7 +21,8 @@ from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.store.objects import Store
 from tasks.volume.sweeps.catalogue import FOLDER, Catalogue, CatalogueEntry
 from tasks.volume.sweeps.keys import File, Listing, is_candidate, listing_of, suffix_of
-from tasks.volume.sweeps.staging import StagedSource, found_under, volume_name
+from tasks.volume.sweeps.places import volume_name
+from tasks.volume.sweeps.staging import StagedSource, found_under
 
 QUICK = Publication(steps=["proof"])
 
@@ -98,7 +99,7 @@ def test_each_key_of_a_bucket_is_published_quarantined_or_counted_by_its_suffix(
     assert summary["not_segy"] == {".txt": 2, "(none)": 1, ".gz": 1, ".old": 1}
     assert accounted(summary).startswith("26 objects listed: ")
     assert "16 published" in accounted(summary)
-    assert "5 not SEG-Y by name (.txt 2, " in accounted(summary)
+    assert "5 no source by name (.txt 2, " in accounted(summary)
     noted = json.loads(Store("s3://volumes").get(".seismill/catalogue.json"))
     assert {name: noted[name] for name in ("objects", "files", "not_segy")} == {
         name: summary[name] for name in ("objects", "files", "not_segy")

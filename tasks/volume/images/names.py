@@ -1,0 +1,19 @@
+"""What names of files say of images: which are volumes, which may be pictures, and which have no header."""
+
+from tasks.volume.images.listing import IMAGE_SUFFIXES
+
+HEADERS = {".mhd", ".nhdr"}  # which name the file that holds the voxels
+# Of files without a header: their bytes say nothing, so somebody has to.
+RAW_SUFFIXES = {".raw", ".vol", ".bin", ".img", ".dat"}
+# A single file of these is mostly a figure or a photograph.
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".jp2", ".j2k", ".j2c", ".jpc"}
+
+
+def is_image(suffix: str) -> bool:
+    """Return whether a suffix, in small letters with its dot, is that of a slice or of a volume."""
+    return suffix in IMAGE_SUFFIXES | HEADERS
+
+
+def is_picture(suffix: str) -> bool:
+    """Return whether a suffix is that of an image that holds a single slice and is often no scan."""
+    return suffix in PICTURES
