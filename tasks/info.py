@@ -25,7 +25,7 @@ STATISTICS = (
     "zero_traces",
     "dead_coded_traces",
 )
-MEASURED = ("tolerance", "max_abs_error", "rmse", "nrmse", "snr_db", "psnr_db", "nonfinite_count")
+MEASURED = ("tolerance", "max_abs_error", "rmse", "nrmse", "snr_db", "psnr_db", "ssim", "nonfinite_count")
 
 
 def info(

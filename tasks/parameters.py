@@ -463,7 +463,8 @@ class Copies(_Parameters):
         default="auto",
         title="Quality",
         description="Least figure: snr=40 or psnr=60 (dB), ratio=10 (bytes); or largest error in standard deviations: "
-        "very_low 6, low 3, medium 1, high 0.1, very_high 0.01, ultra 0.001; or lossless. auto: that of an existing "
+        "very_low 6, low 3, medium 1, high 0.1, very_high 0.01, ultra 0.001; or lossless. Of images psnr and these are "
+        "relative to the display window: 10 %, 5 %, 2 %, 1 %, 0.1 %, 0.01 %. auto: that of an existing "
         "copy; else snr=40 for survey data that swing about zero, and lossless for all others, as for images",
         examples=["snr=40", "high", "lossless"],
     )

@@ -15,6 +15,7 @@ from tasks.volume.arrays.spec import (
 )
 from tasks.volume.blocks import block_count
 from tasks.volume.copies.block import rechunk_block
+from tasks.volume.copies.similarity import display_range, least_similarity
 from tasks.volume.copies.target import Target
 from tasks.volume.images.spacing import ROCKVERSE
 from tasks.volume.kernels.error_sums import (
@@ -23,7 +24,7 @@ from tasks.volume.kernels.error_sums import (
     NONFINITE,
     SUM_OF_SQUARES,
 )
-from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.foreign_target import foreign_meaning, refuse_changed
 from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.root import members
@@ -59,6 +60,7 @@ def make_copies(stage: Stage, volume: Volume, specs: Sequence[ArraySpec]) -> lis
 
     Raises:
         IntegrityFailure: A stored chunk is further off than the tolerance.
+        InputRefused: A lossy copy of an image is larger than its voxels.
     """
     master, body = volume.spec(volume.master), stage.plan.body
     entries = run_blocks(stage, rechunk_block, range(block_count(master.shape, tuple(body["block"]))))
@@ -66,8 +68,7 @@ def make_copies(stage: Stage, volume: Volume, specs: Sequence[ArraySpec]) -> lis
     attributes = volume.array_attributes(volume.master)
     live_bytes = attributes.get("raw_bytes", master.raw_bytes)
     made = [
-        Made(spec, stage, entries, _errors(spec, volume.master_name, entries, attributes, live_bytes))
-        for spec in specs
+        Made(spec, stage, entries, _errors(spec, volume, entries, attributes, live_bytes)) for spec in specs
     ]
     for copy in made:
         bound = tolerance_of(copy.spec) or 0.0
@@ -76,6 +77,13 @@ def make_copies(stage: Stage, volume: Volume, specs: Sequence[ArraySpec]) -> lis
                 f"copy {copy.spec.path} is off by {copy.figures['max_abs_error']:g}, more than its tolerance of "
                 f"{bound:g}; it was not made visible, give a larger tolerance or quality lossless"
             )
+        if volume.of_images and bound and copy.figures["ratio"] < 1:
+            raise InputRefused(
+                f"the lossy copy {copy.spec.path} takes {copy.figures['stored_bytes']:,} bytes, more than the "
+                f"{live_bytes:,} of its voxels; it was not made visible, use --quality lossless or a larger tolerance"
+            )
+        if volume.of_images and bound:
+            copy.figures["ssim"] = least_similarity(volume, copy.spec)
     return made
 
 
@@ -129,11 +137,12 @@ def publish_copies(
 def _in_words(figures: Mapping[str, Any]) -> str:
     """Return how far a copy is off, such as: lossy within 4.9, SNR 41 dB."""
     snr = f", SNR {figures['snr_db']:.0f} dB" if "snr_db" in figures else ""
-    return f"lossy within {figures['max_abs_error']:.3g}{snr}, ratio {figures['ratio']:.3g}"
+    alike = f", SSIM {figures['ssim']:.4f}" if "ssim" in figures else ""
+    return f"lossy within {figures['max_abs_error']:.3g}{snr}{alike}, ratio {figures['ratio']:.3g}"
 
 
 def _errors(
-    spec: ArraySpec, copy_of: str, records: list[Record], master: dict[str, Any], live_bytes: int
+    spec: ArraySpec, volume: Volume, records: list[Record], master: dict[str, Any], live_bytes: int
 ) -> dict[str, Any]:
     """What was measured of one copy, over live finite samples."""
     count = sum(r.facts[spec.path][COUNT] for r in records)
@@ -141,7 +150,7 @@ def _errors(
     stored = sum(o.bytes for r in records for o in r.objects if o.key.startswith(f"{spec.path}/c/"))
     rmse = math.sqrt(squares / count) if count else 0.0
     result: dict[str, Any] = {
-        "copy_of": copy_of,
+        "copy_of": volume.master_name,
         "tolerance": tolerance_of(spec) or 0.0,
         "max_abs_error": max((r.facts[spec.path][MAX_ABS_ERROR] for r in records), default=0.0),
         "rmse": rmse,
@@ -153,6 +162,6 @@ def _errors(
     if rmse and master.get("std"):
         result["nrmse"] = rmse / master["std"]
         result["snr_db"] = 20 * math.log10(master["std"] / rmse)
-    if rmse and master.get("max", 0) > master.get("min", 0):
-        result["psnr_db"] = 20 * math.log10((master["max"] - master["min"]) / rmse)
+    if rmse and (peak := display_range(volume)) > 0:
+        result["psnr_db"] = 20 * math.log10(peak / rmse)
     return result

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -24,6 +24,7 @@ from tasks.volume.arrays.spec import (
     round_up,
 )
 from tasks.volume.blocks import Compute, cpu_count
+from tasks.volume.copies.similarity import display_range
 from tasks.volume.copies.target import TARGET, target_of, with_tolerance
 from tasks.volume.derived.superblocks import SuperBlocks, measured, super_blocks
 from tasks.volume.outcomes import InputRefused
@@ -41,6 +42,17 @@ ZFP_DTYPES = {
 DEFAULT_TARGET = "snr=40"
 MOST_OFFSET = 0.5  # standard deviations of the mean from zero, in data that swing about it
 QUALITY = {"very_low": 6.0, "low": 3.0, "medium": 1.0, "high": 0.1, "very_high": 0.01, "ultra": 0.001}
+
+
+# The same for images, in shares of the window of values that viewers open with.
+OF_WINDOW = {
+    "very_low": 0.1,
+    "low": 0.05,
+    "medium": 0.02,
+    "high": 0.01,
+    "very_high": 0.001,
+    "ultra": 0.0001,
+}
 
 
 # The axis that a preset's slices lie across, by the volume's number of dimensions. The copy is named after that axis.
@@ -227,6 +239,8 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
         raise InputRefused(
             "the voxels are labels, and a label that is nearly right is another one; use quality lossless"
         )
+    if volume.of_images:
+        _refuse_inexact(master, attributes)
     if master.dtype not in ZFP_DTYPES:
         raise InputRefused(
             f"the master holds {master.dtype}, whose error ZFP cannot bound; use quality lossless"
@@ -243,11 +257,30 @@ def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
         )
     if copies.target or by_default:
         return f"{TARGET}{copies.target or DEFAULT_TARGET}", "0", ZFP_DTYPES[master.dtype]
-    tolerance = copies.tolerance or QUALITY[copies.quality] * attributes["std"]
+    if volume.of_images:
+        tolerance = copies.tolerance or OF_WINDOW[copies.quality] * display_range(volume)
+    else:
+        tolerance = copies.tolerance or QUALITY[copies.quality] * attributes["std"]
     if not tolerance:
         # A master that is constant: any positive tolerance stores it in a few bytes.
         tolerance = max(abs(attributes["max"]) * 1e-6, 1e-30)
     return f"zfp:{tolerance!r}", "0", ZFP_DTYPES[master.dtype]
+
+
+def _refuse_inexact(master: ArraySpec, attributes: Mapping[str, Any]) -> None:
+    """Return if a lossy copy of an image can stand for it: its voxels are floats, and all of them are numbers.
+
+    Raises:
+        InputRefused: It cannot.
+    """
+    if master.numpy.kind != "f":
+        raise InputRefused(
+            f"the voxels are {master.dtype}, and a lossy copy would hold floats in their place; use --quality lossless"
+        )
+    if count := attributes.get("nonfinite_count"):
+        raise InputRefused(
+            f"{count:,} voxels are NaN or Inf, and a lossy copy would hold 0 there; use --quality lossless"
+        )
 
 
 def _swings(volume: Volume) -> bool:

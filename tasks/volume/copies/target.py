@@ -1,7 +1,8 @@
 """Choose the tolerance of lossy copies from what is asked of their quality.
 
 A target is a floor: `snr=40` asks for a signal-to-noise ratio of at least 40 dB, 20 log10(sigma / rmse), `psnr=60` for
-a peak signal-to-noise ratio, 20 log10((max - min) / rmse), `ratio=10` for that many live bytes per stored byte. ZFP
+a peak signal-to-noise ratio, 20 log10((max - min) / rmse), of images 20 log10(window / rmse) with the window of values
+that viewers show, and `ratio=10` for that many live bytes per stored byte. ZFP
 takes a tolerance as the power of two below it, so figures come in steps of about 6 dB. The tolerance is the largest
 power of two that reaches the target on chunks of the master which are drawn by a fixed rule, with some room; the
 master's statistics are those of all its samples. A plan holds the number, so workers and resumed runs use it.
@@ -17,6 +18,7 @@ from tasks.volume.arrays.codecs import encode_chunk
 from tasks.volume.arrays.reader import Volume, read_region
 from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import Region
+from tasks.volume.copies.similarity import display_range
 from tasks.volume.derived.errors import add_errors_of_chunk
 from tasks.volume.kernels.error_sums import COUNT, SUM_OF_SQUARES, finite_or_zero
 
@@ -79,10 +81,7 @@ def tolerance_for(volume: Volume, target: Target, dtype: str) -> float:
         dtype: Of the copies, a float.
     """
     attributes = volume.array_attributes(volume.master)
-    std, extent = (
-        float(attributes.get("std", 0)),
-        float(attributes.get("max", 0)) - float(attributes.get("min", 0)),
-    )
+    std, extent = float(attributes.get("std", 0)), display_range(volume)
     samples = list(_sample(volume, dtype))
     if not std or not extent or not samples:
         # A master that is constant: any positive tolerance stores it in a few bytes.

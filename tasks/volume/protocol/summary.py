@@ -16,7 +16,17 @@ from tasks.volume.protocol.root import members
 from tasks.volume.protocol.stage import Stage
 from tasks.volume.store.objects import Store, Traffic, traffic
 
-MEASURED = ("tolerance", "max_abs_error", "rmse", "nrmse", "snr_db", "psnr_db", "ratio", "nonfinite_count")
+MEASURED = (
+    "tolerance",
+    "max_abs_error",
+    "rmse",
+    "nrmse",
+    "snr_db",
+    "psnr_db",
+    "ssim",
+    "ratio",
+    "nonfinite_count",
+)
 
 
 @contextmanager
