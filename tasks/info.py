@@ -42,7 +42,8 @@ def info(
         `axes` has first and last value, step ("irregular" where it varies), count and unit of each; `place` the
         extents of X and Y, and of a cube its corners, bin sizes and directions. `arrays` has a row for the master,
         each copy and each level, `kind` saying which; `others` are the paths of the remaining arrays. `proven_at` is
-        empty for a volume whose export was not proven.
+        empty for a volume whose export was not proven. Of images `voxels`, `voxel_length` and `compared_at` are
+        there in place of what traces have.
 
     Raises:
         InputRefused: There is no volume.
@@ -62,26 +63,54 @@ def info(
     return {
         "volume": found.store.url,
         "stage": "info",
-        "template": found.attributes.get("name", ""),
+        **(_of_voxels(found) if found.of_images else {"template": found.attributes.get("name", "")}),
         "format": state["format"],
         "writer": state["writer"],
         "created_on": state["created_on"],
-        "proven_at": state.get("proven_at", ""),
+        **({} if found.of_images else {"proven_at": state.get("proven_at", "")}),
         "attributes": state.get("attributes", {}),
         "sources": [_source(source) for source in state["sources"]],
         **about,
-        "index": {name: value for name, value in state.get("index", {}).items() if name != "placement"},
         "arrays": rows,
         "others": others,
         "levels": [level | {"path": level["path"] or found.origin} for level in state["levels"]],
         "statistics": {name: attributes[name] for name in STATISTICS if name in attributes},
-        "exceptions": state.get("exceptions", 0),
-        "unplaced": state.get("unplaced", 0),
+        **({} if found.of_images else _of_traces(state)),
         "seconds": round(time.monotonic() - began, 3),
         "requests": spent.requests,
         "bytes_read": spent.bytes_read,
         "notes": [],
     }
+
+
+def _of_traces(state: dict[str, Any]) -> dict[str, Any]:
+    """Return what only a volume of SEG-Y has: its index, and how many samples and traces lie beside the grid."""
+    index = {name: value for name, value in state.get("index", {}).items() if name != "placement"}
+    return {"index": index, "exceptions": state.get("exceptions", 0), "unplaced": state.get("unplaced", 0)}
+
+
+def _of_voxels(volume: Volume) -> dict[str, Any]:
+    """Return what an image is: type, number, length and place of its voxels, and when they were compared."""
+    said, spec, looks = (
+        volume.array_attributes(volume.master),
+        volume.spec(volume.master),
+        volume.state["looks"],
+    )
+    unit = f" {looks['unit']}" if looks.get("unit") else ""
+    return {
+        "image": said.get("description", ""),
+        "field": " ".join(filter(None, (said.get("field_name", volume.master), said.get("field_unit", "")))),
+        "voxels": f"{' x '.join(map(str, spec.shape))} {spec.dtype}",
+        "voxel_length": _lengths(said.get("voxel_length", []), unit),
+        "voxel_origin": _lengths(said.get("voxel_origin", []), unit),
+        "labels": bool(looks.get("is_labels")),
+        "compared_at": volume.state.get("compared_at", ""),
+    }
+
+
+def _lengths(values: list[float], unit: str) -> str:
+    """Return lengths along the axes with their unit, such as: 2.25, 2.25, 2.25 micrometer."""
+    return ", ".join(f"{value:.10g}" for value in values) + unit if values else ""
 
 
 def _about(volume: Volume, *, text: bool) -> dict[str, Any]:

@@ -8,16 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tasks.demo import make_survey
 from tasks.info import info
+from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Copies, Levels
+from tasks.parameters import Copies, Image, Levels, Run
+from tasks.prove import prove
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.volume.outcomes import InputRefused
 from tests import ROOT
+from tests.support.volumes import STAMP
 
 SHAPE = (19, 13, 41)
 
@@ -109,3 +113,31 @@ def test_nothing_heavy_is_imported_on_the_way(volume):
     root = str(ROOT)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.split() == []
+
+
+def test_an_image_is_told_of_in_voxels(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(24, dtype="uint16").reshape(2, 3, 4))
+    image = Image(
+        field_name="density",
+        field_unit="g/cm3",
+        description="core 7",
+        voxel_length=[4, 2.25, 2.25],
+        voxel_unit="micrometer",
+    )
+    ingest_images(str(tmp_path / "a.npy"), str(tmp_path / "v.zarr"), image)
+    rechunk(str(tmp_path / "v.zarr"), Copies(presets=["fast_z"]))
+    found = info(str(tmp_path / "v.zarr"))
+    wanted = {
+        "image": "core 7",
+        "field": "density g/cm3",
+        "voxels": "2 x 3 x 4 uint16",
+        "voxel_length": "4, 2.25, 2.25 micrometer",
+        "voxel_origin": "0, 0, 0 micrometer",
+        "labels": False,
+        "compared_at": "",
+    }
+    assert {name: found[name] for name in wanted} == wanted
+    words = json.dumps(found).lower()
+    assert [word for word in ("trace", "template", "amplitude", "unplaced", "proven") if word in words] == []
+    prove(str(tmp_path / "v.zarr"), Run(created_on=STAMP))
+    assert info(str(tmp_path / "v.zarr"))["compared_at"] == STAMP
