@@ -1,6 +1,6 @@
 """Copies of images: lossless in every type, lossy where ZFP can bound the error, else refused with the alternative.
 
-Covers copies/similarity.py.
+Covers copies/likeness.py.
 """
 
 import warnings
@@ -14,7 +14,7 @@ from tasks.ingest_images import ingest_images
 from tasks.parameters import Copies, Copy, Image, Master
 from tasks.rechunk import rechunk
 from tasks.verify import verify
-from tasks.volume.copies.similarity import similarity
+from tasks.volume.copies.likeness import similarity
 from tasks.volume.outcomes import InputRefused
 
 SLABS = [Copy(name="slabs", chunks=[4, 40, 40])]

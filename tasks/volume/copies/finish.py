@@ -15,7 +15,7 @@ from tasks.volume.arrays.spec import (
 )
 from tasks.volume.blocks import block_count
 from tasks.volume.copies.block import rechunk_block
-from tasks.volume.copies.similarity import display_range, least_similarity
+from tasks.volume.copies.likeness import display_range, least_similarity
 from tasks.volume.copies.target import Target
 from tasks.volume.images.spacing import ROCKVERSE
 from tasks.volume.kernels.error_sums import (

@@ -24,7 +24,7 @@ from tasks.volume.arrays.spec import (
     round_up,
 )
 from tasks.volume.blocks import Compute, cpu_count
-from tasks.volume.copies.similarity import display_range
+from tasks.volume.copies.likeness import display_range
 from tasks.volume.copies.target import TARGET, target_of, with_tolerance
 from tasks.volume.derived.superblocks import SuperBlocks, measured, super_blocks
 from tasks.volume.outcomes import InputRefused

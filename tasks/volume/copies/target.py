@@ -18,7 +18,7 @@ from tasks.volume.arrays.codecs import encode_chunk
 from tasks.volume.arrays.reader import Volume, read_region
 from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import Region
-from tasks.volume.copies.similarity import display_range
+from tasks.volume.copies.likeness import display_range
 from tasks.volume.derived.errors import add_errors_of_chunk
 from tasks.volume.kernels.error_sums import COUNT, SUM_OF_SQUARES, finite_or_zero
 
