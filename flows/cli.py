@@ -12,13 +12,14 @@ import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from flows.command import STOPPED, TYPED, carry_out, interrupt_on_signals, told_in_one_sentence
 from flows.entry import STOPPING
 from flows.flags import UsageError, flattened, without_values
+from flows.help import arrange, commands
 from flows.surroundings import shield
 from tasks.parameters import (
     ArrayPath,
@@ -126,7 +127,8 @@ def run(words: list[str]) -> int:
         code = app(words, exit_on_error=False, print_error=False) or 0
     except (CycloptsError, UsageError) as error:
         sentence = without_secrets(without_values(str(error).strip().rstrip("."), words))
-        print(f"{sentence}; seismill --help shows what there is", file=sys.stderr)
+        stop = "" if sentence.endswith("?") else ";"
+        print(f"{sentence}{stop} {_help_of(words)} shows what there is", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:  # before or after the run itself, which tells of it
         print(STOPPED, file=sys.stderr)
@@ -134,6 +136,11 @@ def run(words: list[str]) -> int:
     if code == Resumable.exit_code:
         print(f"go on with: {without_secrets(shlex.join(['seismill', *words]))}", file=sys.stderr)
     return int(code)
+
+
+def _help_of(words: list[str]) -> str:
+    """Return the command that shows the help of the verb that was meant, or of all."""
+    return f"seismill {words[0]} --help" if words and words[0] in commands(app) else "seismill --help"
 
 
 @_command(flow=True)
@@ -498,3 +505,17 @@ def down(
     with told_in_one_sentence(debug=debug) as code:
         stop(home=home, stop_runs=stop_runs)
     return code()
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
+    """Print the completion script of a shell.
+
+    Args:
+        shell: Of these, the one that is used
+    """
+    print(app.generate_completion(shell=shell))
+    return 0
+
+
+arrange(app)

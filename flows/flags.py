@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_args, get_origin
 from cyclopts import Group, Parameter, Token
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from flows.help import OTHERS, shown_first
 from tasks.parameters import Copy, Step, StorageOptions, Url
 
 # A field's own name, except where it would say too little without its model, or is usual in another form.
@@ -60,7 +61,9 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
     command.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=sorted(
             _once(
-                flag
+                flag.replace(
+                    annotation=shown_first(function.__name__, _flag_name(flag.name), flag.annotation)
+                )
                 for place, parameter in enumerate(signature.parameters.values())
                 for flag in _flags(parameter, 10 * place)  # between them the models inside of a model
             ),
@@ -82,6 +85,7 @@ def _flags(parameter: inspect.Parameter, place: int) -> Iterator[inspect.Paramet
     else:
         is_list = get_origin(parameter.annotation) is list
         shown = Parameter(
+            group=OTHERS,
             negative=(),
             show_default=parameter.default not in (False, []),
             converter=_split if is_list else None,

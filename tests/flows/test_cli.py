@@ -39,7 +39,7 @@ from tasks.volume.outcomes import IntegrityFailure, Resumable
 VERBS = [
     name
     for name in cli.app
-    if not name.startswith("-") and name not in (*CHAINS, "up", "down", "register", "view")
+    if not name.startswith("-") and name not in (*CHAINS, "up", "down", "register", "view", "completion")
 ]
 
 

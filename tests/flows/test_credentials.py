@@ -363,7 +363,7 @@ def test_secrets_in_parameters_are_refused_before_they_are_stored_or_told_to_be_
             server.start("publish", **places | parameters)
     none = server.start("publish", **places, run={"storage_options": {"credentials": "aws-credentials/none"}})
     state = server.end(none, 300)
-    assert state["type"] == "FAILED"
+    assert state["type"] == "FAILED", state
     assert "there is no block aws-credentials/none" in state["message"]
     check_not_found(server, (secret,), [none])
     # Somebody may have the API look away: the parameters are stored then, and nothing else has them.
@@ -377,7 +377,7 @@ def test_secrets_in_parameters_are_refused_before_they_are_stored_or_told_to_be_
     ]
     for run in unchecked:
         state = server.end(run, 300)
-        assert state["type"] == "FAILED"
+        assert state["type"] == "FAILED", state
         assert "rotate that now" in state["message"]
         told = [
             state,

@@ -25,7 +25,9 @@ URLS = (
 )
 CHAINED = f"{KEY}:{SECRET}@host"
 COMMANDS = sorted(
-    name for name in cli.app if not name.startswith("-") and name not in ("up", "down", "register")
+    name
+    for name in cli.app
+    if not name.startswith("-") and name not in ("up", "down", "register", "completion")
 )
 
 

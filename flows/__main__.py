@@ -1,0 +1,5 @@
+"""`python -m flows` is `seismill`."""
+
+from flows.entry import main
+
+main()
