@@ -196,10 +196,11 @@ def ingest_images(
     overwrite: bool = False,
     run: Run = Run(),
 ) -> None:
-    """Turn a stack of images into a volume: TIFF, PNG, JPEG 2000, raw, .npy, NRRD or MetaImage.
+    """Turn a stack of images into a volume: TIFF, DICOM, NIfTI, HDF5, NRRD, raw and others.
 
     Args:
-        source: A file, a folder of slices, a pattern in quotes such as 's3://scans/core/*.tif', or a list (.txt)
+        source: A file, a folder of slices, a pattern in quotes such as 's3://scans/core/*.tif', a list (.txt), or an
+            array in a file, such as scan.h5:/exchange/data
         volume: The volume to write, such as s3://volumes/core.zarr
         overwrite: Replace an existing volume
     """

@@ -13,7 +13,7 @@ from tasks.parameters import Following, Image, Master, Run, Url
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Compute, block_count
 from tasks.volume.images.header import Voxels
-from tasks.volume.images.spacing import field_of, place_of, rockverse_attributes
+from tasks.volume.images.spacing import calibration_of, field_of, place_of, rockverse_attributes
 from tasks.volume.images.stack import Stack, find_stack
 from tasks.volume.ingest.checksums import expected_of
 from tasks.volume.ingest.read_in_order import checked_before
@@ -53,8 +53,8 @@ def ingest_images(
     """Turn a stack of images into a volume's lossless array.
 
     Args:
-        source: A file (TIFF, PNG, JPEG 2000, raw, .npy, NRRD, MetaImage), a folder of slices, a pattern such as
-            a/*.tif, or a list of files (.txt).
+        source: A file, an array in one (scan.h5:/exchange/data), a folder of slices, a pattern such as a/*.tif, or a
+            list of files (.txt).
         volume: Where the volume is to be.
         image: What the voxels are, and where they lie.
         master: Chunks, shards and codec.
@@ -97,7 +97,8 @@ def ingest_images(
         }
 
     body = body_of(stack, place)
-    notes = [] if image.voxel_length else list(stack.voxels.notes)
+    assumed = [] if image.voxel_length else list(stack.voxels.notes)
+    notes = [calibration_of(image, stack.voxels, place), *assumed]
 
     def follow(compute: Compute) -> list[ArraySpec]:
         attributes = rockverse_attributes(image, place.length, place.unit, place.origin)

@@ -51,7 +51,7 @@ OF_IMAGE = {
 
 
 # What a folder imports besides, by the extra that declares it.
-OF_EXTRAS = {"xarray": "tasks/dataset/", "view": "tasks/viewer/"}
+OF_EXTRAS = {"xarray": "tasks/dataset/", "view": "tasks/viewer/", "imaging": "tasks/volume/images/"}
 
 
 def declared(*extras: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""One slice to a file, PNG or JPEG 2000: the header read by us, the voxels decoded by libpng and OpenJPEG.
+"""Slices that are decoded whole, PNG, JPEG 2000 and JPEG: headers read by us, voxels decoded by libraries.
 
 The decoders trust the header, so it is read first: its numbers say what decoding will take, and a file whose
 numbers are not those of the other slices is refused before a decoder sees it.
@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tasks.volume.images.bitmaps import JPEG, decode_bmp, jpeg_frame
+from tasks.volume.images.formats import OpenFile
 from tasks.volume.images.header import Slices
+from tasks.volume.images.listing import VoxelFile
+from tasks.volume.images.raw_voxels import only_bits
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.store.objects import Source
 
@@ -23,8 +27,9 @@ _BOX_LEVELS = 64  # boxes of a JP2 looked at before its codestream
 PNG_BYTES, JPEG2000_BYTES = 3, 10
 
 
-def describe_png(source: Source) -> Slices:
+def describe_png(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     """The slice of a PNG file (PNG 1.2, IHDR)."""
+    source = opened.source
     head = source.read(0, min(source.size, 33))
     if len(head) < 33 or head[12:16] != b"IHDR":
         raise InputRefused(f"{source.url} is a PNG file without a header; it is damaged")
@@ -42,11 +47,12 @@ def describe_png(source: Source) -> Slices:
             "it is damaged"
         )
     dtype = {1: "bool", 16: "uint16"}.get(bits, "uint8")
-    return _slice(source, height, width, dtype, {"bits": bits}, PNG_BYTES)
+    return opened.file, coded_slice(source, height, width, dtype, {"bits": bits}, PNG_BYTES)
 
 
-def describe_jpeg2000(source: Source) -> Slices:
+def describe_jpeg2000(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     """The slice of a JPEG 2000 file, JP2 or bare codestream (ISO/IEC 15444-1, A.5.1)."""
+    source = opened.source
     at = _codestream(source.read, source.size)
     if at < 0:
         raise InputRefused(f"{source.url} is a JP2 file without an image; it is damaged")
@@ -67,7 +73,7 @@ def describe_jpeg2000(source: Source) -> Slices:
         )
     width, height = size[0] - size[2], size[1] - size[3]
     dtype = f"{'' if signed else 'u'}int{8 if bits <= 8 else 16}"
-    return _slice(source, height, width, dtype, {"bits": bits}, JPEG2000_BYTES)
+    return opened.file, coded_slice(source, height, width, dtype, {"bits": bits}, JPEG2000_BYTES)
 
 
 def decode(data: bytes, details: dict[str, Any], out: np.ndarray, where: str) -> None:
@@ -78,18 +84,33 @@ def decode(data: bytes, details: dict[str, Any], out: np.ndarray, where: str) ->
     """
     import imagecodecs
 
-    refuse_larger(data, out.size, where)
+    if "bmp" in details:
+        decode_bmp(data, details["bmp"], out, where)
+        return
     values = np.empty(out.shape, np.uint8) if out.dtype == bool else out
     try:
         # Decoders are given what to fill: one that finds other numbers in the file refuses instead of taking memory.
-        if data.startswith(PNG):
+        if "rle" in details:
+            rle = imagecodecs.dicomrle_decode(data, values.dtype.newbyteorder("<"), out=values.nbytes)
+            values = np.frombuffer(rle, values.dtype.newbyteorder("<")).reshape(out.shape).astype(out.dtype)
+        elif data.startswith(JPEG):
+            frame = jpeg_frame(data)
+            if frame is None or (frame.rows, frame.columns) != out.shape or frame.components != 1:
+                raise ValueError("its header is of another image")
+            decoder = {"lossless": imagecodecs.ljpeg_decode, "JPEG-LS": imagecodecs.jpegls_decode}
+            decoder.get(frame.kind, imagecodecs.jpeg8_decode)(data, out=values)
+        elif data.startswith(PNG):
+            refuse_larger(data, out.size, where)
             imagecodecs.png_decode(data, out=values)
         else:
+            refuse_larger(data, out.size, where)
             imagecodecs.jpeg2k_decode(data, numthreads=1, out=values)
     except (RuntimeError, ValueError) as error:
         raise IntegrityFailure(
             f"{where} cannot be decoded to {out.shape} {out.dtype}, as its header says: {error}; bring the file again"
         ) from None
+    if details.get("stored"):
+        only_bits(values, details["stored"])
     if data.startswith(PNG) and details["bits"] < 8:
         values = values // (255 // (2 ** details["bits"] - 1))  # libpng stretches small values over 0 to 255
     out[...] = values
@@ -115,9 +136,14 @@ def refuse_larger(data: bytes, voxels: int, where: str) -> None:
         )
 
 
-def _slice(
+def coded_slice(
     source: Source, height: int, width: int, dtype: str, details: dict[str, Any], voxel_bytes: int
 ) -> Slices:
+    """Return the description of a file of one slice that is decoded whole.
+
+    Raises:
+        InputRefused: It is empty.
+    """
     if min(height, width) < 1:
         raise InputRefused(f"{source.url} says it has {height} x {width} voxels; it is damaged")
     return Slices("coded", 1, (height, width), dtype, details, source.size, voxel_bytes * height * width)

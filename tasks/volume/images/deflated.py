@@ -30,14 +30,16 @@ class _Place:
 
 
 class Deflated:
-    """The decoded bytes of a stream that goes from `offset` to the end of a file."""
+    """The decoded bytes of a stream that goes from `offset` to the end of a file, or of a part of it."""
 
-    def __init__(self, source: Source, offset: int, size: int) -> None:
+    def __init__(self, source: Source, offset: int, size: int, end: int = -1, wbits: int = EITHER) -> None:
         """Take the stream of a file; `size` is what it must decode to."""
         self.source = source
         self.size = size
+        self._end = end if end >= 0 else source.size
+        self._wbits = wbits
         self._apart = max(LEAST_APART, size // PLACES)
-        self._places = {0: _Place(0, offset, zlib.decompressobj(EITHER))}  # by stretches of `_apart` bytes
+        self._places = {0: _Place(0, offset, zlib.decompressobj(wbits))}  # by stretches of `_apart` bytes
         self._last = self._places[0]  # where the last call ended, which is where the next one mostly goes on
         self._lock = threading.Lock()
 
@@ -68,17 +70,17 @@ class Deflated:
                 self._last = _Place(decoded, at, decoder.copy())
 
     def _read(self, at: int, decoded: int) -> bytes:
-        if at >= self.source.size:
+        if at >= self._end:
             raise IntegrityFailure(
                 f"the stream in {self.source.url} ends after {decoded:,} of {self.size:,} bytes of voxels; it is cut "
                 "off, or its header is another's"
             )
-        return bytes(self.source.read(at, min(READ_BYTES, self.source.size - at)))
+        return bytes(self.source.read(at, min(READ_BYTES, self._end - at)))
 
     def _decode(self, decoder: Any, data: bytes, wanted: int) -> tuple[bytes, Any, bytes]:
         """Some decoded bytes, the decoder after them, and what is left of `data`."""
         if decoder.eof:  # gzip files may be put one after the other
-            decoder = zlib.decompressobj(EITHER)
+            decoder = zlib.decompressobj(self._wbits)
         try:
             piece = decoder.decompress(data, wanted)
         except zlib.error as error:

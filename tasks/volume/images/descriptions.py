@@ -88,7 +88,7 @@ def _calibrated(sizes: dict[str, tuple[float, str]], what: str) -> Voxels:
                 f"{what}{axis} is not given and was taken as {lengths[axis]:g} {unit}; --voxel-length says otherwise"
             )
     found = place(tuple(lengths[axis] for axis in "ZYX"), unit, ())
-    return replace(found, notes=tuple(notes))
+    return replace(found, notes=tuple(notes), taken=f"{what}X, Y and Z")
 
 
 def _physical_sizes(text: str) -> list[tuple[str, str, str]]:

@@ -53,12 +53,29 @@ class Voxels:
         unit: OME-Zarr's name of the unit of `length` and `origin`.
         origin: Place of the first voxel per axis.
         notes: What was assumed or converted, for people; no part of a plan.
+        taken: Where the lengths were taken from, for people; no part of a plan.
     """
 
     length: tuple[float, ...] = ()
     unit: str = ""
     origin: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    taken: str = ""
+
+
+@dataclass(frozen=True)
+class InSeries:
+    """Place of a slice among the others of its scan, where files say it and names do not.
+
+    Attributes:
+        series: Identifier of the scan; a stack is of one.
+        position: Coordinate along the normal of the slices, in the unit of their lengths; NaN if it is not known.
+        number: Number of the slice in its scan.
+    """
+
+    series: str
+    position: float
+    number: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +83,7 @@ class Slices:
     """The slices of one file.
 
     Attributes:
-        kind: Which reader takes `details`: `plain`, `tiff` or `coded`.
+        kind: Which reader takes `details`: `plain`, `tiff`, `coded` or `hdf5`.
         count: How many slices.
         shape: Rows and columns of each.
         dtype: NumPy's name of the voxels' type, without byte order.
@@ -75,6 +92,8 @@ class Slices:
         scratch_bytes: What decoding one slice takes beside that and the voxels it gives, at most.
         voxels: Where they lie.
         slow_axis: The slow axis in the file: 0, slices follow each other; 2, columns do (Fortran order).
+        kept: Attributes of the array that the file gives, such as the rescaling of its values.
+        in_series: Place among the slices of a scan; no part of a plan.
     """
 
     kind: str
@@ -86,6 +105,8 @@ class Slices:
     scratch_bytes: int = 0
     voxels: Voxels = Voxels()
     slow_axis: int = 0
+    kept: dict[str, Any] = field(default_factory=dict)
+    in_series: InSeries | None = None
 
 
 def unit_of(text: str) -> str:
@@ -97,6 +118,18 @@ def unit_of(text: str) -> str:
     word = plain.removesuffix("es") if plain == "inches" else plain.removesuffix("s")
     word = f"{word.removesuffix('re')}er" if word.endswith("metre") else word
     return word if word in METERS else ""
+
+
+def refuse_colour(where: str, count: int) -> None:
+    """Refuse voxels of several values.
+
+    Raises:
+        InputRefused: Always.
+    """
+    raise InputRefused(
+        f"{where} has {count} values per voxel (a colour image); wanted gray, one value per voxel: save "
+        "one channel alone"
+    )
 
 
 def kept_dtype(dtype: np.dtype, where: str) -> str:

@@ -12,23 +12,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from tasks.parameters import StorageOptions
+from tasks.volume.images.suffixes import FORMAT_OF, SUFFIXES, suffix_of, without_part
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Source, Store
 
-IMAGE_SUFFIXES = {
-    ".tif",
-    ".tiff",
-    ".btf",
-    ".tf8",
-    ".png",
-    ".jp2",
-    ".j2k",
-    ".j2c",
-    ".jpc",
-    ".npy",
-    ".nrrd",
-    ".mha",
-}
 LIST_SUFFIXES = {".txt", ".lst"}
 LIST_BYTES = 64 << 20
 _NAMED = 5  # how many names a sentence gives
@@ -36,11 +23,19 @@ _NAMED = 5  # how many names a sentence gives
 
 @dataclass(frozen=True)
 class VoxelFile:
-    """A file that was found: its URL, and its size in bytes and identity (see `store.Source`)."""
+    """A file that was found.
+
+    Attributes:
+        url: Its URL.
+        bytes: Its size.
+        identity: As of a `store.Source`.
+        part: Path of the array in it, if it holds several.
+    """
 
     url: str
     bytes: int
     identity: str
+    part: str = ""
 
     def open(self, options: StorageOptions) -> Source:
         """The file, refused if it is not the one that was listed."""
@@ -52,7 +47,8 @@ def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:
 
     Args:
         url: One file; a folder; a glob in the last part of a path, such as `s3://scans/core/*.tif`; or a text file
-            (.txt, .lst) that names files of its own folder, one a line, in their order.
+            (.txt, .lst) that names files of its own folder, one a line, in their order. Behind the name of a file of
+            arrays may stand the path of one: scan.h5:/exchange/data.
         options: Non-secret options of the store.
 
     Raises:
@@ -70,15 +66,21 @@ def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:
             raise InputRefused(
                 f"no file is named {last} in {folder or '.'}, which holds {len(found)} files; check the pattern"
             )
+        if {_kind(name) for name in names} <= _ORDERED_INSIDE:
+            return [found[name] for name in sorted(names)]
         return [found[name] for name in in_order(names, where=url)]
-    if _suffix(last) in LIST_SUFFIXES:
+    if suffix_of(last) in LIST_SUFFIXES:
         return _from_list(url, options)
     if _is_folder(url, options):
         found = _files(url, options)
-        return [found[name] for name in in_order(_images(list(found), where=url), where=url)]
-    source = Source(url, options)
+        images = _images(list(found), where=url)
+        if {_kind(name) for name in images} <= _ORDERED_INSIDE:
+            return [found[name] for name in sorted(images)]
+        return [found[name] for name in in_order(images, where=url)]
+    name, part = without_part(url)
+    source = Source(name, options)
     source.close()
-    return [VoxelFile(source.url, source.size, source.identity)]
+    return [VoxelFile(source.url, source.size, source.identity, part)]
 
 
 def in_order(names: Sequence[str], *, where: str) -> list[str]:
@@ -87,7 +89,7 @@ def in_order(names: Sequence[str], *, where: str) -> list[str]:
     Raises:
         InputRefused: A number is missing, there twice, or more than one number varies; a name is of another kind.
     """
-    parts = {name: re.split(r"(\d+)", name) for name in names}
+    parts = {name: re.split(r"(\d+)", _with_usual_suffix(name)) for name in names}
     if len(names) == 1 or all(len(split) == 1 for split in parts.values()):
         return sorted(names)
     kinds = Counter(tuple(split[::2]) for split in parts.values())
@@ -106,7 +108,7 @@ def in_order(names: Sequence[str], *, where: str) -> list[str]:
             "choose one of the stacks with a pattern, or name the slices in a list (.txt)"
         )
     ordered = sorted(names, key=lambda name: ([int(number) for number in parts[name][1::2]], name))
-    numbers = [int(parts[name][1::2][varying[0]]) if varying else 0 for name in ordered]
+    numbers = [int(parts[name][1::2][varying[0] if varying else -1]) for name in ordered]
     _refuse_gaps(ordered, numbers, where)
     return ordered
 
@@ -137,19 +139,54 @@ def _refuse_gaps(names: list[str], numbers: list[int], where: str) -> None:
 
 def _images(names: list[str], *, where: str) -> list[str]:
     """The names in a folder that are slices; other files, such as a scanner's log, are passed over."""
-    images = [name for name in names if _suffix(name) in IMAGE_SUFFIXES and not name.startswith(".")]
+    images = [name for name in names if suffix_of(name) in FORMAT_OF and not name.startswith(".")]
+    if not images:  # scanners name DICOM files by numbers alone
+        images = [name for name in names if _kind(name) == _UNNAMED]
     if not images:
         raise InputRefused(
             f"the folder {where} holds no image among its {len(names)} files; name a file or a pattern"
         )
-    kinds = Counter(map(_suffix, images))
+    kinds = Counter(map(_kind, images))
     if len(kinds) > 1:
-        held = " and ".join(f"{count} {suffix}" for suffix, count in kinds.most_common())
+        held = " and ".join(f"{count} {_usual_suffix(kind)}" for kind, count in kinds.most_common())
+        usual = kinds.most_common(1)[0][0]
+        suffix = next(suffix_of(name) for name in images if _kind(name) == usual)
         raise InputRefused(
             f"the folder {where} holds {held} files; name the slices with a pattern, such as "
-            f"{where.rstrip('/')}/*{kinds.most_common(1)[0][0]}"
+            f"{where.rstrip('/')}/*{suffix}"
         )
     return images
+
+
+_UNNAMED = "unnamed"
+_ORDERED_INSIDE = {
+    "DICOM",
+    _UNNAMED,
+}  # the order of their slices is that of their places, which the files say
+
+
+def _kind(name: str) -> str:
+    """The format that a name tells of; for names without a suffix, or with a number as one, that it tells of none."""
+    suffix = suffix_of(name)
+    if suffix in FORMAT_OF:
+        return FORMAT_OF[suffix]
+    hidden = name.startswith(".") or name.upper() == "DICOMDIR"
+    return (
+        _UNNAMED
+        if suffix[1:].isdecimal() or (not suffix and re.search(r"\d", name) and not hidden)
+        else suffix
+    )
+
+
+def _usual_suffix(kind: str) -> str:
+    """The usual suffix of a format; other kinds of names are called by their own."""
+    return SUFFIXES[kind][0] if kind in SUFFIXES else kind
+
+
+def _with_usual_suffix(name: str) -> str:
+    """A name with the usual suffix of its format, so that .tif, .TIF and .tiff are of one kind."""
+    suffix = suffix_of(name)
+    return f"{name[: -len(suffix)]}{_usual_suffix(FORMAT_OF[suffix])}" if suffix in FORMAT_OF else name
 
 
 def _from_list(url: str, options: StorageOptions) -> list[VoxelFile]:
@@ -209,10 +246,6 @@ def _is_there(url: str, options: StorageOptions) -> bool:
     """Whether a name with a bracket is that of a file or folder, and no pattern."""
     folder, _, name = url.rpartition("/")
     return _is_folder(url, options) or Store(folder or ".", options).exists(name)
-
-
-def _suffix(name: str) -> str:
-    return name[name.rfind(".") :].lower() if "." in name else ""
 
 
 def _some(names: Sequence[str]) -> str:

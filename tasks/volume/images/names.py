@@ -1,6 +1,6 @@
 """What names of files say of images: which are volumes, which may be pictures, and which have no header."""
 
-from tasks.volume.images.listing import IMAGE_SUFFIXES
+from tasks.volume.images.suffixes import FORMAT_OF
 
 HEADERS = {".mhd", ".nhdr"}  # which name the file that holds the voxels
 # Of files without a header: their bytes say nothing, so somebody has to.
@@ -11,7 +11,7 @@ PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".jp2", ".j2k", ".j2c", ".jpc"}
 
 def is_image(suffix: str) -> bool:
     """Return whether a suffix, in small letters with its dot, is that of a slice or of a volume."""
-    return suffix in IMAGE_SUFFIXES | HEADERS
+    return suffix in FORMAT_OF
 
 
 def is_picture(suffix: str) -> bool:

@@ -51,6 +51,28 @@ def place_of(image: Image, said: Voxels) -> Voxels:
     return Voxels(length, unit, origin or (said.origin if from_files else ()) or (0.0, 0.0, 0.0))
 
 
+def calibration_of(image: Image, said: Voxels, place: Voxels) -> str:
+    """Return the sentence that says where the voxel length comes from.
+
+    Args:
+        image: The user's parameters.
+        said: What the files say.
+        place: What was made of both.
+    """
+    lengths = " x ".join(f"{x:.6g}" for x in place.length)
+    unit = place.unit or "(no unit)"
+    if image.voxel_length:
+        return f"voxel length (z, y, x): {lengths} {unit}, as given by --voxel-length"
+    if said.length:
+        return (
+            f"voxel length (z, y, x): {lengths} {unit}, taken from {said.taken or 'the headers of the files'}"
+        )
+    return (
+        f"no voxel length was found in the files or beside them: it is {lengths} {unit}; give --voxel-length and "
+        "--voxel-unit if you know them"
+    )
+
+
 def field_of(image: Image) -> str:
     """Path of the master.
 

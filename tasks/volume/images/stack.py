@@ -16,6 +16,7 @@ import numpy as np
 from tasks.parameters import Raw, StorageOptions
 from tasks.volume.blocks import cpu_count, on_chunks, on_io
 from tasks.volume.images import coded, raw_voxels
+from tasks.volume.images.formats import describe
 from tasks.volume.images.header import Slices, Voxels
 from tasks.volume.images.listing import VoxelFile, find_files
 from tasks.volume.outcomes import InputRefused
@@ -23,7 +24,6 @@ from tasks.volume.store.objects import Source, locate
 
 FETCHED_BYTES = 64 << 20  # of encoded slices read ahead of their decoding from a remote store
 MOST_FETCHED = 16
-_NEVER_RAW = {"tif", "tiff", "png", "jp2", "j2k", "npy", "nrrd"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,12 @@ class Stack:
         return said.pop() if len(said) == 1 else Voxels()
 
     @property
+    def kept(self) -> dict[str, Any]:
+        """Attributes of the array that the files give and agree on."""
+        first = self.first.kept
+        return first if all(slices.kept == first for _, slices in self.files) else {}
+
+    @property
     def bytes(self) -> int:
         """Size of all files."""
         return sum(file.bytes for file, _ in self.files)
@@ -72,8 +78,13 @@ class Stack:
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary for a plan."""
         plain = [[asdict(file), asdict(slices)] for file, slices in self.files]
-        for _, slices in plain:
-            del slices["voxels"]["notes"]
+        for file, slices in plain:
+            del slices["voxels"]["notes"], slices["voxels"]["taken"], slices["in_series"]
+            # What later versions added is there only where it says something.
+            if not slices["kept"]:
+                del slices["kept"]
+            if not file["part"]:
+                del file["part"]
         return {"files": plain}
 
     def before(self) -> list["Stack"]:
@@ -118,7 +129,7 @@ def find_stack(url: str, options: StorageOptions, raw: Raw = Raw()) -> Stack:
         InputRefused: Files cannot be read, or do not make a stack; the sentence names them.
     """
     listed = find_files(url, options)
-    files = on_io(lambda file: _described(file, options, raw), listed)
+    files = on_io(lambda file: describe(file, options, raw), listed)
     kinds = Counter((slices.shape, slices.dtype) for _, slices in files)
     (shape, dtype), count = kinds.most_common(1)[0]
     odd = [(f, s) for f, s in files if (s.shape, s.dtype) != (shape, dtype)]
@@ -130,6 +141,10 @@ def find_stack(url: str, options: StorageOptions, raw: Raw = Raw()) -> Stack:
             f"{count} files of {url} hold slices of {shape[0]} x {shape[1]} {dtype}, but {len(odd)} do not: {shown}"
             f"{', …' if len(odd) > 5 else ''}; take them out or bring them again"
         )
+    if all(slices.in_series for _, slices in files):
+        from tasks.volume.images.dicom import ordered
+
+        files = ordered(files, url)
     if len(files) > 1 and any(slices.slow_axis for _, slices in files):
         raise InputRefused(
             f"{url} names {len(files)} files in Fortran order, which only a single file may have; save them in C order"
@@ -163,6 +178,10 @@ def read_slab(stack: Stack, first: int, count: int, options: StorageOptions) -> 
             else:
                 with closing(file.open(options)) as source:
                     raw_voxels.read_plain(source, slices.details, start - at, part)
+        elif start < stop and slices.kind == "hdf5":
+            from tasks.volume.images.hdf5 import read_chunked
+
+            read_chunked(file, slices.details, start - at, out[start - first : stop - first], options)
         else:
             wanted += [
                 _Wanted(file, slices, number - at, out[number - first]) for number in range(start, stop)
@@ -170,31 +189,6 @@ def read_slab(stack: Stack, first: int, count: int, options: StorageOptions) -> 
         at += slices.count
     _decode_all(wanted, options)
     return out
-
-
-def _described(file: VoxelFile, options: StorageOptions, raw: Raw) -> tuple[VoxelFile, Slices]:
-    """The file that holds the voxels, and its slices; the format is told by the first bytes, not by the name."""
-    with closing(file.open(options)) as source:
-        magic = source.read(0, min(source.size, 16))
-        if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            from tasks.volume.images.tiff import describe_tiff
-
-            return file, describe_tiff(source)
-        if magic.startswith(coded.PNG):
-            return file, coded.describe_png(source)
-        if magic.startswith((coded.JP2, coded.CODESTREAM)):
-            return file, coded.describe_jpeg2000(source)
-        if magic.startswith(b"\x93NUMPY"):
-            return file, raw_voxels.describe_npy(source)
-        if magic.startswith(b"NRRD"):
-            return raw_voxels.describe_nrrd(source, options)
-        if file.url.lower().endswith((".mhd", ".mha")):
-            return raw_voxels.describe_meta(source, options)
-        if file.url.lower().rpartition(".")[2] in _NEVER_RAW:
-            raise InputRefused(
-                f"{file.url} does not begin like a file of that name; it is damaged, or another kind of file"
-            )
-        return file, raw_voxels.describe_raw(source, raw)
 
 
 def _decode_all(wanted: Sequence[_Wanted], options: StorageOptions) -> None:
@@ -209,6 +203,8 @@ def _decode_all(wanted: Sequence[_Wanted], options: StorageOptions) -> None:
             with closing(one.file.open(options)) as source:
                 return fetch_tiff(source, one.slices.details, one.number, one.out)
         with closing(one.file.open(options)) as source:
+            if frames := one.slices.details.get("frames"):
+                return b"".join(source.read(*fragment) for fragment in frames[one.number])
             return source.read(0, source.size)
 
     def decode(one: _Wanted, fetched: Any) -> None:

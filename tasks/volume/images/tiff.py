@@ -18,7 +18,9 @@ import tifffile
 
 from tasks.volume.images import coded
 from tasks.volume.images.descriptions import counts, voxels
+from tasks.volume.images.formats import OpenFile
 from tasks.volume.images.header import Slices, kept_dtype
+from tasks.volume.images.listing import VoxelFile
 from tasks.volume.images.ranged import Ranged
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Outcome
 from tasks.volume.store.objects import Source
@@ -29,6 +31,11 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 _BOUNDED = {1, 5, 8, 32946, 32773, 50000, 34926}  # none, LZW, deflate, PackBits, zstd
 _IMAGES = {33003, 33005, 34712, 34933}  # JPEG 2000, PNG
 _MOST_GROWTH = 2  # of a coding that does not compress; PackBits and LZW stay below
+
+
+def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
+    """The file, and its slices; errors as for `describe_tiff`."""
+    return opened.file, describe_tiff(opened.source)
 
 
 def describe_tiff(source: Source) -> Slices:

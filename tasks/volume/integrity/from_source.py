@@ -171,12 +171,20 @@ def places_of(volume: Volume, source: str, options: StorageOptions, check: Calla
         return found_again(volume.state["sources"], source, options, check)
     stored = [file for file, _ in Stack.from_json(plan_of_master(volume).body["stack"]).files]
     files = find_files(source, options)
+    # Slices that say where they lie may be stored in another order than that of their names.
+    names, by_name = [_name(file) for file in stored], {_name(file): file for file in files}
+    if len(by_name) == len(files) and set(by_name) == set(names):
+        files = [by_name[name] for name in names]
     if [file.bytes for file in files] != [file.bytes for file in stored]:
         raise InputRefused(
             f"{source} names {len(files)} files of other sizes than the {len(stored)} that {volume.store.url} was made "
             f"of, such as {stored[0].url}; name these with --source"
         )
     return [file.url for file in files]
+
+
+def _name(file: VoxelFile) -> str:
+    return file.url.rpartition("/")[2]
 
 
 def _as_it_is_now(stack: Stack, options: StorageOptions, places: Sequence[str]) -> Stack:

@@ -4,13 +4,17 @@ from contextlib import closing
 from fnmatch import fnmatchcase
 
 from tasks.parameters import Image, Index, StorageOptions
+from tasks.volume.images.formats import NOT_READ
 from tasks.volume.images.listing import LIST_SUFFIXES
 from tasks.volume.images.names import RAW_SUFFIXES, is_image
 from tasks.volume.images.stack import find_stack
+from tasks.volume.images.suffixes import suffix_of, without_part
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.not_segy import SUFFIXES, is_text
 from tasks.volume.store.objects import Source, Store
 
+# Of files of images that are not read, which are refused for what they are.
+_UNREAD = {suffix for _, _, suffixes in NOT_READ for suffix in suffixes} - set(SUFFIXES)
 _TEXT_BYTES = 3200
 
 
@@ -26,10 +30,11 @@ def is_images(source: str, image: Image, options: StorageOptions) -> bool:
         InputRefused: A file without a header is neither described as voxels nor SEG-Y.
     """
     folder, _, last = source.rpartition("/")
-    suffix = f".{last.rpartition('.')[2].lower()}" if "." in last else ""
+    file, part = without_part(source)
+    suffix = suffix_of(file)
     if suffix in SUFFIXES:
         return False
-    if is_image(suffix) or suffix in LIST_SUFFIXES:
+    if suffix in LIST_SUFFIXES or is_image(suffix) or part:
         return True
     if not last or "*" in last or "." not in last:
         names = _names_in(folder if "*" in last else source, options)
@@ -43,7 +48,7 @@ def is_images(source: str, image: Image, options: StorageOptions) -> bool:
     except InputRefused:
         if describes_voxels(image):
             return True
-        if suffix in RAW_SUFFIXES and not _is_text(source, options):
+        if suffix in RAW_SUFFIXES | _UNREAD and not _is_text(source, options):
             raise
         return False
     return True

@@ -53,6 +53,7 @@ def finish_stack(
     described = rockverse_attributes(image, place.length, place.unit, place.origin) | voxel_statistics(
         stats, extremes
     )
+    described |= stack.kept
     described |= {"_FillValue": NAN_FILL} if spec.fill == "NaN" else {}
     described |= {"raw_bytes": spec.raw_bytes, "stored_bytes": sum(o.bytes for o in objects)}
     shown.append(put_array(stage, spec.path, metadata_of(spec, described), objects))

@@ -1,0 +1,157 @@
+"""Slices in BMP and JPEG files: what their headers say, and the voxels of BMP, which lie in the file by rows."""
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasks.volume.images.formats import OpenFile
+from tasks.volume.images.header import Slices, refuse_colour
+from tasks.volume.images.listing import VoxelFile
+from tasks.volume.outcomes import InputRefused, IntegrityFailure
+
+JPEG = b"\xff\xd8\xff"
+JPEG_BYTES = 3  # a voxel while decoding, beside the file's own
+JPEG_HEAD = 256 << 10  # thumbnails and profiles stand before the frame
+_KINDS = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive", 0xC3: "lossless", 0xF7: "JPEG-LS"}
+_MARKERS = 1000
+_BMP_TYPES = {0: "BI_RGB", 1: "BI_RLE8", 2: "BI_RLE4", 3: "BI_BITFIELDS", 4: "BI_JPEG", 5: "BI_PNG"}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a JPEG's frame header says (ITU-T T.81, B.2.2)."""
+
+    kind: str
+    bits: int
+    rows: int
+    columns: int
+    components: int
+
+
+def jpeg_frame(data: bytes) -> Frame | None:
+    """Return the frame of a JPEG, from its first bytes; None if they hold none."""
+    at = 2
+    for _ in range(_MARKERS):
+        while data[at : at + 2] == b"\xff\xff":
+            at += 1
+        head = data[at : at + 10]
+        if len(head) < 10 or head[0] != 0xFF:
+            return None
+        if (0xC0 <= head[1] <= 0xCF and head[1] not in (0xC4, 0xC8, 0xCC)) or head[1] == 0xF7:
+            bits, rows, columns, components = struct.unpack(">BHHB", head[4:10])
+            return Frame(_KINDS.get(head[1], f"type {head[1]:#x}"), bits, rows, columns, components)
+        if head[1] in (0xD9, 0xDA):
+            return None
+        at += 2 if 0xD0 <= head[1] <= 0xD8 or head[1] == 1 else 2 + int.from_bytes(head[2:4], "big")
+    return None
+
+
+def describe_jpeg(opened: OpenFile) -> tuple[VoxelFile, Slices]:
+    """The slice of a JPEG file, baseline, progressive, lossless or JPEG-LS."""
+    source = opened.source
+    frame = jpeg_frame(source.read(0, min(source.size, JPEG_HEAD)))
+    if frame is None:
+        raise InputRefused(f"{source.url} is a JPEG file without a frame; it is damaged")
+    dtype = jpeg_dtype(frame, source.url)
+    if min(frame.rows, frame.columns) < 1:
+        raise InputRefused(f"{source.url} says it has {frame.rows} x {frame.columns} voxels; it is damaged")
+    return opened.file, Slices(
+        "coded",
+        1,
+        (frame.rows, frame.columns),
+        dtype,
+        {"bits": frame.bits},
+        source.size,
+        JPEG_BYTES * frame.rows * frame.columns,
+    )
+
+
+def jpeg_dtype(frame: Frame, where: str) -> str:
+    """Return the voxel type of a JPEG.
+
+    Raises:
+        InputRefused: It is coded in a way that is not read.
+    """
+    if frame.components != 1:
+        refuse_colour(where, frame.components)
+    lossy = frame.kind in ("baseline", "extended", "progressive")
+    if frame.kind not in _KINDS.values() or (lossy and frame.bits != 8) or not 2 <= frame.bits <= 16:
+        raise InputRefused(
+            f"{where} is a JPEG of kind {frame.kind} with {frame.bits} bits, which is not read; save it "
+            "with 8 bits, or "
+            "as JPEG 2000 or TIFF"
+        )
+    return "uint8" if frame.bits <= 8 else "uint16"
+
+
+def describe_bmp(opened: OpenFile) -> tuple[VoxelFile, Slices]:
+    """The slice of a BMP file: gray, by a palette or as three equal values."""
+    source = opened.source
+    head = source.read(0, min(source.size, 54))
+    if len(head) < 54:
+        raise InputRefused(f"{source.url} is a BMP file without a header; it is cut off")
+    offset, header, width, height, planes, bits, coding, _, _, _, used = struct.unpack(
+        "<IIiiHHIIiiI", head[10:50]
+    )
+    if header < 40 or planes != 1 or width < 1 or height == 0:
+        raise InputRefused(f"{source.url} is a BMP file whose header makes no sense; it is damaged")
+    if coding != 0 or bits not in (1, 4, 8, 24, 32):
+        raise InputRefused(
+            f"{source.url} is a BMP of {bits} bits coded with {_BMP_TYPES.get(coding, coding)}, which is "
+            "not read; save it "
+            "without compression"
+        )
+    stride, rows = (width * bits + 31) // 32 * 4, abs(height)
+    if offset + stride * rows > source.size:
+        raise InputRefused(
+            f"{source.url} says it has {rows:,} x {width:,} voxels, which {source.size:,} bytes do not "
+            "hold; it is cut off"
+        )
+    palette: list[int] = []
+    if bits <= 8:
+        count = min(used or 1 << bits, 1 << bits)
+        entries = np.frombuffer(
+            source.read(14 + header, max(0, min(4 * count, offset - 14 - header))), np.uint8
+        )
+        entries = entries[: len(entries) // 4 * 4].reshape(-1, 4)
+        if (entries[:, :3] != entries[:, :1]).any():
+            refuse_colour(f"{source.url} (by its palette)", 3)
+        palette = entries[:, 0].tolist()
+    details: dict[str, Any] = {"offset": offset, "stride": stride, "bits": bits, "upward": height > 0}
+    if palette != list(range(256)):
+        details["palette"] = palette
+    return opened.file, Slices(
+        "coded", 1, (rows, width), "uint8", {"bmp": details}, source.size, 4 * rows * width
+    )
+
+
+def decode_bmp(data: bytes, details: dict[str, Any], out: np.ndarray, where: str) -> None:
+    """Fill `out` with the slice of a BMP file.
+
+    Raises:
+        IntegrityFailure: It is in colour, or shorter than before.
+    """
+    rows, columns = out.shape
+    stride, bits, begin = details["stride"], details["bits"], details["offset"]
+    if len(data) < begin + stride * rows:
+        raise IntegrityFailure(f"{where} is shorter than its header said; bring the file again")
+    lines = np.frombuffer(data, np.uint8, stride * rows, begin).reshape(rows, stride)
+    lines = lines[::-1] if details["upward"] else lines
+    if bits > 8:
+        pixels = lines[:, : columns * bits // 8].reshape(rows, columns, bits // 8)
+        if (pixels[:, :, 1:3] != pixels[:, :, :1]).any():
+            raise IntegrityFailure(f"{where} has three values per voxel that differ; save it as gray")
+        out[...] = pixels[:, :, 0]
+        return
+    if bits < 8:
+        shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
+        lines = (lines[:, :, None] >> shifts & ((1 << bits) - 1)).reshape(rows, -1)
+    values = lines[:, :columns]
+    if "palette" in details:
+        table = np.array(details["palette"], np.uint8)
+        if values.size and int(values.max()) >= len(table):
+            raise IntegrityFailure(f"{where} has values that its palette does not; bring the file again")
+        values = table[values]
+    out[...] = values

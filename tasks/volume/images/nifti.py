@@ -1,0 +1,116 @@
+"""NIfTI-1 and NIfTI-2 (.nii, .nii.gz, .hdr with .img): nibabel reads the header, the voxels lie behind it."""
+
+import math
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import nibabel
+import numpy as np
+
+from tasks.volume.images.formats import OpenFile
+from tasks.volume.images.header import Slices, Voxels, refuse_colour
+from tasks.volume.images.listing import VoxelFile
+from tasks.volume.images.raw_voxels import plain
+from tasks.volume.images.text_headed import beside, listed_as
+from tasks.volume.images.text_header import shown
+from tasks.volume.limits import HEADER_BYTES
+from tasks.volume.outcomes import InputRefused
+
+_UNITS = {1: "meter", 2: "millimeter", 3: "micrometer"}  # xyzt_units, its lowest three bits
+_COLOURS = {128: 3, 2304: 4}  # datatype codes of RGB24 and RGBA32
+_SIZES = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
+
+
+def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
+    """The slices of a NIfTI file, and the file that holds them: the .img beside a .hdr."""
+    source = opened.source
+    packed = source.read(0, min(source.size, HEADER_BYTES))
+    stream = packed.startswith(b"\x1f\x8b")
+    try:
+        head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(packed, 540) if stream else packed[:540]
+        kind, order = _kind(head)
+        # nibabel sets its own log going where a header is odd; what is odd is looked at here.
+        header = kind(head[: kind.sizeof_hdr], order, check=False)
+        dtype = np.dtype(header.get_data_dtype())
+    except Exception as error:  # nibabel and zlib raise what their arithmetic does
+        if isinstance(error, MemoryError):
+            raise
+        raise InputRefused(
+            f"{source.url} is not a NIfTI file that can be read: {shown(str(error))}"
+        ) from None
+    code = int(header["datatype"])
+    if code in _COLOURS:
+        refuse_colour(source.url, _COLOURS[code])
+    shape = _shape(header, source.url)
+    if not math.isfinite(float(header["vox_offset"])) or not 0 <= float(header["vox_offset"]) < 1 << 40:
+        raise InputRefused(f"{source.url} says its voxels begin nowhere; it is damaged")
+    offset = int(header["vox_offset"])
+    voxels, kept = _voxels(header), _rescaling(header)
+    if bytes(header["magic"].tobytes())[:3] in (b"ni1", b"ni2"):
+        name = source.url.rpartition("/")[2]
+        data = beside(source, f"{name.rpartition('.')[0]}.img", opened.options)
+        slices = plain(data, dtype, shape, offset, voxels=voxels, exact=False)
+        return listed_as(data), _with(slices, kept)
+    offset = max(offset, kind.sizeof_hdr + 4)
+    if stream:
+        return opened.file, _with(plain(source, dtype, shape, offset, voxels=voxels, stream=0), kept)
+    return opened.file, _with(plain(source, dtype, shape, offset, voxels=voxels), kept)
+
+
+def _kind(head: bytes) -> tuple[Any, str]:
+    """The class of the header, and its byte order, by the size that it begins with."""
+    for order in "<>":
+        size = int.from_bytes(head[:4], "little" if order == "<" else "big")
+        if size in _SIZES and len(head) >= size:
+            return _SIZES[size], order
+    raise ValueError("its header does not begin with 348 or 540")
+
+
+def _shape(header: Any, where: str) -> tuple[int, ...]:
+    """Extents z, y, x; axes behind the third must be of one voxel."""
+    dims = [int(n) for n in header["dim"]]
+    if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1:
+        raise InputRefused(f"{where} says it has the extents {dims}; it is damaged")
+    extents = dims[1 : dims[0] + 1]
+    while len(extents) > 3 and 1 in extents[2:]:
+        extents.pop(len(extents) - 1 - extents[::-1].index(1))
+    if len(extents) > 3:
+        raise InputRefused(
+            f"{where} holds {extents[3]} volumes of {extents[2]} x {extents[1]} x {extents[0]} voxels; save one alone"
+        )
+    return tuple(([*extents, 1, 1])[:3][::-1])
+
+
+def _voxels(header: Any) -> Voxels:
+    """Lengths, and the origin where the axes of the voxels are those of the space."""
+    unit = _UNITS.get(int(header["xyzt_units"]) & 7, "")
+    length = tuple(abs(float(x)) for x in header["pixdim"][1:4])[::-1]
+    if not all(math.isfinite(x) and x > 0 for x in length):
+        return Voxels(notes=("NIfTI's pixdim gives no lengths",))
+    length = tuple(round(x, 9) if x > 1e-3 else x for x in length)
+    notes = [] if unit else ["NIfTI's xyzt_units gives no unit of the lengths"]
+    origin: tuple[float, ...] = ()
+    if int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0:
+        try:
+            affine = np.asarray(header.get_best_affine(), np.float64)
+        except Exception:  # a quaternion that is none
+            affine = np.full((4, 4), np.nan)
+        straight = np.allclose(affine[:3, :3], np.diag(np.diag(affine)[:3]), rtol=0, atol=1e-4 * max(length))
+        if straight and (np.diag(affine)[:3] > 0).all() and np.isfinite(affine).all():
+            origin = tuple(float(x) for x in affine[:3, 3][::-1])
+        else:
+            notes.append("NIfTI's axes are turned or mirrored; the voxels stay in the order of the file")
+    return Voxels(length, unit, origin, tuple(notes), "NIfTI's pixdim")
+
+
+def _rescaling(header: Any) -> dict[str, Any]:
+    """What turns stored values into what was measured, as attributes; the voxels stay as they are."""
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if not math.isfinite(slope) or not math.isfinite(inter) or slope == 0 or (slope, inter) == (1, 0):
+        return {}
+    return {"rescale_slope": slope, "rescale_intercept": inter}
+
+
+def _with(slices: Slices, kept: dict[str, Any]) -> Slices:
+    return replace(slices, kept=kept)

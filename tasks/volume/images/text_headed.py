@@ -1,0 +1,179 @@
+"""NRRD and MetaImage (.mhd, .mha): a header of text before the voxels, or in a file beside them."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from tasks.parameters import StorageOptions
+from tasks.volume.images.formats import OpenFile
+from tasks.volume.images.header import Slices, Voxels, unit_of
+from tasks.volume.images.listing import VoxelFile
+from tasks.volume.images.raw_voxels import plain
+from tasks.volume.images.text_header import (
+    in_brackets,
+    meta_fields,
+    nrrd_fields,
+    number,
+    numbers,
+    place,
+    shown,
+)
+from tasks.volume.limits import HEADER_BYTES
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.store.objects import Source
+
+_NRRD_TYPES = {
+    "int8": ("signed char", "int8", "int8_t"),
+    "uint8": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "int16": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "uint16": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "int32": ("int", "signed int", "int32", "int32_t"),
+    "uint32": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "int64": (
+        "longlong",
+        "long long",
+        "long long int",
+        "signed long long",
+        "signed long long int",
+        "int64",
+        "int64_t",
+    ),
+    "uint64": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "float32": ("float",),
+    "float64": ("double",),
+}
+_META_TYPES = {
+    "CHAR": "int8",
+    "UCHAR": "uint8",
+    "SHORT": "int16",
+    "USHORT": "uint16",
+    "INT": "int32",
+    "UINT": "uint32",
+    "LONG": "int32",
+    "ULONG": "uint32",
+    "LONG_LONG": "int64",
+    "ULONG_LONG": "uint64",
+    "FLOAT": "float32",
+    "DOUBLE": "float64",
+}
+
+
+def describe_nrrd(opened: OpenFile) -> tuple[VoxelFile, Slices]:
+    """The slices of an NRRD file, and the file that holds them, which is another where the header is detached."""
+    source, options = opened.source, opened.options
+    head = source.read(0, min(source.size, HEADER_BYTES))
+    fields, behind = nrrd_fields(head, source.url)
+    encoding = fields.get("encoding", "raw").lower()
+    if encoding not in ("raw", "gzip", "gz"):
+        raise InputRefused(
+            f"the voxels of {source.url} are encoded as {shown(encoding)}, which is not read; save it as raw or gzip"
+        )
+    name = fields.get("datafile", "")
+    data = beside(source, name, options) if name else source
+    offset = 0 if name else behind if behind >= 0 else source.size
+    wanted = " ".join(fields.get("type", "").lower().split())
+    dtype = next((dtype for dtype, names in _NRRD_TYPES.items() if wanted in names), "")
+    shape = numbers(fields.get("sizes", ""), int, source.url)[::-1]
+    if not dtype or not shape:
+        raise InputRefused(
+            f"{source.url} is an NRRD file of type {_shown(fields, 'type')} and sizes {_shown(fields, 'sizes')}; "
+            "wanted whole numbers or floats"
+        )
+    skip = number(fields.get("byteskip", "0"), source.url)
+    if number(fields.get("lineskip", "0"), source.url):
+        raise InputRefused(f"{source.url} skips lines before its voxels; write a byte skip instead")
+    big = fields.get("endian", "little").lower() == "big"
+    numpy = np.dtype(dtype).newbyteorder(">" if big else "<")
+    voxels = replace(_nrrd_voxels(fields, source), taken="the NRRD header")
+    if encoding != "raw":
+        return listed_as(data), plain(data, numpy, shape, skip, voxels=voxels, stream=offset)
+    offset = data.size - math.prod(shape) * numpy.itemsize if skip == -1 else offset + skip
+    return listed_as(data), plain(data, numpy, shape, offset, voxels=voxels)
+
+
+def describe_meta(opened: OpenFile) -> tuple[VoxelFile, Slices]:
+    """The slices of a MetaImage, and the file that holds them, which is another unless it is LOCAL."""
+    source, options = opened.source, opened.options
+    head = source.read(0, min(source.size, HEADER_BYTES))
+    fields, behind = meta_fields(head, source.url)
+    name = fields["elementdatafile"]
+    data = source if name.upper() == "LOCAL" else beside(source, name, options)
+    if fields.get("elementnumberofchannels", "1") != "1":
+        raise InputRefused(
+            f"{source.url} holds {shown(fields['elementnumberofchannels'])} values per voxel; split them first"
+        )
+    dtype = _META_TYPES.get(fields.get("elementtype", "").upper().removeprefix("MET_"), "")
+    shape = numbers(fields.get("dimsize", ""), int, source.url)[::-1]
+    if not dtype or not shape:
+        raise InputRefused(
+            f"{source.url} is a MetaImage of type {_shown(fields, 'elementtype')} and size {_shown(fields, 'dimsize')}"
+            "; wanted whole numbers or floats"
+        )
+    big = fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "False")).lower() == "true"
+    numpy = np.dtype(dtype).newbyteorder(">" if big else "<")
+    skip = number(fields.get("headersize", "0"), source.url)
+    offset = (
+        data.size - math.prod(shape) * numpy.itemsize
+        if skip == -1
+        else skip + (behind if data is source else 0)
+    )
+    length, origin = (
+        numbers(next((fields[name] for name in names if name in fields), ""), float, source.url)[::-1]
+        for names in (("elementspacing", "elementsize"), ("offset", "position", "origin"))
+    )
+    voxels = replace(place(length, "", origin), taken="MetaImage's ElementSpacing")
+    if fields.get("compresseddata", "False").lower() == "true":
+        begin = behind if data is source else max(skip, 0)
+        return listed_as(data), plain(data, numpy, shape, 0, voxels=voxels, stream=begin)
+    return listed_as(data), plain(data, numpy, shape, offset, voxels=voxels)
+
+
+def beside(source: Source, name: str, options: StorageOptions) -> Source:
+    """The data file of a detached header: one file, in the header's folder."""
+    # A header that led elsewhere would let a triggered run read what its operator did not allow.
+    if name.upper().startswith("LIST") or "%" in name or _is_numbered(name):
+        raise InputRefused(
+            f"{source.url} spreads its voxels over several files; name those files instead, with their dtype and shape"
+        )
+    if "/" in name or "\\" in name or name.startswith("."):
+        raise InputRefused(
+            f"{source.url} names {name} as its data, which lies elsewhere; put both into one folder"
+        )
+    return Source(f"{source.url.rpartition('/')[0]}/{name}", options)
+
+
+def listed_as(source: Source) -> VoxelFile:
+    """Return a file that was opened as one that was found."""
+    return VoxelFile(source.url, source.size, source.identity)
+
+
+def _is_numbered(name: str) -> bool:
+    """Whether a data file is named as a pattern and the numbers that it stands for."""
+    words = name.split(" ")[1:]
+    return any(one.isdecimal() and after[:1].isdecimal() for one, after in itertools.pairwise(words))
+
+
+def _shown(fields: dict[str, str], name: str) -> str:
+    return f"'{shown(fields[name])}'" if name in fields else "none"
+
+
+def _nrrd_voxels(fields: dict[str, str], source: Source) -> Voxels:
+    """Lengths and origin, where the axes of the voxels are those of the space."""
+    units = in_brackets(fields.get("spaceunits", fields.get("units", "")), '"', '"')
+    unit = unit_of(units[0]) if units and len(set(units)) == 1 else ""
+    directions = in_brackets(fields.get("spacedirections", ""), "(", ")")
+    vectors = (
+        [numbers(v.replace(",", " "), float, source.url) for v in directions] if len(directions) == 3 else []
+    )
+    if vectors and all(len(v) == 3 for v in vectors):
+        matrix = np.array(vectors)
+        with np.errstate(all="ignore"):
+            length = tuple(float(x) for x in np.linalg.norm(matrix, axis=1)[::-1])
+        straight = np.array_equal(matrix, np.diag(np.diag(matrix))) and (np.diag(matrix) > 0).all()
+        origins = in_brackets(fields.get("spaceorigin", ""), "(", ")")
+        known = origins and straight
+        origin = numbers(origins[0].replace(",", " "), float, source.url)[::-1] if known else ()
+        return place(length, unit, origin)
+    return place(numbers(fields.get("spacings", ""), float, source.url)[::-1], unit, ())

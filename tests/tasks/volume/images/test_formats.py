@@ -1,0 +1,653 @@
+"""A table of formats and their oddities: what each row's file gives, voxel by voxel, or the sentence that refuses it.
+
+Covers images/formats.py, images/suffixes.py, images/series.py, images/bitmaps.py, images/npz.py, images/nifti.py,
+images/dicom.py, images/dicom_header.py, images/hdf5.py, images/hdf5_paths.py, images/hdf5_filters.py, images/text_headed.py.
+"""
+
+import os
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import h5py
+import imagecodecs
+import nibabel
+import numpy as np
+import pydicom
+import pydicom.data
+import pytest
+import tifffile
+import zarr
+
+from tasks.ingest_images import ingest_images
+from tasks.parameters import Image, Raw, Run, StorageOptions
+from tasks.volume.images.formats import FORMATS, NOT_READ
+from tasks.volume.images.stack import find_stack, read_slab
+from tasks.volume.images.suffixes import SUFFIXES
+from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tasks.volume.publishing.kind import is_images
+from tests import ROOT
+from tests.support.voxel_makers import bmp, dicom, items, voxels
+
+HERE = StorageOptions()
+VALUES = voxels()
+BYTES = voxels("uint8")
+SIGNED = voxels("int16")
+SHIPPED = Path(pydicom.data.__file__).parent / "test_files"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A file, and what is right of it.
+
+    Attributes:
+        id: Format and oddity.
+        make: Writes files into a folder; returns the name to ingest, below the folder.
+        values: The voxels; None where `sentence` refuses them.
+        length: Voxel lengths z, y, x.
+        unit: Their unit.
+        origin: Place of the first voxel.
+        sentence: Part of the refusal, or of a note.
+        kept: Attributes of the array.
+    """
+
+    id: str
+    make: Callable[[Path], str]
+    values: np.ndarray | None = None
+    length: tuple[float, ...] = ()
+    unit: str = ""
+    origin: tuple[float, ...] = ()
+    sentence: str = ""
+    kept: tuple[tuple[str, Any], ...] = ()
+
+
+def written(name: str, data: bytes | Callable[[Path], Any]) -> Callable[[Path], str]:
+    """Return a maker of one file."""
+
+    def make(folder: Path) -> str:
+        if callable(data):
+            data(folder / name)
+        else:
+            (folder / name).write_bytes(data)
+        return name
+
+    return make
+
+
+def in_folder(*files: Callable[[Path], Any], of: str = "") -> Callable[[Path], str]:
+    """Return a maker of a folder of files."""
+
+    def make(folder: Path) -> str:
+        for file in files:
+            file(folder)
+        return of
+
+    return make
+
+
+def slices(
+    name: str, write: Callable[[Path, np.ndarray, int], Any], values: np.ndarray = VALUES
+) -> Callable[[Path], str]:
+    """Return a maker of one file per slice; `name` has the number of the slice in it."""
+
+    def make(folder: Path) -> str:
+        for k, layer in enumerate(values):
+            write(folder / name.format(k), layer, k)
+        return ""
+
+    return make
+
+
+def h5(
+    write: Callable[[h5py.File], Any], part: str = "", name: str = "scan.h5", **options: Any
+) -> Callable[[Path], str]:
+    """Return a maker of an HDF5 file."""
+
+    def make(folder: Path) -> str:
+        with h5py.File(folder / name, "w", **options) as file:
+            write(file)
+        return f"{name}:{part}" if part else name
+
+    return make
+
+
+def nifti(
+    values: np.ndarray, name: str = "a.nii", kind: Any = nibabel.Nifti1Image, **said: Any
+) -> Callable[[Path], str]:
+    """Return a maker of a NIfTI file of voxels z, y, x."""
+
+    def make(folder: Path) -> str:
+        affine = said.get("affine", np.diag([0.5, 0.75, 2, 1]))
+        image = kind(values.transpose(*range(values.ndim)[::-1]), affine)
+        image.header.set_xyzt_units(said.get("unit", "mm"))
+        if "slope" in said:
+            image.header.set_slope_inter(*said["slope"])
+        nibabel.save(image, folder / name)
+        return name
+
+    return make
+
+
+def npz(pack: Callable[..., Any] = np.savez, part: str = "", **arrays: np.ndarray) -> Callable[[Path], str]:
+    """Return a maker of an .npz file."""
+
+    def make(folder: Path) -> str:
+        pack(folder / "a.npz", **arrays)
+        return f"a.npz:{part}" if part else "a.npz"
+
+    return make
+
+
+def scan(folder: Path, values: np.ndarray = VALUES, name: str = "{}.dcm", **said: Any) -> str:
+    """Write a DICOM scan whose names run against its places."""
+    for k, layer in enumerate(values):
+        dicom(folder / name.format(len(values) - k), layer, k + 1, **said)
+    return ""
+
+
+def enhanced(path: Path) -> None:
+    """Write frames with functional groups."""
+    frames = [
+        items(PlanePositionSequence=items(ImagePositionPatient=[0, 0, 1.5 * k]))[0]
+        for k in range(len(VALUES))
+    ]
+    shared = items(
+        PixelMeasuresSequence=items(PixelSpacing=[0.5, 0.25], SliceThickness=9),
+        PlaneOrientationSequence=items(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
+    )
+    dicom(
+        path, VALUES, PixelSpacing=None, ImagePositionPatient=None, ImageOrientationPatient=None, SliceThickness=None,
+        SharedFunctionalGroupsSequence=shared, PerFrameFunctionalGroupsSequence=pydicom.Sequence(frames),
+    )  # fmt: skip
+
+
+def rle(layer: np.ndarray) -> bytes:
+    """Return a slice in DICOM's run lengths, every run a literal one."""
+    planes = [
+        layer.view(np.uint8).reshape(-1, layer.dtype.itemsize)[:, k] for k in range(layer.dtype.itemsize)
+    ][::-1]
+    parts = []
+    for plane in planes:
+        data = plane.tobytes()
+        part = b"".join(
+            bytes([len(data[k : k + 128]) - 1]) + data[k : k + 128] for k in range(0, len(data), 128)
+        )
+        parts.append(part + b"\0" * (len(part) % 2))
+    offsets, at = [], 64
+    for part in parts:
+        offsets.append(at)
+        at += len(part)
+    return struct.pack("<16I", len(parts), *offsets, *[0] * (15 - len(parts))) + b"".join(parts)
+
+
+MM = (2.5, 0.5, 0.25)
+FIRST = (2.5, 4.0, -3.0)
+RESCALED = (("rescale_slope", 0.5), ("rescale_intercept", -1024.0))
+GRAY = [(k, k, k) for k in range(256)]
+TABLE = [
+    # DICOM
+    Row("dicom sorted by place", scan, VALUES, MM, "millimeter", FIRST, "places of the slices"),
+    Row("dicom signed", lambda f: scan(f, SIGNED), SIGNED, MM, "millimeter", FIRST),
+    Row("dicom bytes, odd rows", lambda f: scan(f, BYTES), BYTES, MM, "millimeter", FIRST),
+    Row("dicom implicit", lambda f: scan(f, syntax="1.2.840.10008.1.2"), VALUES, MM, "millimeter", FIRST),
+    Row("dicom big endian", lambda f: scan(f, syntax="1.2.840.10008.1.2.2"), VALUES, MM, "millimeter", FIRST),
+    Row(
+        "dicom rescaled",
+        lambda f: scan(f, RescaleSlope=0.5, RescaleIntercept=-1024, RescaleType="HU"),
+        VALUES, MM, "millimeter", FIRST, "", (*RESCALED, ("rescale_type", "HU")),
+    ),
+    Row(
+        "dicom 12 bits with others above",
+        lambda f: scan(f, BitsStored=12, HighBit=11), VALUES & 0xFFF, MM, "millimeter", FIRST,
+    ),
+    Row(
+        "dicom 12 bits with a sign",
+        lambda f: scan(f, SIGNED, BitsStored=12, HighBit=11), (SIGNED << 4) >> 4, MM, "millimeter", FIRST,
+    ),
+    Row(
+        "dicom without suffix", lambda f: scan(f, name="IM{}"), VALUES, MM, "millimeter", FIRST, "places of the slices"
+    ),
+    Row("dicom named by uid", lambda f: scan(f, name="1.2.840.{}"), VALUES, MM, "millimeter", FIRST),
+    Row(
+        "dicom coronal",
+        lambda f: scan_turned(f),
+        VALUES, MM, "millimeter", (), "turned against the patient's axes",
+    ),
+    Row(
+        "dicom by number",
+        lambda f: scan(f, ImagePositionPatient=None),
+        VALUES, (3, 0.5, 0.25), "millimeter", (), "sorted by InstanceNumber",
+    ),
+    Row("dicom enhanced", written("a.dcm", enhanced), VALUES, (1.5, 0.5, 0.25), "millimeter", (0, 0, 0)),
+    Row("dicom frames", written("a.dcm", lambda p: dicom(p, VALUES)), VALUES, (3, 0.5, 0.25), "millimeter", FIRST),
+    Row(
+        "dicom jpeg 2000",
+        slices(
+            "{}.dcm",
+            lambda p, v, k: dicom(
+                p, v, k + 1, syntax="1.2.840.10008.1.2.4.90",
+                fragments=[imagecodecs.jpeg2k_encode(v, level=0, codecformat="j2k", reversible=True)],
+            ),
+        ),
+        VALUES, MM, "millimeter", FIRST,
+    ),
+    Row(
+        "dicom jpeg-ls",
+        slices(
+            "{}.dcm",
+            lambda p, v, k: dicom(
+                p, v, k + 1, syntax="1.2.840.10008.1.2.4.80", fragments=[imagecodecs.jpegls_encode(v)]
+            ),
+        ),
+        VALUES, MM, "millimeter", FIRST,
+    ),
+    Row(
+        "dicom lossless jpeg",
+        slices(
+            "{}.dcm",
+            lambda p, v, k: dicom(
+                p, v, k + 1, syntax="1.2.840.10008.1.2.4.70", fragments=[imagecodecs.ljpeg_encode(v)]
+            ),
+        ),
+        VALUES, MM, "millimeter", FIRST,
+    ),
+    Row(
+        "dicom run lengths, frames",
+        written("a.dcm", lambda p: dicom(p, VALUES, syntax="1.2.840.10008.1.2.5", fragments=[rle(v) for v in VALUES])),
+        VALUES, (3, 0.5, 0.25), "millimeter", FIRST,
+    ),
+    Row(
+        "dicom slice missing",
+        in_folder(scan, lambda f: (f / "3.dcm").unlink()),
+        sentence="lie 2.5 apart, but 5 between 4.dcm and 2.dcm",
+    ),
+    Row(
+        "dicom slice twice",
+        in_folder(scan, lambda f: (f / "9.dcm").write_bytes((f / "3.dcm").read_bytes())),
+        sentence="3.dcm and 9.dcm in .* lie at the same place, 10; remove one",
+    ),
+    Row(
+        "dicom two scans",
+        in_folder(scan, lambda f: dicom(f / "7.dcm", VALUES[0], 7, SeriesInstanceUID="1.2.3")),
+        sentence=r"slices of 2 scans: .* \(6 files\), 1.2.3 \(1 files\)",
+    ),
+    Row(
+        "dicom rescaled per slice",
+        slices("{}.dcm", lambda p, v, k: dicom(p, v, k, RescaleSlope=k + 2.0, RescaleIntercept=0)),
+        sentence="are rescaled differently",
+    ),
+    Row(
+        "dicom colour",
+        written("a.dcm", lambda p: dicom(p, BYTES, NumberOfFrames=None, SamplesPerPixel=3, PhotometricInterpretation="RGB")),
+        sentence="a colour image",
+    ),
+    Row("dicom report", lambda f: shipped(f, "reportsi.dcm"), sentence="without an image .class Basic Text SR"),
+    Row("dicom deflated", lambda f: shipped(f, "image_dfl.dcm"), sentence="deflated as a whole"),
+    Row("dicom cut off", lambda f: shipped(f, "MR_truncated.dcm"), sentence="it is cut off or damaged"),
+    Row(
+        "dicom with a tiff before it", lambda f: shipped(f, "MR_small.dcm"),
+        pydicom.dcmread(SHIPPED / "MR_small.dcm").pixel_array[None],
+        (0.8, 0.3125, 0.3125), "millimeter", (6.6406, -91.2, -83.9063),
+    ),
+    Row(
+        "dicom jpeg-ls with a sign", lambda f: shipped(f, "MR_small_jpeg_ls_lossless.dcm"),
+        pydicom.dcmread(SHIPPED / "MR_small.dcm").pixel_array[None],
+        (0.8, 0.3125, 0.3125), "millimeter", (6.6406, -91.2, -83.9063),
+    ),
+    Row(
+        "dicom dose", lambda f: shipped(f, "rtdose.dcm"), pydicom.dcmread(SHIPPED / "rtdose.dcm").pixel_array,
+        (5, 10, 10), "millimeter", (-761.87, 199.43125, 189.43125),
+    ),
+    # NIfTI
+    Row("nifti", nifti(VALUES), VALUES, (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
+    Row("nifti gz", nifti(VALUES, "a.nii.gz"), VALUES, (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
+    Row("nifti 2", nifti(VALUES, kind=nibabel.Nifti2Image), VALUES, (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
+    Row(
+        "nifti 2 gz, bytes", nifti(BYTES, "a.nii.gz", nibabel.Nifti2Image), BYTES, (2, 0.75, 0.5), "millimeter", (0, 0, 0)
+    ),
+    Row(
+        "nifti pair", lambda f: nifti(VALUES, "a.img", nibabel.Nifti1Pair)(f).replace("img", "hdr"),
+        VALUES, (2, 0.75, 0.5), "millimeter", (0, 0, 0),
+    ),
+    Row("nifti micron", nifti(VALUES, unit="micron"), VALUES, (2, 0.75, 0.5), "micrometer", (0, 0, 0)),
+    Row("nifti no unit", nifti(VALUES, unit=0), VALUES, (2, 0.75, 0.5), "", (0, 0, 0), "gives no unit"),
+    Row(
+        "nifti mirrored", nifti(VALUES, affine=np.diag([-0.5, 0.75, 2, 1])),
+        VALUES, (2, 0.75, 0.5), "millimeter", (), "turned or mirrored",
+    ),
+    Row("nifti big endian", written("a.nii", lambda p: big_nifti(p)), SIGNED, (2, 0.75, 0.5), "millimeter"),
+    Row(
+        "nifti rescaled", nifti(SIGNED, slope=(0.5, -1024)),
+        SIGNED, (2, 0.75, 0.5), "millimeter", (0, 0, 0), "", RESCALED,
+    ),
+    Row("nifti float64", nifti(voxels("float64")), voxels("float64"), (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
+    Row("nifti time of one", nifti(VALUES[None]), VALUES, (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
+    Row("nifti of times", nifti(np.stack([VALUES, VALUES])), sentence="holds 2 volumes of 6 x 7 x 9 voxels"),
+    Row("nifti colour", written("a.nii", lambda p: colour_nifti(p)), sentence="3 values per voxel"),
+    Row("nifti without .img", in_folder(lambda f: nifti(VALUES, "a.img", nibabel.Nifti1Pair)(f),
+        lambda f: (f / "a.img").unlink(), of="a.hdr"), sentence=r"there is no file .*a\.img"),
+    # HDF5
+    Row("hdf5 exchange", h5(lambda f: f.create_dataset("exchange/data", data=VALUES)), VALUES),
+    Row("hdf5 named", h5(lambda f: two(f), "/other/stack"), VALUES + 1),
+    Row("hdf5 in chunks", h5(lambda f: f.create_dataset("v", data=VALUES, chunks=(2, 4, 5))), VALUES),
+    Row(
+        "hdf5 gzip, shuffle, checksum",
+        h5(lambda f: f.create_dataset("v", data=VALUES, chunks=(4, 4, 4), compression="gzip", shuffle=True, fletcher32=True)),
+        VALUES,
+    ),
+    Row("hdf5 lzf", h5(lambda f: f.create_dataset("v", data=VALUES, chunks=(4, 7, 9), compression="lzf")), VALUES),
+    Row("hdf5 lzf of zeros", h5(lambda f: f.create_dataset("v", data=VALUES * 0, chunks=(4, 7, 9), compression="lzf")), VALUES * 0),
+    Row("hdf5 big endian", h5(lambda f: f.create_dataset("v", data=SIGNED.astype(">i2"), chunks=(3, 7, 9))), SIGNED),
+    Row("hdf5 big endian, whole", h5(lambda f: f.create_dataset("v", data=SIGNED.astype(">i2"))), SIGNED),
+    Row("hdf5 behind a user block", h5(lambda f: f.create_dataset("v", data=VALUES), userblock_size=512, name="a.mat"), VALUES),
+    Row("hdf5 latest format", h5(lambda f: f.create_dataset("v", data=VALUES, chunks=(2, 7, 9)), libver="latest"), VALUES),
+    Row("hdf5 booleans", h5(lambda f: f.create_dataset("v", data=voxels("bool"))), voxels("bool").astype("u1")),
+    Row("hdf5 five axes", h5(lambda f: f.create_dataset("v", data=VALUES[None, :, :, :, None], chunks=(1, 2, 4, 5, 1))), VALUES),
+    Row("hdf5 one slice", h5(lambda f: f.create_dataset("v", data=VALUES[0]), "/v"), VALUES[:1]),
+    Row("hdf5 unwritten chunks", h5(lambda f: partly(f)), np.where(np.arange(6)[:, None, None] < 2, VALUES, 7).astype("u2")),
+    Row("hdf5 soft link", h5(lambda f: linked(f), "/link"), VALUES),
+    Row(
+        "hdf5 element size", h5(lambda f: f.create_dataset("v", data=VALUES).attrs.update(element_size_um=[3, 2, 1.5])),
+        VALUES, (3, 2, 1.5), "micrometer", (), "element_size_um",
+    ),
+    Row("nexus default and axes", h5(lambda f: nexus(f), name="a.nxs"), VALUES, (2000, 500, 250), "micrometer",
+        (10000, 0, 0), "axes of NeXus"),
+    Row("hdf5 two stacks", h5(lambda f: two(f)), sentence=r"holds 2 arrays of three axes \(/one \(6, 7, 9\), /other/stack"),
+    Row("hdf5 group named", h5(lambda f: two(f), "/other"), sentence="is a group, which holds stack"),
+    Row("hdf5 nothing there", h5(lambda f: two(f), "/some"), sentence="holds nothing at /some; / holds one, other"),
+    Row("hdf5 no stack", h5(lambda f: f.create_dataset("v", data=[1, 2])), sentence="holds no array of three axes"),
+    Row("hdf5 external link", h5(lambda f: external(f), "/out"), sentence="is a link to elsewhere"),
+    Row("hdf5 virtual", h5(lambda f: virtual(f), "/v"), sentence="kept in other files"),
+    Row("hdf5 external storage", h5(lambda f: f.create_dataset("v", (6, 7, 9), "u2", external=[("/etc/passwd", 0, 756)])),
+        sentence="kept in other files"),
+    Row("hdf5 compound", h5(lambda f: f.create_dataset("v", (3, 3, 3), "u2,f4"), "/v"), sentence="wanted whole numbers"),
+    Row("hdf5 scale and offset", h5(lambda f: f.create_dataset("v", data=VALUES, chunks=(2, 7, 9), scaleoffset=4)),
+        sentence="coded with scale and offset, which is not read; write it again with gzip"),
+    Row("hdf5 cut off", in_folder(lambda f: h5(lambda g: g.create_dataset("v", data=VALUES))(f),
+        lambda f: os.truncate(f / "scan.h5", 900), of="scan.h5"), sentence="is not an HDF5 file that can be read"),
+    # .npz and .npy
+    Row("npz", npz(rock=VALUES), VALUES),
+    Row("npz compressed", npz(np.savez_compressed, rock=VALUES), VALUES),
+    Row("npz fortran", npz(rock=np.asfortranarray(VALUES)), VALUES),
+    Row("npz fortran, compressed", npz(np.savez_compressed, rock=np.asfortranarray(VALUES)), VALUES),
+    Row("npz big endian", npz(rock=SIGNED.astype(">i2")), SIGNED),
+    Row("npz named", npz(part="/pore", rock=VALUES, pore=BYTES), BYTES),
+    Row("npz of two", npz(rock=VALUES, pore=BYTES), sentence=r"holds 2 arrays \(rock, pore\); name one, such as .*:/rock"),
+    Row("npz without it", npz(part="/x", rock=VALUES), sentence="holds no array x; it holds rock"),
+    Row("npz of objects", npz(rock=np.array([None, 1], dtype=object)), sentence="wanted whole numbers"),
+    Row("npz of text", written("a.npz", lambda p: zipped(p, b"hello")), sentence="is not a NumPy file"),
+    Row("npy with a path", in_folder(lambda f: np.save(f / "a.npy", VALUES), of="a.npy"), VALUES),
+    # BMP
+    Row("bmp", slices("{}.bmp", lambda p, v, k: p.write_bytes(bmp(v)), BYTES), BYTES),
+    Row("bmp downward", slices("{}.bmp", lambda p, v, k: p.write_bytes(bmp(v, down=True)), BYTES), BYTES),
+    Row("bmp inverted palette", slices("{}.BMP", lambda p, v, k: p.write_bytes(bmp(v, palette=GRAY[::-1])), BYTES), 255 - BYTES),
+    Row("bmp of four bits", slices("{}.bmp", lambda p, v, k: p.write_bytes(bmp(v & 15, 4)), BYTES), (BYTES & 15) * 17),
+    Row("bmp of one bit", slices("{}.bmp", lambda p, v, k: p.write_bytes(bmp(v & 1, 1)), BYTES), (BYTES & 1) * 255),
+    Row("bmp of three equal", slices("{}.bmp", lambda p, v, k: p.write_bytes(bmp(np.stack([v] * 3, -1), 24)), BYTES), BYTES),
+    Row("bmp of four values", slices("{}.bmp", lambda p, v, k: p.write_bytes(bmp(np.stack([v] * 4, -1), 32)), BYTES), BYTES),
+    Row("bmp colour palette", written("a.bmp", bmp(BYTES[0], palette=[(255, 0, 0)] * 256)), sentence="by its palette"),
+    Row("bmp cut off", written("a.bmp", bmp(BYTES[0])[:-9]), sentence="it is cut off"),
+    # JPEG, PNG
+    Row("jpeg", slices("{}.jpg", lambda p, v, k: p.write_bytes(imagecodecs.jpeg8_encode(v, 90)), BYTES),
+        np.stack([imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(v, 90)) for v in BYTES])),
+    Row("jpeg lossless", slices("{}.jpeg", lambda p, v, k: p.write_bytes(imagecodecs.ljpeg_encode(v))), VALUES),
+    Row("jpeg-ls", slices("{}.jpg", lambda p, v, k: p.write_bytes(imagecodecs.jpegls_encode(v)), BYTES), BYTES),
+    Row("jpeg colour", written("a.jpg", imagecodecs.jpeg8_encode(np.zeros((8, 8, 3), "u1"))), sentence="3 values per voxel"),
+    Row("jpeg without frame", written("a.jpg", b"\xff\xd8\xff\xe0\0\4ab\xff\xd9" + bytes(20)), sentence="without a frame"),
+    # Folders
+    Row(
+        "tif and tiff are one stack",
+        slices("s_{:03}", lambda p, v, k: tifffile.imwrite(f"{p}.{('tif', 'tiff', 'TIF')[k % 3]}", v, metadata=None)),
+        VALUES,
+    ),
+    Row(
+        "tif and tiff of one number",
+        in_folder(*(lambda f, s=s: tifffile.imwrite(f / f"a1.{s}", VALUES[0]) for s in ("tif", "tiff"))),
+        sentence="holds slice 1 twice",
+    ),
+]  # fmt: skip
+
+
+def scan_turned(folder: Path) -> str:
+    """Write a scan whose slices are stacked against y."""
+    for k, layer in enumerate(VALUES):
+        place = [0, 2.5 * k, 0]
+        dicom(
+            folder / f"{9 - k}.dcm",
+            layer,
+            k,
+            ImageOrientationPatient=[1, 0, 0, 0, 0, -1],
+            ImagePositionPatient=place,
+        )
+    return ""
+
+
+def shipped(folder: Path, name: str) -> str:
+    """Copy a file that pydicom ships."""
+    (folder / name).write_bytes((SHIPPED / name).read_bytes())
+    return name
+
+
+def big_nifti(path: Path) -> None:
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_shape(SIGNED.shape[::-1])
+    header.set_data_dtype(np.dtype(">i2"))
+    header.set_zooms((0.5, 0.75, 2))
+    header.set_xyzt_units("mm")
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    path.write_bytes(header.binaryblock + bytes(4) + SIGNED.astype(">i2").tobytes())
+
+
+def colour_nifti(path: Path) -> None:
+    kind = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5), kind), np.eye(4)), path)
+
+
+def two(file: h5py.File) -> None:
+    file["one"], file["other/stack"] = VALUES, VALUES + 1
+
+
+def partly(file: h5py.File) -> None:
+    array = file.create_dataset("v", VALUES.shape, "u2", chunks=(2, 7, 9), fillvalue=7, compression="gzip")
+    array[:2] = VALUES[:2]
+
+
+def linked(file: h5py.File) -> None:
+    file["deep/v"] = VALUES
+    file["link"] = h5py.SoftLink("/deep/v")
+
+
+def external(file: h5py.File) -> None:
+    file["out"] = h5py.ExternalLink("/etc/other.h5", "/v")
+
+
+def virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout(VALUES.shape, "u2")
+    layout[...] = h5py.VirtualSource("other.h5", "v", VALUES.shape)
+    file.create_virtual_dataset("v", layout)
+
+
+def nexus(file: h5py.File) -> None:
+    file.attrs["default"] = "entry"
+    entry = file.create_group("entry")
+    entry.attrs["default"] = "scan"
+    place = entry.create_group("scan")
+    place.attrs.update(signal="counts", axes=["z", "y", "x"])
+    place["counts"], place["dark"] = VALUES, VALUES
+    for name, step, first, unit in (("z", 2, 10, "mm"), ("y", 0.5, 0, "mm"), ("x", 250, 0, "um")):
+        place[name] = first + step * np.arange(VALUES.shape["zyx".index(name)])
+        place[name].attrs["units"] = unit
+
+
+def zipped(path: Path, data: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rock.npy", data)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
+def test_a_file_gives_its_voxels_or_a_sentence(tmp_path, row):
+    url = str(tmp_path / row.make(tmp_path))
+    if row.values is None:
+        with pytest.raises((InputRefused, IntegrityFailure), match=row.sentence) as refused:
+            ingest_images(url, str(tmp_path / "out.zarr"))
+        assert len(str(refused.value).splitlines()) == 1
+        assert not (tmp_path / "out.zarr").exists()
+        return
+    stack = find_stack(url, HERE)
+    expected = row.values.astype("u1") if row.values.dtype == bool else row.values
+    found = read_slab(stack, 0, stack.shape[stack.slow_axis], HERE)
+    assert found.astype(expected.dtype).tolist() == expected.tolist()
+    said = stack.voxels
+    assert (said.length, said.unit) == (pytest.approx(row.length), row.unit)
+    assert said.origin == pytest.approx(row.origin, abs=1e-6)
+    assert stack.kept == dict(row.kept)
+    notes = ingest_images(url, str(tmp_path / "out.zarr"), run=Run(dry_run=True))["notes"]
+    assert any("voxel length" in note for note in notes)
+    assert any(row.sentence in note for note in notes), notes
+
+
+STORED = (
+    "dicom sorted by place",
+    "nifti gz",
+    "nifti pair",
+    "hdf5 in chunks",
+    "hdf5 exchange",
+    "npz compressed",
+    "bmp",
+    "jpeg",
+)
+FULL = (
+    "dicom rescaled",
+    "nifti gz",
+    "nifti mirrored",
+    "hdf5 gzip, shuffle, checksum",
+    "nexus default and axes",
+    "npz fortran, compressed",
+)
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.id in FULL], ids=lambda row: row.id)
+def test_a_volume_holds_what_the_table_says(tmp_path, row):
+    url, volume = str(tmp_path / row.make(tmp_path)), str(tmp_path / "out.zarr")
+    ingest_images(url, volume)
+    array = zarr.open_array(volume, path="attenuation", mode="r")
+    stored = dict(array.attrs)
+    assert array[...].tolist() == row.values.tolist()
+    assert stored["voxel_length"] == pytest.approx(list(row.length or (1, 1, 1)))
+    assert stored["voxel_unit"] == row.unit
+    assert stored["voxel_origin"] == pytest.approx(list(row.origin or (0, 0, 0)))
+    assert {key: value for key, value in stored.items() if key.startswith("rescale")} == dict(row.kept)
+    assert ingest_images(url, volume)["notes"] == ["was done already"]
+
+
+def test_the_rows_of_the_table_are_found_by_name():
+    assert set(SUFFIXES) == {row.name for row in FORMATS}
+    assert len({row.id for row in TABLE}) == len(TABLE) >= 80
+    assert len({what for what, _, _ in NOT_READ}) == len(NOT_READ)
+
+
+def test_what_is_known_and_not_read_is_named_with_the_formats_that_are(tmp_path):
+    for number, (what, magic, suffixes) in enumerate(NOT_READ):
+        names = [f"a{number}{suffix}" for suffix in suffixes] or [f"a{number}"]
+        for name in names:
+            (tmp_path / name).write_bytes((magic[0] if magic else b"") + bytes(2000))
+            with pytest.raises(
+                InputRefused, match=r"which is not read; save it as one of DICOM, TIFF, .* raw binary"
+            ) as no:
+                find_stack(str(tmp_path / name), HERE)
+            assert what in str(no.value) or not magic
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.id in STORED], ids=lambda row: row.id)
+def test_the_source_of_a_publish_is_taken_for_images(tmp_path, row):
+    assert is_images(str(tmp_path / row.make(tmp_path)), Image(), HERE)
+
+
+def test_a_publish_of_what_is_not_read_names_it(tmp_path):
+    (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE" + bytes(4000))
+    with pytest.raises(InputRefused, match="is a Zeiss CZI file, which is not read"):
+        is_images(str(tmp_path / "a.czi"), Image(), HERE)
+
+
+def test_raw_voxels_that_begin_like_something_else_are_read_where_their_layout_is_given(tmp_path):
+    data = b"PK\3\4" + bytes(23)
+    (tmp_path / "a.raw").write_bytes(data)
+    stack = find_stack(str(tmp_path / "a.raw"), HERE, Raw(dtype="uint8", shape=[3, 3, 3]))
+    assert read_slab(stack, 0, 3, HERE).tobytes() == data
+
+
+@pytest.mark.parametrize("row", [row for row in FORMATS if row.library], ids=lambda row: row.name)
+def test_without_its_library_a_format_is_refused_with_the_command_that_installs_it(
+    tmp_path, monkeypatch, row
+):
+    made = {"pydicom": scan, "nibabel": nifti(VALUES), "h5py": h5(lambda f: two(f))}[row.library](tmp_path)
+    monkeypatch.setitem(sys.modules, row.library, None)
+    monkeypatch.delitem(sys.modules, f"tasks.volume.images.{row.describe[0]}", raising=False)
+    with pytest.raises(
+        InputRefused, match=rf"{row.name} file, which is read with {row.library}; .*'\.\[imaging\]'$"
+    ):
+        find_stack(str(tmp_path / made), HERE)
+
+
+def test_a_library_is_loaded_only_when_its_format_is_met(tmp_path):
+    np.save(tmp_path / "a.npy", VALUES)
+    code = (
+        "import sys; from tasks.ingest_images import ingest_images; ingest_images(*sys.argv[1:]); "
+        "print([name for name in ('h5py', 'nibabel', 'pydicom', 'tifffile') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.npy"), str(tmp_path / "a.zarr")],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.id in STORED], ids=lambda row: row.id)
+def test_the_same_voxels_come_from_an_object_store(tmp_path, row):
+    made = row.make(tmp_path)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path), f"/formats/{tmp_path.name}", recursive=True)
+    try:
+        stack = find_stack(f"memory://formats/{tmp_path.name}/{made}".rstrip("/"), HERE)
+        for first, count in ((0, 4), (4, 2), (3, 1)):
+            assert read_slab(stack, first, count, HERE).tolist() == row.values[first : first + count].tolist()
+    finally:
+        memory.rm("/formats", recursive=True)
+
+
+def mutated(tmp_path: Path, row: Row, turns: int) -> None:
+    """Read files of which a few bytes are others, or whose end is missing: either they are refused, or they are read."""
+    made = row.make(tmp_path)
+    rng = np.random.default_rng(len(row.id))
+    path = min(path for path in tmp_path.iterdir() if path.is_file())
+    whole = path.read_bytes()
+    for turn in range(turns):
+        data = bytearray(whole)
+        for at in rng.integers(0, min(len(data), 700 if turn % 2 else len(data)), 1 + turn % 4):
+            data[at] = (0, 255, 127, rng.integers(256))[turn % 4]
+        path.write_bytes(data[: len(data) - (turn % 5 == 4) * int(rng.integers(len(data)))])
+        with suppress(InputRefused, IntegrityFailure):
+            stack = find_stack(str(tmp_path / made), HERE)
+            if stack.reading_bytes() + int(np.prod(stack.shape)) < 64 << 20:
+                read_slab(stack, 0, stack.shape[stack.slow_axis], HERE)
+
+
+READ = [row for row in TABLE if row.values is not None]
+
+
+@pytest.mark.parametrize("row", READ[::4], ids=lambda row: row.id)
+def test_a_mutated_file_ends_in_a_sentence_or_in_voxels(tmp_path, row):
+    mutated(tmp_path, row, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", READ, ids=lambda row: row.id)
+def test_many_mutated_files_end_in_a_sentence_or_in_voxels(tmp_path, row):
+    mutated(tmp_path, row, 40)
