@@ -72,7 +72,7 @@ def ingest_images(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    stack = find_stack(source, run.storage_options, image.raw)
+    stack = find_stack(source, run.storage_options, image.raw, image.image)
     place = place_of(image, stack.voxels)
     if image.labels and stack.first.dtype.startswith("float"):
         raise InputRefused(

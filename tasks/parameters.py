@@ -101,6 +101,7 @@ class _Parameters(BaseModel):
 
 # Fields that were added after requests were first stored, by their model.
 _LATER_FIELDS: dict[str, frozenset[str]] = {
+    "Image": frozenset(("image",)),
     "Index": frozenset(
         (
             "samples_per_trace",
@@ -417,6 +418,12 @@ class Image(_Parameters):
         description="Values are labels of phases, not measurements; levels take the most frequent one",
     )
     checksums: Checksums = []
+    image: int = Field(
+        default=-1,
+        ge=-1,
+        title="Image",
+        description="Number of the image in an OME-TIFF of several, from 0. -1: the only one",
+    )
     raw: Raw = Field(default=Raw(), title="Raw binary", description="Only for files without a header")
 
 

@@ -20,8 +20,6 @@ def counts(tiff: Any, page: Any) -> dict[str, int]:
         meta = tiff.imagej_metadata or {}
         given = {"images": meta.get("images", 1), "C": meta.get("channels", 1), "T": meta.get("frames", 1)}
         return {name: max(1, _whole(count)) for name, count in given.items()}
-    if tiff.is_ome:
-        return {name: int(count) for name, count in re.findall(r'\bSize([CT])="(\d{1,9})"', page.description)}
     shape = (
         re.search(r'"shape": {0,9}\[((?:\d{1,12}(?:, ?)?){1,32})\]', page.description)
         if tiff.is_shaped
@@ -33,28 +31,57 @@ def counts(tiff: Any, page: Any) -> dict[str, int]:
     return {"images": math.prod(sizes) // max(1, math.prod(page.shape))}
 
 
-def voxels(tiff: Any, page: Any) -> Voxels:
-    """Voxel lengths of ImageJ and OME files; a plain TIFF says nothing of the distance of its slices. See `counts`.
+def voxels(tiff: Any, page: Any, described: str = "") -> Voxels:
+    """Voxel lengths of ImageJ, OME and plain files, which say nothing of the distance of their slices. See `counts`.
 
     What is known of some axes is taken; what is assumed of the others is a note.
+
+    Args:
+        tiff: tifffile's `TiffFile`.
+        page: Its first `TiffPage` of full size.
+        described: Of OME, the XML of the image that is meant.
     """
     if tiff.is_ome:
-        sizes = {
-            axis: (_real(value), unit or "µm") for axis, value, unit in _physical_sizes(page.description)
-        }
+        sizes = {axis: (_real(value), unit or "µm") for axis, value, unit in _physical_sizes(described)}
         return _calibrated(sizes, "PhysicalSize") if sizes else Voxels()
     meta = (tiff.imagej_metadata or {}) if tiff.is_imagej else {}
     unit = str(meta.get("unit", ""))
     if unit.strip().lower() in _NO_UNIT:
-        return Voxels()
+        return Voxels() if tiff.is_imagej else _resolution(page)
     units = {"X": unit, "Y": str(meta.get("yunit", unit)), "Z": str(meta.get("zunit", unit))}
     per_unit = {"Y": _ratio(page.tags.valueof(283)), "X": _ratio(page.tags.valueof(282))}
     lengths = {axis: 1 / ratio for axis, ratio in per_unit.items() if ratio > 0}
     if depth := abs(_real(meta.get("spacing", 0))):
         lengths["Z"] = depth
-    return _calibrated({axis: (length, units[axis]) for axis, length in lengths.items()}, "ImageJ's ")
+    origin = {axis: -_real(meta.get(f"{axis.lower()}origin", 0)) for axis in "ZYX"}
+    found = _calibrated({axis: (length, units[axis]) for axis, length in lengths.items()}, "ImageJ's ")
+    if found.length and any(origin.values()):
+        found = replace(
+            found, origin=tuple(origin[axis] * n for axis, n in zip("ZYX", found.length, strict=True))
+        )
+    return found
 
 
+def _resolution(page: Any) -> Voxels:
+    """Lengths by the resolution of a plain TIFF, in micrometers; slices are taken to lie as far apart as columns."""
+    unit = _MICROMETERS.get(_whole(page.tags.valueof(296, default=2)))
+    y, x = _ratio(page.tags.valueof(283)), _ratio(page.tags.valueof(282))
+    if not unit or min(x, y) <= 0:
+        return Voxels()
+    inch = 25400 / unit
+    if x == y and any(abs(x * inch - usual) < 0.01 for usual in _SCREENS):
+        return Voxels(
+            notes=(
+                f"TIFF's resolution of {x * inch:.0f} per inch is what programs write for screens; it was not taken",
+            )
+        )
+    note = f"TIFF gives no distance of the slices; it was taken like x, {unit / x:g} micrometer"
+    return Voxels((unit / x, unit / y, unit / x), "micrometer", (), (note,), RESOLUTION)
+
+
+RESOLUTION = "TIFF's resolution"
+_MICROMETERS = {2: 25400.0, 3: 10000.0}  # of ResolutionUnit
+_SCREENS = (72, 96, 100, 120, 150, 180, 200, 240, 300, 360, 400, 600, 1200)  # per inch
 _NO_UNIT = {"", "pixel", "pixels", "px", "voxel", "voxels", "slice", "none"}
 
 
@@ -89,6 +116,38 @@ def _calibrated(sizes: dict[str, tuple[float, str]], what: str) -> Voxels:
             )
     found = place(tuple(lengths[axis] for axis in "ZYX"), unit, ())
     return replace(found, notes=tuple(notes), taken=f"{what}X, Y and Z")
+
+
+def ome_images(text: str) -> list[tuple[str, str]]:
+    """Return the name of each image of an OME description, and the part of the XML that is about it."""
+    found = []
+    for start in marks_in(text, "<Image", _MOST_IMAGES):
+        end = text.find("</Image", start)
+        part = text[start : end if end >= 0 else len(text)]
+        name = re.match(r'<Image\b[^>]{0,2000}?\bName="([^"]{0,200})"', part)
+        found.append((name[1] if name else "", part))
+    return found
+
+
+_MOST_IMAGES = 1000
+
+
+def marks_in(text: str, mark: str, most: int) -> list[int]:
+    """Return where a mark stands that no letter follows, at most so often."""
+    found: list[int] = []
+    at = text.find(mark)
+    while at >= 0 and len(found) < most:
+        if not text[at + len(mark) : at + len(mark) + 1].isalnum():
+            found.append(at)
+        at = text.find(mark, at + len(mark))
+    return found
+
+
+def ome_counts(part: str) -> dict[str, int]:
+    """Return the counts Z, C and T of one image, and `first`, the page that it begins with (-1: the next one)."""
+    counted = {name: int(n) for name, n in re.findall(r'\bSize([ZCT])="(\d{1,9})"', part)}
+    first = re.search(r'<TiffData\b[^>]{0,500}?\bIFD="(\d{1,9})"', part)
+    return {"Z": 1, "C": 1, "T": 1} | counted | {"first": int(first[1]) if first else -1}
 
 
 def _physical_sizes(text: str) -> list[tuple[str, str, str]]:

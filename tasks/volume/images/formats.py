@@ -29,12 +29,14 @@ class OpenFile:
         source: The same, open.
         options: Non-secret options of the store.
         raw: Layout of files without a header.
+        image: Number of the image in a file of several, from 0; -1: the only one.
     """
 
     file: VoxelFile
     source: Source
     options: StorageOptions
     raw: Raw
+    image: int = -1
 
     @property
     def part(self) -> str:
@@ -148,7 +150,7 @@ NOT_READ: tuple[tuple[str, tuple[bytes, ...], tuple[str, ...]], ...] = (
 )
 
 
-def describe(file: VoxelFile, options: StorageOptions, raw: Raw) -> tuple[VoxelFile, Slices]:
+def describe(file: VoxelFile, options: StorageOptions, raw: Raw, image: int = -1) -> tuple[VoxelFile, Slices]:
     """Return the file that holds the voxels, and its slices; the format is told by the first bytes, not by the name.
 
     Raises:
@@ -157,12 +159,16 @@ def describe(file: VoxelFile, options: StorageOptions, raw: Raw) -> tuple[VoxelF
     with closing(file.open(options)) as source:
         head = source.read(0, min(source.size, HEAD_BYTES))
         name = source.url.lower()
-        opened = OpenFile(file, source, options, raw)
+        opened = OpenFile(file, source, options, raw, image)
         for row in FORMATS:
             if row.begins(head, name):
                 if file.part and not row.of_parts:
                     raise InputRefused(
                         f"{file.url} is a {row.name} file, which holds one image; leave out :{file.part}"
+                    )
+                if image > 0 and row.name != "TIFF":
+                    raise InputRefused(
+                        f"{file.url} is a {row.name} file, which holds one image; leave out --image {image}"
                     )
                 return _described(row, opened)
         if suffix_of(name) in _KNOWN and suffix_of(name) not in _OF_ANY:

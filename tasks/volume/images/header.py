@@ -60,7 +60,7 @@ class Voxels:
     unit: str = ""
     origin: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
-    taken: str = ""
+    taken: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

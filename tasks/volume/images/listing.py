@@ -60,7 +60,7 @@ def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:
             raise InputRefused(
                 f"{url} has a pattern in a folder's name; give one in the file's name alone, such as a/*.tif"
             )
-        found = _files(folder or ("." if not url.startswith("/") else "/"), options)
+        found = files_in(folder or ("." if not url.startswith("/") else "/"), options)
         names = [name for name in found if fnmatchcase(name, last) and not name.startswith(".")]
         if not names:
             raise InputRefused(
@@ -72,7 +72,7 @@ def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:
     if suffix_of(last) in LIST_SUFFIXES:
         return _from_list(url, options)
     if _is_folder(url, options):
-        found = _files(url, options)
+        found = files_in(url, options)
         images = _images(list(found), where=url)
         if {_kind(name) for name in images} <= _ORDERED_INSIDE:
             return [found[name] for name in sorted(images)]
@@ -215,7 +215,7 @@ def _from_list(url: str, options: StorageOptions) -> list[VoxelFile]:
     base = url.rpartition("/")[0] or "."
     found: dict[str, VoxelFile] = {}
     for below in sorted({name.rpartition("/")[0] for name in names}):
-        files = _files(f"{base}/{below}" if below else base, options)
+        files = files_in(f"{base}/{below}" if below else base, options)
         found |= {f"{below}/{name}" if below else name: file for name, file in files.items()}
     absent = [name for name in names if name not in found]
     if absent:
@@ -225,7 +225,12 @@ def _from_list(url: str, options: StorageOptions) -> list[VoxelFile]:
     return [found[name] for name in names]
 
 
-def _files(folder: str, options: StorageOptions) -> dict[str, VoxelFile]:
+def files_in(folder: str, options: StorageOptions) -> dict[str, VoxelFile]:
+    """Return the files in a folder by name.
+
+    Raises:
+        InputRefused: There is no such folder.
+    """
     store = Store(folder, options)
     try:
         entries = store.files()

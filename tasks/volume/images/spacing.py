@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tasks.parameters import Image
 from tasks.volume.images.header import Voxels
+from tasks.volume.images.series import TOLERANCE, distance_of
 from tasks.volume.outcomes import InputRefused
 
+_MOST_NOTES = 20
 AXES = ("z", "y", "x")
 ROCKVERSE = (
     "_ROCKVERSE_DATATYPE",
@@ -19,6 +22,47 @@ ROCKVERSE = (
     "voxel_length",
 )
 RESERVED = {*AXES, "pyramid", "labels", "c", "trace_mask"}
+
+
+def agreed(said: Sequence[Voxels]) -> Voxels:
+    """Return what the files of a stack say of their voxels, if they agree on the lengths.
+
+    Files of single slices may each have an origin of their own; their distance along z is then that of the slices.
+    """
+    distinct = list(dict.fromkeys(said))
+    if len(distinct) == 1:
+        return distinct[0]
+    lengths = list(dict.fromkeys((one.length, one.unit) for one in distinct))
+    notes = tuple(dict.fromkeys(note for one in distinct for note in one.notes))[:_MOST_NOTES]
+    if len(lengths) > 1:
+        known = [
+            f"{' x '.join(f'{x:g}' for x in length) or 'none'} {unit}".strip() for length, unit in lengths
+        ]
+        return Voxels(
+            notes=(
+                *notes,
+                f"the files give {len(lengths)} voxel lengths ({', '.join(known[:3])}); none was taken",
+            )
+        )
+    first = replace(said[0], notes=notes)
+    origins = [one.origin for one in said]
+    step = distance_of([origin[0] for origin in origins]) if all(origins) else None
+    if step is None or any(origin[1:] != origins[0][1:] for origin in origins):
+        return replace(first, origin=(), notes=(*notes, "the files' origins are not a row; none was taken"))
+    if abs(abs(step) - first.length[0]) > TOLERANCE * abs(step):
+        note = (
+            f"the slices lie {abs(step):g} apart by their origins, and {first.length[0]:g} by their headers; "
+            f"{abs(step):g} was taken"
+        )
+        first = replace(first, length=(round(abs(step), 9), *first.length[1:]), notes=(*notes, note))
+    return first if step > 0 else replace(first, origin=())
+
+
+def chosen(own: Voxels, beside: Voxels) -> Voxels:
+    """Return what files say of their voxels, or what a file beside them does where there is one."""
+    if beside.length:
+        return replace(beside, notes=(*(() if own.length else own.notes), *beside.notes))
+    return replace(own, notes=(*own.notes, *beside.notes))
 
 
 def place_of(image: Image, said: Voxels) -> Voxels:

@@ -5,9 +5,9 @@ and the memory that reading takes, so that what does not fit together or would n
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,9 +16,12 @@ import numpy as np
 from tasks.parameters import Raw, StorageOptions
 from tasks.volume.blocks import cpu_count, on_chunks, on_io
 from tasks.volume.images import coded, raw_voxels
+from tasks.volume.images.descriptions import RESOLUTION
 from tasks.volume.images.formats import describe
 from tasks.volume.images.header import Slices, Voxels
 from tasks.volume.images.listing import VoxelFile, find_files
+from tasks.volume.images.sidecars import found_beside
+from tasks.volume.images.spacing import agreed, chosen
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Source, locate
 
@@ -32,9 +35,11 @@ class Stack:
 
     Attributes:
         files: Every file and the slices it holds; all have one shape and type.
+        beside: Where voxels lie by a file beside them; no part of a plan, which has what was made of it.
     """
 
     files: tuple[tuple[VoxelFile, Slices], ...]
+    beside: Voxels = field(default_factory=Voxels)
 
     @property
     def first(self) -> Slices:
@@ -53,9 +58,9 @@ class Stack:
 
     @property
     def voxels(self) -> Voxels:
-        """Where the voxels lie, if the files say it and agree."""
-        said = {slices.voxels for _, slices in self.files}
-        return said.pop() if len(said) == 1 else Voxels()
+        """Where the voxels lie, if the files say it and agree, or else a file beside them."""
+        own = agreed([slices.voxels for _, slices in self.files])
+        return chosen(own, self.beside)
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -88,18 +93,18 @@ class Stack:
         return {"files": plain}
 
     def before(self) -> list["Stack"]:
-        """The stack as earlier versions saw it, which took no calibration, or no unit, where there is a note now."""
-        if not any(slices.voxels.notes for _, slices in self.files):
-            return []
-        return [
-            Stack(
-                tuple(
-                    (file, replace(slices, voxels=earlier(slices.voxels)) if slices.voxels.notes else slices)
-                    for file, slices in self.files
-                )
-            )
-            for earlier in (lambda voxels: Voxels(), lambda voxels: replace(voxels, unit="", notes=()))
+        """The stack as earlier versions saw it, which took no calibration, no unit or no origin where they do now."""
+        views: list[Callable[[Voxels], Voxels]] = [
+            lambda voxels: voxels,
+            lambda voxels: Voxels(),
+            lambda voxels: replace(voxels, unit=""),
+            lambda voxels: replace(voxels, origin=()),
         ]
+        seen = [
+            Stack(tuple((file, replace(slices, voxels=view(slices.voxels))) for file, slices in self.files))
+            for view in views
+        ]
+        return [stack for stack in seen if stack.files != self.files or self.beside.length]
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Stack":
@@ -117,19 +122,20 @@ class _Wanted:
     out: np.ndarray
 
 
-def find_stack(url: str, options: StorageOptions, raw: Raw = Raw()) -> Stack:
+def find_stack(url: str, options: StorageOptions, raw: Raw = Raw(), image: int = -1) -> Stack:
     """The stack that `url` names, every header of which was looked at.
 
     Args:
         url: As `listing.find_files`.
         options: Non-secret options of the store.
         raw: What files without a header hold.
+        image: Number of the image in files of several, from 0; -1: the only one.
 
     Raises:
         InputRefused: Files cannot be read, or do not make a stack; the sentence names them.
     """
     listed = find_files(url, options)
-    files = on_io(lambda file: describe(file, options, raw), listed)
+    files = on_io(lambda file: describe(file, options, raw, image), listed)
     kinds = Counter((slices.shape, slices.dtype) for _, slices in files)
     (shape, dtype), count = kinds.most_common(1)[0]
     odd = [(f, s) for f, s in files if (s.shape, s.dtype) != (shape, dtype)]
@@ -149,7 +155,11 @@ def find_stack(url: str, options: StorageOptions, raw: Raw = Raw()) -> Stack:
         raise InputRefused(
             f"{url} names {len(files)} files in Fortran order, which only a single file may have; save them in C order"
         )
-    return Stack(tuple(files))
+    stack = Stack(tuple(files))
+    own = stack.voxels
+    if not own.length or own.taken == RESOLUTION:
+        stack = replace(stack, beside=found_beside(listed, options))
+    return stack
 
 
 def read_slab(stack: Stack, first: int, count: int, options: StorageOptions) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.parameters import StorageOptions
 from tasks.volume.images.formats import OpenFile
-from tasks.volume.images.header import Slices, Voxels, unit_of
+from tasks.volume.images.header import METERS, Slices, Voxels, unit_of
 from tasks.volume.images.listing import VoxelFile
 from tasks.volume.images.raw_voxels import plain
 from tasks.volume.images.text_header import (
@@ -123,7 +123,8 @@ def describe_meta(opened: OpenFile) -> tuple[VoxelFile, Slices]:
         numbers(next((fields[name] for name in names if name in fields), ""), float, source.url)[::-1]
         for names in (("elementspacing", "elementsize"), ("offset", "position", "origin"))
     )
-    voxels = replace(place(length, "", origin), taken="MetaImage's ElementSpacing")
+    unit = unit_of(fields.get("distanceunits", "").removeprefix("MET_"))
+    voxels = replace(place(length, unit, origin), taken="MetaImage's ElementSpacing")
     if fields.get("compresseddata", "False").lower() == "true":
         begin = behind if data is source else max(skip, 0)
         return listed_as(data), plain(data, numpy, shape, 0, voxels=voxels, stream=begin)
@@ -161,19 +162,25 @@ def _shown(fields: dict[str, str], name: str) -> str:
 
 def _nrrd_voxels(fields: dict[str, str], source: Source) -> Voxels:
     """Lengths and origin, where the axes of the voxels are those of the space."""
-    units = in_brackets(fields.get("spaceunits", fields.get("units", "")), '"', '"')
-    unit = unit_of(units[0]) if units and len(set(units)) == 1 else ""
+    units = [
+        unit_of(text) for text in in_brackets(fields.get("spaceunits", fields.get("units", "")), '"', '"')
+    ]
+    # One unit for all: of several, that of the first axis, into which the others are converted.
+    unit = units[0] if units and all(units) else ""
+    factors = [METERS[own] / METERS[unit] if own != unit else 1.0 for own in units] if unit else []
+    factors = factors if len(factors) == 3 else [1.0] * 3
     directions = in_brackets(fields.get("spacedirections", ""), "(", ")")
     vectors = (
         [numbers(v.replace(",", " "), float, source.url) for v in directions] if len(directions) == 3 else []
     )
     if vectors and all(len(v) == 3 for v in vectors):
-        matrix = np.array(vectors)
+        matrix = np.array(vectors) * factors
         with np.errstate(all="ignore"):
             length = tuple(float(x) for x in np.linalg.norm(matrix, axis=1)[::-1])
         straight = np.array_equal(matrix, np.diag(np.diag(matrix))) and (np.diag(matrix) > 0).all()
         origins = in_brackets(fields.get("spaceorigin", ""), "(", ")")
         known = origins and straight
-        origin = numbers(origins[0].replace(",", " "), float, source.url)[::-1] if known else ()
-        return place(length, unit, origin)
-    return place(numbers(fields.get("spacings", ""), float, source.url)[::-1], unit, ())
+        origin = numbers(origins[0].replace(",", " "), float, source.url) if known else ()
+        return place(length, unit, tuple(x * f for x, f in zip(origin, factors, strict=False))[::-1])
+    spacings = numbers(fields.get("spacings", ""), float, source.url)
+    return place(tuple(x * f for x, f in zip(spacings, factors, strict=False))[::-1], unit, ())

@@ -9,7 +9,8 @@ import logging
 import math
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import IO, Any, cast
 
@@ -22,6 +23,7 @@ from tasks.volume.images.formats import OpenFile
 from tasks.volume.images.header import Slices, kept_dtype
 from tasks.volume.images.listing import VoxelFile
 from tasks.volume.images.ranged import Ranged
+from tasks.volume.images.which_image import choose_image, depth_of
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Outcome
 from tasks.volume.store.objects import Source
 
@@ -35,18 +37,22 @@ _MOST_GROWTH = 2  # of a coding that does not compress; PackBits and LZW stay be
 
 def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     """The file, and its slices; errors as for `describe_tiff`."""
-    return opened.file, describe_tiff(opened.source)
+    return opened.file, describe_tiff(opened.source, opened.image)
 
 
-def describe_tiff(source: Source) -> Slices:
-    """The slices of a TIFF file.
+def describe_tiff(source: Source, image: int = -1) -> Slices:
+    """The slices of a TIFF file, or those of one image in it, counted from 0 (-1: the only one).
 
     Raises:
         InputRefused: Pages differ, or hold colour, several images or a coding whose output cannot be bounded.
     """
     file = _Pages(source)
     kinds, offsets, encoded, scratch = [], [], 0, 0
-    for number, offset in enumerate(file.offsets()):
+    chosen = choose_image(file.tiff, file.description, image, source.url)
+    pages: Iterable[tuple[int, int]] = enumerate(file.offsets())
+    if chosen.pages is not None:  # the chain is followed to its end all the same
+        pages = [(number, offset) for number, offset in pages if number in chosen.pages]
+    for number, offset in pages:
         page = file.page(offset)
         if page.is_reduced:  # a thumbnail
             continue
@@ -62,13 +68,11 @@ def describe_tiff(source: Source) -> Slices:
             f"{kinds[0][0]} {kinds[0][1]}; {len(odd)} of {len(kinds)} differ, take them out"
         )
     ((rows, columns), dtype), first = kinds[0], file.page(offsets[0])
-    about = counts(file.tiff, first)
-    if about.get("C", 1) > 1 or about.get("T", 1) > 1:
-        raise InputRefused(
-            f"{source.url} holds {about.get('C', 1)} channels at {about.get('T', 1)} times; save one of them alone"
-        )
+    about = counts(file.tiff, first) | chosen.counts
+    notes = depth_of(about, source.url)
     count = len(kinds) if len(kinds) > 1 else about.get("images", 1)
-    said = voxels(file.tiff, first)
+    said = voxels(file.tiff, first, chosen.described)
+    said = replace(said, notes=(*notes, *said.notes))
     if count > len(kinds):  # ImageJ and tifffile write long stacks behind one page's description
         wanted = first.dataoffsets[0] + count * first.nbytes
         if not _is_plain(first) or wanted > source.size:
@@ -131,6 +135,17 @@ class _Pages:
             if isinstance(error, (Outcome, MemoryError)):
                 raise
             raise InputRefused(f"{source.url} is not a TIFF file that can be read: {error}") from None
+
+    @property
+    def description(self) -> str:
+        """The description of the first page."""
+        with self._lock:
+            try:
+                return str(cast(Any, self.tiff.pages.first).description)
+            except Exception as error:  # as above
+                if isinstance(error, (Outcome, MemoryError)):
+                    raise
+                return ""
 
     def page(self, offset: int) -> tifffile.TiffPage:
         """The page described at `offset`."""

@@ -1,7 +1,8 @@
 """A table of formats and their oddities: what each row's file gives, voxel by voxel, or the sentence that refuses it.
 
 Covers images/formats.py, images/suffixes.py, images/series.py, images/bitmaps.py, images/npz.py, images/nifti.py,
-images/dicom.py, images/dicom_header.py, images/hdf5.py, images/hdf5_paths.py, images/hdf5_filters.py, images/text_headed.py.
+images/dicom.py, images/dicom_header.py, images/hdf5.py, images/hdf5_paths.py, images/hdf5_filters.py, images/text_headed.py,
+images/sidecars.py, images/which_image.py.
 """
 
 import os
@@ -185,6 +186,40 @@ def rle(layer: np.ndarray) -> bytes:
         offsets.append(at)
         at += len(part)
     return struct.pack("<16I", len(parts), *offsets, *[0] * (15 - len(parts))) + b"".join(parts)
+
+
+def tiff(values: np.ndarray = VALUES, name: str = "a.tif", **options: Any) -> Callable[[Path], str]:
+    """Return a maker of a TIFF file."""
+    return written(name, lambda path: tifffile.imwrite(path, values, **options))
+
+
+def imagej(**metadata: Any) -> Callable[[Path], str]:
+    """Return a maker of a stack of ImageJ, with two voxels to a unit."""
+    return tiff(imagej=True, resolution=(2, 2), metadata={"axes": "ZYX"} | metadata)
+
+
+def mha(values: np.ndarray, place: float, more: str = "") -> bytes:
+    """Return a MetaImage whose header gives slices of 1 apart."""
+    dims = " ".join(map(str, values.shape[::-1]))
+    head = f"NDims = 3\nDimSize = {dims}\nElementSpacing = 0.25 0.5 1\nOffset = 3 4 {place}\n{more}ElementType = MET_USHORT\n"
+    return f"{head}ElementDataFile = LOCAL\n".encode() + values.tobytes()
+
+
+def nrrd(more: str) -> bytes:
+    """Return an NRRD file."""
+    head = f"NRRD0004\ntype: ushort\ndimension: 3\nsizes: 9 7 6\nendian: little\nencoding: raw\n{more}\n"
+    return head.encode() + VALUES.tobytes()
+
+
+def beside(name: str, sidecar: str, text: str) -> Callable[[Path], str]:
+    """Return a maker of an array without calibration, and of what a scanner writes beside it."""
+
+    def make(folder: Path) -> str:
+        np.save(folder / name, VALUES)
+        (folder / sidecar).write_text(text, newline="")
+        return name
+
+    return make
 
 
 MM = (2.5, 0.5, 0.25)
@@ -401,6 +436,61 @@ TABLE = [
     Row("jpeg-ls", slices("{}.jpg", lambda p, v, k: p.write_bytes(imagecodecs.jpegls_encode(v)), BYTES), BYTES),
     Row("jpeg colour", written("a.jpg", imagecodecs.jpeg8_encode(np.zeros((8, 8, 3), "u1"))), sentence="3 values per voxel"),
     Row("jpeg without frame", written("a.jpg", b"\xff\xd8\xff\xe0\0\4ab\xff\xd9" + bytes(20)), sentence="without a frame"),
+    # Calibration of TIFF
+    Row("tiff per centimeter", tiff(resolution=(10000, 20000), resolutionunit="CENTIMETER", metadata=None),
+        VALUES, (1, 0.5, 1), "micrometer", (), "no distance of the slices; it was taken like x, 1 micrometer"),
+    Row("tiff per inch", tiff(resolution=(25400, 25400), resolutionunit="INCH", metadata=None),
+        VALUES, (1, 1, 1), "micrometer", (), "TIFF's resolution"),
+    Row("tiff for screens", tiff(resolution=(72, 72), resolutionunit="INCH", metadata=None), VALUES, (), "", (), "72 per inch is what programs"),
+    Row("tiff without unit", tiff(resolution=(2, 2), resolutionunit="NONE", metadata=None), VALUES, (), "", (), "no voxel length was found"),
+    Row("tiff slices per centimeter",
+        slices("s{}.tif", lambda p, v, k: tifffile.imwrite(p, v, resolution=(5000, 5000), resolutionunit="CENTIMETER", metadata=None)),
+        VALUES, (2, 2, 2), "micrometer", (), "TIFF's resolution"),
+    Row("imagej of depth one", imagej(unit="um"), VALUES, (1, 0.5, 0.5), "micrometer", (), "Z is not given and was taken as 1"),
+    Row("imagej negative", imagej(unit="mm", spacing=-3), VALUES, (3, 0.5, 0.5), "millimeter"),
+    Row("imagej origin", imagej(unit="um", spacing=3, xorigin=10, zorigin=-2), VALUES, (3, 0.5, 0.5), "micrometer", (6, 0, -5)),
+    Row("imagej escaped unit", imagej(unit="\\u00B5m", spacing=3), VALUES, (3, 0.5, 0.5), "micrometer"),
+    Row("imagej of units", imagej(unit="nm", zunit="um", spacing=3), VALUES, (3000, 0.5, 0.5), "nanometer", (), "converted from 3 micrometer"),
+    Row("imagej pixels", imagej(unit="pixel", spacing=3), VALUES, (), "", (), "no voxel length was found"),
+    Row("imagej single slices",
+        slices("s{}.tif", lambda p, v, k: tifffile.imwrite(p, v, imagej=True, resolution=(2, 2), metadata={"unit": "um"})),
+        VALUES, (1, 0.5, 0.5), "micrometer", (), "Z is not given and was taken as 1"),
+    Row("imagej slices that differ",
+        slices("s{}.tif", lambda p, v, k: tifffile.imwrite(p, v, imagej=True, resolution=(2 + k % 2, 2), metadata={"unit": "um"})),
+        VALUES, (), "", (), "the files give 2 voxel lengths"),
+    # Which image, and which axis
+    Row("imagej channels alone", imagej(axes="CYX"), VALUES, (), "", (), "calls 6 channels was taken as its slices"),
+    Row("imagej times alone", imagej(axes="TYX", unit="um"), VALUES, (1, 0.5, 0.5), "micrometer", (), "calls 6 times was taken as its slices"),
+    Row("imagej channels and slices", tiff(np.stack([VALUES, VALUES], 1), imagej=True, metadata={"axes": "ZCYX"}), sentence="2 channels at 1 times of 6 slices"),
+    Row("ome times alone", tiff(name="a.ome.tif", metadata={"axes": "TYX"}), VALUES, (), "", (), "calls 6 times was taken as its slices"),
+    Row("ome of units", tiff(name="a.ome.tif", metadata={"axes": "ZYX", "PhysicalSizeX": 500, "PhysicalSizeXUnit": "nm",
+        "PhysicalSizeY": 500, "PhysicalSizeYUnit": "nm", "PhysicalSizeZ": 2, "PhysicalSizeZUnit": "\u00b5m"}),
+        VALUES, (2000, 500, 500), "nanometer", (), "converted from 2 micrometer"),
+    Row("ome channels and times", tiff(np.stack([VALUES, VALUES]), name="a.ome.tif", metadata={"axes": "CTYX"}), sentence="2 channels at 6 times of 1 slices"),
+    Row("ome of two images", written("a.ome.tif", lambda p: two_images(p)), sentence=r"2 images \(0: overview .*, 1: scan .*choose one, such as with --image 0"),
+    Row("tiff colour", tiff(np.stack([BYTES] * 3, -1), photometric="rgb", metadata=None), sentence="3 values per voxel"),
+    # Headers of text
+    Row("metaimage series", slices("s{}.mha", lambda p, v, k: p.write_bytes(mha(v[None], 5 + 2.5 * k))), VALUES, (2.5, 0.5, 0.25), "", (5, 4, 3), "2.5 was taken"),
+    Row("metaimage series downward", slices("s{}.mha", lambda p, v, k: p.write_bytes(mha(v[None], -2.5 * k))), VALUES, (2.5, 0.5, 0.25), "", ()),
+    Row("metaimage unit", written("a.mha", lambda p: p.write_bytes(mha(VALUES, 5, "DistanceUnits = um\n"))), VALUES, (1, 0.5, 0.25), "micrometer", (5, 4, 3)),
+    Row("nrrd of units", written("a.nrrd", lambda p: p.write_bytes(nrrd('spacings: 250 500 2\nunits: "nm" "nm" "um"\n'))),
+        VALUES, (2000, 500, 250), "nanometer", (), "the NRRD header"),
+    Row("nrrd space units", written("a.nrrd", lambda p: p.write_bytes(nrrd(
+        'space dimension: 3\nspace directions: (0.25,0,0) (0,0.5,0) (0,0,2)\nspace origin: (1,2,3)\nspace units: "mm" "mm" "mm"\n'))),
+        VALUES, (2, 0.5, 0.25), "millimeter", (3, 2, 1), "the NRRD header"),
+    # Sidecars
+    Row("raw and vgi", beside("a.npy", "a.vgi", "{volume1}\n[geometry]\nresolution = 0.25 0.5 2\nunit = mm\n"), VALUES, (2, 0.5, 0.25), "millimeter", (), "taken from a.vgi"),
+    Row("raw and xtekct", beside("a.npy", "other.xtekct", "[XTekCT]\nVoxelSizeX=0.25\nVoxelSizeY=0.5\nVoxelSizeZ=2\n"), VALUES, (2, 0.5, 0.25), "millimeter", (), "taken from other.xtekct"),
+    Row("raw and pcr", beside("a.npy", "a.pcr", "[Geometry]\nVoxelSizeRec=0.00499\n"), VALUES, (0.00499,) * 3, "millimeter", (), "taken from a.pcr"),
+    Row("decimal comma", beside("a.npy", "a.pcr", "[Geometry]\r\nVoxelSizeRec=0,005\r\n"), VALUES, (0.005,) * 3, "millimeter"),
+    Row("skyscan log", in_folder(slices("rec{:04}.bmp", lambda p, v, k: p.write_bytes(bmp(v)), BYTES), lambda f: (f / "rec.log").write_text(
+        "[Acquisition]\nCamera Pixel Size (um)=9\nImage Pixel Size (um)=3\n[Reconstruction]\nPixel Size (um)=2.25\nSection to Section Step=2\n")),
+        BYTES, (4.5, 2.25, 2.25), "micrometer", (), "taken from rec.log"),
+    Row("log over tags", in_folder(slices("rec{:04}.tif", lambda p, v, k: tifffile.imwrite(p, v, resolution=(300, 299), resolutionunit="INCH", metadata=None)),
+        lambda f: (f / "rec.log").write_text("Image Pixel Size (um)=3\n")), VALUES, (3, 3, 3), "micrometer", (), "taken from rec.log"),
+    Row("another log", beside("a.npy", "a.log", "all went well\nspeed=9\n"), VALUES, (), "", (), "no voxel length was found"),
+    Row("sidecars that contradict", in_folder(beside("a.npy", "b.pcr", "VoxelSizeRec=0.1\n"), lambda f: (f / "c.pcr").write_text("VoxelSizeRec=0.2\n"), of="a.npy"),
+        VALUES, (), "", (), "contradict each other (b.pcr: 0.1 millimeter, c.pcr: 0.2 millimeter)"),
     # Folders
     Row(
         "tif and tiff are one stack",
@@ -413,6 +503,14 @@ TABLE = [
         sentence="holds slice 1 twice",
     ),
 ]  # fmt: skip
+
+
+def two_images(path: Path) -> None:
+    """Write an OME-TIFF of an overview and a scan."""
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(BYTES[0, :3, :4], metadata={"axes": "YX", "Name": "overview"})
+        sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 2}
+        writer.write(VALUES, metadata={"axes": "ZYX", "Name": "scan", **sizes})
 
 
 def scan_turned(folder: Path) -> str:
@@ -545,6 +643,26 @@ def test_a_volume_holds_what_the_table_says(tmp_path, row):
     assert stored["voxel_origin"] == pytest.approx(list(row.origin or (0, 0, 0)))
     assert {key: value for key, value in stored.items() if key.startswith("rescale")} == dict(row.kept)
     assert ingest_images(url, volume)["notes"] == ["was done already"]
+
+
+def test_one_of_several_images_is_chosen_by_its_number(tmp_path):
+    two_images(tmp_path / "a.ome.tif")
+    overview, scan = (find_stack(str(tmp_path / "a.ome.tif"), HERE, image=number) for number in (0, 1))
+    assert read_slab(overview, 0, 1, HERE).tolist() == BYTES[:1, :3, :4].tolist()
+    assert read_slab(scan, 0, 6, HERE).tolist() == VALUES.tolist()
+    assert (overview.voxels.length, scan.voxels.length) == ((), (2, 0.5, 0.5))
+    with pytest.raises(InputRefused, match="holds 2 images, counted from 0; there is no image 2"):
+        find_stack(str(tmp_path / "a.ome.tif"), HERE, image=2)
+    ingest_images(str(tmp_path / "a.ome.tif"), str(tmp_path / "a.zarr"), Image(image=1))
+    assert zarr.open_array(tmp_path / "a.zarr", path="attenuation", mode="r")[...].tolist() == VALUES.tolist()
+    np.save(tmp_path / "a.npy", VALUES)
+    with pytest.raises(InputRefused, match=r"is a \.npy file, which holds one image; leave out --image 1"):
+        find_stack(str(tmp_path / "a.npy"), HERE, image=1)
+
+
+def test_a_request_without_an_image_is_written_as_before():
+    assert "image" not in Image().model_dump()
+    assert Image(image=0).model_dump()["image"] == 0
 
 
 def test_the_rows_of_the_table_are_found_by_name():

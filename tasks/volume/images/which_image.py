@@ -1,0 +1,94 @@
+"""Which image of a TIFF file is meant, and which of its axes is the depth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.volume.images.descriptions import ome_counts, ome_images
+from tasks.volume.images.text_header import shown
+from tasks.volume.outcomes import InputRefused
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The image that is meant.
+
+    Attributes:
+        described: Of OME, the XML about it.
+        counts: Its slices Z, channels C and times T, where OME says them.
+        pages: Numbers of its pages; None: all.
+    """
+
+    described: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    pages: range | None = None
+
+
+def choose_image(tiff: Any, description: str, wanted: int, where: str) -> Chosen:
+    """Return the image of a file that is meant.
+
+    Args:
+        tiff: tifffile's `TiffFile`.
+        description: Of its first page.
+        wanted: Number of the image, from 0; -1: the only one.
+        where: The file, for people.
+
+    Raises:
+        InputRefused: There are several, or no such one.
+    """
+    images = ome_images(description) if tiff.is_ome else []
+    if wanted >= max(1, len(images)):
+        raise InputRefused(
+            f"{where} holds {max(1, len(images))} images, counted from 0; there is no image {wanted}"
+        )
+    if not images:
+        return Chosen()
+    if len(images) > 1 and wanted < 0:
+        names = ", ".join(
+            f"{number}: {shown(name) or 'without a name'} {_shape(part)}"
+            for number, (name, part) in enumerate(images[:_SHOWN])
+        )
+        raise InputRefused(
+            f"{where} holds {len(images)} images ({names}{', …' if len(images) > _SHOWN else ''}); choose "
+            "one, such as "
+            "with --image 0"
+        )
+    number = max(0, wanted)
+    all_counts = [ome_counts(part) for _, part in images]
+    planes = [one["Z"] * one["C"] * one["T"] for one in all_counts]
+    first = all_counts[number]["first"]
+    begin = first if first >= 0 else sum(planes[:number])
+    kept = {name: all_counts[number][name] for name in "ZCT"}
+    pages = range(begin, begin + planes[number]) if len(images) > 1 else None
+    return Chosen(images[number][1], kept, pages)
+
+
+def depth_of(counted: Mapping[str, int], where: str) -> tuple[str, ...]:
+    """Return a note if what a file calls channels or times is the depth of a stack.
+
+    Writers call the third axis so where nobody said what it is.
+
+    Raises:
+        InputRefused: It holds channels or times of a stack.
+    """
+    channels, times, depth = (max(1, counted.get(name, 1)) for name in "CTZ")
+    if "Z" not in counted and (channels > 1 or times > 1):  # ImageJ counts images in all
+        depth = max(1, counted.get("images", 1) // (channels * times))
+    if (channels > 1) + (times > 1) + (depth > 1) > 1:
+        raise InputRefused(
+            f"{where} holds {channels} channels at {times} times of {depth} slices each; only one of "
+            "these may be above 1: "
+            "save one channel at one time alone"
+        )
+    if channels > 1:
+        return (f"what the file calls {channels} channels was taken as its slices, because it has no other",)
+    if times > 1:
+        return (f"what the file calls {times} times was taken as its slices, because it has no other",)
+    return ()
+
+
+def _shape(part: str) -> str:
+    counted = ome_counts(part)
+    return f"({counted['C']} channels, {counted['T']} times, {counted['Z']} slices)"
