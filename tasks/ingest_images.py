@@ -7,6 +7,7 @@ A block is a slab as deep as a stored object, so each slice is read and decoded 
 import logging
 import time
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from tasks.parameters import Following, Image, Master, Run, Url
@@ -34,9 +35,7 @@ from tasks.volume.store.objects import Store, traffic
 
 log = logging.getLogger(__name__)
 
-MADE_BEFORE = (
-    "it was made before its calibration was read as now; --overwrite makes it again with what follows"
-)
+MADE_BEFORE = "it was made before calibration and booleans were read as now; --overwrite makes it so"
 
 
 def ingest_images(
@@ -85,7 +84,7 @@ def ingest_images(
     spec = master_spec(stack, master, field_of(image), local=store.local)
     block = slab_of(spec, stack.slow_axis)
 
-    def body_of(stack: Stack, place: Voxels) -> dict[str, Any]:
+    def body_of(stack: Stack, place: Voxels, spec: ArraySpec = spec) -> dict[str, Any]:
         return {
             "verb": "ingest_images",
             "source": source,
@@ -123,8 +122,12 @@ def ingest_images(
         request = digest_of(body)
         known = root["attributes"]["seismill"] if root is not None else {"stages": {}, "sources": [{}]}
         made = known["stages"].get(spec.path, {}).get("request")
-        befores = [digest_of(body_of(one, _place_before(image, one))) for one in stack.before()]
-        earlier = made in befores and not overwrite
+        befores = [
+            digest_of(body_of(one, _place_before(image, one), replace(spec, dtype=dtype)))
+            for one in [stack, *stack.before()]
+            for dtype in {spec.dtype, stack.first.dtype}
+        ]
+        earlier = made in befores and made != request and not overwrite
         done = made == request or earlier
         if root is not None and not done and not overwrite:
             raise DestinationRefused(

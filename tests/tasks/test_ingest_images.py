@@ -18,7 +18,9 @@ from ome_zarr_models import open_ome_zarr
 
 from tasks.ingest_images import ingest_images
 from tasks.parameters import Image, Master, Raw, Run
+from tasks.verify import verify
 from tasks.volume.blocks import Compute
+from tasks.volume.images.stack import Stack
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tests.support.volumes import STAMP, blocks_noted, differences, stopping_after, threads, tree
 
@@ -70,9 +72,10 @@ def test_every_type_is_kept_with_its_statistics(tmp_path, dtype):
     values = voxels(dtype)
     summary = ingest_images(saved(tmp_path, values), str(tmp_path / "v.zarr"), Image(), SMALL)
     array = opened(tmp_path / "v.zarr")
-    assert array.dtype == np.dtype(dtype)
+    kept = "uint8" if dtype == "bool" else dtype
+    assert array.dtype == np.dtype(kept)
     np.testing.assert_array_equal(array[...], values)
-    assert summary["arrays"][0]["dtype"] == dtype
+    assert summary["arrays"][0]["dtype"] == kept
     said, finite = array.attrs, values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
     numbers = finite.astype(np.float64)
     assert (said["count"], said["min"], said["max"]) == (finite.size, finite.min(), finite.max())
@@ -148,6 +151,7 @@ def test_labels_are_said_to_be_labels(tmp_path):
     )
     ome = zarr.open_group(tmp_path / "v.zarr", mode="r").attrs["ome"]
     assert [colour["label-value"] for colour in ome["image-label"]["colors"]] == [0, 1, 7]
+    assert "omero" not in ome, "a layer of labels has no window of values"
     yaozarrs.validate_zarr_store(str(tmp_path / "v.zarr"))
     with pytest.raises(InputRefused, match="float32 voxels cannot be labels"):
         ingest_images(saved(tmp_path, voxels("f4")), str(tmp_path / "w.zarr"), Image(labels=True), SMALL)
@@ -384,3 +388,30 @@ def test_what_does_not_fit_in_memory_is_refused_before_anything_is_written(tmp_p
 
 def test_the_summary_is_plain_json(tmp_path):
     json.dumps(ingest_images(saved(tmp_path, voxels()), str(tmp_path / "v.zarr"), Image(), SMALL))
+
+
+def test_a_volume_of_booleans_made_before_they_became_numbers_is_recognised(tmp_path, monkeypatch):
+    source = saved(tmp_path, voxels("bool"))
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Stack, "dtype", "bool")
+        ingest_images(source, str(tmp_path / "v.zarr"), Image(), SMALL)
+    assert opened(tmp_path / "v.zarr").dtype == bool
+    before = tree(tmp_path / "v.zarr")
+    again = ingest_images(source, str(tmp_path / "v.zarr"), Image(), SMALL)
+    assert again["notes"][0] == "was done already"
+    assert tree(tmp_path / "v.zarr") == before
+    ingest_images(source, str(tmp_path / "v.zarr"), Image(), SMALL, overwrite=True)
+    assert opened(tmp_path / "v.zarr")[...].tolist() == voxels("bool").astype("u1").tolist()
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8"])
+def test_booleans_and_what_is_stored_of_them_are_compared_and_repaired(tmp_path, monkeypatch, dtype):
+    source, volume = saved(tmp_path, voxels("bool")), tmp_path / "v.zarr"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Stack, "dtype", dtype)
+        ingest_images(source, str(volume), Image(), SMALL)
+    chunk = sorted(path for path in (volume / "attenuation" / "c").rglob("*") if path.is_file())[3]
+    before = chunk.read_bytes()
+    chunk.write_bytes(b"spoilt" + before[6:])
+    verify(str(volume), repair="from_source")
+    assert chunk.read_bytes() == before

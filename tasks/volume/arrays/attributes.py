@@ -166,7 +166,7 @@ def ome_attributes(
     high: float,
     looks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return OME-Zarr 0.5 `ome`: multiscales with one image, and a one-channel omero window.
+    """Return OME-Zarr 0.5 `ome`: multiscales with one image, and a one-channel omero window or what labels have.
 
     Args:
         name: Of the image.
@@ -215,6 +215,7 @@ def ome_attributes(
         },
     }
     if looks.get("is_labels"):
+        del described["omero"]  # napari takes it for colours of an image, of which a layer of labels has none
         # Of very many labels none has a colour of its own; an empty list of colours would not be valid.
         colours = [{"label-value": v, "rgba": _colour(v)} for v in looks["labels"]]
         described["image-label"] = {"colors": colours} if colours else {}

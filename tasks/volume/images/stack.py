@@ -52,6 +52,11 @@ class Stack:
         return (sum(slices.count for _, slices in self.files), *self.first.shape)
 
     @property
+    def dtype(self) -> str:
+        """Type of the stored voxels: booleans become uint8, which OME-Zarr and its readers know."""
+        return "uint8" if self.first.dtype == "bool" else self.first.dtype
+
+    @property
     def slow_axis(self) -> int:
         """The axis along which neighbours lie farthest apart in the files."""
         return self.first.slow_axis
@@ -199,6 +204,11 @@ def read_slab(stack: Stack, first: int, count: int, options: StorageOptions) -> 
         at += slices.count
     _decode_all(wanted, options)
     return out
+
+
+def stored_as(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return voxels as a volume stores them: booleans as 0 and 1, unless it was made when they stayed booleans."""
+    return values.view(np.uint8) if values.dtype.kind == "b" and dtype.kind != "b" else values
 
 
 def _decode_all(wanted: Sequence[_Wanted], options: StorageOptions) -> None:

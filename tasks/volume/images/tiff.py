@@ -68,7 +68,7 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
             f"{kinds[0][0]} {kinds[0][1]}; {len(odd)} of {len(kinds)} differ, take them out"
         )
     ((rows, columns), dtype), first = kinds[0], file.page(offsets[0])
-    about = counts(file.tiff, first) | chosen.counts
+    about = {**counts(file.tiff, first), **chosen.counts}
     notes = depth_of(about, source.url)
     count = len(kinds) if len(kinds) > 1 else about.get("images", 1)
     said = voxels(file.tiff, first, chosen.described)

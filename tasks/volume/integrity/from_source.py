@@ -16,7 +16,7 @@ from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
 from tasks.volume.blocks import on_io
 from tasks.volume.images.listing import VoxelFile, find_files
-from tasks.volume.images.stack import Stack, read_slab
+from tasks.volume.images.stack import Stack, read_slab, stored_as
 from tasks.volume.ingest.block import (
     Intake,
     coordinates_key,
@@ -204,7 +204,9 @@ def _as_it_is_now(stack: Stack, options: StorageOptions, places: Sequence[str]) 
 def _of_images(stack: Stack, spec: ArraySpec, key: str, options: StorageOptions) -> bytes:
     position, slow = position_of(key)[stack.slow_axis], stack.slow_axis
     start = position * spec.unit[slow]
-    slab = read_slab(stack, start, min(spec.unit[slow], spec.shape[slow] - start), options)
+    slab = stored_as(
+        read_slab(stack, start, min(spec.unit[slow], spec.shape[slow] - start), options), spec.numpy
+    )
 
     def chunk_of(spec: ArraySpec, region: tuple[slice, ...]) -> np.ndarray:
         inside = list(region)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import nth_region
-from tasks.volume.images.stack import Stack, read_slab
+from tasks.volume.images.stack import Stack, read_slab, stored_as
 from tasks.volume.kernels.traces import merge_stats, new_stats
 from tasks.volume.kernels.voxels import add_voxels
 from tasks.volume.protocol.ledger import Record
@@ -32,7 +32,7 @@ def image_block(job: Job) -> Record:
     spec, stack = ArraySpec.from_json(plan.body["arrays"]["master"]), _stack(plan)
     region = nth_region(spec.shape, tuple(plan.body["block"]), job.block)
     slow = region[stack.slow_axis]
-    values = read_slab(stack, slow.start, slow.stop - slow.start, job.options)
+    values = stored_as(read_slab(stack, slow.start, slow.stop - slow.start, job.options), spec.numpy)
     labels = plan.body["image"]["labels"]
     stored, measured = put_region(job, store, spec, region, values, measure=_measured)
     limits = [found for _, found in measured if found]

@@ -7,7 +7,7 @@ import numpy as np
 from tasks.volume.arrays.reader import Volume, read_region
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Compute, Progress, Region, block_count, nth_region
-from tasks.volume.images.stack import Stack, read_slab
+from tasks.volume.images.stack import Stack, read_slab, stored_as
 from tasks.volume.outcomes import IntegrityFailure, Resumable
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.protocol.summary import fitting
@@ -37,7 +37,9 @@ def prove_voxels(volume: Volume, plan: Plan, compute: Compute) -> int:
             raise Resumable("the run stopped while voxels were compared; run the same command again")
         region = nth_region(spec.shape, block, number)
         slow = region[stack.slow_axis]
-        source = read_slab(stack, slow.start, slow.stop - slow.start, volume.store.options)
+        source = stored_as(
+            read_slab(stack, slow.start, slow.stop - slow.start, volume.store.options), spec.numpy
+        )
         _compare(volume, spec, region, source)
         done += source.nbytes
         compute.report(Progress("proof", number + 1, total, done, time.monotonic() - began))

@@ -45,13 +45,13 @@ def master_spec(stack: Stack, master: Master, field: str, *, local: bool) -> Arr
     Raises:
         InputRefused: Chunks or shards do not fit.
     """
-    shape, dtype = stack.shape, np.dtype(stack.first.dtype)
+    shape, dtype = stack.shape, np.dtype(stack.dtype)
     chunks = chosen_chunks(master.chunks, shape, _default_chunks(shape, dtype.itemsize, stack.slow_axis))
     shards = chosen_shards(
         master.shards, shape, chunks, dtype.itemsize, local=local, last_axis_first=stack.slow_axis == 0
     )
     fill = "NaN" if dtype.kind == "f" else "0"
-    return ArraySpec(field, shape, chunks, stack.first.dtype, AXES, master.codec, shards, fill)
+    return ArraySpec(field, shape, chunks, stack.dtype, AXES, master.codec, shards, fill)
 
 
 def slab_of(spec: ArraySpec, slow_axis: int) -> tuple[int, ...]:
