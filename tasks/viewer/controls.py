@@ -81,6 +81,7 @@ class Controls:
         names = ", ".join(axis.name for axis in looked.axes[:2])
         self.corners = TextInput(title=f"Line: {names}; {names}; …", width=WIDTH, name="line")
         self.notes = Div(width=WIDTH, name="notes")
+        self.waits = Div(width=WIDTH, height=18, styles={"color": "#777777"}, name="waits")
         self.shown.on_change("value", lambda attr, old, new: page.show_samples(new))
         self.colours.on_change("value", lambda attr, old, new: page.show_colours(new))
         self.clip.on_change("value", lambda attr, old, new: page.clip(new))
@@ -98,6 +99,7 @@ class Controls:
             row(self.colours, self.clip),
             self.follows,
             *line,
+            self.waits,
             self.notes,
             Div(text=explained(), width=WIDTH),
             width=WIDTH + 15,

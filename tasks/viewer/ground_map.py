@@ -6,6 +6,7 @@ import numpy as np
 
 from tasks.dataset.opened import TRACE_MASK
 from tasks.viewer.model import LookedAt
+from tasks.viewer.scene import ShownAxis
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.reading.indexing import read_arrays
 
@@ -22,7 +23,8 @@ class SurveyMap:
         extent: Left, right, bottom and top edge.
         titles: Of the axis across and of the axis up.
         on_ground: Whether the axes are X and Y, of one scale.
-        track: X and Y of the traces of a 2-D line.
+        track: X and Y of the traces of a single line.
+        track_axis: The axis along which these are.
     """
 
     live: np.ndarray
@@ -30,6 +32,7 @@ class SurveyMap:
     titles: tuple[str, str]
     on_ground: bool
     track: tuple[np.ndarray, np.ndarray] = (np.empty(0), np.empty(0))
+    track_axis: int = 0
 
 
 def map_of(looked: LookedAt) -> SurveyMap | None:
@@ -37,7 +40,10 @@ def map_of(looked: LookedAt) -> SurveyMap | None:
     if not looked.has_traces:
         return None
     if len(looked.axes) == 2:
-        return _track(looked)
+        return _track(looked, 0)
+    sizes = [axis.size for axis in looked.axes[:2]]
+    if 1 in sizes and len(looked.axes) == 3 and (found := _track(looked, sizes.index(max(sizes)))):
+        return found
     live = _live(looked)
     first, second = looked.axes[:2]
     low, high = np.array([-0.5, -0.5]), np.array([first.size - 0.5, second.size - 0.5])
@@ -115,25 +121,32 @@ def _unit(looked: LookedAt) -> str:
     return f" ({unit})" if unit else ""
 
 
-def _track(looked: LookedAt) -> SurveyMap | None:
-    volume, dims = looked.volume, looked.finest.dims[:1]
+def _track(looked: LookedAt, axis: int) -> SurveyMap | None:
+    """Return the map of a survey that is a single line along an axis; None if it has no coordinates."""
+    volume, dims = looked.volume, looked.finest.dims[:-1]
     if not all(volume.has(name) and volume.spec(name).dims == dims for name in COORDINATES):
         return None
-    x, y = read_arrays(volume.store, [volume.spec(name) for name in COORDINATES])
+    x, y = (
+        values.reshape(-1)
+        for values in read_arrays(volume.store, [volume.spec(name) for name in COORDINATES])
+    )
     known = np.isfinite(x) & np.isfinite(y) & ~((x == 0) & (y == 0))
     if not known.any():
         return None
     x, y = np.where(known, x, np.nan), np.where(known, y, np.nan)
     extent = (float(np.nanmin(x)), float(np.nanmax(x)), float(np.nanmin(y)), float(np.nanmax(y)))
     unit = _unit(looked)
-    return SurveyMap(np.zeros((1, 1), np.uint8), extent, (f"X{unit}", f"Y{unit}"), True, (x, y))
+    return SurveyMap(np.zeros((1, 1), np.uint8), extent, (f"X{unit}", f"Y{unit}"), True, (x, y), axis)
 
 
 def cell_at(looked: LookedAt, shown: SurveyMap, x: float, y: float) -> tuple[int, ...] | None:
-    """Return the positions along the axes of traces at a place of the map; None outside of the survey."""
+    """Return the positions along the axes of traces at a place of the map; None outside of the survey.
+
+    Of a single line it is the nearest trace.
+    """
     if shown.track[0].size:
-        away = np.hypot(shown.track[0] - x, shown.track[1] - y)
-        return (int(np.nanargmin(away)),)
+        nearest = int(np.nanargmin(np.hypot(shown.track[0] - x, shown.track[1] - y)))
+        return tuple(nearest if axis == shown.track_axis else 0 for axis in range(len(looked.axes) - 1))
     first, second = looked.axes[:2]
     if looked.survey is None:
         cells = (first.cell(y), second.cell(x))
@@ -177,10 +190,7 @@ def corners_from(
     return pairs
 
 
-def _label(axis: object, coordinate: float) -> float:
-    from tasks.viewer.scene import ShownAxis
-
-    assert isinstance(axis, ShownAxis)
+def _label(axis: ShownAxis, coordinate: float) -> float:
     return float(np.interp(axis.position(coordinate), np.arange(axis.size), axis.labels))
 
 

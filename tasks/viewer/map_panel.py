@@ -73,7 +73,8 @@ class MapPanel:
             return
         if self.shown.track[0].size:
             x, y = self.shown.track
-            self._cursor.data = {"x": [x[at[0]]], "y": [y[at[0]]]}
+            place = at[self.shown.track_axis]
+            self._cursor.data = {"x": [x[place]], "y": [y[place]]}
             return
         ends = [(0, axis.size - 1) for axis in self.looked.axes[:2]]
         first = on_map(self.looked, self.shown, np.array([at[0], at[0]]), np.array(ends[1]))
@@ -100,7 +101,8 @@ class MapPanel:
         if self.shown is None:
             return
         if self.shown.track[0].size:
-            x, y = (values[at[0] : at[0] + 1] for values in self.shown.track)
+            place = at[self.shown.track_axis]
+            x, y = (values[place : place + 1] for values in self.shown.track)
         else:
             x, y = on_map(self.looked, self.shown, np.array([at[0]]), np.array([at[1]]))
         self._cursor.data = {"x": x, "y": y}

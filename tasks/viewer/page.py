@@ -12,7 +12,7 @@ from typing import Any
 from bokeh.document import Document
 from bokeh.events import DocumentReady
 from bokeh.layouts import column, row
-from bokeh.models import LinearColorMapper, TextInput
+from bokeh.models import LinearColorMapper, Spacer, TextInput
 
 from tasks.viewer.beside import Beside
 from tasks.viewer.colours import MAPS, NOTHING, first_map
@@ -33,7 +33,7 @@ class Page:
 
     def __init__(self, document: Document, looked: LookedAt, pool: Executor) -> None:
         """Fill a document."""
-        self.looked, self._turns = looked, Turns(document, pool, self._say)
+        self.looked, self._turns = looked, Turns(document, pool, self._say, self._wait)
         self.at = looked.middle()
         self.shown = looked.modes[0]
         self.clipped, self._follows, self._are_limits_set = FIRST_CLIP, False, False
@@ -51,7 +51,7 @@ class Page:
         self.beside = Beside(looked, self.mapper)
         self.controls = Controls(looked, self.at, self.colour_map, self.clipped, self)
         self._command = TextInput(visible=False, name="command")
-        self._command.on_change("value", lambda attr, old, new: self.press(new.rpartition(" ")[0]))
+        self._command.on_change("value", lambda attr, old, new: self.press(new))
         for panel in self.panels:
             panel.listen(self.ask, self._tapped, self._hovered)
         self.line.listen(self.ask_line, self._line_hovered)
@@ -63,9 +63,11 @@ class Page:
         self.refresh()
 
     def _layout(self) -> Any:
-        figures = [panel.figure for panel in self.panels]
+        figures: list[Any] = [panel.figure for panel in self.panels]
         if self.map.figure is not None:
             figures.append(self.map.figure)
+        if len(figures) > 2 and len(figures) % 2:
+            figures.append(Spacer(sizing_mode="stretch_both"))
         rows = [figures[n : n + 2] for n in range(0, len(figures), 2)]
         planes = column(
             *(row(*some, sizing_mode="stretch_both") for some in rows),
@@ -155,8 +157,9 @@ class Page:
         self.ask_line()
 
     def press(self, key: str) -> None:
-        """Do what a key does."""
-        press(self, key)
+        """Do what a key does; the title of the field says which key was the last."""
+        press(self, key.rpartition(" ")[0])
+        self._command.title = key
 
     # Answers
 
@@ -214,6 +217,9 @@ class Page:
 
     def _say(self, text: str) -> None:
         self.controls.notes.text = text
+
+    def _wait(self, awaited: int) -> None:
+        self.controls.waits.text = f"reading {awaited} …" if awaited else ""
 
     # The mouse
 

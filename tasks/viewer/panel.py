@@ -149,9 +149,9 @@ class Panel:
             return
         others = [a for a in range(len(at)) if a not in self.plane.axes and axes[a].size > 1]
         parts = [", ".join(axes[a].text(at[a]) for a in others) or self.plane.name]
-        parts.append(shown if shown.startswith(DIFFERENCE) else answer.array)
-        if answer.level == 0 and answer.max_abs_error > 0 and not shown.startswith(DIFFERENCE):
-            parts.append(f"off by at most {answer.max_abs_error:.3g}")
+        is_difference = shown.startswith(DIFFERENCE)
+        error = f" \N{PLUS-MINUS SIGN}{answer.max_abs_error:.3g}" if answer.max_abs_error > 0 else ""
+        parts.append(shown if is_difference else f"{answer.array}{error}")
         if max(answer.every) > 1:
             parts.append("every {} x {}".format(*answer.every))
         if answer.partial:

@@ -100,8 +100,8 @@ class ViewServer:
         self.looked = looked
         self.token = "" if is_loopback(host) else secrets.token_urlsafe(TOKEN_BYTES)
         self._pool = ThreadPoolExecutor(ANSWERS_AT_ONCE, thread_name_prefix="view")
-        port = port or _free_port(host)
         named = f"[{host}]" if ":" in host else host
+        port = _bindable(host, port)
         auth = {"auth_provider": TokenAuth(self.token, port)} if self.token else {}
         # Another site must not open the socket: on loopback its origin is refused, elsewhere it has no cookie.
         origins = [f"{name}:{port}" for name in ("localhost", "127.0.0.1")]
@@ -112,23 +112,18 @@ class ViewServer:
             for handler in (*logging.getLogger().handlers, logging.lastResort):
                 if handler is not None:
                     handler.addFilter(_Hidden(self.token))
-        try:
-            self._server = Server(
-                {"/": self._page},
-                address=host,
-                port=port,
-                allow_websocket_origin=origins,
-                include_headers=[],
-                include_cookies=[],
-                check_unused_sessions_milliseconds=UNUSED_SESSION_MS // 2,
-                unused_session_lifetime_milliseconds=UNUSED_SESSION_MS,
-                log_function=_unlogged,
-                **auth,
-            )
-        except OSError as error:
-            raise InputRefused(
-                f"{named}:{port} cannot be bound ({error.strerror}); choose another with --port or --host"
-            ) from None
+        self._server = Server(
+            {"/": self._page},
+            address=host,
+            port=port,
+            allow_websocket_origin=origins,
+            include_headers=[],
+            include_cookies=[],
+            check_unused_sessions_milliseconds=UNUSED_SESSION_MS // 2,
+            unused_session_lifetime_milliseconds=UNUSED_SESSION_MS,
+            log_function=_unlogged,
+            **auth,
+        )
         shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, named)
         self.url = f"http://{shown}:{port}/" + (f"?token={self.token}" if self.token else "")
 
@@ -169,14 +164,30 @@ def _unlogged(handler: web.RequestHandler) -> None:
     """Log no requests: their addresses may hold the token."""
 
 
-def _free_port(host: str) -> int:
+def _bindable(host: str, port: int) -> int:
+    """Return the port, a free one for 0.
+
+    Raises:
+        InputRefused: The address is taken, or is none of this machine. Bokeh would leave sockets open then.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.bind((host, 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InputRefused(
+                f"{host}:{port} cannot be bound ({error.strerror}); choose another with --port or --host"
+            ) from None
         return int(probe.getsockname()[1])
 
 
 def serve(looked: LookedAt, *, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve a volume until the process is asked to stop."""
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    ViewServer(looked, host, port).run(ready)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        ViewServer(looked, host, port).run(ready)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()

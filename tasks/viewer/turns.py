@@ -22,15 +22,27 @@ class Asked(Protocol):
 class Turns:
     """Questions of one document and their answers, until its session ends."""
 
-    def __init__(self, document: Document, pool: Executor, say: Callable[[str], None]) -> None:
-        """Take the document, what runs answers, and what shows a sentence about one that failed."""
-        self._document, self._pool, self._say, self._is_over = document, pool, say, False
+    def __init__(
+        self, document: Document, pool: Executor, say: Callable[[str], None], wait: Callable[[int], None]
+    ) -> None:
+        """Take the document and what runs answers.
+
+        Args:
+            document: The document.
+            pool: Runs the answers.
+            say: Shows a sentence about an answer that failed.
+            wait: Shows how many answers are awaited.
+        """
+        self._document, self._pool, self._say, self._wait = document, pool, say, wait
+        self._awaited, self._is_over = 0, False
 
     def start(
         self, asked: Asked, call: Callable[[], Any], show: Callable[[Any], None], again: Callable[[], None]
     ) -> None:
         """Make an answer and show it; call `again` if something else is asked by then."""
         asked.is_busy, version = True, asked.version
+        self._awaited += 1
+        self._wait(self._awaited)
 
         def finish(future: Future[Any]) -> None:
             asked.is_busy = False
@@ -39,8 +51,10 @@ class Turns:
                 show(future.result())
             else:
                 self._say(f"<p style='color:#a00000'>{escape(_sentence(error))}</p>")
+            self._awaited -= 1
             if asked.version != version:
                 again()
+            self._wait(self._awaited)
 
         def hand_over(future: Future[Any]) -> None:
             if not self._is_over and not future.cancelled():

@@ -38,28 +38,24 @@ const look = () => {
   return found;
 };
 
+// All that was done is answered: the server says of an empty key that it came, which is after what was done before,
+// and that no answer is awaited.
+let echoes = 0;
 const still = async (page) => {
-  let before = '';
-  for (let n = 0; n < 100; n += 1) {
-    await page.waitForTimeout(250);
-    const now = JSON.stringify(await page.evaluate(look));
-    if (now === before && n > 1) return;
-    before = now;
-  }
+  await page.waitForTimeout(150);
+  echoes += 1;
+  const echo = `Echo ${echoes}`;
+  await page.evaluate((word) => {
+    named('command').value = word;
+  }, echo);
+  await page.waitForFunction((word) => named('command').title === word && named('waits').text === '', echo);
+  await page.waitForTimeout(100);
 };
 
 const at = (page, panel, x, y) =>
   page.evaluate(
     ([name, fx, fy]) => {
-      const find = (views) => {
-        for (const view of views) {
-          if (view.model.type === 'Figure' && view.model.name === name) return view;
-          const inner = find(view.child_views || []);
-          if (inner) return inner;
-        }
-        return null;
-      };
-      const view = find(Object.values(Bokeh.index.roots || Array.from(Bokeh.index)));
+      const view = viewOf(name);
       const outer = view.el.getBoundingClientRect();
       const box = view.frame.bbox;
       return [outer.x + box.left + fx * box.width, outer.y + box.top + fy * box.height];
@@ -74,8 +70,24 @@ const at = (page, panel, x, y) =>
   const errors = [];
   page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
   page.on('pageerror', (error) => errors.push(String(error)));
+  await page.addInitScript(() => {
+    window.named = (name) => [...Bokeh.documents[0]._all_models.values()].find((model) => model.name === name);
+    // The view of a model, among those that others hold.
+    window.viewOf = (name) => {
+      const find = (views) => {
+        for (const view of views) {
+          if (view.model.name === name) return view;
+          const inner = find(view.child_views || []);
+          if (inner) return inner;
+        }
+        return null;
+      };
+      return find(Object.values(Bokeh.index.roots || Array.from(Bokeh.index)));
+    };
+  });
   await page.goto(url);
   await page.waitForFunction(() => window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle);
+  await page.waitForFunction(() => named('waits') && named('waits').text === '');
   await still(page);
   const states = {};
   for (const [what, ...some] of JSON.parse(words)) {
@@ -84,21 +96,9 @@ const at = (page, panel, x, y) =>
     if (what === 'key') await page.keyboard.press(some[0]);
     if (what === 'fill' || what === 'number' || what === 'choose') {
       const name = what === 'number' ? `number ${some[0]}` : some[0];
-      const id = await page.evaluate((n) => [...Bokeh.documents[0]._all_models.values()].find((m) => m.name === n).id, name);
-      const element = page.locator(`[data-bk-id="${id}"], .bk-${id}`).first();
-      const input = page.locator('input, select').and(page.locator(`#${id} *`));
       await page.evaluate(
-        ([n, text]) => {
-          const find = (views) => {
-            for (const view of views) {
-              if (view.model.name === n) return view;
-              const inner = find(view.child_views || []);
-              if (inner) return inner;
-            }
-            return null;
-          };
-          const view = find(Object.values(Bokeh.index.roots || Array.from(Bokeh.index)));
-          const field = view.shadow_el.querySelector('input, select');
+        ([one, text]) => {
+          const field = viewOf(one).shadow_el.querySelector('input, select');
           field.focus();
           field.value = text;
           field.dispatchEvent(new Event('input', { bubbles: true }));
@@ -109,17 +109,7 @@ const at = (page, panel, x, y) =>
       );
     }
     if (what === 'slide') {
-      await page.evaluate((n) => {
-        const find = (views) => {
-          for (const view of views) {
-            if (view.model.name === n) return view;
-            const inner = find(view.child_views || []);
-            if (inner) return inner;
-          }
-          return null;
-        };
-        find(Object.values(Bokeh.index.roots || Array.from(Bokeh.index))).shadow_el.querySelector('.noUi-handle').focus();
-      }, `slider ${some[0]}`);
+      await page.evaluate((name) => viewOf(name).shadow_el.querySelector('.noUi-handle').focus(), `slider ${some[0]}`);
       for (let n = 0; n < some[2]; n += 1) await page.keyboard.press(some[1]);
       await page.evaluate(() => document.activeElement && document.activeElement.blur());
     }

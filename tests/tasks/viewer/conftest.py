@@ -5,10 +5,11 @@ import pytest
 
 from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Copies, Image, Levels, Master, StorageOptions
+from tasks.parameters import Copies, Image, Index, Levels, Master, StorageOptions
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.viewer.model import LookedAt
+from tests.support.gathers import write_gathers
 from tests.support.survey import Survey, make_survey
 
 
@@ -51,3 +52,37 @@ def image(tmp_path_factory: pytest.TempPathFactory, voxels: np.ndarray) -> str:
     about = Image(voxel_length=[4, 2, 2], voxel_unit="micrometer")
     ingest_images(str(folder / "a.npy"), url, about, Master(chunks=[8, 8, 8]))
     return url
+
+
+@pytest.fixture(scope="session")
+def line(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, np.ndarray]:
+    """A 2-D line and its samples."""
+    folder = tmp_path_factory.mktemp("line")
+    cdps = np.arange(30) + 101
+    samples = write_gathers(
+        folder / "a.sgy", {(21, "i4"): cdps, (181, "i4"): 7 * cdps, (185, "i4"): 9 * cdps}
+    )
+    ingest_segy(str(folder / "a.sgy"), str(folder / "a.zarr"), Index(bytes="21"))
+    return str(folder / "a.zarr"), samples
+
+
+@pytest.fixture(scope="session")
+def gathers(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, np.ndarray]:
+    """Prestack gathers of four dimensions with holes and uneven offsets, and their samples."""
+    folder = tmp_path_factory.mktemp("gathers")
+    shape = (3, 4, 5)
+    places = np.argwhere(np.random.default_rng(2).random(shape) < 0.8)
+    offsets = np.array([100, 200, 400, 800, 1600])
+    words = {
+        (189, "i4"): 1 + places[:, 0],
+        (193, "i4"): 1 + places[:, 1],
+        (37, "i4"): offsets[places[:, 2]],
+    }
+    samples = write_gathers(folder / "a.sgy", words)
+    index = Index(
+        template="CdpOffsetGathers3DTime", names=["inline", "crossline", "offset"], bytes="189,193,37"
+    )
+    ingest_segy(str(folder / "a.sgy"), str(folder / "a.zarr"), index)
+    values = np.full((*shape, samples.shape[1]), np.nan, np.float32)
+    values[tuple(places.T)] = samples
+    return str(folder / "a.zarr"), values

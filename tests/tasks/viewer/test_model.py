@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import zarr
 
+from tasks.copy import copy
 from tasks.parameters import StorageOptions
 from tasks.viewer.cursor import header_at, place_of, sample_at
+from tasks.viewer.ground_map import cell_at, map_of
 from tasks.viewer.model import DIFFERENCE, FASTEST, LOSSLESS, LookedAt, Request
 from tasks.viewer.sharpness import at_level, chosen, factors_of, is_sharp
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
@@ -199,6 +201,48 @@ def test_an_image_is_its_voxels(image: str, voxels: np.ndarray):
     }
     assert sample_at(looked, (3, 5, 6)) == voxels[3, 5, 6]
     assert header_at(looked, (3, 5, 6)) == {}
+
+
+def test_a_line_of_two_dimensions_is_one_section(line):
+    url, samples = line
+    looked = LookedAt(url, StorageOptions())
+    assert [(plane.name, plane.stepped) for plane in looked.planes] == [("section", -1)]
+    np.testing.assert_array_equal(ask(looked, "section", (0, 0)).values, samples.T)
+    shown = map_of(looked)
+    assert cell_at(looked, shown, 7.0 * 115, 9.0 * 115) == (14,)
+    assert looked.line_axes is None
+
+
+def test_gathers_have_a_section_along_each_axis(gathers):
+    url, values = gathers
+    looked = LookedAt(url, StorageOptions())
+    at = (1, 2, 3, 4)
+    wanted = {
+        "section along crossline": values[1, :, 3].T,
+        "section along inline": values[:, 2, 3].T,
+        "section along offset": values[1, 2].T,
+        "time slice": values[:, :, 3, 4],
+    }
+    assert [plane.name for plane in looked.planes] == list(wanted)
+    for name, samples in wanted.items():
+        np.testing.assert_array_equal(ask(looked, name, at).values, samples)
+    assert (looked.axes[2].step, looked.axes[2].coordinate(4), looked.axes[2].text(4)) == (
+        0,
+        4,
+        "offset 1600 m",
+    )
+    answer = looked.line([(1, 1), (3, 4)], at, SCREEN)
+    np.testing.assert_array_equal(answer.full, values[answer.traces[:, 0], answer.traces[:, 1], 3].T)
+
+
+@pytest.mark.slow
+def test_a_volume_in_a_cloud_is_read_as_one_on_disk(viewed: str, survey: Survey, s3: str):
+    copy(viewed, "s3://volumes/viewed.zarr")
+    looked = LookedAt("s3://volumes/viewed.zarr", StorageOptions())
+    for shown in (FASTEST, LOSSLESS):
+        answer = ask(looked, "inline section", (7, 0, 0), shown=shown)
+        assert np.nanmax(np.abs(answer.values - survey.values[7].T)) <= answer.max_abs_error
+    np.testing.assert_array_equal(answer.values, survey.values[7].T)
 
 
 def test_what_is_no_volume_is_refused(tmp_path):
