@@ -147,7 +147,7 @@ def ingest_images(
                 compute,
             )
         if done and root is not None:
-            clear_run(store, request, ("in_order",))
+            clear_run(store, owner.epoch, request, ("in_order",))
             said = ["was done already", *([MADE_BEFORE, *notes] if earlier else [])]
             return ended(store, "ingest", array_rows(root, [spec.path]), began, before, notes=said)
         stage = owner.begin(
@@ -161,7 +161,7 @@ def ingest_images(
         count = block_count(spec.shape, block)
         records = run_blocks(stage, image_block, range(count))
         root = finish_stack(stage, stack, spec, image, place, records, expected)
-        clear_run(store, request, ("in_order",))
+        clear_run(store, owner.epoch, request, ("in_order",))
     rows = array_rows(root, [spec.path])
     return ended(store, "ingest", rows, began, before, stage=stage, notes=[*expected.doubts, *notes])
 

@@ -132,12 +132,12 @@ def ingest_segy(
             stages = root["attributes"]["seismill"]["stages"]
             known = stages.get(MASTER, {}).get("request")
             if known in (digest_of(request), digest_before(request, survey)):
-                check_again(store, root, known, expected, files, compute)
+                check_again(store, owner.epoch, root, known, expected, files, compute)
                 notes = ["was done already", *([MADE_BEFORE] if known != digest_of(request) else [])]
                 return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
             if not overwrite:
                 if was_made_of(store, root, stages.get(MASTER, {}), digests_with, files, compute.check):
-                    check_again(store, root, known, expected, files, compute)
+                    check_again(store, owner.epoch, root, known, expected, files, compute)
                     notes = ["was done already", f"{MOVED} {files.name}"]
                     return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
                 raise DestinationRefused(
@@ -161,7 +161,7 @@ def ingest_segy(
                 survey, root = survey.unpredicted(near=files.local), None
         new = finish(stage, survey, records, as_words, digest_of(request), expected, sums)
         for digest in (digest_of(request), *([spilled["digest"]] if spilled else [])):
-            clear_run(store, digest)
+            clear_run(store, owner.epoch, digest)
     notes = [*new["attributes"]["seismill"]["sources"][0]["notes"], *expected.doubts]
     if as_words:
         count = new["attributes"]["seismill"]["exceptions"]
@@ -240,7 +240,7 @@ def _spill(
             columns = index_columns(store, stage.plan.digest, body)
             grid = grid_from_words(columns, survey.placement, survey.auxiliary, survey.files.n_traces)
         except InputRefused:
-            clear_run(store, stage.plan.digest)
+            clear_run(store, stage.epoch, stage.plan.digest)
             raise
     segments = [segment for record in records for segment in record.facts["segments"]]
     spilled = spill_of(stage.plan.digest, body) | {"segments": segments}

@@ -18,6 +18,7 @@ from tasks.volume.copies.plan import (
     copy_specs,
     decode_alike,
     how_copies_differ,
+    not_there,
     planned_copies,
     request_of,
     why_no_copies,
@@ -26,7 +27,7 @@ from tasks.volume.copies.target import chosen, target_of
 from tasks.volume.derived.superblocks import super_blocks
 from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused
-from tasks.volume.protocol.deletion import without
+from tasks.volume.protocol.deletion import clear_run, without
 from tasks.volume.protocol.foreign_target import begin_annex, open_master
 from tasks.volume.protocol.owner import Fit, owned
 from tasks.volume.protocol.place import refuse_taken
@@ -94,13 +95,13 @@ def rechunk(
         requests = {spec.path: digest_of(request_of(root, found.master, spec)) for spec in specs}
         found = Volume(store, root)
         targets = {spec.path: target_of(spec) for spec in specs if target_of(spec)}
+        if not overwrite and (differ := [s for s in not_there(found, specs) if s.path in members(root)]):
+            raise DestinationRefused(
+                f"{store.url} has {how_copies_differ(found, differ)}; replace with --overwrite, or give the copy "
+                "another name"
+            )
         todo, blocks, fitted = planned_copies(found, specs, compute, chosen)
         replaced = [s.path for s in todo if s.path in members(root)]
-        if replaced and not overwrite:
-            raise DestinationRefused(
-                f"{store.url} has {how_copies_differ(found, [s for s in specs if s.path in replaced])}; replace with "
-                "--overwrite, or give the copy another name"
-            )
         if not todo:
             return ended(store, "copies", array_rows(root, names), began, before, notes=["were done already"])
         refuse_taken(store, root, names)
@@ -142,6 +143,8 @@ def rechunk(
             anew = {copy.spec.path: copy for copy in make_copies(second, bare, again)}
             made = [anew.get(copy.spec.path, copy) for copy in made]
         root, notes = publish_copies(bare, made, requests, targets)
+        if len(again) == len(todo):  # nothing is of the first attempt
+            clear_run(store, owner.epoch, stage.plan.digest)
     if blocks.read_factor > 1.01:
         notes.append(f"the master was read {blocks.read_factor:.2f} times, for want of memory")
     return ended(store, "copies", array_rows(root, names), began, before, stage=stage, notes=notes)

@@ -88,12 +88,7 @@ def planned_copies(
     Raises:
         InputRefused: Memory does not hold one block.
     """
-    root, stages, master = volume.root, volume.state["stages"], volume.spec(volume.master)
-    todo = [
-        spec
-        for spec in specs
-        if stages.get(spec.path, {}).get("request") != digest_of(request_of(root, volume.master, spec))
-    ]
+    master, todo = volume.spec(volume.master), not_there(volume, specs)
     if not todo:
         return todo, super_blocks(master.shape, specs, 1 << 62, chunks=master.chunks), compute
     todo = choose(volume, todo)
@@ -103,6 +98,16 @@ def planned_copies(
     # On a local disk a block's chunks keep all processors busy: a second block would only take memory.
     alone = volume.store.local and compute.in_process
     return todo, blocks, replace(fitted, workers=1) if alone else fitted
+
+
+def not_there(volume: Volume, specs: Sequence[ArraySpec]) -> list[ArraySpec]:
+    """Return the copies that are not in the volume as they are asked for."""
+    root, stages = volume.root, volume.state["stages"]
+    return [
+        spec
+        for spec in specs
+        if stages.get(spec.path, {}).get("request") != digest_of(request_of(root, volume.master, spec))
+    ]
 
 
 def request_of(root: dict[str, Any], master: str, spec: ArraySpec) -> dict[str, Any]:

@@ -70,7 +70,13 @@ def _same_grid(survey: Survey, other: Survey) -> bool:
 
 
 def check_again(
-    store: Store, root: dict[str, Any], request: str, expected: Expected, files: Files, compute: Compute
+    store: Store,
+    epoch: int,
+    root: dict[str, Any],
+    request: str,
+    expected: Expected,
+    files: Files,
+    compute: Compute,
 ) -> None:
     """Return if a volume was made of files that have what is expected of them now.
 
@@ -83,4 +89,4 @@ def check_again(
     unread = [file for file in expected.of_kind("md5") if "md5" not in known[file]]
     if unread:
         checked_before(store, folder_of(request), expected, unread, files.reading, compute)
-        clear_run(store, request)
+        clear_run(store, epoch, request)

@@ -92,5 +92,5 @@ def refuse_misread(
             expected.refuse(file, {"crc32c": own})
     except IntegrityFailure:
         for digest in {stage.plan.digest, *(s["digest"] for s in [stage.plan.body["spill"]] if s)}:
-            clear_run(stage.store, digest, ("ledger",))
+            clear_run(stage.store, stage.epoch, digest, ("ledger",))
         raise

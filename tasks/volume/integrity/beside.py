@@ -190,9 +190,11 @@ def _report(store: Store) -> list[Finding]:
         listed_beside = REPORT_PAGE in present or LISTED_BESIDE.encode() in (text or b"")
         return [Finding(REPORT_LIST, "", "", f"is missing; {DRAW_AGAIN}")] if listed_beside else []
     listed = listed_at(REPORT_LIST, listing)
-    if listed is None:
-        return [Finding(REPORT_LIST, "", "", f"{ALTERED}; {DRAW_AGAIN}")]
     findings = []
+    if listed is None:
+        findings.append(Finding(REPORT_LIST, "", "", f"{ALTERED}; {DRAW_AGAIN}"))
+        elsewhere = (listed_at(REPORT_LIST, fetch(store, key) or b"") for key in present)
+        listed = next((one for one in elsewhere if one), [])  # it changed places with another file
     contents = on_io(lambda stored: fetch(store, stored.key), listed)
     for stored, content in zip(listed, contents, strict=True):
         if not stored.fits(content):

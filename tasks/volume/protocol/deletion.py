@@ -121,10 +121,9 @@ def clear_report(store: Store, epoch: int, before: Iterable[str], keep: Collecti
     store.delete_many(gone, guard=partial(check_epoch, store, epoch))
 
 
-def clear_run(
-    store: Store, digest: str, folders: Sequence[str] = ("",), guard: Callable[[], None] = lambda: None
-) -> None:
-    """Remove what is kept of a plan: all of it, or some folders."""
+def clear_run(store: Store, epoch: int, digest: str, folders: Sequence[str] = ("",)) -> None:
+    """Remove what is kept of a plan, all of it or some folders, if the run of that epoch still owns the volume."""
+    guard = partial(check_epoch, store, epoch)
     for name in folders:
         keys = store.keys(f"{folder_of(digest)}/{name}")
         store.delete_many(sorted(keys, key=lambda key: key.endswith(f"/{PLAN}")), guard=guard)

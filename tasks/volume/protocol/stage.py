@@ -180,7 +180,7 @@ def put_array(
     present = clear_array(store, stage.epoch, path, len(metadata["shape"]), chunks)
     if not chunks <= present:
         # Not to be shown as whole. Without its ledger the next run does every block again.
-        clear_run(store, stage.plan.digest, ("ledger",))
+        clear_run(store, stage.epoch, stage.plan.digest, ("ledger",))
         gone = sorted(chunks - present)
         raise Resumable(
             f"{len(gone)} objects that this run stored are gone from {store.url}, such as {gone[0]}; find out what "
@@ -214,7 +214,7 @@ def publish_root(*stages: Stage, root: dict[str, Any]) -> None:
             made["kept"] = kept
     commit(last.store, last.epoch, root)
     for stage in stages:
-        clear_run(stage.store, stage.plan.digest, ("ledger", "spill", "parts"))
+        clear_run(stage.store, stage.epoch, stage.plan.digest, ("ledger", "spill", "parts"))
 
 
 def _kept_twice(stage: Stage) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Copies are as good as was asked: figures measured here, with NumPy alone, on what plain zarr reads."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Copies, Copy, Image, Master, Run
 from tasks.rechunk import rechunk
 from tasks.verify import verify
+from tasks.volume.arrays.reader import open_volume
 from tasks.volume.copies import target
 from tasks.volume.copies.target import Target
-from tasks.volume.outcomes import InputRefused
+from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.store.objects import Store
 from tests.support.survey import Survey, make_survey
 from tests.support.volumes import STAMP
 
@@ -134,6 +137,9 @@ def test_asking_again_finds_the_copies_and_another_target_is_refused(tmp_path: P
         ValueError, match=r"codec ZFP with tolerance .*, asked for ZFP of snr=50.*--overwrite"
     ):
         rechunk(summary["volume"], Copies(quality="snr=50"), run=STAMPED)
+    shutil.rmtree(Path(summary["volume"]) / "amplitude/c")
+    with pytest.raises(DestinationRefused, match="asked for ZFP of snr=50"):  # before the master is sampled
+        rechunk(summary["volume"], Copies(quality="snr=50"), run=STAMPED)
 
 
 def test_a_sample_that_promises_too_much_is_made_good_before_the_copy_is_visible(
@@ -148,6 +154,9 @@ def test_a_sample_that_promises_too_much_is_made_good_before_the_copy_is_visible
         40 <= figures(group, name)["snr"] < 48 for name in ("fast_inline", "fast_crossline", "fast_time")
     )
     assert verify(summary["volume"], errors=True)["findings"] == []
+    store = Store(summary["volume"])
+    done = {stage["plan"] for stage in open_volume(store).state["stages"].values()}
+    assert {key.split("/")[2] for key in store.keys(".seismill/runs")} == done, "no first attempt is kept"
 
 
 def test_a_target_that_two_attempts_miss_is_published_with_a_note(

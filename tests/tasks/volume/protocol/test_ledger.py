@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tasks.volume.arrays.codecs import crc32c
+from tasks.volume.outcomes import IntegrityFailure, Resumable
+from tasks.volume.protocol.deletion import clear_run
 from tasks.volume.protocol.ledger import Ledger, Record, Stored
+from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.manifest import listed_in, manifest_bytes
 from tasks.volume.protocol.plan import Plan, settle_plan
 from tasks.volume.store.objects import Store
 
@@ -55,6 +60,41 @@ def test_the_blocks_of_lines_that_are_not_as_they_were_written_are_done_again(
         assert Ledger(store, plan, 2, resumed=True).in_order() == [record(2)]
     store.put(damaged, text)
     assert Ledger(store, plan, 2, resumed=True).resumed == 2
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [b"[]", b"1", b"{}", b"[" * 100_000, b'{"block": "0", "objects": [], "raw_bytes": 1, "facts": {}}']
+    + [
+        b'{"block": 0, "objects": [{"key": "a/c/0", "bytes": %s, "crc32c": 1}], "raw_bytes": 1, "facts": {}}'
+        % size
+        for size in (b'"1"', b"-1", b"1.5", b"null", b"true")
+    ],
+)
+def test_lines_that_are_no_records_count_for_nothing(store: Store, plan: Plan, lines: bytes) -> None:
+    store.put(f"{plan.folder}/ledger/00000001-00000001-{crc32c(lines):08x}.jsonl", lines)
+    assert Ledger(store, plan, 2, resumed=True).resumed == 0
+
+
+@pytest.mark.parametrize("key", ["b/c/0", "../a/c/0", "a/../b/c/0", "a/zarr.json/c/0", "a"])
+def test_a_manifest_that_lists_what_is_not_its_arrays_is_damaged(store: Store, key: str) -> None:
+    assert listed_in("a", manifest_bytes("a", [Stored("a/c/0", 1, 2, 0)])) == [Stored("a/c/0", 1, 2, 0)]
+    assert listed_in("a", manifest_bytes("a", [Stored(key, 1, 2, 0)])) is None
+    if ".." in key:
+        with pytest.raises(IntegrityFailure, match="leads out of"):
+            store.get(key)
+
+
+def test_a_run_that_lost_the_volume_removes_nothing_of_the_next(store: Store) -> None:
+    store.put(".seismill/runs/0/ledger/1", b"theirs")
+    with locked(store, wait_seconds=0) as first:
+        pass
+    with locked(store, wait_seconds=0) as second:
+        with pytest.raises(Resumable):
+            clear_run(store, first, "0")
+        assert store.get(".seismill/runs/0/ledger/1") == b"theirs"
+        clear_run(store, second, "0")
+    assert store.keys(".seismill/runs") == []
 
 
 def test_a_plan_that_is_new_reads_nothing(store: Store, plan: Plan) -> None:
