@@ -82,6 +82,7 @@ def choose_index(
     """
     words, template = asked(index, header_bytes=headers.shape[1]), ""
     notes: list[str] = []
+    doubts: list[str] = []
     judged: tuple[Candidate, ...] = ()
     numbers, once = np.unique(trace_numbers, return_index=True)
     seen = Seen(headers[once], numbers, n_traces, byte_order, ibm, index.overrides.HasDuplicates)
@@ -93,8 +94,8 @@ def choose_index(
         except InputRefused:
             refuse_lines(seen, None)
             raise
-        if index.template == "auto":
-            refuse_lines(seen, chosen)
+        if index.template == "auto" and index.coordinate_bytes != "none":
+            doubts = refuse_lines(seen, chosen)
         names = tuple(index.names) or chosen.names
         if len(set(names)) != len(chosen.names):
             raise InputRefused(
@@ -119,7 +120,7 @@ def choose_index(
             f"{placement.template} has no coordinates of CDPs, so coordinate bytes {index.coordinate_bytes} have no "
             "place; name its own with --index-names"
         )
-    notes += coordinate_notes(traces, placement, index)
+    notes += coordinate_notes(traces, placement, index) + doubts
     earlier: tuple[int, ...] = xy.bytes if xy else ()
     if index.coordinate_bytes == "auto":
         earlier = coordinates_before(seen.headers, [byte for byte, _ in fields], byte_order)

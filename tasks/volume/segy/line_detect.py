@@ -23,6 +23,10 @@ _MOST_WRONG = 0.2
 _LEAST_TRACES = 3
 # Part of the usual step by which a line's own step may differ from it, in length or direction.
 _OTHER_STEP = 0.5
+# A line that goes on is about as long as its traces are apart, one by one; places without order are far longer.
+_WINDING = 2.0
+# Lines that lie side by side, as near as this many usual steps, are those of a survey whichever way they were shot.
+_BESIDE = 6.0
 
 
 class SeveralLines(InputRefused):
@@ -54,8 +58,8 @@ def lines_sentence(seen: Seen, word: HeaderWord) -> str:
     )
 
 
-def refuse_lines(seen: Seen, chosen: Candidate | None) -> None:
-    """Return if traces are not those of several 2-D lines.
+def refuse_lines(seen: Seen, chosen: Candidate | None) -> list[str]:
+    """Return notes on coordinates that do not fit the index, if traces are not those of several 2-D lines.
 
     Args:
         seen: Headers at hand.
@@ -64,14 +68,51 @@ def refuse_lines(seen: Seen, chosen: Candidate | None) -> None:
     Raises:
         SeveralLines: They are.
     """
-    word = None
+    word, notes = None, []
     if chosen is None:
         word = None if are_gathers(seen) else line_field(seen)
     elif chosen.names == ("inline", "crossline"):
         first, second = (seen.word(byte, kind) for byte, kind in zip(chosen.bytes, chosen.types, strict=True))
-        word = first if contradicts(seen, first, second) else None
+        if contradicts(seen, first, second):
+            word = first if _are_lines(seen, first, second) else None
+            notes = [] if word else [_no_grid_sentence(seen, chosen)]
     if word is not None:
         raise SeveralLines(lines_sentence(seen, word), (word.byte, word.type))
+    return notes
+
+
+def _no_grid_sentence(seen: Seen, chosen: Candidate) -> str:
+    assert seen.track is not None
+    return (
+        f"The coordinates at bytes {','.join(map(str, seen.track.places))} do not fit the grid of bytes "
+        f"{','.join(map(str, chosen.bytes))}: traces are placed by their numbers, and coordinates kept as they are; "
+        "others are named with --coordinate-bytes."
+    )
+
+
+def _are_lines(seen: Seen, first: HeaderWord, second: HeaderWord) -> bool:
+    """Return whether coordinates that contradict a grid are those of lines: each goes on, and they lie apart."""
+    track = seen.track
+    assert track is not None
+    used = np.flatnonzero((track.x != 0) | (track.y != 0))
+    order = used[np.lexsort((second.values[used], first.values[used]))]
+    edges = np.flatnonzero(np.diff(first.values[order])) + 1
+    winding, middles = [], []
+    for rows in np.split(order, edges):
+        x, y = track.x[rows], track.y[rows]
+        middles.append((first.values[rows[0]], np.median(x), np.median(y)))
+        extent = float(np.hypot(np.ptp(x), np.ptp(y)))
+        if len(rows) >= _LEAST_TRACES:
+            going = float(np.hypot(np.diff(x), np.diff(y)).sum())
+            winding.append(going / extent if extent else np.inf)
+    if not winding or float(np.median(winding)) > _WINDING:
+        return False
+    if len(middles) < 3:
+        return True
+    number, x, y = np.array(middles, np.float64).T
+    apart = np.hypot(np.diff(x), np.diff(y)) / np.maximum(np.diff(number) / first.step, 1)
+    usual = float(np.median(apart))
+    return usual > _BESIDE * track.usual or float(np.median(np.abs(apart - usual))) > 0.5 * track.usual
 
 
 def contradicts(seen: Seen, first: HeaderWord, second: HeaderWord) -> bool:

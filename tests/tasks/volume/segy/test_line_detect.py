@@ -124,6 +124,40 @@ def test_a_survey_stays_one_whatever_is_missing_or_wrong_in_it(headers, name, by
     assert (choice.placement.template, choice.bytes[0]) == ("PostStack3DTime", byte)
 
 
+def moved(table, x, y):
+    """The same traces at other places."""
+    return table[0], table[1], x, y
+
+
+ROWS, COLUMNS = (axis.ravel() for axis in np.indices((12, 40)))
+RANDOM = np.random.default_rng(7)
+NO_LINES = {
+    "places without order": moved(area(), *RANDOM.integers(1, 100_000, (2, 480))),
+    "places of other traces": moved(area(), *np.array(area()[2:])[:, RANDOM.permutation(480)]),
+    "every second line backwards": moved(
+        area(), 1000 + 25 * np.where(ROWS % 2, 39 - COLUMNS, COLUMNS), 5000 + 25 * ROWS
+    ),
+    "along curves": moved(
+        area(), 40_000 * np.cos(COLUMNS * 7.0 + ROWS * ROWS), 40_000 * np.sin(COLUMNS * 11.0 + ROWS)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_LINES)
+def test_coordinates_that_contradict_the_index_and_are_no_lines_are_a_note(headers, name):
+    table = NO_LINES[name]
+    raw = headers(480, words_of(table, 189, {"cdp": 193}, "i4"))
+    choice = choose_index(raw, np.arange(480), 480, ">")
+    assert (choice.placement.template, choice.bytes) == ("PostStack3DTime", (189, 193))
+    assert "do not fit the grid of bytes 189,193" in " ".join(choice.notes)
+
+
+def test_without_coordinates_lines_are_the_grid_that_their_numbers_make(headers):
+    raw = headers(100, words_of(lines(*THREE), 189, {"cdp": 193}, "i4"))
+    choice = choose_index(raw, np.arange(100), 100, ">", Index(coordinate_bytes="none"))
+    assert (choice.placement.template, choice.bytes) == ("PostStack3DTime", (189, 193))
+
+
 def test_who_says_that_lines_are_a_cube_gets_one(headers):
     table = lines(*THREE)
     raw = headers(100, words_of(table, 9, {}, "i4"))
