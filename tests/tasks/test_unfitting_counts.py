@@ -103,7 +103,24 @@ def test_candidates_fill_the_file():
     assert 70_000 in counts
     assert all(count > 65_535 and room % (240 + 4 * count) == 0 for count in counts)
     assert list(long_counts(room, 240, 4, (4464,), n_traces=12)) == [70_000]
-    assert list(long_counts(5000, 240, 4, (0,))) == []
+    assert long_counts(5000, 240, 4, (4464,)) == []
+    assert long_counts(5000, 240, 4, (0,)) == [65, 190, 565]
+
+
+@pytest.mark.parametrize("said", [(0, 0), (65_535, 65_535), (32_767, 32_767)])
+@pytest.mark.parametrize(("n_samples", "n_traces"), [(80_000, 4), (70_000, 6), (65_536, 12), (99_999, 7)])
+def test_traces_are_not_merged_where_headers_say_nothing_of_their_length(
+    tmp_path, said, n_samples, n_traces
+):
+    found, _ = read_back(long_file(n_samples, n_traces, 8, said), tmp_path)
+    assert (found.n_samples, found.n_traces) == (n_samples, n_traces)
+
+
+@pytest.mark.parametrize(("n_samples", "n_traces"), [(1000, 600), (100, 2000), (1000, 400)])
+def test_short_traces_of_no_length_are_not_taken_for_long_ones(tmp_path, n_samples, n_traces):
+    (tmp_path / "a.sgy").write_bytes(long_file(n_samples, n_traces, 5, (0, 0)))
+    with pytest.raises(InputRefused, match="--samples-per-trace"):
+        read_format(Source(str(tmp_path / "a.sgy")))
 
 
 @pytest.mark.parametrize("order", [">", "<"])

@@ -24,7 +24,8 @@ _LEAST_COORDINATE = 1e-3
 _DEGREE, _MOST_DEGREES = 111_000.0, 360
 # How much better than int32 another type must fit, as powers of ten of the step; int16 has half of a field.
 _HANDICAPS = {"int32": 0.0, "float32": 0.3, "ibm32": 0.3, "int16": 2.0}
-_TIE, _NONSENSE = 0.3, 3.0
+# Of two types of float the samples' own is likelier by this: read as the other, degrees are degrees, four times as far.
+_TIE, _NONSENSE = 1.0, 3.0
 _TOO_FAR, _CANNOT = 4.0, float("inf")
 
 

@@ -142,9 +142,12 @@ def _typed_words(seen: Seen, words: dict[str, Word], index: Index) -> tuple[dict
     if index.types:
         return words, []
     typed, notes = {}, []
+    starts = {one.byte for one in words.values()}
     for name, one in words.items():
         kind = one.type
-        if one.byte and kind == INTEGER:
+        if one.byte and kind == INTEGER and one.byte + 2 in starts:
+            kind = "int16"  # no more of it is left before the next field
+        elif one.byte and kind == INTEGER:
             measure = bool(quantity(name).kind)
             kind = number_type(seen.headers, one.byte, seen.byte_order, measure=measure, ibm=seen.ibm)
         if kind != one.type:

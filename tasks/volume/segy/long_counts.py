@@ -4,9 +4,9 @@ Writers leave the low 16 bits of the number in its field, or the largest that fi
 fills the file is a candidate; it counts if the fields of the first trace stand again where it puts later traces.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-_WORD = 1 << 16
+SHORT = 1 << 16  # numbers below it fit in their field
 _MOST_SAMPLES = 1 << 31
 _MOST_TRACES = 1 << 16  # that are tried where the field says nothing of the number
 _CLAMPED = frozenset((0, 0x7FFF, 0xFFFF))
@@ -17,8 +17,10 @@ Read = Callable[[int, int], bytes]
 
 def long_counts(
     room: int, head: int, bytes_per_sample: int, said: Sequence[int], n_traces: int = 0
-) -> Iterator[int]:
-    """Yield the numbers of samples beyond 16 bits with which traces fill a file.
+) -> list[int]:
+    """Return the numbers of samples with which traces fill a file, least first: a multiple would merge traces.
+
+    Where the headers say nothing of the number, those that 16 bits can say are among them.
 
     Args:
         room: Bytes from the first trace to the end of the file.
@@ -28,18 +30,20 @@ def long_counts(
         n_traces: In the file; 0 if nothing says it.
     """
     most = min((room - head) // bytes_per_sample, _MOST_SAMPLES)
+    found = set()
     for low in dict.fromkeys(said):
-        for samples in range(low + _WORD, most + 1, _WORD):
+        for samples in range(low + SHORT, most + 1, SHORT):
             whole, rest = divmod(room, head + samples * bytes_per_sample)
             if rest == 0 and n_traces in (0, whole):
-                yield samples
-    if not _CLAMPED & set(said):
-        return
-    # One trace fills any file, so nothing would show that a single one is right.
-    for whole in range(2, min(room // (head + _WORD * bytes_per_sample), _MOST_TRACES) + 1):
-        samples, rest = divmod(room // whole - head, bytes_per_sample)
-        if room % whole == 0 and rest == 0 and n_traces in (0, whole):
-            yield samples
+                found.add(samples)
+    if _CLAMPED & set(said):
+        least = 1 if _CLAMPED.issuperset(said) else SHORT
+        # One trace fills any file, so nothing would show that a single one is right.
+        for whole in range(2, min(room // (head + least * bytes_per_sample), _MOST_TRACES) + 1):
+            samples, rest = divmod(room // whole - head, bytes_per_sample)
+            if room % whole == 0 and rest == 0 and n_traces in (0, whole):
+                found.add(samples)
+    return sorted(found)
 
 
 def repeats(read: Read, first: int, trace_bytes: int, whole: int) -> bool:

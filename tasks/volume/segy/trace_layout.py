@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator
 
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.long_counts import long_counts, repeats
+from tasks.volume.segy.long_counts import SHORT, long_counts, repeats
 from tasks.volume.segy.padding import MOST_BESIDE_BYTES, refuse_rest, without_padding
 from tasks.volume.segy.trace_reading import (
     HEADERS_BYTES,
@@ -154,6 +154,8 @@ def _long_reading(
             trace_bytes = head + samples * bytes_per_sample
             whole = (size - first) // trace_bytes
             if repeats(read, first, trace_bytes, whole):
+                if samples < SHORT:  # it would stand in its field; the user must say it
+                    break
                 return TraceLayout(first, extra, samples, trace_bytes, 0, whole, 0, said, None)
     return None
 
