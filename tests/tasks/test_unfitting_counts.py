@@ -109,9 +109,7 @@ def test_candidates_fill_the_file():
 
 @pytest.mark.parametrize("said", [(0, 0), (65_535, 65_535), (32_767, 32_767)])
 @pytest.mark.parametrize(("n_samples", "n_traces"), [(80_000, 4), (70_000, 6), (65_536, 12), (99_999, 7)])
-def test_traces_are_not_merged_where_headers_say_nothing_of_their_length(
-    tmp_path, said, n_samples, n_traces
-):
+def test_traces_are_not_merged_where_headers_say_nothing_of_their_length(tmp_path, said, n_samples, n_traces):
     found, _ = read_back(long_file(n_samples, n_traces, 8, said), tmp_path)
     assert (found.n_samples, found.n_traces) == (n_samples, n_traces)
 
