@@ -214,6 +214,7 @@ def rechunk(
     run: Run = Run(),
     array: ArrayPath = "",
     target: OptionalUrl = "",
+    explore: OptionalUrl = "",
 ) -> None:
     """Add copies in other chunks to a volume, or to any Zarr array, from one read of it.
 
@@ -222,6 +223,7 @@ def rechunk(
         overwrite: Replace existing copies of another form
         array: Path of another tool's array, such as field/0; its copies are written beside it
         target: Zarr v3 group for the copies of such an array, required if it is not named 0 or is Zarr v2
+        explore: Make no copies; show what they would be over tolerances, and draw that into this .png file
     """
 
 
@@ -254,6 +256,7 @@ def export_segy(
     *,
     file: int = -1,
     check: bool = False,
+    array: ArrayPath = "",
 ) -> None:
     """Write a volume as SEG-Y: the source byte for byte, part of it, or in another form.
 
@@ -262,6 +265,7 @@ def export_segy(
         target: The SEG-Y to write, local or in a store; a folder if the volume has several sources
         overwrite: Replace an existing file
         file: Number of the source to write, from 0; -1 for all
+        array: Copy whose samples are written, such as fast_inline, with the source's headers; lossy as the copy is
         check: Read the file with segyio and compare samples and header fields with the volume's; local files only
     """
 
@@ -313,7 +317,7 @@ def copy(
         volume: The volume
         target: The volume to write, such as gs://volumes/survey.zarr
         includes: Copies to include, such as fast_inline,pyramid. Empty: all
-        excludes: Copies to leave out, such as fast_time,pyramid
+        excludes: Copies to leave out, such as fast_time,pyramid; amplitude leaves lossy copies alone
         overwrite: Replace an existing volume
     """
 

@@ -30,7 +30,7 @@ _SHOWN |= {"source", "source_bytes", "target", "bytes", "identical", "export_ide
 
 _TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest fits 80 columns; --json and the artifact have all
 _SHOWN |= {"axes", "place", "epsg", "counts", "staging", "volumes", "catalogue", "candidates", "words"}
-_SHOWN |= {"files", "not_segy"}
+_SHOWN |= {"files", "not_segy", "trials"}
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, ())
 
 
@@ -82,6 +82,7 @@ def show(summary: Summary, console: Console) -> None:
     _show_findings({name: value for name, value in summary.items() if name not in shown}, console)
     _show_words(summary.get("words", []), console)
     _show_candidates(summary.get("candidates", []), console)
+    _show_trials(summary.get("trials", []), console)
     for note in summary.get("notes", []):
         _line(console, f"note: {note}")
     if summary.get("requests"):
@@ -187,6 +188,29 @@ def _show_words(words: list[dict[str, Any]], console: Console) -> None:
         counts = (one["byte"], one["first"], one["last"], one["step"], one["count"])
         table.add_row(*map(str, counts), f"{one['changes']:.0%}", one["order"], one["name"])
     _line(console, "header words that vary:")
+    console.print(table)
+
+
+def _show_trials(trials: list[dict[str, Any]], console: Console) -> None:
+    """Print what lossy copies would be over tolerances; a figure that is missing is that of no error."""
+    if not trials:
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    forms = {
+        "tolerance": ".4g",
+        "ratio": ".2f",
+        "snr_db": ".1f",
+        "psnr_db": ".1f",
+        "ssim": ".5f",
+        "max_abs_error": ".3g",
+    }
+    for name in ("codec", "tolerance", "ratio", "SNR dB", "PSNR dB", "SSIM", "max error"):
+        table.add_column(name, justify="left" if name == "codec" else "right", no_wrap=True)
+    for trial in trials:
+        table.add_row(
+            trial["codec"],
+            *(format(trial[name], form) if name in trial else "exact" for name, form in forms.items()),
+        )
     console.print(table)
 
 

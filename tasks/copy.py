@@ -14,8 +14,9 @@ from typing import Any
 
 from tasks.parameters import Run, StorageOptions, Url
 from tasks.volume.arrays.documents import value_from
-from tasks.volume.arrays.reader import Volume, open_any
+from tasks.volume.arrays.reader import open_any
 from tasks.volume.blocks import Compute, Progress, on_io
+from tasks.volume.copies.left_out import LEFT_OUT, selected_root
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_key
@@ -40,7 +41,6 @@ log = logging.getLogger(__name__)
 
 BLOCK_BYTES, BLOCK_OBJECTS = 256 << 20, 512
 BATCH_BYTES = 64 << 20  # in memory at once; more only if one object is larger
-PYRAMID = "pyramid"
 EXTRAS = (".seismill/report/",)  # beside the arrays, as far as they are there
 
 
@@ -60,7 +60,7 @@ def copy(
         volume: The published volume.
         target: Where its copy is to be.
         includes: Of the copies and the pyramid only these (fast_inline, pyramid …); empty: all.
-        excludes: Of the copies and the pyramid none of these.
+        excludes: Of the copies and the pyramid none of these; with the master among them, copies alone are delivered.
         overwrite: Replace a volume that is there already.
         run: How to run.
         compute: Where blocks run; threads of this process if not given.
@@ -85,6 +85,7 @@ def copy(
             "with seismill verify that all arrived"
         )
     root = selected_root(source, includes, excludes)
+    notes = [LEFT_OUT.format(source.master)] if source.master in excludes else []
     arrays = [path for path, member in members(root).items() if member["node_type"] == "array"]
     listed = dict(zip(arrays, on_io(lambda path: manifest_of(source.store, path), arrays), strict=True))
     objects = [stored for path in arrays for stored in listed[path] if not stored.key.endswith("/zarr.json")]
@@ -99,7 +100,7 @@ def copy(
             "arrays": rows,
             "objects": len(objects),
             "bytes": total,
-            "notes": [],
+            "notes": notes,
         }
     refuse_occupied(store)
     largest = max((stored.bytes for stored in objects), default=0)
@@ -148,36 +149,7 @@ def copy(
         _copy_notes(source.store, stage, root)
         publish_root(stage, root=root)
     log.info("%s: %d objects of %s", store.url, len(objects), source.store.url)
-    return ended(store, "copy", rows, began, before, stage=stage, target=store.url)
-
-
-def selected_root(source: Volume, includes: list[str], excludes: list[str]) -> dict[str, Any]:
-    """The root of a copy: the volume's, without the copies and levels that are left out.
-
-    Raises:
-        InputRefused: A name is none of those that can be left out.
-    """
-    optional = sorted(p for p in source.members if source.array_attributes(p).get("copy_of") == source.master)
-    optional += [PYRAMID] if source.has(PYRAMID) else []
-    unknown = [name for name in (*includes, *excludes) if name not in optional]
-    if unknown:
-        raise InputRefused(
-            f"{source.store.url} has no {unknown[0]} that can be left out or in; it has {', '.join(optional) or 'none'}"
-        )
-    gone = [name for name in optional if (includes and name not in includes) or name in excludes]
-    root: dict[str, Any] = json.loads(json.dumps(source.root))
-    for path in list(members(root)):
-        if any(path == name or path.startswith(f"{name}/") for name in gone):
-            del members(root)[path]
-    attributes = root["attributes"]
-    for name in gone:
-        attributes["seismill"]["stages"].pop(name, None)
-    attributes["seismill"]["levels"] = [
-        level for level in attributes["seismill"]["levels"] if level["path"] in members(root)
-    ]
-    for image in attributes.get("ome", {}).get("multiscales", []):
-        image["datasets"] = [dataset for dataset in image["datasets"] if dataset["path"] in members(root)]
-    return root
+    return ended(store, "copy", rows, began, before, stage=stage, target=store.url, notes=notes)
 
 
 def manifest_of(store: Store, path: str) -> list[Stored]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.parameters import Export, Run, Url
+from tasks.parameters import ArrayPath, Export, Run, Url
 from tasks.volume.arrays.reader import Volume, open_volume
 from tasks.volume.blocks import Compute, Progress
 from tasks.volume.export.independent import compare, refuse_unreadable
@@ -48,6 +48,7 @@ def export_segy(
     *,
     file: int = -1,
     check: bool = False,
+    array: ArrayPath = "",
     compute: Compute | None = None,
 ) -> dict[str, Any]:
     """Write the SEG-Y file that a volume was made from, with every byte as it was unless something else is asked for.
@@ -59,6 +60,7 @@ def export_segy(
         overwrite: Replace a file that is there already.
         run: How to run.
         file: Which of several source files to write, from 0; -1: all.
+        array: Copy whose samples are written, with the source's headers; empty: the lossless array.
         check: Read what was written with segyio, and compare its samples and header fields with the volume's.
         compute: Where to run; threads of this process if not given.
 
@@ -76,7 +78,7 @@ def export_segy(
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
     found = open_volume(store)
-    parts = open_parts(found, () if file < 0 else [file])
+    parts = open_parts(found, () if file < 0 else [file], array)
     edition = edition_of(parts, export)
     if check:
         local = locate(target).local

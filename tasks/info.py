@@ -10,20 +10,12 @@ from typing import Any
 from tasks.parameters import StorageOptions, Url
 from tasks.volume.arrays.axes import axis_in_short
 from tasks.volume.arrays.reader import Volume, open_any
+from tasks.volume.arrays.spec import STATISTICS
 from tasks.volume.store.objects import Store, traffic
 
-STATISTICS = (
-    "count",
-    "min",
-    "max",
-    "mean",
-    "rms",
-    "std",
-    "nonfinite_count",
-    "zero_count",
-    "live_traces",
-    "zero_traces",
-    "dead_coded_traces",
+LOSSY_ONLY = (
+    "the lossless array {0} was left out: these are copies of it, {1} stands in its place, and the statistics are "
+    "those of {0}"
 )
 MEASURED = ("tolerance", "max_abs_error", "rmse", "nrmse", "snr_db", "psnr_db", "ssim", "nonfinite_count")
 
@@ -59,6 +51,8 @@ def info(
         if member["node_type"] == "array" and path not in listed
     ]
     about = _about(found, text=text)
+    attributes = state["left_out"]["statistics"] if found.left_out else attributes
+    notes = [LOSSY_ONLY.format(found.left_out, found.master)] if found.left_out else []
     spent = traffic.since(before)
     return {
         "volume": found.store.url,
@@ -68,6 +62,7 @@ def info(
         "writer": state["writer"],
         "created_on": state["created_on"],
         **({} if found.of_images else {"proven_at": state.get("proven_at", "")}),
+        **({"left_out": found.left_out} if found.left_out else {}),
         "attributes": state.get("attributes", {}),
         "sources": [_source(source) for source in state["sources"]],
         **about,
@@ -79,7 +74,7 @@ def info(
         "seconds": round(time.monotonic() - began, 3),
         "requests": spent.requests,
         "bytes_read": spent.bytes_read,
-        "notes": [],
+        "notes": notes,
     }
 
 

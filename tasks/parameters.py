@@ -61,11 +61,16 @@ SampleFormat = Literal[
     "uint24",
     "uint8",
 ]
-Quality = Annotated[
-    str,
-    Field(
-        pattern=r"^(auto|very_low|low|medium|high|very_high|ultra|lossless|(snr|psnr|ratio)=\d{1,4}(\.\d{1,3})?)$"
-    ),
+# What is asked of a copy, and of each copy by its name: snr=40,fast_time=lossless.
+TARGETS = ("snr", "psnr", "ratio")
+_FIGURES = (*TARGETS, "tolerance")
+_ASKED = (
+    r"(auto|very_low|low|medium|high|very_high|ultra|lossless|(snr|psnr|ratio)=\d{1,4}(\.\d{1,3})?"
+    r"|tolerance=\d+(\.\d+)?(e-?\d{1,3})?)"
+)
+Quality = Annotated[str, Field(pattern=rf"^([a-z][a-z0-9_]*=)?{_ASKED}(,[a-z][a-z0-9_]*={_ASKED})*$")]
+LossyCodec = Annotated[
+    str, Field(pattern=r"^([a-z][a-z0-9_]*=)?(zfp|rounded)(,[a-z][a-z0-9_]*=(zfp|rounded))*$")
 ]
 Preset = Literal["fast_inline", "fast_crossline", "fast_offset", "fast_time", "fast_z", "fast_y", "fast_x"]
 Step = Literal["copies", "pyramid", "report", "proof"]
@@ -119,6 +124,7 @@ _LATER_FIELDS: dict[str, frozenset[str]] = {
         )
     ),
     "Publication": frozenset(("image",)),
+    "Copies": frozenset(("lossy_codec",)),
 }
 
 
@@ -471,9 +477,10 @@ class Copies(_Parameters):
         title="Quality",
         description="Least figure: snr=40 or psnr=60 (dB), ratio=10 (bytes); or largest error in standard deviations: "
         "very_low 6, low 3, medium 1, high 0.1, very_high 0.01, ultra 0.001; or lossless. Of images psnr and these are "
-        "relative to the display window: 10 %, 5 %, 2 %, 1 %, 0.1 %, 0.01 %. auto: that of an existing "
-        "copy; else snr=40 for survey data that swing about zero, and lossless for all others, as for images",
-        examples=["snr=40", "high", "lossless"],
+        "relative to the display window: 10 %, 5 %, 2 %, 1 %, 0.1 %, 0.01 %. auto: that of an existing copy; else "
+        "snr=40 for survey data that swing about zero, and lossless for all others, as for images. By copy: "
+        "snr=40,fast_time=lossless",
+        examples=["snr=40", "high", "snr=40,fast_time=lossless"],
     )
     tolerance: float = Field(
         default=0,
@@ -481,11 +488,42 @@ class Copies(_Parameters):
         title="Tolerance",
         description="Largest error in the unit of the data, instead of a quality. 0: use the quality",
     )
+    lossy_codec: LossyCodec = Field(
+        default="zfp",
+        title="Lossy codec",
+        description="zfp, or rounded for readers without ZFP: floats rounded to a multiple of a power of two, in zstd. "
+        "By copy: zfp,fast_time=rounded",
+        examples=["rounded"],
+    )
+
+    def quality_of(self, name: str) -> str:
+        """What is asked of one copy."""
+        return _by_name(self.quality, _FIGURES).get(name, self.common_quality)
 
     @property
-    def target(self) -> str:
-        """The quality, if it is the least figure that each copy must reach, such as snr=40; else empty."""
-        return self.quality if "=" in self.quality else ""
+    def common_quality(self) -> str:
+        """What is asked of copies that are not named."""
+        return _by_name(self.quality, _FIGURES).get("", "auto")
+
+    def codec_of(self, name: str) -> str:
+        """The codec of one copy, if it is lossy."""
+        codecs = _by_name(self.lossy_codec, ())
+        return codecs.get(name, codecs.get("", "zfp"))
+
+    @property
+    def named(self) -> list[str]:
+        """The copies of which something is asked by name."""
+        named = _by_name(self.quality, _FIGURES) | _by_name(self.lossy_codec, ())
+        return [name for name in named if name]
+
+
+def _by_name(text: str, kinds: tuple[str, ...]) -> dict[str, str]:
+    """Return what a text such as snr=40,fast_time=lossless says by name, that of all others by no name."""
+    said: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        said |= {name: value} if equals and name not in kinds else {"": part}
+    return said
 
 
 class Levels(_Parameters):

@@ -44,6 +44,11 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
     found = open_volume(store)
+    if found.left_out:
+        raise InputRefused(
+            f"{store.url} holds copies without the lossless array {found.left_out}, so it cannot give its source back; "
+            "prove the volume that it was copied from"
+        )
     images = plan_of_master(found) if found.of_images else None
     name = "compared" if images else "proven"
     at, by = f"{name}_at", f"{name}_plan"

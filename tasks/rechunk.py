@@ -12,6 +12,7 @@ from typing import Any
 from tasks.parameters import ArrayPath, Copies, OptionalUrl, Run, Url
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import Compute
+from tasks.volume.copies.explore import explored
 from tasks.volume.copies.finish import make_copies, missed, publish_copies
 from tasks.volume.copies.plan import (
     body_of,
@@ -34,7 +35,7 @@ from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.protocol.root import members, root_under_lock
 from tasks.volume.protocol.summary import array_rows, ended, planned_row, using
-from tasks.volume.store.objects import traffic
+from tasks.volume.store.objects import Store, Traffic, locate, traffic
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def rechunk(
     run: Run = Run(),
     array: ArrayPath = "",
     target: OptionalUrl = "",
+    explore: OptionalUrl = "",
     *,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
@@ -58,10 +60,11 @@ def rechunk(
         run: How to run.
         array: Path of an array that another tool wrote, such as field/0; its copies lie beside it.
         target: Zarr v3 group for the copies of such an array; needed if it is not named 0 or is of Zarr v2.
+        explore: Make no copies; draw what they would be over tolerances into this PNG file.
         compute: Where blocks run; threads of this process if not given.
 
     Returns:
-        The summary of the stage, with the errors measured.
+        The summary of the stage, with the errors measured; of an exploration the figures, as `trials`.
 
     Raises:
         InputRefused: A parameter cannot be used, or there is no volume.
@@ -72,6 +75,8 @@ def rechunk(
     began, before = time.monotonic(), traffic.snapshot()
     found = open_master(volume, array, target, run)
     store = found.store
+    if explore:
+        return _explored(found, explore, overwrite, run, before)
     specs = copy_specs(found, copies, local=store.local)
     if not specs:
         dry: dict[str, Any] = {"dry_run": True} if run.dry_run else {}
@@ -148,3 +153,32 @@ def rechunk(
     if blocks.read_factor > 1.01:
         notes.append(f"the master was read {blocks.read_factor:.2f} times, for want of memory")
     return ended(store, "copies", array_rows(root, names), began, before, stage=stage, notes=notes)
+
+
+def _explored(found: Volume, target: str, overwrite: bool, run: Run, before: Traffic) -> dict[str, Any]:
+    """Try codecs over tolerances on a sample of the master; write nothing but their picture, outside of the volume.
+
+    Raises:
+        DestinationRefused: The picture would lie in the volume, or something is there.
+    """
+    # Imported here: matplotlib takes half a second.
+    from tasks.volume.report.tradeoff import draw_tradeoff
+
+    began = time.monotonic()
+    folder, _, name = locate(target).url.rpartition("/")
+    if not name.endswith(".png") or f"{folder}/".startswith(f"{found.store.url}/"):
+        raise DestinationRefused(
+            f"{target} is no place for a picture; name a .png file outside of the volume, such as --explore copies.png"
+        )
+    place = Store(folder, run.storage_options)
+    if place.exists(name) and not overwrite:
+        raise DestinationRefused(f"{target} is there already; name another, or replace it with --overwrite")
+    trials = explored(found)
+    told: dict[str, Any] = {"dry_run": True} if run.dry_run else {"pictures": [f"{folder}/{name}"]}
+    if not run.dry_run:
+        unit = str(found.array_attributes(found.master).get("units", ""))
+        title = f"{found.master_name} of {found.store.url.rpartition('/')[2]}: lossy copies, on a sample"
+        place.put(name, draw_tradeoff(title, unit, trials))
+    return ended(
+        found.store, "explore", [], began, before, trials=[trial.to_json() for trial in trials], **told
+    )

@@ -94,7 +94,9 @@ def _made(store: Store, epoch: int, volume: Volume) -> dict[str, Any]:
 def copies_of(volume: Volume) -> list[str]:
     """Paths of the copies of the master."""
     return [
-        path for path in volume.members if volume.array_attributes(path).get("copy_of") == volume.master_name
+        path
+        for path in volume.members
+        if volume.array_attributes(path).get("copy_of") == volume.master_name and path != volume.master
     ]
 
 

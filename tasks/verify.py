@@ -94,6 +94,10 @@ def verify(
                 findings += undecodable(found, manifest.array, compute.check)
         drawn = drawn_of(entries, fraction, seed)
         findings += _checked(found, drawn, compute, findings, began)
+        if found.left_out and repair == "from_source" and findings:
+            raise InputRefused(
+                f"{store.url} has no lossless array {found.left_out}; copy the one that has it again, with --overwrite"
+            )
         if mending and findings:
             mend = Repair(
                 found,
@@ -111,7 +115,7 @@ def verify(
                         "run the same command again to go on"
                     )
             findings = [finding for finding in findings if finding.key not in repaired]
-        if errors and not findings:
+        if errors and not findings and not found.left_out:
             findings += _promises(found, compute)
         if findings and commit_count(store) != commits:
             raise Resumable(
@@ -124,7 +128,7 @@ def verify(
         [],
         began,
         before,
-        notes=notes_on(found),
+        notes=notes_on(found, errors=errors),
         objects=len(entries),
         checked=len(drawn),
         findings=[vars(finding) for finding in findings],

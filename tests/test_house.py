@@ -21,7 +21,6 @@ STILL_LONGER = {
     "flows/cli.py",
     "tasks/volume/arrays/foreign.py",
     "tasks/volume/arrays/reader.py",
-    "tasks/volume/copies/plan.py",
     "tasks/volume/export/rebuild.py",
     "tasks/volume/ingest/block.py",
     "tasks/volume/protocol/root.py",

@@ -19,8 +19,11 @@ import zarr
 
 from tasks.export_segy import export_segy
 from tasks.info import info
+from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Index
+from tasks.parameters import Copies, Image, Index, Levels
+from tasks.pyramid import pyramid
+from tasks.rechunk import rechunk
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.axis_domain import domain_of
 from tests.support.segy_maker import segy_bytes
@@ -290,6 +293,33 @@ def test_xarray_takes_means_and_writes_netcdf(tmp_path):
     np.testing.assert_array_equal(again.cdp_x, data.cdp_x)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"copies": True, "headers": ["cdp_x", "delay_recording_time"]}, {"level": 1}]
+)
+def test_what_the_engine_opens_becomes_netcdf_as_it_is(tmp_path, options):
+    place = str(volume_of(tmp_path))
+    rechunk(place, Copies(presets=["fast_inline"], quality="high"))
+    pyramid(place, Levels(levels=1))
+    with xarray.open_dataset(place, engine="seismill", **options) as data:
+        data.to_netcdf(tmp_path / "a.nc")
+        with xarray.open_dataset(tmp_path / "a.nc") as again:
+            assert set(again.variables) == set(data.variables)
+            for name in data.variables:
+                np.testing.assert_array_equal(again[name].values, data[name].values)
+                assert again[name].attrs.get("units") == data[name].attrs.get("units")
+
+
+def test_voxels_that_the_engine_opens_become_netcdf(tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 9, (8, 9, 10), np.uint8))
+    image = Image(voxel_length=[2.0, 1.0, 1.0], voxel_unit="micrometer", labels=True)
+    ingest_images(str(tmp_path / "a.npy"), str(tmp_path / "v.zarr"), image)
+    with xarray.open_dataset(str(tmp_path / "v.zarr"), engine="seismill") as data:
+        data.to_netcdf(tmp_path / "a.nc")
+        with xarray.open_dataset(tmp_path / "a.nc") as again:
+            np.testing.assert_array_equal(again.attenuation, np.load(tmp_path / "a.npy"))
+            assert again.z.attrs["units"] == "micrometer"
+
+
 @pytest.mark.parametrize("interval", [4000, 500, 62])
 def test_time_is_never_a_time_difference(tmp_path, interval):
     place = volume_of(tmp_path, interval=interval)
@@ -358,3 +388,15 @@ def test_info_of_a_volume_made_before_reads_its_axes(tmp_path):
     (old / "zarr.json").write_text(json.dumps(said))
     found = info(str(old))
     assert found["axes"] == info(str(place))["axes"]
+
+
+@pytest.mark.parametrize(("interval", "said"), [(5, True), (99, True), (100, False), (5000, False)])
+def test_an_interval_too_fine_for_depth_is_told_with_the_flag_for_whole_units(tmp_path, interval, said):
+    text = text_of("C 1 DOMAIN: DEPTH")
+    (tmp_path / "a.sgy").write_bytes(segy_bytes(text=text, interval=interval))
+    notes = " ".join(ingest_segy(str(tmp_path / "a.sgy"), str(tmp_path / "a.zarr"))["notes"])
+    assert f"{interval} at byte 3217 is {interval / 1000:g} a sample" in notes
+    assert (f"say --sample-interval {interval}" in notes) == said
+    again = str(tmp_path / "b.zarr")
+    ingest_segy(str(tmp_path / "a.sgy"), again, Index(sample_interval=str(interval)))
+    assert info(again)["axes"][-1]["step"] == interval

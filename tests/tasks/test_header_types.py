@@ -112,6 +112,20 @@ def of_type(kind: str, values: np.ndarray) -> tuple[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("order", [">", "<"])
+@pytest.mark.parametrize("places", [(181, 183), (233, 235), (9, 11)])
+def test_index_fields_two_bytes_apart_are_16_bits_wide(tmp_path, places, order):
+    values = (100 + 2 * LINES, 1007 + 3 * CROSSLINES)
+    words: dict[tuple[int, str], Any] = {
+        (byte, "i2"): value for byte, value in zip(places, values, strict=True)
+    }
+    content = segy_bytes(shape=SHAPE, order=order, traces={(189, "i4"): 0, (193, "i4"): 0} | words)
+    group, notes = ingested(tmp_path, content, Index(bytes=f"{places[0]},{places[1]}"))
+    np.testing.assert_array_equal(group["inline"][:], 100 + 2 * np.arange(5))
+    np.testing.assert_array_equal(group["crossline"][:], 1007 + 3 * np.arange(7))
+    assert f"at byte {places[0]} (inline) are int16" in notes
+
+
+@pytest.mark.parametrize("order", [">", "<"])
 @pytest.mark.parametrize("named", ["", "189,193"])
 @pytest.mark.parametrize("kind", ["float32", "ibm32", "int16"])
 def test_inlines_and_crosslines_of_other_types_are_numbers(tmp_path, kind, named, order):

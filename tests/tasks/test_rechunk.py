@@ -19,7 +19,8 @@ from tasks.parameters import Copies, Copy, Master, Run
 from tasks.rechunk import rechunk
 from tasks.volume.arrays.reader import open_volume
 from tasks.volume.blocks import Progress
-from tasks.volume.copies.plan import QUALITY, copy_specs
+from tasks.volume.copies.plan import copy_specs
+from tasks.volume.copies.quality import QUALITY
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.store.objects import Store, traffic
 from tests.support.survey import Survey, ieee_words, make_survey

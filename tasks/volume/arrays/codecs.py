@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.arrays.spec import DEFAULT_CODEC, ROUNDED_TO, ArraySpec
 from tasks.volume.outcomes import IntegrityFailure
 
 ABSENT = 0xFFFFFFFFFFFFFFFF
@@ -37,7 +37,31 @@ def _blosc(codec: str) -> Any:
 
 def tolerance_of(spec: ArraySpec) -> float | None:
     """Return the largest error of the codec, or None for a lossless one."""
-    return float(spec.codec.removeprefix("zfp:")) if spec.codec.startswith("zfp:") else None
+    kind, _, tolerance = spec.codec.partition(":")
+    return float(tolerance) if kind in ("zfp", "rounded") else None
+
+
+def is_zfp(spec: ArraySpec) -> bool:
+    """Return whether chunks are streams of ZFP, whose neighbours share what is not a number or not there."""
+    return spec.codec.startswith("zfp:")
+
+
+def rounded(values: np.ndarray, tolerance: float) -> np.ndarray:
+    """Return floats as multiples of twice a power of two, which is the largest error; NaN and Inf stay.
+
+    Numbers so large that their type has only such multiples stay, too, and so do those that would become Inf.
+
+    Args:
+        values: float32 or float64.
+        tolerance: A power of two.
+    """
+    exponent = math.frexp(tolerance)[1]  # of the step: 0.5 * 2**exponent is the tolerance
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        result = np.ldexp(np.rint(np.ldexp(values, -exponent)), exponent) + 0  # no negative zero
+        kept = ~np.isfinite(result) | (
+            np.abs(values) >= np.ldexp(1.0, exponent + np.finfo(values.dtype).nmant)
+        )
+    return np.where(kept, values, result)
 
 
 def crc32c(data: bytes | np.ndarray) -> int:
@@ -54,10 +78,12 @@ def encode_chunk(spec: ArraySpec, chunk: np.ndarray) -> bytes:
         spec: The array.
         chunk: Values of shape `spec.chunks` and the array's dtype; any strides for ZFP, else C order.
     """
-    if (tolerance := tolerance_of(spec)) is not None:
+    if (tolerance := tolerance_of(spec)) is not None and is_zfp(spec):
         data = _encode_zfp(chunk, tolerance)
     elif spec.codec == "raw":
         data = np.ascontiguousarray(chunk).tobytes()
+    elif tolerance is not None:
+        data = _blosc(DEFAULT_CODEC).encode(np.ascontiguousarray(rounded(chunk, tolerance)))
     else:
         data = _blosc(spec.codec).encode(np.ascontiguousarray(chunk))
     data = bytes(data)
@@ -100,7 +126,7 @@ def decode_chunk(spec: ArraySpec, data: bytes | memoryview, *, where: str = "") 
             "run seismill verify to find all that did"
         )
     # The checksum says that nothing changed since it was written, not that we wrote it: the size is looked at first.
-    if spec.codec.startswith("zfp:"):
+    if is_zfp(spec):
         import zfpy
 
         told = zfpy.header(body.tobytes())
@@ -111,8 +137,12 @@ def decode_chunk(spec: ArraySpec, data: bytes | memoryview, *, where: str = "") 
     size = body.nbytes if spec.codec == "raw" else int.from_bytes(body[4:8].tobytes(), "little")
     if size != spec.chunk_bytes:
         raise _no_chunk(spec, where)
-    raw = body.tobytes() if spec.codec == "raw" else _blosc(spec.codec).decode(body)
+    raw = body.tobytes() if spec.codec == "raw" else _blosc(_stored_codec(spec)).decode(body)
     return np.frombuffer(raw, spec.numpy).reshape(spec.chunks)
+
+
+def _stored_codec(spec: ArraySpec) -> str:
+    return DEFAULT_CODEC if spec.codec.startswith("rounded:") else spec.codec
 
 
 def _no_chunk(spec: ArraySpec, where: str) -> IntegrityFailure:
@@ -125,7 +155,7 @@ def _no_chunk(spec: ArraySpec, where: str) -> IntegrityFailure:
 def encoded_bound(spec: ArraySpec) -> int:
     """Return the most bytes that an encoded chunk can take, for any values. Memory is planned with it."""
     # ZFP's fixed accuracy mode can need a few bits more than the raw value (zfp manual, maximum size).
-    return math.ceil(spec.chunk_bytes * (1.1 if spec.codec.startswith("zfp:") else 1.0)) + 4096
+    return math.ceil(spec.chunk_bytes * (1.1 if is_zfp(spec) else 1.0)) + 4096
 
 
 def join_shard(spec: ArraySpec, chunks: Mapping[tuple[int, ...], bytes]) -> bytes:
@@ -186,7 +216,8 @@ def checksum_of_chunks(data: bytes, places: int) -> int:
 
 def metadata_of(spec: ArraySpec, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the zarr.json of an array, made by zarr-python."""
-    return _metadata_template(spec) | {"attributes": dict(attributes)}
+    step = {ROUNDED_TO: 2 * (tolerance_of(spec) or 0)} if spec.codec.startswith("rounded:") else {}
+    return _metadata_template(spec) | {"attributes": dict(attributes) | step}
 
 
 @lru_cache(maxsize=256)
@@ -204,12 +235,12 @@ def _metadata_template(spec: ArraySpec) -> dict[str, Any]:
         # zarr warns that numcodecs' codecs and structured types are not in the Zarr v3 core: the readers named in the
         # README all know them.
         warnings.simplefilter("ignore")
-        if spec.codec.startswith("zfp:"):
+        if is_zfp(spec):
             from zarr.codecs.numcodecs import ZFPY
 
             options["serializer"] = ZFPY(mode=zfpy.mode_fixed_accuracy, tolerance=tolerance_of(spec))
         elif spec.codec != "raw":
-            name, level = spec.codec.split("-")
+            name, level = _stored_codec(spec).split("-")
             compressors.insert(
                 0,
                 BloscCodec(

@@ -61,8 +61,13 @@ class Volume:
 
     @property
     def master_name(self) -> str:
-        """The master as other tools find it from here."""
-        return self.origin or self.master
+        """The master as other tools find it from here; of copies without their master, what it was called."""
+        return self.origin or self.left_out or self.master
+
+    @property
+    def left_out(self) -> str:
+        """Path that the lossless array had, if these are copies without it; then a copy stands in its place."""
+        return str(self.state.get("left_out", {}).get("array", ""))
 
     def store_of(self, path: str) -> Store:
         """What an array lies in: of an annex, the master lies elsewhere."""

@@ -30,9 +30,24 @@ CHUNK_BYTES = 4 << 20  # raw, at most, of a chunk chosen here for four dimension
 # Extents of a copy's chunks across its slices, and along each of the other axes; 4 MiB of float32 in 3-D and 4-D.
 COPY_CHUNKS = {2: (64, 4096), 3: (4, 512), 4: (4, 64)}
 MOST_ZFP_DIMENSIONS = 4  # zfpy takes no more
+ROUNDED_TO = "rounded_to"  # attribute of a rounded copy: of which power of two its values are multiples
 AS_FOUND = "as found"  # the codec of an array that another tool wrote
 SHARD_BYTES = 48 << 20  # raw; 16 to 64 MB stored at the ratios seen (1.1 to 1.3 lossless)
 COPY_SHARD_BYTES = 192 << 20  # raw; ZFP stores a fifth or less of it
+# Attributes of a master that describe its live samples.
+STATISTICS = (
+    "count",
+    "min",
+    "max",
+    "mean",
+    "rms",
+    "std",
+    "nonfinite_count",
+    "zero_count",
+    "live_traces",
+    "zero_traces",
+    "dead_coded_traces",
+)
 DTYPES: dict[str, np.dtype[Any]] = {
     "trace_header": TRACE_HEADER_DTYPE,
     "raw240": np.dtype("V240"),
@@ -50,8 +65,8 @@ class ArraySpec:
         shards: What the store holds as one object, per axis, a multiple of `chunks`; () if that is a chunk.
         dtype: NumPy's name, or `trace_header` or `raw240`.
         dims: The name of each axis.
-        codec: `zstd-1`, `lz4-5` and so on (byte shuffle before), `zfp:<tolerance>`, `raw`, or `AS_FOUND`, which is
-            only read.
+        codec: `zstd-1`, `lz4-5` and so on (byte shuffle before), `zfp:<tolerance>`, `rounded:<tolerance>` (stored as
+            `DEFAULT_CODEC`), `raw`, or `AS_FOUND`, which is only read.
         fill: What readers see where nothing is stored: `NaN` or `0`.
     """
 
@@ -157,6 +172,8 @@ def spec_of(path: str, metadata: dict[str, Any]) -> ArraySpec:
         codec, shards = AS_FOUND, tuple(metadata["shards"])
     elif names == ["bytes", "blosc", "crc32c"]:
         codec = f"{codecs[1]['configuration']['cname']}-{codecs[1]['configuration']['clevel']}"
+        if (step := metadata.get("attributes", {}).get(ROUNDED_TO)) is not None:
+            codec = f"rounded:{step / 2!r}"
     else:
         raise ValueError(f"array {path} is stored with {', '.join(names)}, which this verb does not read")
     data_type = metadata["data_type"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from tasks.volume.arrays.codecs import (
     encode_chunk,
+    is_zfp,
     join_shard,
 )
 from tasks.volume.arrays.reader import read_region
@@ -56,19 +57,32 @@ def rechunk_block(job: Job) -> Record:
     live = mask[region[:-1]] if mask.ndim else np.ones(shape[:-1], bool)
     if not live.any():
         return Record(job.block, [], 0, {path: values.tolist() for path, values in sums.items()})
-    lossy = copies[0].codec.startswith("zfp:")
-    # Room for whole chunks at the volume's end, so that every chunk is a view of this buffer.
-    room = [
-        max(round_up(min(r.stop, n), c.chunks[axis]) - r.start for c in copies)
-        for axis, (r, n) in enumerate(zip(region, master.shape, strict=True))
-    ]
-    values = np.full(room, 0 if lossy else copies[0].fill_value, copies[0].numpy)
-    valid = values[tuple(slice(0, n) for n in shape)]
-    read_region(origin, master, region, out=valid, live=live)
-    original = valid
-    if lossy and finite_or_zero(valid, valid, live):
-        # Live samples that are NaN or Inf are rare: only then is the original needed beside the mended one.
-        original = read_region(origin, master, region).astype(copies[0].numpy, copy=False)
+    plain_copies, zfp_copies = ([c for c in copies if is_zfp(c) == lossy] for lossy in (False, True))
+
+    def buffer(some: list[ArraySpec]) -> tuple[np.ndarray, np.ndarray]:
+        # Room for whole chunks at the volume's end, so that every chunk is a view of this buffer.
+        room = [
+            max(round_up(min(r.stop, n), c.chunks[axis]) - r.start for c in copies)
+            for axis, (r, n) in enumerate(zip(region, master.shape, strict=True))
+        ]
+        values = np.full(room, 0 if is_zfp(some[0]) else some[0].fill_value, some[0].numpy)
+        return values, values[tuple(slice(0, n) for n in shape)]
+
+    values, original = {}, np.empty(0)
+    if plain_copies:
+        values[False], original = buffer(plain_copies)
+        read_region(origin, master, region, out=original, live=live)
+    if zfp_copies:
+        values[True], valid = buffer(zfp_copies)
+        if plain_copies:
+            valid[...] = original
+        else:
+            original = valid
+            read_region(origin, master, region, out=valid, live=live)
+        # Cells of ZFP ring the same whether holes in them are 0 or go on as their neighbours, but show what they hold.
+        if finite_or_zero(valid, valid, live) and original is valid:
+            # Live samples that are NaN or Inf are rare: only then is the original needed beside the mended one.
+            original = read_region(origin, master, region).astype(zfp_copies[0].numpy, copy=False)
 
     def one(task: tuple[ArraySpec, tuple[int, ...]]) -> tuple[bytes | None, list[float]]:
         copy, position = task
@@ -78,12 +92,14 @@ def rechunk_block(job: Job) -> Record:
         errors = np.zeros(4)
         if not live[part[:-1]].any():
             return None, errors.tolist()
-        chunk = values[whole]
+        chunk = values[is_zfp(copy)][whole]
         if chunk.strides[-1] * chunk.shape[-1] < CACHE_LINE_BYTES:
             chunk = np.ascontiguousarray(chunk)  # lines that hold little of it are fetched once
         data = encode_chunk(copy, chunk)
         inside = chunk[tuple(slice(0, p.stop - p.start) for p in part)]
-        samples = inside if original is valid else original[part]
+        samples = original[part] if is_zfp(copy) else inside
+        if samples.dtype != copy.numpy:
+            samples = samples.astype(copy.numpy)
         add_errors_of_chunk(copy, data, samples, live[part[:-1]], errors)
         # A list, because small arrays that are kept hold on to the memory of the large ones before them.
         return data, errors.tolist()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.volume.arrays.codecs import (
+    is_zfp,
     metadata_of,
     tolerance_of,
 )
@@ -36,6 +37,7 @@ from tasks.volume.protocol.stage import (
 )
 
 SHARED = ("coordinates", *ROCKVERSE)  # attributes that a copy has from its master
+HOLES = "trace_mask decides where traces are; where none is, values are near 0, within the tolerance"
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def missed(made: Sequence[Made], targets: Mapping[str, str]) -> list[ArraySpec]:
         if (text := targets.get(copy.spec.path)) and not Target.of(text).reached(copy.figures, room=0):
             factor = 2.0 if Target.of(text).kind == "ratio" else 0.5
             tolerance = factor * (tolerance_of(copy.spec) or 0.0)
-            short.append(copy.spec.at(copy.spec.path, codec=f"zfp:{tolerance!r}"))
+            kind = copy.spec.codec.partition(":")[0]
+            short.append(copy.spec.at(copy.spec.path, codec=f"{kind}:{tolerance!r}"))
     return short
 
 
@@ -108,9 +111,7 @@ def publish_copies(
     for copy in made:
         spec = copy.spec
         # ZFP stores 0 for what is not a number, so nothing there has the value for it.
-        about = {
-            k: v for k, v in carried.items() if k != "_FillValue" or not tolerance_of(spec)
-        } | copy.figures
+        about = {k: v for k, v in carried.items() if k != "_FillValue" or not is_zfp(spec)} | copy.figures
         about |= {
             k: v for k, v in attributes.items() if k in SHARED or (k == "_FillValue" and spec.fill == "NaN")
         }
@@ -118,6 +119,8 @@ def publish_copies(
             about["target"] = text
             if not Target.of(text).reached(copy.figures, room=0):
                 notes.append(f"{spec.path} does not reach {text}: {_in_words(copy.figures)}")
+        if is_zfp(spec) and volume.has("trace_mask"):
+            about["comment"] = HOLES
         if tolerance_of(spec):
             about["long_name"] = (
                 f"{attributes.get('long_name', volume.master_name)}, {_in_words(copy.figures)}"

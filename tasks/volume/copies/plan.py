@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from tasks.parameters import Copies
 from tasks.volume.arrays.codecs import (
     encoded_bound,
+    is_zfp,
     tolerance_of,
 )
 from tasks.volume.arrays.foreign import reading_bytes
@@ -17,43 +18,18 @@ from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import (
     AS_FOUND,
     COPY_SHARD_BYTES,
-    DEFAULT_CODEC,
     MOST_ZFP_DIMENSIONS,
     ArraySpec,
     copy_chunks,
     round_up,
 )
 from tasks.volume.blocks import Compute, cpu_count
-from tasks.volume.copies.likeness import display_range
-from tasks.volume.copies.target import TARGET, target_of, with_tolerance
+from tasks.volume.copies.quality import codec_of
+from tasks.volume.copies.target import target_of, with_target, with_tolerance
 from tasks.volume.derived.superblocks import SuperBlocks, measured, super_blocks
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.protocol.foreign_target import foreign_meaning
 from tasks.volume.protocol.plan import digest_of, stored_plans
 from tasks.volume.protocol.summary import fitting
-
-# What a lossy copy holds, by what the master does: a float that has each of its values.
-ZFP_DTYPES = {
-    **dict.fromkeys(("uint8", "int8", "uint16", "int16", "float16", "float32"), "float32"),
-    **dict.fromkeys(("uint32", "int32", "float64"), "float64"),
-}
-
-
-DEFAULT_TARGET = "snr=40"
-MOST_OFFSET = 0.5  # standard deviations of the mean from zero, in data that swing about it
-QUALITY = {"very_low": 6.0, "low": 3.0, "medium": 1.0, "high": 0.1, "very_high": 0.01, "ultra": 0.001}
-
-
-# The same for images, in shares of the window of values that viewers open with.
-OF_WINDOW = {
-    "very_low": 0.1,
-    "low": 0.05,
-    "medium": 0.02,
-    "high": 0.01,
-    "very_high": 0.001,
-    "ultra": 0.0001,
-}
-
 
 # The axis that a preset's slices lie across, by the volume's number of dimensions. The copy is named after that axis.
 PRESET_AXES = {
@@ -156,20 +132,26 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         raise InputRefused("no copies were asked for; name a preset or a copy with its chunks")
     if not wanted:
         return []
-    if copies.tolerance and copies.quality not in ("auto", "low"):
+    if copies.tolerance and copies.common_quality not in ("auto", "low"):
         raise InputRefused(
             f"both a tolerance ({copies.tolerance:g}) and a quality ({copies.quality}) were given; give one"
         )
-    codec, fill, dtype = _codec(volume, copies)
+    if strange := [name for name in copies.named if name not in names]:
+        raise InputRefused(
+            f"{strange[0]} has a quality or codec, but is none of the copies {', '.join(names)}; name one that is, as "
+            f"in --quality snr=40,{names[0]}=lossless"
+        )
     specs = []
     for name, chunks in wanted:
         # ZFP works in cells of 4 samples: a chunk wider than the axis would be padding.
         clipped = tuple(min(c, round_up(n, 4)) for c, n in zip(chunks, master.shape, strict=True))
+        codec, fill, dtype = codec_of(volume, copies, name)
         specs.append(ArraySpec(name, master.shape, clipped, dtype, master.dims, codec, (), fill))
     there = {name: volume.spec(name) for name in names if volume.has(name)}
-    if copies.quality == "auto" and not copies.tolerance:
+    if not copies.tolerance:
         # What is there is as it was once asked for.
-        presets = set(names) - {more.name for more in copies.more}
+        presets = {name for name in names if copies.quality_of(name) == "auto" and name not in copies.named}
+        presets -= {more.name for more in copies.more}
         specs = [_as_asked(volume, s) if s.path in presets & set(there) else s for s in specs]
     if local:
         return specs
@@ -184,7 +166,7 @@ def _as_asked(volume: Volume, spec: ArraySpec) -> ArraySpec:
     """Return a copy that is there as it was asked for: by its target, where it has one."""
     target = volume.array_attributes(spec.path).get("target", "")
     there = volume.spec(spec.path)
-    return there.at(spec.path, codec=f"{TARGET}{target}") if target else there
+    return there.at(spec.path, codec=with_target(there.codec.partition(":")[0], target)) if target else there
 
 
 def how_copies_differ(volume: Volume, specs: Sequence[ArraySpec]) -> str:
@@ -206,10 +188,11 @@ def how_copies_differ(volume: Volume, specs: Sequence[ArraySpec]) -> str:
 
 
 def _codec_in_words(spec: ArraySpec) -> str:
+    name = "ZFP" if is_zfp(spec) else "rounded"
     if target := target_of(spec):
-        return f"ZFP of {target}"
+        return f"{name} of {target}"
     tolerance = tolerance_of(spec)
-    return f"ZFP with tolerance {tolerance:g}" if tolerance is not None else f"lossless {spec.codec}"
+    return f"{name} with tolerance {tolerance:g}" if tolerance is not None else f"lossless {spec.codec}"
 
 
 def why_no_copies(volume: Volume) -> str:
@@ -221,82 +204,6 @@ def why_no_copies(volume: Volume) -> str:
             f"presets make no copies of a volume of {why}; name copies with their chunks and quality lossless"
         )
     return f"none of the presets fits a volume of {', '.join(dims)}; name copies with their chunks"
-
-
-def _codec(volume: Volume, copies: Copies) -> tuple[str, str, str]:
-    """Codec, fill and dtype of the copies.
-
-    ZFP bounds its error in floats alone. Whole numbers of up to 32 bits are therefore stored as floats that
-    hold every one of them exactly, so that the bound is on the numbers themselves.
-    """
-    master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
-    by_default = copies.quality == "auto" and not copies.tolerance
-    if (copies.quality == "lossless" and not copies.tolerance) or (by_default and not _swings(volume)):
-        return DEFAULT_CODEC, master.fill, master.dtype
-    meaning = foreign_meaning(volume)
-    if meaning.packed or meaning.has_gaps:
-        raise InputRefused(
-            "the array says that its numbers are packed (scale_factor, add_offset) or that some mean no data "
-            "(_FillValue, missing_value, valid_range), and a number that is nearly right means another thing; use "
-            "--quality lossless"
-        )
-    if volume.state.get("looks", {}).get("is_labels") or meaning.labels:
-        raise InputRefused(
-            "the voxels are labels, and a label that is nearly right is another one; use quality lossless"
-        )
-    if volume.of_images:
-        _refuse_inexact(master, attributes)
-    if master.dtype not in ZFP_DTYPES:
-        raise InputRefused(
-            f"the master holds {master.dtype}, whose error ZFP cannot bound; use quality lossless"
-        )
-    if len(master.shape) > MOST_ZFP_DIMENSIONS:
-        raise InputRefused(
-            f"the volume has {len(master.shape)} dimensions and ZFP takes at most {MOST_ZFP_DIMENSIONS}; use quality "
-            "lossless"
-        )
-    if not copies.tolerance and "std" not in attributes:
-        raise InputRefused(
-            "another tool wrote the array, so nothing is known of how its values vary; give a tolerance in their unit, "
-            "or quality lossless"
-        )
-    if copies.target or by_default:
-        return f"{TARGET}{copies.target or DEFAULT_TARGET}", "0", ZFP_DTYPES[master.dtype]
-    if volume.of_images:
-        tolerance = copies.tolerance or OF_WINDOW[copies.quality] * display_range(volume)
-    else:
-        tolerance = copies.tolerance or QUALITY[copies.quality] * attributes["std"]
-    if not tolerance:
-        # A master that is constant: any positive tolerance stores it in a few bytes.
-        tolerance = max(abs(attributes["max"]) * 1e-6, 1e-30)
-    return f"zfp:{tolerance!r}", "0", ZFP_DTYPES[master.dtype]
-
-
-def _refuse_inexact(master: ArraySpec, attributes: Mapping[str, Any]) -> None:
-    """Return if a lossy copy of an image can stand for it: its voxels are floats, and all of them are numbers.
-
-    Raises:
-        InputRefused: It cannot.
-    """
-    if master.numpy.kind != "f":
-        raise InputRefused(
-            f"the voxels are {master.dtype}, and a lossy copy would hold floats in their place; use --quality lossless"
-        )
-    if count := attributes.get("nonfinite_count"):
-        raise InputRefused(
-            f"{count:,} voxels are NaN or Inf, and a lossy copy would hold 0 there; use --quality lossless"
-        )
-
-
-def _swings(volume: Volume) -> bool:
-    """Return whether the master holds floats that swing about zero, as amplitudes do; images are kept whole."""
-    master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
-    if volume.of_images:
-        return False
-    if master.numpy.kind != "f" or "std" not in attributes or len(master.shape) > MOST_ZFP_DIMENSIONS:
-        return False
-    swings = attributes["min"] < 0 < attributes["max"]
-    return swings and abs(attributes.get("mean", 0)) <= MOST_OFFSET * attributes["std"]
 
 
 def _sharded(specs: Sequence[ArraySpec], chunks: Sequence[int]) -> list[ArraySpec]:
@@ -341,7 +248,7 @@ def _fitting_blocks(master: ArraySpec, specs: list[ArraySpec], memory_bytes: int
 
 def _block_memory(master: ArraySpec, specs: list[ArraySpec], blocks: SuperBlocks) -> int:
     """The most bytes that one block takes."""
-    itemsize = max(master.numpy.itemsize, specs[0].numpy.itemsize)
+    itemsize = max(spec.numpy.itemsize for spec in (master, *specs))
     return 2 * math.prod(blocks.hull) * itemsize + sum(_beside_samples(master, specs))
 
 
@@ -349,10 +256,15 @@ def _beside_samples(master: ArraySpec, specs: list[ArraySpec]) -> tuple[int, int
     """Bytes that shards take before they are stored, and chunks in the works."""
     # One shard at a time: its chunks, and all of them joined.
     shards = max((2 * encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards), default=0)
-    chunks = 2 * max(spec.chunk_bytes + encoded_bound(spec) for spec in specs) + master.chunk_bytes
+    chunks = 2 * max(_encoding_bytes(spec) for spec in specs) + master.chunk_bytes
     if master.codec == AS_FOUND:
         return shards, cpu_count() * chunks + reading_bytes(master, local=False)
     return shards, cpu_count() * chunks
+
+
+def _encoding_bytes(spec: ArraySpec) -> int:
+    """Bytes that a chunk and its stored form take; rounding has a few arrays in between."""
+    return spec.chunk_bytes * (4 if spec.codec.startswith("rounded:") else 1) + encoded_bound(spec)
 
 
 def _begun(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks, memory_bytes: int) -> SuperBlocks:

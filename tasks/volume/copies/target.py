@@ -9,7 +9,7 @@ master's statistics are those of all its samples. A plan holds the number, so wo
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +20,9 @@ from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import Region
 from tasks.volume.copies.likeness import display_range
 from tasks.volume.derived.errors import add_errors_of_chunk
-from tasks.volume.kernels.error_sums import COUNT, SUM_OF_SQUARES, finite_or_zero
+from tasks.volume.kernels.error_sums import COUNT, MAX_ABS_ERROR, SUM_OF_SQUARES, finite_or_zero
 
-TARGET = "zfp:target "  # how the codec of a copy begins whose tolerance is not chosen yet
+_TARGET = ":target "  # after the name of the codec of a copy whose tolerance is not chosen yet
 SAMPLED_CHUNKS = 12
 SAMPLED_BYTES = 4 << 20  # of one of them, at most
 ROOM_DB, ROOM_RATIO = 1.0, 1.02  # above the target on the sample, because it is one
@@ -55,40 +55,53 @@ class Target:
         return figures.get(f"{self.kind}_db", math.inf) >= self.least + ROOM_DB * room
 
 
+def with_target(kind: str, target: str) -> str:
+    """Return the codec of a copy whose tolerance is to be chosen: zfp or rounded, and a target such as snr=40."""
+    return f"{kind}{_TARGET}{target}"
+
+
+def with_bound(kind: str, tolerance: float) -> str:
+    """Return the codec of a copy with a tolerance; what is rounded takes the power of two below it, as ZFP does."""
+    return f"{kind}:{tolerance if kind == 'zfp' else 2.0 ** math.floor(math.log2(tolerance))!r}"
+
+
 def target_of(spec: ArraySpec) -> str:
     """Return the target of a copy whose tolerance is not chosen yet; empty for any other."""
-    return spec.codec.removeprefix(TARGET) if spec.codec.startswith(TARGET) else ""
+    return spec.codec.partition(_TARGET)[2]
 
 
 def with_tolerance(spec: ArraySpec, tolerance: float) -> ArraySpec:
     """Return the copy with a tolerance in place of its target."""
-    return spec.at(spec.path, codec=f"zfp:{tolerance!r}") if target_of(spec) else spec
+    kind, targeted, _ = spec.codec.partition(_TARGET)
+    return spec.at(spec.path, codec=with_bound(kind, tolerance)) if targeted else spec
 
 
 def chosen(volume: Volume, specs: list[ArraySpec]) -> list[ArraySpec]:
-    """Return copies with the tolerance that reaches their target; they are alike but for their chunks."""
-    texts = {target_of(spec) for spec in specs} - {""}
-    tolerances = {text: tolerance_for(volume, Target.of(text), specs[0].dtype) for text in texts}
-    return [with_tolerance(spec, tolerances.get(target_of(spec), 0.0)) for spec in specs]
+    """Return copies with the tolerance that reaches their target."""
+    kinds = {(spec.codec, spec.dtype) for spec in specs if target_of(spec)}
+    tolerances = {kind: tolerance_for(volume, *kind) for kind in kinds}
+    return [with_tolerance(spec, tolerances.get((spec.codec, spec.dtype), 0.0)) for spec in specs]
 
 
-def tolerance_for(volume: Volume, target: Target, dtype: str) -> float:
+def tolerance_for(volume: Volume, codec: str, dtype: str) -> float:
     """Return the tolerance of copies of a master that reaches a target.
 
     Args:
         volume: The volume, with statistics of all samples in the master's attributes.
-        target: What is asked for.
+        codec: As `with_target` returns it.
         dtype: Of the copies, a float.
     """
+    kind, _, text = codec.partition(_TARGET)
+    target = Target.of(text)
     attributes = volume.array_attributes(volume.master)
     std, extent = float(attributes.get("std", 0)), display_range(volume)
-    samples = list(_sample(volume, dtype))
+    samples = list(sampled(volume, dtype))
     if not std or not extent or not samples:
         # A master that is constant: any positive tolerance stores it in a few bytes.
         return max(abs(float(attributes.get("max", 0))) * 1e-6, SMALLEST)
 
     def reached(exponent: int) -> bool:
-        return target.reached(_figures(samples, dtype, 2.0**exponent, std, extent))
+        return target.reached(figures_of(samples, dtype, f"{kind}:{2.0**exponent!r}", std, extent))
 
     rmse = {"snr": std, "psnr": extent}.get(target.kind, std / 100) / 10 ** (
         (0 if target.kind == "ratio" else target.least) / 20
@@ -109,29 +122,37 @@ def tolerance_for(volume: Volume, target: Target, dtype: str) -> float:
     return float(2.0**exponent)
 
 
-def _figures(
-    samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+def figures_of(
+    samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     dtype: str,
-    tolerance: float,
+    codec: str,
     std: float,
     extent: float,
 ) -> dict[str, float]:
-    """Return what a tolerance gives on the sample."""
+    """Return `ratio`, `max_abs_error` and, if there are errors, `snr_db` and `psnr_db` that a codec has on a sample.
+
+    Args:
+        samples: As `sampled` yields them.
+        dtype: Of the copy.
+        codec: zfp or rounded, with a tolerance.
+        std: Of all samples of the master.
+        extent: Of all samples, the largest less the least.
+    """
     sums, stored, raw = np.zeros(4), 0, 0
     for chunk, values, live in samples:
-        spec = ArraySpec("sample", chunk.shape, chunk.shape, dtype, ("",) * chunk.ndim, f"zfp:{tolerance!r}")
+        spec = ArraySpec("sample", chunk.shape, chunk.shape, dtype, ("",) * chunk.ndim, codec)
         data = encode_chunk(spec, chunk)
         stored += len(data)
         raw += int(live.sum()) * values.shape[-1] * chunk.itemsize
         add_errors_of_chunk(spec, data, values, live, sums)
-    figures = {"ratio": raw / stored if stored else math.inf}
+    figures = {"ratio": raw / stored if stored else math.inf, "max_abs_error": float(sums[MAX_ABS_ERROR])}
     rmse = math.sqrt(sums[SUM_OF_SQUARES] / sums[COUNT]) if sums[COUNT] else 0.0
     if rmse:
         figures |= {"snr_db": 20 * math.log10(std / rmse), "psnr_db": 20 * math.log10(extent / rmse)}
     return figures
 
 
-def _sample(volume: Volume, dtype: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def sampled(volume: Volume, dtype: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield parts of the master: filled to cells of 4 samples, as they are, and where traces live."""
     master, store = volume.spec(volume.master), volume.store_of(volume.master)
     mask = volume.read("trace_mask") if volume.has("trace_mask") else None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.volume.arrays.codecs import CHECKSUM_BYTES, decode_chunk, tolerance_of
+from tasks.volume.arrays.codecs import CHECKSUM_BYTES, decode_chunk, is_zfp, tolerance_of
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.kernels.error_sums import COUNT, error_sums
 from tasks.volume.kernels.zfp import zfp_error_sums, zfp_takes
@@ -21,7 +21,7 @@ def add_errors_of_chunk(
         sums: As `kernels.error_sums.error_sums`.
     """
     tolerance = tolerance_of(spec)
-    if tolerance is not None and zfp_takes(spec.chunks, original.dtype, tolerance):
+    if tolerance is not None and is_zfp(spec) and zfp_takes(spec.chunks, original.dtype, tolerance):
         zfp_error_sums(data[:-CHECKSUM_BYTES], tolerance, original, spec.chunks, live, sums)
         return
     decoded = decode_chunk(spec, data)[tuple(slice(0, n) for n in original.shape)]

@@ -51,7 +51,7 @@ def super_blocks(
     for n, units, chunk in zip(shape, extents, chunks, strict=True):
         common = math.lcm(*units, chunk)
         block.append(common if common < n else max(round_up(n, unit) for unit in units))
-    itemsize = copies[0].numpy.itemsize
+    itemsize = max(copy.numpy.itemsize for copy in copies)
     axis = 0
     while math.prod(hull_bound(block, extents, shape)) * itemsize > budget_bytes and axis < len(shape):
         others = math.prod(hull_bound(block, extents, shape)) // block[axis] * itemsize

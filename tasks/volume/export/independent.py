@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tasks.volume.arrays.spec import RAW_SAMPLES
-from tasks.volume.export.rebuild import SegyParts, Window
+from tasks.volume.export.rebuild import SegyParts, Window, in_format
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.headers import TRACE_HEADER_DTYPE
@@ -98,7 +98,10 @@ def compare(
                 numbers = numbers[order]
                 samples = slice(first_sample, first_sample + fmt.n_samples)
                 region = (*window.region, samples)
-                wanted = parts.volume.read(parts.volume.master, region)[inside][order]
+                wanted = parts.volume.read(
+                    parts.master.path if parts.of_copy else parts.volume.master, region
+                )
+                wanted = (in_format(parts.fmt, wanted) if parts.of_copy else wanted)[inside][order]
                 exact = _comparable(parts, numbers + first_trace, region, inside, order)
                 _compare_samples(
                     path, file, numbers, wanted, exact, as_ibm=converted and fmt.sample_format.code == 1
@@ -116,7 +119,7 @@ def _comparable(
     """Return which samples float32 holds exactly: readers round IBM words that are not normalised in their own ways."""
     first, last = region[-1].start, region[-1].stop
     exact = np.ones((numbers.size, last - first), bool)
-    if parts.volume.has(RAW_SAMPLES):
+    if parts.volume.has(RAW_SAMPLES) and not parts.of_copy:
         words = parts.volume.read(RAW_SAMPLES, region)[inside][order]
         exponent = (words >> np.uint32(24)) & np.uint32(0x7F)
         exact = ((words & np.uint32(0x00F00000)) != 0) & (exponent > 34) & (exponent < 96)

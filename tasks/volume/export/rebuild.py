@@ -20,7 +20,9 @@ from tasks.volume.arrays.reader import Volume, fetch_chunks, missing_chunk
 from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
 from tasks.volume.blocks import Compute, Region, cpu_count, on_chunks, on_io
 from tasks.volume.outcomes import InputRefused, Resumable
+from tasks.volume.segy.convert import ibm_words
 from tasks.volume.segy.format import FileFormat
+from tasks.volume.segy.headers import ibm_values
 from tasks.volume.segy.samples import encode_column, put_column_of_words, put_words
 
 WINDOW_BYTES = 96 << 20  # of records; smaller only where memory is short
@@ -72,7 +74,8 @@ class SegyParts:
     """What a volume keeps of its source files besides samples: enough to give back every byte.
 
     `trace_numbers` and `unplaced` (ascending) hold only traces of `files`, numbered over all files of the volume;
-    `unplaced_at` is where the latter lie in the volume's arrays of them.
+    `unplaced_at` is where the latter lie in the volume's arrays of them. `master` holds the samples: the lossless
+    array, the file's words, or a copy (`of_copy`), of whose samples the nearest in the file's format are written.
     """
 
     volume: Volume
@@ -82,6 +85,7 @@ class SegyParts:
     unplaced: np.ndarray
     unplaced_at: np.ndarray
     exceptions: tuple[np.ndarray, np.ndarray, np.ndarray]
+    of_copy: bool = False
 
     @property
     def fmt(self) -> FileFormat:
@@ -131,15 +135,16 @@ class Window:
     unplaced: tuple[int, int] = (0, 0)
 
 
-def open_parts(volume: Volume, chosen: Sequence[int] = ()) -> SegyParts:
+def open_parts(volume: Volume, chosen: Sequence[int] = (), array: str = "") -> SegyParts:
     """Read what rebuilding needs beside samples and trace headers.
 
     Args:
         volume: The volume.
         chosen: Numbers of the source files to give back, ascending; all if there are none.
+        array: A copy to take samples from; empty: the lossless array.
 
     Raises:
-        InputRefused: The volume was not made from SEG-Y, or from fewer files.
+        InputRefused: The volume was not made from SEG-Y, or from fewer files, or has no such copy.
     """
     sources = volume.state["sources"]
     if not volume.has("segy_files/0"):
@@ -172,8 +177,49 @@ def open_parts(volume: Volume, chosen: Sequence[int] = ()) -> SegyParts:
             volume.read(f"sample_exceptions/{n}") for n in ("trace_number", "sample", "word")
         )
         exceptions = (traces, at, words)
+    if copy := _copy_named(volume, array):
+        nothing = (np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.uint32))
+        return SegyParts(
+            volume, files, volume.spec(copy), numbers, unplaced, unplaced_at, nothing, of_copy=True
+        )
     samples = volume.spec(RAW_SAMPLES if volume.has(RAW_SAMPLES) else volume.master)
     return SegyParts(volume, files, samples, numbers, unplaced, unplaced_at, exceptions)
+
+
+def _copy_named(volume: Volume, array: str) -> str:
+    """Return the copy to take samples from; empty for the lossless array."""
+    copies = sorted(
+        path for path in volume.members if volume.array_attributes(path).get("copy_of") == volume.master_name
+    )
+    if array in copies:
+        return array
+    if array and (array != volume.master or volume.left_out):
+        raise InputRefused(
+            f"{volume.store.url} has no copy {array}; it has {', '.join(copies) or 'none'}; name one with --array"
+        )
+    if volume.left_out:
+        raise InputRefused(
+            f"{volume.store.url} holds copies without the lossless array {volume.left_out}, so the source cannot be "
+            f"exported; export samples of a copy with --array {volume.master}"
+        )
+    return ""
+
+
+def in_format(fmt: FileFormat, values: np.ndarray) -> np.ndarray:
+    """Return samples of a copy as the nearest that the file's format holds, in the type of the lossless array.
+
+    Args:
+        fmt: What the file is made of.
+        values: Floats, or already of that type.
+    """
+    dtype, bits = np.dtype(fmt.sample_format.dtype), 8 * fmt.sample_format.bytes_per_sample
+    if fmt.sample_format.name == "ibm32":
+        with np.errstate(over="ignore"):
+            return ibm_values(ibm_words(values.astype(np.float64))).astype(dtype)
+    if dtype.kind == "f" or values.dtype == dtype:
+        return values.astype(dtype, copy=False)
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dtype.kind == "i" else (0, 2**bits - 1)
+    return np.clip(np.rint(values.astype(np.float64)), low, high).astype(dtype)
 
 
 def _file_part(volume: Volume, number: int) -> FilePart:
@@ -310,12 +356,15 @@ def rebuild(parts: SegyParts, window: Window) -> Rebuilt:
         )
         mine[inner] = part
         mine = mine.ravel()
-        values = np.empty((depth, mine.size, chunks[-1]), master.numpy)
+        values = np.empty(
+            (depth, mine.size, chunks[-1]), fmt.sample_format.dtype if parts.of_copy else master.numpy
+        )
         for k, encoded in enumerate(data):
             where = f"{volume.store.url}/{master.path}, chunk {(*place, k)}"
             if encoded is None:
                 raise missing_chunk(where)
-            values[k] = decode_chunk(master, encoded, where=where).reshape(mine.size, chunks[-1])
+            decoded = decode_chunk(master, encoded, where=where).reshape(mine.size, chunks[-1])
+            values[k] = in_format(fmt, decoded) if parts.of_copy else decoded
         put = put_column_of_words if master.path == RAW_SAMPLES else encode_column
         put(fmt, values, records, mine)
 
@@ -386,7 +435,8 @@ def fitting_windows(parts: SegyParts, memory_bytes: int) -> tuple[list[Window], 
     largest = max(traces, default=0) * parts.fmt.trace_bytes
     samples = -(-parts.master.shape[-1] // parts.master.chunks[-1]) * parts.master.chunks[-1]
     column = int(np.prod(parts.master.chunks[:-1])) * samples * parts.master.numpy.itemsize
-    return regions, in_order, 2 * largest + cpu_count() * 2 * column
+    # What is brought into the file's format passes as float64, with a few arrays in between.
+    return regions, in_order, 2 * largest + cpu_count() * (16 if parts.of_copy else 2) * column
 
 
 def rebuilt_windows(parts: SegyParts, regions: list[Window], compute: Compute) -> Iterator[Rebuilt]:

@@ -52,7 +52,11 @@ def edition_of(parts: SegyParts, export: Export) -> Edition | None:
     Raises:
         InputRefused: The volume has nothing of what is asked for.
     """
-    if export == Export():
+    if export == Export() and parts.of_copy and len(parts.files) == 1:
+        # All of the source, the traces that have no cell as well.
+        numbers = np.arange(parts.fmt.n_traces)
+        return Edition(parts, numbers, parts.fmt, parts.header, 0, _own_words(parts))
+    if export == Export() and not parts.of_copy:
         return None
     chosen = select(parts.volume, export.selection, export.mask)
     numbers, source_numbers = _numbered(parts.trace_numbers, chosen, by_grid=export.order == "grid")
@@ -65,15 +69,10 @@ def edition_of(parts: SegyParts, export: Export) -> Edition | None:
         n_samples=chosen.n_samples,
         n_traces=source_numbers.size,
     )
-    if replace(target, oddities=parts.fmt.oddities) == parts.fmt and np.array_equal(
-        numbers, parts.trace_numbers
-    ):
+    same = replace(target, oddities=parts.fmt.oddities) == parts.fmt
+    if same and np.array_equal(numbers, parts.trace_numbers) and not parts.of_copy:
         return None
     header = file_header(parts.header, parts.fmt, target)
-    own = parts.volume.state["index"]
-    types = [*own["types"], *own.get("coordinate_types", ["int32"] * len(own["coordinate_bytes"]))]
-    widths = [word_bytes(word_type) for word_type in types]
-    words = set(zip([*own["bytes"], *own["coordinate_bytes"]], widths, strict=True))
     # Traces that have no cell have no coordinates to be chosen by.
     numbered = replace(
         parts,
@@ -81,7 +80,14 @@ def edition_of(parts: SegyParts, export: Export) -> Edition | None:
         unplaced=np.empty(0, np.int64),
         exceptions=_exceptions(parts, source_numbers),
     )
-    return Edition(numbered, source_numbers, target, header, chosen.first_sample, tuple(sorted(words)))
+    return Edition(numbered, source_numbers, target, header, chosen.first_sample, _own_words(parts))
+
+
+def _own_words(parts: SegyParts) -> tuple[tuple[int, int], ...]:
+    own = parts.volume.state["index"]
+    types = [*own["types"], *own.get("coordinate_types", ["int32"] * len(own["coordinate_bytes"]))]
+    widths = [word_bytes(word_type) for word_type in types]
+    return tuple(sorted(set(zip([*own["bytes"], *own["coordinate_bytes"]], widths, strict=True))))
 
 
 def _numbered(numbers: np.ndarray, chosen: Selection, *, by_grid: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -152,6 +158,12 @@ def notes_on(edition: Edition, lost: Lost) -> list[str]:
     notes = [
         f"{fmt.n_traces:,} of {source.n_traces:,} traces were written with {fmt.n_samples:,} samples each"
     ]
+    if edition.parts.of_copy:
+        path = edition.parts.master.path
+        about = edition.parts.volume.array_attributes(path)
+        notes.append(
+            f"the samples are those of {path}, not the source's: {about.get('long_name', 'a copy without loss')}"
+        )
     name, total = fmt.sample_format.name, fmt.n_traces * fmt.n_samples
     if fmt.sample_format.code > 5 and not fmt.revision.startswith("2"):
         notes.append(

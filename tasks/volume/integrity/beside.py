@@ -56,8 +56,18 @@ def beside(volume: Volume) -> list[Finding]:
     return [*_commits(store), *_locks(store), *_report(store), *_plans(volume), *_of_others(volume)]
 
 
-def notes_on(volume: Volume) -> list[str]:
-    """Return what is to be said of an array of another tool, of which no checksum is kept."""
+def notes_on(volume: Volume, *, errors: bool) -> list[str]:
+    """Return what is to be said of what is not checked: an array of another tool, or one that was left out.
+
+    Args:
+        volume: The volume.
+        errors: Whether copies and levels are to be compared with what they were made of.
+    """
+    if volume.left_out and errors:
+        return [
+            f"copies and levels were not compared with {volume.left_out}, which was left out; their attributes have "
+            "the errors that were measured when they were made"
+        ]
     if not volume.origin:
         return []
     name, origin = volume.origin, volume.store_of(volume.master)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tasks.volume.arrays.attributes import level_labels
-from tasks.volume.arrays.codecs import document_bytes, encode_chunk, join_shard
+from tasks.volume.arrays.codecs import document_bytes, encode_chunk, is_zfp, join_shard
 from tasks.volume.arrays.group_metadata import GROUP
 from tasks.volume.arrays.reader import Volume, read_region
 from tasks.volume.arrays.spec import ArraySpec
@@ -43,6 +43,8 @@ def made_again(volume: Volume, path: str, key: str) -> bytes | None:
         return volume.store.get(key.removesuffix(TWIN) if key.endswith(TWIN) else key + TWIN)
     spec = volume.spec(path)
     if volume.array_attributes(path).get("copy_of") == volume.master_name:
+        if volume.left_out:
+            return None  # there is nothing left to make it of
         return stored_object(spec, key, lambda spec, region: _of_copy(volume, spec, region))
     levels = [level["path"] for level in volume.state["levels"]]
     if path in levels[1:]:
@@ -54,7 +56,7 @@ def made_again(volume: Volume, path: str, key: str) -> bytes | None:
 
 def plan_of_master(volume: Volume) -> Plan:
     """The plan that the master was made with, as it was stored then."""
-    return load_plan(volume.store, volume.state["stages"][volume.master]["plan"])
+    return load_plan(volume.store, volume.state["stages"][volume.left_out or volume.master]["plan"])
 
 
 def stored_object(spec: ArraySpec, key: str, chunk_of: ChunkOf) -> bytes:
@@ -96,7 +98,7 @@ def _of_copy(volume: Volume, spec: ArraySpec, region: Region) -> np.ndarray | No
     live = _live(volume, volume.master, region)
     if live is not None and not live.any():
         return None
-    lossy = spec.codec.startswith("zfp:")
+    lossy = is_zfp(spec)
     chunk = np.full(spec.chunks, 0 if lossy else spec.fill_value, spec.numpy)
     valid = chunk[tuple(slice(0, r.stop - r.start) for r in region)]
     read_region(volume.store_of(volume.master), volume.spec(volume.master), region, out=valid, live=live)

@@ -46,6 +46,11 @@ def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
     above = documents(store, "")
     if "seismill" in attributes_of(above) or not above:
         found = open_volume(store)
+        if found.left_out:
+            raise InputRefused(
+                f"{store.url} holds copies without the lossless array {found.left_out}, of which copies and levels are "
+                "made; make them in the volume that has it, and copy it again"
+            )
         if array in ("", found.master) and not target:
             return found
     origin = Store(f"{store.url}/{array}" if array else store.url, run.storage_options)

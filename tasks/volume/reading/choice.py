@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tasks.volume.arrays.codecs import is_zfp
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import IO_THREADS, cpu_count
@@ -66,12 +67,17 @@ def candidates(volume: Volume, master: str, max_error: float) -> list[ReadableAr
         raise InputRefused(
             f"max_error is {max_error!r}; give 0 for lossless, or the largest error that is accepted"
         )
-    found = [_candidate(volume, master, 0.0)]
+    standing_in = volume.array_attributes(master).get("max_abs_error", 0.0) if volume.left_out else 0.0
+    found = [_candidate(volume, master, float(standing_in))]
     if master != volume.master:
         return found  # copies are made of the finest level only
     for path in sorted(volume.members):
         attributes = volume.array_attributes(path)
-        if attributes.get("copy_of") != volume.master_name or "max_abs_error" not in attributes:
+        if (
+            path == master
+            or attributes.get("copy_of") != volume.master_name
+            or "max_abs_error" not in attributes
+        ):
             continue
         if attributes.get("nonfinite_count", 0) or not attributes["max_abs_error"] <= max_error:
             continue
@@ -99,7 +105,7 @@ def cost_of(array: ReadableArray, groups: Sequence[Group], *, local: bool) -> Co
     requests = (
         objects if not spec.shards or chunks > objects * math.prod(spec.chunks_per_shard) / 2 else 2 * objects
     )
-    rate = ZFP_RATE if spec.codec.startswith("zfp:") else LOSSLESS_RATE
+    rate = ZFP_RATE if is_zfp(spec) else LOSSLESS_RATE
     seconds = (decoded / rate + chunks * CHUNK_SECONDS) / min(cpu_count(), max(chunks, 1))
     if local:
         seconds += requests * LOCAL_REQUEST_SECONDS

@@ -17,7 +17,7 @@ PLACES = ((181, 185), (73, 77), (81, 85), (189, 193))
 FLOATS = ("float32", "ibm32")
 # 1.0 as an IEEE float, read as an integer; as an IBM float it is a larger one.
 _LEAST_FLOAT = 0x3F800000
-_LARGEST_NUMBER = 10_000_000
+LARGEST_NUMBER = 10_000_000
 # Metres or feet: the usual distance of traces, the largest coordinate in use, and the largest that is believed.
 _USUAL_STEP, _FAR, _FARTHEST = 25.0, 1.2e7, 4e7
 _LEAST_COORDINATE = 1e-3
@@ -61,7 +61,7 @@ def _step(headers: np.ndarray, byte: int, word_type: str, byte_order: str, measu
     with np.errstate(invalid="ignore"):
         values = np.unique(word(headers, byte, word_type, byte_order).astype(np.float64))
     sizes = np.abs(values[values != 0])
-    if not np.isfinite(values).all() or not sizes.size or sizes.max() >= _LARGEST_NUMBER:
+    if not np.isfinite(values).all() or not sizes.size or sizes.max() >= LARGEST_NUMBER:
         return 0.0
     if sizes.min() < _LEAST_COORDINATE or (not measure and (values != np.rint(values)).any()):
         return 0.0

@@ -18,6 +18,8 @@ _MOST_SHOWN = 4
 _SCALARS = frozenset((0, 1, 10, 100, 1000, 10_000, -1, -10, -100, -1000, -10_000))
 # SEG-Y rev 2.1, trace header bytes 89-90 and binary header bytes 3255-3256, with MDIO's units.
 _COORDINATE_UNITS = {2: "seconds of arc", 3: "decimal degrees", 4: "degrees, minutes and seconds"}
+# Thousandths of a unit: no depth is sampled so finely, so the number may be in whole units.
+_FINEST_DEPTH = 100
 _DEGREES = 3
 _LENGTHS = {1: "m", 2: "ft"}
 
@@ -144,9 +146,13 @@ def doubts(
             f"{commonest(tallies, 'delay'):g}, where most traces do, and no trace is shifted."
         )
     if depth and fmt.sample_interval_us:
+        said = fmt.sample_interval_us
+        whole = (
+            f"; if it is meant in whole units, say --sample-interval {said:g}" if said < _FINEST_DEPTH else ""
+        )
         sentences.append(
-            f"Depth is taken from the sample interval in thousandths: {fmt.sample_interval_us:g} at byte 3217 is "
-            f"{fmt.sample_interval_us / 1000:g} a sample."
+            f"Depth is taken from the sample interval in thousandths: {said:g} at byte 3217 is {said / 1000:g} a "
+            f"sample{whole}."
         )
     if not corrections.coordinate_scalar:
         sentences += _scalar_doubts(tallies)

@@ -20,7 +20,7 @@ from tasks.volume.segy.coordinate_detect import (
     find_coordinates,
     typed_coordinates,
 )
-from tasks.volume.segy.field_types import FLOATS, INTEGER, number_type
+from tasks.volume.segy.field_types import FLOATS, INTEGER, LARGEST_NUMBER, number_type
 from tasks.volume.segy.index_choice import IndexChoice
 from tasks.volume.segy.index_prestack import (
     LINE,
@@ -147,6 +147,8 @@ def _typed_words(seen: Seen, words: dict[str, Word], index: Index) -> tuple[dict
         kind = one.type
         if one.byte and kind == INTEGER and one.byte + 2 in starts:
             kind = "int16"  # no more of it is left before the next field
+        elif one.byte and kind == INTEGER and one.byte - 2 in starts and _beyond_numbers(seen, one.byte):
+            kind = "int16"  # as the field before it
         elif one.byte and kind == INTEGER:
             measure = bool(quantity(name).kind)
             kind = number_type(seen.headers, one.byte, seen.byte_order, measure=measure, ibm=seen.ibm)
@@ -156,6 +158,11 @@ def _typed_words(seen: Seen, words: dict[str, Word], index: Index) -> tuple[dict
             )
         typed[name] = replace(one, type=kind)
     return typed, notes
+
+
+def _beyond_numbers(seen: Seen, byte: int) -> bool:
+    """Return whether 32 bits hold more than numbers of lines do."""
+    return bool((np.abs(seen.word(byte, INTEGER).values.astype(np.int64)) >= LARGEST_NUMBER).any())
 
 
 def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, ...]]:

@@ -53,8 +53,12 @@ def test_coordinates_have_the_type_in_which_they_make_sense(headers, survey, kin
 
 @pytest.mark.parametrize("order", [">", "<"])
 @pytest.mark.parametrize("kind", ["float32", "ibm32"])
-def test_degrees_are_floats_and_the_samples_type_settles_a_tie(headers, kind, order):
-    x, y = 5.12 + 2e-4 * LINE, 52.1 + 1e-4 * CROSS
+@pytest.mark.parametrize(
+    ("x", "y", "step"),
+    [(5.12, 52.1, 2e-4), (4.5, 52.3, 1e-3), (-94.5, 29.1, 2e-4), (114.9, -21.3, 3e-4), (0.7, 58.9, 1.1e-3)],
+)
+def test_degrees_are_floats_and_the_samples_type_settles_a_tie(headers, kind, order, x, y, step):
+    x, y = x + step * LINE, y + step / 2 * CROSS
     raw = headers(
         len(CELLS), {(181, STORED[kind]): stored(x, kind), (185, STORED[kind]): stored(y, kind)}, order=order
     )
