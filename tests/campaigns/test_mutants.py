@@ -244,7 +244,7 @@ def test_sidecars_and_catalogues(tmp_path: Path, what: str, forks: Forks) -> Non
             shutil.rmtree(volumes, ignore_errors=True)
         else:
             if not volumes.exists():
-                assert forks.run(words).code == 0
+                assert forks.run(words, 300).code == 0
             file = drawn.choice(sorted(f for f in (volumes / ".seismill").rglob("*") if f.is_file()))
             data = mutated(file.read_bytes(), drawn)
             file.write_bytes(data)

@@ -131,9 +131,9 @@ class Forks:
         self._process.start()
         theirs.close()
 
-    def run(self, words: list[str]) -> Ended:
-        """Run a command line."""
-        self._ours.send((words, self._seconds))
+    def run(self, words: list[str], seconds: float = 0) -> Ended:
+        """Run a command line, for at most so many seconds."""
+        self._ours.send((words, seconds or self._seconds))
         code, seconds, megabytes = self._ours.recv()
         return Ended(code, seconds, megabytes, self._errors.read_text(errors="replace"))
 

@@ -138,6 +138,8 @@ def beside(source: Source, name: str, options: StorageOptions) -> Source:
         raise InputRefused(
             f"{source.url} spreads its voxels over several files; name those files instead, with their dtype and shape"
         )
+    if not name.isprintable() or not 0 < len(name.encode()) <= 255:  # as disks have it
+        raise InputRefused(f"{source.url} names no file as its data; the header is damaged, or was cut off")
     if "/" in name or "\\" in name or name.startswith("."):
         raise InputRefused(
             f"{source.url} names {name} as its data, which lies elsewhere; put both into one folder"

@@ -224,6 +224,8 @@ def test_compressed_nrrd_files_and_meta_images(tmp_path, endian):
         ),
         ("a.mhd", META.format(big="False", type="SHORT", data="/etc/passwd"), "lies elsewhere"),
         ("a.mhd", META.format(big="False", type="SHORT", data="LIST"), "over several files"),
+        ("a.mhd", META.format(big="False", type="SHORT", data="a\0.raw"), "names no file as its data"),
+        ("a.mhd", META.format(big="False", type="SHORT", data="a" * 300), "names no file as its data"),
         ("a.mhd", META.format(big="False", type="SHORT", data="none.raw"), "there is no file"),
         (
             "a.mhd",
