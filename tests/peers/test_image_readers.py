@@ -50,12 +50,14 @@ for image, level, length, origin in zip(images, levels, lengths, origins):
 """
 
 NAPARI = """
+from napari.layers import Layer
 from napari_ome_zarr import napari_get_reader
-layer = napari_get_reader(volume)(volume)[0]
-assert len(layer[0]) == 3
-for found, level in zip(layer[0], levels):
+(layer,) = (Layer.create(*one) for one in napari_get_reader(volume)(volume))
+assert type(layer).__name__ == ("Labels" if truth["is_labels"] else "Image")
+assert len(layer.data) == 3
+for found, level in zip(layer.data, levels):
     np.testing.assert_array_equal(np.asarray(found), level)
-assert list(layer[1]["scale"]) == lengths[0].tolist()
+assert list(layer.scale) == lengths[0].tolist()
 """
 
 TENSORSTORE = """
@@ -112,6 +114,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     truth = {f"level{n}": level for n, level in enumerate(levels)}
     truth["lengths"] = np.array([steps * f for f in (1, 2, 4)])
     truth["origins"] = np.array([first + steps * (f - 1) / 2 for f in (1, 2, 4)])
+    truth["is_labels"] = np.array(request.param == "labels")
     np.savez(folder / "truth.npz", **truth)
     return volume, folder / "truth.npz"
 
