@@ -76,8 +76,12 @@ def refuse_foreign_stores(options: StorageOptions, allowed: str) -> None:
         InputRefused: They name another one.
     """
     addresses = [word.rstrip("/") for word in _words(allowed) if word.startswith(_ADDRESS)]
-    account = options.account_name and f"https://{options.account_name}.blob.core.windows.net"
-    for address in filter(None, (options.endpoint_url.rstrip("/"), account)):
+    accounts = [
+        name and f"https://{name}.blob.core.windows.net"
+        for name in (options.account_name, options.source_account_name)
+    ]
+    endpoints = [options.endpoint_url.rstrip("/"), options.source_endpoint_url.rstrip("/")]
+    for address in filter(None, (*endpoints, *accounts)):
         if address not in addresses:
             raise InputRefused(
                 f"{address} is not a store that triggered runs of this worker may name; leave it out, or its "

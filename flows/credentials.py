@@ -12,8 +12,9 @@ from typing import Any
 
 from tasks.parameters import Run, StorageOptions
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.store.source_options import VARIABLES
 
-_given: set[str] = set()  # the blocks that this process has the credentials of
+_given: set[tuple[str, str]] = set()  # what this process has: for sources or all, and the block
 
 Fields = Mapping[str, Any]
 
@@ -76,17 +77,19 @@ def provide(arguments: Iterable[object]) -> None:
     """
     for argument in arguments:
         options = argument.storage_options if isinstance(argument, Run) else argument
-        if not isinstance(options, StorageOptions) or not options.credentials:
+        if not isinstance(options, StorageOptions) or not (options.credentials or options.source_credentials):
             continue
         if isinstance(argument, Run) and not argument.dask.startswith(("threads", "local:")):
             raise InputRefused(
                 f"credentials of a block are not sent to {argument.dask!r}; give the cluster an identity of its own, "
                 "or compute on threads"
             )
-        new = [name for name in options.credentials.split(",") if name not in _given]
+        of_all = [("", name) for name in options.credentials.split(",") if name]
+        of_sources = [(VARIABLES, name) for name in options.source_credentials.split(",") if name]
+        new = [one for one in of_all + of_sources if one not in _given]
         if new:
-            for name in new:
-                _use(KINDS[name.partition("/")[0]](_read(name)))
+            for prefix, name in new:
+                _use(prefix, KINDS[name.partition("/")[0]](_read(name)))
             _given.update(new)
             _forget_connections()
 
@@ -109,8 +112,8 @@ def _read(name: str) -> Fields:
     return document.data
 
 
-def _use(environment: Mapping[str, Any]) -> None:
-    os.environ.update({name: str(value) for name, value in environment.items() if value})
+def _use(prefix: str, environment: Mapping[str, Any]) -> None:
+    os.environ.update({prefix + name: str(value) for name, value in environment.items() if value})
 
 
 def _forget_connections() -> None:

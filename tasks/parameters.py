@@ -125,6 +125,19 @@ _LATER_FIELDS: dict[str, frozenset[str]] = {
     ),
     "Publication": frozenset(("image",)),
     "Copies": frozenset(("lossy_codec",)),
+    "StorageOptions": frozenset(
+        (
+            "anonymous",
+            "accept_plain_http",
+            "source_credentials",
+            "source_endpoint_url",
+            "source_region_name",
+            "source_account_name",
+            "source_project",
+            "source_requester_pays",
+            "source_anonymous",
+        )
+    ),
 }
 
 
@@ -613,6 +626,16 @@ class Export(_Parameters):
     )
 
 
+_BLOCKS = r"^(BLOCK(,BLOCK)*)?$".replace(
+    "BLOCK", "(aws|minio|gcp|azure-blob-storage)-credentials/[a-z0-9][a-z0-9-]*"
+)
+_ENDPOINT = r"^(https?://[^@?#\s]+)?$"
+# As narrow as such names are, so that a key in their place is refused.
+_REGION = r"^[a-z0-9-]{0,32}$"
+_ACCOUNT = r"^[a-z0-9]{0,24}$"
+_PROJECT = r"^([a-z0-9.-]+:)?[a-z0-9-]{0,30}$"
+
+
 class StorageOptions(_Parameters):
     """Options of the stores. Credentials come from the environment or from Prefect blocks."""
 
@@ -620,24 +643,21 @@ class StorageOptions(_Parameters):
 
     credentials: str = Field(
         default="",
-        pattern=r"^(BLOCK(,BLOCK)*)?$".replace(
-            "BLOCK", "(aws|minio|gcp|azure-blob-storage)-credentials/[a-z0-9][a-z0-9-]*"
-        ),
+        pattern=_BLOCKS,
         title="Credentials",
         description="Prefect blocks by type and name, if this machine has no identity of its own",
         examples=["aws-credentials/staging", "aws-credentials/staging,gcp-credentials/volumes"],
     )
     endpoint_url: str = Field(
         default="",
-        pattern=r"^(https?://[^@?#\s]+)?$",
+        pattern=_ENDPOINT,
         title="Endpoint",
         description="URL of an S3-compatible store",
         examples=["https://minio.example.org:9000"],
     )
-    # As narrow as such names are, so that a key in their place is refused.
     region_name: str = Field(
         default="",
-        pattern=r"^[a-z0-9-]{0,32}$",
+        pattern=_REGION,
         title="Region",
         description="Region of an S3-compatible store",
         examples=["eu-west-1"],
@@ -647,13 +667,13 @@ class StorageOptions(_Parameters):
     )
     account_name: str = Field(
         default="",
-        pattern=r"^[a-z0-9]{0,24}$",
+        pattern=_ACCOUNT,
         title="Azure account",
         description="Storage account of az:// URLs",
     )
     project: str = Field(
         default="",
-        pattern=r"^([a-z0-9.-]+:)?[a-z0-9-]{0,30}$",
+        pattern=_PROJECT,
         title="Google Cloud project",
         description="Project to bill for requests to gs:// URLs",
     )
@@ -669,6 +689,55 @@ class StorageOptions(_Parameters):
         title="Accept unconditional writes",
         description="Use a store without create-if-absent. You then ensure that only one run at a time writes a "
         "volume",
+    )
+    anonymous: bool = Field(
+        default=False, title="Anonymous", description="Send no credentials, for public data"
+    )
+    accept_plain_http: bool = Field(
+        default=False,
+        title="Accept plain HTTP",
+        description="Also read http:// sources of other machines, which anybody on the way can read and change",
+    )
+    # Options of the sources, where these lie in another store than the volumes. Empty: as for all URLs.
+    source_credentials: str = Field(
+        default="",
+        pattern=_BLOCKS,
+        title="Source: credentials",
+        description="Prefect blocks for the sources, if not those of the volumes",
+        examples=["minio-credentials/staging"],
+    )
+    source_endpoint_url: str = Field(
+        default="",
+        pattern=_ENDPOINT,
+        title="Source: endpoint",
+        description="URL of the S3-compatible store of the sources, if not that of the volumes",
+        examples=["https://minio.example.org:9000"],
+    )
+    source_region_name: str = Field(
+        default="",
+        pattern=_REGION,
+        title="Source: region",
+        description="Region of the sources, if not that of the volumes",
+    )
+    source_account_name: str = Field(
+        default="",
+        pattern=_ACCOUNT,
+        title="Source: Azure account",
+        description="Storage account of the sources, if not that of the volumes",
+    )
+    source_project: str = Field(
+        default="",
+        pattern=_PROJECT,
+        title="Source: Google Cloud project",
+        description="Project to bill for reading the sources, if not that of the volumes",
+    )
+    source_requester_pays: bool = Field(
+        default=False,
+        title="Source: requester pays",
+        description="Bill requests for the sources to us (requester pays)",
+    )
+    source_anonymous: bool = Field(
+        default=False, title="Source: anonymous", description="Send no credentials for the sources"
     )
 
 

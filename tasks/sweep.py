@@ -21,6 +21,7 @@ from tasks.volume.outcomes import Outcome, Resumable
 from tasks.volume.protocol.place import refuse_volume
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store, traffic
+from tasks.volume.store.source_options import of_sources
 from tasks.volume.sweeps.catalogue import ACCOUNT, TABLE, Catalogue, as_csv
 from tasks.volume.sweeps.keys import reason
 from tasks.volume.sweeps.policy import Action, decide, outcome_of, plan_of
@@ -115,7 +116,8 @@ def sweep(
     """
     began, before = time.monotonic(), traffic.snapshot()
     stopping = stopping or threading.Event()
-    source, target = Store(staging, run.storage_options), Store(volumes, run.storage_options)
+    source = Store(staging, of_sources(run.storage_options))
+    target = Store(volumes, run.storage_options)
     refuse_volume(target)
     settle = timedelta(minutes=settle_minutes)
     listed, found = look_under(source, target, publication, kinds)

@@ -31,7 +31,7 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.headers import TRACE_HEADER_DTYPE
 from tasks.volume.store.objects import Store
 
-READING_OPTIONS = ("endpoint_url", "region_name", "requester_pays", "account_name", "project")
+READING_OPTIONS = ("endpoint_url", "region_name", "requester_pays", "account_name", "project", "anonymous")
 
 
 class SeismillBackend(BackendEntrypoint):

@@ -1,6 +1,6 @@
 """Several files as one source: one volume, and each file comes back byte for byte.
 
-Covers ingest/files.py.
+Covers ingest/files.py, ingest/named_files.py.
 """
 
 import shutil
@@ -15,7 +15,8 @@ from tasks.export_segy import export_segy
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Export, Index, Master, StorageOptions
 from tasks.prove import prove
-from tasks.volume.ingest.files import MOST_OPEN, Files, list_files
+from tasks.volume.ingest.files import MOST_OPEN, Files
+from tasks.volume.ingest.named_files import list_files
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tests.support.gathers import write_gathers
 from tests.support.survey import make_survey

@@ -15,6 +15,7 @@ from tasks.parameters import StorageOptions
 from tasks.volume.images.suffixes import FORMAT_OF, SUFFIXES, suffix_of, without_part
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Source, Store
+from tasks.volume.store.source_options import of_sources
 
 LIST_SUFFIXES = {".txt", ".lst"}
 LIST_BYTES = 64 << 20
@@ -39,7 +40,7 @@ class VoxelFile:
 
     def open(self, options: StorageOptions) -> Source:
         """The file, refused if it is not the one that was listed."""
-        return Source(self.url, options, self.identity, size=self.bytes)
+        return Source(self.url, of_sources(options), self.identity, size=self.bytes)
 
 
 def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:
@@ -54,6 +55,7 @@ def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:
     Raises:
         InputRefused: There is no such file, or a series of numbered files has gaps, strangers or duplicates.
     """
+    options = of_sources(options)
     folder, _, last = url.rpartition("/")
     if "*" in url or ("[" in last and not _is_there(url, options)):
         if "*" in folder or not last:

@@ -23,6 +23,7 @@ from tasks.volume.images.text_header import (
 from tasks.volume.limits import HEADER_BYTES
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Source
+from tasks.volume.store.source_options import of_sources
 
 _NRRD_TYPES = {
     "int8": ("signed char", "int8", "int8_t"),
@@ -144,7 +145,7 @@ def beside(source: Source, name: str, options: StorageOptions) -> Source:
         raise InputRefused(
             f"{source.url} names {name} as its data, which lies elsewhere; put both into one folder"
         )
-    return Source(f"{source.url.rpartition('/')[0]}/{name}", options)
+    return Source(f"{source.url.rpartition('/')[0]}/{name}", of_sources(options))
 
 
 def listed_as(source: Source) -> VoxelFile:

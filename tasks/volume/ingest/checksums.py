@@ -19,6 +19,7 @@ from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFai
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Source, Store
 from tasks.volume.store.source import file_at
+from tasks.volume.store.source_options import of_sources
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ def _beside(urls: Sequence[str], options: StorageOptions) -> tuple[dict[int, str
 
     Who may read a file but not list its folder is forbidden what is missing, too: S3 tells no difference.
     """
+    options = of_sources(options)
     folders: dict[Any, list[tuple[int, str]]] = defaultdict(list)
     for file, url in enumerate(urls):
         root, below, name = file_at(url, options).parts

@@ -5,110 +5,25 @@ one volume can hold it; everything else of a file (headers, texts, revision) is 
 as it was. A file is open only while it is read: an archive can have more of them than a process may open.
 """
 
-import fnmatch
-import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tasks.parameters import StorageOptions
 from tasks.volume.blocks import on_io
-from tasks.volume.ingest.checksums import is_beside
+from tasks.volume.ingest.named_files import Listed, list_files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, Given, read_format
-from tasks.volume.store.objects import Source, Store
+from tasks.volume.store.objects import Source
 from tasks.volume.store.part_source import PartSource
-from tasks.volume.store.source import file_at, is_there
-from tasks.volume.store.url import exactly, is_one_name, locate, unescaped
+from tasks.volume.store.source_options import of_sources
+from tasks.volume.store.url import locate
 
 MOST_OPEN = 64
-_PATTERN = re.compile(r"[*\[]")
-_SEVERAL = re.compile(r"[*\[,]")
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One file: its URL, and size and identity where they are known already.
-
-    `part` has the runs (first trace, count) that are seen of it, and `size` is theirs with the headers; () for all.
-    """
-
-    url: str
-    size: int = -1
-    identity: str = ""
-    part: tuple[tuple[int, int], ...] = ()
-
-
-def list_files(source: str, options: StorageOptions) -> list[Listed]:
-    """The files that a parameter names: URLs separated by commas, each of one file or with a pattern as its name.
-
-    A file whose name is the text itself comes before a list or a pattern, on a disk and in a store; a character of a
-    name may be percent-encoded. Files of a pattern come in the order of the numbers in their names, line_2 before
-    line_10.
-
-    Raises:
-        InputRefused: A pattern matches nothing or is not in the file's name, or a file is named twice.
-    """
-    if _SEVERAL.search(source) and is_one_name(source) and (one := _literal(source, options)):
-        return [one]
-    found: list[Listed] = []
-    for part in filter(None, (part.strip() for part in source.split(","))):
-        if not _PATTERN.search(part):
-            found.append(Listed(file_at(part, options).url))
-        elif part != source and (one := _literal(part, options)):
-            found.append(one)
-        else:
-            found += _matching(part, options)
-    urls = [one.url for one in found]
-    if len(set(urls)) != len(urls):
-        twice = next(url for url in urls if urls.count(url) > 1)
-        raise InputRefused(f"{twice} is named twice; name each file once")
-    if not found:
-        raise InputRefused("no source is named; name a SEG-Y file")
-    return found
-
-
-def _literal(text: str, options: StorageOptions) -> Listed | None:
-    """The file that has this very name, or None."""
-    location = locate(text)
-    return Listed(location.url) if is_there(location, options) else None
-
-
-def _matching(url: str, options: StorageOptions) -> list[Listed]:
-    location = locate(url)
-    pattern = location.path.rpartition("/")[2]
-    if not _PATTERN.search(pattern):
-        raise InputRefused(f"{url} has a pattern in a folder's name; only the name of the file may have one")
-    folders = [exactly(location.protocol, location.path.rpartition("/")[0])]
-    decoded = unescaped(folders[0])
-    present: dict[str, tuple[int, str]] = {}
-    for folder in filter(None, (folders[0], decoded)):
-        try:
-            present = Store(folder, options).files()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        if present:
-            break
-    matching = fnmatch.filter(present, pattern)
-    names = in_natural_order(name for name in matching if not is_beside(name, present))
-    if not names:
-        within = folder.path.rpartition("/")[2]
-        more = "; a folder's name is no pattern" if _PATTERN.search(within) and not present else ""
-        raise InputRefused(f"no file matches {url}; check the path{more}")
-    return [Listed(exactly(folder.protocol, f"{folder.path}/{name}").url, *present[name]) for name in names]
-
-
-def in_natural_order(names: Iterable[str]) -> list[str]:
-    """Names in the order of the numbers in them: line_2 before line_10."""
-
-    def numbers(name: str) -> list[tuple[int, str]]:
-        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-    return sorted(names, key=numbers)
 
 
 def opened(one: Listed, fmt: FileFormat, options: StorageOptions) -> Any:
@@ -143,7 +58,7 @@ class Files:
         self.fmt = (
             replace(first, n_traces=int(self.firsts[-1]), file_size=size) if len(formats) > 1 else first
         )
-        self._options = options or StorageOptions()
+        self._options = of_sources(options or StorageOptions())
         self._open: dict[int, Any] = {}
         self._users: dict[int, int] = {}
         self._kept: frozenset[int] = frozenset()
@@ -177,6 +92,7 @@ class Files:
         Raises:
             InputRefused: A file is not there or not SEG-Y that is read, or they are made of different things.
         """
+        options = of_sources(options)
         listed = list_files(source, options)
         if len(listed) == 1:
             return cls.of(Source(listed[0].url, options), given)

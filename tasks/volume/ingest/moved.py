@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import StorageOptions
-from tasks.volume.ingest.files import Files, list_files
+from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.named_files import list_files
 from tasks.volume.ingest.records import PART_BYTES, checksums, whole_checksums
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.plan import load_plan
 from tasks.volume.store.objects import Source, Store
+from tasks.volume.store.source_options import of_sources
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +93,7 @@ def found_again(
     sizes = {one["bytes"] for one in made_of}
     places: dict[tuple[int, str], str] = {}
     for listed in list_files(source, options):
-        opened = Source(listed.url, options)
+        opened = Source(listed.url, of_sources(options))
         try:
             if opened.size in sizes:
                 places[opened.size, crc32c_of(opened, check)] = listed.url

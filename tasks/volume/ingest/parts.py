@@ -10,7 +10,8 @@ import numpy as np
 
 from tasks.parameters import Index, StorageOptions
 from tasks.volume.ingest.checksums import Expected, expected_of
-from tasks.volume.ingest.files import Files, Listed
+from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.named_files import Listed
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.corrections import given_of
 

@@ -35,6 +35,7 @@ from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.protocol.stage import Job
 from tasks.volume.store.objects import Source, Store
+from tasks.volume.store.source_options import of_sources
 
 EXCEPTIONS = ("trace_number", "sample", "word")
 
@@ -191,7 +192,7 @@ def _as_it_is_now(stack: Stack, options: StorageOptions, places: Sequence[str]) 
     """The stack of the same files, wherever they are and whatever their identities are by now."""
 
     def look(file: VoxelFile) -> VoxelFile:
-        with closing(Source(file.url, options)) as source:
+        with closing(Source(file.url, of_sources(options))) as source:
             return replace(file, identity=source.identity)
 
     listed = [file for file, _ in stack.files]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.parameters import Publication
 from tasks.volume.blocks import on_io
-from tasks.volume.ingest.files import in_natural_order
+from tasks.volume.ingest.named_files import in_natural_order
 from tasks.volume.limits import SIDECAR_BYTES
 from tasks.volume.outcomes import Resumable, without_secrets
 from tasks.volume.store.objects import Source, Store

@@ -4,7 +4,8 @@ moto looks whether an object is there and puts it afterwards, on a thread for ea
 object, both may be told that they did. Here such requests are carried out one at a time, once their bodies have come.
 moto also copies an object, or reads it from a file, for each range that is asked of it. Here its bytes are kept.
 
-Run as `python tests/support/emulators/s3.py PORT`.
+Run as `python tests/support/emulators/s3.py PORT`, or with an access key after it: then the server knows no other key,
+and what is asked without one is given to read only, as of a public bucket.
 """
 
 import io
@@ -35,6 +36,23 @@ class Atomic:
             return self._application(environ, start_response)  # type: ignore[no-any-return]
 
 
+class OneKey:
+    """A WSGI application that knows one access key; without any, its buckets are public to read."""
+
+    def __init__(self, application: Any, key: str) -> None:
+        self._application, self._key = application, key
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Answer a request, or refuse it as S3 does."""
+        signed = environ.get("HTTP_AUTHORIZATION", "")
+        known = f"Credential={self._key}/" in signed
+        if known or (not signed and environ["REQUEST_METHOD"] in ("GET", "HEAD")):
+            return self._application(environ, start_response)  # type: ignore[no-any-return]
+        code = "InvalidAccessKeyId" if signed else "AccessDenied"
+        start_response("403 Forbidden", [("Content-Type", "application/xml")])
+        return [f"<Error><Code>{code}</Code><Message>refused</Message></Error>".encode()]
+
+
 def keep_bytes() -> None:
     """Have an object hold its bytes as they came, of which a range is cut."""
     from moto.s3.models import FakeKey
@@ -46,16 +64,18 @@ def keep_bytes() -> None:
     FakeKey.value = FakeKey.value.setter(keep)
 
 
-def main(port: int) -> None:
+def main(port: int, key: str = "") -> None:
     """Serve until the process is ended."""
     os.environ.setdefault("MOTO_PORT", str(port))  # before moto reads it
     keep_bytes()
     from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import run_simple
 
-    application = Atomic(DomainDispatcherApplication(create_backend_app))
+    application: Any = Atomic(DomainDispatcherApplication(create_backend_app))
+    if key:
+        application = OneKey(application, key)
     run_simple("127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import io
 import logging
+import os
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 from urllib.parse import quote
@@ -39,6 +40,7 @@ from tasks.volume.store.clouds.faults import (
     may_pass,
 )
 from tasks.volume.store.clouds.settings import lasting, misconfigured
+from tasks.volume.store.source_options import credential_of
 
 _ADDRESS = "AZURE_STORAGE_ACCOUNT_NAME, --account-name or the BlobEndpoint of AZURE_STORAGE_CONNECTION_STRING"
 _SETTINGS = (
@@ -57,6 +59,17 @@ _PASSES = (
 _ONCE = {"retry_total": 0, "retry_connect": 0, "retry_read": 0, "retry_status": 0}
 _TIMEOUTS = {"connection_timeout": 10, "read_timeout": 30}
 
+# What adlfs takes of the variables that are meant for the store of the sources alone.
+_OWN = (
+    "connection_string",
+    "account_name",
+    "account_key",
+    "sas_token",
+    "tenant_id",
+    "client_id",
+    "client_secret",
+)
+
 
 class Azure:
     """The calls of `Cloud`."""
@@ -64,7 +77,13 @@ class Azure:
     batch = 1
 
     def __init__(self, options: StorageOptions) -> None:
-        more = {"account_name": options.account_name} if options.account_name else {}
+        more: dict[str, Any] = {
+            name: value for name in _OWN if (value := credential_of(options, f"AZURE_STORAGE_{name.upper()}"))
+        }
+        if options.account_name:
+            more["account_name"] = options.account_name
+        if options.anonymous:
+            more = {"connection_string": _public(options.account_name)}
         try:
             self._fs = fsspec.filesystem("az", use_listings_cache=False, **more)
         except Exception as error:  # of settings, an SDK raises whatever it meets
@@ -221,6 +240,18 @@ class Azure:
         policy = self._fs.service_client._credential_policy
         if hasattr(policy, "_token"):
             policy._token = None
+
+
+def _public(account: str) -> str:
+    """Return a connection string without a key: that of an account, or the address in that of the environment."""
+    if account:
+        return f"BlobEndpoint=https://{account}.blob.core.windows.net"
+    given = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    parts = dict(part.partition("=")[::2] for part in given.split(";"))
+    account = parts.get("AccountName") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+    if not account and "BlobEndpoint" not in parts:
+        raise Misconfigured("an account of Azure must be named for az:// URLs; give it with --account-name")
+    return f"BlobEndpoint={parts.get('BlobEndpoint') or f'https://{account}.blob.core.windows.net'}"
 
 
 def _found_none(error: azure.ClientAuthenticationError) -> bool:

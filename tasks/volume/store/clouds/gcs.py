@@ -31,6 +31,7 @@ from tasks.volume.store.clouds.faults import (
     may_pass,
 )
 from tasks.volume.store.clouds.settings import lasting, misconfigured
+from tasks.volume.store.source_options import credential_of
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
 _CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS or FSSPEC_GS_TOKEN"
@@ -50,6 +51,12 @@ class Gcs:
         more: dict[str, Any] = {"project": options.project} if options.project else {}
         if options.requester_pays:
             more["requester_pays"] = True
+        if options.anonymous:
+            more["token"] = "anon"
+        elif file := credential_of(options, "GOOGLE_APPLICATION_CREDENTIALS"):
+            more["token"] = file
+        elif given := credential_of(options, "FSSPEC_GS"):
+            more["token"] = json.loads(given)["token"]
         try:
             self._fs = fsspec.filesystem("gs", use_listings_cache=False, **more)
         except Exception as error:  # of settings, an SDK raises whatever it meets

@@ -34,6 +34,7 @@ from tasks.volume.store.clouds.faults import (
     may_pass,
 )
 from tasks.volume.store.clouds.settings import lasting, misconfigured
+from tasks.volume.store.source_options import credential_of
 
 # The SDK logs the traceback of what is told in one sentence.
 for _name in ("aiobotocore.tokens", "aiobotocore.credentials", "botocore.tokens", "botocore.credentials"):
@@ -61,6 +62,16 @@ _CONFIGURATION = {
     "read_timeout": 30,
 }
 
+# What s3fs takes of the variables that are meant for the store of the sources alone.
+_OWN = {
+    "key": "AWS_ACCESS_KEY_ID",
+    "secret": "AWS_SECRET_ACCESS_KEY",
+    "token": "AWS_SESSION_TOKEN",
+    "profile": "AWS_PROFILE",
+    "endpoint_url": "AWS_ENDPOINT_URL_S3",
+    "region_name": "AWS_DEFAULT_REGION",
+}
+
 
 class S3:
     """The calls of `Cloud`."""
@@ -68,10 +79,18 @@ class S3:
     batch = 1000
 
     def __init__(self, options: StorageOptions) -> None:
-        more = {"endpoint_url": options.endpoint_url} if options.endpoint_url else {}
+        more: dict[str, Any] = {
+            name: value for name, variable in _OWN.items() if (value := credential_of(options, variable))
+        }
+        of_sources = more.pop("region_name", "")
+        region = options.region_name or of_sources
+        if options.endpoint_url:
+            more["endpoint_url"] = options.endpoint_url
+        if options.anonymous:
+            more = {name: more[name] for name in more if name == "endpoint_url"} | {"anon": True}
         self._fs = fsspec.filesystem(
             "s3",
-            client_kwargs={"region_name": options.region_name} if options.region_name else {},
+            client_kwargs={"region_name": region} if region else {},
             config_kwargs=_CONFIGURATION,
             use_listings_cache=False,
             **more,

@@ -4,7 +4,7 @@ import pytest
 
 from flows.allowed import refuse_outside
 from tasks.parameters import StorageOptions
-from tasks.volume.ingest.files import list_files
+from tasks.volume.ingest.named_files import list_files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Store
 from tasks.volume.store.source import Source
