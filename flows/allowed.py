@@ -8,10 +8,11 @@ import glob
 import os
 from collections.abc import Collection, Iterable
 from typing import Any
+from urllib.parse import unquote
 
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.store.url import Location, is_one_name, locate, unescaped
+from tasks.volume.store.url import WEB, Location, is_one_name, locate, unescaped
 
 _ADDRESS = ("https://", "http://")
 
@@ -22,13 +23,13 @@ def refuse_outside(urls: Iterable[str], allowed: str) -> None:
     Args:
         urls: Paths and URLs that the run would read or write.
         allowed: Prefixes separated by commas; an empty text refuses everything. A prefix ends at a path's
-            separator: s3://volumes/a allows s3://volumes/a/b and not s3://volumes/ab. Addresses of stores, which
-            `refuse_foreign_stores` reads, are passed over.
+            separator: s3://volumes/a allows s3://volumes/a/b and not s3://volumes/ab. A web server's ends in a path,
+            if only "/": without one it is the address of a store, which `refuse_foreign_stores` reads.
 
     Raises:
         InputRefused: One does not.
     """
-    prefixes = [_whole_path(word) for word in _words(allowed) if not word.startswith(_ADDRESS)]
+    prefixes = _prefixes(allowed)
     for url in (one for several in urls for one in _places(several)):
         _refuse_place(url, prefixes, allowed)
 
@@ -45,13 +46,23 @@ def refuse_stored(url: str, allowed: str) -> None:
     Raises:
         InputRefused: It does not.
     """
-    prefixes = [_whole_path(word) for word in _words(allowed) if not word.startswith(_ADDRESS)]
+    prefixes = _prefixes(allowed)
     _refuse_place(url, prefixes, allowed)
+
+
+def _prefixes(allowed: str) -> list[tuple[str, str]]:
+    return [
+        _whole_path(word)
+        for word in _words(allowed)
+        if not word.startswith(_ADDRESS) or "/" in word.partition("://")[2]
+    ]
 
 
 def _refuse_place(url: Any, prefixes: Collection[tuple[str, str]], allowed: str) -> None:
     protocol, path = _whole_path(url)
-    if ".." in path.split("/"):  # some stores would resolve it, others would take it as a name
+    if ".." in (unquote(path) if protocol in WEB else path).split(
+        "/"
+    ):  # some stores would resolve it, others would take it as a name
         raise InputRefused(f"{_text(url)} goes up with '..'; name the place itself")
     if not any(
         protocol == p and (path == prefix or path.startswith(prefix.rstrip("/") + "/"))

@@ -20,6 +20,8 @@ from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Source, Store
 from tasks.volume.store.source import file_at
 from tasks.volume.store.source_options import of_sources
+from tasks.volume.store.spilled import is_archive
+from tasks.volume.store.url import WEB, locate
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +158,10 @@ def _beside(urls: Sequence[str], options: StorageOptions) -> tuple[dict[int, str
     options = of_sources(options)
     folders: dict[Any, list[tuple[int, str]]] = defaultdict(list)
     for file, url in enumerate(urls):
+        if (
+            is_archive(url) or locate(url).protocol in WEB
+        ):  # it would be that of the archive; servers answer anything
+            continue
         root, below, name = file_at(url, options).parts
         folders[root, below].append((file, name))
     asked: list[tuple[Store, int, str]] = []

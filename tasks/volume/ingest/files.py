@@ -18,9 +18,9 @@ from tasks.volume.blocks import on_io
 from tasks.volume.ingest.named_files import Listed, list_files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, Given, read_format
-from tasks.volume.store.objects import Source
 from tasks.volume.store.part_source import PartSource
 from tasks.volume.store.source_options import of_sources
+from tasks.volume.store.spilled import is_archive, open_source
 from tasks.volume.store.url import locate
 
 MOST_OPEN = 64
@@ -29,8 +29,8 @@ MOST_OPEN = 64
 def opened(one: Listed, fmt: FileFormat, options: StorageOptions) -> Any:
     """Return a file opened for reading, as it was listed; of a part only its traces are seen."""
     if not one.part:
-        return Source(one.url, options, one.identity, size=one.size)
-    whole = Source(one.url, options, one.identity)
+        return open_source(one.url, options, one.identity, size=one.size)
+    whole = open_source(one.url, options, one.identity)
     tail = fmt.file_size - fmt.trace_offset(fmt.n_traces)
     runs = [(fmt.trace_offset(first), count * fmt.trace_bytes) for first, count in one.part]
     return PartSource(whole, [(0, fmt.first_trace_offset), *runs, (whole.size - tail, tail)])
@@ -95,10 +95,10 @@ class Files:
         options = of_sources(options)
         listed = list_files(source, options)
         if len(listed) == 1:
-            return cls.of(Source(listed[0].url, options), given)
+            return cls.of(open_source(listed[0].url, options), given)
 
         def look(one: Listed) -> tuple[Listed, FileFormat]:
-            file = Source(one.url, options, one.identity, size=one.size)
+            file = open_source(one.url, options, one.identity, size=one.size)
             try:
                 return Listed(file.url, file.size, file.identity), read_format(file, given)
             finally:
@@ -125,8 +125,8 @@ class Files:
         return all(self.near(file) for file in range(len(self.listed)))
 
     def near(self, file: int) -> bool:
-        """Whether one file lies on this machine."""
-        return locate(self.listed[file].url).local
+        """Whether one file is read on this machine: it lies there, or is unpacked there."""
+        return locate(self.listed[file].url).local or is_archive(self.listed[file].url)
 
     @property
     def name(self) -> str:

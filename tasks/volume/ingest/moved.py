@@ -17,6 +17,7 @@ from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.plan import load_plan
 from tasks.volume.store.objects import Source, Store
 from tasks.volume.store.source_options import of_sources
+from tasks.volume.store.spilled import open_source
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def found_again(
     sizes = {one["bytes"] for one in made_of}
     places: dict[tuple[int, str], str] = {}
     for listed in list_files(source, options):
-        opened = Source(listed.url, of_sources(options))
+        opened = open_source(listed.url, of_sources(options))
         try:
             if opened.size in sizes:
                 places[opened.size, crc32c_of(opened, check)] = listed.url

@@ -18,6 +18,7 @@ from tasks.volume.protocol.deletion import (
 from tasks.volume.protocol.stage import (
     Stage,
 )
+from tasks.volume.store.scratch import Spill
 
 
 def described_sources(
@@ -38,6 +39,9 @@ def described_sources(
         tail = head[:0]
         if fmt.file_size > tail_at:
             tail = np.frombuffer(files.read(file, tail_at, fmt.file_size - tail_at), np.uint8)
+        with files.reading(file) as opened:
+            spill: Spill | None = getattr(opened, "spill", None)
+        archive = {"member": spill.member, "bytes": spill.packed, "crc32": spill.crc32} if spill else {}
         read = of_file.get(file, []) + checksums(head, 0) + (checksums(tail, tail_at) if tail.size else [])
         parts, whole = whole_checksums(read, fmt.file_size)
         ends.append((head, tail))
@@ -54,6 +58,7 @@ def described_sources(
                 "file": fmt.to_json(),
             }
             | ({"part": [list(run) for run in one.part]} if one.part else {})
+            | ({"archive": archive} if archive.get("member") else {})
         )
     return sources, ends
 

@@ -29,6 +29,7 @@ from tasks.volume.store.clouds.faults import Archived, Changed, Rejected, Transi
 from tasks.volume.store.process import clock_seconds
 from tasks.volume.store.source import Source as Source
 from tasks.volume.store.upload import open_upload as open_upload
+from tasks.volume.store.url import WEB
 from tasks.volume.store.url import Location as Location
 from tasks.volume.store.url import locate as locate
 
@@ -47,6 +48,10 @@ class Store:
         """Open the prefix `url`, or one of exactly that path; nothing is read or written yet."""
         self.location = locate(url) if isinstance(url, str) else url
         self.url = self.location.url
+        if self.location.protocol in WEB:
+            raise InputRefused(
+                f"{self.url} is on a web server, of which single SEG-Y files are read; name a store"
+            )
         self.options = options or StorageOptions()
         self.local = self.location.local
         self._root = self.location.path

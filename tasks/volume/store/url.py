@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from tasks.volume.outcomes import InputRefused
 
 _LOCAL = {"file", "local"}
+WEB = ("https", "http")
 _SAME = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "azure": "az"}
 
 _checks: list[Callable[[str], None]] = []  # of runs that others triggered; a person may read anything
@@ -66,8 +67,10 @@ def locate(url: str) -> Location:
             "must be replaced now); use the environment's identity, and write %40 or %3F for one in a name"
         )
     protocol = _SAME.get(protocol, protocol)
-    if protocol not in ("s3", "gs", "az", "abfs", "memory"):
-        raise InputRefused(f"{protocol}:// is not a store; use a local path, s3://, gs:// or az://")
+    if protocol not in ("s3", "gs", "az", "abfs", "memory", *WEB):
+        raise InputRefused(
+            f"{protocol}:// is not a store; use a local path, s3://, gs:// or az://, or https:// for a source"
+        )
     path = rest.strip("/")
     return Location(protocol, f"/{path}" if protocol == "memory" else path, f"{protocol}://{path}")
 
@@ -84,7 +87,7 @@ def unescaped(location: Location) -> Location | None:
         The location with each part of its path decoded, the bucket excepted; None if nothing is encoded, or if a
         part would become another folder.
     """
-    if not _ENCODED.search(location.path):
+    if not _ENCODED.search(location.path) or location.protocol in WEB:  # there it is part of the address
         return None
     parts = location.path.split("/")
     fixed = 0 if location.local else 1 + location.path.startswith("/")  # of memory it begins so

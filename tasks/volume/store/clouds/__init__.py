@@ -181,6 +181,10 @@ def open_cloud(location: Location, options: StorageOptions) -> Cloud:
         from tasks.volume.store.clouds.azure import Azure
 
         return Azure(options)
+    if location.protocol in ("https", "http"):
+        from tasks.volume.store.clouds.web import Web
+
+        return Web(location.protocol, options)
     from tasks.volume.store.clouds.in_memory import Memory
 
     return Memory()

@@ -8,6 +8,7 @@ FileNotFoundError, what exists FileExistsError, what is forbidden PermissionErro
 
 import errno
 import socket
+from typing import Any
 
 
 class Transient(OSError):
@@ -40,6 +41,14 @@ class Archived(OSError):
 
 class Rejected(OSError):
     """The store refuses the request, and no retry helps."""
+
+
+class NoRanges(Rejected):
+    """The server of a file gives only all of it; `found` is its size (-1 if not stated) and identity."""
+
+    def __init__(self, message: str, found: Any) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 # What an operating system calls what may pass: a connection, a time-out, too few ports or descriptors for a moment.
