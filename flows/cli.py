@@ -492,6 +492,24 @@ def register(
 
 
 @app.command
+def metrics(
+    *,
+    port: Annotated[int, Parameter(help="Of the address that a scraper reads")] = 9464,
+    debug: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Serve the counters of this machine's runs to Prometheus, from the folder that SEISMILL_METRICS names.
+
+    Args:
+        debug: Show the traceback of an error
+    """
+    from flows.metrics import serve
+
+    with told_in_one_sentence(debug=debug) as code:
+        serve(port)
+    return code()
+
+
+@app.command
 def down(
     *,
     home: str = "",

@@ -7,6 +7,8 @@ import functools
 import inspect
 import logging
 import os
+import re
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -22,6 +24,8 @@ from flows.allowed import refuse_foreign_compute, refuse_foreign_stores, refuse_
 from flows.artifacts import put_summary
 from flows.credentials import provide
 from flows.earlier_attempts import end_open_tasks
+from flows.json_logs import use_json_lines
+from flows.metrics import note_run
 from flows.progress import artifact_report
 from flows.slots import slot
 from flows.stages import Stage, as_stage
@@ -29,6 +33,7 @@ from flows.summary import Summary, headline, short_name, totals
 from tasks.parameters import Export, OptionalUrl, Run, StorageOptions, Url
 from tasks.prefect_tasks import as_task, outcome_state
 from tasks.volume.outcomes import Outcome
+from tasks.volume.store.calls import traffic
 from tasks.volume.store.url import checked_addresses
 
 # Prefect logs a traceback for every run that does not return, on top of the state. An outcome is told by its state.
@@ -44,6 +49,7 @@ logging.getLogger("prefect.flows").addFilter(
 )
 
 
+_KEBAB = re.compile(r"(?<=[a-z])(?=[A-Z])")
 BETWEEN_STAGES = ("following",)  # parameters that one stage of a chain gives another
 
 
@@ -69,11 +75,18 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
     waits for its turn at the bucket of its source.
     """
     signature = inspect.signature(function)
+    name = function.__name__
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> State[Any]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        use_json_lines()
+        began, before = time.monotonic(), traffic.snapshot()
+
+        def noted(outcome: str, summary: Summary) -> None:
+            note_run(name, outcome, time.monotonic() - began, traffic.since(before), summary)
+
         try:
             triggered = prefect.runtime.deployment.id is not None
             if triggered and prefect.runtime.flow_run.run_count > 1:
@@ -87,7 +100,12 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
             with guard, slot(source) if source else nullcontext():
                 summary = function(*args, **kwargs)
         except Outcome as outcome:
+            noted(_KEBAB.sub("-", type(outcome).__name__).lower(), getattr(outcome, "summary", {}))
             return outcome_state(outcome)
+        except BaseException:
+            noted("error", {})
+            raise
+        noted("completed", summary)
         put_summary(summary)
         get_run_logger().info(totals(summary))
         return Completed(message=headline(summary), data=summary)
@@ -96,7 +114,6 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
     run.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[p for p in signature.parameters.values() if p.name not in BETWEEN_STAGES]
     )
-    name = function.__name__
     return _Flow(run, name=name.replace("_", "-"), flow_run_name=functools.partial(_run_name, name))
 
 

@@ -30,7 +30,7 @@ _SHOWN |= {"source", "source_bytes", "target", "bytes", "identical", "export_ide
 
 _TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest fits 80 columns; --json and the artifact have all
 _SHOWN |= {"axes", "place", "epsg", "counts", "staging", "volumes", "catalogue", "candidates", "words"}
-_SHOWN |= {"files", "not_segy", "trials"}
+_SHOWN |= {"files", "not_segy", "trials", "oldest_proof"}
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, ())
 
 

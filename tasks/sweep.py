@@ -147,6 +147,7 @@ def sweep(
         **accounted,
         "attention": [o for o in outcomes if o["state"] not in ("published", "unchanged")],
         "catalogue": f"{target.url}/{TABLE}",
+        "oldest_proof": min((r.proven_at for r in catalogue.records.values() if r.proven_at), default=""),
         "seconds": round(time.monotonic() - began, 3),
         "requests": spent.requests,
         "bytes_read": spent.bytes_read,

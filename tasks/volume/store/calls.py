@@ -45,11 +45,12 @@ class OutOfReach(Resumable):
 
 @dataclass
 class Traffic:
-    """Requests of this process to its stores, including retries, and the bytes read and written."""
+    """Requests of this process to its stores, including retries, the bytes read and written, and the retries."""
 
     requests: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
+    retries: int = 0
 
     def since(self, earlier: "Traffic") -> "Traffic":
         """Return the difference to an earlier `snapshot`."""
@@ -57,23 +58,25 @@ class Traffic:
             self.requests - earlier.requests,
             self.bytes_read - earlier.bytes_read,
             self.bytes_written - earlier.bytes_written,
+            self.retries - earlier.retries,
         )
 
     def snapshot(self) -> "Traffic":
         """Return a copy that does not change any more."""
-        return Traffic(self.requests, self.bytes_read, self.bytes_written)
+        return Traffic(self.requests, self.bytes_read, self.bytes_written, self.retries)
 
 
 traffic = Traffic()
 _traffic_lock = threading.Lock()
 
 
-def count(*, requests: int = 1, read: int = 0, written: int = 0) -> None:
+def count(*, requests: int = 1, read: int = 0, written: int = 0, retries: int = 0) -> None:
     """Add to `traffic`."""
     with _traffic_lock:
         traffic.requests += requests
         traffic.bytes_read += read
         traffic.bytes_written += written
+        traffic.retries += retries
 
 
 class Line:
@@ -154,6 +157,7 @@ class Line:
             # Half of what is left at most, so that the last try comes shortly before the deadline.
             wait=lambda state: min(jitter(state), max(0.0, deadline - time.monotonic()) / 2),
             stop=lambda state: deadline - time.monotonic() < LAST_SECONDS,
+            before_sleep=lambda state: count(requests=0, retries=1),
             reraise=True,
         )
         try:
