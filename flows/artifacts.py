@@ -6,6 +6,7 @@ so, in the log of the run.
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -43,7 +44,7 @@ def progress_sender(volume: str) -> Callable[[Progress], None]:
     def send(progress: Progress) -> None:
         percent = 100 * progress.done / progress.total if progress.total else 100.0
         description = progress_sentence(progress)
-        with _not_vital("progress"):
+        with not_vital("progress"):
             if progress.stage in artifacts:
                 update_progress_artifact(artifacts[progress.stage], progress=percent, description=description)
             else:
@@ -109,6 +110,18 @@ def put_attention(summary: Summary) -> None:
         )
 
 
+def put_waiting(deployment: str, rows: list[dict[str, str]]) -> None:
+    """Store the table of runs that a sweep waits for, and log how many of them are in which state."""
+    counts = Counter(row["state"] for row in rows)
+    states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    sentence = f"waiting for {len(rows)} runs of {deployment}: {states}"
+    if rows and not counts.keys() - {"Scheduled", "Late"}:
+        sentence += "; none has begun: look for a worker of their pool, and at its limits"
+    with not_vital("waiting"):
+        get_run_logger().info(sentence)
+    _put(create_table_artifact, table=rows, key=artifact_key("waiting", deployment), description=sentence)
+
+
 def artifact_key(*parts: str) -> str:
     """Return a key in Prefect's form: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(short_name(part) for part in parts).lower()).strip("-")
@@ -143,12 +156,13 @@ def _link(url: str) -> str:
 
 
 def _put(create: Callable[..., Any], **arguments: Any) -> None:
-    with _not_vital(arguments["key"]):
+    with not_vital(arguments["key"]):
         create(**arguments)
 
 
 @contextmanager
-def _not_vital(what: str) -> Iterator[None]:
+def not_vital(what: str) -> Iterator[None]:
+    """Log what goes wrong inside the `with`, and go on."""
     try:
         yield
     except Exception as error:  # whatever the server or the way to it does, the volume is in order

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -41,6 +42,10 @@ def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool
     from flows.terminal import progress_bar, show
 
     words = Console(stderr=as_json)
+    if name == "demo" and not _is_compiled():
+        Console(stderr=True).print(
+            "the first run on a machine compiles its kernels; this takes a minute or two"
+        )
     # Until the summary is out: who is asked to stop after the end still tells that there was one.
     with nullcontext() if flow else _stop_on_signals() as stopping:
         with progress_bar(Console(stderr=True)) as report, shown_by(report):
@@ -53,6 +58,12 @@ def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool
         show(summary, words)
         if as_json:
             _print_json(summary)
+
+
+def _is_compiled() -> bool:
+    """Return whether compiled kernels of an earlier run are there."""
+    own = Path(__file__).parent.parent / "tasks" / "volume" / "kernels" / "__pycache__"
+    return any(any(folder.rglob("*.nbi")) for folder in (own, Path(os.getenv("NUMBA_CACHE_DIR") or own)))
 
 
 def _print_json(summary: Summary) -> None:

@@ -25,6 +25,7 @@ ROOT = Path(flows.__file__).parents[1]
 DEPLOYMENTS = ROOT / "deployments" / "prefect.yaml"
 AUTOMATIONS = ROOT / "deployments" / "automations"
 POOLS = ROOT / "infra" / "pools"
+STAGING, VOLUMES = "SEISMILL_SWEEP_STAGING", "SEISMILL_SWEEP_VOLUMES"  # of sweeps on this machine
 POOL = "seismill"  # of processes; others are called by their type
 
 _NAME = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
@@ -155,6 +156,8 @@ def register(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]:
             client.upsert_global_concurrency_limit_by_name(limit, at_once)
             told.append(f"limit {limit}: {at_once} runs at a time")
     _deploy(names, values)
+    if "process" in kinds:
+        _give_defaults(values)
     told += [f"deployment {name}" for name in names]
     return told + _automate(values)
 
@@ -178,6 +181,21 @@ def _deploy(names: Sequence[str], values: Mapping[str, str]) -> None:
         raise NotRegistered(
             f"'prefect deploy' failed with {last!r}; {len(names)} deployments were to be made"
         )
+
+
+def _give_defaults(values: Mapping[str, str]) -> None:
+    """Give the sweep and the audit of this machine their prefixes, so that a schedule made in the UI has them."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import DeploymentUpdate
+
+    usual = {"staging": values.get(STAGING, ""), "volumes": values.get(VOLUMES, "")}
+    if not all(usual.values()):
+        return
+    with get_client(sync_client=True) as client:
+        for name, wanted in (("sweep", ("staging", "volumes")), ("audit", ("volumes",))):
+            present = client.read_deployment_by_name(f"{name}/{name}")
+            parameters = present.parameters | {parameter: usual[parameter] for parameter in wanted}
+            client.update_deployment(present.id, DeploymentUpdate(parameters=parameters))
 
 
 def automations() -> list[dict[str, Any]]:

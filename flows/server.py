@@ -18,7 +18,7 @@ from typing import Any
 
 from flows.embedded import forget_half_made, locked, mark_made
 from flows.processes import NotStarted, end, last_line, listen, python_module, spawn, started, wait_for_api
-from flows.registration import POOL
+from flows.registration import POOL, STAGING, VOLUMES
 from flows.surroundings import make_private, prefect_folder, server_environment, state_folder
 from flows.under_way import refuse_under_way, reschedule, stop_under_way
 from tasks.volume.outcomes import Outcome
@@ -182,10 +182,16 @@ def _register(state: Path, allowed: str, environment: dict[str, str]) -> None:
     # In a process of its own, because Prefect reads its settings when it is imported.
     command = [sys.executable, "-P", "-c", "from flows.cli import main; main()", "register", "process"]
     file = state / "deploy.log"
+    environment = environment | _prefixes(allowed)
     try:
         with open(file, "ab") as log:
             done = subprocess.run(
-                command, env=environment, cwd=place, stdout=log, stderr=log, timeout=_REGISTER_SECONDS
+                command,
+                env=environment,
+                cwd=place,
+                stdout=log,
+                stderr=log,
+                timeout=_REGISTER_SECONDS,
             )
     except subprocess.TimeoutExpired:
         raise NotStarted(
@@ -193,6 +199,15 @@ def _register(state: Path, allowed: str, environment: dict[str, str]) -> None:
         ) from None
     if done.returncode:
         raise NotStarted(f"registering the deployments failed with {last_line(file)!r}; see {file}")
+
+
+def _prefixes(allowed: str) -> dict[str, str]:
+    """Return where sweeps of this server take from and write to unless a run says otherwise."""
+    first, *others = allowed.split(",")
+    staging, volumes = (
+        (first, others[0]) if others else (f"{first.rstrip('/')}/staging", f"{first.rstrip('/')}/volumes")
+    )
+    return {STAGING: staging, VOLUMES: volumes}
 
 
 def _running(state: Path) -> dict[str, dict[str, Any]]:

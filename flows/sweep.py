@@ -6,7 +6,7 @@ environment; for `deployment` the right to start runs, which a worker's own key 
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from prefect.deployments import run_deployment
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 
-from flows.artifacts import put_attention
+from flows.artifacts import not_vital, put_attention, put_waiting
 from flows.prefect_flows import as_flow, as_task_of_one
 from flows.progress import artifact_report
 from flows.publishers import InThisProcess, publish_here
@@ -32,6 +32,7 @@ from tasks.volume.sweeps.staging import size_class
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 5.0
+TELL_SECONDS = 60.0
 _OF_ONE_RUN = {400, 409, 413, 422}  # answers that are about the parameters
 QUARANTINED = "seismill.sweep.quarantined"  # the event that an automation tells people of
 _PAGE = 100  # a server gives at most 200 runs an answer
@@ -90,19 +91,28 @@ def sweep(
 class Deployed:
     """Publications as runs of a deployment, which continue if the sweep is killed."""
 
-    def __init__(self, deployment: str, *, at_once: int, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self,
+        deployment: str,
+        *,
+        at_once: int,
+        poll_seconds: float = POLL_SECONDS,
+        tell_seconds: float = TELL_SECONDS,
+    ) -> None:
         """Look up the deployments.
 
         Args:
             deployment: "flow/deployment"; {size} in it stands for the size class.
             at_once: How many runs may be under way.
             poll_seconds: Between two looks at them.
+            tell_seconds: Between two reports of those that are waited for.
 
         Raises:
             InputRefused: The server has no such deployment.
         """
         self.at_once = at_once
         self._deployment, self._poll_seconds = deployment, poll_seconds
+        self._told, self._tell_seconds = time.monotonic(), tell_seconds
         with get_client(sync_client=True) as client:
             for name in sorted({deployment.format(size=size) for size in ("s", "m", "l")}):
                 try:
@@ -145,14 +155,32 @@ class Deployed:
             }
             if ended:
                 return ended
+            if time.monotonic() - self._told > self._tell_seconds:
+                self._told = time.monotonic()
+                self._tell(active)
             time.sleep(self._poll_seconds)
+
+    def _tell(self, active: Mapping[str, Submission]) -> None:
+        """Show the runs that the sweep waits for, and their states, as an artifact and in the log."""
+        with not_vital("waiting"):
+            with get_client(sync_client=True) as client:
+                found = [run for page in _pages(active) for run in _read(client, page)]
+            rows = [
+                {
+                    "source": active[str(run.id)].found.url,
+                    "run": run.name,
+                    "state": run.state_name or "",
+                    "sentence": (run.state.message if run.state else "") or "",
+                }
+                for run in found
+            ]
+            put_waiting(self._deployment, rows)
 
     def look(self, runs: Collection[str]) -> dict[str, Ending | None]:
         """Return the current state of flow runs."""
         numbers = list(runs)
         with get_client(sync_client=True) as client:
-            pages = [numbers[start : start + _PAGE] for start in range(0, len(numbers), _PAGE)]
-            return {run: ending for page in pages for run, ending in _states(client, page).items()}
+            return {run: ending for page in _pages(numbers) for run, ending in _states(client, page).items()}
 
 
 def _refused(error: Exception, job: Submission) -> InputRefused | Resumable:
@@ -168,9 +196,17 @@ def _refused(error: Exception, job: Submission) -> InputRefused | Resumable:
 
 
 def _states(client: SyncPrefectClient, runs: list[str]) -> dict[str, Ending | None]:
+    return {str(run.id): ending_of(run.state) for run in _read(client, runs)}
+
+
+def _read(client: SyncPrefectClient, runs: list[str]) -> list[Any]:
     asked = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run) for run in runs]))
-    found = client.read_flow_runs(flow_run_filter=asked, limit=_PAGE)
-    return {str(run.id): ending_of(run.state) for run in found}
+    return list(client.read_flow_runs(flow_run_filter=asked, limit=_PAGE))
+
+
+def _pages(runs: Iterable[str]) -> list[list[str]]:
+    numbers = list(runs)
+    return [numbers[start : start + _PAGE] for start in range(0, len(numbers), _PAGE)]
 
 
 def ending_of(state: State | None) -> Ending | None:

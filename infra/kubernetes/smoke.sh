@@ -7,7 +7,13 @@ cd "$(dirname "$0")"
 
 : "${SEISMILL_NAMESPACE:?}" "${SEISMILL_IMAGE:?}" "${PREFECT_API_AUTH_STRING:?}" "${DATABASE_URL:?}"
 kube() { kubectl --namespace "$SEISMILL_NAMESPACE" "$@"; }
-in_server() { kube exec deploy/prefect-server -- /opt/prefect/entrypoint.sh "$@"; }
+# The server asks for the password of its API also inside of its pod; it goes there by standard input, which no list of
+# processes shows.
+in_server() {
+  printf '%s\n' "$PREFECT_API_AUTH_STRING" | kube exec -i deploy/prefect-server -- sh -c '
+    read -r PREFECT_API_AUTH_STRING && export PREFECT_API_AUTH_STRING PREFECT_API_URL=http://127.0.0.1:4200/api
+    exec "$@"' sh "$@"
+}
 
 echo "== namespace, identity, network"
 envsubst <namespace.yaml | kubectl apply -f -
@@ -33,6 +39,7 @@ kube run register --rm -i --restart=Never --image="$SEISMILL_IMAGE" --overrides=
       {"name": "SEISMILL_ALLOW", "value": "${SEISMILL_ALLOW:?}"}, {"name": "SEISMILL_DASK", "value": "${SEISMILL_DASK:-}"},
       {"name": "SEISMILL_STAGING_RUNS", "value": "${SEISMILL_STAGING_RUNS:-20}"},
       {"name": "SEISMILL_AZURE_ACCOUNT", "value": "${SEISMILL_AZURE_ACCOUNT:-}"},
+      {"name": "SEISMILL_NOTIFY", "value": "${SEISMILL_NOTIFY:-}"},
       {"name": "SEISMILL_STAGING", "value": "${SEISMILL_STAGING:?}"}, {"name": "SEISMILL_VOLUMES", "value": "${SEISMILL_VOLUMES:?}"}]}]}}
 JSON
 )" --labels=app.kubernetes.io/component=run

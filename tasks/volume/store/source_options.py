@@ -1,7 +1,8 @@
 """Options of the store of the sources, where it is another one than that of the volumes.
 
 Keys come from the environment, as all do: those of the sources have the same names after SEISMILL_SOURCE_, such as
-SEISMILL_SOURCE_AWS_ACCESS_KEY_ID. A setting of the sources that is not given is that of the volumes.
+SEISMILL_SOURCE_AWS_ACCESS_KEY_ID and SEISMILL_SOURCE_AWS_SECRET_ACCESS_KEY. A setting of the sources that is not given
+is that of the volumes.
 """
 
 import os

@@ -246,9 +246,9 @@ def _public(account: str) -> str:
     """Return a connection string without a key: that of an account, or the address in that of the environment."""
     if account:
         return f"BlobEndpoint=https://{account}.blob.core.windows.net"
-    given = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    given = os.getenv("AZURE_STORAGE_CONNECTION_STRING") or ""
     parts = dict(part.partition("=")[::2] for part in given.split(";"))
-    account = parts.get("AccountName") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+    account = parts.get("AccountName") or os.getenv("AZURE_STORAGE_ACCOUNT_NAME") or ""
     if not account and "BlobEndpoint" not in parts:
         raise Misconfigured("an account of Azure must be named for az:// URLs; give it with --account-name")
     return f"BlobEndpoint={parts.get('BlobEndpoint') or f'https://{account}.blob.core.windows.net'}"

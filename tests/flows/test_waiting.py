@@ -1,0 +1,44 @@
+"""What a sweep shows of the runs that it waits for, and where sweeps of one machine take from and write to."""
+
+from typing import Any
+
+import pytest
+
+from flows import artifacts
+from flows.server import _prefixes
+
+
+@pytest.mark.parametrize(
+    ("states", "sentence"),
+    [
+        (["Running", "Scheduled"], "waiting for 2 runs of publish/publish-s: 1 Running, 1 Scheduled"),
+        (
+            ["Late", "Scheduled", "Late"],
+            "waiting for 3 runs of publish/publish-s: 2 Late, 1 Scheduled; none has begun: look for a worker of their "
+            "pool, and at its limits",
+        ),
+    ],
+)
+def test_a_sweep_names_the_runs_that_it_waits_for(
+    states: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[dict[str, Any]] = []
+    monkeypatch.setattr(artifacts, "create_table_artifact", lambda **table: stored.append(table))  # Prefect's
+    rows = [
+        {"source": f"s3://staging/{n}.sgy", "run": "x", "state": state, "sentence": ""}
+        for n, state in enumerate(states)
+    ]
+    artifacts.put_waiting("publish/publish-s", rows)
+    assert stored == [{"table": rows, "key": "waiting-publish-s", "description": sentence}]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "staging", "volumes"),
+    [
+        ("/data", "/data/staging", "/data/volumes"),
+        ("s3://bucket/", "s3://bucket/staging", "s3://bucket/volumes"),
+        ("s3://staging,s3://volumes,https://minio.example", "s3://staging", "s3://volumes"),
+    ],
+)
+def test_up_gives_sweeps_their_prefixes(allowed: str, staging: str, volumes: str) -> None:
+    assert _prefixes(allowed) == {"SEISMILL_SWEEP_STAGING": staging, "SEISMILL_SWEEP_VOLUMES": volumes}
