@@ -27,6 +27,7 @@ PAGES = {
         "README.md",
         "flows/README.md",
         "infra/README.md",
+        "infra/RUNBOOK.md",
         "tasks/README.md",
         "tasks/viewer/README.md",
         "tasks/volume/FORMAT.md",
