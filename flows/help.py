@@ -15,7 +15,7 @@ MOST_USED, OTHERS = Group("Most used", sort_key=-2), Group("Other", sort_key=-1)
 
 _GROUPS = {
     START: ("demo", "scan", "publish", "view", "info", "verify", "export-segy"),
-    SERVER: ("up", "down", "register"),
+    SERVER: ("up", "down", "register", "metrics"),
 }
 
 EXAMPLES = {
@@ -41,6 +41,7 @@ EXAMPLES = {
     ),
     "pyramid": ("seismill pyramid survey.zarr", "seismill pyramid any.zarr --array field/0 --levels 3"),
     "rechunk": ("seismill rechunk survey.zarr --copy fast_line=4,512,512 --quality high",),
+    "metrics": ("seismill metrics --port 9464",),
     "register": ("seismill register kubernetes",),
     "report": ("seismill report survey.zarr",),
     "scan": ("seismill scan survey.sgy", "seismill scan 'line_*.sgy'"),
