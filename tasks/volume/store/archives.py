@@ -16,7 +16,7 @@ FREE_GROWTH = 64 << 20  # up to which no growth is too much
 READ_BYTES = 4 << 20
 
 
-class Ranged(io.RawIOBase):
+class ArchiveBytes(io.RawIOBase):
     """A source as a file of Python, for what reads archives."""
 
     def __init__(self, source: Source) -> None:
@@ -65,7 +65,7 @@ def gunzip(source: Source, member: str, out: Bounded) -> Spill:
         InputRefused: It is damaged, grows without end or does not fit.
     """
     try:
-        with gzip.GzipFile(fileobj=io.BufferedReader(Ranged(source), READ_BYTES), mode="rb") as file:
+        with gzip.GzipFile(fileobj=io.BufferedReader(ArchiveBytes(source), READ_BYTES), mode="rb") as file:
             _copy(file, out, source.size, source.url)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputRefused(f"{source.url} is damaged ({error}); name a whole copy of it") from None
@@ -80,7 +80,7 @@ def unzip(source: Source, member: str, out: Bounded) -> Spill:
         InputRefused: There is no such member, or it is damaged, encrypted, grows without end or does not fit.
     """
     try:
-        with zipfile.ZipFile(io.BufferedReader(Ranged(source), READ_BYTES)) as archive:
+        with zipfile.ZipFile(io.BufferedReader(ArchiveBytes(source), READ_BYTES)) as archive:
             entry = _entry(archive, member, source.url)
             if entry.flag_bits & 1:
                 raise InputRefused(f"{entry.filename} in {source.url} is encrypted; unpack it first")
