@@ -72,6 +72,11 @@ class CellCache:
             out[target] = values[source]
         return out
 
+    def has(self, spec: ArraySpec, region: Region) -> bool:
+        """Return whether all of a region is kept."""
+        with self._lock:
+            return all((spec.path, cell) in self._kept for cell in cells_of(spec, region))
+
     def _found(self, path: str, cells: Sequence[Cell]) -> dict[Cell, np.ndarray]:
         with self._lock:
             found = {}

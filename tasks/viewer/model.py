@@ -5,7 +5,7 @@ Nothing here knows a browser. All methods may be called from several threads.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 from tasks.dataset.ground import along, line_dims, survey_map
 from tasks.dataset.opened import TRACE_MASK, Opened
 from tasks.parameters import StorageOptions
+from tasks.viewer.answers import Answer, Request
 from tasks.viewer.cells import CACHE_BYTES, CellCache
 from tasks.viewer.scene import Plane, ShownAxis, axes_of, planes_of
-from tasks.viewer.sharpness import Choice, Spans, at_level, chosen, factors_of
+from tasks.viewer.sharpness import QUICK_SECONDS, Choice, Spans, at_level, chosen, factors_of, quicker
 from tasks.volume.arrays.reader import open_any
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.reading.affine import Affine
@@ -28,56 +29,6 @@ from tasks.volume.store.objects import Store
 FASTEST, LOSSLESS = "fastest", "master"
 DIFFERENCE = "difference: "
 LINE = "line"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a screen asks for.
-
-    Attributes:
-        plane: The plane.
-        at: The position along each axis at level 0; those of the plane's own axes do not matter.
-        seen: Start and stop of what is seen across and down, in positions of level 0.
-        pixels: Width and height of the screen.
-        shown: `FASTEST`, `LOSSLESS`, the path of a copy, or `DIFFERENCE` and the path of a copy.
-    """
-
-    plane: Plane
-    at: tuple[int, ...]
-    seen: tuple[tuple[int, int], tuple[int, int]]
-    pixels: tuple[int, int]
-    shown: str = FASTEST
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a screen shows.
-
-    Attributes:
-        values: float32 of shape (down, across), NaN where nothing is; thinned to what the screen can show.
-        extent: Left, right, first and last edge in positions of level 0: those of cells, not of their middles.
-        level: The level it was read from.
-        array: Path of the array it was read from; a difference names the copy.
-        max_abs_error: How far a sample is off the master's at most; NaN for a coarser level of means.
-        every: Thinning across and down: every so manyth sample is shown.
-        partial: Whether this is the middle of what was asked for.
-        full: The values before they were thinned.
-        step: Positions of level 0 from one row and column of `full` to the next: across, down.
-        distance: Of an arbitrary line, the distance on the ground for each column of `full`.
-        traces: Of an arbitrary line, the positions along both axes of lines for each column of `full`.
-    """
-
-    values: np.ndarray
-    extent: tuple[float, float, float, float]
-    level: int
-    array: str
-    max_abs_error: float
-    every: tuple[int, int]
-    partial: bool
-    full: np.ndarray
-    step: tuple[float, float]
-    distance: np.ndarray = field(default_factory=lambda: np.empty(0))
-    traces: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
 
 class LookedAt:
@@ -103,6 +54,7 @@ class LookedAt:
         self.axes: list[ShownAxis] = axes_of(self.finest)
         self.planes: list[Plane] = planes_of(self.finest)
         self.cache = CellCache(cache_bytes)
+        self.quick_seconds = QUICK_SECONDS
 
     @property
     def has_traces(self) -> bool:
@@ -150,8 +102,12 @@ class LookedAt:
         """Return all of a plane."""
         return ((0, self.axes[plane.across].size), (0, self.axes[plane.down].size))
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request, *, quick: bool = False) -> Answer:
         """Return what a screen shows.
+
+        Args:
+            request: What is asked for.
+            quick: Return a coarser level, marked as `is_first`, if what the screen can show takes long.
 
         Raises:
             IntegrityFailure: A chunk does not fit its checksum, or is missing where a trace exists.
@@ -161,6 +117,8 @@ class LookedAt:
         spans[plane.across], spans[plane.down] = request.seen
         pixels = {plane.across: request.pixels[0], plane.down: request.pixels[1]}
         choice = self._choice(request.shown, tuple(spans), pixels)
+        first = self._quicker(request.shown, choice) if quick else None
+        choice = first or choice
         values = self._read(choice)
         if request.shown.startswith(DIFFERENCE):
             master = Choice(self.finest, self.finest.candidates[0], choice.cost, choice.spans, choice.partial)
@@ -168,9 +126,10 @@ class LookedAt:
         shown = at_level(choice.spans, factors_of(choice.opened), choice.opened.shape)
         values = values.reshape([shown[axis][1] - shown[axis][0] for axis in plane.axes])
         full = values.T if plane.across < plane.down else values
-        return self._answer(
+        found = self._answer(
             choice, full, shown[plane.across], shown[plane.down], request.pixels, plane.across, plane.down
         )
+        return replace(found, is_first=first is not None)
 
     def line(
         self,
@@ -218,7 +177,7 @@ class LookedAt:
         found = self._answer(choice, full, (0, len(traces)), down, pixels, -1, last)
         labels = [self.axes[a].labels[traces[:, a]] for a in range(2)]
         distance = along(self.survey, labels[0], labels[1]) if self.survey else np.empty(0)
-        return Answer(**(vars(found) | {"distance": distance, "traces": traces}))
+        return replace(found, distance=distance, traces=traces)
 
     def _selected(self, opened: Opened, array: ReadableArray, groups: Sequence[Group]) -> np.ndarray:
         values = read_selection(self.volume.store_of(array.path), array.spec, groups, live=opened.mask)
@@ -235,6 +194,15 @@ class LookedAt:
         if not only.candidates:
             raise InputRefused(f"{self.finest.where} has no copy {path}; it has {', '.join(self.modes)}")
         return chosen([only], spans, pixels, **more)
+
+    def _quicker(self, shown: str, choice: Choice) -> Choice | None:
+        """Return a quicker choice if the sharp one takes long and is not kept."""
+        if shown not in (FASTEST, LOSSLESS):
+            return None
+        spans = at_level(choice.spans, factors_of(choice.opened), choice.opened.shape)
+        if self.cache.has(choice.array.spec, tuple(slice(*span) for span in spans)):
+            return None
+        return quicker(self._levels[np.inf if shown == FASTEST else 0.0], choice, self.quick_seconds)
 
     def _read(self, choice: Choice) -> np.ndarray:
         """Return the values of a choice as float32, NaN where no trace is."""

@@ -170,17 +170,12 @@ class Page:
             self.ask(panel)
         self.ask_line()
 
-    def ask(self, panel: Panel) -> None:
+    def ask(self, panel: Panel, *, quick: bool = True) -> None:
         """Ask for what a panel shows; while an answer is awaited, the newest question waits for its turn."""
         panel.version += 1
         if not panel.is_busy:
-            request = panel.request(self.at, self.shown)
-            self._turns.start(
-                panel,
-                partial(self.looked.answer, request),
-                partial(self._show, panel),
-                partial(self.ask, panel),
-            )
+            call = partial(self.looked.answer, panel.request(self.at, self.shown), quick=quick)
+            self._turns.start(panel, call, partial(self._show, panel), partial(self.ask, panel))
 
     def ask_line(self) -> None:
         """Ask for the traces along the line."""
@@ -193,6 +188,8 @@ class Page:
     def _show(self, panel: Panel, answer: Any) -> None:
         panel.show(answer)
         self._say("")
+        if answer.is_first and not panel.is_busy:
+            self.ask(panel, quick=False)
         panel.tell(self.at, self.shown)
         if self._follows or not self._are_limits_set:
             self._colour()

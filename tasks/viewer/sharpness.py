@@ -10,6 +10,7 @@ from tasks.dataset.opened import Opened
 from tasks.volume.reading.choice import Cost, ReadableArray, cost_of
 from tasks.volume.reading.indexing import Group
 
+QUICK_SECONDS = 0.15  # an answer that is expected to take longer comes after a coarser one
 MOST_DECODED_BYTES = 768 << 20  # of the chunks that one answer may decode
 
 Spans = tuple[tuple[int, int], ...]  # start and stop along each axis, at level 0
@@ -104,6 +105,23 @@ def chosen(
     opened, local = levels[-1], levels[-1].volume.store.local
     array = min(opened.candidates, key=lambda one: cost_of(one, groups, local=local).decoded_bytes)
     return _middle(opened, array, spans, groups_at, limit_bytes)
+
+
+def quicker(levels: Sequence[Opened], choice: Choice, seconds: float = QUICK_SECONDS) -> Choice | None:
+    """Return a coarser level that answers in some seconds, the finest of those; None if the choice does so itself.
+
+    If no level is so quick, it is the coarsest, if that takes a quarter of the time.
+    """
+    if choice.cost.seconds <= seconds or choice.partial:
+        return None
+    found = None
+    for opened in levels[choice.opened.level + 1 :]:
+        groups = _box(opened, at_level(choice.spans, factors_of(opened), opened.shape))
+        array, cost = opened.answer(groups)
+        found = Choice(opened, array, cost, choice.spans, False)
+        if cost.seconds <= seconds:
+            return found
+    return found if found is not None and 4 * found.cost.seconds <= choice.cost.seconds else None
 
 
 def _middle(

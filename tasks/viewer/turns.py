@@ -46,14 +46,14 @@ class Turns:
 
         def finish(future: Future[Any]) -> None:
             asked.is_busy = False
+            self._awaited -= 1
+            if asked.version != version:
+                again()
             error = future.exception()
             if error is None:
                 show(future.result())
             else:
                 self._say(f"<p style='color:#a00000'>{escape(_sentence(error))}</p>")
-            self._awaited -= 1
-            if asked.version != version:
-                again()
             self._wait(self._awaited)
 
         def hand_over(future: Future[Any]) -> None:

@@ -1,7 +1,9 @@
 """What is read for a screen, and that it is what the source holds.
 
-Covers viewer/model.py, viewer/sharpness.py and viewer/cursor.py.
+Covers viewer/model.py, viewer/answers.py, viewer/sharpness.py and viewer/cursor.py.
 """
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from tasks.viewer.ground_map import cell_at, map_of
 from tasks.viewer.model import DIFFERENCE, FASTEST, LOSSLESS, LookedAt, Request
 from tasks.viewer.sharpness import at_level, chosen, factors_of, is_sharp
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tasks.volume.reading.indexing import whole
 from tests.support.survey import Survey
 
 SCREEN = (500, 500)
@@ -138,6 +141,21 @@ def test_a_coarser_level_answers_where_sharp_ones_would_take_too_much(looked: Lo
     levels = [looked.finest, looked.finest.at_level(1, 0.0), looked.finest.at_level(2, 0.0)]
     found = chosen(levels, ((0, 40), (0, 30), (33, 34)), {0: 500, 1: 500}, limit_bytes=5 * 16 * 16 * 32 * 4)
     assert (found.opened.level, found.partial) == (1, False)
+
+
+def test_what_takes_long_is_shown_coarse_first(looked: LookedAt, viewed: str):
+    request = Request(plane(looked, "inline section"), (8, 0, 0), ((0, 30), (0, 70)), SCREEN, LOSSLESS)
+    assert not looked.answer(request, quick=True).is_first  # this disk takes no time worth it
+    looked.quick_seconds = looked.finest.answer(whole((1, 30, 70)))[1].seconds / 2
+    assert not looked.answer(request, quick=True).is_first  # it is kept
+    request = replace(request, at=(24, 0, 0))
+    first = looked.answer(request, quick=True)
+    assert first.is_first
+    level = zarr.open_group(viewed, mode="r")[first.array][...]
+    np.testing.assert_array_equal(first.values, level[24 // 2**first.level].T)
+    assert first.level > 0
+    sharp = looked.answer(request)
+    assert (sharp.level, sharp.is_first) == (0, False)
 
 
 def test_sharpness_counts_samples_of_what_is_seen_against_pixels():
