@@ -118,7 +118,10 @@ const at = (page, panel, x, y) =>
       await page.mouse.move(x - 2, y - 2);
       await page.mouse.move(x, y);
       if (what === 'click') await page.mouse.click(x, y);
-      if (what === 'wheel') await page.mouse.wheel(0, some[3] || -300);
+      if (what === 'wheel') {
+        await page.mouse.wheel(0, some[3] || -300);
+        await page.waitForTimeout(1500); // Bokeh tells the server of ranges when the wheel has been still for a while
+      }
     }
     if (what !== 'shot' && what !== 'state') await still(page);
   }
