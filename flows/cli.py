@@ -345,7 +345,7 @@ def scan(source: Url, index: Index = Index(), storage_options: StorageOptions = 
 
 @_command
 def report(volume: Url, run: Run = Run()) -> None:
-    """Draw a volume's middle slices, its copies with their differences, and a histogram.
+    """Make the report of a volume: one HTML page with map, slices, copies, figures and proof.
 
     Args:
         volume: The volume

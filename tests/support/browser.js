@@ -2,6 +2,7 @@
 //   node browser.js publish <ui> <folder for screenshots> <deployment id> <source> <volume>
 //   node browser.js rechunk <ui> <folder for screenshots> <deployment id> <volume>
 //   node browser.js cancel <ui> <folder for screenshots> <flow run id>
+//   node browser.js report <address of the page> <folder for screenshots> <width> ...
 // Needs playwright-core (NODE_PATH) and Chromium.
 const { chromium } = require('playwright-core');
 
@@ -66,6 +67,44 @@ const DONE = {
     const run = await custom(tools, deployment, 'The published volume', [volume]);
     const state = await seen(tools, run, 'Completed');
     return { run, state, table: await table(tools, run) };
+  },
+
+  report: async ({ page, shot }, ...widths) => {
+    const asked = [];
+    const said = [];
+    page.on('request', (request) => asked.push(request.url()));
+    page.on('dialog', (dialog) => said.push(dialog.message()));
+    page.on('console', (message) => said.push(message.text()));
+    page.on('pageerror', (error) => said.push(error.message));
+    const seen = {};
+    for (const width of widths) {
+      await page.setViewportSize({ width: Number(width), height: 1000 });
+      await page.goto(ui);
+      await shot(width);
+      seen[width] = await page.evaluate(() => ({
+        title: document.title,
+        wide: document.documentElement.scrollWidth,
+        pictures: [...document.images].map((image) => [image.alt, image.naturalWidth, image.complete]),
+        hidden: [...document.images].filter((image) => image.getBoundingClientRect().right > innerWidth).length,
+        text: document.querySelector('#text-header pre')?.textContent ?? '',
+        sections: [...document.querySelectorAll('section h2')].map((heading) => heading.textContent),
+        scripts: document.scripts.length,
+      }));
+    }
+    const outside = asked.filter((address) => !address.startsWith('data:') && address !== ui);
+    // The page's own policy stands even against a script that got in.
+    const failed = page.waitForEvent('requestfailed');
+    const forbidden = await page.evaluate(() => {
+      const script = document.createElement('script');
+      script.textContent = 'document.title = "owned"';
+      document.body.append(script);
+      const image = document.createElement('img');
+      image.src = 'http://127.0.0.1:9/x.png';
+      document.body.append(image);
+      return document.title;
+    });
+    const stopped = (await failed).failure().errorText;
+    return { seen, forbidden, stopped, outside, said };
   },
 
   cancel: async (tools, run) => {

@@ -7,6 +7,7 @@ report/survey_map.py, report/map_picture.py and report/look.py.
 import base64
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -244,6 +245,31 @@ def test_the_page_holds_the_pictures_that_lie_beside_it(volume, page):
     for content in inside:
         with Pillow.open(io.BytesIO(content)) as picture:
             assert picture.format == "PNG"
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_page_and_nothing_that_is_not_in_it(volume, tmp_path):
+    folder = Path(os.environ.get("SEISMILL_SCREENSHOTS") or tmp_path)
+    summary = report(str(volume))
+    script = str(ROOT / "tests/support/browser.js")
+    command = ["node", script, "report", summary["page_link"], str(folder), "1280", "2560"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for width, shown in found["seen"].items():
+        assert (shown["title"], shown["wide"], shown["hidden"]) == ("<b>a'", int(width), 0)
+        assert [name for name, *_ in shown["pictures"]] == [
+            f"<b>a': {Path(place).stem}" for place in summary["pictures"]
+        ]
+        assert all(wide > 300 and complete for _, wide, complete in shown["pictures"])
+        assert shown["text"].startswith(HOSTILE)
+        assert {"Volume", "Statistics", "Copies", "Trace headers", "What was done"} <= set(shown["sections"])
+        assert shown["scripts"] == 0
+        with Pillow.open(folder / f"report-{width}.png") as screenshot:
+            assert screenshot.width == int(width)
+            assert len(screenshot.convert("RGB").resize((400, 400)).getcolors(1 << 20)) > 100
+    assert (found["forbidden"], found["stopped"], found["outside"]) == ("<b>a'", "csp", [])
+    assert all("Content Security Policy" in sentence for sentence in found["said"])
 
 
 def test_what_was_made_is_not_made_again(volume, page):

@@ -100,6 +100,8 @@ def draw_report(
         pictures=[(picture.name, f"{name}: {picture.name}", picture.png) for picture in pictures],
         tables=tables,
         texts=_texts(volume),
+        first=len(maps),
+        first_tables=3,
         notes=[VOXEL_LEGEND if look.voxels else LEGEND, *notes],
         made=f"Seismill {volume.state['writer']}, created {volume.state['created_on']}",
         labels={str(value): "#{:02x}{:02x}{:02x}".format(*rgb) for value, rgb in sorted(look.labels.items())},

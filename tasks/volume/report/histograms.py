@@ -15,6 +15,7 @@ from tasks.volume.report.spectrum import Spectrum
 
 HEIGHT, WIDE, TALL, EDGE, FOOT = 3.5, 3.15, 2.3, 0.75, 0.6  # inches
 BINS, FEWER_BINS = 201, 101  # odd: the middle one is about zero
+WHOLE_BINS = 300
 FLOOR_DB = -80.0
 MASTER = "0.45"
 COPIES = ("#c8372d", "#2b5fc1", "#2a8f4f", "#b07a00", "#7b3fa0", "#00838a")
@@ -72,7 +73,8 @@ def _counts(
     counted = [np.histogram(values, bins, (low, high)) for values, _ in curves]
     most = max(1, *(int(counts.max()) for counts, _ in counted))
     # Before there are curves: matplotlib warns where it finds nothing to scale by.
-    axes.set(yscale="log", xlim=(low, high), ylim=(0.5, 2 * most))
+    margin = 0.02 * (high - low)
+    axes.set(yscale="log", xlim=(low - margin, high + margin), ylim=(0.5, 2 * most))
     axes.minorticks_off()
     tens = [10.0**power for power in range(int(np.log10(most)) + 1)]
     axes.yaxis.set_major_locator(FixedLocator(tens[:: 1 + len(tens) // 6]))
@@ -86,7 +88,11 @@ def _counts(
 
 def _histogram(axes: Any, quantity: str, words: str, values: np.ndarray) -> None:
     low, high = amplitude_range(values)
-    _counts(axes, [(values.astype(np.float64), {"fill": True, "color": "0.7"})], low, high, BINS)
+    bins = BINS
+    if values.dtype.kind in "iu" and high - low < WHOLE_BINS:  # a bin for each whole number
+        low, high = float(np.floor(low)) - 0.5, float(np.ceil(high)) + 0.5
+        bins = round(high - low)
+    _counts(axes, [(values.astype(np.float64), {"fill": True, "color": "0.6"})], low, high, bins)
     _heading(axes, f"Samples per bin{_beyond(values, low, high)}")
     axes.set_xlabel(f"{quantity}, {words}", fontsize=8.5, parse_math=False)
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.volume.arrays.foreign import fingerprint
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import InputRefused
@@ -18,7 +17,7 @@ from tasks.volume.protocol.plan import digest_of
 from tasks.volume.report import slices
 from tasks.volume.store.objects import Store
 
-LAYOUT = 1  # of pages and pictures: raised when those of the same volume look otherwise
+LAYOUT = 2  # of pages and pictures: raised when those of the same volume look otherwise
 
 
 def name_of(volume: Volume) -> str:
@@ -31,6 +30,9 @@ def made_of(volume: Volume) -> str:
     limits = [slices.SLICE_BYTES, slices.SLICE_SAMPLES, slices.DETAIL_BYTES, slices.SAMPLE_BYTES]
     facts: dict[str, Any] = {"layout": LAYOUT, "name": name_of(volume), "root": volume.root, "limits": limits}
     if volume.origin:
+        # Here, because it imports zarr, which takes as long as all else of recognising a report.
+        from tasks.volume.arrays.foreign import fingerprint
+
         facts["origin"] = fingerprint(volume.store_of(volume.master), "")
     return digest_of(facts)
 

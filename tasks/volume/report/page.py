@@ -32,9 +32,12 @@ section.wide{flex:1 1 100%}
 img{display:block;max-width:100%;height:auto}
 table{border-collapse:collapse;font-size:13px}
 caption{caption-side:bottom;text-align:left;color:#555;padding-top:6px;max-width:70em}
-th,td{text-align:left;padding:3px 12px 3px 0;border-bottom:1px solid #eceef0;vertical-align:top;overflow-wrap:anywhere}
-thead th{color:#555;font-weight:600;border-bottom:1px solid #c9cdd2;overflow-wrap:normal}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;overflow-wrap:normal}
+th,td{text-align:left;padding:3px 12px 3px 0;border-bottom:1px solid #eceef0;vertical-align:top}
+td{overflow-wrap:break-word}
+thead th{color:#555;font-weight:600;border-bottom:1px solid #c9cdd2}
+tbody th{white-space:nowrap;max-width:40em;overflow-wrap:anywhere}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.pairs td.n{text-align:left}
 pre{margin:0;font:12px/1.35 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;white-space:pre}
 .swatch{display:inline-block;width:12px;height:12px;border:1px solid #555;margin-right:6px;vertical-align:-1px}
 ul{margin:4px 0;padding-left:20px}
@@ -84,6 +87,8 @@ class ReportPage:
         notes: Sentences.
         made: With which program.
         labels: Colours of labels, CSS by name.
+        first: How many of the pictures stand at the top.
+        first_tables: How many of the tables stand beside those.
     """
 
     title: str
@@ -95,6 +100,8 @@ class ReportPage:
     notes: Sequence[str]
     made: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    first: int = 0
+    first_tables: int = 0
 
 
 def escaped(text: object) -> str:
@@ -122,9 +129,12 @@ def rendered(page: ReportPage) -> bytes:
         f'<p><span class="badge {page.badge[1]}" id="proof-badge">{escaped(page.badge[0])}</span></p>'
         f"<nav>{links}</nav></header>",
         '<main><div class="flow">',
-        *(_picture(*picture) for picture in page.pictures),
+        *(_picture(*picture) for picture in page.pictures[: page.first]),
+        *(_table(table) for table in page.tables[: page.first_tables] if table.rows),
         '</div><div class="flow">',
-        *(_table(table) for table in page.tables if table.rows),
+        *(_picture(*picture) for picture in page.pictures[page.first :]),
+        '</div><div class="flow">',
+        *(_table(table) for table in page.tables[page.first_tables :] if table.rows),
         _colours(page.labels),
         *(
             f'<section id="{_id(name)}"><h2>{escaped(title)}</h2><pre>{escaped(text)}</pre></section>'
@@ -169,9 +179,10 @@ def _table(table: Table) -> str:
         head = f"<thead><tr>{cells}</tr></thead>"
     rows = "".join(f"<tr>{_row(row)}</tr>" for row in table.rows)
     kind = ' class="wide"' if table.wide else ""
+    pairs = "" if table.columns else ' class="pairs"'
     return (
         f'<section id="{_id(table.name)}"{kind}><h2>{escaped(table.title)}</h2>'
-        f"<table>{caption}{head}<tbody>{rows}</tbody></table></section>"
+        f"<table{pairs}>{caption}{head}<tbody>{rows}</tbody></table></section>"
     )
 
 

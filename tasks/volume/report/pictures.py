@@ -17,9 +17,9 @@ from tasks.volume.report.slices import Side, View
 CLIP_PERCENT = 99.0  # of the samples lie within the colours
 _PANEL, _PANEL_TALL = 3.1, 2.7  # of a panel of three
 _ALONE, _ALONE_TALL = 8.2, 4.8  # of the master
-_BETWEEN, _BAR = 0.12, 0.8  # between panels, for a colour bar and its labels
+_BETWEEN, _BAR = 0.3, 0.8  # between panels, for a colour bar and its labels
 _HEAD, _ABOVE, _BELOW = 0.5, 0.52, 0.5  # for the title, for a panel's titles, for its axis
-_PALE = "0.35"
+_PALE = 90
 _SHORT = {"angstrom": "Å", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "centimeter": "cm"}
 _SHORT |= {"meter": "m", "inch": "in"}
 
@@ -72,7 +72,7 @@ def draw_views(name: str, title: str, views: Sequence[View], look: Look = Look()
     height = _HEAD + _ABOVE + tall + _BELOW + sum(row[1] + _ABOVE + _BELOW for row in rows)
     across = max([wide + _BAR, *(3 * row[0] + _BETWEEN + 2 * _BAR for row in rows)])
     sheet = Sheet.of(max(LEFT + across, 5.0), height)
-    sheet.write(0.15, height - 0.12, title, 13, weight="bold", va="top")
+    sheet.write(0.15, height - 0.12, title, 13, anchor="la", bold=True)
     bottom = height - _HEAD - _ABOVE - tall
     box = (LEFT, bottom, wide, tall)
     _panel(sheet, first, first.master, box, colours, low, high, first.master_title, look.labels)
@@ -198,12 +198,12 @@ def _panel(
         pixels = pixels_of(values, view.live, shape, colours, low, high)
     sheet.paste(left, bottom, pixels[::-1] if view.upward else pixels)
     sheet.write(left, bottom + tall + 0.22, f"{title[0]} (detail)" if view.detail else title[0], 10)
-    sheet.write(left, bottom + tall + 0.06, title[1], 7.5, color=_PALE)
+    sheet.write(left, bottom + tall + 0.06, title[1], 7.5, grey=_PALE)
     for place, text in _ticks(view.across.values, max(2, int(wide * 1.6))):
         x = left + place * wide
         sheet.tick(x, bottom, 0, -0.04)
-        sheet.write(x, bottom - 0.06, text, ha="center", va="top")
-    sheet.write(left + wide / 2, bottom - 0.23, _label(view.across), 8.5, ha="center", va="top")
+        sheet.write(x, bottom - 0.06, text, anchor="ma")
+    sheet.write(left + wide / 2, bottom - 0.23, _label(view.across), 8.5, anchor="ma")
 
 
 def _down_labels(sheet: Sheet, view: View, box: Box) -> None:
@@ -212,8 +212,8 @@ def _down_labels(sheet: Sheet, view: View, box: Box) -> None:
     for place, text in _ticks(view.down.values, max(2, int(tall * 2))):
         y = bottom + tall * (place if view.upward else 1 - place)
         sheet.tick(left, y, -0.04, 0)
-        sheet.write(left - 0.07, y, text, ha="right", va="center_baseline")
-    sheet.write(left - 0.55, bottom + tall / 2, _label(view.down), 8.5, ha="center", va="center", rotation=90)
+        sheet.write(left - 0.07, y, text, anchor="rm")
+    sheet.write(left - 0.55, bottom + tall / 2, _label(view.down), 8.5, upright=True)
 
 
 def _label(side: Side) -> str:
@@ -247,7 +247,7 @@ def _colour_bar(
         y = bottom + tall * (value - low) / (high - low)
         sheet.tick(left + 0.1, y, 0.03, 0)
         text = f"{value:.6g}".replace("-", "\N{MINUS SIGN}")
-        sheet.write(left + 0.16, y, text, 7.5, va="center_baseline")
+        sheet.write(left + 0.16, y, text, 7.5, anchor="lm")
 
 
 def _label_colours(sheet: Sheet, look: Look, place: tuple[float, float, float]) -> None:
@@ -258,9 +258,9 @@ def _label_colours(sheet: Sheet, look: Look, place: tuple[float, float, float]) 
     for number, value in enumerate(names[:room]):
         y = bottom + tall - 0.2 * number - 0.14
         sheet.paste(left, y, np.full((12, 12, 3), look.labels[value], np.uint8))
-        sheet.write(left + 0.18, y + 0.06, str(value), 8, va="center_baseline")
+        sheet.write(left + 0.18, y + 0.06, str(value), 8, anchor="lm")
     if len(names) > room:
-        sheet.write(left, bottom - 0.1, f"and {len(names) - room} more", 7.5, color=_PALE)
+        sheet.write(left, bottom - 0.1, f"and {len(names) - room} more", 7.5, grey=_PALE)
 
 
 def _scale_bar(sheet: Sheet, view: View, look: Look, box: Box) -> None:
@@ -276,4 +276,4 @@ def _scale_bar(sheet: Sheet, view: View, look: Look, box: Box) -> None:
     pixels = np.zeros((4, max(1, round(inches * DPI)), 3), np.uint8)
     sheet.paste(left + wide - inches, bottom - 0.42, pixels)
     text = f"{length:g} {_SHORT.get(look.unit, look.unit)}"
-    sheet.write(left + wide - inches / 2, bottom - 0.33, text, 8, ha="center", va="bottom")
+    sheet.write(left + wide - inches / 2, bottom - 0.33, text, 8, anchor="md")
