@@ -271,6 +271,18 @@ def export_segy(
 
 
 @_command
+def export_ome(volume: Url, target: Url, run: Run = Run()) -> None:
+    """Write a volume and its levels as a plain OME-Zarr 0.4 group (Zarr v2), for viewers that read nothing newer.
+
+    Run it again to go on with an export that was stopped.
+
+    Args:
+        volume: The volume, or another tool's group with levels
+        target: The group to write: an empty place outside of every volume
+    """
+
+
+@_command
 def prove(volume: Url, run: Run = Run()) -> None:
     """Prove by checksums that the export would be the source, byte for byte. Writes no file.
 

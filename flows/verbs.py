@@ -6,6 +6,7 @@ on "cluster"; the stores' credentials in the environment.
 
 from flows.prefect_flows import as_flow, as_task_call
 from tasks.copy import copy as _copy
+from tasks.export_ome import export_ome as _export_ome
 from tasks.export_segy import export_segy as _export_segy
 from tasks.info import info as _info
 from tasks.ingest_images import ingest_images as _ingest_images
@@ -24,6 +25,7 @@ ingest_images = as_flow(as_task_call(_ingest_images))
 rechunk = as_flow(as_task_call(_rechunk))
 pyramid = as_flow(as_task_call(_pyramid))
 export_segy = as_flow(as_task_call(_export_segy))
+export_ome = as_flow(as_task_call(_export_ome))
 copy = as_flow(as_task_call(_copy))
 prove = as_flow(as_task_call(_prove))
 verify = as_flow(as_task_call(_verify))

@@ -42,6 +42,7 @@ VERBS = [
     "rechunk",
     "pyramid",
     "export-segy",
+    "export-ome",
     "copy",
     "prove",
     "verify",
