@@ -222,7 +222,7 @@ def rechunk(
         volume: The volume, or any Zarr group or array
         overwrite: Replace existing copies of another form
         array: Path of another tool's array, such as field/0; its copies are written beside it
-        target: Zarr v3 group for the copies of such an array, required if it is not named 0 or is Zarr v2
+        target: Zarr v3 group for the copies of such an array, required if it is no level 0 (0, s0, scale0/image)
         explore: Make no copies; show what they would be over tolerances, and draw that into this .png file
     """
 
@@ -241,8 +241,8 @@ def pyramid(
     Args:
         volume: The volume, or any Zarr group or array
         overwrite: Replace existing levels of another form
-        array: Path of another tool's array, such as field/0; its levels become field/1, field/2 …
-        target: Zarr v3 group for the levels of such an array, required if it is not named 0 or is Zarr v2
+        array: Path of another tool's array, such as field/0; its levels become field/1, field/2 … (of s0: s1, s2 …)
+        target: Zarr v3 group for the levels of such an array, required if it is no level 0 (0, s0, scale0/image)
     """
 
 
@@ -284,7 +284,7 @@ def export_ome(volume: Url, target: Url, run: Run = Run()) -> None:
 
 @_command
 def prove(volume: Url, run: Run = Run()) -> None:
-    """Prove by checksums that the export would be the source, byte for byte. Writes no file.
+    """Prove that the export would be the source, byte for byte; of images, that each voxel is the source's.
 
     Args:
         volume: The volume

@@ -24,6 +24,7 @@ EXAMPLES = {
     "copy": ("seismill copy survey.zarr gs://volumes/survey.zarr",),
     "demo": ("seismill demo",),
     "down": ("seismill down",),
+    "export-ome": ("seismill export-ome rock.zarr rock-0.4.zarr",),
     "export-segy": (
         "seismill export-segy survey.zarr again.sgy --check",
         "seismill export-segy survey.zarr part.sgy --selection inline=100:200",
@@ -37,6 +38,7 @@ EXAMPLES = {
     "prove": ("seismill prove survey.zarr",),
     "publish": (
         "seismill publish survey.sgy survey.zarr",
+        "seismill publish 'scan/*.tif' rock.zarr --voxel-length 2.25 --voxel-unit micrometer",
         "seismill publish s3://staging/survey.sgy s3://volumes/survey.zarr --index-bytes 9,21 --dry-run",
     ),
     "pyramid": ("seismill pyramid survey.zarr", "seismill pyramid any.zarr --array field/0 --levels 3"),

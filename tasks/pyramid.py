@@ -45,8 +45,10 @@ def pyramid(
         levels: How many, and how much coarser each is.
         overwrite: Replace levels that are there in another form.
         run: How to run.
-        array: Path of an array that another tool wrote, such as field/0; its levels become field/1, field/2 …
-        target: Zarr v3 group for the levels of such an array; needed if it is not named 0 or is of Zarr v2.
+        array: Path of an array that another tool wrote, such as field/0; its levels become field/1 …, those
+            of s0 become s1 …
+        target: Zarr v3 group for the levels of such an array; needed if it is no level 0 (0, s0, scale0/image)
+            of a group of Zarr v3.
         compute: Where blocks run; threads of this process if not given.
 
     Returns:

@@ -59,7 +59,8 @@ def rechunk(
         overwrite: Replace copies that are there in another form.
         run: How to run.
         array: Path of an array that another tool wrote, such as field/0; its copies lie beside it.
-        target: Zarr v3 group for the copies of such an array; needed if it is not named 0 or is of Zarr v2.
+        target: Zarr v3 group for the copies of such an array; needed if it is no level 0 (0, s0, scale0/image)
+            of a group of Zarr v3.
         explore: Make no copies; draw what they would be over tolerances into this PNG file.
         compute: Where blocks run; threads of this process if not given.
 

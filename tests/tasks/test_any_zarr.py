@@ -1,6 +1,6 @@
 """Levels and copies beside arrays that other tools wrote: Zarr v2 and v3, whatever codec, groups and bare arrays.
 
-Covers arrays/foreign.py, arrays/group_metadata.py, protocol/foreign_target.py.
+Covers arrays/foreign.py, arrays/group_metadata.py, arrays/level_names.py, protocol/foreign_target.py.
 """
 
 import json
@@ -336,7 +336,7 @@ def test_copies_of_zarr_v2_with_missing_chunks_go_to_a_group_of_their_own(tmp_pa
     presets = Copies(quality="lossless")
     rechunk(str(tmp_path / "old.zarr"), presets, run=FIXED, target=str(tmp_path / "new.zarr"))
     group = zarr.open_group(tmp_path / "new.zarr", mode="r")
-    assert sorted(group.array_keys()) == ["fast_dim_0", "fast_dim_1", "fast_dim_2"]
+    assert sorted(group.array_keys()) == ["fast_x", "fast_y", "fast_z"]
     for name in group.array_keys():
         np.testing.assert_array_equal(group[name][...], old[...])
 
@@ -539,3 +539,67 @@ def test_an_array_that_asks_for_pickle_is_refused_and_nothing_is_unpickled(tmp_p
             verb(str(tmp_path / "a.zarr"), array="field", target=str(tmp_path / "levels.zarr"))
     assert not seen.exists()
     assert not (tmp_path / "levels.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "levels"),
+    [
+        ("s0", ["s1", "s2"]),
+        ("level_0", ["level_1", "level_2"]),
+        ("scale0/image", ["scale1/image", "scale2/image"]),
+    ],
+)
+def test_levels_lie_beside_level_0_whatever_it_is_named(tmp_path, path, levels):
+    group = zarr.open_group(tmp_path / "some.zarr", mode="a")
+    group.create_array(path, data=values(), chunks=(8, 8, 16), dimension_names=("z", "y", "x"))
+    transform = [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]
+    image = {
+        "name": "rock",
+        "axes": [{"name": name, "type": "space"} for name in "zyx"],
+        "datasets": [{"path": path, "coordinateTransformations": transform}],
+    }
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+    before = tree(tmp_path / "some.zarr")
+    store = str(tmp_path / "some.zarr")
+    for _ in range(2):
+        pyramid(store, TWO, run=FIXED, array=path)
+    group = zarr.open_group(store, mode="r")
+    for name, level in zip(levels, levels_of(values()), strict=True):
+        np.testing.assert_array_equal(group[name][...], level)
+    listed = group.attrs["ome"]["multiscales"][0]["datasets"]
+    assert [one["path"] for one in listed] == [path, *levels]
+    yaozarrs.validate_zarr_store(store)
+    assert verify(store, errors=True)["findings"] == []
+    assert [row["path"] for row in info(store)["arrays"]] == [path, *levels]
+    changed = differences(before, {k: v for k, v in tree(tmp_path / "some.zarr").items() if k in before})
+    assert changed == ["zarr.json"]
+    pyramid(store, Levels(levels=1), overwrite=True, run=FIXED, array=path)
+    group = zarr.open_group(store, mode="r")
+    assert [one["path"] for one in group.attrs["ome"]["multiscales"][0]["datasets"]] == [path, levels[0]]
+    assert not (tmp_path / "some.zarr" / levels[1] / "zarr.json").exists()
+    if "/" in path:
+        assert not (tmp_path / "some.zarr" / "scale2" / "zarr.json").exists()
+        np.testing.assert_array_equal(group[path][...], values())
+
+
+def test_a_group_of_somebody_else_where_a_level_would_go_is_left_alone(tmp_path):
+    group = zarr.open_group(tmp_path / "some.zarr", mode="a")
+    group.create_array("scale0/image", data=values(), chunks=(8, 8, 16))
+    datasets = [
+        {"path": "scale0/image", "coordinateTransformations": [{"type": "scale", "scale": [1.0] * 3}]}
+    ]
+    axes = [{"name": name, "type": "space"} for name in "zyx"]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    group.create_group("scale1")
+    before = tree(tmp_path / "some.zarr")
+    with pytest.raises(DestinationRefused, match="scale1 is there already"):
+        pyramid(str(tmp_path / "some.zarr"), TWO, run=FIXED, array="scale0/image")
+    assert tree(tmp_path / "some.zarr") == before
+
+
+def test_an_array_without_names_has_axes_z_y_and_x(tmp_path):
+    store = field(tmp_path, dimension_names=None)
+    pyramid(str(store), TWO, run=FIXED, array="field/0")
+    group = zarr.open_group(store, mode="r")["field"]
+    assert [axis["name"] for axis in group.attrs["ome"]["multiscales"][0]["axes"]] == ["z", "y", "x"]
+    assert group["1"].metadata.dimension_names == ("z", "y", "x")

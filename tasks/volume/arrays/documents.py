@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.volume import limits
+from tasks.volume.arrays.level_names import is_elsewhere
 from tasks.volume.outcomes import IntegrityFailure, Outcome
 
 _Path = Annotated[str, Field(max_length=1024)]
@@ -160,7 +161,7 @@ def root_from(data: bytes, where: str) -> dict[str, Any]:
         model.attributes.attributes.defaultVariableName,
     ):
         refuse_path(path, f"the root {where}")
-    if state and state.annex and "/" not in state.annex.array:
+    if state and state.annex and not is_elsewhere(state.annex.array):
         refuse_path(state.annex.array, f"the root {where}")
     return root
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tasks.volume.arrays.documents import object_from, root_from
+from tasks.volume.arrays.level_names import is_elsewhere
 from tasks.volume.store.objects import Store
 
 ROOT, ANNEX = "zarr.json", ".seismill/annex.json"  # where the root of a volume and of an annex lies
@@ -79,7 +80,7 @@ def _with_levels(
     state = root["attributes"]["seismill"]
     annex = state["annex"]
     base, *levels = state["levels"]
-    beside = [] if "/" in annex["array"] else [dataset(annex["array"], base)]
+    beside = [] if is_elsewhere(annex["array"]) else [dataset(annex["array"], base)]
     made = [dataset(level["path"], level) for level in levels]
     mine = {one["path"] for one in beside} | set(gone) | {one["path"] for one in made}
     ome = json.loads(json.dumps(attributes.get("ome", {})))

@@ -11,6 +11,7 @@ import numpy as np
 from tasks.volume.arrays.codecs import ABSENT, decode_chunk, index_bytes, read_index
 from tasks.volume.arrays.documents import object_from, root_from
 from tasks.volume.arrays.group_metadata import ANNEX
+from tasks.volume.arrays.level_names import is_elsewhere, level_0
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, positions, spec_of
 from tasks.volume.blocks import Region, on_chunks, on_io
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
@@ -73,12 +74,14 @@ class Volume:
         """What an array lies in: of an annex, the master lies elsewhere."""
         if path != self.master or not self.origin:
             return self.store
-        origin = self.origin if "/" in self.origin else f"{self.store.url}/{self.origin}"
+        origin = self.origin if is_elsewhere(self.origin) else f"{self.store.url}/{self.origin}"
         return Store(stored_address(origin), self.store.options)
 
     def level(self, number: int) -> str:
         """Path of a coarser level, counted from 1."""
-        return str(number) if "annex" in self.state else f"{PYRAMID}/{number}/{self.master}"
+        if "annex" not in self.state:
+            return f"{PYRAMID}/{number}/{self.master}"
+        return str(number) if is_elsewhere(self.origin) else level_0(self.origin).format(number)
 
     def has(self, path: str) -> bool:
         """Whether the volume holds an array or group of that path."""

@@ -16,9 +16,10 @@ from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.arrays.documents import root_from
 from tasks.volume.arrays.foreign import attributes_of, documents, fingerprint, foreign_spec, is_array
 from tasks.volume.arrays.group_metadata import ANNEX, GROUP, is_annex
+from tasks.volume.arrays.level_names import is_elsewhere, level_0
 from tasks.volume.arrays.meaning import Meaning, meaning_of
 from tasks.volume.arrays.reader import Volume, open_volume
-from tasks.volume.images.spacing import ROCKVERSE
+from tasks.volume.images.spacing import AXES, ROCKVERSE
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.plan import FORMAT, Plan, time_stamp
 from tasks.volume.protocol.root import members, new_root
@@ -26,7 +27,6 @@ from tasks.volume.store.objects import Store
 from tasks.volume.store.url import stored_address
 
 UNITS = set(get_args(VoxelUnit)) - {"auto", "none"}  # that both OME-Zarr and RockVerse know
-LEVEL_0 = "0"  # the name by which an array says that its coarser levels belong beside it
 
 
 def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
@@ -60,26 +60,42 @@ def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
     parent, _, name = origin.url.rpartition("/")
     holder = Store(parent, run.storage_options) if parent.rpartition("/")[2] else None
     around = documents(holder, "") if holder else {}
+    # What tells of the array may be the group that it lies in, one above that, or the one that was named.
+    groups = {array: attributes_of(dict(above)), name: attributes_of(dict(around))}
+    outer = _image_above(holder, name, run) if holder else None
+    if outer:
+        place, path = outer
+        groups[path] = attributes_of(documents(place, ""))
     if target:
         place = Store(target, run.storage_options)
         _refuse_place(place, origin)
-    else:
-        if name != LEVEL_0 or around.get("zarr.json", {}).get("node_type") != "group" or holder is None:
-            why = (
-                f"is not level {LEVEL_0} of a group of Zarr v3"
-                if "zarr.json" in described
-                else "is of Zarr v2, beside which levels of Zarr v3 would not be seen"
-            )
-            raise InputRefused(
-                f"{origin.url} {why}; name a group for what is made of it, such as --target {origin.url}.levels"
-            )
-        place = holder
+        path = name
+    elif level_0(name) and around.get("zarr.json", {}).get("node_type") == "group" and holder is not None:
+        place, path = holder, name
+    elif not outer:
+        why = (
+            "is not level 0 of a group of Zarr v3"
+            if "zarr.json" in described
+            else "is of Zarr v2, beside which levels of Zarr v3 would not be seen"
+        )
+        raise InputRefused(
+            f"{origin.url} {why}; name a group for what is made of it, such as --target {origin.url}.levels"
+        )
     inside = place.url.removeprefix(f"{store.url}/") if place.url.startswith(f"{store.url}/") else ""
-    # What tells of the array may be the group that it lies in, or the one that was named.
-    groups = {name: attributes_of(dict(around)), array: attributes_of(dict(above))}
-    return _annex(
-        place, origin, name, groups, beside=not target, above=len(inside.split("/")) if inside else 0, run=run
-    )
+    up = len(inside.split("/")) if inside else 0
+    return _annex(place, origin, path, groups, beside=not target, above=up, run=run)
+
+
+def _image_above(holder: Store, name: str, run: Run) -> tuple[Store, str] | None:
+    """Return the group of Zarr v3 that has an array of a group in it as level 0 of its image, and that one's path."""
+    parent, _, group = holder.url.rpartition("/")
+    if not parent.rpartition("/")[2] or not level_0(group):
+        return None
+    place, path = Store(parent, run.storage_options), f"{group}/{name}"
+    found = documents(place, "")
+    images = attributes_of(found).get("ome", {}).get("multiscales") or []
+    listed = [one.get("path") for image in images for one in image.get("datasets", [])]
+    return (place, path) if "zarr.json" in found and path in listed else None
 
 
 def begin_annex(volume: Volume) -> None:
@@ -93,7 +109,7 @@ def origin_of(store: Store, plan: Plan) -> Store:
     origin = plan.body["origin"]
     if not origin:
         return store
-    place = f"{store.url}/{origin}" if "/" not in origin else origin
+    place = origin if is_elsewhere(origin) else f"{store.url}/{origin}"
     return Store(stored_address(place), store.options)
 
 
@@ -125,9 +141,9 @@ def _annex(
     spec = foreign_spec(origin, "")
     described = documents(origin, "")
     said = attributes_of(described)
-    scale, translation, axes = _where(spec.dims, said, groups)
     named = described.get("zarr.json", {}).get("dimension_names") or "_ARRAY_DIMENSIONS" in said
-    dims = spec.dims if named or not axes else [axis["name"] for axis in axes]
+    usual = named or not 2 <= len(spec.dims) <= len(AXES)
+    scale, translation, axes = _where(spec.dims if usual else AXES[-len(spec.dims) :], said, groups)
     array = name if beside else origin.url
     try:
         root = root_from(place.get(ANNEX), f"{place.url}/{ANNEX}")
@@ -135,6 +151,9 @@ def _annex(
             raise DestinationRefused(
                 f"{place.url} holds levels of {root['attributes']['seismill']['annex']['array']}; name another group"
             )
+        earlier = root["attributes"]["seismill"]["annex"]["axes"]
+        if not usual and [axis["name"] for axis in earlier] == list(spec.dims):
+            axes = earlier  # what was made before such arrays got z, y and x is recognised
     except FileNotFoundError:
         root = new_root(
             {
@@ -148,6 +167,7 @@ def _annex(
                 },
             }
         )
+    dims = spec.dims if named or not axes else [axis["name"] for axis in axes]
     state = root["attributes"]["seismill"]
     state["annex"] = {"array": array, "name": name, "axes": axes, "above": above}
     meaning = meaning_of(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.volume.arrays.documents import value_from
-from tasks.volume.arrays.group_metadata import is_annex
 from tasks.volume.arrays.spec import RAW_SAMPLES
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.manifest import path_of_manifest
@@ -54,11 +53,9 @@ class Names:
 
     Attributes:
         ranks: Number of dimensions that each array has or had, by path; `ANY_RANK` where it is not known.
-        grouped: Whether the groups above arrays are the volume's too; not inside a group of another tool.
     """
 
     ranks: dict[str, set[int]]
-    grouped: bool = True
 
     def owner(self, key: str) -> str | None:
         """Return the path of the array or group of the volume that an object belongs to; None if to neither."""
@@ -71,8 +68,6 @@ class Names:
     @property
     def groups(self) -> set[str]:
         """The groups above arrays."""
-        if not self.grouped:
-            return set()
         return {group for path in self.ranks for group in groups_above(path)}
 
 
@@ -115,7 +110,7 @@ def names_of(store: Store, root: dict[str, Any] | None, keys: Sequence[str] | No
                 continue
             for path, rank in planned.items():
                 ranks.setdefault(path, set()).add(rank)
-    return Names(ranks, grouped=root is None or not is_annex(root))
+    return Names(ranks)
 
 
 def planned_ranks(store: Store, plan: Plan) -> dict[str, int]:

@@ -100,7 +100,7 @@ def refuse_taken(store: Store, root: dict[str, Any], paths: Iterable[str]) -> No
     """
     known = set(members(root))
     wanted = [path for path in paths if path not in known]
-    if not is_annex(root):
+    if not is_annex(root) or any("/" in path for path in wanted):
         wanted += [group for path in wanted for group in groups_above(path) if group not in known]
     taken = [path for path in dict.fromkeys(wanted) if documents(store, path)]
     if not taken:

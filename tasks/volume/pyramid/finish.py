@@ -14,6 +14,7 @@ from tasks.volume.blocks import block_count
 from tasks.volume.images.spacing import rockverse_attributes
 from tasks.volume.protocol.foreign_target import foreign_meaning, refuse_changed
 from tasks.volume.protocol.ledger import Record
+from tasks.volume.protocol.own_names import groups_above
 from tasks.volume.protocol.root import members
 from tasks.volume.protocol.stage import (
     Stage,
@@ -100,6 +101,8 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
     if not is_annex(root):
         shown += [put_group(stage, f"{PYRAMID}/{number}") for number in range(1, len(specs))]
         shown.append(put_group(stage, PYRAMID))
+    else:
+        shown += [put_group(stage, group) for spec in specs[1:] for group in groups_above(spec.path)]
     members(root).update(dict(shown))
     volume.state["levels"] = levels
     volume.state["stages"][PYRAMID] = {"plan": stage.plan.digest, "request": request}

@@ -10,6 +10,7 @@ from tasks.volume.arrays.reader import PYRAMID, Volume
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, as_written
 from tasks.volume.protocol.deletion import without
 from tasks.volume.protocol.foreign_target import foreign_meaning
+from tasks.volume.protocol.own_names import groups_above
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.protocol.root import members
 from tasks.volume.protocol.writer import writing_bytes
@@ -24,7 +25,8 @@ from tasks.volume.pyramid.plan import Pass, level_factors, passes_of, read_bytes
 def without_levels(root: dict[str, Any]) -> dict[str, Any]:
     """Return a root that lacks its levels."""
     levels = [level["path"] for level in root["attributes"]["seismill"]["levels"][1:]]
-    fewer = without(root, levels if is_annex(root) else [PYRAMID])
+    groups = [group for level in levels for group in groups_above(level)]
+    fewer = without(root, [*levels, *groups] if is_annex(root) else [PYRAMID])
     state = fewer["attributes"]["seismill"]
     state["levels"] = state["levels"][:1]
     del state["stages"][PYRAMID]

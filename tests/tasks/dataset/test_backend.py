@@ -252,11 +252,11 @@ def test_levels_beside_another_tools_array_open_like_a_volume(tmp_path: Path):
     assert list(dataset.data_vars) == ["0"]
     np.testing.assert_array_equal(dataset["0"][::-3, [4, 2]], values[::-3, [4, 2]])
     points = xarray.DataArray([7, 1, 39], dims="p"), xarray.DataArray([29, 2, 0], dims="p")
-    chosen = dataset["0"].isel(dim_0=points[0], dim_2=points[1])
+    chosen = dataset["0"].isel(z=points[0], x=points[1])
     np.testing.assert_array_equal(chosen.transpose("p", ...), values[[7, 1, 39], :, [29, 2, 0]])
     level = xarray.open_dataset(tmp_path / "a.zarr/field", engine="seismill", level=1)
     np.testing.assert_array_equal(level["0"], zarr.open_group(tmp_path / "a.zarr/field", mode="r")["1"][...])
-    np.testing.assert_array_equal(level.dim_0, 0.5 + 2 * np.arange(20))
+    np.testing.assert_array_equal(level.z, 0.5 + 2 * np.arange(20))
     with pytest.raises(InputRefused, match=r"lie in .*/a.zarr/field"):
         xarray.open_dataset(tmp_path / "a.zarr", engine="seismill")
 
