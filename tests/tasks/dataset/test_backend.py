@@ -159,19 +159,22 @@ def test_integers_are_floats_only_where_some_places_hold_nothing(integers: Made,
 
 
 def test_copies_of_integers_are_read_as_the_floats_that_they_hold(image: Made, tmp_path: Path):
-    url = str(tmp_path / "a.zarr")
-    copy(image.url, url)
-    rechunk(url, Copies(presets=[], more=[Copy(name="lossy", chunks=[40, 30, 4])], tolerance=500))
+    # Of an array of another tool: a lossy copy of whole voxels of our own is refused.
+    group = zarr.create_group(tmp_path / "a.zarr").create_group("field")
+    group.create_array("0", data=image.values, chunks=(16, 16, 16))
+    lossy = Copies(presets=[], more=[Copy(name="lossy", chunks=[40, 30, 4])], tolerance=500)
+    rechunk(str(tmp_path / "a.zarr"), lossy, array="field/0")
+    url = str(tmp_path / "a.zarr/field")
     stored = zarr.open_group(url, mode="r")["lossy"]
     error = stored.attrs["max_abs_error"]
     assert stored.dtype.kind == "f"
     assert 0 < error <= 500
-    samples = xarray.open_dataset(url, engine="seismill", max_error=500).attenuation
+    samples = xarray.open_dataset(url, engine="seismill", max_error=500)["0"]
     assert samples.dtype == stored.dtype
     np.testing.assert_array_equal(samples[:, :, 7], stored[:, :, 7])
     assert np.abs(samples[:, :, 7].values - image.values[:, :, 7].astype(float)).max() <= error
     np.testing.assert_array_equal(samples[10], image.values[10])
-    assert xarray.open_dataset(url, engine="seismill").attenuation.dtype == np.uint16
+    assert xarray.open_dataset(url, engine="seismill")["0"].dtype == np.uint16
 
 
 def test_header_fields_are_variables_on_demand(cube: Made):
