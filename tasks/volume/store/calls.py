@@ -91,6 +91,9 @@ class Line:
         self._free = threading.Condition()
         self._in_flight, self._limit, self._cut_at = 0, float(MOST_AT_ONCE), 0.0
         self._renewing = threading.Lock()
+        self.probed: set[str] = (
+            set()
+        )  # prefixes at which the store was seen to keep what the run protocol needs
 
     @property
     def limit(self) -> int:

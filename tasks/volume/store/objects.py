@@ -24,7 +24,7 @@ from tasks.volume.store.calls import OutOfReach as OutOfReach
 from tasks.volume.store.calls import Traffic as Traffic
 from tasks.volume.store.calls import count, line_of
 from tasks.volume.store.calls import traffic as traffic
-from tasks.volume.store.clouds import Entry, Span, look
+from tasks.volume.store.clouds import Entry, Found, Span, look
 from tasks.volume.store.clouds.faults import Archived, Changed, Rejected, Transient
 from tasks.volume.store.process import clock_seconds
 from tasks.volume.store.source import Source as Source
@@ -93,6 +93,20 @@ class Store:
         data = self._ask(lambda: self._cloud.get(path, None, ""))
         count(requests=0, read=len(data))
         return data
+
+    def get_seen(self, key: str) -> tuple[bytes, str]:
+        """Return the whole object and its identity, which is not newer than the content.
+
+        Raises:
+            FileNotFoundError: There is no such object.
+        """
+        if self.local:
+            identity = self.identity(key)
+            return self.get(key), identity
+        path = self.path(key)
+        data, identity = self._ask(lambda: self._cloud.fetch(path))
+        count(requests=0, read=len(data))
+        return data, identity
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Return `length` bytes of an object from `start`; fewer are an error."""
@@ -217,15 +231,9 @@ class Store:
             self.put(key, data)
             return True
         writer = uuid.uuid4().hex
-        try:
-            self._write(path, data, writer=writer, storage_class=self._class_of(key), before=before)
-        except FileExistsError:
-            # The answer to an earlier try may have been lost, here or on the way: then the object is our own.
-            try:
-                return self._ask(lambda: self._cloud.head(path)).writer == writer
-            except FileNotFoundError:
-                return False
-        return True
+        # The answer to an earlier try may have been lost, here or on the way: then the object is our own.
+        present = self._write(path, data, writer=writer, storage_class=self._class_of(key), before=before)
+        return present is None or present.writer == writer
 
     def _write(
         self,
@@ -235,26 +243,30 @@ class Store:
         writer: str,
         storage_class: str,
         before: Callable[[], None] | None = None,
-    ) -> None:
-        async def send() -> None:
+    ) -> Found | None:
+        """Write an object; with `writer`, return what is there already instead, or None if nothing was."""
+
+        async def send() -> Found | None:
             try:
                 await self._cloud.put(path, data, writer=writer, storage_class=storage_class)
             except FileExistsError as error:
                 if not writer:
                     raise Transient(f"{error}, although it may") from error
                 try:
-                    await look(self._cloud, path)
+                    return await look(self._cloud, path)
                 except FileNotFoundError:
                     raise Transient(f"{error}, although there is none") from error
-                raise
+            return None
 
         try:
-            self._ask(send, size=len(data), before=before)
+            present = self._ask(send, size=len(data), before=before)
         except FileNotFoundError as error:
             raise DestinationRefused(
                 f"{self.url} cannot be written ({error}); make the bucket or container first"
             ) from error
-        count(requests=0, written=len(data))
+        if present is None or present.writer == writer:
+            count(requests=0, written=len(data))
+        return present
 
     def create_or_match(
         self,
@@ -275,9 +287,9 @@ class Store:
         for _ in range(ROUNDS):
             if self.create(key, data, before=before):
                 return
-            identity = self.identity(key)
             try:
-                if self.get(key) == data:
+                present, identity = self.get_seen(key)
+                if present == data:
                     return
             except FileNotFoundError:
                 continue
@@ -436,6 +448,8 @@ class Store:
     def probe(self) -> None:
         """Check that the store refuses to create an object twice, which the run protocol needs.
 
+        It is asked once in the life of a process.
+
         Raises:
             DestinationRefused: It overwrites instead, or the prefix cannot be written.
         """
@@ -449,7 +463,8 @@ class Store:
                     f"{self.url} cannot be written ({error.strerror}); name another folder"
                 ) from None
             return
-        if self.location.protocol == "memory":
+        assert self._line is not None
+        if self.location.protocol == "memory" or self._root in self._line.probed:
             return
         key = f"{local.TEMPORARY}/probe-{uuid.uuid4().hex}"
         first, second = self.create(key, b"1"), self.create(key, b"2")
@@ -461,6 +476,7 @@ class Store:
                 "could mix; use a store with conditional writes, or accept_unconditional_writes and see to it that "
                 "one run at a time writes the volume"
             )
+        self._line.probed.add(self._root)
 
     @property
     def _cloud(self) -> Any:

@@ -89,6 +89,9 @@ class Cloud(Protocol):
     async def get(self, path: str, span: Span | None, identity: str) -> bytes:
         """Return all bytes or a range, checked, of the object that has this identity (any, if empty)."""
 
+    async def fetch(self, path: str) -> tuple[bytes, str]:
+        """Return all bytes of an object, checked, and its identity."""
+
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
     ) -> None:

@@ -139,6 +139,14 @@ class Azure:
 
     async def get(self, path: str, span: Span | None, identity: str) -> bytes:
         """See `Cloud`; Azure has no range from the end, so such a call looks up the size first."""
+        return (await self._got(path, span, identity))[0]
+
+    async def fetch(self, path: str) -> tuple[bytes, str]:
+        """See `Cloud`."""
+        return await self._got(path, None, "")
+
+    async def _got(self, path: str, span: Span | None, identity: str) -> tuple[bytes, str]:
+        """Return bytes as `get`, and the identity of the object that they are of."""
         what = f"get az://{path}"
         if span and span.start < 0:
             found = await self.head(path)
@@ -149,10 +157,10 @@ class Azure:
             got, data = await self._call("GET", path, what=what, headers=headers)
         except Rejected as error:
             if span and " 416" in str(error):
-                return b""
+                return b"", ""
             raise
         total = total_of(got.get("Content-Range", "")) if span else int(got["Content-Length"])
-        return checked(data, what, span=span, total=total, crc32c=_crc32c(got))
+        return checked(data, what, span=span, total=total, crc32c=_crc32c(got)), str(got["ETag"])
 
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""

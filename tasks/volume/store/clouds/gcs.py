@@ -154,6 +154,18 @@ class Gcs:
 
     async def get(self, path: str, span: Span | None, identity: str) -> bytes:
         """See `Cloud`."""
+        return (await self._got(path, span, identity))[0]
+
+    async def fetch(self, path: str) -> tuple[bytes, str]:
+        """See `Cloud`."""
+        data, generation = await self._got(path, None, "")
+        if generation:
+            return data, generation
+        found = await self.head(path)  # what is between us and the service took the header away
+        return await self.get(path, None, found.identity), found.identity
+
+    async def _got(self, path: str, span: Span | None, identity: str) -> tuple[bytes, str]:
+        """Return bytes as `get`, and the identity of the object that they are of."""
         what = f"get gs://{path}"
         params = {"alt": "media"} | ({"ifGenerationMatch": identity} if identity else {})
         # Bytes as they are stored: an object with a gzip encoding would be unpacked else.
@@ -164,16 +176,17 @@ class Gcs:
             )
         except Rejected as error:
             if span and " 416" in str(error):
-                return b""
+                return b"", ""
             raise
         ranged = total_of(got.get("Content-Range", ""))
         if span and ranged is None:  # the range was passed over, by what is between us and the service
             found = await self.head(path)
             checked(data, what, span=None, total=found.size, crc32c=found.crc32c)
             start = max(0, len(data) - span.length) if span.start < 0 else span.start
-            return data[start : start + span.length]
+            return data[start : start + span.length], ""
         total = ranged if span else _length(got)
-        return checked(data, what, span=span, total=total, crc32c="" if span else _crc32c(got))
+        whole = checked(data, what, span=span, total=total, crc32c="" if span else _crc32c(got))
+        return whole, str(got.get("X-Goog-Generation", ""))
 
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""

@@ -31,6 +31,11 @@ class Memory:
         start = max(0, len(data) - span.length) if span.start < 0 else span.start
         return data[start : start + span.length]
 
+    async def fetch(self, path: str) -> tuple[bytes, str]:
+        """See `Cloud`."""
+        data: bytes = self._fs.cat_file(path)
+        return data, _identity(data)
+
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
     ) -> None:

@@ -129,13 +129,21 @@ class S3:
 
     async def get(self, path: str, span: Span | None, identity: str) -> bytes:
         """See `Cloud`."""
+        return (await self._got(path, span, identity))[0]
+
+    async def fetch(self, path: str) -> tuple[bytes, str]:
+        """See `Cloud`."""
+        return await self._got(path, None, "")
+
+    async def _got(self, path: str, span: Span | None, identity: str) -> tuple[bytes, str]:
+        """Return bytes as `get`, and the identity of the object that they are of."""
         arguments = ({"Range": span.header} if span else {}) | ({"IfMatch": identity} if identity else {})
         what = f"get s3://{path}"
         try:
             answer = await self._call("get_object", path, ChecksumMode="ENABLED", **arguments)
         except Rejected as error:
             if span and "InvalidRange" in str(error):
-                return b""
+                return b"", ""
             raise
         try:
             async with answer["Body"] as body:
@@ -143,7 +151,7 @@ class S3:
         except (boto.BotoCoreError, aiohttp.ClientError, OSError) as error:
             raise _fault(what, error) from error
         total = total_of(answer.get("ContentRange", "")) if span else answer.get("ContentLength")
-        return checked(data, what, span=span, total=total, crc32c=_crc32c(answer))
+        return checked(data, what, span=span, total=total, crc32c=_crc32c(answer)), str(answer["ETag"])
 
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""

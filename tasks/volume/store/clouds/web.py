@@ -9,7 +9,6 @@ import socket
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
 import aiohttp.abc
 import fsspec
 import yarl
@@ -138,9 +137,13 @@ class Web:
             raise _fault(what, error) from error
         finally:
             answer.close()
-        return checked(
-            data, what, span=span, total=total_of(answer.headers.get("Content-Range", "")), crc32c=""
-        )
+        total = total_of(answer.headers.get("Content-Range", ""))
+        return checked(data, what, span=span, total=total, crc32c="")
+
+    async def fetch(self, path: str) -> tuple[bytes, str]:
+        """See `Cloud`."""
+        found = await self.head(path)
+        return await self.get(path, Span(0, found.size), found.identity), found.identity
 
     async def whole(self, path: str, identity: str, most: int, write: Any) -> None:
         """Give all bytes of a file, piece by piece, to `write`; more than `most` are an error of the server.
@@ -249,9 +252,7 @@ def _refuse_private(host: str, *, anywhere: bool, what: str) -> None:
         return
     if isinstance(address, ipaddress.IPv6Address):
         address = address.ipv4_mapped or address.sixtofour or address
-    never = (
-        address.is_link_local or address.is_multicast or address.is_unspecified
-    )  # such as a cloud's metadata
+    never = address.is_link_local or address.is_multicast or address.is_unspecified  # a cloud's metadata
     if never or not (anywhere or address.is_global):
         raise Rejected(
             f"{what}: it leads to the private address {address}, which is not followed; name the file where it is"
@@ -273,9 +274,8 @@ def _identity(answer: aiohttp.ClientResponse, what: str) -> str:
     """
     identity = answer.headers.get("ETag") or answer.headers.get("Last-Modified", "")
     if not identity:
-        raise Rejected(
-            f"{what}: its server states neither ETag nor Last-Modified, so a change would not be seen"
-        )
+        text = f"{what}: its server states neither ETag nor Last-Modified, so a change would not be seen"
+        raise Rejected(text)
     return identity
 
 
