@@ -108,14 +108,20 @@ class _Objects(ZarrStore):
         yield ""
 
 
-def documents(store: Store, path: str) -> dict[str, dict[str, Any]]:
-    """Return the metadata documents at a path by name: `zarr.json`, or `.zarray`, `.zgroup` and `.zattrs`."""
+def documents(store: Store, path: str, known: bytes = b"") -> dict[str, dict[str, Any]]:
+    """Return the metadata documents at a path by name: `zarr.json`, or `.zarray`, `.zgroup` and `.zattrs`.
+
+    Args:
+        store: The group or volume.
+        path: In it.
+        known: What its `zarr.json` holds, if it was read already.
+    """
     found = {}
     for name in ("zarr.json", ".zarray", ".zgroup", ".zattrs"):
         if "zarr.json" in found:
             break
         try:
-            data = store.get(f"{path}/{name}" if path else name)
+            data = known or store.get(f"{path}/{name}" if path else name)
         except (FileNotFoundError, IsADirectoryError):
             continue
         found[name] = object_from(

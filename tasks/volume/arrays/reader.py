@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,14 +110,18 @@ class Volume:
         return read_region(self.store_of(path), self.spec(path), region)
 
 
-def open_volume(store: Store) -> Volume:
+def open_volume(store: Store, data: bytes = b"") -> Volume:
     """Open the published volume at a store.
+
+    Args:
+        store: The place.
+        data: Its root, if it was read already.
 
     Raises:
         InputRefused: There is none, or another tool wrote it.
     """
     try:
-        data = store.get("zarr.json")
+        data = data or store.get("zarr.json")
     except (FileNotFoundError, IsADirectoryError):
         if store.is_file:
             raise InputRefused(f"{store.url} is a file; name the folder of a volume") from None
@@ -237,8 +241,8 @@ def read_pieces(
             use(decode_chunk(spec, data, where=where)[tuple(inside)], place)
 
     if spec.shards:
-        found = on_io(lambda p: _shard_chunks(store, spec, p, region), positions(spec, region))
-        on_chunks(lambda pair: hand_over(*pair), itertools.chain.from_iterable(found))
+        shards = {p: _wanted_of(spec, p, region) for p in positions(spec, region)}
+        on_chunks(lambda pair: hand_over(*pair), _from_shards(store, spec, shards, on_io))
         return
     wanted = positions(spec, region)
     if store.local:
@@ -269,9 +273,8 @@ def fetch_chunks(
     shards: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
     for place in places:
         shards.setdefault(tuple(p // n for p, n in zip(place, per, strict=True)), []).append(place)
-    found: dict[tuple[int, ...], memoryview | None] = {}
-    for position, inside in shards.items():
-        found |= dict(_from_shard(store, spec, position, inside))
+    # One after the other: this is called on the pool for store calls.
+    found = dict(_from_shards(store, spec, shards, lambda work, items: list(map(work, items))))
     return [found[place] for place in places]
 
 
@@ -282,12 +285,10 @@ def _get(store: Store, key: str) -> bytes | None:
         return None
 
 
-def _shard_chunks(
-    store: Store, spec: ArraySpec, position: tuple[int, ...], region: Region
-) -> list[tuple[tuple[int, ...], memoryview | None]]:
-    """Return the encoded chunks of one shard that meet `region`, by position in the grid of chunks."""
+def _wanted_of(spec: ArraySpec, position: tuple[int, ...], region: Region) -> list[tuple[int, ...]]:
+    """Return the chunks of one shard that meet `region`, by position in the grid of chunks."""
     corner = [p * n for p, n in zip(position, spec.chunks_per_shard, strict=True)]
-    wanted = list(
+    return list(
         itertools.product(
             *(
                 range(max(r.start // c, k), min(-(-r.stop // c), k + n))
@@ -295,13 +296,45 @@ def _shard_chunks(
             )
         )
     )
-    return _from_shard(store, spec, position, wanted)
 
 
-def _from_shard(
-    store: Store, spec: ArraySpec, position: tuple[int, ...], wanted: list[tuple[int, ...]]
+def _from_shards(
+    store: Store,
+    spec: ArraySpec,
+    shards: Mapping[tuple[int, ...], list[tuple[int, ...]]],
+    each: Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]],
 ) -> list[tuple[tuple[int, ...], memoryview | None]]:
-    """Fetch some encoded chunks of one shard: the whole shard if most is wanted, else ranges."""
+    """Fetch some encoded chunks of some shards: a whole shard if most of it is wanted, else its index, then ranges.
+
+    Args:
+        store: The volume's store.
+        spec: The array.
+        shards: The chunks that are wanted of each shard.
+        each: Calls a function for each item and returns the results in order, such as `on_io`.
+    """
+    opened = each(lambda item: _opened_shard(store, spec, *item), shards.items())
+    found: list[tuple[tuple[int, ...], memoryview | None]] = []
+    ranges: list[tuple[str, list[Any]]] = []
+    for (position, wanted), (index, data) in zip(shards.items(), opened, strict=True):
+        corner = [p * n for p, n in zip(position, spec.chunks_per_shard, strict=True)]
+        if index is None:
+            found += [(w, None) for w in wanted]
+        elif data is not None:
+            found += [(w, _cut(index, data, w, corner)) for w in wanted]
+        else:
+            spans = [(_span(index, w, corner), w) for w in wanted]
+            found += [(w, None) for span, w in spans if span[0] == ABSENT]
+            present = sorted((span, w) for span, w in spans if span[0] != ABSENT)
+            ranges += [(spec.key(position), run) for run in _runs(present)]
+    for pieces in each(lambda part: _range_of(store, *part), ranges):
+        found += pieces
+    return found
+
+
+def _opened_shard(
+    store: Store, spec: ArraySpec, position: tuple[int, ...], wanted: list[tuple[int, ...]]
+) -> tuple[np.ndarray | None, memoryview | None]:
+    """Return the index of a shard and, if most of it is wanted, all of it; None twice if there is none."""
     corner = [p * n for p, n in zip(position, spec.chunks_per_shard, strict=True)]
     key, where = spec.key(position), f"{store.url}/{spec.key(position)}"
     inside = [
@@ -311,29 +344,29 @@ def _from_shard(
     try:
         if len(wanted) >= WHOLE_SHARD_FRACTION * math.prod(inside):
             data = memoryview(store.get(key))
-            index = read_index(spec, data, where=where)
-            return [(w, _cut(index, data, w, corner)) for w in wanted]
-        index = read_index(spec, store.get_tail(key, index_bytes(spec)), where=where)
+            return read_index(spec, data, where=where), data
+        return read_index(spec, store.get_tail(key, index_bytes(spec)), where=where), None
     except FileNotFoundError:
-        return [(w, None) for w in wanted]
-    spans = {
-        w: tuple(int(v) for v in index[tuple(i - k for i, k in zip(w, corner, strict=True))]) for w in wanted
-    }
-    present = sorted((span, w) for w, span in spans.items() if span[0] != ABSENT)
-    result: list[tuple[tuple[int, ...], memoryview | None]] = [
-        (w, None) for w in wanted if spans[w][0] == ABSENT
-    ]
-    for run in _runs(present):
-        start, stop = run[0][0][0], run[-1][0][0] + run[-1][0][1]
-        data = memoryview(store.get_range(key, start, stop - start))
-        result += [(w, data[offset - start : offset - start + size]) for (offset, size), w in run]
-    return result
+        return None, None
+
+
+def _range_of(store: Store, key: str, run: list[Any]) -> list[tuple[tuple[int, ...], memoryview]]:
+    """Return neighbouring chunks of a shard, fetched with one request."""
+    start, stop = run[0][0][0], run[-1][0][0] + run[-1][0][1]
+    data = memoryview(store.get_range(key, start, stop - start))
+    return [(w, data[offset - start : offset - start + size]) for (offset, size), w in run]
+
+
+def _span(index: np.ndarray, wanted: tuple[int, ...], corner: list[int]) -> tuple[int, int]:
+    """Return offset and size of a chunk in its shard; the offset of an absent one is `ABSENT`."""
+    offset, size = (int(v) for v in index[tuple(i - k for i, k in zip(wanted, corner, strict=True))])
+    return offset, size
 
 
 def _cut(
     index: np.ndarray, data: memoryview, wanted: tuple[int, ...], corner: list[int]
 ) -> memoryview | None:
-    offset, size = (int(v) for v in index[tuple(i - k for i, k in zip(wanted, corner, strict=True))])
+    offset, size = _span(index, wanted, corner)
     return None if offset == ABSENT else data[offset : offset + size]
 
 
