@@ -42,18 +42,25 @@ def predicted_grid(
     def index_of(some: np.ndarray) -> np.ndarray:
         return np.stack(field_values(words, some, order), axis=1, dtype=np.int64)
 
+    read_ahead: dict[int, bytes] = {}
+
+    def ahead(traces: Sequence[int]) -> None:
+        if not near:
+            more = [trace for trace in traces if trace not in known]
+            read_ahead.update(zip(more, on_io(files.header, more), strict=True))
+
     def probe(trace: int) -> tuple[int, ...]:
         if trace in known:
             raw = headers[known[trace] : known[trace] + 1]
         else:
-            raw = np.frombuffer(files.header(trace), np.uint8)[np.newaxis]
+            raw = np.frombuffer(read_ahead.get(trace) or files.header(trace), np.uint8)[np.newaxis]
         return tuple(index_of(raw)[0].tolist())
 
     def probe_all(traces: Sequence[int]) -> np.ndarray:
         read = map(files.header, traces) if near else on_io(files.header, traces)
         return index_of(np.frombuffer(b"".join(read), np.uint8).reshape(len(traces), -1))
 
-    if regular := predict_regular(probe, n):
+    if regular := predict_regular(probe, n, ahead=ahead):
         return grid_from_regular(regular, placement.dims)
     if len(known) == n and near:
         return None  # a look at all of them is as cheap

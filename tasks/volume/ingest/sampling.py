@@ -65,17 +65,23 @@ def _sampled_headers(files: Files, *, near: bool) -> tuple[np.ndarray, np.ndarra
         return np.arange(files.n_traces), np.concatenate(parts)
     count = len(files.formats)
     looked_at = np.unique(np.linspace(0, count - 1, min(count, SAMPLED_FILES)).astype(np.int64)).tolist()
-    numbers, headers = [], []
-    for file in looked_at:
-        fmt = files.formats[file]
+    stretches = [
+        (file, first, n)
+        for file in looked_at
         # The first and the last are looked at as one file would be; those between give a little each.
-        share = 1.0 if count == 1 or file in (0, count - 1) else 1 / 8
-        with files.reading(file) as source:
-            for first, n in _stretches(fmt, share):
-                length = fmt.trace_header_bytes if n == 1 else n * fmt.trace_bytes
-                raw = np.frombuffer(source.read(fmt.trace_offset(first), length), np.uint8)
-                numbers.append(int(files.firsts[file]) + np.arange(first, first + n))
-                headers.append(raw.reshape(n, -1)[:, : fmt.trace_header_bytes])
+        for first, n in _stretches(
+            files.formats[file], 1.0 if count == 1 or file in (0, count - 1) else 1 / 8
+        )
+    ]
+
+    def read(file: int, first: int, n: int) -> np.ndarray:
+        fmt = files.formats[file]
+        length = fmt.trace_header_bytes if n == 1 else n * fmt.trace_bytes
+        raw = np.frombuffer(files.read(file, fmt.trace_offset(first), length), np.uint8)
+        return raw.reshape(n, -1)[:, : fmt.trace_header_bytes].copy()
+
+    headers = [read(*one) for one in stretches] if near else on_io(lambda one: read(*one), stretches)
+    numbers = [int(files.firsts[file]) + np.arange(first, first + n) for file, first, n in stretches]
     return np.concatenate(numbers), np.concatenate(headers)
 
 

@@ -162,7 +162,12 @@ def grid_from_regular(regular: RegularGrid, names: Sequence[str]) -> Grid:
     return Grid(tuple(axes), np.ascontiguousarray(flipped))
 
 
-def predict_regular(probe: Callable[[int], tuple[int, ...]], n_traces: int) -> RegularGrid | None:
+def predict_regular(
+    probe: Callable[[int], tuple[int, ...]],
+    n_traces: int,
+    *,
+    ahead: Callable[[Sequence[int]], None] = lambda traces: None,
+) -> RegularGrid | None:
     """The full regular grid that a file seems to hold in row-major order, or None.
 
     A guess, whatever the number of traces: up to two dimensions the first, second and last trace fix
@@ -172,6 +177,7 @@ def predict_regular(probe: Callable[[int], tuple[int, ...]], n_traces: int) -> R
     Args:
         probe: Reads the index words of a trace, by its number from 0.
         n_traces: In the file.
+        ahead: Called with the traces that are probed next, so that they can be read together.
     """
     first = probe(0)
     regular = (
@@ -183,7 +189,9 @@ def predict_regular(probe: Callable[[int], tuple[int, ...]], n_traces: int) -> R
     line = regular.counts[regular.order[-1]]
     places = {line - 1, line, n_traces - line, n_traces - line - 1}
     places |= {int(n_traces * ((k * 0.6180339887498949) % 1)) for k in range(1, 10)}
-    if any(probe(t) != regular.index_of(t) for t in sorted(places) if 0 < t < n_traces - 1):
+    inside = [t for t in sorted(places) if 0 < t < n_traces - 1]
+    ahead(inside)
+    if any(probe(t) != regular.index_of(t) for t in inside):
         return None
     return regular
 
