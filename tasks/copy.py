@@ -24,13 +24,12 @@ from tasks.volume.protocol.own_names import copied_objects
 from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
 from tasks.volume.protocol.plan import digest_of, notes_of
+from tasks.volume.protocol.ready import Ready, put_arrays
 from tasks.volume.protocol.root import members
 from tasks.volume.protocol.stage import (
     Job,
     Stage,
     publish_root,
-    put_array,
-    put_group,
     run_blocks,
     settle,
 )
@@ -136,16 +135,12 @@ def copy(
         lines = "".join(json.dumps([o.key, o.bytes, o.crc32c, *o.more.values()]) + "\n" for o in objects)
         stage.settle(copied_objects(stage.plan.digest), lines.encode())
         run_blocks(stage, copy_block, range(len(blocks_of(objects))))
-        for path in arrays:
-            put_array(
-                stage,
-                path,
-                members(root)[path],
-                [o for o in listed[path] if not o.key.endswith("/zarr.json")],
-            )
-        for path, member in members(root).items():
-            if member["node_type"] == "group":
-                put_group(stage, path, member["attributes"])
+        ready = [
+            Ready(path, members(root)[path], [o for o in listed[path] if not o.key.endswith("/zarr.json")])
+            for path in arrays
+        ]
+        groups = {p: m["attributes"] for p, m in members(root).items() if m["node_type"] == "group"}
+        put_arrays(stage, ready, groups, everything=True)
         _copy_notes(source.store, stage, root)
         publish_root(stage, root=root)
     log.info("%s: %d objects of %s", store.url, len(objects), source.store.url)

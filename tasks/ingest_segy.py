@@ -160,8 +160,6 @@ def ingest_segy(
                 store.put(unpredicted_key(digest_of(request)), str(surprise).encode())
                 survey, root = survey.unpredicted(near=files.local), None
         new = finish(stage, survey, records, as_words, digest_of(request), expected, sums)
-        for digest in (digest_of(request), *([spilled["digest"]] if spilled else [])):
-            clear_run(store, owner.epoch, digest)
     notes = [*new["attributes"]["seismill"]["sources"][0]["notes"], *expected.doubts]
     if as_words:
         count = new["attributes"]["seismill"]["exceptions"]

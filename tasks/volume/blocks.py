@@ -21,6 +21,7 @@ IO_THREADS = 16
 Region = tuple[slice, ...]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,16 @@ def on_chunks(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
 def on_io(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Run `work` on each item on the pool for store calls; return the results in order."""
     return _on_pool(io_pool(), IO_THREADS, work, items)
+
+
+def together(first: Callable[[], Result], second: Callable[[], Other]) -> tuple[Result, Other]:
+    """Run two store calls at once; return both results. Neither may wait for the pool."""
+    asked = io_pool().submit(first)
+    try:
+        other = second()
+    finally:
+        wait([asked])
+    return asked.result(), other
 
 
 def _on_pool(

@@ -28,11 +28,11 @@ from tasks.volume.kernels.error_sums import (
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.foreign_target import foreign_meaning, refuse_changed
 from tasks.volume.protocol.ledger import Record
+from tasks.volume.protocol.ready import Ready, put_arrays
 from tasks.volume.protocol.root import members
 from tasks.volume.protocol.stage import (
     Stage,
     publish_root,
-    put_array,
     run_blocks,
 )
 
@@ -107,7 +107,8 @@ def publish_copies(
     """Make copies visible and commit them; return the new root, and notes on targets that were missed."""
     carried = foreign_meaning(volume).carried
     attributes = carried | volume.array_attributes(volume.master)
-    root, notes, shown = volume.root, [], []
+    root, notes = volume.root, []
+    arrays: dict[str, list[Ready]] = {copy.stage.plan.digest: [] for copy in made}
     for copy in made:
         spec = copy.spec
         # ZFP stores 0 for what is not a number, so nothing there has the value for it.
@@ -126,13 +127,14 @@ def publish_copies(
                 f"{attributes.get('long_name', volume.master_name)}, {_in_words(copy.figures)}"
             )
         objects = [o for entry in copy.entries for o in entry.objects if o.key.startswith(f"{spec.path}/c/")]
-        shown.append(put_array(copy.stage, spec.path, metadata_of(spec, about), objects))
+        arrays[copy.stage.plan.digest].append(Ready(spec.path, metadata_of(spec, about), objects))
         root["attributes"]["seismill"]["stages"][spec.path] = {
             "plan": copy.stage.plan.digest,
             "request": requests[spec.path],
         }
-    members(root).update(dict(shown))
     stages = {copy.stage.plan.digest: copy.stage for copy in made}
+    for digest, stage in stages.items():
+        members(root).update(put_arrays(stage, arrays[digest]))
     publish_root(*stages.values(), root=root)
     return root, notes
 

@@ -272,9 +272,12 @@ def _begun(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks, memory_b
 
     What is free differs from run to run, and with it the blocks; what was done in others would be lost.
     """
+    done = {made["plan"] for made in volume.state["stages"].values()}
+    if "" in done:  # a master that is not written yet
+        return blocks
     store, master = volume.store, volume.spec(volume.master)
     wanted = json.loads(json.dumps(body_of(volume, specs, blocks)))
-    for body in (plan.body for plan in stored_plans(store)):
+    for body in (plan.body for plan in stored_plans(store, but=done)):
         if body["verb"] == "rechunk" and body | {"block": None} == wanted | {"block": None}:
             begun = measured(master.shape, specs, body["block"], chunks=master.chunks)
             if _block_memory(master, specs, begun) <= memory_bytes:

@@ -10,13 +10,14 @@ master's statistics are those of all its samples. A plan holds the number, so wo
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from tasks.volume.arrays.codecs import encode_chunk
 from tasks.volume.arrays.reader import Volume, read_region
-from tasks.volume.arrays.spec import ArraySpec, round_up
+from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, round_up
 from tasks.volume.blocks import Region
 from tasks.volume.copies.likeness import display_range
 from tasks.volume.derived.errors import add_errors_of_chunk
@@ -156,12 +157,17 @@ def sampled(volume: Volume, dtype: str) -> Iterator[tuple[np.ndarray, np.ndarray
     """Yield parts of the master: filled to cells of 4 samples, as they are, and where traces live."""
     master, store = volume.spec(volume.master), volume.store_of(volume.master)
     mask = volume.read("trace_mask") if volume.has("trace_mask") else None
-    for region in _regions(master, mask):
+    regions = _regions(master, mask)
+    # Each read waits for the pools itself, so these threads are others; of another tool's chunks one is in memory.
+    threads = 1 if store.local or master.codec == AS_FOUND else max(1, len(regions))
+    with ThreadPoolExecutor(threads, thread_name_prefix="sample") as pool:
+        parts = list(pool.map(lambda region: read_region(store, master, region), regions))
+    for region, part in zip(regions, parts, strict=True):
         shape = tuple(r.stop - r.start for r in region)
         live = np.ones(shape[:-1], bool) if mask is None else np.ascontiguousarray(mask[region[:-1]])
         chunk = np.zeros(tuple(round_up(n, 4) for n in shape), dtype)
         inside = chunk[tuple(slice(0, n) for n in shape)]
-        inside[...] = read_region(store, master, region)
+        inside[...] = part
         values = inside.copy()
         finite_or_zero(inside, inside, live)
         yield chunk, values, live

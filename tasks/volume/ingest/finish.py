@@ -44,18 +44,18 @@ from tasks.volume.ingest.described import (
 )
 from tasks.volume.ingest.footprint import footprint, merged_extents
 from tasks.volume.ingest.master_plan import fill_of
-from tasks.volume.ingest.small_arrays import put_values, scalar, small_chunks
+from tasks.volume.ingest.small_arrays import scalar, small_chunks
 from tasks.volume.ingest.sources import described_sources, refuse_misread
 from tasks.volume.ingest.survey import Survey
 from tasks.volume.kernels.traces import LIVE, merge_stats
 from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.ready import Ready, put_arrays
 from tasks.volume.protocol.root import members, new_root
 from tasks.volume.protocol.stage import (
     Stage,
     publish_root,
-    put_array,
-    put_group,
 )
+from tasks.volume.protocol.writer import small_array
 from tasks.volume.segy.field_contents import field_contents
 from tasks.volume.segy.geometry import sample_axis
 from tasks.volume.segy.header_counts import commonest, merge_tallies
@@ -94,15 +94,14 @@ def finish(
     for record in (*records, *as_words):
         for stored in record.objects:
             objects[stored.key.partition("/c/")[0]].append(stored)
-    shown: list[tuple[str, dict[str, Any]]] = []
+    arrays: list[Ready] = []
+    groups: list[str] = []
 
     def small(spec: ArraySpec, values: np.ndarray, attributes: dict[str, Any]) -> None:
-        shown.append(
-            put_array(stage, spec.path, metadata_of(spec, attributes), put_values(stage, spec, values))
-        )
+        arrays.append(small_array(spec, values, attributes))
 
     def large(spec: ArraySpec, attributes: dict[str, Any]) -> None:
-        shown.append(put_array(stage, spec.path, metadata_of(spec, attributes), objects[spec.path]))
+        arrays.append(Ready(spec.path, metadata_of(spec, attributes), objects[spec.path]))
 
     # First, because this tells whether every byte was read: nothing is shown of files that were not read whole.
     sources, ends = described_sources(
@@ -144,12 +143,12 @@ def finish(
     small(ArraySpec("trace_mask", dtype="bool", **flat), grid.trace_numbers >= 0, labelled)
     small(ArraySpec("trace_number", dtype="int64", **flat), grid.trace_numbers, labelled)
     text = {"textHeader": textual_header(header[:3200].tobytes()), "binaryHeader": binary}
-    shown.append(put_array(stage, "segy_file_header", scalar(text), []))
+    arrays.append(Ready("segy_file_header", scalar(text)))
     if epsg:
-        shown.append(put_array(stage, CRS, scalar(crs_attributes(epsg)), []))
-    shown.append(put_group(stage, "segy_files"))
+        arrays.append(Ready(CRS, scalar(crs_attributes(epsg))))
+    groups.append("segy_files")
     for number, raws in enumerate(ends):
-        shown.append(put_group(stage, f"segy_files/{number}"))
+        groups.append(f"segy_files/{number}")
         for name, raw in zip(("header", "trailer"), raws, strict=True):
             if raw.size:
                 path = f"segy_files/{number}/{name}"
@@ -158,7 +157,7 @@ def finish(
                 )
     unplaced = unplaced_traces(grid, files.n_traces)
     if unplaced.size:
-        shown.append(put_group(stage, "unplaced"))
+        groups.append("unplaced")
         for name in ("unplaced", "unplaced_headers", "unplaced_extensions"):
             if name in specs:
                 large(specs[name], {})
@@ -168,8 +167,9 @@ def finish(
         )
     for spec in words:
         large(spec, labelled if spec.shape == master.shape else {})
-    if not words:
-        shown += _exceptions(stage, records)
+    if not words and (exceptions := _exceptions(stage, records)):
+        groups.append("sample_exceptions")
+        arrays += exceptions
     for name in ("headers", "raw_headers", "raw_header_extensions"):
         if name in specs:
             contents = field_contents(placement) if name == "headers" else {}
@@ -220,8 +220,8 @@ def finish(
             },
         }
     )
-    members(root).update(dict(shown))
-    publish_root(stage, root=root)
+    members(root).update(put_arrays(stage, arrays, {group: {} for group in groups}, everything=True))
+    publish_root(stage, root=root, leftovers=[request, *([body["spill"]["digest"]] if body["spill"] else [])])
     log.info("%s: %d traces of %s", store.url, files.n_traces, files.name)
     return root
 
@@ -249,16 +249,15 @@ def _shared_spec(one: Coordinate, shape: tuple[int, ...]) -> ArraySpec:
     return ArraySpec(one.name, shape, small_chunks(shape), one.dtype, one.dims, fill=fill_of(one.dtype))
 
 
-def _exceptions(stage: Stage, records: list[Record]) -> list[tuple[str, dict[str, Any]]]:
-    """Store the words that float32 does not give back, sorted by trace and sample; nothing if there are none."""
+def _exceptions(stage: Stage, records: list[Record]) -> list[Ready]:
+    """Return the words that float32 does not give back, sorted by trace and sample; nothing if there are none."""
     if not any(record.facts["exceptions"] for record in records):
         return []
     rows = exceptions_of(stage.store, records)
-    shown = [put_group(stage, "sample_exceptions")]
+    arrays = []
     for name, column, dtype in (("trace_number", 0, "int64"), ("sample", 1, "int32"), ("word", 2, "uint32")):
         spec = ArraySpec(
             f"sample_exceptions/{name}", (len(rows),), (min(len(rows), 1 << 20),), dtype, ("exception",)
         )
-        values = rows[:, column].astype(dtype)
-        shown.append(put_array(stage, spec.path, metadata_of(spec, {}), put_values(stage, spec, values)))
-    return shown
+        arrays.append(small_array(spec, rows[:, column].astype(dtype), {}))
+    return arrays

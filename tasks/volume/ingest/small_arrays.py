@@ -2,31 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-
-from tasks.volume.arrays.codecs import encode_chunk
-from tasks.volume.arrays.spec import (
-    ArraySpec,
-)
-from tasks.volume.protocol.ledger import Stored
-from tasks.volume.protocol.stage import (
-    Stage,
-)
-
 SMALL_ARRAY_CELLS = 1 << 22
-
-
-def put_values(stage: Stage, spec: ArraySpec, values: np.ndarray) -> list[Stored]:
-    """Store a small array that is in memory, chunk by chunk."""
-    stored = []
-    for position in np.ndindex(*(-(-n // c) for n, c in zip(spec.shape, spec.chunks, strict=True))):
-        part = values[tuple(slice(p * c, (p + 1) * c) for p, c in zip(position, spec.chunks, strict=True))]
-        chunk = np.full(spec.chunks, spec.fill_value, spec.numpy)
-        chunk[tuple(slice(0, n) for n in part.shape)] = part
-        data = encode_chunk(spec, chunk)
-        stage.settle(spec.key(position), data)
-        stored.append(Stored.chunk(spec, position, data))
-    return stored
 
 
 def small_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:

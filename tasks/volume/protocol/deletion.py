@@ -11,10 +11,12 @@ readers take an absent chunk for fill values, so a stale one would be data.
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from tasks.volume.arrays.group_metadata import ROOT
+from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.protocol.lock import check_epoch
 from tasks.volume.protocol.manifest import REPORT, REPORT_TEXT, path_of_manifest
@@ -59,14 +61,20 @@ def take_away(
     """
     keys = store.keys("")
     own = [key for key in keys if key.startswith(f"{OWN}/")]
-    names = names_of(store, present, own)
+    known = set(members(after)) if after else set()
+    # What stays because the root names it needs no plan to tell whose it is.
+    doubtful = [
+        key for key in keys if key != ROOT and not key.startswith(f"{OWN}/") and _part_of(key) not in known
+    ]
+    names = names_of(store, present, own) if doubtful else None
     if after is not present:
         commit(store, epoch, after)
-    known = set(members(after)) if after else set()
     kept = {f"{folder_of(digest)}/" for digest in keep_digests}
     done = after["attributes"]["seismill"]["stages"].values() if after else ()
     kept |= {key for stage in done for key in notes_of(stage["plan"])}
-    stray = [key for key in keys if (owner := names.owner(key)) is not None and owner not in known]
+    stray = [
+        key for key in doubtful if names and (owner := names.owner(key)) is not None and owner not in known
+    ]
     documents_, chunks = _split(stray, lambda key: key.endswith("zarr.json"))
     chunks = [key for key in chunks if chunk_of(key)[0] not in leave_chunks]
     runs = [key for key in own if key.startswith(f"{RUNS}/") and not any(map(key.startswith, kept))]
@@ -92,6 +100,11 @@ def take_away(
         ) from refusal
 
 
+def _part_of(key: str) -> str:
+    """Return the path of the array or group that a key would be of."""
+    return key.removesuffix("/zarr.json") if key.endswith("/zarr.json") else chunk_of(key)[0]
+
+
 def _split(keys: Iterable[str], first: Callable[[str], bool]) -> tuple[list[str], list[str]]:
     """Those for which `first` holds, and the others."""
     both: tuple[list[str], list[str]] = ([], [])
@@ -100,11 +113,46 @@ def _split(keys: Iterable[str], first: Callable[[str], bool]) -> tuple[list[str]
     return both
 
 
-def clear_array(store: Store, epoch: int, path: str, rank: int, keep: Collection[str]) -> set[str]:
-    """Remove the chunks below an array's path that are not in `keep`; return the keys of those that stay."""
-    chunks = {key for key in store.keys(f"{path}/") if chunk_of(key) == (path, rank)}
-    store.delete_many(sorted(chunks - set(keep)), guard=partial(check_epoch, store, epoch))
-    return chunks & set(keep)
+def clear_arrays(
+    store: Store,
+    epoch: int,
+    arrays: Mapping[str, tuple[int, Collection[str]]],
+    *,
+    everything: bool = False,
+) -> set[str]:
+    """Remove the chunks below arrays' paths that are not their own; return the keys of those that stay.
+
+    Args:
+        store: The volume.
+        epoch: Of the lock.
+        arrays: Number of dimensions and keys of the chunks that stay, by path.
+        everything: Whether there are no other arrays, so that one listing does not find more than many would.
+    """
+    own: set[str] = set()
+    strays: list[str] = []
+    for keys in on_io(store.keys, _folders(store, list(arrays), everything)):
+        for key in keys:
+            path, rank = chunk_of(key)
+            if path not in arrays or rank != arrays[path][0]:
+                continue
+            if key in arrays[path][1]:
+                own.add(key)
+            else:
+                strays.append(key)
+    store.delete_many(sorted(strays), guard=partial(check_epoch, store, epoch))
+    return own
+
+
+def _folders(store: Store, paths: Sequence[str], everything: bool) -> list[str]:
+    """Return the prefixes whose listings hold all that lies below some paths, one for the arrays of a folder."""
+    if store.local or len(paths) < 2:
+        return [f"{path}/" for path in paths]
+    if everything:
+        return [""]
+    below: dict[str, list[str]] = {}
+    for path in paths:
+        below.setdefault(path.partition("/")[0], []).append(path)
+    return [top if len(inside) > 1 else f"{inside[0]}/" for top, inside in below.items()]
 
 
 def clear_report(store: Store, epoch: int, before: Iterable[str], keep: Collection[str]) -> None:
@@ -123,10 +171,20 @@ def clear_report(store: Store, epoch: int, before: Iterable[str], keep: Collecti
 
 def clear_run(store: Store, epoch: int, digest: str, folders: Sequence[str] = ("",)) -> None:
     """Remove what is kept of a plan, all of it or some folders, if the run of that epoch still owns the volume."""
+    clear_runs(store, epoch, {digest: folders})
+
+
+def clear_runs(store: Store, epoch: int, runs: Mapping[str, Sequence[str]]) -> None:
+    """Remove what is kept of some plans: of each all of it (""), or some folders; as `clear_run`."""
+    listed = on_io(store.keys, [folder_of(digest) for digest in runs])
+    keys = [
+        key
+        for (digest, folders), found in zip(runs.items(), listed, strict=True)
+        for key in found
+        if any(not name or key.startswith(f"{folder_of(digest)}/{name}/") for name in folders)
+    ]
     guard = partial(check_epoch, store, epoch)
-    for name in folders:
-        keys = store.keys(f"{folder_of(digest)}/{name}")
-        store.delete_many(sorted(keys, key=lambda key: key.endswith(f"/{PLAN}")), guard=guard)
+    store.delete_many(sorted(keys, key=lambda key: key.endswith(f"/{PLAN}")), guard=guard)
 
 
 def without(root: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tasks.parameters import Run, VoxelUnit
 from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.arrays.documents import root_from
 from tasks.volume.arrays.foreign import attributes_of, documents, fingerprint, foreign_spec, is_array
-from tasks.volume.arrays.group_metadata import ANNEX, GROUP, is_annex
+from tasks.volume.arrays.group_metadata import ANNEX, GROUP, ROOT, is_annex
 from tasks.volume.arrays.level_names import is_elsewhere, level_0
 from tasks.volume.arrays.meaning import Meaning, meaning_of
 from tasks.volume.arrays.reader import Volume, open_volume
@@ -43,9 +43,13 @@ def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
         DestinationRefused: Something else is where the levels would go.
     """
     store = Store(volume, run.storage_options)
-    above = documents(store, "")
+    try:
+        data = store.get(ROOT)
+    except (FileNotFoundError, IsADirectoryError):
+        data = b""
+    above = documents(store, "", data)
     if "seismill" in attributes_of(above) or not above:
-        found = open_volume(store)
+        found = open_volume(store, data)
         if found.left_out:
             raise InputRefused(
                 f"{store.url} holds copies without the lossless array {found.left_out}, of which copies and levels are "

@@ -41,6 +41,7 @@ assert DEADLINE_SECONDS + HEARTBEAT_SECONDS < LEASE_SECONDS
 
 
 _tokens: set[str] = set()  # of the locks that this process holds or asks for
+_held: dict[str, int] = {}  # the epoch that this process holds, by URL
 _looked_at: dict[tuple[str, int], float] = {}  # when this process saw last that an epoch owned its volume
 
 
@@ -126,6 +127,11 @@ def writer_of(store: Store) -> str:
     return "" if lock is None or _gone(lock) else str(lock["holder"])
 
 
+def held_epoch(store: Store) -> int:
+    """Return the epoch under which this process owns the volume; 0 if it does not."""
+    return _held.get(store.url, 0)
+
+
 def check_epoch(store: Store, epoch: int) -> None:
     """Return if `epoch` still owns the volume.
 
@@ -176,6 +182,7 @@ def locked(
     except BaseException:
         _tokens.discard(mine["token"])
         raise
+    _held[store.url] = epoch
     ended = threading.Event()
 
     def beat() -> None:
@@ -200,6 +207,7 @@ def locked(
     finally:
         ended.set()
         thread.join()
+        _held.pop(store.url, None)
         mine["state"] = "released"
         _tokens.discard(mine["token"])
         store.put(_key(epoch), _stored(mine, epoch))
@@ -239,7 +247,9 @@ def _acquire(
             lease = min(lease_seconds, UNREADABLE_SECONDS) if lock == _DAMAGED else lease_seconds
             free = _gone(lock) or time.monotonic() - seen_at >= lease
         if not top or free:
+            asked = clock_seconds()
             if store.create(_key(top + 1), _stored(mine, top + 1)):
+                _looked_at[store.url, top + 1] = asked
                 if top and not current:  # a kill between taking the name and writing to it
                     store.put(*released_lock(top))
                 return top + 1

@@ -6,7 +6,7 @@ A verb refuses what it can before anything is written, then asks `owned` for the
     probe, lock                   `owned`
     recognise, refuse             by the verb, from the root under the lock: what is done already, what is in the way
     read all that the new is made of, only if something is replaced; commit the plan; take the old away   `begin`
-    blocks, publish               `run_blocks`, `put_array`, `publish_root`
+    blocks, publish               `run_blocks`, `put_arrays`, `publish_root`
 
 So nothing that exists is taken away before every refusal has had its turn, and a run that ends after that ends
 resumable: its plan is stored before anything goes, and the same command goes on with it.

@@ -6,6 +6,7 @@ from typing import Any
 
 from tasks.volume.arrays.foreign import documents
 from tasks.volume.arrays.group_metadata import is_annex
+from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.own_names import OWN, groups_above, names_of
 from tasks.volume.protocol.root import COMMITS, members
@@ -79,12 +80,11 @@ def refuse_strangers(store: Store, root: dict[str, Any] | None) -> None:
         DestinationRefused: Somebody else's objects lie there.
     """
     keys = store.keys("")
+    others = [key for key in keys if not key.startswith(f"{OWN}/") and key != "zarr.json"]
+    if not others:
+        return
     names = names_of(store, root, [key for key in keys if key.startswith(f"{OWN}/")])
-    strangers = [
-        key
-        for key in keys
-        if not key.startswith(f"{OWN}/") and key != "zarr.json" and names.owner(key) is None
-    ]
+    strangers = [key for key in others if names.owner(key) is None]
     if strangers:
         raise DestinationRefused(
             f"{store.url} holds objects that Seismill did not write ({_shown(strangers)}), and a new volume there "
@@ -102,7 +102,11 @@ def refuse_taken(store: Store, root: dict[str, Any], paths: Iterable[str]) -> No
     wanted = [path for path in paths if path not in known]
     if not is_annex(root) or any("/" in path for path in wanted):
         wanted += [group for path in wanted for group in groups_above(path) if group not in known]
-    taken = [path for path in dict.fromkeys(wanted) if documents(store, path)]
+    # One listing tells of nearly all that nothing is there.
+    listed = set(store.children()) if wanted else set()
+    doubtful = [path for path in dict.fromkeys(wanted) if path.partition("/")[0] in listed]
+    described = on_io(lambda path: documents(store, path), doubtful)
+    taken = [path for path, found in zip(doubtful, described, strict=True) if found]
     if not taken:
         return
     names = names_of(store, root)

@@ -8,7 +8,7 @@ from there, so that a resumed run ends with the bytes of an undisturbed one.
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -35,12 +35,14 @@ class Plan:
         body: What determines the bytes: verb, sources, grid, arrays, blocks.
         created_on: The volume's time stamp, ISO 8601.
         versions: Version of each library that the bytes depend on.
+        content: The document as it is stored.
     """
 
     digest: str
     body: dict[str, Any]
     created_on: str
     versions: dict[str, str]
+    content: bytes
 
     @property
     def folder(self) -> str:
@@ -99,7 +101,7 @@ def settle_plan(
     key = f"{folder_of(digest)}/{PLAN}"
     content = json.dumps(document, indent=1).encode()
     if store.create(key, content) or _filled(store, key, content):
-        return Plan(digest, body, document["created_on"], versions()), False
+        return Plan(digest, body, document["created_on"], versions(), content), False
     plan = load_plan(store, digest)
     differing = {n: v for n, v in plan.versions.items() if v != versions().get(n)}
     if differing and not accept_versions:
@@ -113,8 +115,8 @@ def settle_plan(
 
 def _filled(store: Store, key: str, content: bytes) -> bool:
     """Whether this call wrote a plan whose name a killed run had taken without writing anything."""
-    identity = store.identity(key)
-    return store.get(key) == b"" and store.replace(key, content, identity)
+    present, identity = store.get_seen(key)
+    return present == b"" and store.replace(key, content, identity)
 
 
 def load_plan(store: Store, digest: str) -> Plan:
@@ -123,11 +125,15 @@ def load_plan(store: Store, digest: str) -> Plan:
     Raises:
         IntegrityFailure: It is not as it was written.
     """
+    return _plan_from(store, digest, store.get(f"{folder_of(digest)}/{PLAN}"))
+
+
+def _plan_from(store: Store, digest: str, data: bytes) -> Plan:
+    """Return the plan in a stored document; raise as `load_plan`."""
     key = f"{folder_of(digest)}/{PLAN}"
-    data = store.get(key)
     try:
         document = value_from(data)
-        plan = Plan(digest, document["body"], document["created_on"], document["versions"])
+        plan = Plan(digest, document["body"], document["created_on"], document["versions"], data)
     except (ValueError, LookupError, TypeError):
         plan = None
     if plan is None or digest_of(plan.body) != digest:
@@ -146,21 +152,34 @@ def is_begun(store: Store, digest: str) -> bool:
         return False
 
 
-def stored_plans(store: Store) -> Iterator[Plan]:
-    """All plans of a volume.
+def stored_plans(store: Store, *, but: Collection[str] = ()) -> Iterator[Plan]:
+    """Yield the plans of a volume, without those of some digests.
 
     Raises:
         IntegrityFailure: One is not as it was written.
     """
     for key in store.keys(RUNS):
         folder, _, name = key.rpartition("/")
-        if name == PLAN and is_begun(store, digest := folder.rpartition("/")[2]):
-            yield load_plan(store, digest)
+        digest = folder.rpartition("/")[2]
+        # An empty plan was never written.
+        if name == PLAN and digest not in but and (data := store.get(key)):
+            yield _plan_from(store, digest, data)
 
 
 def notes_of(digest: str) -> list[str]:
     """Keys of what is kept of a stage that is done, and of its twins."""
     return [f"{folder_of(digest)}/{name}{more}" for name in NOTES for more in ("", TWIN)]
+
+
+_begun: dict[tuple[str, str], Plan] = {}  # that this process stored or read itself, the last few
+MOST_BEGUN = 8
+
+
+def remember_plan(store: Store, plan: Plan) -> None:
+    """Keep a plan that this process stored or read, so that blocks in it need not read it."""
+    while len(_begun) >= MOST_BEGUN:
+        _begun.pop(next(iter(_begun)), None)
+    _begun[store.url, plan.digest] = plan
 
 
 @lru_cache(maxsize=8)
@@ -171,7 +190,7 @@ def plan_at(volume: str, options: StorageOptions, digest: str, accept_versions: 
         DestinationRefused: This worker's library versions are not the plan's.
     """
     store = Store(volume, options)
-    plan = load_plan(store, digest)
+    plan = _begun.get((store.url, digest)) or load_plan(store, digest)
     if plan.versions != versions() and not accept_versions:
         raise DestinationRefused(
             f"this worker has {versions()}, but the plan at {store.url} was made with {plan.versions}; "

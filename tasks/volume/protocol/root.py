@@ -13,14 +13,16 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tasks.volume.arrays.codecs import crc32c, document_bytes
 from tasks.volume.arrays.documents import root_from
 from tasks.volume.arrays.group_metadata import ANNEX, ROOT, add_to_groups, is_annex
+from tasks.volume.blocks import together
 from tasks.volume.limits import ROUNDS
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
-from tasks.volume.protocol.lock import check_epoch, numbers_in
+from tasks.volume.protocol.lock import check_epoch, held_epoch, numbers_in
 from tasks.volume.store.objects import Store
 
 COMMITS = ".seismill/commits"
@@ -125,16 +127,20 @@ def commit_count(store: Store) -> int:
     return max(numbers_in(store, COMMITS), default=0)
 
 
-def newest_commit(store: Store) -> Commit | None:
+def newest_commit(store: Store, listed: int | None = None) -> Commit | None:
     """The newest commit; None before the first.
 
     A commit is superseded only after the next one was created. One that is superseded and nevertheless the last
     tells that the next one was lost.
 
+    Args:
+        store: The volume.
+        listed: What `commit_count` gave just now; it is asked if not given.
+
     Raises:
         Resumable: New commits appear faster than they can be read.
     """
-    number = commit_count(store)
+    number = commit_count(store) if listed is None else listed
     for _ in range(ROUNDS):
         if not number:
             return None
@@ -203,13 +209,48 @@ def _in_force(store: Store, number: int) -> bytes:
 
 def present_root(store: Store, where: str = ROOT) -> tuple[bytes, str]:
     """The root as readers find it and what tells it from others; both empty where there is none."""
-    identity = store.identity(where)
     try:
-        return store.get(where), identity
+        return store.get_seen(where)
     except FileNotFoundError:
         return b"", ""
     except IsADirectoryError:
         raise DestinationRefused(f"a folder lies in the place of {store.url}/{where}; move it away") from None
+
+
+@dataclass(frozen=True)
+class _Present:
+    """The root and the commits, as the holder of the lock read them.
+
+    Attributes:
+        root: The root as readers find it; empty if there is none.
+        identity: What tells it from others.
+        newest: The newest commit.
+        count: The highest number that a commit has.
+    """
+
+    root: bytes
+    identity: str
+    newest: Commit | None
+    count: int
+
+
+# What a run read when it took the volume is what it commits on: nobody else may change it meanwhile, and if somebody
+# did, the number is taken, or the root is not the one that is replaced.
+_present: dict[tuple[str, int, str], _Present] = {}  # by URL, epoch and key of the root; the last few
+MOST_PRESENT = 4
+
+
+def _remember(store: Store, where: str, present: _Present) -> None:
+    if epoch := held_epoch(store):
+        while len(_present) >= MOST_PRESENT:
+            _present.pop(next(iter(_present)), None)
+        _present[store.url, epoch, where] = present
+
+
+def _seen(store: Store, where: str) -> _Present:
+    """Return what `present_root`, `newest_commit` and `commit_count` give, asked for together."""
+    root, count = together(partial(present_root, store, where), partial(commit_count, store))
+    return _Present(*root, newest_commit(store, count), count)
 
 
 def current_root(store: Store, where: str = ROOT) -> dict[str, Any] | None:
@@ -224,10 +265,11 @@ def current_root(store: Store, where: str = ROOT) -> dict[str, Any] | None:
     Raises:
         DestinationRefused: There is something else than a volume of ours.
     """
-    present, identity = present_root(store, where)
-    newest = newest_commit(store)
+    seen = _seen(store, where)
+    present, identity, newest = seen.root, seen.identity, seen.newest
     if newest is None:
         if not present:
+            _remember(store, where, seen)
             return None
         if _is_ours(present):
             raise IntegrityFailure(
@@ -251,6 +293,8 @@ def current_root(store: Store, where: str = ROOT) -> dict[str, Any] | None:
     if newest.document != present:
         _supersede(store, newest.number, newest.document)
         _put_root(store, newest, identity, where)
+    elif newest.number == seen.count:
+        _remember(store, where, seen)
     return root
 
 
@@ -319,16 +363,16 @@ def commit(store: Store, epoch: int, root: dict[str, Any] | None) -> None:
     # The root and the number come before the look at the epoch: a run that falls asleep anywhere from here on and loses
     # the volume meanwhile finds the number taken by the new owner's commit, or the root another one.
     where = ROOT if root is None else root_key(root)
-    present, identity = present_root(store, where)
-    last = newest_commit(store)
-    new = Commit.of(max(last.number if last else 0, commit_count(store)) + 1, content, present)
+    seen = _present.pop((store.url, epoch, where), None) or _seen(store, where)
+    new = Commit.of(max(seen.newest.number if seen.newest else 0, seen.count) + 1, content, seen.root)
     check_epoch(store, epoch)
     if not store.create(new.key, new.content):
         raise Resumable(f"another run committed to {store.url} first; run this again")
-    _supersede(store, new.number, content)
-    _put_root(store, new, identity, where)
-    newest = newest_commit(store)
-    if newest and newest.number > new.number:
+    # Neither of the two needs the other: whoever finds one undone finishes it.
+    together(
+        partial(_supersede, store, new.number, content), partial(_put_root, store, new, seen.identity, where)
+    )
+    if commit_count(store) > new.number and (newest := newest_commit(store)) and newest.number > new.number:
         # Asleep after all, where no store compares: what the new owner put is put again.
         with suppress(IntegrityFailure):  # its commit is under way, and puts the root itself
             current_root(store, where)

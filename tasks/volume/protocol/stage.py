@@ -10,7 +10,7 @@ consolidated metadata or open an array directly; and withdrawing goes the other 
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,13 +19,13 @@ from tasks.parameters import Run, StorageOptions
 from tasks.volume.arrays.codecs import crc32c, document_bytes
 from tasks.volume.arrays.group_metadata import GROUP
 from tasks.volume.arrays.spec import ArraySpec
-from tasks.volume.blocks import Compute, Progress, run_window
+from tasks.volume.blocks import Compute, Progress, on_io, run_window, together
 from tasks.volume.outcomes import Resumable
-from tasks.volume.protocol.deletion import clear_array, clear_run
+from tasks.volume.protocol.deletion import clear_runs
 from tasks.volume.protocol.ledger import Ledger, Record, Stored
 from tasks.volume.protocol.lock import check_epoch, recheck_epoch
-from tasks.volume.protocol.manifest import manifest_bytes, manifest_key
-from tasks.volume.protocol.plan import NOTES, TWIN, Plan, plan_at, settle_plan
+from tasks.volume.protocol.own_names import OWN
+from tasks.volume.protocol.plan import NOTES, PLAN, TWIN, Plan, plan_at, remember_plan, settle_plan
 from tasks.volume.protocol.root import commit
 from tasks.volume.store.objects import Store
 
@@ -57,7 +57,7 @@ class Job:
     def open(self) -> tuple[Store, Plan]:
         """The store and plan, after a look that this run still owns the volume."""
         store, plan = plan_at(self.volume, self.options, self.digest, self.accept_versions)
-        check_epoch(store, self.epoch)
+        recheck_epoch(store, self.epoch)
         return store, plan
 
     def put(self, store: Store, spec: ArraySpec, position: tuple[int, ...], data: bytes) -> Stored:
@@ -109,6 +109,7 @@ def begin_stage(
     plan, found = settle_plan(
         store, body, created_on=created_on or run.created_on, accept_versions=run.accept_versions
     )
+    remember_plan(store, plan)
     return Stage(name, store, plan, epoch, Ledger(store, plan, epoch, resumed=found), run, compute)
 
 
@@ -161,67 +162,52 @@ def run_blocks(
     return [ledger.records[number] for number in blocks]
 
 
-def put_array(
-    stage: Stage, path: str, metadata: Mapping[str, Any], objects: Iterable[Stored]
-) -> tuple[str, dict[str, Any]]:
-    """Make an array exist: remove chunks that are not its own, put its zarr.json, then its manifest.
+def publish_root(*stages: Stage, root: dict[str, Any], leftovers: Sequence[str] = ()) -> None:
+    """Commit the root that stages made, and drop what only unfinished ones need.
 
     Args:
-        stage: The stage, all of whose blocks are done.
-        path: The array's path.
-        metadata: Its zarr.json.
-        objects: Every object that holds its chunks.
-
-    Returns:
-        The path and the metadata as they enter the root.
+        stages: The stages.
+        root: The new root.
+        leftovers: Digests of further plans, of which nothing is needed any more.
     """
-    store, listed = stage.store, sorted(objects, key=lambda stored: stored.key)
-    chunks, described = {stored.key for stored in listed}, f"{path}/zarr.json"
-    present = clear_array(store, stage.epoch, path, len(metadata["shape"]), chunks)
-    if not chunks <= present:
-        # Not to be shown as whole. Without its ledger the next run does every block again.
-        clear_run(store, stage.epoch, stage.plan.digest, ("ledger",))
-        gone = sorted(chunks - present)
-        raise Resumable(
-            f"{len(gone)} objects that this run stored are gone from {store.url}, such as {gone[0]}; find out what "
-            "removes objects there, and run the same command again"
-        )
-    check_epoch(store, stage.epoch)
-    document = document_bytes(metadata)
-    stage.settle(described, document)
-    manifest = manifest_bytes(path, [*listed, Stored.document(described, document)])
-    stage.settle(manifest_key(path), manifest)
-    return path, dict(metadata)
-
-
-def put_group(
-    stage: Stage, path: str, attributes: Mapping[str, Any] | None = None
-) -> tuple[str, dict[str, Any]]:
-    """Make a group exist below the root."""
-    document = GROUP | {"attributes": dict(attributes or {})}
-    stage.settle(f"{path}/zarr.json", document_bytes(document))
-    return path, document
-
-
-def publish_root(*stages: Stage, root: dict[str, Any]) -> None:
-    """Commit the root that stages made, and drop what only unfinished ones need."""
     last = stages[-1]
-    last.settle(".seismill/zarr.json", document_bytes(GROUP))
-    for stage in stages:
-        own = [m for m in root["attributes"]["seismill"]["stages"].values() if m["plan"] == stage.plan.digest]
-        kept = _kept_twice(stage) if own else {}
-        for made in own:
-            made["kept"] = kept
+    made_by = {stage.plan.digest: stage for stage in stages}
+    own = [made for made in root["attributes"]["seismill"]["stages"].values() if made["plan"] in made_by]
+    digests = dict.fromkeys(made["plan"] for made in own)
+    notes = [(made_by[digest], name) for digest in digests for name in _notes(made_by[digest])]
+    _, kept = together(
+        partial(_settle_group, last),
+        lambda: on_io(lambda note: _kept_twice(*note), notes),
+    )
+    for made in own:
+        made["kept"] = {
+            name: told
+            for (stage, name), told in zip(notes, kept, strict=True)
+            if stage.plan.digest == made["plan"]
+        }
     commit(last.store, last.epoch, root)
-    for stage in stages:
-        clear_run(stage.store, stage.epoch, stage.plan.digest, ("ledger", "spill", "parts"))
+    unfinished = dict.fromkeys(made_by, ("ledger", "spill", "parts"))
+    clear_runs(last.store, last.epoch, unfinished | dict.fromkeys(leftovers, ("",)))
 
 
-def _kept_twice(stage: Stage) -> dict[str, Any]:
-    """Bytes and checksum of what the volume is repaired by, of which there is a twin now: nothing else makes it."""
-    kept: dict[str, Any] = {}
-    for name in NOTES if "grid" in stage.plan.body else NOTES[:1]:
-        data = stage.store.get(f"{stage.plan.folder}/{name}")
-        stage.settle(f"{stage.plan.folder}/{name}{TWIN}", data)
-        kept[name] = {"bytes": len(data), "crc32c": f"{crc32c(data):08x}"}
-    return kept
+def _settle_group(stage: Stage) -> None:
+    """Make the folder of our notes a group; the first stage of a volume did so, mostly."""
+    key, document = f"{OWN}/zarr.json", document_bytes(GROUP)
+    try:
+        if stage.store.get(key) == document:
+            return
+    except FileNotFoundError:
+        pass
+    stage.settle(key, document)
+
+
+def _notes(stage: Stage) -> Sequence[str]:
+    """Return the names of what the volume is repaired by, which nothing else makes."""
+    return NOTES if "grid" in stage.plan.body else NOTES[:1]
+
+
+def _kept_twice(stage: Stage, name: str) -> dict[str, Any]:
+    """Make a twin of a note; return its bytes and checksum."""
+    data = stage.plan.content if name == PLAN else stage.store.get(f"{stage.plan.folder}/{name}")
+    stage.settle(f"{stage.plan.folder}/{name}{TWIN}", data)
+    return {"bytes": len(data), "crc32c": f"{crc32c(data):08x}"}

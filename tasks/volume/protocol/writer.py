@@ -5,7 +5,8 @@ What is encoded and not yet put is bounded: a shard's chunks at a time, or as ma
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from tasks.volume.arrays.codecs import encode_chunk, encoded_bound, join_shard, 
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region, cpu_count, on_chunks, on_io
 from tasks.volume.protocol.ledger import Stored
-from tasks.volume.protocol.stage import Job, Stage, put_array
+from tasks.volume.protocol.ready import Piece, Ready
+from tasks.volume.protocol.stage import Job
 from tasks.volume.store.objects import Store
 
 PUT_AT_ONCE = 16  # objects without shards whose bytes wait for a remote store
@@ -83,14 +85,20 @@ def put_region(
     return stored, [measured[at] for at in np.ndindex(*counts)]
 
 
-def put_small(
-    stage: Stage, spec: ArraySpec, values: np.ndarray, attributes: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    """Store an array of one chunk, and make it exist."""
-    data = encode_chunk(spec, np.ascontiguousarray(values, spec.numpy))
-    stored = Stored.chunk(spec, (0,) * len(spec.shape), data)
-    stage.settle(stored.key, data)
-    return put_array(stage, spec.path, metadata_of(spec, attributes), [stored])
+def small_array(spec: ArraySpec, values: np.ndarray, attributes: Mapping[str, Any]) -> Ready:
+    """Return an array that is in memory as a whole, to be stored chunk by chunk."""
+    return Ready(spec.path, metadata_of(spec, attributes), pieces=list(_pieces(spec, values)))
+
+
+def _pieces(spec: ArraySpec, values: np.ndarray) -> Iterator[Piece]:
+    def encoded(position: tuple[int, ...]) -> bytes:
+        part = values[tuple(slice(p * c, (p + 1) * c) for p, c in zip(position, spec.chunks, strict=True))]
+        chunk = np.full(spec.chunks, spec.fill_value, spec.numpy)
+        chunk[tuple(slice(0, n) for n in part.shape)] = part
+        return encode_chunk(spec, chunk)
+
+    for position in np.ndindex(*(-(-n // c) for n, c in zip(spec.shape, spec.chunks, strict=True))):
+        yield Piece(spec, position, 2 * spec.chunk_bytes, partial(encoded, position))
 
 
 def writing_bytes(spec: ArraySpec, *, local: bool) -> int:

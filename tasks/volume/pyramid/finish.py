@@ -15,15 +15,14 @@ from tasks.volume.images.spacing import rockverse_attributes
 from tasks.volume.protocol.foreign_target import foreign_meaning, refuse_changed
 from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.own_names import groups_above
+from tasks.volume.protocol.ready import Ready, put_arrays
 from tasks.volume.protocol.root import members
 from tasks.volume.protocol.stage import (
     Stage,
     publish_root,
-    put_array,
-    put_group,
     run_blocks,
 )
-from tasks.volume.protocol.writer import put_small
+from tasks.volume.protocol.writer import small_array
 from tasks.volume.pyramid.block import masks_of, pyramid_block
 from tasks.volume.pyramid.levels import describe_levels, planned_levels
 
@@ -50,7 +49,8 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
         volume.read(dim) if volume.has(dim) else np.arange(n)
         for dim, n in zip(specs[0].dims, specs[0].shape, strict=True)
     ]
-    shown: list[tuple[str, dict[str, Any]]] = []
+    arrays: list[Ready] = []
+    groups: list[str] = []
     levels = [base]
     for number, spec in enumerate(specs[1:], start=1):
         group = f"{PYRAMID}/{number}"
@@ -73,14 +73,14 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
                 if volume.has(dim)
                 else {}
             )
-            shown.append(
-                put_small(stage, ArraySpec(f"{group}/{dim}", (n,), (n,), "float64", (dim,)), labels, units)
+            arrays.append(
+                small_array(ArraySpec(f"{group}/{dim}", (n,), (n,), "float64", (dim,)), labels, units)
             )
         raw_bytes = spec.raw_bytes
         if masks:
             live = masks[number]
             mask = ArraySpec(f"{group}/trace_mask", live.shape, live.shape, "bool", spec.dims[:-1])
-            shown.append(put_small(stage, mask, live, {}))
+            arrays.append(small_array(mask, live, {}))
             raw_bytes = int(live.sum()) * spec.shape[-1] * spec.numpy.itemsize
         objects = [o for r in records for o in r.objects if o.key.startswith(f"{spec.path}/c/")]
         attributes: dict[str, Any] = dict(foreign_meaning(volume).carried)
@@ -94,16 +94,15 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
             "raw_bytes": raw_bytes,
             "stored_bytes": sum(o.bytes for o in objects),
         }
-        shown.append(put_array(stage, spec.path, metadata_of(spec, attributes), objects))
+        arrays.append(Ready(spec.path, metadata_of(spec, attributes), objects))
         levels.append(
             {"path": spec.path, "scale": [s for s, _ in scaled], "translation": [t for _, t in scaled]}
         )
     if not is_annex(root):
-        shown += [put_group(stage, f"{PYRAMID}/{number}") for number in range(1, len(specs))]
-        shown.append(put_group(stage, PYRAMID))
+        groups = [*(f"{PYRAMID}/{number}" for number in range(1, len(specs))), PYRAMID]
     else:
-        shown += [put_group(stage, group) for spec in specs[1:] for group in groups_above(spec.path)]
-    members(root).update(dict(shown))
+        groups = [group for spec in specs[1:] for group in groups_above(spec.path)]
+    members(root).update(put_arrays(stage, arrays, {group: {} for group in groups}))
     volume.state["levels"] = levels
     volume.state["stages"][PYRAMID] = {"plan": stage.plan.digest, "request": request}
     describe_levels(root)

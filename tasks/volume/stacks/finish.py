@@ -16,13 +16,13 @@ from tasks.volume.ingest.checksums import Expected
 from tasks.volume.kernels.traces import merge_stats
 from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.plan import digest_of
+from tasks.volume.protocol.ready import Ready, put_arrays
 from tasks.volume.protocol.root import members, new_root
 from tasks.volume.protocol.stage import (
     Stage,
     publish_root,
-    put_array,
 )
-from tasks.volume.protocol.writer import put_small
+from tasks.volume.protocol.writer import small_array
 from tasks.volume.stacks.block import MOST_LABELS
 
 log = logging.getLogger(__name__)
@@ -44,11 +44,11 @@ def finish_stack(
     stats = merge_stats([np.array(record.facts["stats"]) for record in records])
     limits = [record.facts["limits"] for record in records if record.facts["limits"]]
     extremes = (min(low for low, _ in limits), max(high for _, high in limits)) if limits else None
-    shown = []
+    arrays = []
     for axis, n, length, origin in zip(spec.dims, spec.shape, place.length, place.origin, strict=True):
         one = ArraySpec(axis, (n,), (n,), "float64", (axis,))
         units = {"units": place.unit} if place.unit else {}
-        shown.append(put_small(stage, one, origin + length * np.arange(n), units))
+        arrays.append(small_array(one, origin + length * np.arange(n), units))
     objects = [stored for record in records for stored in record.objects]
     described = rockverse_attributes(image, place.length, place.unit, place.origin) | voxel_statistics(
         stats, extremes
@@ -56,7 +56,7 @@ def finish_stack(
     described |= stack.kept
     described |= {"_FillValue": NAN_FILL} if spec.fill == "NaN" else {}
     described |= {"raw_bytes": spec.raw_bytes, "stored_bytes": sum(o.bytes for o in objects)}
-    shown.append(put_array(stage, spec.path, metadata_of(spec, described), objects))
+    arrays.append(Ready(spec.path, metadata_of(spec, described), objects))
     level = {"path": spec.path, "scale": list(place.length), "translation": list(place.origin)}
     labels = sorted({value for record in records for value in record.facts["labels"]})
     looks = {
@@ -91,7 +91,7 @@ def finish_stack(
             },
         }
     )
-    members(root).update(dict(shown))
+    members(root).update(put_arrays(stage, arrays, everything=True))
     publish_root(stage, root=root)
     log.info("%s: %s voxels of %s from %d files", stage.store.url, spec.shape, spec.dtype, len(stack.files))
     return root

@@ -1,6 +1,6 @@
 """What somebody else put beside, below or above a volume stays, whatever is run there and however it ends.
 
-Covers tasks/copy.py, protocol/own_names.py, protocol/place.py.
+Covers tasks/copy.py, protocol/own_names.py, protocol/place.py, protocol/ready.py.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,129 @@
+"""Arrays that can be made to exist, and how a stage makes them so: in waves, each of what depends on none of its own.
+
+The order is that of the protocol: small objects, a listing by which stray chunks go and missing ones are found, each
+zarr.json, groups above and manifests. The root comes after, by `publish_root`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.volume.arrays.codecs import document_bytes
+from tasks.volume.arrays.group_metadata import GROUP
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.blocks import on_io
+from tasks.volume.outcomes import Resumable
+from tasks.volume.protocol.deletion import clear_arrays, clear_run
+from tasks.volume.protocol.ledger import Stored
+from tasks.volume.protocol.manifest import manifest_bytes, manifest_key
+from tasks.volume.protocol.stage import Stage
+
+PIECES_BYTES = 64 << 20  # of small objects in memory at once
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A small object that is not stored yet.
+
+    Attributes:
+        spec: The array.
+        position: In its grid of objects.
+        size: Bytes that it takes in memory while it is made, about.
+        make: Returns its content.
+    """
+
+    spec: ArraySpec
+    position: tuple[int, ...]
+    size: int
+    make: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An array that can be made to exist: all its large objects are stored.
+
+    Attributes:
+        path: Where it is.
+        metadata: Its zarr.json.
+        objects: What holds its chunks and is stored.
+        pieces: What holds its chunks and is not stored yet.
+    """
+
+    path: str
+    metadata: dict[str, Any]
+    objects: Sequence[Stored] = ()
+    pieces: Sequence[Piece] = ()
+
+
+def put_arrays(
+    stage: Stage,
+    arrays: Sequence[Ready],
+    groups: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    everything: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """Make arrays exist, and groups above them.
+
+    What does not depend on another goes out together, in this order: small objects; chunks that are not the arrays'
+    own are removed; each zarr.json; groups and manifests.
+
+    Args:
+        stage: The stage, all of whose blocks are done.
+        arrays: The arrays.
+        groups: Attributes of groups, by path.
+        everything: Whether the volume has no other arrays, so that one listing finds all their chunks.
+
+    Returns:
+        The metadata by path, as they enter the root.
+
+    Raises:
+        Resumable: An object that was stored is gone, or another run took over.
+    """
+    store = stage.store
+    owned = {ready.path: [*ready.objects, *_put_pieces(stage, ready.pieces)] for ready in arrays}
+    chunks = {ready.path: {stored.key for stored in owned[ready.path]} for ready in arrays}
+    wanted = set().union(*chunks.values())
+    present = clear_arrays(
+        store,
+        stage.epoch,
+        {ready.path: (len(ready.metadata["shape"]), chunks[ready.path]) for ready in arrays},
+        everything=everything,
+    )
+    if not wanted <= present:
+        # Not to be shown as whole. Without its ledger the next run does every block again.
+        clear_run(store, stage.epoch, stage.plan.digest, ("ledger",))
+        gone = sorted(wanted - present)
+        raise Resumable(
+            f"{len(gone)} objects that this run stored are gone from {store.url}, such as {gone[0]}; find out what "
+            "removes objects there, and run the same command again"
+        )
+    documents = {f"{ready.path}/zarr.json": document_bytes(ready.metadata) for ready in arrays}
+    on_io(lambda pair: stage.settle(*pair), documents.items())
+    described = {
+        path: GROUP | {"attributes": dict(attributes)} for path, attributes in (groups or {}).items()
+    }
+    last = {f"{path}/zarr.json": document_bytes(group) for path, group in described.items()}
+    for path, objects in owned.items():
+        key = f"{path}/zarr.json"
+        whole = [*objects, Stored.document(key, documents[key])]
+        last[manifest_key(path)] = manifest_bytes(path, whole)
+    on_io(lambda pair: stage.settle(*pair), last.items())
+    return {ready.path: dict(ready.metadata) for ready in arrays} | described
+
+
+def _put_pieces(stage: Stage, pieces: Sequence[Piece]) -> list[Stored]:
+    """Store small objects, as many at once as memory that nobody plans for may hold."""
+
+    def put(piece: Piece) -> Stored:
+        data = piece.make()
+        stage.settle(piece.spec.key(piece.position), data)
+        return Stored.chunk(piece.spec, piece.position, data)
+
+    stored: list[Stored] = []
+    together: list[Piece] = []
+    for piece in pieces:
+        if sum(other.size for other in together) + piece.size > PIECES_BYTES:
+            stored += on_io(put, together)
+            together = []
+        together.append(piece)
+    return stored + on_io(put, together)
