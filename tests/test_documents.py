@@ -32,6 +32,7 @@ PAGES = {
         "tasks/viewer/README.md",
         "tasks/volume/FORMAT.md",
         "tasks/volume/protocol/README.md",
+        "tasks/volume/sweeps/README.md",
     )
 }
 LINKS = [
