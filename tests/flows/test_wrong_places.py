@@ -43,6 +43,11 @@ def changed(root: dict[str, Any], **values: Any) -> bytes:
     return json.dumps(root | values).encode()
 
 
+def of_state(root: dict[str, Any], **values: Any) -> bytes:
+    state = root["attributes"]["seismill"] | values
+    return changed(root, attributes=root["attributes"] | {"seismill": state})
+
+
 ROOTS: dict[str, Callable[[bytes, dict[str, Any]], bytes]] = {
     "cut": lambda text, root: text[: len(text) // 2],
     "empty": lambda text, root: b"",
@@ -60,6 +65,21 @@ ROOTS: dict[str, Callable[[bytes, dict[str, Any]], bytes]] = {
     "stages a number": lambda text, root: changed(
         root, attributes=root["attributes"] | {"seismill": root["attributes"]["seismill"] | {"stages": 1}}
     ),
+    "a master without a name": lambda text, root: changed(
+        root, attributes=root["attributes"] | {"attributes": {}}
+    ),
+    "a master that is no member": lambda text, root: changed(
+        root, attributes=root["attributes"] | {"attributes": {"defaultVariableName": "none"}}
+    ),
+    "state null": lambda text, root: changed(root, attributes=root["attributes"] | {"seismill": None}),
+    "state of nothing": lambda text, root: changed(root, attributes=root["attributes"] | {"seismill": {}}),
+    "a file that is a number": lambda text, root: of_state(
+        root, sources=[root["attributes"]["seismill"]["sources"][0] | {"file": 1}]
+    ),
+    "an axis of nothing": lambda text, root: of_state(root, axes=[{}]),
+    "a place of texts": lambda text, root: of_state(root, place={"x": ["a", "b"]}),
+    "corners a number": lambda text, root: of_state(root, place={"corners": 1}),
+    "no members": lambda text, root: changed(root, consolidated_metadata={"metadata": {}}),
     "members a list": lambda text, root: changed(root, consolidated_metadata={"metadata": []}),
     "members null": lambda text, root: changed(root, consolidated_metadata=None),
 }

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tasks.volume import limits
 from tasks.volume.arrays.level_names import is_elsewhere
@@ -49,16 +49,42 @@ class _SourceFile(_Model):
     url: str
     bytes: Annotated[int, Field(ge=0, strict=True)]
     etag: str
+    file: dict[str, Any] = {}
+
+
+class _Axis(_Model):
+    name: str
+    first: float
+    last: float
+    step: float | str
+    count: int
+
+
+class _Place(_Model):
+    unit: str = ""
+    x: tuple[float, float] = (0, 0)
+    y: tuple[float, float] = (0, 0)
+    corners: list[dict[str, float]] = []
+    bin_size: dict[str, float] = {}
+    azimuth: dict[str, float] = {}
+
+
+class _LeftOut(_Model):
+    array: str
+    statistics: dict[str, Any]
 
 
 class _State(_Model):
-    format: int = 1
-    writer: str = ""
-    created_on: str = ""
-    stages: dict[str, _Stage] = {}
-    levels: Annotated[list[_Level], Field(max_length=limits.LEVELS)] = []
-    sources: list[_SourceFile] = []
+    format: int
+    writer: str
+    created_on: str
+    stages: dict[str, _Stage]
+    levels: Annotated[list[_Level], Field(max_length=limits.LEVELS)]
+    sources: list[_SourceFile]
     index: dict[str, Any] = {}
+    axes: list[_Axis] = []
+    place: _Place = _Place()
+    left_out: _LeftOut | None = None
     looks: dict[str, Any] = {}
     annex: _Annex | None = None
     proven_at: str = ""
@@ -72,7 +98,14 @@ class _Variable(_Model):
 
 class _Attributes(_Model):
     attributes: _Variable = _Variable()
-    seismill: _State | None = None
+    seismill: _State | None = None  # of a group that is no volume
+
+    @field_validator("seismill")
+    @classmethod
+    def _is_said(cls, state: _State | None) -> _State:
+        if state is None:  # only what is there is validated
+            raise ValueError("it holds nothing")
+        return state
 
 
 class _Grid(_Model):
@@ -153,10 +186,14 @@ def root_from(data: bytes, where: str) -> dict[str, Any]:
         raise IntegrityFailure(
             f"the root {where} is damaged ({first_problem(error)}); run seismill verify --repair from_master"
         ) from None
-    state = model.attributes.seismill
+    state, members = model.attributes.seismill, model.consolidated_metadata.metadata
+    if "seismill" in root["attributes"] and model.attributes.attributes.defaultVariableName not in members:
+        raise IntegrityFailure(
+            f"the root {where} is damaged (it does not list its own array); run seismill verify --repair from_master"
+        )
     levels = [level.path for level in state.levels] if state else []
     for path in (
-        *model.consolidated_metadata.metadata,
+        *members,
         *levels,
         model.attributes.attributes.defaultVariableName,
     ):
