@@ -1,6 +1,6 @@
 """What the guide to migrating an archive shows, done with two files, one of which is damaged.
 
-Covers sweeps/README.md.
+Covers sweeps/catalogue.py.
 """
 
 import hashlib
