@@ -75,7 +75,7 @@ def test_a_folder_of_slices_becomes_levels_pictures_and_a_proof(publish, tmp_pat
     assert "proven_at" not in state  # the tags of the files are not in the volume: they must stay
     assert summary["compared_voxels"] == values.size
     assert "voxels equal to the source's" in headline(summary)
-    assert [stage["stage"] for stage in summary["stages"]] == ["ingest", "pyramid", "report", "proof"]
+    assert [stage["stage"] for stage in summary["stages"]] == ["ingest", "pyramid", "proof", "report"]
     assert any("--presets fast_z,fast_y,fast_x" in note for note in summary["notes"])
     assert len(summary["pictures"]) == 4
     yaozarrs.validate_zarr_store(str(tmp_path / "v.zarr"))
@@ -113,7 +113,7 @@ def test_a_second_run_does_nothing_and_another_plan_needs_a_word(publish, tmp_pa
     before = tree(tmp_path / "v.zarr")
     again = publish(tmp_path / "scan.npy")
     assert [note for note in again["notes"] if "already" in note] == [
-        f"{stage}: was done already" for stage in ("ingest", "pyramid", "proof")
+        f"{stage}: was done already" for stage in ("ingest", "pyramid", "proof", "report")
     ]
     assert differences(before, tree(tmp_path / "v.zarr")) == []
     with pytest.raises(DestinationRefused, match="--overwrite"):
