@@ -105,12 +105,12 @@ def test_objects_that_are_missing_or_of_another_size_are_named_with_their_sample
     error = failure(volume)
     (finding,) = error.summary["findings"]  # type: ignore[attr-defined]
     assert finding["array"] == "fast_time"
-    assert finding["region"] == "inline 0 to 22, crossline 0 to 16, time 4 to 7"
+    assert finding["region"] == "inline 0 to 22, crossline 0 to 16, time 16 to 28"
     told = (
         "is missing" if damage == "missing" else f"has {path.stat().st_size} bytes, {len(whole)} were written"
     )
     assert finding["problem"] == told
-    assert f"fast_time/c/0/0/1 (inline 0 to 22, crossline 0 to 16, time 4 to 7): {told}" in str(error)
+    assert f"fast_time/c/0/0/1 (inline 0 to 22, crossline 0 to 16, time 16 to 28): {told}" in str(error)
 
 
 def test_changed_metadata_is_found(volume: Path) -> None:

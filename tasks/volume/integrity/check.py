@@ -264,15 +264,23 @@ def _chunks(spec: ArraySpec, data: bytes) -> list[memoryview]:
 
 
 def region_of(volume: Volume, path: str, key: str) -> str:
-    """The samples that an object holds, for people."""
+    """Return the samples that an object holds, in the survey's own numbers where the root knows them."""
     if "/c/" not in key:
         return ""
     spec = volume.spec(path)
-    position = position_of(key)
+    axes = {axis["name"]: axis for axis in volume.state.get("axes", [])}
     return ", ".join(
-        f"{dim} {p * u} to {min((p + 1) * u, n) - 1}"
-        for dim, p, u, n in zip(spec.dims, position, spec.unit, spec.shape, strict=True)
+        _stretch(dim, p * u, min((p + 1) * u, n) - 1, n, axes.get(dim, {}))
+        for dim, p, u, n in zip(spec.dims, position_of(key), spec.unit, spec.shape, strict=True)
     )
+
+
+def _stretch(dim: str, first: int, last: int, extent: int, axis: dict[str, Any]) -> str:
+    """Return a part of an axis for people: in its numbers, or as positions, of levels and where steps vary."""
+    if axis.get("count") != extent or isinstance(axis["step"], str):
+        return f"{dim} positions {first} to {last}"
+    low, high = (axis["first"] + at * axis["step"] for at in (first, last))
+    return f"{dim} {low:g} to {high:g}"
 
 
 def position_of(key: str) -> tuple[int, ...]:
