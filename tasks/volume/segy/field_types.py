@@ -21,10 +21,10 @@ LARGEST_NUMBER = 10_000_000
 # Metres or feet: the usual distance of traces, the largest coordinate in use, and the largest that is believed.
 _USUAL_STEP, _FAR, _FARTHEST = 25.0, 1.2e7, 4e7
 _LEAST_COORDINATE = 1e-3
-_DEGREE, _MOST_DEGREES = 111_000.0, 360
+_DEGREE, _MOST_DEGREES, _WIDEST_DEGREES = 111_000.0, 360, 10
 # How much better than int32 another type must fit, as powers of ten of the step; int16 has half of a field.
 _HANDICAPS = {"int32": 0.0, "float32": 0.3, "ibm32": 0.3, "int16": 2.0}
-# Of two types of float the samples' own is likelier by this: read as the other, degrees are degrees, four times as far.
+# Of degrees the samples' own type of float is likelier by this: read as the other, they are degrees four times as far.
 _TIE, _NONSENSE = 1.0, 3.0
 _TOO_FAR, _CANNOT = 4.0, float("inf")
 
@@ -162,7 +162,7 @@ def judge_pair(
         numbers: Of these traces in the file, ascending.
         places: First byte of each field, from 1.
         byte_order: '>' or '<', of the file.
-        ibm: Whether the samples are IBM floats, so that of two likely types of float this is the likelier.
+        ibm: Whether the samples are IBM floats; of degrees in one of two types of float, the samples' is the likelier.
     """
     last = headers.shape[1] + 1
     room = min(last - max(places), abs(places[1] - places[0]))
@@ -172,8 +172,15 @@ def judge_pair(
     readings = [read_pair(headers, numbers, places, name, byte_order) for name in types]
     if "int16" in types and not _are_halves(readings, byte_order):
         readings = [one for one in readings if one.type != "int16"]
-    other = FLOATS[0] if ibm else FLOATS[1]
-    return sorted(readings, key=lambda one: one.misfit + (_TIE if one.type == other else 0.0))
+    own, other = (FLOATS[1], FLOATS[0]) if ibm else FLOATS
+    tie = _TIE if any(one.type == own and _could_be_degrees(one) for one in readings) else 0.0
+    return sorted(readings, key=lambda one: one.misfit + (tie if one.type == other else 0.0))
+
+
+def _could_be_degrees(one: PairReading) -> bool:
+    """Return whether a survey of this extent is likelier one in degrees than one in metres or feet."""
+    far = max(map(abs, (*one.lows, *one.highs)))
+    return far <= _MOST_DEGREES and max(np.subtract(one.highs, one.lows)) <= _WIDEST_DEGREES
 
 
 def _are_halves(readings: list[PairReading], byte_order: str) -> bool:
