@@ -13,8 +13,9 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.not_segy import SUFFIXES, is_text
 from tasks.volume.store.objects import Source, Store
 
-# Of files of images that are not read, which are refused for what they are.
-_UNREAD = {suffix for _, _, suffixes in NOT_READ for suffix in suffixes} - set(SUFFIXES)
+# Of files of images that are not read, which are refused for what they are. An archive may hold a SEG-Y.
+_ARCHIVES = {".zip", ".gz", ".bz2", ".zst", ".7z", ".rar", ".tar", ".tgz"}
+_UNREAD = {suffix for _, _, suffixes in NOT_READ for suffix in suffixes} - {*SUFFIXES, *_ARCHIVES}
 _TEXT_BYTES = 3200
 
 
@@ -91,6 +92,7 @@ def _is_text(source: str, options: StorageOptions) -> bool:
     """Return whether a file begins with a textual header, as SEG-Y does."""
     try:
         with closing(Source(source, options)) as file:
-            return is_text(file.read(0, min(file.size, _TEXT_BYTES)))
+            head = file.read(0, min(file.size, _TEXT_BYTES))
+            return is_text(head) and 2 * head.count(0) < len(head)
     except InputRefused:
         return False

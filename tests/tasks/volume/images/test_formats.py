@@ -694,6 +694,12 @@ def test_a_publish_of_what_is_not_read_names_it(tmp_path):
         is_images(str(tmp_path / "a.czi"), Image(), HERE)
 
 
+@pytest.mark.parametrize("name", ["a.sgy.gz", "a.zip", "a.segy.bz2"])
+def test_an_archive_is_left_to_those_who_look_into_it(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x1f\x8b" + bytes(4000))
+    assert not is_images(str(tmp_path / name), Image(), HERE)
+
+
 def test_raw_voxels_that_begin_like_something_else_are_read_where_their_layout_is_given(tmp_path):
     data = b"PK\3\4" + bytes(23)
     (tmp_path / "a.raw").write_bytes(data)
