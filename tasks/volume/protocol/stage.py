@@ -57,7 +57,7 @@ class Job:
     def open(self) -> tuple[Store, Plan]:
         """The store and plan, after a look that this run still owns the volume."""
         store, plan = plan_at(self.volume, self.options, self.digest, self.accept_versions)
-        recheck_epoch(store, self.epoch)
+        check_epoch(store, self.epoch)
         return store, plan
 
     def put(self, store: Store, spec: ArraySpec, position: tuple[int, ...], data: bytes) -> Stored:
