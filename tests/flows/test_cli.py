@@ -39,7 +39,8 @@ from tasks.volume.outcomes import IntegrityFailure, Resumable
 VERBS = [
     name
     for name in cli.app
-    if not name.startswith("-") and name not in (*CHAINS, "up", "down", "register", "view", "completion")
+    if not name.startswith("-")
+    and name not in (*CHAINS, "up", "down", "register", "view", "completion", "metrics")
 ]
 
 

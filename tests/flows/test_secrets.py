@@ -27,7 +27,7 @@ CHAINED = f"{KEY}:{SECRET}@host"
 COMMANDS = sorted(
     name
     for name in cli.app
-    if not name.startswith("-") and name not in ("up", "down", "register", "completion")
+    if not name.startswith("-") and name not in ("up", "down", "register", "completion", "metrics")
 )
 
 

@@ -160,7 +160,11 @@ def test_voxel_lengths_come_from_imagej_and_ome(tmp_path):
     tifffile.imwrite(
         tmp_path / "p.tif", expected, photometric="minisblack", resolution=(72, 72), resolutionunit="inch"
     )
-    assert find_stack(str(tmp_path / "p.tif"), HERE).voxels == Voxels()
+    screen = find_stack(str(tmp_path / "p.tif"), HERE).voxels
+    assert screen.length == ()
+    assert screen.notes == (
+        "TIFF's resolution of 72 per inch is what programs write for screens; it was not taken",
+    )
 
 
 def test_thumbnails_are_passed_over(tmp_path):
