@@ -37,7 +37,7 @@ def commands() -> Iterator[list[str]]:
         function = getattr(cli, command.replace("-", "_"))
         parameters = inspect.signature(function).parameters.values()
         places = [one.name for one in parameters if one.annotation == Url]
-        plain = ["/nowhere/there"] * (0 if command == "demo" else len(places))
+        plain = ["/nowhere/there"] * (0 if command == "demo" else len(places) or 1)
         for number in range(max(1, len(places))):
             for url in (*URLS, CHAINED):
                 words = [command, *plain, "--no-flow"]
