@@ -108,7 +108,7 @@ def listing_of(staging: Store) -> Listing:
     unusable: dict[str, str] = {}
     entries = _on_disk(staging) if staging.local else ((*entry, "") for entry in staging.listing(""))
     for key, size, identity, problem in entries:
-        name, url = key, exactly(staging.location.protocol, staging.path(key)).url
+        name, url = key, exactly(staging.location.protocol, f"{staging.path('')}/{key}").url
         if not _is_unicode(key):
             name, url = _printable(key), _printable(url)
             problem = "its name is not UTF-8; rename the file" if is_candidate(name) else ""
