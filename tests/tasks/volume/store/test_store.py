@@ -51,7 +51,9 @@ def test_a_url_is_its_protocol_and_path(url: str, protocol: str, path: str) -> N
     ("url", "helps"),
     [
         ("s3://key:XYZ@bucket/a", "identity"),
-        ("https://host/a.sgy", "s3://, gs:// or az://"),
+        ("ftp://host/a.sgy", "s3://, gs:// or az://"),
+        ("https://key:XYZ@host/a.sgy", "identity"),
+        ("https://host/a.sgy?sig=XYZ", "identity"),
         ("zip::s3://bucket/a.zip", "name the object itself"),
         ("s3://bucket/a?X-Amz-Signature=XYZ", "identity"),
     ],
