@@ -91,7 +91,7 @@ def provide(arguments: Iterable[object]) -> None:
             for prefix, name in new:
                 _use(prefix, KINDS[name.partition("/")[0]](_read(name)))
             _given.update(new)
-            _forget_connections()
+            forget_connections()
 
 
 def _read(name: str) -> Fields:
@@ -116,7 +116,7 @@ def _use(prefix: str, environment: Mapping[str, Any]) -> None:
     os.environ.update({prefix + name: str(value) for name, value in environment.items() if value})
 
 
-def _forget_connections() -> None:
+def forget_connections() -> None:
     """Make all file systems open again with the new credentials."""
     import fsspec
     import fsspec.config

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flows import cli
+from flows import cli, credentials
 from tasks.ingest_segy import ingest_segy
 from tests.support.survey import make_survey
 
@@ -131,6 +131,7 @@ def test_a_place_that_is_no_volume_is_a_sentence_and_nothing_is_written(
         "AZURE_STORAGE_ACCOUNT_KEY",
     ):
         monkeypatch.delenv(name, raising=False)
+    credentials.forget_connections()  # of tests before this one
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
     shutil.copy(whole / "a.sgy", tmp_path / "a.sgy")

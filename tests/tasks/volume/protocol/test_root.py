@@ -140,8 +140,11 @@ def test_numbers_of_commits_stay_taken(store: Store) -> None:
 
 def test_a_volume_whose_master_was_replaced_since_it_was_looked_at_is_not_worked_on(store: Store) -> None:
     def volume_root(plan: str) -> dict:
-        state = {"stages": {"amplitude": {"plan": plan, "request": plan}}}
-        return new_root({"attributes": {"defaultVariableName": "amplitude"}, "seismill": state})
+        state = {"format": 1, "writer": "", "created_on": "", "levels": [], "sources": []}
+        state["stages"] = {"amplitude": {"plan": plan, "request": plan}}
+        root = new_root({"attributes": {"defaultVariableName": "amplitude"}, "seismill": state})
+        members(root)["amplitude"] = {"node_type": "array"}
+        return root
 
     with locked(store, wait_seconds=0) as epoch:
         with pytest.raises(InputRefused, match="taken away meanwhile; publish it again"):
