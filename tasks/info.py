@@ -17,7 +17,17 @@ LOSSY_ONLY = (
     "the lossless array {0} was left out: these are copies of it, {1} stands in its place, and the statistics are "
     "those of {0}"
 )
-MEASURED = ("tolerance", "max_abs_error", "rmse", "nrmse", "snr_db", "psnr_db", "ssim", "nonfinite_count")
+MEASURED = (
+    "target",
+    "tolerance",
+    "max_abs_error",
+    "rmse",
+    "nrmse",
+    "snr_db",
+    "psnr_db",
+    "ssim",
+    "nonfinite_count",
+)
 
 
 def info(

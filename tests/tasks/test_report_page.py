@@ -132,7 +132,9 @@ def test_what_a_copy_loses_is_what_numpy_finds(volume, page):
             assert not errors.any()
             continue
         deviation, rmse = master[live].astype(float).std(), np.sqrt((errors**2).mean())
-        bound = json.loads((volume / name / "zarr.json").read_text())["attributes"]["tolerance"]
+        about = json.loads((volume / name / "zarr.json").read_text())["attributes"]
+        bound = about["tolerance"]
+        assert row["target"] == about.get("target", "")
         span = float(master[live].max()) - float(master[live].min())
         assert row["bound"] == bound
         assert row["largest error"] == pytest.approx(np.abs(errors).max(), rel=1e-6)

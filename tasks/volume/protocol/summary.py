@@ -17,6 +17,7 @@ from tasks.volume.protocol.stage import Stage
 from tasks.volume.store.objects import Store, Traffic, traffic
 
 MEASURED = (
+    "target",
     "tolerance",
     "max_abs_error",
     "rmse",
