@@ -10,6 +10,7 @@ import numpy as np
 
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import block_count
+from tasks.volume.report.ahead import read_ahead
 from tasks.volume.report.slices import Mask, sample_regions
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS
 
@@ -55,8 +56,9 @@ def header_facts(volume: Volume, mask: Mask) -> HeaderFacts | None:
     greatest = dict.fromkeys(names, 0)
     codes: set[int] = set()
     traces = 0
-    for region in regions:
-        found = volume.read(HEADERS, region)[mask.cells(region)]
+    read = read_ahead(volume, [(HEADERS, region) for region in regions])
+    for region, values in zip(regions, read, strict=True):
+        found = values[mask.cells(region)]
         for start in range(0, len(found), AT_ONCE):
             part = np.ascontiguousarray(found[start : start + AT_ONCE])
             for name in names:

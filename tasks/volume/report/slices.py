@@ -13,6 +13,7 @@ import numpy as np
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region, block_count, nth_region
+from tasks.volume.report.ahead import read_ahead
 from tasks.volume.report.look import SAMPLE_AXES, look_of
 
 SLICE_BYTES = 1 << 30  # of chunks decoded for one slice of the master
@@ -121,11 +122,12 @@ def sides_of(volume: Volume) -> list[Side]:
     """The coordinates of the master's axes; positions where a volume stores none."""
     spec, sides = volume.spec(volume.master), []
     annex, base = volume.state.get("annex", {}), volume.state["levels"][0]
+    stored = read_ahead(volume, [(name, None) for name in spec.dims if volume.has(name)])
     for axis, (name, count) in enumerate(zip(spec.dims, spec.shape, strict=True)):
         if volume.has(name):
             said = volume.array_attributes(name)
             unit = next(iter(said.get("unitsV1", {}).values()), said.get("units", ""))
-            sides.append(Side(name, unit, volume.read(name)))
+            sides.append(Side(name, unit, next(stored)))
         elif annex:  # of another tool's array what its group says is all there is
             unit = annex["axes"][axis].get("unit", "") if annex["axes"] else ""
             sides.append(Side(name, unit, base["translation"][axis] + base["scale"][axis] * np.arange(count)))
@@ -193,7 +195,7 @@ def slice_of(
     voxels = look_of(volume).voxels
     cell = None if section else _cell_ratio(volume, whole, across, down, voxels)
 
-    def view(window: Region, values: np.ndarray, path: str = "") -> View:
+    def view(window: Region, values: np.ndarray, path: str = "", copy: np.ndarray | None = None) -> View:
         def flat(block: np.ndarray) -> np.ndarray:
             plane = block.reshape([block.shape[a] for a in axes])
             return plane.T if section else plane
@@ -207,7 +209,7 @@ def slice_of(
             master=flat(values),
             live=flat(mask.live(window)),
             master_title=(volume.master_name, captions[volume.master_name]),
-            copy=flat(volume.read(path, window)) if path else None,
+            copy=None if copy is None else flat(copy),
             copy_title=(path, captions[path]) if path else ("", ""),
             detail=window != full,
         )
@@ -217,13 +219,15 @@ def slice_of(
         thickness = math.prod(volume.spec(path).chunks[a] for a in fixed)
         return -math.prod(r.stop - r.start for r in windows[path]), thickness
 
-    order, values = sorted(copies, key=rank), volume.read(master, full)
+    order = sorted(copies, key=rank)
+    read = read_ahead(volume, [(master, full), *((path, windows[path]) for path in order)])
+    values = next(read)
     views = {} if order and windows[order[0]] == full else {master: view(full, values)}
     for path in order:
         inside = tuple(
             slice(w.start - f.start, w.stop - f.start) for w, f in zip(windows[path], full, strict=True)
         )
-        views[path] = view(windows[path], values[inside], path)
+        views[path] = view(windows[path], values[inside], path, next(read))
     partial = [] if full == whole else ["the middle of the slice only, because it is large"]
     cut = [path for path in order if windows[path] != full]
     if cut:
@@ -250,7 +254,7 @@ def _cell_ratio(volume: Volume, region: Region, across: int, down: int, voxels: 
     for axis in (across, down):
         middle, half = (region[axis].start + region[axis].stop) // 2, SPACING_CELLS // 2
         window[axis] = slice(max(region[axis].start, middle - half), min(region[axis].stop, middle + half))
-    x, y = (volume.read(name, tuple(window)) for name in ("cdp_x", "cdp_y"))
+    x, y = read_ahead(volume, [(name, tuple(window)) for name in ("cdp_x", "cdp_y")])
     spacing = []
     for axis in (across, down):
         steps = np.hypot(np.diff(x, axis=axis), np.diff(y, axis=axis))
@@ -279,8 +283,8 @@ def sample(volume: Volume, path: str, mask: Mask) -> tuple[np.ndarray, str]:
     read = sum(math.prod(r.stop - r.start for r in region) for region in chosen)
     every = -(-read // SAMPLE_VALUES)
     parts = []
-    for region in chosen:
-        kept = volume.read(path, region)[mask.live(region)][::every]
+    for region, values in zip(chosen, read_ahead(volume, [(path, one) for one in chosen]), strict=True):
+        kept = values[mask.live(region)][::every]
         parts.append(kept[np.isfinite(kept)])
     words = "all samples" if len(chosen) == total else f"{len(chosen)} of {total:,} chunks"
     return np.concatenate(parts), words if every == 1 else f"one sample in {every} of {words}"
