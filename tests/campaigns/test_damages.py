@@ -271,7 +271,7 @@ def test_a_damaged_report_is_drawn_again_byte_by_byte(volume: Path) -> None:
         now = content_of(volume)
         assert {key: now[key] for key in whole} == whole
         assert all(key.startswith(".seismill/lock/") for key in now.keys() - whole.keys())
-    text, listing = (f".seismill/report/{name}" for name in ("report.md", "objects.jsonl"))
+    text, listing = (f".seismill/report/{name}" for name in ("report.html", "objects.jsonl"))
     apply({text: whole[listing], listing: whole[text]}, volume)
     with pytest.raises(IntegrityFailure, match=f"{listing}: .*{text}: "):
         verify(str(volume))

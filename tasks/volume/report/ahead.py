@@ -8,9 +8,11 @@ from functools import cache
 import numpy as np
 
 from tasks.volume.arrays.reader import Volume
-from tasks.volume.blocks import Region
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.blocks import Region, block_count, nth_region
 
 AHEAD = 6  # reads under way at once, each of some megabytes
+SAMPLE_CHUNKS, SAMPLE_BYTES = 64, 64 << 20
 
 
 @cache
@@ -33,3 +35,16 @@ def read_ahead(volume: Volume, wanted: Iterable[tuple[str, Region | None]]) -> I
         for future in under_way:
             future.cancel()
         wait(under_way)  # nothing outlives a failure
+
+
+def sample_regions(
+    spec: ArraySpec, most_bytes: int = SAMPLE_BYTES, most_chunks: int = SAMPLE_CHUNKS
+) -> list[Region]:
+    """Chunks spread evenly over an array, few enough to be read in a moment; all of them if they are few."""
+    total = block_count(spec.shape, spec.chunks)
+    count = min(total, most_chunks, max(1, most_bytes // spec.chunk_bytes))
+    numbers = np.arange(count)
+    if count < total:
+        # Multiples of the golden section: evenly spread, and not in step with the rows of the grid of chunks.
+        numbers = np.unique((numbers * 0.6180339887498949 % 1 * total).astype(np.int64))
+    return [nth_region(spec.shape, spec.chunks, int(number)) for number in numbers]

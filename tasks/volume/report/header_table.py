@@ -10,8 +10,8 @@ import numpy as np
 
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import block_count
-from tasks.volume.report.ahead import read_ahead
-from tasks.volume.report.slices import Mask, sample_regions
+from tasks.volume.report.ahead import read_ahead, sample_regions
+from tasks.volume.report.slices import Mask
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS
 
 HEADERS = "headers"

@@ -14,7 +14,7 @@ from tasks.volume.protocol.deletion import clear_report
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import REPORT, REPORT_FACTS, REPORT_LIST, listed_at, listing_bytes
 from tasks.volume.protocol.plan import digest_of
-from tasks.volume.report import slices
+from tasks.volume.report import ahead, slices
 from tasks.volume.store.objects import Store
 
 LAYOUT = 2  # of pages and pictures: raised when those of the same volume look otherwise
@@ -27,7 +27,7 @@ def name_of(volume: Volume) -> str:
 
 def made_of(volume: Volume) -> str:
     """Return a digest of all that a report shows: the root, the name, another tool's array, and the limits."""
-    limits = [slices.SLICE_BYTES, slices.SLICE_SAMPLES, slices.DETAIL_BYTES, slices.SAMPLE_BYTES]
+    limits = [slices.SLICE_BYTES, slices.SLICE_SAMPLES, slices.DETAIL_BYTES, ahead.SAMPLE_BYTES]
     facts: dict[str, Any] = {"layout": LAYOUT, "name": name_of(volume), "root": volume.root, "limits": limits}
     if volume.origin:
         # Here, because it imports zarr, which takes as long as all else of recognising a report.

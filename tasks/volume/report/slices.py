@@ -12,14 +12,13 @@ import numpy as np
 
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec
-from tasks.volume.blocks import Region, block_count, nth_region
-from tasks.volume.report.ahead import read_ahead
+from tasks.volume.blocks import Region, block_count
+from tasks.volume.report.ahead import read_ahead, sample_regions
 from tasks.volume.report.look import SAMPLE_AXES, look_of
 
 SLICE_BYTES = 1 << 30  # of chunks decoded for one slice of the master
 SLICE_SAMPLES = 1 << 23
 DETAIL_BYTES = 48 << 20  # of chunks decoded for one slice of a copy
-SAMPLE_CHUNKS, SAMPLE_BYTES = 64, 64 << 20
 SAMPLE_VALUES = 1 << 22
 MASK_CELLS = 1 << 24  # up to here the mask is read once, whole
 LEAST_RATIO, LARGEST_RATIO = 0.5, 2.5  # of a map's width by height: beyond, it is stretched to be legible
@@ -261,19 +260,6 @@ def _cell_ratio(volume: Volume, region: Region, across: int, down: int, voxels: 
         steps = steps[np.isfinite(steps)]
         spacing.append(float(np.median(steps)) if steps.size else 0.0)
     return spacing[0] / spacing[1] if all(spacing) else 1.0
-
-
-def sample_regions(
-    spec: ArraySpec, most_bytes: int = SAMPLE_BYTES, most_chunks: int = SAMPLE_CHUNKS
-) -> list[Region]:
-    """Chunks spread evenly over an array, few enough to be read in a moment; all of them if they are few."""
-    total = block_count(spec.shape, spec.chunks)
-    count = min(total, most_chunks, max(1, most_bytes // spec.chunk_bytes))
-    numbers = np.arange(count)
-    if count < total:
-        # Multiples of the golden section: evenly spread, and not in step with the rows of the grid of chunks.
-        numbers = np.unique((numbers * 0.6180339887498949 % 1 * total).astype(np.int64))
-    return [nth_region(spec.shape, spec.chunks, int(number)) for number in numbers]
 
 
 def sample(volume: Volume, path: str, mask: Mask) -> tuple[np.ndarray, str]:

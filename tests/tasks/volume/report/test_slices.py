@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.report import slices
-from tasks.volume.report.slices import central, sample_regions
+from tasks.volume.report.ahead import sample_regions
+from tasks.volume.report.slices import central
 
 
 def spec_of(shape, chunks):
