@@ -18,6 +18,7 @@ import numpy as np
 
 from tasks.parameters import StorageOptions
 from tasks.volume.arrays.codecs import crc32c, encode_chunk, encoded_bound, join_shard
+from tasks.volume.arrays.npz import arrays_of
 from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
 from tasks.volume.blocks import Region, block_count, nth_region, on_chunks, on_io
 from tasks.volume.ingest.coordinates import coordinate_parts, own_coordinates
@@ -81,8 +82,7 @@ def load_grid(store: Store, plan: Plan) -> dict[str, np.ndarray]:
     """
     data = store.get(grid_key(plan))
     try:
-        with np.load(io.BytesIO(data)) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = arrays_of(data)
         numbers = np.ascontiguousarray(arrays["trace_numbers"]).view(np.uint8).reshape(-1)
         whole = crc32c(numbers) == plan.body["grid"] and "unplaced" in arrays
     except (ValueError, LookupError, OSError, zipfile.BadZipFile, zlib.error):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.volume.arrays.npz import arrays_of
 from tasks.volume.blocks import Region
 from tasks.volume.segy.geometry import scaled
 from tasks.volume.segy.headers import word
@@ -96,12 +97,12 @@ def merged(placement: Placement, shape: tuple[int, ...], parts: Iterable[bytes])
         values[one.name] = np.full(extents, np.nan if one.dtype == "float64" else 0, one.dtype)
         firsts[one.name] = np.full(math.prod(extents), np.iinfo(np.int64).max)
     for part in parts:
-        with np.load(io.BytesIO(part)) as found:
-            for one in shared(placement):
-                key = "|".join(one.dims)
-                cells = np.ravel_multi_index(tuple(found[f"{key}|cells"]), values[one.name].shape)
-                numbers = found[f"{key}|numbers"]
-                earlier = numbers < firsts[one.name][cells]
-                firsts[one.name][cells[earlier]] = numbers[earlier]
-                values[one.name].reshape(-1)[cells[earlier]] = found[f"={one.name}"][earlier]
+        found = arrays_of(part)
+        for one in shared(placement):
+            key = "|".join(one.dims)
+            cells = np.ravel_multi_index(tuple(found[f"{key}|cells"]), values[one.name].shape)
+            numbers = found[f"{key}|numbers"]
+            earlier = numbers < firsts[one.name][cells]
+            firsts[one.name][cells[earlier]] = numbers[earlier]
+            values[one.name].reshape(-1)[cells[earlier]] = found[f"={one.name}"][earlier]
     return values
