@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import StorageOptions
+from tasks.volume.arrays.array_archive import arrays_of
 from tasks.volume.arrays.codecs import crc32c, encode_chunk, encoded_bound, join_shard
-from tasks.volume.arrays.npz import arrays_of
 from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
 from tasks.volume.blocks import Region, block_count, nth_region, on_chunks, on_io
 from tasks.volume.ingest.coordinates import coordinate_parts, own_coordinates

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.volume.arrays.npz import arrays_of
+from tasks.volume.arrays.array_archive import arrays_of
 from tasks.volume.blocks import Region
 from tasks.volume.segy.geometry import scaled
 from tasks.volume.segy.headers import word

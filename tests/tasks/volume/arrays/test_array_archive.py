@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tasks.volume.arrays.npz import arrays_of
+from tasks.volume.arrays.array_archive import arrays_of
 
 
 def test_threads_read_at_once() -> None:
