@@ -10,23 +10,12 @@ from typing import Any
 from tasks.parameters import StorageOptions, Url
 from tasks.volume.arrays.axes import axis_in_short
 from tasks.volume.arrays.reader import Volume, open_any
-from tasks.volume.arrays.spec import STATISTICS
+from tasks.volume.arrays.spec import MEASURED, STATISTICS
 from tasks.volume.store.objects import Store, traffic
 
 LOSSY_ONLY = (
     "the lossless array {0} was left out: these are copies of it, {1} stands in its place, and the statistics are "
     "those of {0}"
-)
-MEASURED = (
-    "target",
-    "tolerance",
-    "max_abs_error",
-    "rmse",
-    "nrmse",
-    "snr_db",
-    "psnr_db",
-    "ssim",
-    "nonfinite_count",
 )
 
 

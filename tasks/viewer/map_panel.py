@@ -9,7 +9,7 @@ from bokeh.plotting import figure
 
 from tasks.viewer.ground_map import cell_at, corners_from, map_of, on_map, parsed_corners
 from tasks.viewer.model import Answer, LookedAt
-from tasks.viewer.panel import edges_of, frame_of
+from tasks.viewer.panel import edges_of, frame_of, image_in
 from tasks.viewer.scene import to_scale
 
 LIVE, DEAD = "#c9d8c5", "#e3dcc3"
@@ -193,13 +193,7 @@ class LinePanel:
         left, right = answer.extent[:2]
         low, high = sorted(self._down.coordinate(edge) for edge in answer.extent[2:])
         values = answer.values if self._down.step >= 0 else answer.values[::-1]
-        self.source.data = {
-            "image": [np.ascontiguousarray(values)],
-            "x": [left],
-            "y": [low],
-            "dw": [right - left],
-            "dh": [high - low],
-        }
+        self.source.data = image_in(values, left, right, low, high)
         self.figure.x_range.update(start=left, end=right, reset_start=left, reset_end=right)
         length = f", {answer.distance[-1]:.6g} long" if answer.distance.size else ""
         self.figure.title.text = f"line of {answer.full.shape[1]} traces{length} · {answer.array}"

@@ -128,13 +128,7 @@ class Panel:
             values = values[:, ::-1]
         if self.down.step < 0:
             values = values[::-1]
-        self.source.data = {
-            "image": [np.ascontiguousarray(values)],
-            "x": [left],
-            "y": [low],
-            "dw": [right - left],
-            "dh": [high - low],
-        }
+        self.source.data = image_in(values, left, right, low, high)
 
     def mark(self, at: tuple[int, ...], *, is_active: bool) -> None:
         """Draw where the other planes cut this one, and whether keys act on it."""
@@ -222,6 +216,17 @@ def frame_of(shown: figure) -> tuple[int, int]:
         return (shown.inner_width or PIXELS[0], shown.inner_height or PIXELS[1])
     except UnsetValueError:
         return PIXELS
+
+
+def image_in(values: np.ndarray, left: float, right: float, low: float, high: float) -> dict[str, list[Any]]:
+    """Return the data of a glyph that shows values, axes down and across, between these edges."""
+    return {
+        "image": [np.ascontiguousarray(values)],
+        "x": [left],
+        "y": [low],
+        "dw": [right - left],
+        "dh": [high - low],
+    }
 
 
 CUT: dict[str, Any] = {"line_color": "#2f7d31", "line_alpha": 0.8, "line_width": 1, "line_dash": "dashed"}

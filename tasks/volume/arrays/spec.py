@@ -48,6 +48,18 @@ STATISTICS = (
     "zero_traces",
     "dead_coded_traces",
 )
+# Attributes of a copy: what was asked of it, and what it loses.
+MEASURED = (
+    "target",
+    "tolerance",
+    "max_abs_error",
+    "rmse",
+    "nrmse",
+    "snr_db",
+    "psnr_db",
+    "ssim",
+    "nonfinite_count",
+)
 DTYPES: dict[str, np.dtype[Any]] = {
     "trace_header": TRACE_HEADER_DTYPE,
     "raw240": np.dtype("V240"),

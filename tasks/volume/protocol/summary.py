@@ -8,26 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.parameters import Run
-from tasks.volume.arrays.spec import ArraySpec, spec_of
+from tasks.volume.arrays.spec import MEASURED, ArraySpec, spec_of
 from tasks.volume.blocks import Compute
 from tasks.volume.memory import memory_budget
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.root import members
 from tasks.volume.protocol.stage import Stage
 from tasks.volume.store.objects import Store, Traffic, traffic
-
-MEASURED = (
-    "target",
-    "tolerance",
-    "max_abs_error",
-    "rmse",
-    "nrmse",
-    "snr_db",
-    "psnr_db",
-    "ssim",
-    "ratio",
-    "nonfinite_count",
-)
 
 
 @contextmanager
@@ -84,7 +71,7 @@ def array_rows(root: dict[str, Any], paths: list[str]) -> list[dict[str, Any]]:
             "stored_bytes": stored,
             "ratio": raw / stored if stored else 0.0,
         }
-        rows.append(row | {name: attributes[name] for name in MEASURED if name in attributes})
+        rows.append(row | {name: attributes[name] for name in (*MEASURED, "ratio") if name in attributes})
     return rows
 
 
