@@ -243,9 +243,23 @@ def chunks_by_default(
 
 
 def copy_chunks(rank: int, axis: int) -> tuple[int, ...]:
-    """Return the chunks of a copy for slices across one axis, up to `MOST_ZFP_DIMENSIONS` dimensions."""
+    """Return the largest chunks of a copy for slices across one axis, up to `MOST_ZFP_DIMENSIONS` dimensions."""
     thin, wide = COPY_CHUNKS[rank]
     return tuple(thin if a == axis else wide for a in range(rank))
+
+
+def fitted_extent(n: int, most: int, step: int) -> int:
+    """Return the extent of chunks along an axis: as few as there must be, and as little beyond its end as they can.
+
+    Args:
+        n: Extent of the axis.
+        most: The largest extent of a chunk.
+        step: The extent is a multiple of it, unless such a chunk would be larger than `most`.
+    """
+    if n <= most:
+        return most
+    extent = round_up(-(-n // -(-n // most)), step)
+    return extent if extent <= most else most
 
 
 def factor_by_default(rank: int) -> tuple[int, ...]:

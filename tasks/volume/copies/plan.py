@@ -20,27 +20,16 @@ from tasks.volume.arrays.spec import (
     COPY_SHARD_BYTES,
     MOST_ZFP_DIMENSIONS,
     ArraySpec,
-    copy_chunks,
     round_up,
 )
 from tasks.volume.blocks import Compute, cpu_count
+from tasks.volume.copies.presets import clipped, preset_chunks
 from tasks.volume.copies.quality import codec_of
 from tasks.volume.copies.target import target_of, with_target, with_tolerance
 from tasks.volume.derived.superblocks import SuperBlocks, measured, super_blocks
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.plan import digest_of, stored_plans
 from tasks.volume.protocol.summary import fitting
-
-# The axis that a preset's slices lie across, by the volume's number of dimensions. The copy is named after that axis.
-PRESET_AXES = {
-    2: {"fast_inline": 0, "fast_time": 1},
-    3: {"fast_inline": 0, "fast_crossline": 1, "fast_time": 2},
-    4: {"fast_inline": 0, "fast_crossline": 1, "fast_offset": 2, "fast_time": 3},
-}
-
-
-SPACE = ("z", "y", "x")  # the axes of images, after which their presets are named
-
 
 Choose = Callable[[Volume, list[ArraySpec]], list[ArraySpec]]
 
@@ -107,14 +96,7 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
     """
     master = volume.spec(volume.master)
     rank = len(master.shape)
-    wanted: list[tuple[str, tuple[int, ...]]] = []
-    axes = PRESET_AXES.get(rank, {}) | {
-        f"fast_{dim}": axis for axis, dim in enumerate(master.dims) if dim in SPACE
-    }
-    for axis in dict.fromkeys(axes[preset] for preset in copies.presets if preset in axes):
-        # A single trace is one chunk: cut along the samples its copies would be larger than itself.
-        chunks = master.shape if math.prod(master.shape[:-1]) == 1 else copy_chunks(rank, axis)
-        wanted.append((f"fast_{master.dims[axis]}", chunks))
+    wanted = list(preset_chunks(volume, copies.presets).items())
     for more in copies.more:
         if len(more.chunks) != rank or min(more.chunks) < 1:
             raise InputRefused(
@@ -143,10 +125,9 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         )
     specs = []
     for name, chunks in wanted:
-        # ZFP works in cells of 4 samples: a chunk wider than the axis would be padding.
-        clipped = tuple(min(c, round_up(n, 4)) for c, n in zip(chunks, master.shape, strict=True))
         codec, fill, dtype = codec_of(volume, copies, name)
-        specs.append(ArraySpec(name, master.shape, clipped, dtype, master.dims, codec, (), fill))
+        extents = clipped(chunks, master.shape)
+        specs.append(ArraySpec(name, master.shape, extents, dtype, master.dims, codec, (), fill))
     there = {name: volume.spec(name) for name in names if volume.has(name)}
     if not copies.tolerance:
         # What is there is as it was once asked for.

@@ -113,7 +113,7 @@ def test_errors_of_five_dimensions_are_the_sum_over_their_parts():
 
 
 def test_every_axis_of_a_volume_up_to_four_dimensions_has_its_preset():
-    from tasks.volume.copies.plan import PRESET_AXES
+    from tasks.volume.copies.presets import PRESET_AXES
 
     for rank, axes in PRESET_AXES.items():
         assert sorted(axes.values()) == list(range(rank))
