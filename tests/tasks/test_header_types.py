@@ -101,6 +101,20 @@ def test_a_type_or_a_place_that_is_named_is_taken(tmp_path):
         scan_or_raise(tmp_path / "a.sgy", Index(coordinate_types=["float32", "int32"]))
 
 
+def test_another_type_that_makes_as_much_sense_is_named_with_its_values(tmp_path):
+    # Within a power of two both readings are grids.
+    words = NOTHING | {(181, "f4"): -1200.5 + 12.5 * LINES, (185, "f4"): -300.25 + 6.25 * CROSSLINES}
+    group, notes = ingested(tmp_path, segy_bytes(shape=SHAPE, traces=words))
+    assert "are ibm32: X -38416 to -36816" in notes
+    flag = "X -1200.5 to -1150.5, Y -300.25 to -262.75, which --coordinate-types float32 says"
+    assert flag in notes
+    (tmp_path / "b").mkdir()
+    group, _ = ingested(
+        tmp_path / "b", segy_bytes(shape=SHAPE, traces=words), Index(coordinate_types=["float32"])
+    )
+    np.testing.assert_array_equal(group["cdp_x"][...].ravel(), -1200.5 + 12.5 * LINES)
+
+
 def scan_or_raise(source: Path, index: Index) -> None:
     """Ingest without writing."""
     ingest_segy(str(source), str(source.with_suffix(".none")), index)

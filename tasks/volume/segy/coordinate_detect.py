@@ -11,7 +11,7 @@ import numpy as np
 
 from tasks.parameters import Index
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.field_types import INTEGER, PLACES, PairReading, judge_pair, read_pair
+from tasks.volume.segy.field_types import FLOATS, INTEGER, PLACES, PairReading, judge_pair, read_pair
 from tasks.volume.segy.headers import word, word_bytes
 from tasks.volume.segy.index_score import STANDARD, overlap
 from tasks.volume.segy.placement import XY, Coordinate, Placement
@@ -23,6 +23,8 @@ _PAIRS = (
     ("group_coord_x", "group_coord_y"),
     ("receiver_x", "receiver_y"),
 )
+# Powers of ten by which another reading may be less likely and is still named.
+_NEARLY = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +161,20 @@ def _type_note(traces: Traces, x: Coordinate, y: Coordinate, index: Index) -> li
     )
     if not x.scaled:
         sentence += "; the scalar at byte 71 is not applied to them"
-    return [sentence + ("." if index.coordinate_types else "; another type is said with --coordinate-types.")]
+    if index.coordinate_types:
+        return [f"{sentence}."]
+    if other := _as_likely(traces, reading):
+        return [
+            f"{sentence}; they could be {other.type}, X {_span(other, 0)}, Y {_span(other, 1)}, which "
+            f"--coordinate-types {other.type} says."
+        ]
+    return [f"{sentence}; another type is said with --coordinate-types."]
+
+
+def _as_likely(traces: Traces, chosen: PairReading) -> PairReading | None:
+    """Return the reading as the other type of float where that makes nearly as much sense."""
+    others = [one for one in traces.judge(chosen.bytes) if one.type in FLOATS and one.type != chosen.type]
+    return next((one for one in others if one.misfit < chosen.misfit + _NEARLY), None)
 
 
 def _place_notes(traces: Traces, xy: tuple[Coordinate, Coordinate], index: Index) -> list[str]:

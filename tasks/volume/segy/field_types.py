@@ -26,6 +26,9 @@ _DEGREE, _MOST_DEGREES, _WIDEST_DEGREES = 111_000.0, 360, 10
 _HANDICAPS = {"int32": 0.0, "float32": 0.3, "ibm32": 0.3, "int16": 2.0}
 # Of degrees the samples' own type of float is likelier by this: read as the other, they are degrees four times as far.
 _TIE, _NONSENSE = 1.0, 3.0
+# Floats read as the other type grow by jumps wherever an exponent changes, so that equal steps differ.
+_UNEVEN = 6.0
+_SMALL_TIE = 0.4
 _TOO_FAR, _CANNOT = 4.0, float("inf")
 
 
@@ -134,12 +137,14 @@ def _misfit(
     is_float = word_type in FLOATS
     if is_float and (sizes.min() < _LEAST_COORDINATE or sizes.max() > 100 * _FARTHEST):
         return _CANNOT, True
-    moves = np.hypot(*np.diff(pairs, axis=0).T)
+    steps = np.diff(pairs, axis=0)
+    moves = np.hypot(*steps.T)
     adjacent = (np.diff(numbers) == 1) & (pairs[1:] != 0).any(axis=1) & (pairs[:-1] != 0).any(axis=1)
-    moves = moves[adjacent & (moves > 0)]
-    if not moves.size:
+    moved = adjacent & (moves > 0)
+    if not moved.any():
         return _CANNOT, True
-    farthest, step = float(sizes.max()), float(np.median(moves))
+    farthest, step = float(sizes.max()), float(np.median(moves[moved]))
+    uneven = _UNEVEN * _unevenness(steps, moved, step)
 
     def of(scale: float) -> float:
         far = farthest * scale
@@ -149,7 +154,14 @@ def _misfit(
 
     with_scalar = of(float(np.median(scaled(np.ones(len(headers)), headers, byte_order))))
     without = of(1.0) if is_float else _CANNOT
-    return min(with_scalar, without), with_scalar <= without + 1
+    return min(with_scalar, without) + uneven, with_scalar <= without + 1
+
+
+def _unevenness(steps: np.ndarray, moved: np.ndarray, usual: float) -> float:
+    """Return how much each step on the ground differs from the step before, in usual steps, at most 1 each."""
+    both = moved[1:] & moved[:-1]
+    change = np.hypot(*np.diff(steps, axis=0)[both].T)
+    return float(np.mean(np.minimum(change / usual, 1.0))) if change.size else 0.0
 
 
 def judge_pair(
@@ -173,7 +185,8 @@ def judge_pair(
     if "int16" in types and not _are_halves(readings, byte_order):
         readings = [one for one in readings if one.type != "int16"]
     own, other = (FLOATS[1], FLOATS[0]) if ibm else FLOATS
-    tie = _TIE if any(one.type == own and _could_be_degrees(one) for one in readings) else 0.0
+    degrees = any(one.type == own and _could_be_degrees(one) for one in readings)
+    tie = _TIE if degrees else 0.0 if ibm else _SMALL_TIE
     return sorted(readings, key=lambda one: one.misfit + (tie if one.type == other else 0.0))
 
 

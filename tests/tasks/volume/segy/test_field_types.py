@@ -51,6 +51,25 @@ def test_coordinates_have_the_type_in_which_they_make_sense(headers, survey, kin
     assert found.lows == pytest.approx((x.min() * factor, y.min() * factor), abs=exact)
 
 
+@pytest.mark.parametrize("ibm", [False, True])
+@pytest.mark.parametrize("kind", ["float32", "ibm32"])
+@pytest.mark.parametrize(
+    ("x", "y", "dx", "dy"),
+    [
+        (0, 0, 12.5, 25),
+        (-30.25, -12.5, 6.25, 12.5),
+        (3.5, 40, 25, 25),
+        (-200, 10, 50, 20),
+        (0, -75, 25, 12.5),
+    ],
+)
+def test_a_small_local_grid_has_the_type_in_which_its_steps_are_equal(headers, kind, ibm, x, y, dx, dy):
+    x, y = x + dx * LINE, y + dy * CROSS
+    raw = headers(len(CELLS), {(181, STORED[kind]): stored(x, kind), (185, STORED[kind]): stored(y, kind)})
+    found = judge_pair(raw, NUMBERS, (181, 185), ">", ibm=ibm)[0]
+    assert (found.type, found.lows, found.highs) == (kind, (x.min(), y.min()), (x.max(), y.max()))
+
+
 @pytest.mark.parametrize("order", [">", "<"])
 @pytest.mark.parametrize("kind", ["float32", "ibm32"])
 @pytest.mark.parametrize(
