@@ -55,11 +55,13 @@ def publish_chain(
     """
     # Here, because `--help` imports this module and none of what reads images.
     from tasks.volume.publishing.kind import is_images, refuse_other_kind
+    from tasks.volume.stacks.labels import volume_of_labels
 
     images = is_images(source, image, run.storage_options)
     refuse_other_kind(source, index, image, images=images)
     notes = []
     if images:
+        volume = volume_of_labels(volume, image.labels_of)
         notes = [NO_COPIES] if "copies" in steps and copies == Copies() else []
         image = image.model_copy(update={"checksums": image.checksums or index.checksums})
         # Copies speed up slices of large volumes, and are made where somebody says which.

@@ -163,7 +163,7 @@ def publish(
 
     Args:
         source: The SEG-Y, such as s3://staging/survey.sgy, or images: a file, a folder of slices, a pattern, a list
-        volume: The volume to write, such as s3://volumes/survey.zarr
+        volume: The volume to write, such as s3://volumes/survey.zarr; of labels their name
         overwrite: Replace a volume of another source or plan, and copies and levels that differ
         update: Replace copies and levels that differ; a master that differs is refused
     """

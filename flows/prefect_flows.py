@@ -30,7 +30,7 @@ from flows.progress import artifact_report
 from flows.slots import slot
 from flows.stages import Stage, as_stage
 from flows.summary import Summary, headline, short_name, totals
-from tasks.parameters import Export, OptionalUrl, Run, StorageOptions, Url
+from tasks.parameters import Export, Image, OptionalUrl, Run, StorageOptions, Url
 from tasks.prefect_tasks import as_task, outcome_state
 from tasks.volume.outcomes import Outcome
 from tasks.volume.store.calls import traffic
@@ -156,6 +156,7 @@ def _refuse_what_no_trigger_may(signature: inspect.Signature, arguments: dict[st
         if parameter.annotation in (Url, OptionalUrl) and arguments.get(name)
     ]
     urls += [value.mask for value in arguments.values() if isinstance(value, Export) and value.mask]
+    urls += [value.labels_of for value in arguments.values() if isinstance(value, Image) and value.labels_of]
     allowed = os.environ.get("SEISMILL_ALLOW", "")
     refuse_outside(urls, allowed)
     for value in arguments.values():

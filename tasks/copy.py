@@ -14,6 +14,7 @@ from typing import Any
 
 from tasks.parameters import Run, StorageOptions, Url
 from tasks.volume.arrays.documents import value_from
+from tasks.volume.arrays.group_metadata import label_names
 from tasks.volume.arrays.reader import open_any
 from tasks.volume.blocks import Compute, Progress, on_io
 from tasks.volume.copies.left_out import LEFT_OUT, selected_root
@@ -85,6 +86,11 @@ def copy(
         )
     root = selected_root(source, includes, excludes)
     notes = [LEFT_OUT.format(source.master)] if source.master in excludes else []
+    if names := label_names(source.root):
+        notes.append(
+            f"the labels {', '.join(names)} of {source.store.url} are volumes of their own and were not "
+            f"copied; publish them with --labels-of {store.url}"
+        )
     arrays = [path for path, member in members(root).items() if member["node_type"] == "array"]
     listed = dict(zip(arrays, on_io(lambda path: manifest_of(source.store, path), arrays), strict=True))
     objects = [stored for path in arrays for stored in listed[path] if not stored.key.endswith("/zarr.json")]

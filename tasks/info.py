@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.parameters import StorageOptions, Url
 from tasks.volume.arrays.axes import axis_in_short
+from tasks.volume.arrays.group_metadata import label_names
 from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.arrays.spec import MEASURED, STATISTICS
 from tasks.volume.store.objects import Store, traffic
@@ -98,6 +99,7 @@ def _of_voxels(volume: Volume) -> dict[str, Any]:
         "voxel_length": _lengths(said.get("voxel_length", []), unit),
         "voxel_origin": _lengths(said.get("voxel_origin", []), unit),
         "labels": bool(looks.get("is_labels")),
+        **({"label_volumes": names} if (names := label_names(volume.root)) else {}),
         "compared_at": volume.state.get("compared_at", ""),
     }
 

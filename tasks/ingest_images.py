@@ -20,6 +20,7 @@ from tasks.volume.ingest.checksums import expected_of
 from tasks.volume.ingest.read_in_order import checked_before
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.deletion import clear_run
+from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
 from tasks.volume.protocol.plan import digest_of, folder_of
@@ -30,6 +31,14 @@ from tasks.volume.protocol.summary import array_rows, ended, fitting, using
 from tasks.volume.publishing.following import OfVoxels, plan_following
 from tasks.volume.stacks.block import image_block
 from tasks.volume.stacks.finish import finish_stack
+from tasks.volume.stacks.labels import (
+    FIELD,
+    TO_IMAGE,
+    image_to_label,
+    in_image,
+    place_in_image,
+    volume_of_labels,
+)
 from tasks.volume.stacks.plan import block_memory, decode_all, master_spec, planned_stack, slab_of
 from tasks.volume.store.objects import Store, traffic
 
@@ -71,8 +80,14 @@ def ingest_images(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
+    volume = volume_of_labels(volume, image.labels_of)
+    shown = image_to_label(image.labels_of, run.storage_options) if image.labels_of else None
     stack = find_stack(source, run.storage_options, image.raw, image.image)
     place = place_of(image, stack.voxels)
+    if shown:
+        place = place_in_image(stack, place, image, shown)
+        named = image.field_name if image.field_name != Image().field_name else FIELD
+        image = image.model_copy(update={"labels": True, "field_name": named})
     if image.labels and stack.first.dtype.startswith("float"):
         raise InputRefused(
             f"{stack.first.dtype} voxels cannot be labels; leave labels out, or segment the image first"
@@ -88,20 +103,21 @@ def ingest_images(
         return {
             "verb": "ingest_images",
             "source": source,
-            "image": image.model_dump(exclude={"checksums"}),
+            "image": image.model_dump(exclude={"checksums", "labels_of"}),
             "place": [place.length, place.unit, place.origin],
             "stack": stack.to_json(),
             "arrays": {"master": spec.to_json()},
             "block": block,
-        }
+        } | ({"labels_of": TO_IMAGE} if shown else {})
 
     body = body_of(stack, place)
     assumed = [] if image.voxel_length else list(stack.voxels.notes)
-    notes = [calibration_of(image, stack.voxels, place), *assumed]
+    notes = [in_image(place, shown) if shown else calibration_of(image, stack.voxels, place), *assumed]
 
     def follow(compute: Compute) -> list[ArraySpec]:
         attributes = rockverse_attributes(image, place.length, place.unit, place.origin)
         looks = {"unit": place.unit, "is_labels": image.labels, "labels": []}
+        looks |= {"image": TO_IMAGE} if shown else {}
         voxels = OfVoxels(attributes, looks)
         return plan_following(store, spec, following or Following(), compute, voxels)
 
@@ -109,7 +125,7 @@ def ingest_images(
         with using(compute, run) as compute:
             planned = planned_stack(store, stack, spec, block, expected, follow(compute))
         return planned | {"notes": [*planned["notes"], *notes]}
-    refuse_occupied(store)
+    refuse_occupied(store, shown.store.url if shown else "")
     need = block_memory(stack, spec, block, local=store.local)
     what = f"a slab of {block} voxels in chunks of {spec.chunks}"
 
@@ -117,7 +133,11 @@ def ingest_images(
         follow(compute)
         return fitting(compute, need, what)
 
-    with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
+    with (
+        using(compute, run) as compute,
+        listed_in_image(store, run, compute),
+        owned(store, run, compute, fit) as owner,
+    ):
         root = owner.root()
         request = digest_of(body)
         known = root["attributes"]["seismill"] if root is not None else {"stages": {}, "sources": [{}]}

@@ -106,7 +106,7 @@ class _Parameters(BaseModel):
 
 # Fields that were added after requests were first stored, by their model.
 _LATER_FIELDS: dict[str, frozenset[str]] = {
-    "Image": frozenset(("image",)),
+    "Image": frozenset(("image", "labels_of")),
     "Index": frozenset(
         (
             "samples_per_trace",
@@ -435,6 +435,12 @@ class Image(_Parameters):
         default=False,
         title="Labels",
         description="Values are labels of phases, not measurements; levels take the most frequent one",
+    )
+    labels_of: OptionalUrl = Field(
+        default="",
+        title="Labels of",
+        description="The image volume whose labels these are; the volume is then their name, as in "
+        "rock.zarr/labels/NAME",
     )
     checksums: Checksums = []
     image: int = Field(

@@ -16,6 +16,7 @@ from tasks.volume.blocks import Compute
 from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.foreign_target import begin_annex, foreign_meaning, open_master
+from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.plan import digest_of
@@ -95,7 +96,11 @@ def pyramid(
             return compute
         return fitting(compute, need, "a block of samples and what is made of it")
 
-    with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
+    with (
+        using(compute, run) as compute,
+        listed_in_image(store, run, compute),
+        owned(store, run, compute, fit) as owner,
+    ):
         root = root_under_lock(store, found.root)
         body, made = body_of(root), made_of(root)
         request = digest_of(body)

@@ -30,6 +30,7 @@ from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.deletion import clear_run, without
 from tasks.volume.protocol.foreign_target import begin_annex, open_master
+from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.owner import Fit, owned
 from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.plan import digest_of
@@ -96,7 +97,11 @@ def rechunk(
     names = [spec.path for spec in specs]
     refuse_taken(store, found.root, names)
     fit: Fit = lambda compute: planned_copies(found, specs, compute)[2]  # noqa: E731
-    with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
+    with (
+        using(compute, run) as compute,
+        listed_in_image(store, run, compute),
+        owned(store, run, compute, fit) as owner,
+    ):
         root = root_under_lock(store, found.root)
         requests = {spec.path: digest_of(request_of(root, found.master, spec)) for spec in specs}
         found = Volume(store, root)

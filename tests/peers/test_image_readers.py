@@ -82,6 +82,20 @@ for path, level, length, origin in zip(
     assert image.description == "core 7"
 """
 
+# An image with labels in its group: both become layers.
+NAPARI_LABELS = """
+import sys
+import numpy as np
+from napari.layers import Layer
+from napari_ome_zarr import napari_get_reader
+volume, truth = sys.argv[1], np.load(sys.argv[2])
+image, labels = (Layer.create(*one) for one in napari_get_reader(volume)(volume))
+assert (type(image).__name__, type(labels).__name__) == ("Image", "Labels")
+for found, level in zip(labels.data, ("labels0", "labels1"), strict=True):
+    np.testing.assert_array_equal(np.asarray(found), truth[level])
+assert list(labels.scale) == list(image.scale) == [2.5, 2, 2]
+"""
+
 MULTIDIMIO = """
 import mdio
 np.testing.assert_array_equal(mdio.open_mdio(volume)["density"].values, levels[0])
@@ -143,15 +157,31 @@ def test_readers_find_the_voxels_and_where_they_lie(made: tuple[Path, Path], rea
 
 
 @pytest.mark.peer
+def test_napari_makes_a_layer_of_labels_beside_that_of_their_image(tmp_path: Path) -> None:
+    values = np.random.default_rng(22).integers(0, 9, (20, 30, 40)).astype("uint16")
+    np.save(tmp_path / "rock.npy", values)
+    np.save(tmp_path / "seg.npy", values // 3)
+    rock = str(tmp_path / "rock.zarr")
+    ingest_images(str(tmp_path / "rock.npy"), rock, Image(voxel_length=[2.5, 2, 2], voxel_unit="micrometer"))
+    ingest_images(str(tmp_path / "seg.npy"), "grains", Image(labels_of=rock))
+    for volume in (rock, f"{rock}/labels/grains"):
+        pyramid(volume, Levels(levels=1))
+    group = zarr.open_group(f"{rock}/labels/grains", mode="r")
+    np.testing.assert_array_equal(group["label"][...], values // 3)
+    np.savez(tmp_path / "truth.npz", labels0=group["label"][...], labels1=group["1"][...])
+    read_elsewhere("SEISMILL_IMAGES_PYTHON", NAPARI_LABELS, Path(rock), tmp_path / "truth.npz", prelude="")
+
+
+@pytest.mark.peer
 def test_multidimio_opens_an_image(made: tuple[Path, Path]) -> None:
     read_elsewhere("SEISMILL_MDIO_PYTHON", MULTIDIMIO, *made)
 
 
-def read_elsewhere(variable: str, reader: str, volume: Path, truth: Path) -> None:
+def read_elsewhere(variable: str, reader: str, volume: Path, truth: Path, *, prelude: str = PRELUDE) -> None:
     """Run a reader under the interpreter that a variable names."""
     python = os.environ.get(variable, "")
     if not python:
         pytest.skip(f"{variable} does not name an interpreter that has it")
-    command = [python, "-I", "-c", PRELUDE + reader, str(volume), str(truth)]
+    command = [python, "-I", "-c", prelude + reader, str(volume), str(truth)]
     run = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr

@@ -174,7 +174,8 @@ def ome_attributes(
         levels: Finest first: `path`, `scale` and `translation` per axis.
         low: Smallest sample.
         high: Largest sample.
-        looks: Of voxels: `unit` of the axes, `window` of values to show, `is_labels`, and the `labels` that occur.
+        looks: Of voxels: `unit` of the axes, `window` of values to show, `is_labels`, the `labels` that occur, and
+            of the labels of an image the way from them to its `image`.
             Without it axes have no unit, and the window is symmetric.
     """
     looks = looks or {}
@@ -218,7 +219,8 @@ def ome_attributes(
         del described["omero"]  # napari takes it for colours of an image, of which a layer of labels has none
         # Of very many labels none has a colour of its own; an empty list of colours would not be valid.
         colours = [{"label-value": v, "rgba": _colour(v)} for v in looks["labels"]]
-        described["image-label"] = {"colors": colours} if colours else {}
+        source = {"source": {"image": looks["image"]}} if "image" in looks else {}
+        described["image-label"] = ({"colors": colours} if colours else {}) | source
     return described
 
 

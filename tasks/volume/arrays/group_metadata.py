@@ -16,6 +16,14 @@ from tasks.volume.store.objects import Store
 ROOT, ANNEX = "zarr.json", ".seismill/annex.json"  # where the root of a volume and of an annex lies
 GROUP: dict[str, Any] = {"attributes": {}, "zarr_format": 3, "node_type": "group"}
 
+LABELS = "labels"  # group of the label volumes in the group of an image
+
+
+def label_names(root: Mapping[str, Any]) -> list[str]:
+    """Return the names of the label volumes that an image's root lists."""
+    group = root["consolidated_metadata"]["metadata"].get(LABELS, {})
+    return list(group.get("attributes", {}).get("ome", {}).get("labels", []))
+
 
 def is_annex(root: Mapping[str, Any]) -> bool:
     """Return whether a root is that of an annex."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from tasks.volume.arrays.codecs import ABSENT, decode_chunk, index_bytes, read_index
 from tasks.volume.arrays.documents import object_from, root_from
-from tasks.volume.arrays.group_metadata import ANNEX
+from tasks.volume.arrays.group_metadata import ANNEX, LABELS
 from tasks.volume.arrays.level_names import is_elsewhere, level_0
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, positions, spec_of
 from tasks.volume.blocks import Region, on_chunks, on_io
@@ -42,8 +42,16 @@ class Volume:
 
     @property
     def members(self) -> dict[str, dict[str, Any]]:
-        """The zarr.json of every array and group by path."""
-        return self.root["consolidated_metadata"]["metadata"]
+        """The zarr.json of every array and group by path, without those in label volumes, which are not its own."""
+        metadata: dict[str, dict[str, Any]] = self.root["consolidated_metadata"]["metadata"]
+        if LABELS not in metadata:
+            return metadata
+        return {path: member for path, member in metadata.items() if not path.startswith(f"{LABELS}/")}
+
+    @property
+    def is_labels_of_image(self) -> bool:
+        """Whether it lies in an image's group, as labels of that image."""
+        return "image" in self.state.get("looks", {})
 
     @property
     def master(self) -> str:
@@ -79,6 +87,8 @@ class Volume:
 
     def level(self, number: int) -> str:
         """Path of a coarser level, counted from 1."""
+        if self.is_labels_of_image:
+            return str(number)  # one validator finds the levels of labels in the group itself alone
         if "annex" not in self.state:
             return f"{PYRAMID}/{number}/{self.master}"
         return str(number) if is_elsewhere(self.origin) else level_0(self.origin).format(number)

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from tasks.volume.arrays.group_metadata import LABELS
 from tasks.volume.arrays.reader import PYRAMID, Volume
 from tasks.volume.arrays.spec import RAW_SAMPLES, STATISTICS
 from tasks.volume.outcomes import InputRefused
@@ -44,6 +45,8 @@ def selected_root(source: Volume, includes: list[str], excludes: list[str]) -> d
             f"without {source.master} and {', '.join(copies)} nothing would be left of {source.store.url}; leave one in"
         )
     root: dict[str, Any] = json.loads(json.dumps(source.root))
+    for path in [path for path in members(root) if path.split("/")[0] == LABELS]:
+        del members(root)[path]  # label volumes are not copied
     for path in list(members(root)):
         if any(path == name or path.startswith(f"{name}/") for name in gone):
             del members(root)[path]

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.volume.arrays.documents import value_from
+from tasks.volume.arrays.documents import object_from, value_from
+from tasks.volume.arrays.foreign import attributes_of
+from tasks.volume.arrays.group_metadata import LABELS
 from tasks.volume.arrays.spec import RAW_SAMPLES
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.manifest import path_of_manifest
@@ -53,9 +55,11 @@ class Names:
 
     Attributes:
         ranks: Number of dimensions that each array has or had, by path; `ANY_RANK` where it is not known.
+        lists_labels: Whether the group that lists label volumes is its own. These volumes are not.
     """
 
     ranks: dict[str, set[int]]
+    lists_labels: bool = False
 
     def owner(self, key: str) -> str | None:
         """Return the path of the array or group of the volume that an object belongs to; None if to neither."""
@@ -68,7 +72,8 @@ class Names:
     @property
     def groups(self) -> set[str]:
         """The groups above arrays."""
-        return {group for path in self.ranks for group in groups_above(path)}
+        above = {group for path in self.ranks for group in groups_above(path)}
+        return above | ({LABELS} if self.lists_labels else set())
 
 
 def groups_above(path: str) -> Iterator[str]:
@@ -94,7 +99,7 @@ def names_of(store: Store, root: dict[str, Any] | None, keys: Sequence[str] | No
     if root is not None:
         done = {made["plan"] for made in root["attributes"]["seismill"]["stages"].values()}
         for path, member in members(root).items():
-            if path and member["node_type"] == "array":
+            if path and member["node_type"] == "array" and not path.startswith(f"{LABELS}/"):
                 ranks.setdefault(path, set()).add(len(member["shape"]))
     for key in store.keys(OWN) if keys is None else keys:
         if path := path_of_manifest(key):
@@ -110,7 +115,18 @@ def names_of(store: Store, root: dict[str, Any] | None, keys: Sequence[str] | No
                 continue
             for path, rank in planned.items():
                 ranks.setdefault(path, set()).add(rank)
-    return Names(ranks)
+    return Names(ranks, _lists_labels(store, root))
+
+
+def _lists_labels(store: Store, root: dict[str, Any] | None) -> bool:
+    """Return whether the group of labels is the volume's own; without a root its own attribute says so."""
+    if root is not None:
+        return LABELS in members(root)
+    try:
+        group = object_from(store.get(f"{LABELS}/zarr.json"), f"{store.url}/{LABELS}/zarr.json")
+    except (FileNotFoundError, IsADirectoryError, IntegrityFailure):
+        return False
+    return "seismill" in attributes_of({"zarr.json": group})
 
 
 def planned_ranks(store: Store, plan: Plan) -> dict[str, int]:

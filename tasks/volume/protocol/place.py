@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tasks.volume.arrays.foreign import documents
-from tasks.volume.arrays.group_metadata import is_annex
+from tasks.volume.arrays.group_metadata import LABELS, is_annex, label_names
 from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.own_names import OWN, groups_above, names_of
@@ -21,8 +21,12 @@ CATALOGUE = "catalogue"  # what the names of a sweep's objects begin with, in a 
 NAMED = 3  # objects that a refusal names
 
 
-def refuse_occupied(store: Store) -> None:
+def refuse_occupied(store: Store, image: str = "") -> None:
     """Return if a new volume may be written at this place, as far as one listing tells.
+
+    Args:
+        store: The place.
+        image: URL of the volume whose labels it is to hold, in which it may lie.
 
     Raises:
         DestinationRefused: Something else is there, or the place lies inside a volume.
@@ -41,24 +45,32 @@ def refuse_occupied(store: Store) -> None:
             f"{store.url} is not empty and not a volume (it holds {_shown(strangers)}); name a place that does not "
             "exist yet"
         )
-    refuse_inside_volume(store)
+    refuse_inside_volume(store, image)
 
 
-def refuse_inside_volume(store: Store) -> None:
+def refuse_inside_volume(store: Store, image: str = "") -> None:
     """Return if no folder above this place is a volume: a volume inside one would be in the way of it.
+
+    Args:
+        store: The place.
+        image: URL of the one volume in which it may lie.
 
     Raises:
         DestinationRefused: One is.
     """
-    for above in store.above():
+    for number, above in enumerate(store.above()):
+        if above.url == image:
+            continue
         try:
             inside = bool(above.keys(COMMITS))
         except DestinationRefused as refusal:  # an identity that may list its own prefix only
             log.debug("whether %s is a volume is not known: %s", above.url, refusal)
             return
         if inside:
+            labels = number == 1 and store.url == f"{above.url}/{LABELS}/{store.url.rpartition('/')[2]}"
+            other = f", or give --labels-of {above.url}" if labels else ""
             raise DestinationRefused(
-                f"{store.url} lies inside the volume {above.url}; name a place outside of it"
+                f"{store.url} lies inside the volume {above.url}; name a place outside of it{other}"
             )
 
 
@@ -83,6 +95,13 @@ def refuse_strangers(store: Store, root: dict[str, Any] | None) -> None:
     others = [key for key in keys if not key.startswith(f"{OWN}/") and key != "zarr.json"]
     if not others:
         return
+    if root is not None and (
+        held := [name for name in label_names(root) if f"{LABELS}/{name}/zarr.json" in keys]
+    ):
+        raise DestinationRefused(
+            f"{store.url} has labels in it ({_shown(held)}), which a new image would not fit; move "
+            f"{store.url}/{LABELS} away, or name another place"
+        )
     names = names_of(store, root, [key for key in keys if key.startswith(f"{OWN}/")])
     strangers = [key for key in others if names.owner(key) is None]
     if strangers:

@@ -7,7 +7,6 @@ import numpy as np
 
 from tasks.volume.arrays.attributes import NAN_FILL, level_labels, level_scale
 from tasks.volume.arrays.codecs import metadata_of
-from tasks.volume.arrays.group_metadata import is_annex
 from tasks.volume.arrays.reader import PYRAMID, Volume
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import block_count
@@ -24,7 +23,7 @@ from tasks.volume.protocol.stage import (
 )
 from tasks.volume.protocol.writer import small_array
 from tasks.volume.pyramid.block import masks_of, pyramid_block
-from tasks.volume.pyramid.levels import describe_levels, planned_levels
+from tasks.volume.pyramid.levels import describe_levels, is_flat, planned_levels
 
 
 def add_levels(stage: Stage, root: dict[str, Any], request: str) -> None:
@@ -63,9 +62,7 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
         for dim, values, f, n, (scale, translation) in zip(
             spec.dims, axes, steps, spec.shape, scaled, strict=True
         ):
-            if is_annex(
-                root
-            ):  # its levels lie in the group itself, where one set of coordinates has its place
+            if is_flat(root):
                 break
             labels = level_labels(values, f, scale, translation, method)
             units = (
@@ -98,7 +95,7 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
         levels.append(
             {"path": spec.path, "scale": [s for s, _ in scaled], "translation": [t for _, t in scaled]}
         )
-    if not is_annex(root):
+    if not is_flat(root):
         groups = [*(f"{PYRAMID}/{number}" for number in range(1, len(specs))), PYRAMID]
     else:
         groups = [group for spec in specs[1:] for group in groups_above(spec.path)]

@@ -26,12 +26,17 @@ def without_levels(root: dict[str, Any]) -> dict[str, Any]:
     """Return a root that lacks its levels."""
     levels = [level["path"] for level in root["attributes"]["seismill"]["levels"][1:]]
     groups = [group for level in levels for group in groups_above(level)]
-    fewer = without(root, [*levels, *groups] if is_annex(root) else [PYRAMID])
+    fewer = without(root, [*levels, *groups] if is_flat(root) else [PYRAMID])
     state = fewer["attributes"]["seismill"]
     state["levels"] = state["levels"][:1]
     del state["stages"][PYRAMID]
     describe_levels(fewer)
     return fewer
+
+
+def is_flat(root: dict[str, Any]) -> bool:
+    """Return whether levels lie in the group itself, where one set of coordinates has its place."""
+    return is_annex(root) or "image" in root["attributes"]["seismill"].get("looks", {})
 
 
 def level_specs(

@@ -64,7 +64,7 @@ def finish_stack(
         "window": _window(records),
         "labels": labels if len(labels) <= MOST_LABELS else [],
         "is_labels": image.labels,
-    }
+    } | ({"image": stage.plan.body["labels_of"]} if "labels_of" in stage.plan.body else {})
     created_on = stage.plan.created_on
     root = new_root(
         image_attributes(image.description, created_on, spec.path)

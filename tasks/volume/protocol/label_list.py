@@ -1,0 +1,75 @@
+"""The list of label volumes in an image's group: `labels/NAME` is a volume of its own, and the image's root names it.
+
+A label volume has its own lock, plans and commits. Of the image's group it changes the document `labels/zarr.json` and
+the consolidated metadata alone, under the image's lock and with a commit of the image's root. So neither volume deletes
+what the other has.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tasks.parameters import Run
+from tasks.volume.arrays.codecs import document_bytes
+from tasks.volume.arrays.group_metadata import GROUP, LABELS, label_names
+from tasks.volume.arrays.reader import Volume, open_any
+from tasks.volume.blocks import Compute
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.protocol.owner import owned
+from tasks.volume.protocol.place import refuse_taken
+from tasks.volume.protocol.root import commit, members
+from tasks.volume.protocol.stage import settle
+from tasks.volume.store.objects import Store
+
+
+@contextmanager
+def listed_in_image(store: Store, run: Run, compute: Compute) -> Iterator[None]:
+    """List a label volume, as the body of the `with` leaves it, in the group of its image; else do nothing.
+
+    Args:
+        store: The volume, which is not held any more when the body ends.
+        run: How to run.
+        compute: Where the run's blocks run.
+
+    Raises:
+        InputRefused: The image is gone.
+        DestinationRefused: Somebody else has a group of labels there.
+        Resumable: Another run holds the image.
+    """
+    yield
+    if store.url.split("/")[-2:-1] == [LABELS]:
+        labels = open_any(store)
+        if labels.is_labels_of_image:
+            _list(labels, run, compute)
+
+
+def _list(labels: Volume, run: Run, compute: Compute) -> None:
+    store = labels.store
+    image, name = Store(store.url.rsplit("/", 2)[0], store.options), store.url.rpartition("/")[2]
+    with owned(image, run, compute, lambda compute: compute) as owner:
+        root = owner.root()
+        if root is None:
+            raise InputRefused(f"the image {image.url} was taken away; publish it and its labels again")
+        refuse_taken(image, root, [LABELS])
+        others = [other for other in label_names(root) if other != name]
+        names = sorted([name, *(other for other in others if image.exists(f"{LABELS}/{other}/zarr.json"))])
+        listed = {
+            path: member
+            for path, member in members(root).items()
+            if path.split("/")[0] != LABELS or (path.split("/")[1:2] or [name])[0] in set(names) - {name}
+        }
+        group = GROUP | {
+            "attributes": {"ome": {"version": "0.5", "labels": names}, "seismill": {"lists": LABELS}}
+        }
+        listed |= {LABELS: group} | _described(labels, f"{LABELS}/{name}")
+        if members(root) != listed:
+            root["consolidated_metadata"]["metadata"] = listed
+            commit(image, owner.epoch, root)
+        settle(image, owner.epoch, f"{LABELS}/zarr.json", document_bytes(group))
+
+
+def _described(labels: Volume, place: str) -> dict[str, Any]:
+    """Return the metadata of a label volume and its members, by path from the image."""
+    ome = {"ome": labels.attributes.get("ome", {})}
+    below = {f"{place}/{path}": member for path, member in labels.members.items()}
+    return {place: GROUP | {"attributes": ome}} | below

@@ -1,0 +1,186 @@
+"""Labels of an image: a volume each in the image's group, found by readers from there, and safe from one another.
+
+Covers stacks/labels.py and protocol/label_list.py.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaozarrs
+import zarr
+from ome_zarr_models import open_ome_zarr
+
+from tasks.copy import copy
+from tasks.info import info
+from tasks.ingest_images import ingest_images
+from tasks.parameters import Image, Levels, Run
+from tasks.pyramid import pyramid
+from tasks.verify import verify
+from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tests.support.volumes import tree
+
+LENGTH = {"voxel_length": [2.5, 2, 2], "voxel_unit": "micrometer", "voxel_origin": [1, 0, -3]}
+SHAPE = (19, 21, 35)
+
+
+@pytest.fixture
+def rock(tmp_path: Path) -> str:
+    """An image volume, with labels to publish beside it."""
+    values = np.random.default_rng(3).integers(0, 60000, SHAPE).astype("uint16")
+    np.save(tmp_path / "rock.npy", values)
+    np.save(tmp_path / "seg.npy", values > 30000)
+    volume = str(tmp_path / "rock.zarr")
+    ingest_images(str(tmp_path / "rock.npy"), volume, Image(**LENGTH))
+    pyramid(volume, Levels(levels=1))
+    return volume
+
+
+def labelled(rock: str, name: str = "grains", **image) -> dict:
+    return ingest_images(str(Path(rock).parent / "seg.npy"), name, Image(labels_of=rock, **image))
+
+
+def test_readers_find_labels_and_their_levels_from_the_image(rock, tmp_path):
+    assert labelled(rock)["volume"] == f"{rock}/labels/grains"
+    pyramid(f"{rock}/labels/grains", Levels(levels=1))
+    labelled(rock, "pores")
+    pyramid(f"{rock}/labels/pores", Levels(levels=1))
+    group = zarr.open_group(rock, mode="r")
+    assert group["labels"].attrs["ome"]["labels"] == ["grains", "pores"]
+    grains = group["labels/grains"]
+    np.testing.assert_array_equal(grains["label"][...], np.load(tmp_path / "seg.npy"))
+    assert grains["label"].dtype == np.uint8
+    ome = grains.attrs["ome"]
+    assert [one["path"] for one in ome["multiscales"][0]["datasets"]] == ["label", "1"]
+    assert grains["1"].shape == group["pyramid/1/attenuation"].shape
+    for number in range(2):
+        own, images = (
+            attrs["multiscales"][0]["datasets"][number]["coordinateTransformations"]
+            for attrs in (ome, group.attrs["ome"])
+        )
+        assert own == images
+    assert ome["image-label"]["source"] == {"image": "../../"}
+    assert "omero" not in ome
+    assert (
+        group["labels/grains"].attrs["ome"] == zarr.open_group(f"{rock}/labels/grains", mode="r").attrs["ome"]
+    )
+    for place in (rock, f"{rock}/labels/grains"):
+        yaozarrs.validate_zarr_store(place)
+        open_ome_zarr(zarr.open_group(place, mode="r"))
+        assert verify(place)["findings"] == []
+    assert info(rock)["label_volumes"] == ["grains", "pores"]
+    assert {"x", "y", "z"} <= set(info(rock)["others"])
+    assert not [path for path in info(rock)["others"] if path.startswith("labels")]
+
+
+def test_labels_run_again_are_recognised_by_either_name(rock):
+    labelled(rock)
+    before = tree(Path(rock))
+    for name in ("grains", f"{rock}/labels/grains"):
+        assert labelled(rock, name)["notes"] == ["was done already"]
+    after = tree(Path(rock))
+    assert {k: v for k, v in after.items() if "/lock/" not in k} == {
+        k: v for k, v in before.items() if "/lock/" not in k
+    }
+
+
+def test_a_list_that_was_not_written_is_written_by_the_next_run(rock, monkeypatch):
+    def stopped(*args, **more):
+        raise Resumable("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.volume.protocol.label_list.commit", stopped)
+        with pytest.raises(Resumable):
+            labelled(rock)
+    assert "labels" not in zarr.open_group(rock, mode="r", use_consolidated=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.volume.protocol.label_list.settle", stopped)
+        with pytest.raises(Resumable):
+            labelled(rock)
+    assert not Path(rock, "labels/zarr.json").exists()
+    labelled(rock)
+    assert json.loads(Path(rock, "labels/zarr.json").read_text())["attributes"]["ome"]["labels"] == ["grains"]
+    assert verify(rock)["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "sentence"),
+    [
+        ({"voxel_length": [2]}, "grains", "leave out --voxel-length"),
+        ({"voxel_origin": [0, 0, 0]}, "grains", "leave out --voxel-length"),
+        ({}, "c", "cannot be named 'c'"),
+        ({}, "0", "cannot be named '0'"),
+        ({}, "elsewhere/grains", "labels/grains, or only grains"),
+    ],
+)
+def test_what_would_not_lie_on_the_image_is_refused_before_anything_is_written(rock, image, name, sentence):
+    before = tree(Path(rock))
+    with pytest.raises((InputRefused, DestinationRefused), match=sentence):
+        labelled(rock, name, **image)
+    assert tree(Path(rock)) == before
+
+
+def test_lengths_in_another_unit_are_the_same_lengths(rock):
+    labelled(rock, voxel_length=[0.0025, 0.002, 0.002], voxel_unit="millimeter")
+    array = zarr.open_group(f"{rock}/labels/grains", mode="r")["label"]
+    assert (array.attrs["voxel_length"], array.attrs["voxel_unit"]) == ([2.5, 2, 2], "micrometer")
+
+
+def test_labels_of_another_shape_or_of_labels_are_refused(rock, tmp_path):
+    np.save(tmp_path / "small.npy", np.zeros((3, 4, 5), np.uint8))
+    with pytest.raises(InputRefused, match=r"have 3 x 4 x 5 voxels, but the image .* has 19 x 21 x 35"):
+        ingest_images(str(tmp_path / "small.npy"), "grains", Image(labels_of=rock))
+    labelled(rock)
+    with pytest.raises(InputRefused, match="holds labels itself"):
+        ingest_images(str(tmp_path / "seg.npy"), "more", Image(labels_of=f"{rock}/labels/grains"))
+
+
+def test_an_image_with_labels_is_not_replaced_under_them(rock, tmp_path):
+    labelled(rock)
+    before = tree(Path(rock))
+    with pytest.raises(DestinationRefused, match=r"has labels in it \(grains\)"):
+        ingest_images(str(tmp_path / "rock.npy"), rock, Image(), overwrite=True)
+    assert {k: v for k, v in tree(Path(rock)).items() if "/lock/" not in k} == {
+        k: v for k, v in before.items() if "/lock/" not in k
+    }
+    pyramid(rock, Levels(levels=2), overwrite=True)
+    assert verify(f"{rock}/labels/grains")["findings"] == []
+    assert zarr.open_group(rock, mode="r")["labels/grains/label"].shape == SHAPE
+    shutil.rmtree(f"{rock}/labels/grains")
+    ingest_images(str(tmp_path / "rock.npy"), rock, Image(), overwrite=True)
+    assert not Path(rock, "labels/zarr.json").exists()
+    assert verify(rock)["findings"] == []
+
+
+def test_a_group_of_labels_of_somebody_else_is_left_alone(rock):
+    zarr.create_group(f"{rock}/labels", attributes={"ome": {"version": "0.5", "labels": ["theirs"]}})
+    before = tree(Path(rock))
+    with pytest.raises(DestinationRefused, match="labels is there already, and Seismill did not write it"):
+        labelled(rock)
+    assert tree(Path(rock)) == before
+
+
+def test_labels_are_replaced_alone_and_a_copy_of_the_image_has_none(rock, tmp_path):
+    labelled(rock)
+    with pytest.raises(DestinationRefused, match=r"give --labels-of"):
+        ingest_images(str(tmp_path / "seg.npy"), f"{rock}/labels/others")
+    np.save(tmp_path / "seg.npy", ~np.load(tmp_path / "seg.npy"))
+    ingest_images(str(tmp_path / "seg.npy"), "grains", Image(labels_of=rock), overwrite=True)
+    np.testing.assert_array_equal(
+        zarr.open_group(rock, mode="r")["labels/grains/label"][...], np.load(tmp_path / "seg.npy")
+    )
+    copied = copy(rock, str(tmp_path / "copy.zarr"))
+    assert any("volumes of their own and were not copied" in note for note in copied["notes"])
+    assert "labels" not in zarr.open_group(str(tmp_path / "copy.zarr"), mode="r")
+    assert verify(str(tmp_path / "copy.zarr"))["findings"] == []
+
+
+def test_a_dry_run_of_labels_writes_nothing(rock):
+    before = tree(Path(rock))
+    planned = ingest_images(
+        str(Path(rock).parent / "seg.npy"), "grains", Image(labels_of=rock), run=Run(dry_run=True)
+    )
+    assert planned["volume"] == f"{rock}/labels/grains"
+    assert tree(Path(rock)) == before
