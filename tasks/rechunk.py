@@ -1,8 +1,9 @@
 """Copies of the master in other chunks, all of them from one read of it, mostly lossy within a proven bound.
 
-Every chunk is decoded again right after it was encoded and compared with the master, so what the copy's
-attributes say of its error was measured on the very bytes that were stored. NaN and Inf would spoil
-their whole neighbourhood in ZFP and become 0 there; they survive in the master only.
+Every chunk is compared with the master while it is encoded: ZFP's encoder knows what a decoder gets from its bits, and
+chunks of any other codec are decoded. So the errors that a copy's attributes name are those of its stored bytes;
+`verify --errors` decodes these and measures again. NaN and Inf would spoil their whole neighbourhood in ZFP and become
+0 there; they survive in the master only.
 """
 
 import logging

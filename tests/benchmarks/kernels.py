@@ -185,12 +185,20 @@ def zfp() -> None:
                 ),
             )
             show(
-                f"zfp_error_sums {kind}",
+                f"encode_zfp_measured {kind}",
                 chunk.nbytes,
-                lambda c=chunk, s=stream, t=tolerance, live=live, sums=sums: kernels.zfp_error_sums(
-                    s, t, c, c.shape, live, sums
+                lambda c=chunk, t=tolerance, h=header, live=live, sums=sums: kernels.encode_zfp_measured(
+                    c, t, h, c, live, sums, nonfinite=False
                 ),
             )
+    zeros = np.zeros((4, 512, 512), np.float32)
+    live, header = np.ones(zeros.shape[:2], bool), bytes(HEADER_BITS // 8)
+    show("encode_zfp zeros", zeros.nbytes, lambda: kernels.encode_zfp(zeros, 1.0, header))
+    show(
+        "encode_zfp_measured zeros",
+        zeros.nbytes,
+        lambda: kernels.encode_zfp_measured(zeros, 1.0, header, zeros, live, np.zeros(4), nonfinite=False),
+    )
 
 
 def headers_and_checksums() -> None:

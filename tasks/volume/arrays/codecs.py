@@ -86,7 +86,11 @@ def encode_chunk(spec: ArraySpec, chunk: np.ndarray) -> bytes:
         data = _blosc(DEFAULT_CODEC).encode(np.ascontiguousarray(rounded(chunk, tolerance)))
     else:
         data = _blosc(spec.codec).encode(np.ascontiguousarray(chunk))
-    data = bytes(data)
+    return checksummed(bytes(data))
+
+
+def checksummed(data: bytes) -> bytes:
+    """Return an encoded chunk with its checksum at the end, as it is stored."""
     return data + crc32c(data).to_bytes(CHECKSUM_BYTES, "little")
 
 
@@ -97,12 +101,12 @@ def _encode_zfp(chunk: np.ndarray, tolerance: float) -> bytes:
     from tasks.volume.kernels.zfp import encode_zfp, zfp_takes
 
     if zfp_takes(chunk.shape, chunk.dtype, tolerance):
-        return encode_zfp(chunk, tolerance, _zfp_header(chunk.shape, tolerance))
+        return encode_zfp(chunk, tolerance, zfp_header(chunk.shape, tolerance))
     return bytes(zfpy.compress_numpy(chunk, tolerance=tolerance, write_header=True))
 
 
 @lru_cache
-def _zfp_header(shape: tuple[int, ...], tolerance: float) -> bytes:
+def zfp_header(shape: tuple[int, ...], tolerance: float) -> bytes:
     """Return the first bytes of the stream of a float32 chunk."""
     import zfpy
 

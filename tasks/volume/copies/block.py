@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from tasks.volume.arrays.codecs import (
-    encode_chunk,
     is_zfp,
     join_shard,
 )
@@ -19,7 +18,7 @@ from tasks.volume.arrays.spec import (
     round_up,
 )
 from tasks.volume.blocks import nth_region, on_chunks, on_io
-from tasks.volume.derived.errors import add_errors_of_chunk
+from tasks.volume.derived.errors import encode_measured
 from tasks.volume.derived.superblocks import chunks_owned, hull
 from tasks.volume.kernels.error_sums import (
     MAX_ABS_ERROR,
@@ -65,10 +64,12 @@ def rechunk_block(job: Job) -> Record:
             max(round_up(min(r.stop, n), c.chunks[axis]) - r.start for c in copies)
             for axis, (r, n) in enumerate(zip(region, master.shape, strict=True))
         ]
-        values = np.full(room, 0 if is_zfp(some[0]) else some[0].fill_value, some[0].numpy)
+        values = np.empty(room, some[0].numpy)
+        for axis, n in enumerate(shape):  # all else is read
+            values[(slice(None),) * axis + (slice(n, None),)] = 0 if is_zfp(some[0]) else some[0].fill_value
         return values, values[tuple(slice(0, n) for n in shape)]
 
-    values, original = {}, np.empty(0)
+    values, original, some_nonfinite = {}, np.empty(0), True
     if plain_copies:
         values[False], original = buffer(plain_copies)
         read_region(origin, master, region, out=original, live=live)
@@ -80,7 +81,8 @@ def rechunk_block(job: Job) -> Record:
             original = valid
             read_region(origin, master, region, out=valid, live=live)
         # Cells of ZFP ring the same whether holes in them are 0 or go on as their neighbours, but show what they hold.
-        if finite_or_zero(valid, valid, live) and original is valid:
+        some_nonfinite = finite_or_zero(valid, valid, live) > 0
+        if some_nonfinite and original is valid:
             # Live samples that are NaN or Inf are rare: only then is the original needed beside the mended one.
             original = read_region(origin, master, region).astype(zfp_copies[0].numpy, copy=False)
 
@@ -95,12 +97,11 @@ def rechunk_block(job: Job) -> Record:
         chunk = values[is_zfp(copy)][whole]
         if chunk.strides[-1] * chunk.shape[-1] < CACHE_LINE_BYTES:
             chunk = np.ascontiguousarray(chunk)  # lines that hold little of it are fetched once
-        data = encode_chunk(copy, chunk)
         inside = chunk[tuple(slice(0, p.stop - p.start) for p in part)]
-        samples = original[part] if is_zfp(copy) else inside
+        samples = original[part] if is_zfp(copy) and some_nonfinite else inside
         if samples.dtype != copy.numpy:
             samples = samples.astype(copy.numpy)
-        add_errors_of_chunk(copy, data, samples, live[part[:-1]], errors)
+        data = encode_measured(copy, chunk, samples, live[part[:-1]], errors, nonfinite=some_nonfinite)
         # A list, because small arrays that are kept hold on to the memory of the large ones before them.
         return data, errors.tolist()
 

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.volume.arrays.codecs import encode_chunk
 from tasks.volume.arrays.reader import Volume, read_region
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, round_up
 from tasks.volume.blocks import Region
 from tasks.volume.copies.likeness import display_range
-from tasks.volume.derived.errors import add_errors_of_chunk
+from tasks.volume.derived.errors import encode_measured
 from tasks.volume.kernels.error_sums import COUNT, MAX_ABS_ERROR, SUM_OF_SQUARES, finite_or_zero
 
 _TARGET = ":target "  # after the name of the codec of a copy whose tolerance is not chosen yet
@@ -142,10 +141,8 @@ def figures_of(
     sums, stored, raw = np.zeros(4), 0, 0
     for chunk, values, live in samples:
         spec = ArraySpec("sample", chunk.shape, chunk.shape, dtype, ("",) * chunk.ndim, codec)
-        data = encode_chunk(spec, chunk)
-        stored += len(data)
+        stored += len(encode_measured(spec, chunk, values, live, sums))
         raw += int(live.sum()) * values.shape[-1] * chunk.itemsize
-        add_errors_of_chunk(spec, data, values, live, sums)
     figures = {"ratio": raw / stored if stored else math.inf, "max_abs_error": float(sums[MAX_ABS_ERROR])}
     rmse = math.sqrt(sums[SUM_OF_SQUARES] / sums[COUNT]) if sums[COUNT] else 0.0
     if rmse:

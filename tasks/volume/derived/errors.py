@@ -2,30 +2,50 @@
 
 import numpy as np
 
-from tasks.volume.arrays.codecs import CHECKSUM_BYTES, decode_chunk, is_zfp, tolerance_of
+from tasks.volume.arrays.codecs import (
+    checksummed,
+    decode_chunk,
+    encode_chunk,
+    is_zfp,
+    tolerance_of,
+    zfp_header,
+)
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.kernels.error_sums import COUNT, error_sums
-from tasks.volume.kernels.zfp import zfp_error_sums, zfp_takes
+from tasks.volume.kernels.zfp import encode_zfp_measured, zfp_takes
 
 
-def add_errors_of_chunk(
-    spec: ArraySpec, data: bytes, original: np.ndarray, live: np.ndarray, sums: np.ndarray
-) -> None:
-    """Add the errors of a stored chunk to `sums`, from the bytes it is stored as.
+def encode_measured(
+    spec: ArraySpec,
+    chunk: np.ndarray,
+    original: np.ndarray,
+    live: np.ndarray,
+    sums: np.ndarray,
+    *,
+    nonfinite: bool = True,
+) -> bytes:
+    """Return the stored bytes of a chunk; add the errors of what they decode to to `sums`.
+
+    ZFP of three dimensions is measured by the encoder, which knows what a decoder gets. Anything else is decoded.
 
     Args:
         spec: The copy.
-        data: The chunk's stored bytes.
+        chunk: As `encode_chunk`; where `original` is live and finite, the same values.
         original: The samples it was made from, NaN and Inf still in it; less than a chunk at the volume's end.
         live: bool, over the leading axes of `original`.
         sums: As `kernels.error_sums.error_sums`.
+        nonfinite: Whether `original` may hold NaN and Inf.
     """
     tolerance = tolerance_of(spec)
-    if tolerance is not None and is_zfp(spec) and zfp_takes(spec.chunks, original.dtype, tolerance):
-        zfp_error_sums(data[:-CHECKSUM_BYTES], tolerance, original, spec.chunks, live, sums)
-        return
+    if tolerance is not None and is_zfp(spec) and zfp_takes(chunk.shape, chunk.dtype, tolerance):
+        header = zfp_header(chunk.shape, tolerance)
+        return checksummed(
+            encode_zfp_measured(chunk, tolerance, header, original, live, sums, nonfinite=nonfinite)
+        )
+    data = encode_chunk(spec, chunk)
     decoded = decode_chunk(spec, data)[tuple(slice(0, n) for n in original.shape)]
     add_errors_of(original, decoded, live, sums)
+    return data
 
 
 def add_errors_of(

@@ -14,7 +14,7 @@ from tasks.volume.kernels.header_fields import swap_fields
 from tasks.volume.kernels.means import any_live, mean_floats, mean_integers
 from tasks.volume.kernels.plain import decode_plain, encode_plain
 from tasks.volume.kernels.traces import decode_traces, encode_traces, merge_stats, new_stats
-from tasks.volume.kernels.zfp import encode_zfp, zfp_error_sums, zfp_takes
+from tasks.volume.kernels.zfp import encode_zfp, encode_zfp_measured, zfp_takes
 
 __all__ = [
     "any_live",
@@ -25,6 +25,7 @@ __all__ = [
     "encode_plain",
     "encode_traces",
     "encode_zfp",
+    "encode_zfp_measured",
     "error_sums",
     "finite_or_zero",
     "mean_floats",
@@ -32,6 +33,5 @@ __all__ = [
     "merge_stats",
     "new_stats",
     "swap_fields",
-    "zfp_error_sums",
     "zfp_takes",
 ]

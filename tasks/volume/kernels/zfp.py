@@ -1,9 +1,12 @@
-"""ZFP's fixed-accuracy mode for 3-D float32 (codec version 5): libzfp's bits, and errors taken while they are read.
+"""ZFP's fixed-accuracy mode for 3-D float32 (codec version 5): libzfp's bits, and the errors that they leave.
 
-Copies cost what ZFP costs, and measuring their errors costs decoding besides. libzfp takes its blocks of 4 x 4 x 4
-one by one and tests their bits singly. Here 16 blocks go side by side through all that is arithmetic, which makes
-it vector instructions, and runs of zero bits are counted. Decoded samples are compared with their originals at
-once and never written to memory.
+libzfp takes its blocks of 4 x 4 x 4 one by one and tests their bits singly. Here 16 blocks go side by side through
+all that is arithmetic, which makes it vector instructions, and runs of zero bits are counted. Blocks of nothing but
+zeros are one bit each and take no place among the 16.
+
+In this mode a stream has all bit planes of a block down to one that the tolerance names, and no limit of bits. So
+the encoder knows what a decoder gets: the coefficients without the planes below. It transforms those back and
+compares the samples with their originals, while both are in the cache of the processor.
 
 Samples of blocks are laid out as [z, y, x, lane] until their coefficients are put in order, then as [lane, rank].
 """
@@ -33,6 +36,7 @@ FREQUENCIES = (
     "112 022 202 220 310 301 031 130 103 013 122 212 221 311 131 113 320 302 032 230 203 023 "
     "222 321 312 132 231 213 123 033 303 330 322 232 223 133 313 331 233 323 332 333"
 )
+EVERYTHING = as_mask(np.empty((0, 0), np.bool_))
 PLACES = np.array([int(word[::-1], SIDE) * LANES for word in FREQUENCIES.split()])
 
 
@@ -59,50 +63,65 @@ def encode_zfp(chunk: np.ndarray, tolerance: float, header: bytes) -> bytes:
         tolerance: The greatest absolute error.
         header: The stream's first `HEADER_BITS`.
     """
+    return _stream(chunk, tolerance, header, False, chunk, EVERYTHING, np.zeros(2))
+
+
+def encode_zfp_measured(
+    chunk: np.ndarray,
+    tolerance: float,
+    header: bytes,
+    original: np.ndarray,
+    live: np.ndarray,
+    sums: np.ndarray,
+    *,
+    nonfinite: bool,
+) -> bytes:
+    """The same stream; add the errors of what a decoder makes of it to `sums`.
+
+    Args:
+        chunk: As `encode_zfp`.
+        tolerance: As `encode_zfp`.
+        header: As `encode_zfp`.
+        original: float32, any strides: what the chunk was made from; less than a chunk at the volume's end. Samples
+            that are live, and finite in it, are compared.
+        live: bool, over the first two axes of `original`.
+        sums: As `error_sums` takes them.
+        nonfinite: Whether `original` may hold NaN and Inf.
+    """
+    inside, found = as_mask(live), np.zeros(2)
+    traces = int(np.count_nonzero(inside))
+    bad = int(np.count_nonzero(~np.isfinite(original)[inside])) if nonfinite else 0
+    itself = original.ctypes.data == chunk.ctypes.data and original.strides == chunk.strides
+    whole = itself and original.shape == chunk.shape and traces == inside.size and not bad
+    data = _stream(chunk, tolerance, header, True, original, EVERYTHING if whole else inside, found)
+    greatest, squares = found.tolist()
+    sums[COUNT] += traces * original.shape[2] - bad
+    sums[NONFINITE] += bad
+    sums[SUM_OF_SQUARES] += squares
+    sums[MAX_ABS_ERROR] = max(sums[MAX_ABS_ERROR], greatest)
+    return data
+
+
+def _stream(
+    chunk: np.ndarray,
+    tolerance: float,
+    header: bytes,
+    measured: bool,
+    original: np.ndarray,
+    live: np.ndarray,
+    found: np.ndarray,
+) -> bytes:
     flat, strides = as_rows(chunk)
+    other, apart = as_rows(original)
     blocks = chunk.size // SIZE
     # A coefficient takes its 32 bits and, in the worst case, a bit for each of them and of a group.
     out = np.empty((HEADER_BITS + blocks * 9 + chunk.size * 34) // 64 + MOST_BLOCK_WORDS, np.uint64)
     out[:2] = np.frombuffer(header + bytes(4), np.uint64)
-    words = _encode(flat, chunk.shape, strides, least_exponent(tolerance), PLACES, out)
-    return out[:words].tobytes()
-
-
-def zfp_error_sums(
-    data: bytes,
-    tolerance: float,
-    original: np.ndarray,
-    shape: tuple[int, ...],
-    live: np.ndarray,
-    sums: np.ndarray,
-) -> None:
-    """Add the errors of an encoded chunk to `sums`, over samples that are live, and finite in `original`.
-
-    Args:
-        data: The stream, with its header.
-        tolerance: With which it was made.
-        original: float32, any strides; less than `shape` at the volume's end.
-        shape: Of the chunk.
-        live: bool, over the first two axes of `original`.
-        sums: As `error_sums` takes them.
-
-    Raises:
-        ValueError: The stream ends before its blocks do, or after.
-    """
-    words = np.zeros(len(data) // 8 + MOST_BLOCK_WORDS, np.uint64)
-    words[: len(data) // 8] = np.frombuffer(data, np.uint64, len(data) // 8)
-    flat, strides = as_rows(original)
-    inside = as_mask(live)
-    found = np.zeros(3)
     least = least_exponent(tolerance)
-    read = _compare(words, len(data) * 8, flat, original.shape, strides, shape, inside, least, PLACES, found)
-    if -(-read // 64) * 8 != len(data):
-        raise ValueError(f"a ZFP stream of {len(data)} bytes ends after {read} bits")
-    count, greatest, squares = found.tolist()
-    sums[COUNT] += count
-    sums[NONFINITE] += int(inside.sum()) * original.shape[2] - count
-    sums[SUM_OF_SQUARES] += squares
-    sums[MAX_ABS_ERROR] = max(sums[MAX_ABS_ERROR], greatest)
+    words = _encode(
+        flat, chunk.shape, strides, least, PLACES, out, measured, other, original.shape, apart, live, found
+    )
+    return out[:words].tobytes()
 
 
 # Blocks, 16 at a time. The arrays hold 64 rows of 16 lanes; loops over all of an array, or over rows that are a
@@ -110,10 +129,38 @@ def zfp_error_sums(
 
 
 @njit(cache=True, nogil=True)
-def _next_corners(corners, lanes, shape):
-    """From where the last of some blocks began to where the next ones do: the last axis goes fastest."""
-    z, y, x = corners[LANES - 1]
-    for b in range(lanes):
+def _nothing(source, corner, strides):
+    """Whether a block is zeros alone; one that is not shows it in its first row, mostly."""
+    for z in range(SIDE):
+        for y in range(SIDE):
+            at = np.uint64(corner + z * strides[0] + y * strides[1])
+            some = False
+            for x in range(np.uint64(SIDE)):
+                some |= source[at + x] != 0
+            if some:
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _next_blocks(source, shape, strides, cursor, corners, zeros, values):
+    """Gather the next blocks that are more than zeros, and where they begin; returns how many.
+
+    `cursor` is where the next block begins: the last axis goes fastest, and past the last block the first axis ends.
+    To `zeros` go the numbers of blocks of zeros before each, and after the last.
+    """
+    z, y, x = cursor[0], cursor[1], cursor[2]
+    lanes, skipped = 0, 0
+    while z < shape[0] and lanes < LANES:
+        corner = z * strides[0] + y * strides[1] + x
+        if _nothing(source, corner, strides):
+            skipped += 1
+        else:
+            _gather(source, corner, strides, values, lanes)
+            corners[lanes, 0], corners[lanes, 1], corners[lanes, 2] = z, y, x
+            zeros[lanes] = skipped
+            skipped = 0
+            lanes += 1
         x += SIDE
         if x == shape[2]:
             x = 0
@@ -121,24 +168,24 @@ def _next_corners(corners, lanes, shape):
             if y == shape[1]:
                 y = 0
                 z += SIDE
-        corners[b, 0], corners[b, 1], corners[b, 2] = z, y, x
+    zeros[lanes] = skipped
+    cursor[0], cursor[1], cursor[2] = z, y, x
+    return lanes
 
 
 @njit(cache=True, nogil=True)
-def _gather(source, corners, lanes, strides, values):
-    for b in range(lanes):
-        corner = corners[b, 0] * strides[0] + corners[b, 1] * strides[1] + corners[b, 2]
-        for z in range(SIDE):
-            for y in range(SIDE):
-                at = np.uint64(corner + z * strides[0] + y * strides[1])
-                to = np.uint64((z * SIDE + y) * SIDE * LANES + b)
-                for x in range(np.uint64(SIDE)):
-                    values[to + x * LANES] = source[at + x]
+def _gather(source, corner, strides, values, b):
+    for z in range(SIDE):
+        for y in range(SIDE):
+            at = np.uint64(corner + z * strides[0] + y * strides[1])
+            to = np.uint64((z * SIDE + y) * SIDE * LANES + b)
+            for x in range(np.uint64(SIDE)):
+                values[to + x * LANES] = source[at + x]
 
 
 @njit(cache=True, nogil=True)
 def _gather_live(source, corners, lanes, shape, strides, live, values):
-    """The same, with NaN beyond `shape` and for what is not live."""
+    """Gather all blocks, with NaN beyond `shape` and for what is not live."""
     for b in range(lanes):
         first = corners[b]
         for z in range(SIDE):
@@ -260,11 +307,32 @@ def _to_ranks(p, places, coefficients):
 
 
 @njit(cache=True, nogil=True)
-def _from_ranks(coefficients, places, p):
-    for rank in range(np.uint64(SIZE)):
-        at = np.uint64(places[rank])
+def _truncate(p, masks):
+    """Coefficients as a decoder has them: without the bit planes, in negabinary, that are not in the stream."""
+    for row in range(SIZE):
+        at = np.uint64(row * LANES)
         for b in range(np.uint64(LANES)):
-            p[at + b] = np.int32((coefficients[b, rank] ^ NEGABINARY) - NEGABINARY)
+            kept = ((np.uint32(p[at + b]) + NEGABINARY) ^ NEGABINARY) & masks[b]
+            p[at + b] = np.int32((kept ^ NEGABINARY) - NEGABINARY)
+
+
+@njit(cache=True, nogil=True)
+def _add_errors(numbers, factors, values, errors, squares):
+    """Add squares of errors where `values` is finite; return the bits of the greatest error, NaN the greatest."""
+    for j in range(SIZE * LANES):
+        value = values[j]
+        finite = value - value == 0
+        decoded = np.float32(numbers[j]) * factors[j]
+        errors[j] = np.float64(decoded) - np.float64(value) if finite else 0.0
+    magnitudes, greatest = errors.view(np.int64), np.int64(0)
+    for j in range(SIZE * LANES):
+        greatest = max(greatest, magnitudes[j] & 0x7FFFFFFFFFFFFFFF)
+    for row in range(0, SIZE * LANES, 16 * LANES):
+        for j in range(4 * LANES):
+            a, b = errors[row + j], errors[row + 4 * LANES + j]
+            c, d = errors[row + 8 * LANES + j], errors[row + 12 * LANES + j]
+            squares[j] += (a * a + b * b) + (c * c + d * d)
+    return greatest
 
 
 @njit(cache=True, nogil=True)
@@ -288,15 +356,6 @@ def _write(out, at, word, held, bits, count):
 
 
 @njit(cache=True, nogil=True)
-def _peek(words, at):
-    """64 bits from bit `at` on."""
-    word, shift = at >> np.uint64(6), at & np.uint64(63)
-    if shift:
-        return (words[word] >> shift) | (words[word + ONE] << (WORD_BITS - shift))
-    return words[word]
-
-
-@njit(cache=True, nogil=True)
 def _plane(row, k):
     """Bit k of all coefficients, that of the first rank lowest."""
     low, high = np.uint32(0), np.uint32(0)
@@ -304,12 +363,6 @@ def _plane(row, k):
         low |= ((row[i] >> k) & np.uint32(1)) << np.uint32(i)
         high |= ((row[SIZE // 2 + i] >> k) & np.uint32(1)) << np.uint32(i)
     return np.uint64(low) | (np.uint64(high) << np.uint64(32))
-
-
-@njit(cache=True, nogil=True)
-def _put_plane(row, k, plane):
-    for i in range(np.uint64(SIZE)):
-        row[i] |= np.uint32((plane >> i) & ONE) << k
 
 
 @njit(cache=True, nogil=True)
@@ -349,133 +402,82 @@ def _encode_row(row, planes, out, at, word, held):
 
 
 @njit(cache=True, nogil=True)
-def _decode_row(words, at, planes, row):
-    """The inverse; returns the next bit."""
-    for i in range(SIZE):
-        row[i] = 0
-    n = NO_BITS
-    for q in range(planes):
-        plane = NO_BITS
-        if n == SIZE:
-            plane = _peek(words, at)
-            at += n
-        elif n:
-            plane = _peek(words, at) & ((ONE << n) - ONE)
-            at += n
-        while n < SIZE:
-            ahead = _peek(words, at)
-            at += ONE
-            if ahead & ONE == 0:
-                break
-            ahead >>= ONE
-            last = np.uint64(SIZE - 1) - n
-            zeros = last
-            if ahead:
-                zeros = min(np.uint64(trailing_zeros(ahead)), last)  # type: ignore[call-arg]
-            at += zeros if zeros == last else zeros + ONE
-            n += zeros
-            plane |= ONE << n
-            n += ONE
-        if plane:
-            _put_plane(row, np.uint32(31 - q), plane)
-    return at
+def _write_zeros(out, at, word, held, count):
+    """Append any number of zero bits."""
+    while count > 0:
+        step = min(count, 64)
+        at, word, held = _write(out, at, word, held, NO_BITS, np.uint64(step))
+        count -= step
+    return at, word, held
 
 
 @njit(cache=True, nogil=True)
-def _encode(source, shape, strides, least, places, out):
-    """Append all blocks to the header in `out`; returns how many words that is."""
-    count = shape[0] * shape[1] * shape[2] // SIZE
+def _encode(source, shape, strides, least, places, out, measured, original, inside, apart, live, found):
+    """Append all blocks to the header in `out`; returns how many words that is.
+
+    If `measured`, the greatest absolute error goes to `found`, Inf if a decoded sample is not finite, and the sum of
+    squared errors. Compared is with `original` where `live`, or, if that is empty, with all of `source`.
+    """
     values, factors = np.zeros(SIZE * LANES, np.float32), np.empty(SIZE * LANES, np.float32)
+    wanted = np.full(SIZE * LANES, np.nan, np.float32) if live.size else values
     bits, numbers = values.view(np.int32), np.empty(SIZE * LANES, np.int32)
     greatest, coefficients = np.empty(32 * LANES, np.int32), np.empty((LANES, SIZE), np.uint32)
-    corners = np.zeros((LANES, 3), np.int64)
-    corners[LANES - 1, 2] = -SIDE
+    masks, scales = np.empty(LANES, np.uint32), np.empty(LANES, np.float32)
+    corners, zeros, cursor = (
+        np.zeros((LANES, 3), np.int64),
+        np.zeros(LANES + 1, np.int64),
+        np.zeros(3, np.int64),
+    )
+    errors, squares, worst = np.empty(SIZE * LANES), np.zeros(4 * LANES), np.int64(0)
     at, held = np.uint64(HEADER_BITS >> 6), np.uint64(HEADER_BITS & 63)
     word = out[at] & ((ONE << held) - ONE)
-    for first in range(0, count, LANES):
-        lanes = min(LANES, count - first)
-        _next_corners(corners, lanes, shape)
-        _gather(source, corners, lanes, strides, values)
+    while cursor[0] < shape[0]:
+        lanes = _next_blocks(source, shape, strides, cursor, corners, zeros, values)
+        if lanes == 0:
+            at, word, held = _write_zeros(out, at, word, held, zeros[0])
+            break
+        if lanes < LANES:  # the last of the chunk
+            for j in range(SIZE):
+                for b in range(lanes, LANES):
+                    values[j * LANES + b] = 0
+            if live.size:
+                wanted[:] = np.nan
         _exponents(bits, greatest)
         for b in range(LANES):
             exponent = (greatest[b] >> 23) - 126
+            planes = _planes(exponent, least) if greatest[b] else 0
             # Where nothing of a block is kept its factor would not fit, and is of no use.
-            factors[b] = 2.0 ** (30 - exponent) if _planes(exponent, least) else 0
+            factors[b] = 2.0 ** (30 - exponent) if planes else 0
+            scales[b] = 2.0 ** (exponent - 30) if planes else 0
+            masks[b] = np.uint32(0xFFFFFFFF) << np.uint32(32 - planes) if planes else np.uint32(0)
         _on_all_rows(factors)
         _quantize(values, factors, numbers)
         _transform(numbers)
         _to_ranks(numbers, places, coefficients)
         for b in range(lanes):
+            at, word, held = _write_zeros(out, at, word, held, zeros[b])
             exponent = (greatest[b] >> 23) - 126
             planes = _planes(exponent, least)
-            if greatest[b] == 0 or planes == 0:
+            if planes == 0:
                 at, word, held = _write(out, at, word, held, NO_BITS, ONE)
                 continue
             biased = np.uint64(2 * (exponent + 127) + 1)
             at, word, held = _write(out, at, word, held, biased, np.uint64(9))
             at, word, held = _encode_row(coefficients[b], planes, out, at, word, held)
+        at, word, held = _write_zeros(out, at, word, held, zeros[lanes])
+        if not measured:
+            continue
+        if live.size:
+            _gather_live(original, corners, lanes, inside, apart, live, wanted)
+        _truncate(numbers, masks)
+        _untransform(numbers)
+        factors[:LANES] = scales
+        _on_all_rows(factors)
+        worst = max(worst, _add_errors(numbers, factors, wanted, errors, squares))
     if held:
         out[at] = word
         at += ONE
-    return at
-
-
-@njit(cache=True, nogil=True)
-def _compare(words, size, source, inside, strides, shape, live, least, places, found):
-    """Decode all blocks and compare them; returns the bits read.
-
-    To `found` go the samples compared, the greatest absolute error (Inf if a decoded sample is not finite) and the
-    sum of squared errors.
-    """
-    count = shape[0] * shape[1] * shape[2] // SIZE
-    values, factors = np.zeros(SIZE * LANES, np.float32), np.empty(SIZE * LANES, np.float32)
-    numbers, coefficients = np.empty(SIZE * LANES, np.int32), np.zeros((LANES, SIZE), np.uint32)
-    errors, corners = np.empty(SIZE * LANES), np.zeros((LANES, 3), np.int64)
-    corners[LANES - 1, 2] = -SIDE
-    magnitudes, squares = errors.view(np.int64), np.zeros(4 * LANES)
-    greatest, compared = np.int64(0), np.int64(0)
-    all_live = inside[0] == shape[0] and inside[1] == shape[1] and inside[2] == shape[2] and live.all()
-    at = np.uint64(HEADER_BITS)
-    for first in range(0, count, LANES):
-        lanes = min(LANES, count - first)
-        _next_corners(corners, lanes, shape)
-        if lanes < LANES:
-            values[:] = np.nan
-        if all_live:
-            _gather(source, corners, lanes, strides, values)
-        else:
-            _gather_live(source, corners, lanes, inside, strides, live, values)
-        for b in range(lanes):
-            if at >= size:
-                return at + ONE  # the stream is too short
-            planes, factors[b] = 0, 0
-            ahead = _peek(words, at)
-            if ahead & ONE:
-                exponent = np.int64((ahead >> ONE) & np.uint64(255)) - 127
-                planes = _planes(exponent, least)
-                factors[b] = 2.0 ** (exponent - 30)
-                at += np.uint64(9)
-            else:
-                at += ONE
-            at = _decode_row(words, at, planes, coefficients[b])
-        _on_all_rows(factors)
-        _from_ranks(coefficients, places, numbers)
-        _untransform(numbers)
-        bad = np.int32(0)
-        for j in range(SIZE * LANES):
-            value = values[j]
-            finite = value - value == 0
-            decoded = np.float32(numbers[j]) * factors[j]
-            errors[j] = np.float64(decoded) - np.float64(value) if finite else 0.0
-            bad += np.int32(not finite)
-        compared += SIZE * LANES - bad
-        for j in range(SIZE * LANES):
-            greatest = max(greatest, magnitudes[j] & 0x7FFFFFFFFFFFFFFF)
-        for row in range(0, SIZE * LANES, 16 * LANES):
-            for j in range(4 * LANES):
-                a, b = errors[row + j], errors[row + 4 * LANES + j]
-                c, d = errors[row + 8 * LANES + j], errors[row + 12 * LANES + j]
-                squares[j] += (a * a + b * b) + (c * c + d * d)
-    worst = np.int64(greatest).view(np.float64)
-    found[0], found[1], found[2] = compared, np.inf if np.isnan(worst) else worst, squares.sum()
+    if measured:
+        most = np.int64(worst).view(np.float64)
+        found[0], found[1] = np.inf if np.isnan(most) else most, squares.sum()
     return at

@@ -128,7 +128,7 @@ def copies_table(rows: list[Row], similarities: Mapping[str, float | None], mast
             ]
         )
     caption = (
-        f"Against {master}. Errors, SNR and PSNR were measured on all decoded chunks when the copy was made. The "
+        f"Against {master}. Errors, SNR and PSNR were measured on all chunks when the copy was made. The "
         "deviation is the standard deviation of the master, also in SNR; PSNR is relative to its range. SSIM: "
         "mean over windows of 7 x 7 in the slices shown; its dynamic range is the width of the colours of the master."
     )

@@ -40,8 +40,8 @@ kernels.error_sums(fine, fine * np.float32(1.01), None, sums)
 digest.update(sums.tobytes())
 chunk = rng.standard_normal((8, 12, 36)).astype(np.float32)
 for tolerance in (0.5, 1e-3, 1e-9):
-    stream = kernels.encode_zfp(chunk, tolerance, bytes(12))
-    kernels.zfp_error_sums(stream, tolerance, chunk[:7, :, :35], chunk.shape, chunk[:7, :, 0] > 0, sums)
+    part, live = chunk[:7, :, :35], chunk[:7, :, 0] > 0
+    stream = kernels.encode_zfp_measured(chunk, tolerance, bytes(12), part, live, sums, nonfinite=False)
     digest.update(stream + sums.tobytes())
 print(digest.hexdigest())
 """
