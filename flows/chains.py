@@ -57,7 +57,7 @@ def publish_chain(
     from tasks.volume.publishing.kind import is_images, refuse_other_kind
     from tasks.volume.stacks.labels import volume_of_labels
 
-    images = is_images(source, image, run.storage_options)
+    images = index.file_format == "segy" and is_images(source, image, run.storage_options)
     refuse_other_kind(source, index, image, images=images)
     notes = []
     if images:

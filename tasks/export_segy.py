@@ -34,6 +34,7 @@ from tasks.volume.ingest.records import checksums, whole_checksums
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.summary import ended, fitting, using
 from tasks.volume.segy.convert import Lost
+from tasks.volume.segy.standards import SEISMIC_UNIX, SEISMIC_UNIX_WORDS
 from tasks.volume.store.objects import Source, Store, locate, traffic
 
 log = logging.getLogger(__name__)
@@ -153,14 +154,16 @@ def _write_edition(edition: Edition, sink: Sink, compute: Compute) -> tuple[str,
 
 def _check_edition(edition: Edition, path: str, compute: Compute) -> int:
     """Compare a rewritten file with the volume through segyio; return the number of traces."""
+    source, own = edition.parts.fmt, edition.own_words
+    own += SEISMIC_UNIX_WORDS if source.revision == SEISMIC_UNIX else ()
     return compare(
         path,
         edition.parts,
         fitting_windows(edition.parts, compute.memory_bytes // 2)[0],
         edition.fmt,
         first_sample=edition.first_sample,
-        own_bytes=edition.own_words if edition.fmt.byte_order != edition.parts.fmt.byte_order else (),
-        converted=edition.fmt.sample_format != edition.parts.fmt.sample_format,
+        own_bytes=own if edition.fmt.byte_order != source.byte_order else (),
+        converted=edition.fmt.sample_format != source.sample_format,
     )
 
 

@@ -109,6 +109,7 @@ _LATER_FIELDS: dict[str, frozenset[str]] = {
     "Image": frozenset(("image", "labels_of")),
     "Index": frozenset(
         (
+            "file_format",
             "samples_per_trace",
             "sample_interval",
             "delay",
@@ -280,6 +281,12 @@ class Index(_Parameters):
         default="header",
         title="Byte order of samples",
         description="Byte order of the samples, if it differs from the headers'. header: the same",
+    )
+    file_format: Literal["segy", "su"] = Field(
+        default="segy",
+        title="File format",
+        description="su: Seismic Unix, which has traces alone: no textual or binary header, IEEE samples, either byte "
+        "order. In a sweep: files named .su are sources, too",
     )
     samples_per_trace: int = Field(
         default=0,
@@ -624,6 +631,11 @@ class Export(_Parameters):
     )
     endian: Literal["source", "big", "little"] = Field(
         default="source", title="Byte order", description="Byte order of headers and samples"
+    )
+    file_format: Literal["source", "segy"] = Field(
+        default="source",
+        title="File format",
+        description="segy: SEG-Y also of Seismic Unix data, with made headers, in big endian if none is named",
     )
     order: Literal["source", "grid"] = Field(
         default="source",

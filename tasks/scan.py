@@ -89,7 +89,7 @@ def scan(
         "format": _format(fmt),
         "proposal": _proposal(proposal) if proposal else {},
         "traces": fmt.n_traces,
-        "textual_header": textual_header(files.read(0, 0, TEXT_BYTES)),
+        "textual_header": textual_header(files.read(0, 0, TEXT_BYTES)) if fmt.first_trace_offset else "",
         "index": _index(survey) if survey else {},
         "grid": _grid(survey.grid) if survey and survey.grid else {},
         "auxiliary_traces": fmt.n_traces - survey.grid.placed if survey and survey.grid else 0,

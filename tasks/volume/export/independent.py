@@ -15,6 +15,7 @@ from tasks.volume.export.rebuild import SegyParts, Window, in_format
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.headers import TRACE_HEADER_DTYPE
+from tasks.volume.segy.standards import SEISMIC_UNIX
 
 READABLE = {1, 2, 3, 5, 6, 8, 9, 10, 11, 12, 16}  # sample formats that segyio 1.9 decodes
 MOST_SAMPLES = 0xFFFF  # it knows the 16-bit count alone
@@ -74,10 +75,12 @@ def compare(
         IntegrityFailure: Something differs.
     """
     import segyio
+    import segyio.su
 
     endian = "big" if fmt.byte_order == ">" else "little"
     try:
-        file = segyio.open(path, strict=False, ignore_geometry=True, endian=endian)
+        reader = segyio.su if fmt.revision == SEISMIC_UNIX else segyio
+        file = reader.open(path, strict=False, ignore_geometry=True, endian=endian)
     except (OSError, RuntimeError, ValueError) as error:
         raise _differs(path, f"segyio does not open it ({error})") from error
     with file:

@@ -16,8 +16,8 @@ from tasks.volume.export.selection import Selection, select
 from tasks.volume.segy.convert import Lost, convert_samples
 from tasks.volume.segy.format import ByteOrder, FileFormat
 from tasks.volume.segy.headers import word_bytes
-from tasks.volume.segy.rewritten_headers import file_header, target_format, trace_headers
-from tasks.volume.segy.standards import SAMPLE_FORMATS
+from tasks.volume.segy.rewritten_headers import file_header, target_format, trace_headers, with_file_headers
+from tasks.volume.segy.standards import SAMPLE_FORMATS, SEISMIC_UNIX
 
 _PIECE_BYTES = 2 << 20  # of source records that are rewritten at once, on each processor
 _MOST_PIECES = 4
@@ -58,10 +58,26 @@ def edition_of(parts: SegyParts, export: Export) -> Edition | None:
         return Edition(parts, numbers, parts.fmt, parts.header, 0, _own_words(parts))
     if export == Export() and not parts.of_copy:
         return None
+    named = parts.fmt.revision == SEISMIC_UNIX and export.file_format == "segy"
+    if named and len(parts.files) == 1 and export == Export(file_format="segy"):
+        # As above: all of the source.
+        target = with_file_headers(replace(parts.fmt, byte_order=">", samples_turned=False))
+        return Edition(
+            parts,
+            np.arange(target.n_traces),
+            target,
+            file_header(b"", parts.fmt, target),
+            0,
+            _own_words(parts),
+        )
     chosen = select(parts.volume, export.selection, export.mask)
     numbers, source_numbers = _numbered(parts.trace_numbers, chosen, by_grid=export.order == "grid")
     formats = {one.name: one for one in SAMPLE_FORMATS.values()}
-    orders: dict[str, ByteOrder] = {"big": ">", "little": "<", "source": parts.fmt.byte_order}
+    orders: dict[str, ByteOrder] = {
+        "big": ">",
+        "little": "<",
+        "source": ">" if named else parts.fmt.byte_order,
+    }
     target = target_format(
         parts.fmt,
         sample_format=formats.get(export.sample_format, parts.fmt.sample_format),
@@ -69,6 +85,7 @@ def edition_of(parts: SegyParts, export: Export) -> Edition | None:
         n_samples=chosen.n_samples,
         n_traces=source_numbers.size,
     )
+    target = with_file_headers(target) if named else target
     same = replace(target, oddities=parts.fmt.oddities) == parts.fmt
     if same and np.array_equal(numbers, parts.trace_numbers) and not parts.of_copy:
         return None
@@ -158,6 +175,8 @@ def notes_on(edition: Edition, lost: Lost) -> list[str]:
     notes = [
         f"{fmt.n_traces:,} of {source.n_traces:,} traces were written with {fmt.n_samples:,} samples each"
     ]
+    if source.revision == SEISMIC_UNIX and fmt.first_trace_offset:
+        notes.append("the textual and the binary header were made, because Seismic Unix has none")
     if edition.parts.of_copy:
         path = edition.parts.master.path
         about = edition.parts.volume.array_attributes(path)

@@ -17,7 +17,8 @@ from tasks.parameters import StorageOptions
 from tasks.volume.blocks import on_io
 from tasks.volume.ingest.named_files import Listed, list_files
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.format import FileFormat, Given, read_format
+from tasks.volume.segy.format import FileFormat, Given
+from tasks.volume.segy.seismic_unix import format_of
 from tasks.volume.store.part_source import PartSource
 from tasks.volume.store.source_options import of_sources
 from tasks.volume.store.spilled import is_archive, open_source
@@ -75,7 +76,7 @@ class Files:
         Raises:
             InputRefused: It is not SEG-Y that is read.
         """
-        fmt = read_format(source, given)
+        fmt = format_of(source, given)
         files = cls([Listed(source.name, source.size, getattr(source, "identity", ""))], [fmt])
         files._open[0], files._kept = source, frozenset([0])
         return files
@@ -100,7 +101,7 @@ class Files:
         def look(one: Listed) -> tuple[Listed, FileFormat]:
             file = open_source(one.url, options, one.identity, size=one.size)
             try:
-                return Listed(file.url, file.size, file.identity), read_format(file, given)
+                return Listed(file.url, file.size, file.identity), format_of(file, given)
             finally:
                 file.close()
 

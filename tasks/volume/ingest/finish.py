@@ -62,6 +62,9 @@ from tasks.volume.segy.header_counts import commonest, merge_tallies
 from tasks.volume.segy.headers import binary_header
 from tasks.volume.segy.placement import Coordinate, given
 from tasks.volume.segy.samples import merge_extremes
+from tasks.volume.segy.seismic_unix import field_contents as fields_of_seismic_unix
+from tasks.volume.segy.seismic_unix import made_header
+from tasks.volume.segy.standards import SEISMIC_UNIX
 from tasks.volume.segy.text import textual_header
 
 log = logging.getLogger(__name__)
@@ -108,8 +111,8 @@ def finish(
         files, [s for r in records for s in r.facts["segments"]] + body["spill_segments"]
     )
     refuse_misread(stage, files, sources, expected, sums)
-    header = ends[0][0]
-    binary = binary_header(header[3200:3600].tobytes(), fmt.byte_order)
+    header = ends[0][0].tobytes() or made_header(fmt)
+    binary = binary_header(header[3200:3600], fmt.byte_order)
 
     axes = [(axis.name, axis.values) for axis in grid.axes]
     depth = placement.domain == "depth"
@@ -142,7 +145,7 @@ def finish(
     flat: dict[str, Any] = {"shape": grid.shape, "chunks": small_chunks(grid.shape), "dims": grid.names}
     small(ArraySpec("trace_mask", dtype="bool", **flat), grid.trace_numbers >= 0, labelled)
     small(ArraySpec("trace_number", dtype="int64", **flat), grid.trace_numbers, labelled)
-    text = {"textHeader": textual_header(header[:3200].tobytes()), "binaryHeader": binary}
+    text = {"textHeader": textual_header(header[:3200]), "binaryHeader": binary}
     arrays.append(Ready("segy_file_header", scalar(text)))
     if epsg:
         arrays.append(Ready(CRS, scalar(crs_attributes(epsg))))
@@ -173,6 +176,8 @@ def finish(
     for name in ("headers", "raw_headers", "raw_header_extensions"):
         if name in specs:
             contents = field_contents(placement) if name == "headers" else {}
+            if name == "headers" and fmt.revision == SEISMIC_UNIX:
+                contents = fields_of_seismic_unix() | contents
             large(specs[name], labelled | ({"field_contents": contents} if contents else {}))
     stats = merge_stats([np.array(r.facts["stats"]) for r in records if r.facts["stats"] is not None])
     extremes = merge_extremes(r.facts["extremes"] for r in records)

@@ -25,12 +25,14 @@ from tasks.volume.segy.index_detect import IndexChoice, choose_index
 from tasks.volume.segy.overrides import override
 from tasks.volume.segy.placement import XY, Placement, Word
 from tasks.volume.segy.sample_guess import likelier_reading
+from tasks.volume.segy.standards import SEISMIC_UNIX
 
 # SEG-Y rev 1, bytes 29-30: time break, uphole, sweep, timing, water break, gun signatures, vibrator signals and
 # pairs of times and velocities are no channels of the survey. The last two are rev 2's.
 IDENTIFICATION = Word("trace_id_code", 29, "int16")
 AUXILIARY = (4, 5, 6, 7, 8, 9, 10, 18, 19, 20, 21, 22)
 AUXILIARY_REV_2 = (*AUXILIARY, 23, 24)
+AUXILIARY_SU = AUXILIARY[:5]  # its codes from 9 on are others
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,8 @@ def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | Non
     codes = field_values([IDENTIFICATION], headers, fmt.byte_order)[0]
     choice = _choose(files, headers, numbers, ~np.isin(codes, index.unplaced_codes), index)
     placement, said = in_its_domain(choice.placement, fmt, sample.samples, index)
-    known_codes = AUXILIARY_REV_2 if fmt.revision.startswith("2") else AUXILIARY
+    known_codes: tuple[int, ...] = AUXILIARY_REV_2 if fmt.revision.startswith("2") else AUXILIARY
+    known_codes = AUXILIARY_SU if fmt.revision == SEISMIC_UNIX else known_codes
     # Where every trace has such a code it says nothing: somebody wrote a number there.
     auxiliary = known_codes if not np.isin(codes, known_codes).all() else ()
     auxiliary = tuple(dict.fromkeys((*auxiliary, *index.unplaced_codes)))

@@ -71,4 +71,5 @@ def given_of(index: Index) -> Given:
         n_samples=index.samples_per_trace,
         interval_us=None if index.sample_interval == "header" else float(index.sample_interval) * 1000,
         keep_trailing=index.trailing == "keep",
+        seismic_unix=index.file_format == "su",
     )

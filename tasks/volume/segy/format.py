@@ -64,6 +64,7 @@ class Given:
         n_samples: Per trace.
         interval_us: Distance of the samples; in depth, thousandths of the unit.
         keep_trailing: Keep whatever follows the last trace; otherwise only zeros.
+        seismic_unix: The file has traces alone, as Seismic Unix writes them.
     """
 
     code: int = 0
@@ -71,6 +72,7 @@ class Given:
     n_samples: int = 0
     interval_us: float | None = None
     keep_trailing: bool = False
+    seismic_unix: bool = False
 
 
 @dataclass(frozen=True)

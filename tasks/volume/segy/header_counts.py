@@ -12,6 +12,7 @@ import numpy as np
 from tasks.volume.segy.corrections import Corrections
 from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.headers import word
+from tasks.volume.segy.standards import SEISMIC_UNIX
 
 _MOST_VALUES = 8  # that are counted one by one
 _MOST_SHOWN = 4
@@ -58,7 +59,7 @@ def delay_scale(headers: np.ndarray, fmt: FileFormat) -> tuple[np.ndarray, np.nd
     """What byte 109 of each trace is multiplied with and divided by, float64; one of the two is 1."""
     scalar = word(headers, 215, "int16", fmt.byte_order)
     # Any other value is no scalar: these bytes are also used for something else, and in rev 0 for anything.
-    known = np.isin(scalar, list(_SCALARS)) & (fmt.revision != "0")
+    known = np.isin(scalar, list(_SCALARS)) & (fmt.revision not in ("0", SEISMIC_UNIX))
     scalar = np.where(known, scalar, 0).astype(np.float64)
     return np.where(scalar > 0, scalar, 1.0), np.where(scalar < 0, -scalar, 1.0)
 

@@ -8,6 +8,7 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.text import decoded, encoding, printable
 
 SUFFIXES = (".sgy", ".segy", ".seg")
+SU_SUFFIX = ".su"  # Seismic Unix, a source of a sweep only where this is said
 
 # What a file begins with, what it then is, and what helps.
 _SIGNATURES = (
@@ -36,6 +37,21 @@ _SU_SAMPLES = slice(114, 116)
 _TRACE_HEADER_BYTES = 240
 
 
+def refuse_signature(name: str, size: int, head: bytes) -> None:
+    """Raise a refusal if the first bytes of a file are the signature of another format, or the file is empty.
+
+    Args:
+        name: What the file is called in the message.
+        size: Its length in bytes.
+        head: Its first bytes.
+    """
+    if size == 0:
+        raise InputRefused(f"{name} is empty; fetch it again")
+    for signature, what, advice in _SIGNATURES:
+        if head.startswith(signature):
+            raise InputRefused(f"{name} is {what}, not SEG-Y (it begins with {head[:4].hex(' ')}); {advice}")
+
+
 def refuse_foreign(name: str, size: int, head: bytes) -> None:
     """Raise a refusal if the first bytes of a file are those of another format.
 
@@ -44,11 +60,7 @@ def refuse_foreign(name: str, size: int, head: bytes) -> None:
         size: Its length in bytes.
         head: Its first bytes, 3,840 or more if it has as many.
     """
-    if size == 0:
-        raise InputRefused(f"{name} is empty; fetch it again")
-    for signature, what, advice in _SIGNATURES:
-        if head.startswith(signature):
-            raise InputRefused(f"{name} is {what}, not SEG-Y (it begins with {head[:4].hex(' ')}); {advice}")
+    refuse_signature(name, size, head)
     opening = head[:200].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if opening.startswith(_MARKUP):
         raise InputRefused(
@@ -80,7 +92,7 @@ def refuse_foreign(name: str, size: int, head: bytes) -> None:
         if samples := _su_samples(size, head):
             raise InputRefused(
                 f"{name} looks like Seismic Unix data ({samples} samples at byte 115, no textual header); "
-                "convert it with segywrite first"
+                "read it with --file-format su"
             )
 
 

@@ -15,6 +15,7 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import ByteOrder, FileFormat, extra_header_words
 from tasks.volume.segy.header_counts import delay_scale
 from tasks.volume.segy.headers import BINARY_HEADER_FIELDS, TRACE_HEADER_FIELDS, word, word_bytes
+from tasks.volume.segy.seismic_unix import made_header
 from tasks.volume.segy.standards import (
     BYTE_ORDER_CONSTANT,
     EXTENDED_SAMPLES,
@@ -22,6 +23,8 @@ from tasks.volume.segy.standards import (
     EXTENSION_SAMPLES,
     EXTENSION_WORDS,
     REV_2_BINARY_WORDS,
+    SEISMIC_UNIX,
+    SEISMIC_UNIX_WORDS,
     TRACE_COUNT,
     SampleFormat,
 )
@@ -51,8 +54,16 @@ def target_format(
     )
 
 
+def with_file_headers(fmt: FileFormat) -> FileFormat:
+    """Return what a file of SEG-Y rev 0 with the traces of Seismic Unix data is made of."""
+    size = fmt.file_size + _HEADERS_BYTES
+    return replace(fmt, revision="0", first_trace_offset=_HEADERS_BYTES, file_size=size, oddities=())
+
+
 def file_header(header: bytes, fmt: FileFormat, target: FileFormat) -> bytes:
     """All bytes before the first trace, for the target."""
+    if not header:
+        return made_header(target) if target.first_trace_offset else b""
     raw = np.frombuffer(header[_TEXT_BYTES:_HEADERS_BYTES], np.uint8)[np.newaxis].copy()
     rev_2 = fmt.revision.startswith("2")
     if target.byte_order != fmt.byte_order:
@@ -148,6 +159,8 @@ def _trace_words(
 ) -> list[tuple[int, int]]:
     """First byte and width of every word of the trace headers."""
     words = [(f.byte, word_bytes(f.type)) for f in TRACE_HEADER_FIELDS]
+    if fmt.revision == SEISMIC_UNIX:
+        words = [place for place in words if place[0] < SEISMIC_UNIX_WORDS[0][0]] + [*SEISMIC_UNIX_WORDS]
     if fmt.extra_headers:
         if fmt.extra_headers > 1 or not _is_standard_extension(headers).all():
             raise InputRefused(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.volume.segy.format import FORMAT_NAMES, ORDER_NAMES, ByteOrder, FileFormat
-from tasks.volume.segy.standards import SAMPLE_FORMATS
+from tasks.volume.segy.standards import SAMPLE_FORMATS, SEISMIC_UNIX
 
 _IBM, _INTEGER, _IEEE = 1, 2, 5
 _CODES = (_IBM, _IEEE, _INTEGER)
@@ -43,9 +43,15 @@ class Resemblance:
         said = f"{FORMAT_NAMES[fmt.sample_format.code]} in {ORDER_NAMES[fmt.sample_order]}"
         return (
             f"The samples look like {FORMAT_NAMES[self.code]} in {ORDER_NAMES[self.byte_order]} ({self.reason}), but "
-            f"are read as {said}, as {'was asked' if fmt.samples_given else 'the file says (byte 3225)'}; "
+            f"are read as {said}, as {_given_by(fmt)}; "
             f"if they are, ingest it with {self.option}."
         )
+
+
+def _given_by(fmt: FileFormat) -> str:
+    if fmt.samples_given:
+        return "was asked"
+    return "Seismic Unix has them" if fmt.revision == SEISMIC_UNIX else "the file says (byte 3225)"
 
 
 def likelier_reading(fmt: FileFormat, samples: np.ndarray) -> Resemblance | None:

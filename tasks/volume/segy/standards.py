@@ -115,6 +115,13 @@ class Revision:
     features: tuple[Feature, ...] = ()
 
 
+# What stands for the revision of traces without headers of the file, and the fields that these have of their own.
+SEISMIC_UNIX = "Seismic Unix"
+SEISMIC_UNIX_WORDS = (
+    *((byte, 4) for byte in (181, 185, 189, 193, 197, 201, 205)),
+    *((byte, 2) for byte in range(209, 240, 2)),
+)
+
 # 1, 16 and 100 are found in files where 0x0100 is meant; those of rev 2 are the same mistakes.
 REVISIONS = (
     Revision("0", (0x0000,)),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
-from tasks.volume.segy.not_segy import SUFFIXES
+from tasks.volume.segy.not_segy import SU_SUFFIX, SUFFIXES
 from tasks.volume.store.calls import count
 from tasks.volume.store.objects import Store
 from tasks.volume.store.url import exactly
@@ -57,15 +57,17 @@ class Listing:
     Attributes:
         files: Everything that was listed, by name.
         unusable: Why a file cannot be read as it is, by name; such files are candidates, whatever they are called.
+        su: Whether files of Seismic Unix are candidates.
     """
 
     files: Mapping[str, File]
     unusable: Mapping[str, str]
+    su: bool = False
 
     @property
     def candidates(self) -> list[str]:
         """Names of the files that are SEG-Y by their names."""
-        return [name for name in self.files if is_candidate(name) or name in self.unusable]
+        return [name for name in self.files if is_candidate(name, su=self.su) or name in self.unusable]
 
     def account(
         self, sources: Sequence["OfFiles"], states: Sequence[str]
@@ -98,31 +100,35 @@ class OfFiles(Protocol):
         """The files."""
 
 
-def listing_of(staging: Store) -> Listing:
+def listing_of(staging: Store, *, su: bool = False) -> Listing:
     """List a staging prefix: one deep listing, each key with size and identity.
+
+    Args:
+        staging: The prefix.
+        su: Whether files of Seismic Unix are candidates.
 
     Raises:
         InputRefused: The prefix is a folder that does not exist.
     """
     files: dict[str, File] = {}
     unusable: dict[str, str] = {}
-    entries = _on_disk(staging) if staging.local else ((*entry, "") for entry in staging.listing(""))
+    entries = _on_disk(staging, su=su) if staging.local else ((*entry, "") for entry in staging.listing(""))
     for key, size, identity, problem in entries:
         name, url = key, exactly(staging.location.protocol, f"{staging.path('')}/{key}").url
         if not _is_unicode(key):
             name, url = _printable(key), _printable(url)
-            problem = "its name is not UTF-8; rename the file" if is_candidate(name) else ""
-        elif is_candidate(key) and {".", ".."} & set(key.split("/")):
+            problem = "its name is not UTF-8; rename the file" if is_candidate(name, su=su) else ""
+        elif is_candidate(key, su=su) and {".", ".."} & set(key.split("/")):
             problem = "a folder in its name is called '.' or '..', which clients resolve; rename it"
         files[name] = File(name, url, size, identity)
         if problem:
             unusable[name] = f"{url} cannot be read: {problem}"
     if staging.local and not files and not staging.children():
         raise InputRefused(f"there is nothing under {staging.url}; check the prefix")
-    return Listing(dict(sorted(files.items())), unusable)
+    return Listing(dict(sorted(files.items())), unusable, su)
 
 
-def _on_disk(staging: Store) -> Iterator[tuple[str, int, str, str]]:
+def _on_disk(staging: Store, *, su: bool) -> Iterator[tuple[str, int, str, str]]:
     """Key, size, identity and what is wrong of everything below a folder; links to folders are not followed."""
     root = staging.location.path
     unread: list[OSError] = []
@@ -142,11 +148,12 @@ def _on_disk(staging: Store) -> Iterator[tuple[str, int, str, str]]:
                 status = os.stat(f"{folder}/{name}")
             except OSError as error:
                 if os.path.lexists(f"{folder}/{name}"):
-                    problem = f"{error.strerror}; correct or remove the link" if is_candidate(name) else ""
+                    candidate = is_candidate(name, su=su)
+                    problem = f"{error.strerror}; correct or remove the link" if candidate else ""
                     yield f"{prefix}{name}", 0, "unreadable", problem
                 continue
             regular = stat.S_ISREG(status.st_mode)
-            problem = "it is no regular file; remove it" if is_candidate(name) and not regular else ""
+            problem = "it is no regular file; remove it" if is_candidate(name, su=su) and not regular else ""
             yield f"{prefix}{name}", status.st_size, f"{status.st_size}-{status.st_mtime_ns}", problem
     for failure in unread:
         if (folder := str(failure.filename)) == root and not isinstance(failure, FileNotFoundError):
@@ -156,14 +163,20 @@ def _on_disk(staging: Store) -> Iterator[tuple[str, int, str, str]]:
             yield key, 0, "unreadable", f"{failure.strerror}; allow this user to list the folder"
 
 
-def is_candidate(name: str) -> bool:
-    """Return whether a name is that of SEG-Y, compressed or not."""
-    return _unpacked(name).lower().endswith(SUFFIXES) and not name.startswith(".seismill/")
+def is_candidate(name: str, *, su: bool = False) -> bool:
+    """Return whether a name is that of SEG-Y, or of Seismic Unix where this is a source too, compressed or not."""
+    suffixes = (*SUFFIXES, SU_SUFFIX) if su else SUFFIXES
+    return _unpacked(name).lower().endswith(suffixes) and not name.startswith(".seismill/")
+
+
+def is_su(name: str) -> bool:
+    """Return whether a name is that of Seismic Unix data, compressed or not."""
+    return _unpacked(name).lower().endswith(SU_SUFFIX)
 
 
 def is_packed(name: str) -> bool:
-    """Return whether a name is that of compressed SEG-Y."""
-    return is_candidate(name) and _unpacked(name) != name
+    """Return whether a name is that of compressed SEG-Y or Seismic Unix data."""
+    return is_candidate(name, su=True) and _unpacked(name) != name
 
 
 def packed(file: File, present: Collection[str]) -> str:

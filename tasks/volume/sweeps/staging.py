@@ -7,7 +7,7 @@ sentence, and so is a source whose name or sidecar cannot be used: nobody guesse
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePosixPath
@@ -20,7 +20,7 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store
 from tasks.volume.store.url import as_parameter, exactly
-from tasks.volume.sweeps.keys import File, Listing, folder_of, is_packed, listing_of, packed, reason
+from tasks.volume.sweeps.keys import File, Listing, folder_of, is_packed, is_su, listing_of, packed, reason
 from tasks.volume.sweeps.places import refuse_nested, volume_name
 from tasks.volume.sweeps.scans import Scan, scans_in
 from tasks.volume.sweeps.sidecar import (
@@ -115,13 +115,14 @@ def look_under(
         raise InputRefused(
             "a checksum is of one file; say it in the sidecar of its source, or in <file>.md5 beside it"
         )
-    listed = listing_of(staging)
+    listed = listing_of(staging, su=publication.index.file_format == "su")
     files = {name: listed.files[name] for name in listed.candidates}
     sidecars = read_sidecars(staging, [name for name in listed.files if name.endswith(SIDECAR)])
 
     def single(file: File) -> StagedSource:
         place = f"{volumes.url}/{volume_name(file.name)}"
-        one = StagedSource(file.name, file.url, file.bytes, file.identity, place, surveys)
+        own = of_format(surveys, [file.name])
+        one = StagedSource(file.name, file.url, file.bytes, file.identity, place, own)
         sentence = listed.unusable.get(file.name, "") or packed(file, files)
         if sentence:
             return replace(one, sentence=sentence)
@@ -142,7 +143,12 @@ def look_under(
         size = sum(file.bytes for file in group)
         sentences = (listed.unusable.get(file.name, "") or packed(file, files) for file in group)
         whole = replace(
-            empty, bytes=size, identity=identity, group=group, sentence=next(filter(None, sentences), "")
+            empty,
+            bytes=size,
+            identity=identity,
+            publication=of_format(surveys, [file.name for file in group]),
+            group=group,
+            sentence=next(filter(None, sentences), ""),
         )
         return _described(whole, sidecar)
 
@@ -176,6 +182,18 @@ def look_under(
     told = without_collisions([one for one in found if one.name not in apart])
     told += [one for one in found if one.name in apart]
     return listed, sorted(told, key=lambda one: one.name)
+
+
+def of_format(publication: Publication, names: Sequence[str]) -> Publication:
+    """Return how files are published: as Seismic Unix where all are named so, else as SEG-Y.
+
+    Args:
+        publication: How all are, which says whether files of Seismic Unix are sources.
+        names: Of files that are candidates.
+    """
+    own: Literal["segy", "su"] = "su" if all(is_su(name) for name in names) else "segy"
+    index = publication.index.model_copy(update={"file_format": own})
+    return publication.model_copy(update={"index": index})
 
 
 def _holds_a_volume(staging: Store, file: File) -> bool:
