@@ -14,6 +14,7 @@ from tasks.audit import Verify, audit
 from tasks.parameters import Publication, Run, Url
 from tasks.sweep import Ending, Submission, sweep
 from tasks.volume.outcomes import InputRefused, Outcome, Resumable
+from tasks.volume.store.scratch import clear_spilled
 from tasks.volume.sweeps.keys import reason
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class InThisProcess:
         except Exception as error:  # one file that finds a mistake of ours must not hold up the others
             log.exception("%s could not be published", job.found.name)
             return {name: Ending("quarantined", f"{job.found.url} cannot be published: {reason(error)}")}
+        finally:
+            clear_spilled()  # of one source after the other, which together may fill the disk
         return {name: Ending("published")}
 
     def look(self, runs: Collection[str]) -> dict[str, Ending | None]:

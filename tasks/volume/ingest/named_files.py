@@ -11,7 +11,7 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Store
 from tasks.volume.store.source import file_at, is_there
 from tasks.volume.store.source_options import of_sources
-from tasks.volume.store.spilled import is_archive
+from tasks.volume.store.spilled import archive_and_member
 from tasks.volume.store.url import exactly, is_one_name, locate, unescaped
 
 _PATTERN = re.compile(r"[*\[]")
@@ -47,7 +47,8 @@ def list_files(source: str, options: StorageOptions) -> list[Listed]:
     found: list[Listed] = []
     for part in filter(None, (part.strip() for part in source.split(","))):
         if not _PATTERN.search(part):
-            found.append(Listed(locate(part).url if is_archive(part) else file_at(part, options).url))
+            file, member = archive_and_member(part)
+            found.append(Listed(file_at(file, options).url + (f":{member}" if member else "")))
         elif part != source and (one := _literal(part, options)):
             found.append(one)
         else:

@@ -14,6 +14,7 @@ from tasks.volume.store.source import Source
 MOST_GROWTH = 100  # bytes from one of an archive: samples of nothing but zeros give more, and are refused
 FREE_GROWTH = 64 << 20  # up to which no growth is too much
 READ_BYTES = 4 << 20
+LIST_BYTES = 64 << 10
 
 
 class ArchiveBytes(io.RawIOBase):
@@ -99,6 +100,19 @@ def unzip(source: Source, member: str, out: Bounded) -> Spill:
             f"{source.url} is damaged or packed in another way ({error}); unpack it first"
         ) from None
     return Spill(entry.filename, out.size, source.size, f"{entry.CRC:08x}", source.identity)
+
+
+def names_in(source: Source) -> list[str]:
+    """Return the names of the files in a .zip archive.
+
+    Raises:
+        InputRefused: It cannot be read as one.
+    """
+    try:
+        with zipfile.ZipFile(io.BufferedReader(ArchiveBytes(source), LIST_BYTES)) as archive:
+            return [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, ValueError) as error:
+        raise InputRefused(f"{source.url} is damaged ({error}); name a whole copy of it") from None
 
 
 def _entry(archive: zipfile.ZipFile, member: str, url: str) -> zipfile.ZipInfo:

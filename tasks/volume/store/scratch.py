@@ -73,7 +73,7 @@ def spilled(place: Path, url: str, write: Any) -> tuple[int, Spill]:
         if write is None:
             raise NotSpilled
         partial_place = place.with_suffix(f".{os.getpid()}.partial")
-        atexit.register(_remove, place)
+        _written.add(place)
         try:
             with Bounded(partial_place, url) as out:
                 spill = write(out)
@@ -94,9 +94,16 @@ def _locked(place: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _remove(place: Path) -> None:
-    for suffix in ("", ".json", ".lock"):
-        place.with_suffix(suffix).unlink(missing_ok=True)
+def clear_spilled() -> None:
+    """Remove the files that this process wrote. What reads them goes on; what opens them writes them again."""
+    while _written:
+        place = _written.pop()
+        for suffix in ("", ".json", ".lock"):
+            place.with_suffix(suffix).unlink(missing_ok=True)
+
+
+_written: set[Path] = set()
+atexit.register(clear_spilled)
 
 
 class Bounded(io.FileIO):

@@ -1,6 +1,8 @@
 """Files that cannot be read by ranges where they are: members of .gz and .zip archives, and files of simple servers.
 
-Such a file is written once to the scratch folder of this machine, and its ranges are read there.
+Such a file is written once to the scratch folder of each machine that reads it, and its ranges are read there. It does
+not go into the store of the volume: that would write and read the whole unpacked file over the network, where now each
+machine reads the packed one, and most runs have one machine. A run that goes on elsewhere unpacks it again.
 """
 
 import hashlib
@@ -22,6 +24,12 @@ from tasks.volume.store.url import WEB, Location, locate, stored_address
 
 _ARCHIVE = re.compile(r"(?i)^(?P<archive>.*\.zip)(?::(?P<member>[^:]+))?$|^(?P<packed>.*\.gz)$")
 _MAGIC = {b"\x1f\x8b": "gz", b"PK": "zip"}
+
+
+def archive_and_member(url: str) -> tuple[str, str]:
+    """Return the URL of an archive, and the name of a file in it, which is empty if none is named."""
+    match = _ARCHIVE.match(url)
+    return (match["archive"] or match["packed"], match["member"] or "") if match else (url, "")
 
 
 def is_archive(url: str) -> bool:

@@ -18,6 +18,7 @@ from tasks.volume.store.calls import count
 from tasks.volume.store.objects import Store
 from tasks.volume.store.url import exactly
 
+READ_PACKED = (".gz", ".zip")
 # How each kind of compressed file is unpacked, to standard output.
 UNPACK = {
     ".gz": "gunzip -c",
@@ -58,16 +59,22 @@ class Listing:
         files: Everything that was listed, by name.
         unusable: Why a file cannot be read as it is, by name; such files are candidates, whatever they are called.
         su: Whether files of Seismic Unix are candidates.
+        archives: Names of the ZIP files that hold candidates, whatever they are called.
     """
 
     files: Mapping[str, File]
     unusable: Mapping[str, str]
     su: bool = False
+    archives: frozenset[str] = frozenset()
 
     @property
     def candidates(self) -> list[str]:
         """Names of the files that are SEG-Y by their names."""
-        return [name for name in self.files if is_candidate(name, su=self.su) or name in self.unusable]
+        return [name for name in self.files if self.has_candidate(name)]
+
+    def has_candidate(self, name: str) -> bool:
+        """Return whether a file is SEG-Y by its name, holds such, or must be looked at."""
+        return is_candidate(name, su=self.su) or name in self.archives or name in self.unusable
 
     def account(
         self, sources: Sequence["OfFiles"], states: Sequence[str]
@@ -180,7 +187,10 @@ def is_packed(name: str) -> bool:
 
 
 def packed(file: File, present: Collection[str]) -> str:
-    """Return why a compressed file is not published, with the command that unpacks it; empty for any other."""
+    """Return why a compressed file is not published, with the command that unpacks it; empty for any other.
+
+    Those in `READ_PACKED` are read as they are.
+    """
     if not is_packed(file.name):
         return ""
     plain = _unpacked(file.name)
@@ -189,6 +199,8 @@ def packed(file: File, present: Collection[str]) -> str:
             f"{file.url} is compressed and is passed over, because {plain} lies beside it; remove one of them"
         )
     suffix = file.name[len(plain) :].lower()
+    if suffix in READ_PACKED:
+        return ""
     target = file.url[: len(file.url) - len(suffix)]
     scheme = file.url.partition("://")[0] if "://" in file.url else ""
     source, made = shlex.quote(file.url), shlex.quote(target)
@@ -198,7 +210,7 @@ def packed(file: File, present: Collection[str]) -> str:
         command = f"{UNPACK[suffix]} {source} > {made}"
     else:
         command = f"{UNPACK[suffix]} {shlex.quote(file.name.rpartition('/')[2])}"
-    return f"{file.url} is compressed, and a volume is made of the SEG-Y itself; unpack it beside: {command}"
+    return f"{file.url} is compressed in a way that is not read; unpack it beside: {command}"
 
 
 def _unpacked(name: str) -> str:

@@ -44,7 +44,11 @@ def receipt(one: StagedSource, run: Run) -> Receipt:
     if one.images:
         return _of_images(one, volume, run)
     state = volume.state
-    read = [(source["url"], source["bytes"], source["etag"]) for source in state["sources"]]
+    # The listing has the bytes of an archive, and a volume holds those of the file inside.
+    sizes = [source.get("archive", source)["bytes"] for source in state["sources"]]
+    read = [
+        (source["url"], size, source["etag"]) for source, size in zip(state["sources"], sizes, strict=True)
+    ]
     if read != [(file.url, file.bytes, file.identity) for file in one.files]:
         raise Resumable(f"{one.name} was replaced while it was published; the next sweep looks at it again")
     files = tuple(

@@ -7,9 +7,9 @@ must not be able to point anywhere else. The files of a group are named relative
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,7 +19,8 @@ from tasks.volume.ingest.named_files import in_natural_order
 from tasks.volume.limits import SIDECAR_BYTES
 from tasks.volume.outcomes import Resumable, without_secrets
 from tasks.volume.store.objects import Source, Store
-from tasks.volume.sweeps.keys import folder_of, reason, stem_of
+from tasks.volume.store.url import as_parameter, exactly
+from tasks.volume.sweeps.keys import folder_of, is_su, reason, stem_of
 from tasks.volume.sweeps.sidecar_yaml import plain_values
 
 SIDECAR = ".seismill.yaml"
@@ -101,7 +102,8 @@ def _fetched(staging: Store, name: str) -> bytes:
     Raises:
         ValueError: It is no file, or larger than a sidecar.
     """
-    source = Source(f"{staging.url}/{name}", staging.options)
+    url = exactly(staging.location.protocol, staging.path(name)).url
+    source = Source(as_parameter(url), staging.options)
     try:
         if source.size > SIDECAR_BYTES:
             raise ValueError(f"it has {source.size} bytes, wanted at most {SIDECAR_BYTES}")
@@ -140,6 +142,18 @@ def publication_of(sidecar: Sidecar, usual: Publication) -> Publication:
         )
     except ValidationError as error:
         raise ValueError(_first(error)) from error
+
+
+def of_format(publication: Publication, names: Sequence[str]) -> Publication:
+    """Return how files are published: as Seismic Unix where all are named so, else as SEG-Y.
+
+    Args:
+        publication: How all are, which says whether files of Seismic Unix are sources.
+        names: Of files that are candidates.
+    """
+    own: Literal["segy", "su"] = "su" if all(is_su(name) for name in names) else "segy"
+    index = publication.index.model_copy(update={"file_format": own})
+    return publication.model_copy(update={"index": index})
 
 
 def members_of(name: str, sidecar: Sidecar, present: Collection[str]) -> list[str]:

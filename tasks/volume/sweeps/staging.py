@@ -7,7 +7,7 @@ sentence, and so is a source whose name or sidecar cannot be used: nobody guesse
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePosixPath
@@ -20,17 +20,19 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store
 from tasks.volume.store.url import as_parameter, exactly
-from tasks.volume.sweeps.keys import File, Listing, folder_of, is_packed, is_su, listing_of, packed, reason
+from tasks.volume.sweeps.keys import File, Listing, folder_of, is_packed, listing_of, packed, reason
 from tasks.volume.sweeps.places import refuse_nested, volume_name
 from tasks.volume.sweeps.scans import Scan, scans_in
 from tasks.volume.sweeps.sidecar import (
     SIDECAR,
     Sidecar,
     members_of,
+    of_format,
     publication_of,
     read_sidecars,
     sidecar_of,
 )
+from tasks.volume.sweeps.zip_files import with_zip_files
 
 SizeClass = Literal["s", "m", "l"]
 # A run's memory does not grow with its file, but its time and its scratch do.
@@ -115,7 +117,7 @@ def look_under(
         raise InputRefused(
             "a checksum is of one file; say it in the sidecar of its source, or in <file>.md5 beside it"
         )
-    listed = listing_of(staging, su=publication.index.file_format == "su")
+    listed = with_zip_files(listing_of(staging, su=publication.index.file_format == "su"), staging)
     files = {name: listed.files[name] for name in listed.candidates}
     sidecars = read_sidecars(staging, [name for name in listed.files if name.endswith(SIDECAR)])
 
@@ -178,22 +180,10 @@ def look_under(
     told += [scanned(scan) for scan in scans if scan.files[0].name not in listed.unusable]
     found = _held_back(_in_one_group(told, sidecars), sidecars)
     # What is never published takes no other's place.
-    apart = {one.name for one in found if is_packed(one.name) or one.name in listed.unusable}
+    apart = {one.name for one in found if one.sentence and is_packed(one.name)} | listed.unusable.keys()
     told = without_collisions([one for one in found if one.name not in apart])
     told += [one for one in found if one.name in apart]
     return listed, sorted(told, key=lambda one: one.name)
-
-
-def of_format(publication: Publication, names: Sequence[str]) -> Publication:
-    """Return how files are published: as Seismic Unix where all are named so, else as SEG-Y.
-
-    Args:
-        publication: How all are, which says whether files of Seismic Unix are sources.
-        names: Of files that are candidates.
-    """
-    own: Literal["segy", "su"] = "su" if all(is_su(name) for name in names) else "segy"
-    index = publication.index.model_copy(update={"file_format": own})
-    return publication.model_copy(update={"index": index})
 
 
 def _holds_a_volume(staging: Store, file: File) -> bool:
