@@ -11,6 +11,7 @@ from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.place import refuse_inside_volume
 from tasks.volume.protocol.summary import ended, fitting, planned_row, using
 from tasks.volume.store.objects import Store, traffic
+from tasks.volume.store.writable import WritableStore
 
 
 def export_ome(
@@ -33,7 +34,7 @@ def export_ome(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    found, place = open_any(Store(volume, run.storage_options)), Store(target, run.storage_options)
+    found, place = open_any(Store(volume, run.storage_options)), WritableStore(target, run.storage_options)
     group = ome_group_of(found)
     rows = [planned_row(spec) for spec in group.targets]
     if place.is_file:

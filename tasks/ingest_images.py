@@ -159,7 +159,7 @@ def ingest_images(
         # Blocks read parts of files, in no order: what is expected of a file is shown by reading all of it before.
         if expected.said and not (done and known["sources"][0].get("expected") == expected.digest):
             checked_before(
-                store,
+                owner.store,
                 folder_of(request),
                 expected,
                 list(expected.said),
@@ -167,7 +167,7 @@ def ingest_images(
                 compute,
             )
         if done and root is not None:
-            clear_run(store, owner.epoch, request, ("in_order",))
+            clear_run(owner.store, owner.epoch, request, ("in_order",))
             said = ["was done already", *([MADE_BEFORE, *notes] if earlier else [])]
             return ended(store, "ingest", array_rows(root, [spec.path]), began, before, notes=said)
         stage = owner.begin(
@@ -181,7 +181,7 @@ def ingest_images(
         count = block_count(spec.shape, block)
         records = run_blocks(stage, image_block, range(count))
         root = finish_stack(stage, stack, spec, image, place, records, expected)
-        clear_run(store, owner.epoch, request, ("in_order",))
+        clear_run(owner.store, owner.epoch, request, ("in_order",))
     rows = array_rows(root, [spec.path])
     return ended(store, "ingest", rows, began, before, stage=stage, notes=[*expected.doubts, *notes])
 

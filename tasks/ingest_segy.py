@@ -132,12 +132,12 @@ def ingest_segy(
             stages = root["attributes"]["seismill"]["stages"]
             known = stages.get(MASTER, {}).get("request")
             if known in (digest_of(request), digest_before(request, survey)):
-                check_again(store, owner.epoch, root, known, expected, files, compute)
+                check_again(owner.store, owner.epoch, root, known, expected, files, compute)
                 notes = ["was done already", *([MADE_BEFORE] if known != digest_of(request) else [])]
                 return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
             if not overwrite:
                 if was_made_of(store, root, stages.get(MASTER, {}), digests_with, files, compute.check):
-                    check_again(store, owner.epoch, root, known, expected, files, compute)
+                    check_again(owner.store, owner.epoch, root, known, expected, files, compute)
                     notes = ["was done already", f"{MOVED} {files.name}"]
                     return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
                 raise DestinationRefused(
@@ -145,7 +145,9 @@ def ingest_segy(
                     f"{how_ingests_differ(root, survey, master)}); choose another place, or replace it with --overwrite"
                 )
         refuse_strangers(store, root)
-        survey, sums = read_before(store, survey, master, follow, expected, digest_of(request), root, compute)
+        survey, sums = read_before(
+            owner.store, survey, master, follow, expected, digest_of(request), root, compute
+        )
         while True:
             spilled: dict[str, Any] = {}
             if survey.grid is None or is_scattered(survey, master, store):
@@ -157,7 +159,7 @@ def ingest_segy(
             except Unpredicted as surprise:
                 log.info("%s: %s, so all headers are read", files.name, surprise)
                 # Noted, so that a run which goes on with this one does not begin with the wrong plan again.
-                store.put(unpredicted_key(digest_of(request)), str(surprise).encode())
+                owner.store.put(unpredicted_key(digest_of(request)), str(surprise).encode())
                 survey, root = survey.unpredicted(near=files.local), None
         new = finish(stage, survey, records, as_words, digest_of(request), expected, sums)
     notes = [*new["attributes"]["seismill"]["sources"][0]["notes"], *expected.doubts]

@@ -18,7 +18,8 @@ from tasks.volume.arrays.spec import ArraySpec, positions
 from tasks.volume.blocks import on_chunks
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.summary import ended
-from tasks.volume.store.objects import Store, traffic
+from tasks.volume.store.objects import traffic
+from tasks.volume.store.writable import WritableStore
 
 MOST_CHUNK_BYTES = 256 << 20
 GRAIN = 40.0  # voxels from one grain to the next
@@ -62,7 +63,7 @@ def make_image(
             f"a chunk of {chunks} {form.dtype} takes {spec.chunk_bytes / 1e6:,.0f} MB; give chunks of at most "
             f"{MOST_CHUNK_BYTES / 1e6:,.0f} MB"
         )
-    store = Store(volume, storage_options)
+    store = WritableStore(volume, storage_options)
     if store.exists(f"{array}/zarr.json") or store.keys(f"{array}/"):
         raise DestinationRefused(f"{store.url}/{array} is there already; remove it, or name another array")
     around = ["", *("/".join(array.split("/")[:n]) for n in range(1, array.count("/") + 1))]
@@ -75,7 +76,7 @@ def make_image(
     return ended(store, "make_image", [row], began, before)
 
 
-def _put(store: Store, spec: ArraySpec, seed: int, position: tuple[int, ...]) -> int:
+def _put(store: WritableStore, spec: ArraySpec, seed: int, position: tuple[int, ...]) -> int:
     data = encode_chunk(spec, _values(spec, seed, position))
     store.create(spec.key(position), data)
     return len(data)

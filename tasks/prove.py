@@ -16,7 +16,7 @@ from tasks.volume.blocks import Compute
 from tasks.volume.export.proof import prove_bytes
 from tasks.volume.integrity.from_volume import plan_of_master
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.owner import held
 from tasks.volume.protocol.root import commit, current_root
 from tasks.volume.protocol.summary import ended, using
 from tasks.volume.stacks.comparison import prove_voxels
@@ -62,14 +62,14 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
             result: dict[str, Any] = {"compared_voxels": prove_voxels(found, images, compute)}
         else:
             result = {"crc32c": prove_bytes(found, compute)}
-    with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
-        root = current_root(store)
+    with held(store, run) as (writable, epoch):
+        root = current_root(writable)
         if root is None or root["attributes"]["seismill"]["stages"] != found.state["stages"]:
             raise InputRefused(f"the volume at {store.url} changed while it was proven; prove it again")
         state = root["attributes"]["seismill"]
         # A fixed time stamp stands for the whole run, so that two runs of one plan end with the same bytes.
         state[at] = run.created_on or datetime.now(UTC).isoformat()
         state[by] = state["stages"][found.master]["plan"]
-        commit(store, epoch, root)
+        commit(writable, epoch, root)
     log.info("%s: %s, %s", store.url, name, result)
     return ended(store, "proof", [], began, before, **{at: state[at]}, **result)

@@ -15,7 +15,7 @@ from tasks.volume.arrays.reader import PYRAMID, Volume
 from tasks.volume.blocks import Compute
 from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused
-from tasks.volume.protocol.foreign_target import begin_annex, foreign_meaning, open_master
+from tasks.volume.protocol.foreign_target import foreign_meaning, open_master
 from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_taken
@@ -101,7 +101,7 @@ def pyramid(
         listed_in_image(store, run, compute),
         owned(store, run, compute, fit) as owner,
     ):
-        root = root_under_lock(store, found.root)
+        root = root_under_lock(owner.store, found.root)
         body, made = body_of(root), made_of(root)
         request = digest_of(body)
         if made == request:
@@ -112,7 +112,6 @@ def pyramid(
             )
         refuse_taken(store, root, paths)
         found = Volume(store, root)
-        begin_annex(found)
         after = without_levels(root) if made else root
         stage = owner.begin(
             "pyramid",

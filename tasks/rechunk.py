@@ -30,14 +30,15 @@ from tasks.volume.derived.superblocks import super_blocks
 from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.deletion import clear_run, without
-from tasks.volume.protocol.foreign_target import begin_annex, open_master
+from tasks.volume.protocol.foreign_target import open_master
 from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.owner import Fit, owned
 from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.protocol.root import members, root_under_lock
 from tasks.volume.protocol.summary import array_rows, ended, planned_row, using
-from tasks.volume.store.objects import Store, Traffic, locate, traffic
+from tasks.volume.store.objects import Traffic, locate, traffic
+from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def rechunk(
         listed_in_image(store, run, compute),
         owned(store, run, compute, fit) as owner,
     ):
-        root = root_under_lock(store, found.root)
+        root = root_under_lock(owner.store, found.root)
         requests = {spec.path: digest_of(request_of(root, found.master, spec)) for spec in specs}
         found = Volume(store, root)
         targets = {spec.path: target_of(spec) for spec in specs if target_of(spec)}
@@ -117,7 +118,6 @@ def rechunk(
         if not todo:
             return ended(store, "copies", array_rows(root, names), began, before, notes=["were done already"])
         refuse_taken(store, root, names)
-        begin_annex(found)
         after = root
         if replaced:
             after = without(root, replaced)
@@ -156,7 +156,7 @@ def rechunk(
             made = [anew.get(copy.spec.path, copy) for copy in made]
         root, notes = publish_copies(bare, made, requests, targets)
         if len(again) == len(todo):  # nothing is of the first attempt
-            clear_run(store, owner.epoch, stage.plan.digest)
+            clear_run(owner.store, owner.epoch, stage.plan.digest)
     if blocks.read_factor > 1.01:
         notes.append(f"the master was read {blocks.read_factor:.2f} times, for want of memory")
     return ended(store, "copies", array_rows(root, names), began, before, stage=stage, notes=notes)
@@ -177,7 +177,7 @@ def _explored(found: Volume, target: str, overwrite: bool, run: Run, before: Tra
         raise DestinationRefused(
             f"{target} is no place for a picture; name a .png file outside of the volume, such as --explore copies.png"
         )
-    place = Store(folder, run.storage_options)
+    place = WritableStore(folder, run.storage_options)
     if place.exists(name) and not overwrite:
         raise DestinationRefused(f"{target} is there already; name another, or replace it with --overwrite")
     trials = explored(found)

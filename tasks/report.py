@@ -12,12 +12,13 @@ from typing import Any
 
 from tasks.parameters import Run, Url
 from tasks.volume.arrays.reader import Volume, open_any
-from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.manifest import REPORT, REPORT_PAGE
+from tasks.volume.protocol.owner import held
 from tasks.volume.protocol.summary import array_rows
 from tasks.volume.report.kept import directions, keep_report, kept_report, made_of
 from tasks.volume.store.browser import browser_link
 from tasks.volume.store.objects import Store, traffic
+from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +48,11 @@ def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
     facts = None if run.dry_run else kept_report(store, made_of(found))
     again = facts is not None
     if facts is None and not run.dry_run:
-        with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
+        with held(store, run) as (writable, epoch):
             found = open_any(
                 store
             )  # as it is under the lock, under which another run may have made the report
-            facts = kept_report(store, made_of(found)) or _made(store, epoch, found)
+            facts = kept_report(store, made_of(found)) or _made(writable, epoch, found)
         log.info("%s: %d pictures in %.1f s", store.url, len(facts["pictures"]), time.monotonic() - began)
     known = facts or {"pictures": [*beside, "histogram", *names], "thumbnails": [], "notes": []}
     rows = rows_of(found)
@@ -74,7 +75,7 @@ def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
     }
 
 
-def _made(store: Store, epoch: int, volume: Volume) -> dict[str, Any]:
+def _made(store: WritableStore, epoch: int, volume: Volume) -> dict[str, Any]:
     """Draw the report, store it, and return its facts."""
     # Here, because importing matplotlib takes as long as drawing all pictures.
     from tasks.volume.report.drawing import draw_report

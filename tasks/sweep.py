@@ -130,13 +130,13 @@ def sweep(
             actions = decide(found, catalogue, again="nothing", settle=settle)
             carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
         present = {file.name: (file.bytes, file.identity) for one in found for file in one.files}
-        target.put(TABLE, as_csv(catalogue.records.values(), present).encode())
+        catalogue.put(TABLE, as_csv(catalogue.records.values(), present).encode())
     outcomes = [outcome_of(one, actions, catalogue, dry=run.dry_run) for one in found]
     files, not_segy = listed.account(found, [outcome["state"] for outcome in outcomes])
     accounted = {"objects": len(listed.files), "files": files, "not_segy": not_segy}
     if not run.dry_run:
         told = {"staging": source.url, "listed_at": _now().isoformat(), **accounted}
-        target.put(ACCOUNT, json.dumps(told, indent=1).encode())
+        catalogue.put(ACCOUNT, json.dumps(told, indent=1).encode())
     spent = traffic.since(before)
     return {
         "stage": "sweep",

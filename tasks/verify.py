@@ -11,8 +11,8 @@ import logging
 import math
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ from tasks.volume.integrity.repair import Repair
 from tasks.volume.integrity.unlisted import undecodable, unlisted
 from tasks.volume.kernels.error_sums import MAX_ABS_ERROR
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
-from tasks.volume.protocol.lock import check_epoch, locked, writer_of
+from tasks.volume.protocol.lock import check_epoch, writer_of
+from tasks.volume.protocol.owner import held
 from tasks.volume.protocol.root import commit_count
 from tasks.volume.protocol.summary import ended, using
 from tasks.volume.pyramid.coarsen import coarsen
@@ -83,7 +84,9 @@ def verify(
     mending = repair != "no" and not run.dry_run
     if source and repair != "from_source":
         raise InputRefused("--source says what to repair from; add --repair from_source, or leave it out")
-    with using(compute, run) as compute, _owned(store, run) if mending else nullcontext(0) as epoch:
+    if mending:
+        open_checked(store)  # where there is no volume, there will be no lock
+    with using(compute, run) as compute, held(store, run) if mending else nullcontext() as own:
         commits = commit_count(store)
         found, findings = _opened(store)
         entries, broken = entries_of(found)
@@ -98,12 +101,13 @@ def verify(
             raise InputRefused(
                 f"{store.url} has no lossless array {found.left_out}; copy the one that has it again, with --overwrite"
             )
-        if mending and findings:
+        if own and findings:
             mend = Repair(
                 found,
+                own[0],
                 run.storage_options if repair == "from_source" else None,
                 compute.memory_bytes,
-                lambda: check_epoch(store, epoch),
+                partial(check_epoch, *own),
                 places_of(found, source, run.storage_options, compute.check) if source else (),
             )
             for finding in mend.carry_out(findings, drawn):
@@ -165,15 +169,6 @@ def _opened(store: Store) -> tuple[Volume, list[Finding]]:
         if writer := writer_of(store):
             raise Resumable(f"{writer} is writing {store.url}; verify it when that has finished") from None
         raise
-
-
-@contextmanager
-def _owned(store: Store, run: Run) -> Iterator[int]:
-    """The lock of a volume that is there."""
-    open_checked(store)
-    store.probe()
-    with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
-        yield epoch
 
 
 def _checked(

@@ -4,12 +4,14 @@ Which package may import which is written in pyproject.toml ([tool.importlinter]
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
 
 import pytest
 
+from tasks.volume.store.objects import Store
 from tests import ROOT
 from tests.of import EACH_STAGE_HAS_ONE, MODULES, TESTS, covered, files_of, named
 
@@ -27,7 +29,6 @@ STILL_LONGER = {
     "tasks/volume/segy/format.py",
     "tasks/volume/segy/geometry.py",
     "tasks/volume/store/clouds/gcs.py",
-    "tasks/volume/store/objects.py",
 }
 
 
@@ -84,3 +85,59 @@ def test_a_long_module_is_a_table_or_a_kernel():
     }
     assert longer == {}
     assert {path for path in STILL_LONGER if lines.get(path, 0) <= LINES} == set(), "take it off the list"
+
+
+# Who makes a store that can be written. Everything else has a `Store`, in which there is nothing to write with.
+MAKERS = {
+    "tasks/volume/protocol/owner.py": "under the volume's lock",
+    "tasks/volume/protocol/plan.py": "a block's job, which looks at the lock before it writes",
+    "tasks/volume/arrays/group_metadata.py": "metadata of other tools' groups above an array of ours",
+    "tasks/volume/sweeps/catalogue.py": "records of a sweep, each created once",
+    "tasks/export_ome.py": "an export, which is no volume",
+    "tasks/make_image.py": "an array at a place that did not exist, which is no volume",
+    "tasks/rechunk.py": "a picture outside of the volume",
+}
+READING = {
+    "above",
+    "children",
+    "exists",
+    "files",
+    "get",
+    "get_range",
+    "get_seen",
+    "get_tail",
+    "identity",
+    "is_file",
+    "keys",
+    "listing",
+    "path",
+}
+
+
+def test_only_an_owner_gets_a_store_that_can_be_written():
+    making = re.compile(r"\bWritableStore(\.of)?\(")
+    found = {named(path) for path in MODULES if making.search(path.read_text())}
+    assert found - {"tasks/volume/store/writable.py", "tasks/volume/integrity/from_source.py"} == set(MAKERS)
+    assert {name for name in vars(Store) if not name.startswith("_")} == READING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "call",
+    ["put('a', b'')", "create('a', b'')", "replace('a', b'', '')", "delete('a')", "delete_many(['a'])"],
+)
+def test_a_write_without_an_owner_is_a_type_error(tmp_path, call):
+    (tmp_path / "written.py").write_text(
+        "from tasks.volume.arrays.reader import Volume\n\n"
+        f"def write(volume: Volume) -> None:\n    volume.store.{call}\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--follow-imports=silent",
+        str(tmp_path / "written.py"),
+    ]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert f'"Store" has no attribute "{call.partition("(")[0]}"' in told

@@ -31,6 +31,7 @@ from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.root import commit, current_root, new_root
 from tasks.volume.store import calls
 from tasks.volume.store.objects import Source, Store, open_upload
+from tasks.volume.store.writable import WritableStore
 from tests.support.emulators.faults import KINDS, FaultProxy, Rule
 from tests.support.survey import Survey, make_survey
 from tests.support.volumes import STAMP
@@ -93,7 +94,7 @@ def forget(cloud: str) -> None:
 @pytest.fixture
 def store(proxy: FaultProxy) -> Store:
     # A name of its own: a process keeps the plans it has opened, and with them the way to their store.
-    return Store(f"{proxy.protocol}://volumes/{uuid.uuid4().hex}.zarr")  # type: ignore[attr-defined]
+    return WritableStore(f"{proxy.protocol}://volumes/{uuid.uuid4().hex}.zarr")  # type: ignore[attr-defined]
 
 
 def read_whole(store: Store) -> object:
@@ -336,7 +337,7 @@ def test_verbs_end_well_with_a_tenth_of_all_requests_spoilt(
     store: Store, proxy: FaultProxy, survey: Survey, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "DEADLINE_SECONDS", 60.0)
-    staging = Store(f"{store.url.partition('://')[0]}://staging")
+    staging = WritableStore(f"{store.url.partition('://')[0]}://staging")
     staging.put("a.sgy", survey.content)
 
     def line(volume: str) -> None:
@@ -355,7 +356,7 @@ def test_verbs_end_well_with_a_tenth_of_all_requests_spoilt(
     assert proxy.requests <= 1.5 * quiet
     proxy.do()
     assert staging.get("again.sgy") == survey.content
-    one, other = Store(f"{store.url}/quiet"), Store(f"{store.url}/spoilt")
+    one, other = WritableStore(f"{store.url}/quiet"), WritableStore(f"{store.url}/spoilt")
     keys = [key for key in one.keys("") if not key.startswith(".seismill/")]
     assert keys == [key for key in other.keys("") if not key.startswith(".seismill/")]
     assert [key for key in keys if one.get(key) != other.get(key)] == []
@@ -386,7 +387,7 @@ def test_a_run_that_meets_an_endless_fault_is_gone_on_with_when_it_has_passed(
 ) -> None:
     monkeypatch.setattr(calls, "DEADLINE_SECONDS", 60.0)  # where nothing is spoilt, on a busy machine
     monkeypatch.setattr(calls, "TRY_SECONDS", 30.0)
-    staging = Store(f"{store.location.protocol}://staging")
+    staging = WritableStore(f"{store.location.protocol}://staging")
     staging.put("a.sgy", survey.content)
 
     def ingest(volume: str) -> None:
@@ -407,7 +408,7 @@ def test_a_run_that_meets_an_endless_fault_is_gone_on_with_when_it_has_passed(
     assert outcome is None or isinstance(outcome, Resumable) or kind == "flip", outcome
     print(f"{volume} {method} {kind} from request {int(part * asked)} of {asked} on: {outcome}")
     ingest(volume)
-    one, other = Store(f"{store.url}/quiet"), Store(volume)
+    one, other = WritableStore(f"{store.url}/quiet"), WritableStore(volume)
     keys = [key for key in one.keys("") if not key.startswith(".seismill/")]
     assert keys == [key for key in other.keys("") if not key.startswith(".seismill/")]
     assert [key for key in keys if one.get(key) != other.get(key)] == []
@@ -421,7 +422,7 @@ def test_a_wrong_bit_in_any_answer_with_a_range_of_a_source_never_ends_in_a_volu
     store: Store, proxy: FaultProxy, survey: Survey, which: str, share: str
 ) -> None:
     """The store knows the checksum of the whole file, if of no range of it."""
-    staging = Store(f"{store.location.protocol}://staging/{uuid.uuid4().hex}")
+    staging = WritableStore(f"{store.location.protocol}://staging/{uuid.uuid4().hex}")
     staging.put("line_1.sgy", survey.content)
     source = f"{staging.url}/{'line_1.sgy' if which == 'one file' else 'line_*.sgy'}"
 
@@ -446,7 +447,7 @@ def test_a_wrong_bit_in_any_answer_with_a_range_of_a_source_never_ends_in_a_volu
             with pytest.raises(InputRefused, match="publish one there first"):
                 verify(f"{store.url}/{after}")
         else:
-            assert not proxy.fired or Store(f"{store.url}/{after}").get("zarr.json")
+            assert not proxy.fired or WritableStore(f"{store.url}/{after}").get("zarr.json")
         proxy.do()
         ingest(f"{store.url}/{after}")
         assert prove(f"{store.url}/{after}")["proven_at"]
@@ -457,7 +458,7 @@ def test_a_wrong_bit_in_any_answer_with_a_range_of_a_source_never_ends_in_a_volu
 def test_an_upload_goes_on_after_faults(store: Store, proxy: FaultProxy, kind: str) -> None:
     part = 5 << 20
     data = DATA * (2 * part // len(DATA) + 1) + b"end"
-    upload = open_upload(Store(f"{store.url}/out").location, StorageOptions(), part)
+    upload = open_upload(WritableStore(f"{store.url}/out").location, StorageOptions(), part)
     proxy.do(Rule(kind, share=0.4, times=5))
     upload.write(data)
     upload.close()
@@ -468,7 +469,7 @@ def test_an_upload_goes_on_after_faults(store: Store, proxy: FaultProxy, kind: s
 def test_an_upload_that_cannot_end_can_be_discarded(
     store: Store, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload = open_upload(Store(f"{store.url}/out").location, StorageOptions(), 5 << 20)
+    upload = open_upload(WritableStore(f"{store.url}/out").location, StorageOptions(), 5 << 20)
     upload.write(bytes(6 << 20))
     proxy.do(Rule("503"))
     with monkeypatch.context() as hurried:
@@ -491,7 +492,7 @@ def test_a_store_that_cannot_create_only_once_is_refused_or_accepted_by_name(
     proxy.do(Rule("unconditional"))
     with pytest.raises(DestinationRefused, match="accept_unconditional_writes"):
         store.probe()
-    accepted = Store(store.url, StorageOptions(accept_unconditional_writes=True))
+    accepted = WritableStore(store.url, StorageOptions(accept_unconditional_writes=True))
     accepted.probe()
     assert accepted.create("a", b"1")
     assert not accepted.create("a", b"2")
@@ -530,7 +531,7 @@ def test_what_lies_in_an_archive_is_to_be_restored_first(
     request: pytest.FixtureRequest, protocol: str, tier: str
 ) -> None:
     request.getfixturevalue({"s3": "s3", "az": "azure"}[protocol])
-    store = Store(f"{protocol}://volumes/a.zarr", StorageOptions(storage_class=f"amplitude={tier}"))
+    store = WritableStore(f"{protocol}://volumes/a.zarr", StorageOptions(storage_class=f"amplitude={tier}"))
     store.put("amplitude/c/0", DATA)
     store.put("fast_inline/c/0", DATA)
     store.put("amplitude/zarr.json", DATA)

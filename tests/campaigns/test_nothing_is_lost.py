@@ -41,7 +41,7 @@ from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.outcomes import Outcome
 from tasks.volume.protocol.root import newest_commit
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.survey import make_survey
 from tests.support.volumes import STAMP
 
@@ -59,10 +59,10 @@ class Killed(BaseException):
 @contextmanager
 def killed_at(number: int, *, error: type[BaseException] = Killed) -> Iterator[None]:
     """While open, the n-th call that changes a store raises, and so does every later one of this run."""
-    count, real = 0, {name: getattr(Store, name) for name in WRITING}
+    count, real = 0, {name: getattr(WritableStore, name) for name in WRITING}
 
     def dying(name: str) -> Callable[..., Any]:
-        def call(store: Store, *args: Any, **kwargs: Any) -> Any:
+        def call(store: WritableStore, *args: Any, **kwargs: Any) -> Any:
             nonlocal count
             count += 1
             if count >= number:
@@ -73,11 +73,11 @@ def killed_at(number: int, *, error: type[BaseException] = Killed) -> Iterator[N
 
     try:
         for name in WRITING:
-            setattr(Store, name, dying(name))
+            setattr(WritableStore, name, dying(name))
         yield
     finally:
         for name, function in real.items():
-            setattr(Store, name, function)
+            setattr(WritableStore, name, function)
 
 
 class Archive(RuleBasedStateMachine):
@@ -89,7 +89,7 @@ class Archive(RuleBasedStateMachine):
     def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.below = str(self.folder / "archive") if self.local else f"memory://{uuid.uuid4().hex}"
-        self.archive = Store(self.below)
+        self.archive = WritableStore(self.below)
         self.mine: set[str] = set()
         self.others: dict[str, bytes] = {}
         self.published: dict[str, dict[str, bytes]] = {}
@@ -124,7 +124,7 @@ class Archive(RuleBasedStateMachine):
 
     def of(self, place: str) -> dict[str, bytes]:
         """What readers meet of a volume: what in its place is not somebody else's; nothing without a root."""
-        store = Store(self.url(place))
+        store = WritableStore(self.url(place))
         if not store.exists("zarr.json"):
             return {}
         return {
@@ -176,7 +176,7 @@ class Archive(RuleBasedStateMachine):
         if code in (2, 3, 4) or (code == 5 and place not in self.stopped):
             if place in self.stopped and after != before:
                 # The stopped run had committed a root and not put it yet: whoever holds the lock next does that.
-                newest = newest_commit(Store(self.url(place)))
+                newest = newest_commit(WritableStore(self.url(place)))
                 assert newest is not None
                 assert after["zarr.json"] == newest.document, (place, kind, code)
                 after = after | {"zarr.json": before["zarr.json"]}
@@ -205,7 +205,7 @@ class Archive(RuleBasedStateMachine):
         """Give the command that was stopped again: it completes, or something is in its way; verify is content."""
         place = data.draw(st.sampled_from(sorted(self.stopped)))
         assert self.code_of(self.stopped.pop(place), None, Killed) in (0, 3, 4, 5)
-        store = Store(self.url(place))
+        store = WritableStore(self.url(place))
         if store.exists("zarr.json"):
             assert verify(store.url)["findings"] == []
         self.published[place] = self.of(place)
@@ -213,7 +213,9 @@ class Archive(RuleBasedStateMachine):
     @rule(place=st.sampled_from(PLACES), name=st.sampled_from(("envelope", "mine/picks", "pyramid/smooth")))
     def add_array(self, place: str, name: str) -> None:
         """Somebody puts an array of their own into a volume."""
-        if f"{place}/{name}/zarr.json" in self.others or not Store(self.url(place)).exists("zarr.json"):
+        if f"{place}/{name}/zarr.json" in self.others or not WritableStore(self.url(place)).exists(
+            "zarr.json"
+        ):
             return
         self._add(f"{place}/{name}/zarr.json", b'{"node_type": "array", "zarr_format": 3}')
         self._add(f"{place}/{name}/c/0/0", b"theirs")
@@ -247,7 +249,7 @@ class Archive(RuleBasedStateMachine):
     @rule(above=st.sampled_from(("", "deep")), overwrite=st.booleans())
     def write_over_the_folder(self, above: str, overwrite: bool) -> None:
         """Somebody names the folder of volumes in place of one."""
-        store = Store(f"{self.below}/{above}".rstrip("/"))
+        store = WritableStore(f"{self.below}/{above}".rstrip("/"))
         if not [name for name in store.children() if name != ".seismill"]:
             return
         with pytest.raises(Outcome):

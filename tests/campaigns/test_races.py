@@ -35,6 +35,7 @@ from tasks.volume.store.clouds.faults import Transient
 from tasks.volume.store.clouds.in_memory import Memory
 from tasks.volume.store.objects import Store
 from tasks.volume.store.source import Source
+from tasks.volume.store.writable import WritableStore
 from tests.campaigns.test_faults import FaultProxy, proxy  # noqa: F401  # a fixture
 from tests.support.emulators.faults import Rule
 from tests.support.survey import Survey, make_survey
@@ -122,10 +123,11 @@ def test_a_source_that_is_replaced_at_any_read_is_refused_and_leaves_no_volume(
 ) -> None:
     drawn, content, master = random.Random(SEED), survey.content, Master(chunks=[3, 3, 8])
     if place == "local":
-        staging, volume, swaps = Store(str(tmp_path)), Store(str(tmp_path / "a.zarr")), RACES
+        staging, volume, swaps = WritableStore(str(tmp_path)), WritableStore(str(tmp_path / "a.zarr")), RACES
     else:
         request.getfixturevalue({"s3": "s3", "gs": "gcs", "az": "azure"}[place])
-        staging, volume, swaps = Store(f"{place}://staging"), Store(f"{place}://volumes/a.zarr"), IN_CLOUDS
+        staging, swaps = WritableStore(f"{place}://staging"), IN_CLOUDS
+        volume = WritableStore(f"{place}://volumes/a.zarr")
     # Every read of a local file ends in the first, every other one in the second.
     reads = Reads("read_into" if staging.local else "read", monkeypatch)
 
@@ -172,10 +174,10 @@ def race_of_eight(pool: ThreadPoolExecutor, url: str) -> Store:
             except Resumable:
                 continue
 
-    ended = Counter(pool.map(lambda number: trigger(Store(url), number), range(8)))
+    ended = Counter(pool.map(lambda number: trigger(WritableStore(url), number), range(8)))
     # Who committed and did not hear of it in time came again, and found what it had done.
     assert ended in ({"committed": 1, "found": 7}, {"found": 8}), SEED
-    store = Store(url)
+    store = WritableStore(url)
     assert store.keys(COMMITS) == [f"{COMMITS}/00000001"], SEED
     newest = newest_commit(store)
     assert newest
@@ -232,7 +234,7 @@ def test_of_eight_ingests_at_once_one_writes_and_seven_find_it_done(survey: Surv
             found = list(pool.map(trigger, range(8)))
             assert sum(found) == 7, (SEED, race)
             assert differences(tree(volume), whole) == []
-            assert Store(str(volume)).keys(COMMITS) == [f"{COMMITS}/00000001"]
+            assert WritableStore(str(volume)).keys(COMMITS) == [f"{COMMITS}/00000001"]
             shutil.rmtree(volume)
 
 
@@ -250,7 +252,8 @@ class Sleeper:
         self.count, self.at, self.act = 0, -1, lambda: None
         self._lock = threading.Lock()
         for name in names:
-            monkeypatch.setattr(called, name, self._around(getattr(called, name), url))
+            of = called if hasattr(called, name) else WritableStore
+            monkeypatch.setattr(of, name, self._around(getattr(of, name), url))
 
     def _around(self, call: Callable[..., Any], url: str) -> Callable[..., Any]:
         def counted(store: Any, *args: Any, **kwargs: Any) -> Any:
@@ -304,7 +307,7 @@ def test_a_run_with_another_plan_that_wakes_after_take_over_changes_nothing(
 
     def take_over() -> None:
         # As after the lease: the lock says that it is free.
-        store = Store(str(volume))
+        store = WritableStore(str(volume))
         key = f".seismill/lock/{highest(store):08d}"
         if store.exists(key):
             lock = volume / key
@@ -372,7 +375,7 @@ def test_a_run_in_a_cloud_that_sleeps_before_any_request_changes_nothing_after_t
 ) -> None:
     if CLOUDS[cloud]:
         request.getfixturevalue(CLOUDS[cloud])
-    volume = Store(f"{cloud}://volumes/{uuid.uuid4().hex}.zarr")
+    volume = WritableStore(f"{cloud}://volumes/{uuid.uuid4().hex}.zarr")
     drawn, sleeper = random.Random(SEED), Sleeper("", monkeypatch, Line, ("_try",))
     slept = [0.0]  # seconds that a clock which goes on meanwhile has gone on
     for module in ("store.calls", "protocol.lock", "store.objects"):

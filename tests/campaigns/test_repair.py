@@ -29,7 +29,7 @@ from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.root import newest_commit
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.gathers import write_gathers
 from tests.support.survey import make_survey
 from tests.support.volumes import STAMP, threads
@@ -136,7 +136,7 @@ def test_every_wrong_bit_is_found_and_mended_whatever_it_hits(volume: Path, coun
             mended = verify(str(volume), repair="from_source", compute=compute)
             assert mended["repaired"] == [key], (SEED, number)
             if kind_of(key) == "commit":  # which forgets what was before it
-                newest = newest_commit(Store(str(volume)))
+                newest = newest_commit(WritableStore(str(volume)))
                 assert newest
                 assert newest.whole
                 assert newest.document == whole["zarr.json"]
@@ -278,7 +278,7 @@ def test_chunks_that_nobody_wrote_are_found_and_removed(volume: Path) -> None:
 
 def test_a_root_that_was_interrupted_is_no_damage_and_two_broken_ones_are_told(volume: Path) -> None:
     whole = files(volume)
-    store = Store(str(volume))
+    store = WritableStore(str(volume))
     newest = newest_commit(store)
     assert newest
     older = whole["zarr.json"].replace(b"fast_line", b"fast_kine")
@@ -296,7 +296,7 @@ def test_a_volume_that_is_being_written_is_not_repaired_meanwhile(volume: Path) 
 
     (volume / "fast_line/zarr.json").unlink()
     with (
-        locked(Store(str(volume)), wait_seconds=0),
+        locked(WritableStore(str(volume)), wait_seconds=0),
         pytest.raises(Resumable, match="run this again when it has finished"),
     ):
         verify(str(volume), repair="from_master", run=Run(lock_wait=0))
@@ -306,7 +306,7 @@ def test_a_volume_that_is_being_written_is_not_repaired_meanwhile(volume: Path) 
 def test_a_volume_that_was_moved_is_verified_and_repaired_where_it_is(
     made: Path, tmp_path: Path, s3: str
 ) -> None:
-    moved = Store("s3://volumes/moved.zarr")
+    moved = WritableStore("s3://volumes/moved.zarr")
     for key, data in files(made).items():
         moved.put(key, data)
     assert verify(moved.url)["findings"] == []

@@ -27,7 +27,7 @@ from tasks.verify import verify
 from tasks.volume.arrays.reader import open_any, open_volume
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tasks.volume.pyramid.coarsen import coarsen
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.survey import Survey, make_survey
 from tests.support.volumes import STAMP
 
@@ -68,7 +68,7 @@ def publish(source: str, volume: str) -> None:
 
 def content(url: str) -> dict[str, bytes]:
     """Every object that readers meet."""
-    store = Store(url)
+    store = WritableStore(url)
     return {key: store.get(key) for key in store.keys("") if not key.startswith(".seismill/")}
 
 
@@ -84,7 +84,7 @@ def published_here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]
 def test_the_whole_line_works_from_bucket_to_bucket(
     cloud: str, survey: Survey, published_here: dict[str, bytes], tmp_path: Path
 ) -> None:
-    Store(f"{cloud}://staging").put("a.sgy", survey.content)
+    WritableStore(f"{cloud}://staging").put("a.sgy", survey.content)
     source, volume = f"{cloud}://staging/a.sgy", f"{cloud}://volumes/a.zarr"
     assert scan(source)["traces"] == len(survey.headers)
     publish(source, volume)
@@ -96,9 +96,9 @@ def test_the_whole_line_works_from_bucket_to_bucket(
     assert info(volume)["volume"] == volume
     for target in (f"{cloud}://staging/again.sgy", str(tmp_path / "again.sgy")):
         assert export_segy(volume, target)["bytes_written"] == len(survey.content)
-    assert Store(f"{cloud}://staging").get("again.sgy") == survey.content
+    assert WritableStore(f"{cloud}://staging").get("again.sgy") == survey.content
     assert "was done already" in str(export_segy(volume, f"{cloud}://staging/again.sgy")["notes"])
-    Store(f"{cloud}://staging").put("other.sgy", survey.content[:-4] + b"else")
+    WritableStore(f"{cloud}://staging").put("other.sgy", survey.content[:-4] + b"else")
     with pytest.raises(DestinationRefused, match="is there already"):
         export_segy(volume, f"{cloud}://staging/other.sgy")
     ingest_segy(source, volume, master=Master(chunks=[4, 4, 8]), overwrite=True)
@@ -111,30 +111,32 @@ def test_stacks_of_images_and_arrays_of_other_tools_lie_in_buckets(cloud: str, t
     values = np.random.default_rng(4).integers(0, 60000, (11, 20, 33)).astype(np.uint16)
     for n, one in enumerate(values):
         tifffile.imwrite(tmp_path / f"s{n}.tif", one, compression="zlib")
-        Store(staging).put(f"core/s{n}.tif", (tmp_path / f"s{n}.tif").read_bytes())
+        WritableStore(staging).put(f"core/s{n}.tif", (tmp_path / f"s{n}.tif").read_bytes())
     tifffile.imwrite(tmp_path / "all.tif", values, photometric="minisblack")
-    Store(staging).put("all.tif", (tmp_path / "all.tif").read_bytes())
-    Store(staging).put("core/slices.txt", "\n".join(f"s{n}.tif" for n in range(11)).encode())
+    WritableStore(staging).put("all.tif", (tmp_path / "all.tif").read_bytes())
+    WritableStore(staging).put("core/slices.txt", "\n".join(f"s{n}.tif" for n in range(11)).encode())
     master = Master(chunks=[4, 8, 16], shards=[8, 16, 32])
     sources = ("core", "core/s*.tif", "core/slices.txt", "all.tif")
     for number, source in enumerate(sources):
         volume = f"{volumes}/{number}.zarr"
         ingest_images(f"{staging}/{source}", volume, master=master)
-        np.testing.assert_array_equal(open_volume(Store(volume)).read("attenuation"), values)
+        np.testing.assert_array_equal(open_volume(WritableStore(volume)).read("attenuation"), values)
     pyramid(volume, Levels(levels=2))
     levels = [coarsen(values, (2, 2, 2)), coarsen(coarsen(values, (2, 2, 2)), (2, 2, 2))]
     for number, level in enumerate(levels, start=1):
-        np.testing.assert_array_equal(open_volume(Store(volume)).read(f"pyramid/{number}/attenuation"), level)
+        np.testing.assert_array_equal(
+            open_volume(WritableStore(volume)).read(f"pyramid/{number}/attenuation"), level
+        )
     assert verify(volume, errors=True)["findings"] == []
 
     zarr.create_group(tmp_path / "some.zarr").create_array("field/0", data=values, chunks=(4, 8, 16))
     for path in (tmp_path / "some.zarr").rglob("*"):
         if path.is_file():
-            Store(volumes).put(str(path.relative_to(tmp_path)), path.read_bytes())
+            WritableStore(volumes).put(str(path.relative_to(tmp_path)), path.read_bytes())
     pyramid(f"{volumes}/some.zarr", Levels(levels=2), array="field/0")
     group = f"{volumes}/some.zarr/field"
     for number, level in enumerate(levels, start=1):
-        np.testing.assert_array_equal(open_any(Store(group)).read(str(number)), level)
+        np.testing.assert_array_equal(open_any(WritableStore(group)).read(str(number)), level)
     assert verify(group, errors=True)["findings"] == []
     assert len(report(group)["pictures"]) == 4
 
@@ -149,19 +151,19 @@ def all_clouds(s3: str, gcs: str, azure: str) -> None:
 def test_staging_and_volume_may_lie_in_different_stores(
     all_clouds: None, staging: str, volumes: str, survey: Survey
 ) -> None:
-    Store(f"{staging}://staging").put("a.sgy", survey.content)
+    WritableStore(f"{staging}://staging").put("a.sgy", survey.content)
     volume = f"{volumes}://volumes/a.zarr"
     ingest_segy(f"{staging}://staging/a.sgy", volume, master=Master(chunks=[4, 4, 8]))
     prove(volume)
     export_segy(volume, f"{staging}://staging/again.sgy")
-    assert Store(f"{staging}://staging").get("again.sgy") == survey.content
+    assert WritableStore(f"{staging}://staging").get("again.sgy") == survey.content
 
 
 @pytest.mark.slow
 def test_a_volume_that_travels_through_every_store_ends_as_it_began(
     all_clouds: None, survey: Survey, tmp_path: Path
 ) -> None:
-    Store("s3://staging").put("a.sgy", survey.content)
+    WritableStore("s3://staging").put("a.sgy", survey.content)
     first = "s3://volumes/a.zarr"
     publish("s3://staging/a.sgy", first)
     before = content(first)
@@ -170,7 +172,7 @@ def test_a_volume_that_travels_through_every_store_ends_as_it_began(
         assert copy(source, target)["blocks_done"] == 1
         assert content(target) == before
         assert verify(target, errors=True)["findings"] == []
-        assert Store(target).get(".seismill/report/report.html") == Store(first).get(
+        assert WritableStore(target).get(".seismill/report/report.html") == WritableStore(first).get(
             ".seismill/report/report.html"
         )
     export_segy(places[-1], str(tmp_path / "again.sgy"))
@@ -203,7 +205,7 @@ def test_copies_and_levels_can_be_left_out_of_a_copy(survey: Survey, tmp_path: P
 def test_a_copy_of_something_damaged_is_refused_and_none_is_seen(survey: Survey, tmp_path: Path) -> None:
     volume, target = str(tmp_path / "a.zarr"), str(tmp_path / "b.zarr")
     publish(str(survey.path), volume)
-    store = Store(volume)
+    store = WritableStore(volume)
     key = next(key for key in store.keys("fast_line") if "/c/" in key)
     data = store.get(key)
     store.put(key, data[:-9] + bytes([data[-9] ^ 8]) + data[-8:])

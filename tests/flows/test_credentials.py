@@ -27,7 +27,7 @@ from prefect.exceptions import ParameterTypeError
 from flows import credentials
 from tasks.parameters import Run, StorageOptions
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.deployments.test_deployments import HOME, Server, seismill
 from tests.support.servers import free_port
 from tests.support.survey import make_survey
@@ -296,7 +296,7 @@ def test_a_run_reaches_its_store_by_a_block_and_its_secrets_are_found_nowhere(
 ) -> None:
     route = route_of(request)
     survey = make_survey(tmp_path / "a.sgy", drop=3, n_samples=37)
-    staging, volumes = (Store(f"{route.protocol}://{bucket}") for bucket in ("staging", "volumes"))
+    staging, volumes = (WritableStore(f"{route.protocol}://{bucket}") for bucket in ("staging", "volumes"))
     staging.put("a.sgy", survey.content)
     save(server, route)
     places = {"source": f"{staging.url}/a.sgy", "volume": f"{volumes.url}/a.zarr"}

@@ -19,7 +19,7 @@ import pytest
 
 from flows.registration import template_of
 from tasks.verify import verify
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.deployments.test_automations import hurried, idle, server  # noqa: F401  # fixtures
 from tests.deployments.test_deployments import Server
 from tests.infra.test_pools import VALUES
@@ -37,7 +37,7 @@ DRAIN = float(os.environ.get("SEISMILL_DRAIN", "7"))
 def proxy(s3: str, tmp_path: Path) -> Iterator[FaultProxy]:
     """Before an S3 server that has a survey in staging."""
     survey = make_survey(tmp_path / "a.sgy", inlines=range(64), crosslines=range(50), n_samples=301, drop=7)
-    Store("s3://staging").put("a.sgy", survey.content)
+    WritableStore("s3://staging").put("a.sgy", survey.content)
     with FaultProxy(s3) as proxy:
         yield proxy
 

@@ -18,14 +18,14 @@ from tasks.verify import verify
 from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.outcomes import InputRefused, Outcome
 from tasks.volume.protocol.root import Commit, newest_commit
-from tasks.volume.store.objects import Store
 from tasks.volume.store.url import checked_addresses, stored_address
+from tasks.volume.store.writable import WritableStore
 from tests.support.survey import make_survey
 
 
 def committed(place: Path, name: str, root: dict) -> None:
     """Store a root and its commit as somebody would that knows the format."""
-    data, store = document_bytes(root), Store(str(place))
+    data, store = document_bytes(root), WritableStore(str(place))
     newest = newest_commit(store)
     assert newest
     store.put(name, data)

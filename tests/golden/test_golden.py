@@ -29,6 +29,7 @@ from tasks.verify import verify
 from tasks.volume.arrays.reader import open_volume
 from tasks.volume.protocol.manifest import MANIFESTS
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.volumes import STAMP
 
 ARCHIVE = Path(__file__).with_name("volumes-0.1.0.tar.xz")
@@ -109,11 +110,11 @@ AGAIN: dict[str, tuple[str, Callable[[str], Any]]] = {
 def test_what_was_done_is_recognised_and_no_array_is_written(local: Path, name: str) -> None:
     place, run = AGAIN[name]
     url = place if "://" in place else str(local / place)
-    before = arrays(Store(url))
+    before = arrays(WritableStore(url))
     summary = run(url)
     done = [stage["blocks_done"] for stage in summary.get("stages", [summary])]
     assert done == [0] * len(done)
-    assert arrays(Store(url)) == before
+    assert arrays(WritableStore(url)) == before
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_volumes_of_before_are_whole(local: Path, place: str) -> None:
 
 def test_manifests_of_before_are_made_again_as_they_were(local: Path) -> None:
     for place in ("segy.zarr", f"{BELOW}/segy.zarr"):
-        store = Store(place if "://" in place else str(local / place))
+        store = WritableStore(place if "://" in place else str(local / place))
         manifests = {key: store.get(key) for key in store.keys(MANIFESTS)}
         assert manifests
         for key, text in manifests.items():
@@ -138,23 +139,25 @@ def test_manifests_of_before_are_made_again_as_they_were(local: Path) -> None:
 
 def test_a_copy_of_a_volume_of_before_is_one(local: Path, tmp_path: Path) -> None:
     copy(str(local / "segy.zarr"), str(tmp_path / "copy.zarr"))
-    assert arrays(Store(str(tmp_path / "copy.zarr"))) == arrays(Store(str(local / "segy.zarr")))
+    assert arrays(WritableStore(str(tmp_path / "copy.zarr"))) == arrays(
+        WritableStore(str(local / "segy.zarr"))
+    )
     assert verify(str(tmp_path / "copy.zarr"))["findings"] == []
 
 
 def test_a_file_comes_back_from_a_volume_of_before(local: Path, tmp_path: Path) -> None:
     export_segy(str(local / "segy.zarr"), str(tmp_path / "again.sgy"))
-    assert (tmp_path / "again.sgy").read_bytes() == Store(BELOW).get("staging/a.sgy")
+    assert (tmp_path / "again.sgy").read_bytes() == WritableStore(BELOW).get("staging/a.sgy")
 
 
 def test_levels_and_copies_beside_an_array_of_another_tool_are_recognised(local: Path) -> None:
     group = f"{BELOW}/other.zarr"
-    before = arrays(Store(f"{group}/field"))
+    before = arrays(WritableStore(f"{group}/field"))
     assert pyramid(group, HALVED, array="field/0", run=RUN)["notes"] == ["was done already"]
     again = rechunk(group, Copies(presets=["fast_inline"], tolerance=0.1), array="field/0", run=RUN)
     assert again["blocks_done"] == 0
     assert verify(f"{group}/field", errors=True)["findings"] == []
-    assert arrays(Store(f"{group}/field")) == before
+    assert arrays(WritableStore(f"{group}/field")) == before
 
 
 def test_an_ingest_that_was_stopped_is_gone_on_with(local: Path) -> None:
@@ -170,7 +173,7 @@ def test_copies_that_were_stopped_are_gone_on_with(local: Path) -> None:
     more = Copies(presets=[], more=[Copy(name="thin", chunks=[4, 4, 8])], quality="high")
     summary = rechunk(url, more, run=RUN)
     assert summary["blocks_resumed"] == 1
-    volume = open_volume(Store(url))
+    volume = open_volume(WritableStore(url))
     live = volume.read("trace_mask")
     difference = np.abs(volume.read("thin")[live] - volume.read("amplitude")[live]).max()
     assert 0 < difference <= volume.array_attributes("thin")["tolerance"]
@@ -178,9 +181,9 @@ def test_copies_that_were_stopped_are_gone_on_with(local: Path) -> None:
 
 
 def test_a_sweep_knows_what_was_published(local: Path) -> None:
-    before = arrays(Store(f"{BELOW}/vols"))
+    before = arrays(WritableStore(f"{BELOW}/vols"))
     summary = sweep(
         f"{BELOW}/swept", f"{BELOW}/vols", settle_minutes=0, run=RUN, publisher=InThisProcess(publish_here())
     )
     assert summary["counts"] == {"unchanged": 1}
-    assert arrays(Store(f"{BELOW}/vols")) == before
+    assert arrays(WritableStore(f"{BELOW}/vols")) == before

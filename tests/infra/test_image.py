@@ -18,7 +18,7 @@ import pytest
 
 from flows.registration import ROOT, template_of
 from tasks.demo import make_survey
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.deployments.test_deployments import Server
 from tests.deployments.test_registered import command
 from tests.infra.test_pools import STARTED_BY
@@ -175,7 +175,7 @@ def survey(s3: str, tmp_path: Path) -> bytes:
     """A SEG-Y at s3://staging/survey.sgy."""
     make_survey(str(tmp_path / "survey.sgy"), shape=(60, 50, 301))
     data = (tmp_path / "survey.sgy").read_bytes()
-    Store("s3://staging").put("survey.sgy", data)
+    WritableStore("s3://staging").put("survey.sgy", data)
     return data
 
 
@@ -204,7 +204,7 @@ def test_a_container_with_a_read_only_root_publishes_on_s3_with_the_kernels_of_t
         array["path"] for array in summary["arrays"]
     }
     assert summary["pictures"]
-    assert Store("s3://volumes/survey.zarr").exists("zarr.json")
+    assert WritableStore("s3://volumes/survey.zarr").exists("zarr.json")
 
 
 @pytest.mark.container
@@ -278,7 +278,7 @@ def test_a_docker_worker_runs_a_triggered_publish_and_a_stopped_container_s_run_
     print(f"triggered to Completed in {time.monotonic() - began:.0f} s")
 
     make_survey(str(tmp_path / "long.sgy"), shape=(250, 200, 501))
-    Store("s3://staging").put("long.sgy", (tmp_path / "long.sgy").read_bytes())
+    WritableStore("s3://staging").put("long.sgy", (tmp_path / "long.sgy").read_bytes())
     master = {"chunks": [8, 8, 64], "shards": [0]}
     run = worker.start(
         "publish/publish-docker-s",
@@ -287,7 +287,7 @@ def test_a_docker_worker_runs_a_triggered_publish_and_a_stopped_container_s_run_
         master=master,
         steps=["proof"],
     )
-    volume = Store("s3://volumes/long.zarr")
+    volume = WritableStore("s3://volumes/long.zarr")
     until(lambda: any("/ledger/" in key for key in volume.keys(".seismill/runs")), 900)
     (container,) = engine.containers.list(filters={"label": f"io.prefect.flow-run-id={run}"})
     began = time.monotonic()

@@ -17,7 +17,7 @@ import yaml
 
 from flows.registration import ROOT
 from tasks.demo import make_survey
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.counting_proxy import counting_proxy
 
 POLICIES = ROOT / "infra" / "policies"
@@ -33,8 +33,8 @@ def seismill(*words: str, environment: dict[str, str], codes: tuple[int, ...] = 
 
 def whole_line(protocol: str, environment: dict[str, str], survey: Path) -> None:
     """Every verb that reads or writes, with a copy that is replaced and an export that stops half-way."""
-    Store(f"{protocol}://staging").put("a/b.sgy", survey.read_bytes())
-    Store(f"{protocol}://staging").put("bad.sgy", b"<html>" * 900)
+    WritableStore(f"{protocol}://staging").put("a/b.sgy", survey.read_bytes())
+    WritableStore(f"{protocol}://staging").put("bad.sgy", b"<html>" * 900)
     staging, volumes = f"{protocol}://staging", f"{protocol}://volumes"
     sweep = ("sweep", staging, volumes, "--no-flow", "--settle-minutes", "0")
     seismill(*sweep, environment=environment)

@@ -31,7 +31,7 @@ from tasks.volume.arrays.reader import open_any
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.pyramid.coarsen import coarsen
 from tasks.volume.report.slices import sides_of
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.volumes import STAMP, differences, stopping_after, threads, tree
 
 FIXED = Run(created_on=STAMP)
@@ -342,10 +342,9 @@ def test_copies_of_zarr_v2_with_missing_chunks_go_to_a_group_of_their_own(tmp_pa
 
 
 def test_a_store_without_a_disk(tmp_path):
-    from tasks.volume.store.objects import Store
 
     local = field(tmp_path, shards=(16, 16, 32))
-    remote = Store("memory://any/some.zarr")
+    remote = WritableStore("memory://any/some.zarr")
     for path, data in tree(local).items():
         remote.put(path, data)
     pyramid("memory://any/some.zarr", TWO, run=FIXED, array="field/0")
@@ -452,7 +451,7 @@ def test_sides_of_pictures_are_where_voxels_lie_with_their_unit(tmp_path):
     image = ImageOf(voxel_length=[4, 2, 2], voxel_origin=[1, 0, 0], voxel_unit="micrometer")
     ingest_images(str(tmp_path / "v.npy"), str(tmp_path / "v.zarr"), image)
     for name in ("levels.zarr", "v.zarr"):
-        z, y, _ = sides_of(open_any(Store(str(tmp_path / name))))
+        z, y, _ = sides_of(open_any(WritableStore(str(tmp_path / name))))
         assert (z.values[:3].tolist(), y.values[:3].tolist()) == ([1, 5, 9], [0, 2, 4])
         assert (z.name, z.unit) == ("z", "micrometer")
     yaozarrs.validate_zarr_store(str(tmp_path / "levels.zarr"))

@@ -20,7 +20,7 @@ from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.deletion import take_away
 from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.root import current_root
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_sound_volumes_are_counted_and_what_is_in_quarantine_is_left_out(volumes
 
 
 def test_days_in_a_row_look_at_every_object_once(volumes):
-    entries, _ = entries_of(open_checked(Store(str(volumes / "a.zarr")))[0])
+    entries, _ = entries_of(open_checked(WritableStore(str(volumes / "a.zarr")))[0])
     for fraction, days in ((0.05, 20), (0.3, 4), (1.0, 1)):
         looked = [
             one.key for day in range(739_000, 739_000 + days) for one in drawn_of(entries, fraction, day)
@@ -99,7 +99,7 @@ def test_a_volume_that_is_gone_is_damage_and_the_others_are_looked_at(volumes):
 
 
 def test_a_volume_that_is_being_replaced_is_told_of_and_is_no_damage(volumes):
-    store = Store(str(volumes / "a.zarr"))
+    store = WritableStore(str(volumes / "a.zarr"))
     with locked(store, wait_seconds=0) as epoch:
         take_away(store, epoch, current_root(store), None)
         summary = audited(volumes, fraction=1.0)

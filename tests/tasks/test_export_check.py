@@ -17,7 +17,7 @@ from tasks.volume.arrays.reader import open_volume
 from tasks.volume.export.independent import compare
 from tasks.volume.export.rebuild import open_parts, windows
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.kinds import revision_2, shards, words
 from tests.support.segy_maker import segy_bytes
 from tests.support.survey import Survey, make_survey
@@ -102,7 +102,7 @@ def test_a_file_that_differs_is_told_with_the_first_place(survey, tmp_path, at, 
     content = bytearray(survey.content)
     content[at] ^= 0x10
     (tmp_path / "b.sgy").write_bytes(content)
-    parts = open_parts(open_volume(Store(str(tmp_path / "a.zarr"))))
+    parts = open_parts(open_volume(WritableStore(str(tmp_path / "a.zarr"))))
     regions, _ = windows(parts)
     assert compare(str(survey.path), parts, regions, parts.fmt) == 40
     with pytest.raises(IntegrityFailure, match=said.replace("(", r"\(").replace(")", r"\)")):
@@ -111,7 +111,7 @@ def test_a_file_that_differs_is_told_with_the_first_place(survey, tmp_path, at, 
 
 def test_a_file_that_is_too_short_is_told(survey, tmp_path):
     (tmp_path / "b.sgy").write_bytes(survey.content[:-388])
-    parts = open_parts(open_volume(Store(str(tmp_path / "a.zarr"))))
+    parts = open_parts(open_volume(WritableStore(str(tmp_path / "a.zarr"))))
     with pytest.raises(IntegrityFailure, match="segyio finds 39 traces of 37 samples, not 40 of 37"):
         compare(str(tmp_path / "b.sgy"), parts, windows(parts)[0], parts.fmt)
 

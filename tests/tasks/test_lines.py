@@ -23,7 +23,7 @@ from tasks.scan import scan
 from tasks.verify import verify
 from tasks.volume.ingest.parts import as_text, from_text, part_of, runs_of
 from tasks.volume.outcomes import DestinationRefused, InputRefused
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tasks.volume.sweeps.catalogue import Catalogue
 from tasks.volume.sweeps.receipt import receipt, volumes_at
 from tasks.volume.sweeps.staging import look_under
@@ -243,9 +243,9 @@ def test_a_sidecar_splits_and_the_file_is_safe_to_release_when_all_lines_are_pro
     found = direct_audit(volumes=str(volumes), fraction=1.0)
     assert found["counts"] == {"sound": 3}
     shutil.rmtree(volumes / "lines.zarr" / "line_2.zarr")
-    for record in Catalogue(Store(str(volumes))).records.values():
-        parts = volumes_at(Store(f"{volumes}/lines.zarr"))
-        (source,) = look_under(Store(str(staging)), Store(str(volumes)), quick)[1]
+    for record in Catalogue(WritableStore(str(volumes))).records.values():
+        parts = volumes_at(WritableStore(f"{volumes}/lines.zarr"))
+        (source,) = look_under(WritableStore(str(staging)), WritableStore(str(volumes)), quick)[1]
         assert record.proven_at
         assert [Path(part.url).name for part in parts] == ["line_1.zarr", "line_3.zarr"]
         assert receipt(source, Run()).proven_at == ""

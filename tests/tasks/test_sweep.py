@@ -28,7 +28,7 @@ from tasks.demo import make_survey
 from tasks.parameters import Copies, Index, Publication, Run
 from tasks.sweep import Ending, Submission, sweep
 from tasks.volume.outcomes import InputRefused, Resumable
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tasks.volume.sweeps.catalogue import Catalogue, CatalogueEntry, as_csv, safe_to_release
 from tasks.volume.sweeps.policy import action_for, plan_of
 from tasks.volume.sweeps.sidecar import read_sidecar
@@ -135,11 +135,11 @@ def test_a_staging_prefix_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_prefix_in_a_store_is_listed_with_sizes_and_identities(s3, survey):
-    store = Store("s3://staging/2026")
+    store = WritableStore("s3://staging/2026")
     store.put("a.sgy", survey.read_bytes())
     store.put("deep/er/b.sgy", b"12345")
     store.put("deep/er/at@home.sgy", b"12345")
-    listed = found_under(store, Store("s3://volumes/2026"), QUICK)
+    listed = found_under(store, WritableStore("s3://volumes/2026"), QUICK)
     assert [(one.name, one.bytes, one.volume) for one in listed] == [
         ("a.sgy", survey.stat().st_size, "s3://volumes/2026/a.zarr"),
         ("deep/er/at@home.sgy", 5, "s3://volumes/2026/deep/er/at%40home.zarr"),
@@ -159,7 +159,7 @@ def test_a_sidecar_counts_more_than_the_sweep_and_only_in_what_it_says(staging):
     asked = Publication(
         index=Index(template="PostStack3DDepth"), copies=Copies(quality="high"), steps=["proof"]
     )
-    listed = found_under(Store(str(staging)), Store(str(staging.parent / "volumes")), asked)
+    listed = found_under(WritableStore(str(staging)), WritableStore(str(staging.parent / "volumes")), asked)
     with_sidecar = next(one for one in listed if one.name == "a.sgy")
     index = Index(bytes="9,13", template="PostStack3DDepth", checksums=["0a1b2c3d"])
     assert with_sidecar.publication == asked.model_copy(update={"index": index})
@@ -380,7 +380,7 @@ def test_what_is_done_with_a_source_follows_from_its_record(record, one, again, 
 
 
 def test_of_two_sweeps_that_write_one_record_the_second_is_told():
-    store = Store("memory://two-sweeps")
+    store = WritableStore("memory://two-sweeps")
     one, other = Catalogue(store), Catalogue(store)
     assert one.write(RECORD)
     assert not other.write(replace(RECORD, sentence="mine"))
@@ -390,7 +390,7 @@ def test_of_two_sweeps_that_write_one_record_the_second_is_told():
 
 
 def test_the_newest_version_counts_and_names_may_hold_anything():
-    store = Store("memory://names")
+    store = WritableStore("memory://names")
     catalogue = Catalogue(store)
     for name in ("a/b c.sgy", "a/b c.sgy/00000007.sgy", "ä%41.sgy"):
         assert catalogue.write(replace(RECORD, name=name))
@@ -586,7 +586,7 @@ def test_what_became_of_an_earlier_attempt_decides_about_another(three, ending, 
     run = next(run for run, job in publisher.runs.items() if job.found.name == "a.sgy")
     publisher.endings[run] = ending
     assert sweep(*three, 0, publication=QUICK, publisher=publisher)["counts"] == counts
-    assert Catalogue(Store(three[1])).records["a.sgy"].attempts == attempts
+    assert Catalogue(WritableStore(three[1])).records["a.sgy"].attempts == attempts
 
 
 def test_a_server_that_forgot_its_runs_gets_new_ones(three):
@@ -655,7 +655,7 @@ def killed_half_way(tmp_path: Path, survey: Path, *, count: int, bad: int, numbe
     after = {path.parent.name: path.stat().st_mtime_ns for path in volumes.glob("*/*.zarr/zarr.json")}
     assert len(after) == count - bad
     assert sum(published[name] != after[name] for name in published) <= 1
-    rows = Catalogue(Store(str(volumes))).records
+    rows = Catalogue(WritableStore(str(volumes))).records
     assert sum(record.attempts == 2 for record in rows.values()) <= 1
 
 

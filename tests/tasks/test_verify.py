@@ -29,7 +29,7 @@ from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.manifest import listed_in, manifest_bytes, manifest_key
 from tasks.volume.protocol.root import current_root
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.survey import make_survey
 from tests.support.volumes import threads
 
@@ -249,7 +249,7 @@ def test_what_another_run_replaced_in_the_meantime_is_not_called_wrong(volume: P
 
 
 def test_a_volume_that_is_being_written_anew_is_not_missing(volume: Path) -> None:
-    store = Store(str(volume))
+    store = WritableStore(str(volume))
     with locked(store, wait_seconds=0) as epoch:
         root = current_root(store)
         assert root is not None

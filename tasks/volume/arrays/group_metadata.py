@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.volume.arrays.documents import object_from, root_from
 from tasks.volume.arrays.level_names import is_elsewhere
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 ROOT, ANNEX = "zarr.json", ".seismill/annex.json"  # where the root of a volume and of an annex lies
 GROUP: dict[str, Any] = {"attributes": {}, "zarr_format": 3, "node_type": "group"}
@@ -30,7 +30,7 @@ def is_annex(root: Mapping[str, Any]) -> bool:
     return "annex" in root["attributes"].get("seismill", {})
 
 
-def add_to_groups(store: Store, root: Mapping[str, Any]) -> None:
+def add_to_groups(store: WritableStore, root: Mapping[str, Any]) -> None:
     """Add an annex to the documents of its group and of the groups above, before its root is put."""
     try:
         before = root_from(store.get(ANNEX), f"{store.url}/{ANNEX}")
@@ -40,7 +40,7 @@ def add_to_groups(store: Store, root: Mapping[str, Any]) -> None:
     group = _amended(store, "", gone, added, root)
     for up in range(1, root["attributes"]["seismill"]["annex"]["above"] + 1):
         above, *names = store.url.rsplit("/", up)
-        _amended(Store(above, store.options), "/".join(names), gone, added, root, group=group)
+        _amended(WritableStore(above, store.options), "/".join(names), gone, added, root, group=group)
 
 
 def _ours(root: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _ours(root: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _amended(
-    store: Store,
+    store: WritableStore,
     names: str,
     gone: Collection[str],
     added: Mapping[str, Any],

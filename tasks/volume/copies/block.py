@@ -30,7 +30,7 @@ from tasks.volume.protocol.plan import plan_at
 from tasks.volume.protocol.stage import (
     Job,
 )
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 CACHE_LINE_BYTES = 64
 
@@ -114,7 +114,12 @@ def rechunk_block(job: Job) -> Record:
 
 
 def _store_copy(
-    job: Job, store: Store, copy: ArraySpec, objects: list[tuple[int, ...]], one: Any, sums: np.ndarray
+    job: Job,
+    store: WritableStore,
+    copy: ArraySpec,
+    objects: list[tuple[int, ...]],
+    one: Any,
+    sums: np.ndarray,
 ) -> list[Stored]:
     """Encode, measure and store the objects of one copy; the sums are added in the order of its chunks."""
     per = copy.chunks_per_shard

@@ -20,6 +20,7 @@ from tasks.volume.blocks import Compute, Progress, Region, block_count, on_chunk
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 NOTE = ".seismill/export.json"
 GROUP_V2 = b'{"zarr_format": 2}'
@@ -92,7 +93,7 @@ def ome_group_of(volume: Volume) -> OmeGroup:
     return OmeGroup(volume, sources, targets, {"multiscales": [described]} | _shown(volume))
 
 
-def export_group(group: OmeGroup, target: Store, compute: Compute) -> tuple[int, int]:
+def export_group(group: OmeGroup, target: WritableStore, compute: Compute) -> tuple[int, int]:
     """Write what is not there yet; return how many objects were written and how many were there.
 
     Raises:
@@ -193,7 +194,7 @@ def _key(spec: ArraySpec, place: tuple[int, ...]) -> str:
 
 
 def _write(
-    target: Store,
+    target: WritableStore,
     store: Store,
     source: ArraySpec,
     spec: ArraySpec,

@@ -40,6 +40,7 @@ from tasks.volume.segy.headers import FIELD_WIDTHS, word
 from tasks.volume.segy.placement import Placement
 from tasks.volume.segy.samples import Decoded, decode_column, merge_extremes, words_of_column
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 DEAD_CODE = 2  # SEG-Y rev 1, byte 29
 MOST_EXCEPTIONS = 0.01  # of all samples
@@ -195,7 +196,7 @@ def ingest_block(job: Job) -> Record:
 
 
 def _decoder(
-    job: Job, store: Store, plan: Plan, intake: Intake, records: Records
+    job: Job, store: WritableStore, plan: Plan, intake: Intake, records: Records
 ) -> Callable[[np.ndarray, np.ndarray], tuple[Decoded, str]]:
     """What decodes a column of chunks and keeps the words that its values do not give back."""
     most = most_exceptions(intake.fmt)
@@ -215,7 +216,7 @@ def _decoder(
     return decode
 
 
-def _unplaced_block(job: Job, store: Store, plan: Plan, intake: Intake) -> Record:
+def _unplaced_block(job: Job, store: WritableStore, plan: Plan, intake: Intake) -> Record:
     """Store some traces that have no cell: samples and raw headers."""
     spec = intake.specs["unplaced"]
     number, chunk = job.block - intake.blocks, spec.chunks[0]
@@ -246,7 +247,9 @@ def _unplaced_chunk(spec: ArraySpec, records: Records) -> tuple[np.ndarray, np.n
     return np.empty((-(-spec.shape[-1] // spec.chunks[-1]), *spec.chunks), spec.numpy), rows
 
 
-def _put_unplaced(job: Job, store: Store, spec: ArraySpec, number: int, out: np.ndarray) -> list[Stored]:
+def _put_unplaced(
+    job: Job, store: WritableStore, spec: ArraySpec, number: int, out: np.ndarray
+) -> list[Stored]:
     placed = [((number, k), encode_chunk(spec, part)) for k, part in enumerate(out)]
     if store.local:
         return [job.put(store, spec, *pair) for pair in placed]
@@ -375,7 +378,7 @@ def _compare_index(intake: Intake, block: int, cells: np.ndarray, headers: np.nd
 
 def _columns(
     job: Job,
-    store: Store,
+    store: WritableStore,
     intake: Intake,
     spec: ArraySpec,
     block: int,
@@ -417,7 +420,7 @@ def _columns(
     return on_chunks(column, np.ndindex(*(-(-n // c) for n, c in zip(rows.shape, chunks, strict=True))))
 
 
-def _objects(job: Job, store: Store, spec: ArraySpec, done: list[_Column]) -> list[Stored]:
+def _objects(job: Job, store: WritableStore, spec: ArraySpec, done: list[_Column]) -> list[Stored]:
     """What a block stored of one array; its shards are put here."""
     if not spec.shards:
         return [stored for column in done for stored in column.stored]
@@ -434,7 +437,7 @@ def _objects(job: Job, store: Store, spec: ArraySpec, done: list[_Column]) -> li
 
 
 def _put_headers(
-    job: Job, store: Store, intake: Intake, live: np.ndarray, headers: np.ndarray
+    job: Job, store: WritableStore, intake: Intake, live: np.ndarray, headers: np.ndarray
 ) -> list[Stored]:
     """Store the block's part of headers, raw headers and coordinates; one object each."""
     fmt, big = intake.fmt, intake.fmt.byte_order == ">"

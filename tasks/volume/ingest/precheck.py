@@ -16,7 +16,7 @@ from tasks.volume.protocol.deletion import (
     clear_run,
 )
 from tasks.volume.protocol.plan import folder_of
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def unpredicted_key(request: str) -> str:
 
 
 def read_before(
-    store: Store,
+    store: WritableStore,
     survey: Survey,
     master: Master,
     follow: Follow,
@@ -70,7 +70,7 @@ def _same_grid(survey: Survey, other: Survey) -> bool:
 
 
 def check_again(
-    store: Store,
+    store: WritableStore,
     epoch: int,
     root: dict[str, Any],
     request: str,

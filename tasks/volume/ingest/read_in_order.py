@@ -12,7 +12,7 @@ from tasks.volume.arrays.documents import value_from
 from tasks.volume.blocks import Compute, Progress, io_pool, on_io
 from tasks.volume.ingest.checksums import Expected, Open, Sums
 from tasks.volume.outcomes import IntegrityFailure, Resumable
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,12 @@ NOTED_BYTES = 1 << 30  # of files read in order, after which that is noted down
 
 
 def checked_before(
-    store: Store, folder: str, expected: Expected, files: Sequence[int], open_file: Open, compute: Compute
+    store: WritableStore,
+    folder: str,
+    expected: Expected,
+    files: Sequence[int],
+    open_file: Open,
+    compute: Compute,
 ) -> dict[int, Sums]:
     """Checksums of files that were read in order and have what is expected of them; nothing is changed yet.
 

@@ -34,13 +34,14 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.protocol.stage import Job
-from tasks.volume.store.objects import Source, Store
+from tasks.volume.store.objects import Source
 from tasks.volume.store.source_options import of_sources
+from tasks.volume.store.writable import WritableStore
 
 EXCEPTIONS = ("trace_number", "sample", "word")
 
 
-class Kept(Store):
+class Kept(WritableStore):
     """A volume's store in which some of what is written is kept in memory, and nothing is written."""
 
     def __init__(self, url: str, options: StorageOptions, wanted: Collection[str]) -> None:
@@ -71,11 +72,11 @@ class _Again(Job):
     into: Any = None
     plan: Any = None
 
-    def open(self) -> tuple[Store, Plan]:
+    def open(self) -> tuple[WritableStore, Plan]:
         """The store that keeps, and the plan."""
         return self.into, self.plan
 
-    def put(self, store: Store, spec: ArraySpec, position: tuple[int, ...], data: bytes) -> Stored:
+    def put(self, store: WritableStore, spec: ArraySpec, position: tuple[int, ...], data: bytes) -> Stored:
         """Keep one object; no run can take over what is not written."""
         store.put(spec.key(position), data)
         return Stored.chunk(spec, position, data)

@@ -30,6 +30,7 @@ from tasks.volume.protocol.root import (
     promised_checksum,
     root_key,
 )
+from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Repair:
 
     Attributes:
         volume: As its root or, where that is broken, its newest commit describes it.
+        store: The same place, to be written.
         source: Options of the source's store; None if only the volume itself is drawn on.
         memory_bytes: What a block may use.
         guard: Called before every put; raises if this run may not any more.
@@ -54,6 +56,7 @@ class Repair:
     """
 
     volume: Volume
+    store: WritableStore
     source: StorageOptions | None
     memory_bytes: int
     guard: Callable[[], None]
@@ -110,7 +113,7 @@ class Repair:
             if not finding.array or finding.key in written or finding.array in unknown:
                 continue
             if finding.key != manifest_key(finding.array):
-                self.volume.store.delete_many([finding.key], guard=self.guard)
+                self.store.delete_many([finding.key], guard=self.guard)
                 yield finding
 
     def _rank(self, path: str) -> int:
@@ -127,7 +130,7 @@ class Repair:
 
     def _put(self, key: str, data: bytes | None) -> bool:
         if data:
-            self.volume.store.create_or_match(key, data, before=self.guard, guard=self.guard)
+            self.store.create_or_match(key, data, before=self.guard, guard=self.guard)
         return bool(data)
 
     def _from_volume(self, findings: Collection[Finding], written: dict[str, Stored]) -> Iterator[Finding]:

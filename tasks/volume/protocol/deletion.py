@@ -24,6 +24,7 @@ from tasks.volume.protocol.own_names import OWN, chunk_of, names_of
 from tasks.volume.protocol.plan import PLAN, RUNS, folder_of, notes_of
 from tasks.volume.protocol.root import commit, members
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ _OF_REPORTS |= {f"{REPORT}/{name}.png" for name in ("inline", "crossline", "time
 
 
 def take_away(
-    store: Store,
+    store: WritableStore,
     epoch: int,
     present: dict[str, Any] | None,
     after: dict[str, Any] | None,
@@ -114,7 +115,7 @@ def _split(keys: Iterable[str], first: Callable[[str], bool]) -> tuple[list[str]
 
 
 def clear_arrays(
-    store: Store,
+    store: WritableStore,
     epoch: int,
     arrays: Mapping[str, tuple[int, Collection[str]]],
     *,
@@ -155,7 +156,7 @@ def _folders(store: Store, paths: Sequence[str], everything: bool) -> list[str]:
     return [top if len(inside) > 1 else f"{inside[0]}/" for top, inside in below.items()]
 
 
-def clear_report(store: Store, epoch: int, before: Iterable[str], keep: Collection[str]) -> None:
+def clear_report(store: WritableStore, epoch: int, before: Iterable[str], keep: Collection[str]) -> None:
     """Remove what a report of before had and the present one has not: what its list names, and pictures without one.
 
     Args:
@@ -169,12 +170,12 @@ def clear_report(store: Store, epoch: int, before: Iterable[str], keep: Collecti
     store.delete_many(gone, guard=partial(check_epoch, store, epoch))
 
 
-def clear_run(store: Store, epoch: int, digest: str, folders: Sequence[str] = ("",)) -> None:
+def clear_run(store: WritableStore, epoch: int, digest: str, folders: Sequence[str] = ("",)) -> None:
     """Remove what is kept of a plan, all of it or some folders, if the run of that epoch still owns the volume."""
     clear_runs(store, epoch, {digest: folders})
 
 
-def clear_runs(store: Store, epoch: int, runs: Mapping[str, Sequence[str]]) -> None:
+def clear_runs(store: WritableStore, epoch: int, runs: Mapping[str, Sequence[str]]) -> None:
     """Remove what is kept of some plans: of each all of it (""), or some folders; as `clear_run`."""
     listed = on_io(store.keys, [folder_of(digest) for digest in runs])
     keys = [

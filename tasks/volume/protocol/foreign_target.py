@@ -12,10 +12,9 @@ from importlib.metadata import version
 from typing import Any, TypeGuard, get_args
 
 from tasks.parameters import Run, VoxelUnit
-from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.arrays.documents import root_from
 from tasks.volume.arrays.foreign import attributes_of, documents, fingerprint, foreign_spec, is_array
-from tasks.volume.arrays.group_metadata import ANNEX, GROUP, ROOT, is_annex
+from tasks.volume.arrays.group_metadata import ANNEX, ROOT, is_annex
 from tasks.volume.arrays.level_names import is_elsewhere, level_0
 from tasks.volume.arrays.meaning import Meaning, meaning_of
 from tasks.volume.arrays.reader import Volume, open_volume
@@ -100,12 +99,6 @@ def _image_above(holder: Store, name: str, run: Run) -> tuple[Store, str] | None
     images = attributes_of(found).get("ome", {}).get("multiscales") or []
     listed = [one.get("path") for image in images for one in image.get("datasets", [])]
     return (place, path) if "zarr.json" in found and path in listed else None
-
-
-def begin_annex(volume: Volume) -> None:
-    """Make the folder of our notes a group, for readers who list what somebody else's group holds while we write."""
-    if is_annex(volume.root):
-        volume.store.create_or_match(".seismill/zarr.json", document_bytes(GROUP))
 
 
 def origin_of(store: Store, plan: Plan) -> Store:

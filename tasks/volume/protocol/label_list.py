@@ -64,8 +64,8 @@ def _list(labels: Volume, run: Run, compute: Compute) -> None:
         listed |= {LABELS: group} | _described(labels, f"{LABELS}/{name}")
         if members(root) != listed:
             root["consolidated_metadata"]["metadata"] = listed
-            commit(image, owner.epoch, root)
-        settle(image, owner.epoch, f"{LABELS}/zarr.json", document_bytes(group))
+            commit(owner.store, owner.epoch, root)
+        settle(owner.store, owner.epoch, f"{LABELS}/zarr.json", document_bytes(group))
 
 
 def _described(labels: Volume, place: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tasks.volume.arrays.documents import value_from
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import on_io
 from tasks.volume.protocol.plan import Plan
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Record:
 class Ledger:
     """Records of one plan, as read when it was opened and as added since."""
 
-    def __init__(self, store: Store, plan: Plan, epoch: int, *, resumed: bool) -> None:
+    def __init__(self, store: WritableStore, plan: Plan, epoch: int, *, resumed: bool) -> None:
         """Read what earlier runs of the plan recorded; a plan that is new has nothing to read."""
         self._store, self._folder, self._epoch = store, f"{plan.folder}/ledger", epoch
         self._batch: list[Record] = []

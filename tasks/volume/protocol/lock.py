@@ -25,6 +25,7 @@ from tasks.volume.arrays.documents import value_from
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.store.objects import DEADLINE_SECONDS, Store
 from tasks.volume.store.process import clock_seconds, ended_here, machine, started
+from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ def recheck_epoch(store: Store, epoch: int) -> None:
 
 @contextmanager
 def locked(
-    store: Store,
+    store: WritableStore,
     *,
     wait_seconds: float,
     say: Callable[[str], None] = lambda sentence: None,
@@ -232,7 +233,11 @@ def _content(store: Store, epoch: int) -> bytes:
 
 
 def _acquire(
-    store: Store, mine: dict[str, Any], wait_seconds: float, lease_seconds: float, say: Callable[[str], None]
+    store: WritableStore,
+    mine: dict[str, Any],
+    wait_seconds: float,
+    lease_seconds: float,
+    say: Callable[[str], None],
 ) -> int:
     began = time.monotonic()
     seen, seen_at, told, lost, before = b"", began, False, 0, -1

@@ -19,14 +19,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.parameters import Run
-from tasks.volume.arrays.group_metadata import ROOT
+from tasks.volume.arrays.codecs import document_bytes
+from tasks.volume.arrays.group_metadata import GROUP, ROOT, is_annex
 from tasks.volume.blocks import Compute
 from tasks.volume.protocol.deletion import take_away
 from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.own_names import OWN
 from tasks.volume.protocol.plan import digest_of, is_begun
 from tasks.volume.protocol.root import current_root
-from tasks.volume.protocol.stage import Stage, begin_stage
+from tasks.volume.protocol.stage import Stage, begin_stage, settle
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ class Owner:
         compute: Where blocks run, with the memory of the whole run.
     """
 
-    store: Store
+    store: WritableStore
     epoch: int
     run: Run
     compute: Compute
@@ -92,6 +95,9 @@ class Owner:
         digest = digest_of(body)
         if after is not present and not is_begun(self.store, digest):
             read()
+        if present is not None and is_annex(present):
+            # Readers list what lies in somebody else's group while we write: the folder of our notes is a group, too.
+            settle(self.store, self.epoch, f"{OWN}/zarr.json", document_bytes(GROUP))
         stage = begin_stage(name, self.store, body, self.epoch, self.run, compute, created_on=created_on)
         # Without a block in the ledger it is not known how far an earlier run came with taking away.
         if not stage.resumed:
@@ -122,6 +128,19 @@ def owned(store: Store, run: Run, compute: Compute, fit: Fit) -> Iterator[Owner]
         Resumable: Another run holds the volume.
     """
     fit(compute)
-    store.probe()
-    with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
-        yield Owner(store, epoch, run, compute)
+    with held(store, run) as (writable, epoch):
+        yield Owner(writable, epoch, run, compute)
+
+
+@contextmanager
+def held(store: Store, run: Run) -> Iterator[tuple[WritableStore, int]]:
+    """Hold a volume's lock inside the `with`, for a change that is no stage; yields its store and the epoch.
+
+    Raises:
+        DestinationRefused: The place cannot be written as the run protocol needs it.
+        Resumable: Another run holds the volume.
+    """
+    writable = WritableStore.of(store)
+    writable.probe()
+    with locked(writable, wait_seconds=run.lock_wait, say=log.info) as epoch:
+        yield writable, epoch

@@ -18,6 +18,7 @@ from tasks.parameters import StorageOptions
 from tasks.volume.arrays.documents import value_from
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 FORMAT = 1  # of the stored volume
 PLAN = "plan.json"
@@ -88,7 +89,7 @@ def time_stamp(created_on: str) -> str:
 
 
 def settle_plan(
-    store: Store, body: dict[str, Any], *, created_on: str, accept_versions: bool
+    store: WritableStore, body: dict[str, Any], *, created_on: str, accept_versions: bool
 ) -> tuple[Plan, bool]:
     """Store the plan, or take up the same one that is stored already; True if it was.
 
@@ -113,7 +114,7 @@ def settle_plan(
     return plan, True
 
 
-def _filled(store: Store, key: str, content: bytes) -> bool:
+def _filled(store: WritableStore, key: str, content: bytes) -> bool:
     """Whether this call wrote a plan whose name a killed run had taken without writing anything."""
     present, identity = store.get_seen(key)
     return present == b"" and store.replace(key, content, identity)
@@ -183,13 +184,15 @@ def remember_plan(store: Store, plan: Plan) -> None:
 
 
 @lru_cache(maxsize=8)
-def plan_at(volume: str, options: StorageOptions, digest: str, accept_versions: bool) -> tuple[Store, Plan]:
+def plan_at(
+    volume: str, options: StorageOptions, digest: str, accept_versions: bool
+) -> tuple[WritableStore, Plan]:
     """The store and plan that a block's job names, opened once in each worker process.
 
     Raises:
         DestinationRefused: This worker's library versions are not the plan's.
     """
-    store = Store(volume, options)
+    store = WritableStore(volume, options)
     plan = _begun.get((store.url, digest)) or load_plan(store, digest)
     if plan.versions != versions() and not accept_versions:
         raise DestinationRefused(

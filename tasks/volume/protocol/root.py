@@ -24,6 +24,7 @@ from tasks.volume.limits import ROUNDS
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.lock import check_epoch, held_epoch, numbers_in
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 COMMITS = ".seismill/commits"
 SUPERSEDED = b"superseded"  # and, after a blank, the CRC32C of the root that the next commit holds
@@ -188,7 +189,7 @@ def superseded(number: int, checksum: str) -> bytes:
     return text + f" {_checksum(text + f' {number}'.encode())}".encode()
 
 
-def _supersede(store: Store, number: int, document: bytes) -> None:
+def _supersede(store: WritableStore, number: int, document: bytes) -> None:
     """Mark the commit before `number` as superseded by it.
 
     It is emptied, not deleted: a run that was asleep must never be able to create a number again. What it keeps of
@@ -253,7 +254,7 @@ def _seen(store: Store, where: str) -> _Present:
     return _Present(*root, newest_commit(store, count), count)
 
 
-def current_root(store: Store, where: str = ROOT) -> dict[str, Any] | None:
+def current_root(store: WritableStore, where: str = ROOT) -> dict[str, Any] | None:
     """The root as the newest commit has it, finishing that commit if it was interrupted; None if unpublished.
 
     Only the holder of the lock may call this.
@@ -326,7 +327,7 @@ def _refuse_damaged(store: Store, newest: Commit, present: bytes, where: str) ->
     )
 
 
-def root_under_lock(store: Store, seen: dict[str, Any]) -> dict[str, Any]:
+def root_under_lock(store: WritableStore, seen: dict[str, Any]) -> dict[str, Any]:
     """The root now that nobody else can change it, after `seen` was planned with.
 
     Raises:
@@ -350,7 +351,7 @@ def root_under_lock(store: Store, seen: dict[str, Any]) -> dict[str, Any]:
     return root
 
 
-def commit(store: Store, epoch: int, root: dict[str, Any] | None) -> None:
+def commit(store: WritableStore, epoch: int, root: dict[str, Any] | None) -> None:
     """Make `root` the volume's root; None unpublishes it.
 
     Raises:
@@ -379,7 +380,7 @@ def commit(store: Store, epoch: int, root: dict[str, Any] | None) -> None:
         raise Resumable(f"another run took over {store.url} while this one committed; look at that run")
 
 
-def _put_root(store: Store, new: Commit, identity: str, where: str) -> None:
+def _put_root(store: WritableStore, new: Commit, identity: str, where: str) -> None:
     """Put the root of a commit in the place of the one that was seen, unless a newer commit did that already."""
     if where == ANNEX:
         add_to_groups(store, root_from(new.document, f"{store.url}/{new.key}"))
@@ -393,7 +394,7 @@ def _put_root(store: Store, new: Commit, identity: str, where: str) -> None:
     raise Resumable(f"something else keeps writing {store.url}/{where}; end it, and run this again")
 
 
-def _swapped(store: Store, document: bytes, identity: str, where: str) -> bool:
+def _swapped(store: WritableStore, document: bytes, identity: str, where: str) -> bool:
     if document:
         return store.replace(where, document, identity)
     if store.identity(where) != identity:

@@ -27,7 +27,7 @@ from tasks.volume.protocol.lock import check_epoch, recheck_epoch
 from tasks.volume.protocol.own_names import OWN
 from tasks.volume.protocol.plan import NOTES, PLAN, TWIN, Plan, plan_at, remember_plan, settle_plan
 from tasks.volume.protocol.root import commit
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +54,13 @@ class Job:
     memory_bytes: int
     accept_versions: bool
 
-    def open(self) -> tuple[Store, Plan]:
+    def open(self) -> tuple[WritableStore, Plan]:
         """The store and plan, after a look that this run still owns the volume."""
         store, plan = plan_at(self.volume, self.options, self.digest, self.accept_versions)
         check_epoch(store, self.epoch)
         return store, plan
 
-    def put(self, store: Store, spec: ArraySpec, position: tuple[int, ...], data: bytes) -> Stored:
+    def put(self, store: WritableStore, spec: ArraySpec, position: tuple[int, ...], data: bytes) -> Stored:
         """Store one object of an array; the same bytes that are there already are left alone."""
         settle(store, self.epoch, spec.key(position), data)
         return Stored.chunk(spec, position, data)
@@ -71,7 +71,7 @@ class Stage:
     """A plan being carried out under a lock."""
 
     name: str
-    store: Store
+    store: WritableStore
     plan: Plan
     epoch: int
     ledger: Ledger
@@ -88,7 +88,7 @@ class Stage:
         settle(self.store, self.epoch, key, data)
 
 
-def settle(store: Store, epoch: int, key: str, data: bytes) -> None:
+def settle(store: WritableStore, epoch: int, key: str, data: bytes) -> None:
     """Make an object hold `data`, if the run of that epoch still owns the volume."""
     store.create_or_match(
         key, data, before=partial(recheck_epoch, store, epoch), guard=partial(check_epoch, store, epoch)
@@ -97,7 +97,7 @@ def settle(store: Store, epoch: int, key: str, data: bytes) -> None:
 
 def begin_stage(
     name: str,
-    store: Store,
+    store: WritableStore,
     body: dict[str, Any],
     epoch: int,
     run: Run,

@@ -17,14 +17,14 @@ from tasks.volume.blocks import Region, cpu_count, on_chunks, on_io
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.ready import Piece, Ready
 from tasks.volume.protocol.stage import Job
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 PUT_AT_ONCE = 16  # objects without shards whose bytes wait for a remote store
 
 
 def put_region(
     job: Job,
-    store: Store,
+    store: WritableStore,
     spec: ArraySpec,
     region: Region,
     values: np.ndarray,

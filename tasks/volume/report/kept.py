@@ -16,6 +16,7 @@ from tasks.volume.protocol.manifest import REPORT, REPORT_FACTS, REPORT_LIST, li
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.report import ahead, slices
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 LAYOUT = 2  # of pages and pictures: raised when those of the same volume look otherwise
 
@@ -76,7 +77,7 @@ def kept_report(store: Store, digest: str) -> dict[str, Any] | None:
     return facts if facts.get("made_of") == digest else None
 
 
-def keep_report(store: Store, epoch: int, files: Mapping[str, bytes]) -> None:
+def keep_report(store: WritableStore, epoch: int, files: Mapping[str, bytes]) -> None:
     """Put a report in the place of the one before; of that nothing is left.
 
     Args:

@@ -18,6 +18,7 @@ from tasks.volume.arrays.documents import value_from
 from tasks.volume.blocks import on_io
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tasks.volume.sweeps.keys import File
 
 log = logging.getLogger(__name__)
@@ -101,10 +102,14 @@ class Catalogue:
             name, _, number = key.removeprefix(f"{FOLDER}/").rpartition("/")
             if name and len(number) == _DIGITS and number.isdigit():  # else another program's
                 newest[name] = max(newest.get(name, 0), int(number))
-        self._volumes, self._newest = volumes, newest
+        self._volumes, self._newest = WritableStore.of(volumes), newest
         read = on_io(lambda item: _read(volumes, *item), newest.items())
         self.records: dict[str, CatalogueEntry] = {record.name: record for record in read if record}
         self.written: set[str] = set()
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write what a sweep shows of the records beside them: the table, or the account of all keys."""
+        self._volumes.put(key, content)
 
     def write(self, record: CatalogueEntry) -> bool:
         """Store the next version of a record; False if another sweep wrote one first, and so works on that source."""

@@ -10,7 +10,7 @@ from tasks.parameters import Run
 from tasks.volume.arrays.reader import Volume, open_volume
 from tasks.volume.images.names import HEADERS
 from tasks.volume.outcomes import Resumable
-from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.owner import held
 from tasks.volume.protocol.plan import load_plan
 from tasks.volume.protocol.root import commit, current_root
 from tasks.volume.store.objects import Store
@@ -124,9 +124,9 @@ def describe(store: Store, attributes: Mapping[str, Any], run: Run) -> None:
     Raises:
         Resumable: Another run writes it, or took it away.
     """
-    with locked(store, wait_seconds=run.lock_wait, say=log.info) as epoch:
-        root = current_root(store)
+    with held(store, run) as (writable, epoch):
+        root = current_root(writable)
         if root is None:
             raise Resumable(f"the volume at {store.url} was taken away meanwhile")
         root["attributes"]["seismill"]["attributes"] = dict(attributes)
-        commit(store, epoch, root)
+        commit(writable, epoch, root)

@@ -22,6 +22,7 @@ from tasks.volume.arrays.reader import Volume, fetch_chunks, open_volume, read_r
 from tasks.volume.arrays.spec import ArraySpec, spec_of
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 DIMS = ("inline", "crossline", "time")
 SHAPE, CHUNKS = (9, 5, 13), (4, 2, 3)
@@ -57,7 +58,7 @@ def write(
 def stored(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Store, ArraySpec]:
-    store = Store(str(tmp_path_factory.mktemp(request.param)))
+    store = WritableStore(str(tmp_path_factory.mktemp(request.param)))
     write(store, LAYOUTS[request.param], VALUES)
     return store, LAYOUTS[request.param]
 
@@ -96,7 +97,7 @@ def test_a_region_is_put_where_it_is_wanted(stored: tuple[Store, ArraySpec]) -> 
 
 def test_chunks_come_encoded_and_absent_ones_as_none(tmp_path: Path) -> None:
     for name, spec in LAYOUTS.items():
-        store = Store(str(tmp_path / name))
+        store = WritableStore(str(tmp_path / name))
         write(store, spec, VALUES, absent=((1, 0, 2),))
         grid = [range(-(-n // c)) for n, c in zip(SHAPE, spec.chunks, strict=True)]
         places = list(itertools.product(*grid))
@@ -111,7 +112,7 @@ def test_chunks_come_encoded_and_absent_ones_as_none(tmp_path: Path) -> None:
 def test_what_is_absent_is_fill_where_nothing_lives_and_an_error_where_a_trace_does(
     tmp_path: Path, layout: str
 ) -> None:
-    store, spec = Store(str(tmp_path)), LAYOUTS[layout]
+    store, spec = WritableStore(str(tmp_path)), LAYOUTS[layout]
     write(store, spec, VALUES, absent=((1, 0, 2),))
     values = read_region(store, spec)
     hole = (slice(4, 8), slice(0, 2), slice(6, 9))
@@ -133,7 +134,7 @@ def test_a_flipped_bit_anywhere_is_an_error_that_says_where(
     stored: tuple[Store, ArraySpec], tmp_path: Path
 ) -> None:
     store, spec = stored
-    other = Store(str(tmp_path))
+    other = WritableStore(str(tmp_path))
     write(other, spec, VALUES)
     key = spec.key((0, 0, 0))
     data = bytearray(store.get(key))
@@ -148,7 +149,7 @@ def test_a_flipped_bit_anywhere_is_an_error_that_says_where(
 @pytest.mark.parametrize("layout", ["chunks", "shards"])
 @pytest.mark.parametrize("length", [0, 3, 5, 60])
 def test_a_truncated_object_is_an_integrity_failure(tmp_path: Path, layout: str, length: int) -> None:
-    store, spec = Store(str(tmp_path)), LAYOUTS[layout]
+    store, spec = WritableStore(str(tmp_path)), LAYOUTS[layout]
     write(store, spec, VALUES)
     key = spec.key((0, 0, 0))
     store.put(key, store.get(key)[:length])
@@ -159,7 +160,7 @@ def test_a_truncated_object_is_an_integrity_failure(tmp_path: Path, layout: str,
 
 
 def test_few_chunks_of_a_shard_are_read_by_ranges_and_most_of_them_in_one_request(tmp_path: Path) -> None:
-    class Counting(Store):
+    class Counting(WritableStore):
         requests: list[str]
 
         def get(self, key: str) -> bytes:
@@ -185,7 +186,7 @@ def test_few_chunks_of_a_shard_are_read_by_ranges_and_most_of_them_in_one_reques
 
 
 def test_where_there_is_no_volume_of_ours_that_is_said(tmp_path: Path) -> None:
-    store = Store(str(tmp_path / "volume"))
+    store = WritableStore(str(tmp_path / "volume"))
     with pytest.raises(InputRefused, match=r"no published volume at .*publish one there first"):
         open_volume(store)
     zarr.create_group(str(tmp_path / "volume"))
@@ -199,7 +200,7 @@ def test_a_volume_names_its_arrays_when_asked_for_one_it_does_not_have(tmp_path:
         "attributes": {"attributes": {"defaultVariableName": "a"}, "seismill": {}},
         "consolidated_metadata": {"metadata": {"a": metadata}},
     }
-    volume = Volume(Store(str(tmp_path)), root)
+    volume = Volume(WritableStore(str(tmp_path)), root)
     assert volume.master == "a"
     assert volume.spec("a") == spec_of("a", metadata)
     with pytest.raises(InputRefused, match="has no array b; it has a"):

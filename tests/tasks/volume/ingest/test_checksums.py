@@ -26,6 +26,7 @@ from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.root import current_root
 from tasks.volume.store.objects import Store
 from tasks.volume.store.source import Source
+from tasks.volume.store.writable import WritableStore
 from tests.support.emulators.faults import FaultProxy, Rule
 from tests.support.survey import make_survey
 from tests.support.volumes import STAMP, threads
@@ -47,7 +48,7 @@ def staging(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(read_in_order, "PIECE_BYTES", 5000)
     if request.param == "s3":
         request.getfixturevalue("s3")
-    store = Store("s3://staging" if request.param == "s3" else str(tmp_path / "staging"))
+    store = WritableStore("s3://staging" if request.param == "s3" else str(tmp_path / "staging"))
     for number, inlines in {9: range(0, 8), 10: range(8, 16), 11: range(16, 24)}.items():
         made = make_survey(tmp_path / "one.sgy", inlines=inlines, n_samples=37)
         store.put(f"line_{number}.sgy", made.content)
@@ -57,7 +58,7 @@ def staging(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 @pytest.fixture
 def volume(staging: Store, tmp_path: Path) -> Store:
     """Where the volume goes."""
-    return Store(str(tmp_path / "a.zarr") if staging.local else "s3://volumes/a.zarr")
+    return WritableStore(str(tmp_path / "a.zarr") if staging.local else "s3://volumes/a.zarr")
 
 
 def say(staging: Store, how: str, kind: str, names: list[str], last: str) -> list[str]:
@@ -198,7 +199,9 @@ def test_who_may_not_look_beside_a_file_reads_it_and_is_told(
     # As S3 answers who may get objects and not list them.
     names = [f"line_{n}.sgy" for n in range(count)]
     for n, name in enumerate(names):
-        Store("s3://staging").put(name, make_survey(tmp_path / name, inlines=range(2 * n, 2 * n + 2)).content)
+        WritableStore("s3://staging").put(
+            name, make_survey(tmp_path / name, inlines=range(2 * n, 2 * n + 2)).content
+        )
     with FaultProxy(s3) as proxy:
         proxy.do(Rule("403", match=r"\.md5|list-type"))
         run = Run(storage_options=StorageOptions(endpoint_url=proxy.url))

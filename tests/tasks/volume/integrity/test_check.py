@@ -15,7 +15,7 @@ from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.deletion import take_away
 from tasks.volume.protocol.lock import highest, locked
 from tasks.volume.protocol.root import current_root, newest_commit
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.survey import make_survey
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -65,7 +65,7 @@ def test_a_damaged_newest_commit_is_named_and_put_back_from_the_root(volume: Pat
             rechunk(str(volume), Copies(presets=["fast_time"]))
     assert verify(str(volume), repair="from_master")["repaired"] == [f".seismill/commits/{file.name}"]
     assert (volume / "zarr.json").read_bytes() == root
-    newest = newest_commit(Store(str(volume)))
+    newest = newest_commit(WritableStore(str(volume)))
     assert newest
     assert newest.whole
     assert newest.document == root
@@ -130,7 +130,7 @@ def test_a_volume_that_was_taken_away_is_gone_also_if_the_commit_that_says_so_is
 ) -> None:
     volume = tmp_path / "a.zarr"
     shutil.copytree(whole, volume)
-    store = Store(str(volume))
+    store = WritableStore(str(volume))
     with locked(store, wait_seconds=0) as epoch:
         root = current_root(store)
         assert root
@@ -147,7 +147,7 @@ def test_a_volume_that_was_taken_away_is_gone_also_if_the_commit_that_says_so_is
 def test_a_damaged_lock_holds_nobody_up_for_ever(whole: Path, tmp_path: Path, damage: str) -> None:
     volume = tmp_path / "a.zarr"
     shutil.copytree(whole, volume)
-    store = Store(str(volume))
+    store = WritableStore(str(volume))
     key = f".seismill/lock/{highest(store):08d}"
     DAMAGES[damage](volume / key)
     if damage == "missing":  # nothing else tells that it was there
@@ -176,7 +176,7 @@ def test_what_is_no_lock_and_no_commit_is_passed_over(volume: Path) -> None:
 
 @pytest.mark.timeout(60)
 def test_a_folder_in_the_place_of_a_lock_is_named(volume: Path) -> None:
-    (volume / f".seismill/lock/{highest(Store(str(volume))) + 1:08d}").mkdir()
+    (volume / f".seismill/lock/{highest(WritableStore(str(volume))) + 1:08d}").mkdir()
     with pytest.raises(
         Exception, match=r"something that is no lock is in the place of .*/lock/0000000\d; move it"
     ):

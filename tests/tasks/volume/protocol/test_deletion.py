@@ -22,7 +22,7 @@ from tasks.verify import verify
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.own_names import Names, chunk_of
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.survey import make_survey
 from tests.support.volumes import STAMP
 
@@ -146,7 +146,7 @@ def test_a_folder_above_volumes_is_no_volume_even_if_a_run_was_once_tried_there(
 ) -> None:
     volumes = tmp_path / "vols"
     ingest_segy(source, str(volumes / "a.zarr"), run=STAMPED)
-    with locked(Store(str(volumes)), wait_seconds=0):
+    with locked(WritableStore(str(volumes)), wait_seconds=0):
         pass
     before = files(volumes / "a.zarr")
     with pytest.raises(DestinationRefused, match=r"did not write \(a\.zarr/"):
@@ -218,7 +218,7 @@ def test_an_array_has_chunks_of_its_own_rank_only() -> None:
 
 
 def test_folders_that_are_left_empty_go_and_others_stay(tmp_path: Path) -> None:
-    store = Store(str(tmp_path / "v"))
+    store = WritableStore(str(tmp_path / "v"))
     for key in ("a/b/c/0", "a/b/c/1", "a/x", "d/e"):
         store.put(key, b"1")
     store.delete_many(["a/b/c/0", "a/b/c/1", "d/e", "not/there"])

@@ -13,11 +13,12 @@ from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.manifest import listed_in, manifest_bytes
 from tasks.volume.protocol.plan import Plan, settle_plan
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "volume"))
+    return WritableStore(str(tmp_path / "volume"))
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_where_writing_is_cheap_every_block_is_written_at_once(store: Store, pla
 
 
 def test_where_writing_is_slow_it_takes_a_twentieth_of_the_time(tmp_path: Path, plan: Plan) -> None:
-    class Slow(Store):
+    class Slow(WritableStore):
         puts = 0
 
         def put(self, key: str, data: bytes) -> None:

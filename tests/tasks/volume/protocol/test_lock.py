@@ -18,17 +18,18 @@ import pytest
 from tasks.volume.outcomes import Resumable
 from tasks.volume.protocol.lock import check_epoch, highest, locked
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 HOLD = (
-    "import sys; from tasks.volume.protocol.lock import locked; from tasks.volume.store.objects import Store\n"
-    "with locked(Store(sys.argv[1]), wait_seconds=0) as epoch:\n"
+    "import sys; from tasks.volume.protocol.lock import locked; from tasks.volume.store.writable import WritableStore\n"
+    "with locked(WritableStore(sys.argv[1]), wait_seconds=0) as epoch:\n"
     "    print(epoch, flush=True); sys.stdin.readline()\n"
 )
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "volume"))
+    return WritableStore(str(tmp_path / "volume"))
 
 
 def hold(store: Store) -> subprocess.Popen[str]:
@@ -193,7 +194,7 @@ def test_a_beat_that_is_lost_does_not_end_the_heart(store: Store, caplog: pytest
 
 
 def test_a_lock_whose_answer_this_process_gave_up_waiting_for_is_superseded_at_once(store: Store) -> None:
-    class Unheard(Store):
+    class Unheard(WritableStore):
         def create(self, key: str, data: bytes) -> bool:
             super().create(key, data)
             raise Resumable("the store could not be reached")

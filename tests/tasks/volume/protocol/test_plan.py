@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.plan import digest_of, load_plan, plan_at, settle_plan, time_stamp, versions
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 STAMP = "2026-01-01T00:00:00+00:00"
 plain = st.recursive(
@@ -23,7 +24,7 @@ bodies = st.dictionaries(st.text(), plain, max_size=4)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "volume"))
+    return WritableStore(str(tmp_path / "volume"))
 
 
 def changed_versions(store: Store, digest: str, **other: str) -> None:

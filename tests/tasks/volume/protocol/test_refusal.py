@@ -29,6 +29,7 @@ from tasks.verify import verify
 from tasks.volume.blocks import Compute
 from tasks.volume.outcomes import IntegrityFailure, Outcome, Resumable
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.survey import Survey, make_survey
 from tests.support.volumes import STAMP
 
@@ -73,7 +74,7 @@ def survey(tmp_path: Path) -> Survey:
 
 @pytest.fixture
 def volume(place: Callable[[str], str], survey: Survey) -> Store:
-    store = Store(place("v.zarr"))
+    store = WritableStore(place("v.zarr"))
     ingest_segy(str(survey.path), store.url, run=STAMPED)
     rechunk(store.url, LOSSLESS, run=STAMPED)
     pyramid(store.url, Levels(factor=[2, 2, 2]), run=STAMPED)
@@ -118,14 +119,14 @@ def test_in_a_group_of_another_tool_a_refusal_leaves_nothing(
         "field/0", shape=(40, 40, 40), chunks=(8, 8, 8), dtype="f4"
     )
     array[:] = np.arange(64000).reshape(40, 40, 40)
-    before = objects(Store(str(folder)))
+    before = objects(WritableStore(str(folder)))
     run: Callable[..., Any] = {
         "rechunk": lambda compute: rechunk(str(folder), OTHER, array="field/0", compute=compute),
         "pyramid": lambda compute: pyramid(str(folder), array="field/0", compute=compute),
     }[verb]
     with little_memory() as compute, pytest.raises(Outcome, match="MB"):
         run(compute)
-    assert objects(Store(str(folder))) == before
+    assert objects(WritableStore(str(folder))) == before
     assert not (folder / "field/.seismill").exists()
 
 
@@ -133,7 +134,7 @@ def test_in_a_group_of_another_tool_a_refusal_leaves_nothing(
 def test_a_copy_that_cannot_be_whole_replaces_nothing(
     place: Callable[[str], str], volume: Store, survey: Survey, tmp_path: Path, reason: str
 ) -> None:
-    target = Store(place("w.zarr"))
+    target = WritableStore(place("w.zarr"))
     ingest_segy(str(make_survey(tmp_path / "b.sgy", seed=3).path), target.url, run=STAMPED)
     if reason == "object":
         flip(volume, "across/c/0/0/0")
@@ -166,7 +167,7 @@ def test_an_ingest_that_is_refused_replaces_nothing(
     other = shuffled_without_grid(path) if reason == "grid" else make_survey(path, n_samples=11, seed=5)
     source = str(other.path)
     if remote:
-        staging = Store(f"memory://{uuid.uuid4().hex}")
+        staging = WritableStore(f"memory://{uuid.uuid4().hex}")
         staging.put("b.sgy", path.read_bytes())
         source = f"{staging.url}/b.sgy"
     more: dict[str, Any] = {
@@ -194,7 +195,7 @@ def test_a_stack_with_a_damaged_slice_replaces_nothing(
     for number in range(12):
         png = imagecodecs.png_encode(rng.integers(0, 255, (9, 7)).astype(np.uint8))
         (slices / f"{number:03d}.png").write_bytes(png)
-    store = Store(place("v.zarr"))
+    store = WritableStore(place("v.zarr"))
     ingest_images(f"{slices}/*.png", store.url, VOXELS, run=STAMPED)
     before = objects(store)
     damaged = slices / "007.png"
@@ -244,7 +245,7 @@ def test_an_object_that_may_not_be_removed_ends_resumable_and_the_same_command_c
             run()
     run()
     assert verify(volume.url, errors=True)["findings"] == []
-    fresh = Store(place("fresh.zarr"))
+    fresh = WritableStore(place("fresh.zarr"))
     match verb:
         case "ingest_segy":
             ingest_segy(str(other.path), fresh.url, run=STAMPED)

@@ -16,11 +16,12 @@ from tasks.volume.protocol.root import (
     root_under_lock,
 )
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "volume"))
+    return WritableStore(str(tmp_path / "volume"))
 
 
 def root_of(name: str) -> dict:
@@ -101,7 +102,7 @@ def test_who_falls_asleep_in_the_middle_of_a_commit_and_loses_the_volume_changes
 ) -> None:
     """Whatever call the sleeper is in when it falls asleep, the new owner's root is there at the end."""
 
-    class Sleeper(Store):
+    class Sleeper(WritableStore):
         def _sleep(self, name: str) -> None:
             if name != call:
                 return

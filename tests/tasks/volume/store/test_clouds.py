@@ -13,16 +13,17 @@ import pytest
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.store.objects import Source, Store, open_upload, traffic
+from tasks.volume.store.writable import WritableStore
 
 
 @pytest.fixture
 def store(cloud: str) -> Store:
-    return Store(f"{cloud}://volumes/a b/survey.zarr")
+    return WritableStore(f"{cloud}://volumes/a b/survey.zarr")
 
 
 @pytest.mark.slow  # a thousand objects
 def test_a_listing_goes_over_pages(s3: str) -> None:
-    store = Store("s3://volumes/many")
+    store = WritableStore("s3://volumes/many")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: store.put(f"a/{number:04d}", b""), range(1003)))
     before = traffic.requests
@@ -45,7 +46,7 @@ def test_each_call_is_one_request(store: Store) -> None:
 
 
 def test_a_store_without_the_bucket_is_empty_and_cannot_be_written(cloud: str) -> None:
-    store = Store(f"{cloud}://nowhere-to-be-seen/a")
+    store = WritableStore(f"{cloud}://nowhere-to-be-seen/a")
     assert not store.exists("a")
     assert store.keys("") == []
     with pytest.raises(DestinationRefused, match="make the bucket or container first"):
@@ -59,7 +60,7 @@ def test_the_probe_passes_where_objects_can_be_created_once(store: Store) -> Non
 
 
 def test_a_source_gives_any_range_as_it_was_when_opened(cloud: str) -> None:
-    store = Store(f"{cloud}://staging")
+    store = WritableStore(f"{cloud}://staging")
     data = bytes(range(100))
     store.put("a.sgy", data)
     source = Source(f"{cloud}://staging/a.sgy")
@@ -88,7 +89,7 @@ def test_a_source_gives_any_range_as_it_was_when_opened(cloud: str) -> None:
 
 
 def test_a_folder_is_no_source(cloud: str) -> None:
-    Store(f"{cloud}://staging/folder").put("a.sgy", b"1")
+    WritableStore(f"{cloud}://staging/folder").put("a.sgy", b"1")
     with pytest.raises(InputRefused, match="is a folder; name one SEG-Y file"):
         Source(f"{cloud}://staging/folder")
 
@@ -98,9 +99,9 @@ PART = 5 << 20  # S3 takes none that is smaller, but for the last
 
 @pytest.mark.parametrize("size", [0, 5, PART, PART + 1, 2 * PART + 77])
 def test_an_upload_appears_whole_when_it_is_closed(cloud: str, size: int) -> None:
-    store = Store(f"{cloud}://volumes")
+    store = WritableStore(f"{cloud}://volumes")
     data = (bytes(range(251)) * (size // 251 + 1))[:size]
-    location = Store(f"{cloud}://volumes/out.sgy").location
+    location = WritableStore(f"{cloud}://volumes/out.sgy").location
     upload = open_upload(location, StorageOptions(), PART)
     for start in range(0, size, 3_000_001):
         upload.write(memoryview(data)[start : start + 3_000_001])
@@ -111,15 +112,15 @@ def test_an_upload_appears_whole_when_it_is_closed(cloud: str, size: int) -> Non
 
 
 def test_an_upload_that_is_discarded_leaves_nothing(cloud: str) -> None:
-    location = Store(f"{cloud}://volumes/out.sgy").location
+    location = WritableStore(f"{cloud}://volumes/out.sgy").location
     upload = open_upload(location, StorageOptions(), PART)
     upload.write(bytes(2 * PART))
     upload.discard()
-    assert Store(f"{cloud}://volumes").keys("") == []
+    assert WritableStore(f"{cloud}://volumes").keys("") == []
 
 
 def test_a_discarded_upload_is_aborted_on_s3(s3: str) -> None:
-    upload = open_upload(Store("s3://volumes/out.sgy").location, StorageOptions(), PART)
+    upload = open_upload(WritableStore("s3://volumes/out.sgy").location, StorageOptions(), PART)
     upload.write(bytes(2 * PART))
     pending = functools.partial(fsspec.filesystem("s3").call_s3, "list_multipart_uploads", Bucket="volumes")
     assert [one["Key"] for one in pending()["Uploads"]] == ["out.sgy"]

@@ -30,7 +30,8 @@ import json, logging, sys
 from concurrent.futures import ThreadPoolExecutor
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 from tasks.volume.store.objects import Store
-store = Store(sys.argv[1])
+from tasks.volume.store.writable import WritableStore
+store = WritableStore(sys.argv[1])
 store.probe()
 print("ready", flush=True)
 sys.stdin.readline()

@@ -1,6 +1,6 @@
 """What a store promises of its objects: the same on a local disk, in memory, on S3, Google Cloud Storage and Azure.
 
-Covers store/local.py.
+Covers store/backend.py, store/cloud_objects.py, store/local.py, store/local_objects.py, store/writable.py.
 """
 
 import os
@@ -15,6 +15,7 @@ import pytest
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
 from tasks.volume.store import local
 from tasks.volume.store.objects import Source, Store
+from tasks.volume.store.writable import WritableStore
 
 CLOUDS = {"s3": "s3", "gcs": "gs", "azure": "az"}
 
@@ -22,11 +23,11 @@ CLOUDS = {"s3": "s3", "gcs": "gs", "azure": "az"}
 @pytest.fixture(params=["local", "memory", *CLOUDS])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
-        return Store(str(tmp_path / "a b" / "survey.zarr"))
+        return WritableStore(str(tmp_path / "a b" / "survey.zarr"))
     if request.param == "memory":
-        return Store(f"memory://{uuid.uuid4().hex}")
+        return WritableStore(f"memory://{uuid.uuid4().hex}")
     request.getfixturevalue(request.param)
-    return Store(f"{CLOUDS[request.param]}://volumes/a b/survey.zarr")
+    return WritableStore(f"{CLOUDS[request.param]}://volumes/a b/survey.zarr")
 
 
 def test_an_object_comes_back_whole_in_part_and_from_its_end(store: Store) -> None:
@@ -103,7 +104,7 @@ def test_who_is_paused_while_it_replaces_holds_up_nobody_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "ALONE_SECONDS", 0.2)
-    store = Store(str(tmp_path))
+    store = WritableStore(str(tmp_path))
     store.put("a", b"first")
     with (
         local.alone_in(str(tmp_path), str(tmp_path)),
@@ -133,7 +134,7 @@ def test_keys_are_relative_and_sorted_and_neighbours_with_the_same_beginning_are
 ) -> None:
     for key in ("a/c/1", "a/c/0", "a/zarr.json", "ab/zarr.json", "b"):
         store.put(key, b"1")
-    neighbour = Store(f"{store.url}b")
+    neighbour = WritableStore(f"{store.url}b")
     neighbour.put("a", b"1")
     assert store.keys("") == ["a/c/0", "a/c/1", "a/zarr.json", "ab/zarr.json", "b"]
     assert store.keys("a") == store.keys("a/") == ["a/c/0", "a/c/1", "a/zarr.json"]
@@ -161,16 +162,16 @@ def test_only_a_regular_file_is_read(tmp_path):
                 Source(str(path))
             for read in (Store.get, lambda s, k: s.get_range(k, 0, 1), lambda s, k: s.get_tail(k, 1)):
                 with pytest.raises(InputRefused, match=sentence):
-                    read(Store(str(path.parent)), path.name)
+                    read(WritableStore(str(path.parent)), path.name)
     (tmp_path / "file").write_bytes(b"1")
     with pytest.raises(InputRefused, match="there is no file"):
         Source(str(tmp_path / "file/below"))
     with pytest.raises(FileNotFoundError):
-        Store(str(tmp_path / "file")).get("below")
+        WritableStore(str(tmp_path / "file")).get("below")
     with pytest.raises(DestinationRefused, match=r"a file lies where .* needs a folder"):
-        Store(str(tmp_path)).put("file/below", b"2")
+        WritableStore(str(tmp_path)).put("file/below", b"2")
     (tmp_path / "folder/inner").mkdir(parents=True)
     with pytest.raises(DestinationRefused, match=r"needs a file .*; move it away"):
-        Store(str(tmp_path)).put("folder", b"2")
+        WritableStore(str(tmp_path)).put("folder", b"2")
     with pytest.raises(DestinationRefused, match=r"a folder lies in the place of .*/folder; move it away"):
-        Store(str(tmp_path)).create_or_match("folder", b"2")
+        WritableStore(str(tmp_path)).create_or_match("folder", b"2")

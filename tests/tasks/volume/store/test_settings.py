@@ -18,6 +18,7 @@ import pytest
 from tasks.prefect_tasks import outcome_state, store_out_of_reach
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.clouds.faults import Misconfigured, Transient, fault
+from tasks.volume.store.writable import WritableStore
 
 SECONDS = 30  # for a process that imports an SDK on a busy machine; retries take 120
 TRY = """
@@ -206,10 +207,9 @@ def test_an_answer_that_a_setting_is_wrong_names_it(code):
 
 def test_what_worked_a_moment_ago_is_no_setting(s3, monkeypatch):
     from tasks.volume.store import calls
-    from tasks.volume.store.objects import Store
 
     monkeypatch.setattr(calls, "DEADLINE_SECONDS", 2.0)
-    store = Store("s3://staging/worked")
+    store = WritableStore("s3://staging/worked")
     store.put("a", b"1")
 
     async def broken() -> None:

@@ -46,9 +46,9 @@ def zipped(**members: bytes) -> bytes:
 
 @pytest.mark.parametrize("kind", ["gz", "zip", "member"])
 def test_a_survey_in_an_archive_is_published_and_proven(kind: str, tmp_path: Path, s3: str) -> None:
-    from tasks.volume.store.objects import Store
+    from tasks.volume.store.writable import WritableStore
 
-    staging = Store("s3://staging")
+    staging = WritableStore("s3://staging")
     url, member = {
         "gz": ("s3://staging/a.sgy.gz", "a.sgy"),
         "zip": ("s3://staging/one.zip", "folder/a.sgy"),

@@ -18,15 +18,17 @@ from typing import Any
 import pytest
 
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tasks.volume.store.cloud_objects import CloudObjects
 from tasks.volume.store.clouds.faults import Transient
 from tasks.volume.store.objects import Source, Store, locate
+from tasks.volume.store.writable import WritableStore
 
 
 @pytest.fixture(params=["local", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
-        return Store(str(tmp_path / "volume"))
-    return Store(f"memory://{uuid.uuid4().hex}")
+        return WritableStore(str(tmp_path / "volume"))
+    return WritableStore(f"memory://{uuid.uuid4().hex}")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_urls_with_secrets_or_of_no_store_are_refused_without_repeating_them(url
 
 
 def test_fewer_bytes_than_asked_for_are_an_error(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = WritableStore(str(tmp_path))
     store.put("a", b"12345")
     with pytest.raises(OSError, match="gave 3 bytes of 4"):
         store.get_range("a", 2, 4)
@@ -92,25 +94,25 @@ def test_readers_see_the_old_object_or_the_new_one(store: Store) -> None:
 
 def test_a_writer_killed_half_way_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     script = (
-        "import os, signal, sys; from tasks.volume.store.objects import Store\n"
+        "import os, signal, sys; from tasks.volume.store.writable import WritableStore\n"
         "write = os.write\n"
         "def half(descriptor, data):\n"
         "    write(descriptor, data[: len(data) // 2]); os.kill(os.getpid(), signal.SIGKILL)\n"
         "os.write = half\n"
-        "Store(sys.argv[1]).put('a', b'12345678')\n"
+        "WritableStore(sys.argv[1]).put('a', b'12345678')\n"
     )
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
     assert ended.returncode == -signal.SIGKILL
     assert not (tmp_path / "a").exists()
-    assert Store(str(tmp_path)).create("a", b"whole")
+    assert WritableStore(str(tmp_path)).create("a", b"whole")
 
 
 def test_files_of_killed_writers_are_removed_and_those_of_living_ones_kept(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = WritableStore(str(tmp_path))
     script = (
-        "import os, sys; from tasks.volume.store.objects import Store\n"
+        "import os, sys; from tasks.volume.store.writable import WritableStore\n"
         "os.link = lambda a, b: (print(flush=True), sys.stdin.read())\n"
-        "Store(sys.argv[1]).create('a', b'12345678')\n"
+        "WritableStore(sys.argv[1]).create('a', b'12345678')\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as living:
@@ -134,7 +136,7 @@ def test_files_of_killed_writers_are_removed_and_those_of_living_ones_kept(tmp_p
 
 
 def test_whoever_may_not_remove_any_more_removes_no_further_file(tmp_path: Path) -> None:
-    store, looks = Store(str(tmp_path)), iter(range(5))
+    store, looks = WritableStore(str(tmp_path)), iter(range(5))
     for number in range(9):
         store.put(f"amplitude/c/{number}", b"old")
 
@@ -150,30 +152,29 @@ def test_whoever_may_not_remove_any_more_removes_no_further_file(tmp_path: Path)
 def test_it_is_looked_every_few_removals_and_before_one_that_comes_late_whether_they_are_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store, keys = Store(f"memory://{uuid.uuid4().hex}/v"), [f"a/{number:02d}" for number in range(40)]
+    store, keys = WritableStore(f"memory://{uuid.uuid4().hex}/v"), [f"a/{number:02d}" for number in range(40)]
     for key in keys:
         store.put(key, b"")
     looked: list[int] = []
-    now, remove = [0.0], Store._remove
+    now, remove = [0.0], CloudObjects._remove
 
-    def late(store: Store, paths: list[str], before: Callable[[], None] | None = None) -> None:
-        remove(store, paths, before)
+    def late(self: CloudObjects, paths: list[str], before: Callable[[], None] | None = None) -> None:
+        remove(self, paths, before)
         now[0] += 600 if paths[0].endswith(keys[19]) else 0
 
-    monkeypatch.setattr(Store, "_remove", late)
-    monkeypatch.setattr("tasks.volume.store.objects.clock_seconds", lambda: now[0])
+    monkeypatch.setattr(CloudObjects, "_remove", late)
+    monkeypatch.setattr("tasks.volume.store.cloud_objects.clock_seconds", lambda: now[0])
     store.delete_many(keys, guard=lambda: looked.append(40 - len(store.keys("a"))))
     assert looked == [0, 16, 20, 32]
 
 
 @pytest.mark.parametrize("nap", ["before it is sent", "while its turn is awaited", "after a fault"])
 def test_a_removal_that_is_sent_late_is_asked_about_again(monkeypatch: pytest.MonkeyPatch, nap: str) -> None:
-    store, now, slept, sent = Store(f"memory://{nap}"), [0.0], [], []
+    store, now, slept, sent = WritableStore(f"memory://{nap}"), [0.0], [], []
     store.put("a/b", b"")
-    for module in ("store.calls", "store.objects"):
+    for module in ("store.calls", "store.cloud_objects"):
         monkeypatch.setattr(f"tasks.volume.{module}.clock_seconds", lambda: now[0])
-    (line, cloud), taken = (store._line, store._cloud), [False]
-    assert line is not None
+    (line, cloud), taken = (store._objects._line, store._objects._cloud), [False]
     trying, delete = line._try, cloud.delete
 
     def sleep() -> None:
@@ -212,7 +213,7 @@ def test_a_removal_that_is_sent_late_is_asked_about_again(monkeypatch: pytest.Mo
 def test_a_place_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for place in ("file", "file/volume"):
-        store = Store(str(tmp_path / place))
+        store = WritableStore(str(tmp_path / place))
         with pytest.raises(DestinationRefused, match="a folder that does not exist yet"):
             store.children()
         with pytest.raises(DestinationRefused, match="cannot be written"):

@@ -6,9 +6,9 @@ from flows.allowed import refuse_outside
 from tasks.parameters import StorageOptions
 from tasks.volume.ingest.named_files import list_files
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.store.objects import Store
 from tasks.volume.store.source import Source
 from tasks.volume.store.url import as_parameter, exactly, locate, unescaped
+from tasks.volume.store.writable import WritableStore
 
 NAMES = [
     "survey, v2.sgy",
@@ -32,7 +32,7 @@ OPTIONS = StorageOptions()
 
 @pytest.mark.parametrize("name", NAMES + EMPTY_PARTS)
 def test_the_parameter_of_a_key_means_this_key_alone(name):
-    store = Store("memory://names/below")
+    store = WritableStore("memory://names/below")
     store.put(name, name.encode())
     for neighbour in ("survey", "v2.sgy", "survey f.sgy", "allx.sgy", "a,b.sgy", "x", "b.sgy", "a/b.sgy"):
         store.put(neighbour, b"another")
@@ -57,7 +57,7 @@ def test_the_parameter_of_a_local_file_means_this_file_alone(tmp_path, name):
     "name", ["survey, v2.sgy", "survey [final].sgy", "all*.sgy", "a%2Cb.sgy", "[1],[2].sgy"]
 )
 def test_a_text_that_is_the_name_of_an_object_means_that_object(name):
-    store = Store("memory://whole-names")
+    store = WritableStore("memory://whole-names")
     for key in (name, "survey", "survey f.sgy", "allx.sgy", "a,b.sgy", "1,2.sgy"):
         store.put(key, key.encode())
     (listed,) = list_files(f"memory://whole-names/{name}", OPTIONS)

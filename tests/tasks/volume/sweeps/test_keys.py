@@ -18,7 +18,7 @@ from tasks.demo import make_survey
 from tasks.parameters import Publication
 from tasks.sweep import Submission, sweep
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tasks.volume.sweeps.catalogue import FOLDER, Catalogue, CatalogueEntry
 from tasks.volume.sweeps.keys import File, Listing, is_candidate, listing_of, suffix_of
 from tasks.volume.sweeps.places import volume_name
@@ -84,7 +84,7 @@ NOT_SEGY = {
 
 
 def test_each_key_of_a_bucket_is_published_quarantined_or_counted_by_its_suffix(s3, survey, tmp_path):
-    client, staging = bucket(), Store("s3://staging")
+    client, staging = bucket(), WritableStore("s3://staging")
     for key in KEYS:
         client.put_object(Bucket="staging", Key=key, Body=survey)
     for key in [*QUARANTINED, *NOT_SEGY]:
@@ -100,14 +100,14 @@ def test_each_key_of_a_bucket_is_published_quarantined_or_counted_by_its_suffix(
     assert accounted(summary).startswith("26 objects listed: ")
     assert "16 published" in accounted(summary)
     assert "5 no source by name (.txt 2, " in accounted(summary)
-    noted = json.loads(Store("s3://volumes").get(".seismill/catalogue.json"))
+    noted = json.loads(WritableStore("s3://volumes").get(".seismill/catalogue.json"))
     assert {name: noted[name] for name in ("objects", "files", "not_segy")} == {
         name: summary[name] for name in ("objects", "files", "not_segy")
     }
-    records = Catalogue(Store("s3://volumes")).records
+    records = Catalogue(WritableStore("s3://volumes")).records
     assert sorted(records) == sorted([*KEYS, *QUARANTINED])
     for key in KEYS:
-        volume = Store(f"s3://volumes/{volume_name(key)}")
+        volume = WritableStore(f"s3://volumes/{volume_name(key)}")
         root = json.loads(volume.get("zarr.json"))["attributes"]["seismill"]
         assert root["sources"][0]["crc32c"] == records[key].crc32c
         assert root["proven_at"]
@@ -281,7 +281,7 @@ def test_what_is_wrong_in_the_catalogue_or_a_volume_is_one_sources_affair(tmp_pa
     ["a//b.sgy", "/a.sgy", "./a.sgy", "../a.sgy", "x" * 300 + ".sgy", "%00.sgy", "/".join(["y" * 90] * 11)],
 )
 def test_a_record_has_a_key_whatever_its_source_is_called(tmp_path, name):
-    for volumes in (Store(str(tmp_path / "volumes")), Store("memory://keys-of-records")):
+    for volumes in (WritableStore(str(tmp_path / "volumes")), WritableStore("memory://keys-of-records")):
         record = CatalogueEntry(name, "s3://staging/x", 1, "etag", "s3://volumes/x", "published")
         other = CatalogueEntry("a.sgy", "s3://staging/y", 1, "etag", "s3://volumes/y", "published")
         catalogue, late = Catalogue(volumes), Catalogue(volumes)
@@ -302,7 +302,10 @@ def test_sidecars_and_checksums_belong_to_the_key_in_their_own_folder(s3, survey
     client.put_object(Bucket="staging", Key="a/b.seismill.yaml", Body=b"attributes: {survey: South}\n")
     client.put_object(Bucket="staging", Key="a/b.sgy.md5", Body=b"0" * 32)
     client.put_object(Bucket="staging", Key="lead.sgy.md5", Body=b"0" * 32)
-    listed = {one.name: one for one in found_under(Store("s3://staging"), Store("s3://volumes"), QUICK)}
+    listed = {
+        one.name: one
+        for one in found_under(WritableStore("s3://staging"), WritableStore("s3://volumes"), QUICK)
+    }
     assert listed["a//b.sgy"].attributes == {"survey": "North"}
     assert swept("s3://staging", "s3://volumes")["counts"] == {"published": 3}
     client.put_object(Bucket="staging", Key="a//d.sgy", Body=survey)
@@ -313,10 +316,10 @@ def test_sidecars_and_checksums_belong_to_the_key_in_their_own_folder(s3, survey
 
 
 def test_a_listing_is_of_everything_under_a_prefix_once():
-    store = Store("memory://listed/prefix")
+    store = WritableStore("memory://listed/prefix")
     for key in ("a.sgy", "b/c.txt"):
         store.put(key, b"1")
-    Store("memory://listed").put("prefix-of-another/a.sgy", b"1")
+    WritableStore("memory://listed").put("prefix-of-another/a.sgy", b"1")
     assert list(listing_of(store).files) == ["a.sgy", "b/c.txt"]
     assert listing_of(store).files["a.sgy"].url == "memory://listed/prefix/a.sgy"
 
