@@ -8,10 +8,13 @@ chunks of any other codec are decoded. So the errors that a copy's attributes na
 
 import logging
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tasks.parameters import ArrayPath, Copies, OptionalUrl, Run, Url
 from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Compute
 from tasks.volume.copies.explore import explored
 from tasks.volume.copies.finish import make_copies, missed, publish_copies
@@ -20,13 +23,14 @@ from tasks.volume.copies.plan import (
     copy_specs,
     decode_alike,
     how_copies_differ,
+    more_readings,
     not_there,
     planned_copies,
     request_of,
     why_no_copies,
 )
 from tasks.volume.copies.target import chosen, target_of
-from tasks.volume.derived.superblocks import super_blocks
+from tasks.volume.derived.readings import Reading
 from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.deletion import clear_run, without
@@ -86,15 +90,17 @@ def rechunk(
         dry: dict[str, Any] = {"dry_run": True} if run.dry_run else {}
         return ended(store, "copies", [], began, before, notes=[why_no_copies(found)], **dry)
     if run.dry_run:
-        blocks = super_blocks(specs[0].shape, specs, 1 << 40, chunks=found.spec(found.master).chunks)
-        rows = [planned_row(s) for s in specs]
+        with using(compute, run) as compute:
+            todo, readings, _ = planned_copies(found, specs, compute)
+        note, fitted_specs = more_readings(readings), {spec.path: spec for spec in todo}
+        rows = [planned_row(fitted_specs.get(s.path, s)) for s in specs]
         return {
             "dry_run": True,
             "volume": store.url,
             "stage": "copies",
             "arrays": rows,
-            "block": blocks.block,
-            "notes": [],
+            "blocks": [reading.blocks.block for reading in readings],
+            "notes": [note] if note else [],
         }
     names = [spec.path for spec in specs]
     refuse_taken(store, found.root, names)
@@ -113,11 +119,13 @@ def rechunk(
                 f"{store.url} has {how_copies_differ(found, differ)}; replace with --overwrite, or give the copy "
                 "another name"
             )
-        todo, blocks, fitted = planned_copies(found, specs, compute, chosen)
+        todo, readings, fitted = planned_copies(found, specs, compute, chosen)
         replaced = [s.path for s in todo if s.path in members(root)]
         if not todo:
             return ended(store, "copies", array_rows(root, names), began, before, notes=["were done already"])
         refuse_taken(store, root, names)
+        if note := more_readings(readings):
+            log.info("%s: %s", store.url, note)
         after = root
         if replaced:
             after = without(root, replaced)
@@ -125,7 +133,7 @@ def rechunk(
                 del after["attributes"]["seismill"]["stages"][path]
         stage = owner.begin(
             "copies",
-            body_of(found, todo, blocks),
+            body_of(found, todo, readings),
             lambda compute: fitted,
             present=root,
             after=after,
@@ -144,7 +152,7 @@ def rechunk(
             # With half the tolerance, once, before any copy is visible.
             second = owner.begin(
                 "copies",
-                body_of(found, again, blocks),
+                body_of(found, again, _of(again, readings)),
                 lambda compute: fitted,
                 present=after,
                 after=after,
@@ -157,9 +165,15 @@ def rechunk(
         root, notes = publish_copies(bare, made, requests, targets)
         if len(again) == len(todo):  # nothing is of the first attempt
             clear_run(owner.store, owner.epoch, stage.plan.digest)
-    if blocks.read_factor > 1.01:
-        notes.append(f"the master was read {blocks.read_factor:.2f} times, for want of memory")
+    notes += [note] if note else []
     return ended(store, "copies", array_rows(root, names), began, before, stage=stage, notes=notes)
+
+
+def _of(copies: Sequence[ArraySpec], readings: Sequence[Reading]) -> list[Reading]:
+    """Return the readings in which some of the copies are made, for them alone."""
+    paths = {spec.path for spec in copies}
+    fewer = [replace(one, paths=tuple(path for path in one.paths if path in paths)) for one in readings]
+    return [one for one in fewer if one.paths]
 
 
 def _explored(found: Volume, target: str, overwrite: bool, run: Run, before: Traffic) -> dict[str, Any]:

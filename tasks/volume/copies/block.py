@@ -17,8 +17,9 @@ from tasks.volume.arrays.spec import (
     ArraySpec,
     round_up,
 )
-from tasks.volume.blocks import nth_region, on_chunks, on_io
+from tasks.volume.blocks import on_chunks, on_io
 from tasks.volume.derived.errors import encode_measured
+from tasks.volume.derived.readings import block_of
 from tasks.volume.derived.superblocks import chunks_owned, hull
 from tasks.volume.kernels.error_sums import (
     MAX_ABS_ERROR,
@@ -47,7 +48,8 @@ def rechunk_block(job: Job) -> Record:
     store, plan = job.open()
     master = ArraySpec.from_json(plan.body["master"]["spec"])
     copies = [ArraySpec.from_json(plain) for plain in plan.body["copies"]]
-    region = hull(copies, nth_region(master.shape, tuple(plan.body["block"]), job.block))
+    copies, region = block_of(plan.body, copies, master.shape, job.block)
+    region = hull(copies, region)
     origin, shape = origin_of(store, plan), tuple(r.stop - r.start for r in region)
     sums = {copy.path: np.zeros(4) for copy in copies}
     if 0 in shape:

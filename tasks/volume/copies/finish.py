@@ -14,10 +14,10 @@ from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import (
     ArraySpec,
 )
-from tasks.volume.blocks import block_count
 from tasks.volume.copies.block import rechunk_block
 from tasks.volume.copies.likeness import display_range, least_similarity
 from tasks.volume.copies.target import Target
+from tasks.volume.derived.readings import count_of
 from tasks.volume.images.spacing import ROCKVERSE
 from tasks.volume.kernels.error_sums import (
     COUNT,
@@ -65,7 +65,7 @@ def make_copies(stage: Stage, volume: Volume, specs: Sequence[ArraySpec]) -> lis
         InputRefused: A lossy copy of an image is larger than its voxels.
     """
     master, body = volume.spec(volume.master), stage.plan.body
-    entries = run_blocks(stage, rechunk_block, range(block_count(master.shape, tuple(body["block"]))))
+    entries = run_blocks(stage, rechunk_block, range(count_of(body, specs, master.shape)))
     refuse_changed(volume)
     attributes = volume.array_attributes(volume.master)
     live_bytes = attributes.get("raw_bytes", master.raw_bytes)
@@ -150,6 +150,7 @@ def _errors(
     spec: ArraySpec, volume: Volume, records: list[Record], master: dict[str, Any], live_bytes: int
 ) -> dict[str, Any]:
     """What was measured of one copy, over live finite samples."""
+    records = [record for record in records if spec.path in record.facts]
     count = sum(r.facts[spec.path][COUNT] for r in records)
     squares = sum(r.facts[spec.path][SUM_OF_SQUARES] for r in records)
     stored = sum(o.bytes for r in records for o in r.objects if o.key.startswith(f"{spec.path}/c/"))

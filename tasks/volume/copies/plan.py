@@ -1,36 +1,32 @@
 """Plan copies of a master: their chunks, shards and codec, and the super-blocks that memory holds."""
 
 import json
-import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from tasks.parameters import Copies
 from tasks.volume.arrays.codecs import (
-    encoded_bound,
     is_zfp,
     tolerance_of,
 )
-from tasks.volume.arrays.foreign import reading_bytes
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import (
-    AS_FOUND,
-    COPY_SHARD_BYTES,
     MOST_ZFP_DIMENSIONS,
     ArraySpec,
-    round_up,
 )
-from tasks.volume.blocks import Compute, cpu_count
+from tasks.volume.blocks import Compute
+from tasks.volume.copies.footprints import block_memory, fitted, shared_out_in_shards
 from tasks.volume.copies.presets import clipped, preset_chunks
 from tasks.volume.copies.quality import codec_of
 from tasks.volume.copies.target import target_of, with_target, with_tolerance
-from tasks.volume.derived.superblocks import SuperBlocks, measured, super_blocks
+from tasks.volume.derived.readings import Reading, decoded, planned, to_json
+from tasks.volume.derived.superblocks import measured
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.plan import digest_of, stored_plans
 from tasks.volume.protocol.summary import fitting
 
+NOT_SAID = 1.01  # times that the master is read
 Choose = Callable[[Volume, list[ArraySpec]], list[ArraySpec]]
 
 
@@ -41,8 +37,8 @@ def any_tolerance(volume: Volume, specs: list[ArraySpec]) -> list[ArraySpec]:
 
 def planned_copies(
     volume: Volume, specs: Sequence[ArraySpec], compute: Compute, choose: Choose = any_tolerance
-) -> tuple[list[ArraySpec], SuperBlocks, Compute]:
-    """Return the copies that are not there as they are asked for, the blocks that make them, and how many at a time.
+) -> tuple[list[ArraySpec], list[Reading], Compute]:
+    """Return the copies that are not there as they are asked for, the readings that make them, and where blocks run.
 
     Args:
         volume: The volume.
@@ -53,16 +49,30 @@ def planned_copies(
     Raises:
         InputRefused: Memory does not hold one block.
     """
-    master, todo = volume.spec(volume.master), not_there(volume, specs)
+    todo = not_there(volume, specs)
     if not todo:
-        return todo, super_blocks(master.shape, specs, 1 << 62, chunks=master.chunks), compute
+        return todo, [], compute
     todo = choose(volume, todo)
-    blocks = _fitting_blocks(master, todo, compute.memory_bytes)
-    blocks = _begun(volume, todo, blocks, compute.memory_bytes)
-    fitted = fitting(compute, _block_memory(master, todo, blocks), f"a block of {blocks.block} samples")
+    begun = _begun(volume, todo, compute.memory_bytes)
+    todo, readings = begun or fitted(volume, todo, compute.memory_bytes)
+    need = max(
+        block_memory(volume, [spec for spec in todo if spec.path in reading.paths], reading.blocks)
+        for reading in readings
+    )
+    fit = fitting(compute, need, "a block of samples and the copies made of it")
     # On a local disk a block's chunks keep all processors busy: a second block would only take memory.
     alone = volume.store.local and compute.in_process
-    return todo, blocks, replace(fitted, workers=1) if alone else fitted
+    return todo, readings, replace(fit, workers=1) if alone else fit
+
+
+def more_readings(readings: Sequence[Reading]) -> str:
+    """Return the note that memory makes more of the master be read than once; empty if it does not."""
+    times = decoded(readings)
+    if times <= NOT_SAID:
+        return ""
+    alone = ", then ".join(" with ".join(reading.paths) for reading in readings)
+    made = f": {alone}" if len(readings) > 1 else ""
+    return f"the master is read {times:.2f} times, for want of memory{made}"
 
 
 def not_there(volume: Volume, specs: Sequence[ArraySpec]) -> list[ArraySpec]:
@@ -139,7 +149,7 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
     # A copy that is there keeps its shards, so that readers who opened it find their way while it is replaced.
     return [
         spec.at(spec.path, shards=old.shards) if old and old.chunks == spec.chunks else spec
-        for spec, old in ((spec, there.get(spec.path)) for spec in _sharded(specs, master.chunks))
+        for spec, old in ((spec, there.get(spec.path)) for spec in shared_out_in_shards(specs, master.chunks))
     ]
 
 
@@ -187,86 +197,39 @@ def why_no_copies(volume: Volume) -> str:
     return f"none of the presets fits a volume of {', '.join(dims)}; name copies with their chunks"
 
 
-def _sharded(specs: Sequence[ArraySpec], chunks: Sequence[int]) -> list[ArraySpec]:
-    """The same copies in shards that share out the super-block of their chunks and the master's."""
-    block = super_blocks(specs[0].shape, specs, 1 << 62, chunks=chunks).block
-    result = []
-    for spec in specs:
-        shard = list(spec.chunks)
-        for axis in reversed(range(len(block))):
-            room = COPY_SHARD_BYTES // (math.prod(shard) * spec.numpy.itemsize)
-            per_block = round_up(block[axis], spec.chunks[axis]) // spec.chunks[axis]
-            fitting_counts = [n for n in range(1, per_block + 1) if per_block % n == 0 and n <= room]
-            shard[axis] = spec.chunks[axis] * max(fitting_counts, default=1)
-        result.append(spec.at(spec.path, shards=tuple(shard) if tuple(shard) != spec.chunks else ()))
-    return result
+def _begun(
+    volume: Volume, specs: list[ArraySpec], memory_bytes: int
+) -> tuple[list[ArraySpec], list[Reading]] | None:
+    """Return copies and readings of an interrupted run for the same copies, if memory holds its blocks; None if not.
 
-
-def _fitting_blocks(master: ArraySpec, specs: list[ArraySpec], memory_bytes: int) -> SuperBlocks:
-    """The blocks that memory holds.
-
-    Raises:
-        InputRefused: There are none; the sentence says how much memory would do.
-    """
-    shards, works = _beside_samples(master, specs)
-
-    def blocks(memory: int) -> SuperBlocks:
-        # Samples once, and once more where some are not finite or encoded chunks are read.
-        budget = (memory - works - shards) // 2
-        return super_blocks(master.shape, specs, max(1, budget), chunks=master.chunks)
-
-    try:
-        return blocks(memory_bytes)
-    except InputRefused as refusal:
-        enough = max(memory_bytes, works + shards)
-        while True:
-            enough += enough // 16 + 1
-            with suppress(InputRefused):
-                blocks(enough)
-                break
-        raise InputRefused(f"{refusal}; {enough / 1e6:,.0f} MB of memory would do") from None
-
-
-def _block_memory(master: ArraySpec, specs: list[ArraySpec], blocks: SuperBlocks) -> int:
-    """The most bytes that one block takes."""
-    itemsize = max(spec.numpy.itemsize for spec in (master, *specs))
-    return 2 * math.prod(blocks.hull) * itemsize + sum(_beside_samples(master, specs))
-
-
-def _beside_samples(master: ArraySpec, specs: list[ArraySpec]) -> tuple[int, int]:
-    """Bytes that shards take before they are stored, and chunks in the works."""
-    # One shard at a time: its chunks, and all of them joined.
-    shards = max((2 * encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards), default=0)
-    chunks = 2 * max(_encoding_bytes(spec) for spec in specs) + master.chunk_bytes
-    if master.codec == AS_FOUND:
-        return shards, cpu_count() * chunks + reading_bytes(master, local=False)
-    return shards, cpu_count() * chunks
-
-
-def _encoding_bytes(spec: ArraySpec) -> int:
-    """Bytes that a chunk and its stored form take; rounding has a few arrays in between."""
-    return spec.chunk_bytes * (4 if spec.codec.startswith("rounded:") else 1) + encoded_bound(spec)
-
-
-def _begun(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks, memory_bytes: int) -> SuperBlocks:
-    """The blocks of an interrupted run for the same copies, if memory holds them; else those given.
-
-    What is free differs from run to run, and with it the blocks; what was done in others would be lost.
+    What is free differs from run to run, and with it blocks and shards; what was done in others would be lost.
     """
     done = {made["plan"] for made in volume.state["stages"].values()}
     if "" in done:  # a master that is not written yet
-        return blocks
+        return None
     store, master = volume.store, volume.spec(volume.master)
-    wanted = json.loads(json.dumps(body_of(volume, specs, blocks)))
+    wanted = json.loads(json.dumps(_without_fit(body_of(volume, specs, []))))
     for body in (plan.body for plan in stored_plans(store, but=done)):
-        if body["verb"] == "rechunk" and body | {"block": None} == wanted | {"block": None}:
-            begun = measured(master.shape, specs, body["block"], chunks=master.chunks)
-            if _block_memory(master, specs, begun) <= memory_bytes:
-                return begun
-    return blocks
+        if body["verb"] != "rechunk" or _without_fit(body) != wanted:
+            continue
+        begun = [ArraySpec.from_json(plain) for plain in body["copies"]]
+        readings, need = [], 0
+        for group, block in planned(body, begun):
+            blocks = measured(master.shape, group, block, chunks=master.chunks)
+            readings.append(Reading(tuple(spec.path for spec in group), blocks))
+            need = max(need, block_memory(volume, group, blocks))
+        if need <= memory_bytes:
+            return begun, readings
+    return None
 
 
-def body_of(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks) -> dict[str, Any]:
+def _without_fit(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a plan without all that depends on memory."""
+    kept = {name: value for name, value in body.items() if name not in ("block", "readings")}
+    return kept | {"copies": [plain | {"shards": []} for plain in body["copies"]]}
+
+
+def body_of(volume: Volume, specs: list[ArraySpec], readings: Sequence[Reading]) -> dict[str, Any]:
     """The plan."""
     return {
         "verb": "rechunk",
@@ -277,5 +240,4 @@ def body_of(volume: Volume, specs: list[ArraySpec], blocks: SuperBlocks) -> dict
         },
         "mask": volume.spec("trace_mask").to_json() if volume.has("trace_mask") else None,
         "copies": [spec.to_json() for spec in specs],
-        "block": blocks.block,
-    }
+    } | to_json(readings)

@@ -59,8 +59,8 @@ def plan_following(
     levels: list[ArraySpec] = []
     if following.copies is not None:
         copies = copy_specs(volume, following.copies, local=store.local)
-        if copies:
-            planned_copies(volume, copies, compute)
+        if copies:  # all of them, in the shards that memory holds
+            copies = planned_copies(volume, copies, compute)[0]
     if following.levels is not None:
         specs, factors, passes = level_specs(volume, following.levels, local=store.local)
         need = block_memory(specs, factors, passes, local=store.local)
