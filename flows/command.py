@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -44,11 +45,13 @@ def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool
     words = Console(stderr=as_json)
     if name == "demo" and not _is_compiled():
         Console(stderr=True).print(
-            "the first run on a machine compiles its kernels; this takes a minute or two"
+            "the first run on a machine compiles its kernels, which takes up to a minute"
         )
     # Until the summary is out: who is asked to stop after the end still tells that there was one.
     with nullcontext() if flow else _stop_on_signals() as stopping:
-        with progress_bar(Console(stderr=True)) as report, shown_by(report):
+        console = Console(stderr=True)
+        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        with progress_bar(console) as report, shown_by(report, say):
             try:
                 summary = _directly(name, arguments, stopping) if stopping else _in_flow(name, arguments)
             except Outcome as outcome:

@@ -5,6 +5,7 @@ sent by a thread of its own, 10 s apart at least, and a slow or absent server on
 """
 
 import contextvars
+import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,17 +17,30 @@ from tasks.volume.blocks import Progress
 Report = Callable[[Progress], None]
 
 EVERY_SECONDS = 10.0
+log = logging.getLogger(__name__)
+_sentences: ContextVar[Callable[[str], None]] = ContextVar("sentences", default=log.info)
 _terminal: ContextVar[Report] = ContextVar("terminal", default=lambda progress: None)
 
 
 @contextmanager
-def shown_by(report: Report) -> Iterator[None]:
-    """Send progress of the stages in this context to `report` too, for a flow run started at a terminal."""
-    token = _terminal.set(report)
+def shown_by(report: Report, sentences: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Send progress of the stages in this context to `report` too, for a flow run started at a terminal.
+
+    Args:
+        report: What is called with progress.
+        sentences: What is called with the sentences of `say`; as before if not given.
+    """
+    token, words = _terminal.set(report), _sentences.set(sentences or _sentences.get())
     try:
         yield
     finally:
         _terminal.reset(token)
+        _sentences.reset(words)
+
+
+def say(sentence: str) -> None:
+    """Print a sentence on the terminal of this context, or log it if there is none."""
+    _sentences.get()(sentence)
 
 
 @contextmanager

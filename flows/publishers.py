@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from flows.chains import PUBLISH_STAGES, publish_chain
-from flows.progress import direct_report, shown_by
+from flows.progress import direct_report, say, shown_by
 from flows.stages import as_stage, load_verb
 from flows.summary import Summary
 from tasks.audit import Verify, audit
@@ -121,7 +121,7 @@ def direct_sweep(
         )
     with direct_report(parameters["volumes"]) as report:
         publisher = InThisProcess(publish_here(stopping))
-        return sweep(**parameters, publisher=publisher, stopping=stopping, report=report)
+        return sweep(**parameters, publisher=publisher, stopping=stopping, report=report, say=say)
 
 
 def direct_audit(*, stopping: threading.Event | None = None, **parameters: Any) -> Summary:

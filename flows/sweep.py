@@ -19,7 +19,7 @@ from prefect.exceptions import ObjectNotFound
 
 from flows.artifacts import not_vital, put_attention, put_waiting
 from flows.prefect_flows import as_flow, as_task_of_one
-from flows.progress import artifact_report
+from flows.progress import artifact_report, say
 from flows.publishers import InThisProcess, publish_here
 from flows.summary import Summary, short_name
 from tasks.parameters import DeploymentName, Kinds, MaxActive, Publication, Retry, Run, SettleMinutes, Url
@@ -82,6 +82,7 @@ def sweep(
             run,
             publisher=publisher,
             report=report,
+            say=say,
         )
     put_attention(summary)
     _tell_of_quarantine(summary)

@@ -30,7 +30,7 @@ _SHOWN |= {"source", "source_bytes", "target", "bytes", "identical", "export_ide
 
 _TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest fits 80 columns; --json and the artifact have all
 _SHOWN |= {"axes", "place", "epsg", "counts", "staging", "volumes", "catalogue", "candidates", "words"}
-_SHOWN |= {"files", "not_segy", "trials", "oldest_proof"}
+_SHOWN |= {"files", "not_segy", "trials", "oldest_proof", "attention"}
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, ())
 
 
@@ -78,6 +78,7 @@ def show(summary: Summary, console: Console) -> None:
             table.add_row(*(row[name] for name in names))
         console.print(table)
     shown = _SHOWN | ({"objects"} if "not_segy" in summary else set())
+    _show_attention(summary.get("attention", []), console)
     _show_place(summary, console)
     _show_findings({name: value for name, value in summary.items() if name not in shown}, console)
     _show_words(summary.get("words", []), console)
@@ -94,6 +95,8 @@ def show(summary: Summary, console: Console) -> None:
     for page in summary.get("pages", [summary["page"]] if "page" in summary else []):
         if not summary.get("dry_run"):
             _line(console, f"report: {page}")
+    if "trials" in summary and summary.get("pictures"):
+        _line(console, f"picture: {summary['pictures'][0]}")
     if summary.get("target"):
         made = "copy" if summary["stage"] == "copy" else "export"
         _line(console, f"{made}: {summary['target']}{_described(summary)}")
@@ -168,6 +171,14 @@ def _show_place(summary: Summary, console: Console) -> None:
             _line(console, f"{name.replace('_', ' ')}: {said}")
     if summary.get("epsg"):
         _line(console, f"reference system: EPSG:{summary['epsg']}")
+
+
+def _show_attention(rows: list[dict[str, Any]], console: Console) -> None:
+    """Print a line for each source or volume that needs attention: its name, its state, what to do."""
+    for row in rows:
+        name = row.get("source") or row.get("volume", "")
+        said = f": {row['sentence']}" if row.get("sentence") else ""
+        _line(console, f"{name}: {row['state']}{said}")
 
 
 def _exact(value: float) -> str:

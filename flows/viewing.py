@@ -2,7 +2,7 @@
 
 from flows.credentials import provide
 from tasks.parameters import StorageOptions
-from tasks.volume.outcomes import InputRefused
+from tasks.volume.outcomes import InputRefused, how_to_install
 
 PACKAGES = ("bokeh", "tornado")
 
@@ -19,7 +19,7 @@ def view_volume(volume: str, host: str, port: int, storage_options: StorageOptio
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in PACKAGES:
             raise
-        raise InputRefused("seismill view needs Bokeh; install it with pip install -e '.[view]'") from None
+        raise InputRefused(f"seismill view needs Bokeh; install it with {how_to_install('view')}") from None
     provide([storage_options])
     serve(LookedAt(volume, storage_options), host=host, port=port, ready=_tell)
 

@@ -87,6 +87,7 @@ def sweep(
     publisher: Publisher,
     stopping: threading.Event | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
+    say: Callable[[str], None] = log.info,
 ) -> dict[str, Any]:
     """Publish every source that is new and settled; quarantine what cannot be published.
 
@@ -103,6 +104,7 @@ def sweep(
         publisher: Who carries attempts out.
         stopping: Set from outside to end the sweep resumable.
         report: Told how many attempts have ended.
+        say: Called with a sentence before the sweep waits.
 
     Returns:
         The summary: `counts` of sources by what became of them; how many `objects` were listed, each of which is
@@ -125,7 +127,7 @@ def sweep(
     actions = decide(found, catalogue, again=retry, settle=settle)
     if not run.dry_run:
         carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
-        if _settled_later(found, actions, catalogue, settle, stopping):
+        if _settled_later(found, actions, catalogue, settle, stopping, say):
             listed, found = look_under(source, target, publication, kinds)
             actions = decide(found, catalogue, again="nothing", settle=settle)
             carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
@@ -264,6 +266,7 @@ def _settled_later(
     catalogue: Catalogue,
     settle: timedelta,
     stopping: threading.Event,
+    say: Callable[[str], None],
 ) -> bool:
     """Wait until what is arriving may have settled; whether there was anything to wait for."""
     arriving = [catalogue.records[one.name].seen_at for one in found if actions[one.name] == "wait"]
@@ -271,7 +274,11 @@ def _settled_later(
         return False
     settled = max(map(datetime.fromisoformat, arriving)) + settle
     seconds = max(0.0, (settled - _now()).total_seconds())
-    log.info("%d sources are arriving: looking again in %.0f s", len(arriving), seconds)
+    if seconds:
+        say(
+            f"{len(arriving)} sources are new here, and may still be arriving: the sweep looks again in "
+            f"{seconds / 60:.0f} min (--settle-minutes 0 takes them at once)"
+        )
     if stopping.wait(seconds):
         raise Resumable("the sweep stopped while sources were arriving; run it again to go on")
     return True

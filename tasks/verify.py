@@ -27,7 +27,7 @@ from tasks.volume.export.proof import prove_bytes
 from tasks.volume.integrity.beside import beside, notes_on
 from tasks.volume.integrity.check import Finding, ManifestEntry, checked, entries_of, open_checked
 from tasks.volume.integrity.from_source import places_of
-from tasks.volume.integrity.repair import Repair
+from tasks.volume.integrity.repair import Repair, flags_for
 from tasks.volume.integrity.unlisted import undecodable, unlisted
 from tasks.volume.kernels.error_sums import MAX_ABS_ERROR
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
@@ -140,7 +140,7 @@ def verify(
         errors_checked=errors,
     )
     if findings:
-        raise _failure(store, findings, len(drawn), repaired, repair, summary)
+        raise _failure(store, findings, len(drawn), repaired, flags_for(found, findings, repair), summary)
     return summary
 
 
@@ -202,7 +202,7 @@ def _failure(
     findings: list[Finding],
     of: int,
     repaired: list[str],
-    repair: Repairs,
+    flags: str,
     summary: dict[str, Any],
 ) -> IntegrityFailure:
     """The outcome that names what is wrong and what to do, and carries the summary."""
@@ -212,7 +212,7 @@ def _failure(
     more = f" and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else ""
     rest = f" {len(repaired)} others were repaired." if repaired else ""
     failure = IntegrityFailure(
-        f"{len(findings)} of {of} objects of {store.url} are wrong:{rest} {named}{more}"
+        f"{len(findings)} of {of} objects of {store.url} are wrong:{rest} {named}{more}", flags=flags
     )
     failure.summary = summary  # type: ignore[attr-defined]
     return failure

@@ -5,7 +5,10 @@ key), and what to do. It is shown as it stands: no traceback, no prefix.
 """
 
 import re
+import shlex
+from pathlib import Path
 
+_CLONE = Path(__file__).resolve().parents[2]
 _WORD = re.compile(r"[^\s'\"]+")
 _NAMED = re.compile(
     r"(?i)((?:secret|password|token|signature|account_?key)[\w-]{0,40}['\"]?[=:] ?['\"]?)[^\s'\",;]+"
@@ -24,6 +27,11 @@ def _without_credentials(word: str) -> str:
         word = f"{before.partition('://')[0]}://…@{after}" if "://" in before else f"…@{after}"
     path, mark, query = word.partition("?")
     return f"{path}?…" if mark and "=" in query else word
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that adds an extra to this installation, from any folder."""
+    return f"pip install -e {shlex.quote(f'{_CLONE}[{extra}]')}"
 
 
 class Outcome(Exception):

@@ -458,7 +458,11 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(staging):
         "north/block-1/b.SEGY": "s",
     }
     assert not (staging.parent / "volumes").exists()
-    assert headline(swept(staging, run=Run(dry_run=True), settle_minutes=1)) == "3 arriving"
+    arriving = swept(staging, run=Run(dry_run=True), settle_minutes=1)
+    assert headline(arriving) == "3 arriving"
+    assert arriving["attention"][0]["sentence"] == (
+        f"would become {staging.parent}/volumes/a.zarr when it was unchanged for long enough"
+    )
 
 
 def test_a_sweep_waits_for_what_it_saw_first_and_leaves_what_grew_meanwhile(staging, survey):
@@ -470,7 +474,12 @@ def test_a_sweep_waits_for_what_it_saw_first_and_leaves_what_grew_meanwhile(stag
 
     publisher = GrowingOnce(publish_here())
     places = (str(staging), str(staging.parent / "volumes"))
-    summary = sweep(*places, 0.01, publication=QUICK, publisher=publisher)
+    said: list[str] = []
+    summary = sweep(*places, 0.01, publication=QUICK, publisher=publisher, say=said.append)
+    assert said == [
+        "3 sources are new here, and may still be arriving: the sweep looks again in 0 min "
+        "(--settle-minutes 0 takes them at once)"
+    ]
     assert headline(summary) == "1 published, 1 quarantined, 1 arriving"
     assert history(staging, "a.sgy") == ["arriving", "arriving"]
     shutil.copy(survey, staging / "a.sgy")

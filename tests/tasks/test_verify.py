@@ -136,7 +136,24 @@ def test_many_findings_are_counted_and_the_first_are_named(volume: Path) -> None
     error = failure(volume)
     assert len(error.summary["findings"]) == 8  # type: ignore[attr-defined]
     assert "8 of" in str(error)
-    assert str(error).endswith("and 3 more")
+    assert str(error).endswith("and 3 more; say --repair from_master")
+
+
+def test_the_sentence_names_what_restores_the_object(volume: Path) -> None:
+    for key, tried, flags in (
+        ("amplitude/c/0/0/0", "no", "--repair from_source"),
+        ("amplitude/zarr.json", "no", "--repair from_master"),
+        ("fast_time/c/0/0/1", "no", "--repair from_master"),
+        ("amplitude/c/0/0/0", "from_master", "--repair from_source"),
+        ("amplitude/c/0/0/999", "no", "--repair from_master"),  # which no manifest lists
+    ):
+        path = volume / key
+        whole = path.read_bytes() if path.exists() else b"stray"
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(IntegrityFailure) as failed:
+            verify(str(volume), repair=tried)  # type: ignore[arg-type]
+        assert failed.value.flags == flags
+        assert verify(str(volume), repair=flags.split()[1])["repaired"] == [key]  # type: ignore[arg-type]
 
 
 def test_a_fraction_looks_at_so_many_objects_drawn_by_the_seed(volume: Path) -> None:

@@ -13,11 +13,10 @@ from tasks.parameters import Raw, StorageOptions
 from tasks.volume.images.header import Slices
 from tasks.volume.images.listing import VoxelFile
 from tasks.volume.images.suffixes import SUFFIXES, suffix_of
-from tasks.volume.outcomes import InputRefused
+from tasks.volume.outcomes import InputRefused, how_to_install
 from tasks.volume.store.objects import Source
 
 HEAD_BYTES = 520  # of a file, by which its format is told
-_INSTALL = "pip install -e '.[imaging]'"
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,8 @@ _OF_ANY = frozenset({".img", ".mat"})  # names that other kinds of files have as
 def _described(row: Format, opened: OpenFile) -> tuple[VoxelFile, Slices]:
     if row.library and find_spec(row.library) is None:
         raise InputRefused(
-            f"{opened.file.url} is a {row.name} file, which is read with {row.library}; install it with {_INSTALL}"
+            f"{opened.file.url} is a {row.name} file, which is read with {row.library}; install it with "
+            f"{how_to_install('imaging')}"
         )
     module, function = row.describe
     found: tuple[VoxelFile, Slices] = getattr(import_module(f"tasks.volume.images.{module}"), function)(

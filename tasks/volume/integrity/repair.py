@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from tasks.parameters import StorageOptions
+from tasks.parameters import Repairs, StorageOptions
 from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec, positions
@@ -17,7 +17,7 @@ from tasks.volume.integrity.beside import displaced, restored
 from tasks.volume.integrity.check import Finding, ManifestEntry, does_not_decode, fetch, position_of
 from tasks.volume.integrity.from_source import made_from_source
 from tasks.volume.integrity.from_volume import made_again
-from tasks.volume.integrity.unlisted import may_be_absent
+from tasks.volume.integrity.unlisted import NOT_WRITTEN, may_be_absent
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_bytes, manifest_key
@@ -40,6 +40,21 @@ UNMADE = (
     ValueError,
     LookupError,
 )  # what it would be made of is damaged too
+
+
+def flags_for(volume: Volume, findings: Collection[Finding], tried: Repairs) -> str:
+    """Return the flags that may restore what is wrong; "" if none does, or if a promise was not kept.
+
+    The volume itself comes first, for the source may be gone; chunks of the master come from the source alone.
+    """
+    damaged = [finding for finding in findings if finding.key != finding.array and ";" not in finding.problem]
+    if volume.left_out or tried == "from_source" or not damaged:
+        return ""
+    of_master = any(
+        finding.key.startswith(f"{volume.master}/c/") and finding.problem != NOT_WRITTEN
+        for finding in damaged
+    )
+    return f"--repair {'from_source' if of_master or tried == 'from_master' else 'from_master'}"
 
 
 @dataclass(frozen=True)

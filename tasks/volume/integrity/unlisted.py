@@ -15,6 +15,8 @@ from tasks.volume.integrity.check import (
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.own_names import chunk_of
 
+NOT_WRITTEN = "is no part of what was written"
+
 
 def unlisted(volume: Volume, entries: Sequence[ManifestEntry], findings: Sequence[Finding]) -> list[Finding]:
     """Return chunks of whole volumes that no manifest lists: a reader would take them for data.
@@ -26,7 +28,7 @@ def unlisted(volume: Volume, entries: Sequence[ManifestEntry], findings: Sequenc
     listed = {entry.key for entry in entries}
     ranks = {path: len(volume.members[path]["shape"]) for path in arrays}
     return [
-        Finding(key, path, "", "is no part of what was written")
+        Finding(key, path, "", NOT_WRITTEN)
         for key in volume.store.keys("")
         if (owner := chunk_of(key))[0] in arrays and key not in listed and owner[1] == ranks[path := owner[0]]
     ]

@@ -110,6 +110,6 @@ def refuse_rest(
     raise InputRefused(
         f"{name} is truncated or has something appended: {layout.rest:,} bytes follow trace "
         f"{layout.whole:,}, from byte {end:,} on, and a trace takes {layout.trace_bytes:,}; fetch it again if it was "
-        "cut; to keep them as they are",
+        "cut, or keep these bytes with the volume",
         flags="--trailing keep",
     )

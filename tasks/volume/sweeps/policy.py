@@ -79,6 +79,8 @@ def outcome_of(
         state, sentence = "quarantined", one.sentence
     elif dry and action in ("publish", "follow"):
         state, sentence = "due", f"would become {one.volume}"
+    elif dry and action == "wait":
+        sentence = f"would become {one.volume} when it was unchanged for long enough"
     elif state == "published" and one.name not in catalogue.written:
         state = "unchanged"
     return {

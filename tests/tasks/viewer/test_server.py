@@ -145,7 +145,7 @@ def refused(*words: str, code: str = "") -> subprocess.CompletedProcess[str]:
 def test_without_bokeh_one_sentence_says_what_to_install(viewed):
     done = refused(viewed, code="import sys; sys.modules['bokeh'] = None")
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == "seismill view needs Bokeh; install it with pip install -e '.[view]'\n"
+    assert done.stderr == f"seismill view needs Bokeh; install it with pip install -e '{ROOT}[view]'\n"
 
 
 def test_what_cannot_be_shown_or_bound_is_one_sentence(viewed, tmp_path, capsys):

@@ -714,10 +714,9 @@ def test_without_its_library_a_format_is_refused_with_the_command_that_installs_
     made = {"pydicom": scan, "nibabel": nifti(VALUES), "h5py": h5(lambda f: two(f))}[row.library](tmp_path)
     monkeypatch.setitem(sys.modules, row.library, None)
     monkeypatch.delitem(sys.modules, f"tasks.volume.images.{row.describe[0]}", raising=False)
-    with pytest.raises(
-        InputRefused, match=rf"{row.name} file, which is read with {row.library}; .*'\.\[imaging\]'$"
-    ):
+    with pytest.raises(InputRefused, match=f"{row.name} file, which is read with {row.library}; ") as refused:
         find_stack(str(tmp_path / made), HERE)
+    assert refused.value.sentence.endswith(f"pip install -e '{ROOT}[imaging]'")
 
 
 def test_a_library_is_loaded_only_when_its_format_is_met(tmp_path):
