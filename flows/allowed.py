@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.store.spilled import archive_and_member
 from tasks.volume.store.url import WEB, Location, is_one_name, locate, unescaped
 
 _ADDRESS = ("https://", "http://")
@@ -47,7 +48,8 @@ def refuse_stored(url: str, allowed: str) -> None:
         InputRefused: It does not.
     """
     prefixes = _prefixes(allowed)
-    _refuse_place(url, prefixes, allowed)
+    for place in dict.fromkeys((url, archive_and_member(url)[0])):
+        _refuse_place(place, prefixes, allowed)
 
 
 def _prefixes(allowed: str) -> list[tuple[str, str]]:
@@ -126,7 +128,8 @@ def _places(urls: str) -> list[str | Location]:
     if not parts or (is_one_name(urls) and (not locate(urls).local or os.path.lexists(locate(urls).path))):
         parts.append(urls)
     places: list[str | Location] = []
-    for url in dict.fromkeys(parts):
+    # Of a file in an archive what is opened is the archive, which may be a link or have an encoded name of its own.
+    for url in dict.fromkeys(one for part in parts for one in (part, archive_and_member(part)[0])):
         location = locate(url)
         decoded = unescaped(location)
         # Each file by itself, because any of them may be a link that points elsewhere.

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -120,6 +121,13 @@ def put_waiting(deployment: str, rows: list[dict[str, str]]) -> None:
     with not_vital("waiting"):
         get_run_logger().info(sentence)
     _put(create_table_artifact, table=rows, key=artifact_key("waiting", deployment), description=sentence)
+
+
+def put_arriving(staging: str, names: list[str], until: datetime) -> None:
+    """Store the table of sources that a sweep waits for because they are arriving."""
+    sentence = f"waiting until {until:%H:%M:%S} UTC for {len(names)} sources that are arriving"
+    rows = [{"source": name, "state": "arriving"} for name in names]
+    _put(create_table_artifact, table=rows, key=artifact_key("arriving", staging), description=sentence)
 
 
 def artifact_key(*parts: str) -> str:

@@ -228,8 +228,17 @@ def _automate(values: Mapping[str, str]) -> list[str]:
             elif not _is_same(present[0], wanted):
                 client.update_automation(present[0].id, wanted)
             told.append(f"automation {wanted.name}")
+    return [*told, notifications(values)]
+
+
+def notifications(values: Mapping[str, str]) -> str:
+    """Return a line on where the automations notify, by the value of SEISMILL_NOTIFY."""
+    count, block = len(automations()), values.get("SEISMILL_NOTIFY", "")
+    if block:
+        return f"notifications: {count} automations notify {block}"
     return (
-        told if block else [*told, "nobody is told of anything: SEISMILL_NOTIFY names no notification block"]
+        f"notifications: off, {count} automations act and notify nobody; set SEISMILL_NOTIFY to a notification block, "
+        "such as slack-webhook/ops, and register again"
     )
 
 

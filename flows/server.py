@@ -18,7 +18,7 @@ from typing import Any
 
 from flows.embedded import forget_half_made, locked, mark_made
 from flows.processes import NotStarted, end, last_line, listen, python_module, spawn, started, wait_for_api
-from flows.registration import POOL, STAGING, VOLUMES
+from flows.registration import POOL, STAGING, VOLUMES, notifications
 from flows.surroundings import make_private, prefect_folder, server_environment, state_folder
 from flows.under_way import refuse_under_way, reschedule, stop_under_way
 from tasks.volume.outcomes import Outcome
@@ -85,6 +85,7 @@ def start(root: str, *, home: str, port: int, stop_runs: bool = False) -> None:
             running["worker"] = _start_worker(state, folder, allowed, environment, port)
             _remember(state, running)
     print(f"logs:   {state / 'server.log'}, {state / 'worker.log'}")
+    print(notifications(os.environ))
     print(f"runs may read and write {allowed}")
     print(f"UI:     http://127.0.0.1:{port}/deployments  ('{_command('down', home)}' ends it)")
 

@@ -7,6 +7,7 @@ environment; for `deployment` the right to start runs, which a worker's own key 
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from prefect.deployments import run_deployment
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 
-from flows.artifacts import not_vital, put_attention, put_waiting
+from flows.artifacts import not_vital, put_arriving, put_attention, put_waiting
 from flows.prefect_flows import as_flow, as_task_of_one
 from flows.progress import artifact_report, say
 from flows.publishers import InThisProcess, publish_here
@@ -83,6 +84,7 @@ def sweep(
             publisher=publisher,
             report=report,
             say=say,
+            waits=partial(put_arriving, staging),
         )
     put_attention(summary)
     _tell_of_quarantine(summary)

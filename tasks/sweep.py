@@ -88,6 +88,7 @@ def sweep(
     stopping: threading.Event | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = log.info,
+    waits: Callable[[list[str], datetime], None] = lambda names, until: None,
 ) -> dict[str, Any]:
     """Publish every source that is new and settled; quarantine what cannot be published.
 
@@ -105,6 +106,7 @@ def sweep(
         stopping: Set from outside to end the sweep resumable.
         report: Told how many attempts have ended.
         say: Called with a sentence before the sweep waits.
+        waits: Told which sources are arriving, and until when the sweep waits for them.
 
     Returns:
         The summary: `counts` of sources by what became of them; how many `objects` were listed, each of which is
@@ -127,7 +129,7 @@ def sweep(
     actions = decide(found, catalogue, again=retry, settle=settle)
     if not run.dry_run:
         carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
-        if _settled_later(found, actions, catalogue, settle, stopping, say):
+        if _settled_later(found, actions, catalogue, settle, stopping, say, waits):
             listed, found = look_under(source, target, publication, kinds)
             actions = decide(found, catalogue, again="nothing", settle=settle)
             carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
@@ -267,9 +269,11 @@ def _settled_later(
     settle: timedelta,
     stopping: threading.Event,
     say: Callable[[str], None],
+    waits: Callable[[list[str], datetime], None],
 ) -> bool:
     """Wait until what is arriving may have settled; whether there was anything to wait for."""
-    arriving = [catalogue.records[one.name].seen_at for one in found if actions[one.name] == "wait"]
+    names = [one.name for one in found if actions[one.name] == "wait"]
+    arriving = [catalogue.records[name].seen_at for name in names]
     if not arriving:
         return False
     settled = max(map(datetime.fromisoformat, arriving)) + settle
@@ -279,6 +283,7 @@ def _settled_later(
             f"{len(arriving)} sources are new here, and may still be arriving: the sweep looks again in "
             f"{seconds / 60:.0f} min (--settle-minutes 0 takes them at once)"
         )
+        waits(names, settled)
     if stopping.wait(seconds):
         raise Resumable("the sweep stopped while sources were arriving; run it again to go on")
     return True

@@ -36,6 +36,8 @@ def test_every_automation_is_one_that_prefect_takes_with_and_without_somebody_to
     for block in ("", ANY_BLOCK):
         made = AutomationCore.model_validate(with_notification(document, block))
         assert made.enabled
+        # Each of them tells of what it does, or of what it sees.
+        assert any(isinstance(action, SendNotification) for action in made.actions) == bool(block)
         for action in made.actions:
             if isinstance(action, SendNotification):
                 assert str(action.block_document_id) == ANY_BLOCK
@@ -168,7 +170,9 @@ def test_a_stuck_run_and_a_growing_quarantine_are_told_of(idle, told):
     )
     os.environ["SEISMILL_NOTIFY"] = "custom-webhook/ops"
     try:
-        assert idle.up().returncode == 0
+        started = idle.up()
+        assert started.returncode == 0
+        assert "notifications: 8 automations notify custom-webhook/ops" in started.stdout
     finally:
         del os.environ["SEISMILL_NOTIFY"]
     idle.hurry(waits=10)

@@ -1,5 +1,6 @@
 """What a sweep shows of the runs that it waits for, and where sweeps of one machine take from and write to."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -30,6 +31,20 @@ def test_a_sweep_names_the_runs_that_it_waits_for(
     ]
     artifacts.put_waiting("publish/publish-s", rows)
     assert stored == [{"table": rows, "key": "waiting-publish-s", "description": sentence}]
+
+
+def test_a_sweep_names_the_sources_that_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: list[dict[str, Any]] = []
+    monkeypatch.setattr(artifacts, "create_table_artifact", lambda **table: stored.append(table))  # Prefect's
+    until = datetime(2026, 11, 30, 12, 10, 5, tzinfo=UTC)
+    artifacts.put_arriving("s3://staging/north", ["a.sgy", "b/c.sgy"], until)
+    assert stored == [
+        {
+            "table": [{"source": "a.sgy", "state": "arriving"}, {"source": "b/c.sgy", "state": "arriving"}],
+            "key": "arriving-north",
+            "description": "waiting until 12:10:05 UTC for 2 sources that are arriving",
+        }
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.allowed import refuse_outside, refuse_stored
 from tasks.export_segy import export_segy
 from tasks.info import info
 from tasks.ingest_segy import ingest_segy
@@ -143,3 +144,20 @@ def test_a_folder_that_others_may_use_is_refused(tmp_path: Path, folder: Path) -
     next(folder.iterdir()).chmod(0o777)
     with pytest.raises(InputRefused, match="open to others"):
         scan(str(tmp_path / "a.zip"))
+
+
+def test_a_triggered_run_opens_no_archive_outside_of_what_it_may_touch(tmp_path: Path) -> None:
+    allowed, outside = tmp_path / "allowed", tmp_path / "outside"
+    allowed.mkdir()
+    outside.mkdir()
+    (outside / "a.zip").write_bytes(zipped(a_sgy=SURVEY))
+    (allowed / "in.zip").write_bytes(zipped(a_sgy=SURVEY))
+    (allowed / "link.zip").symlink_to(outside / "a.zip")
+    refuse_outside([f"{allowed}/in.zip:a.sgy", f"{allowed}/in.zip"], str(allowed))
+    refuse_stored(f"{allowed}/in.zip:a.sgy", str(allowed))
+    for url in (f"{allowed}/link.zip", f"{allowed}/link.zip:a.sgy", f"{allowed}/l%69nk.zip:a.sgy"):
+        with pytest.raises(InputRefused, match="is outside"):
+            refuse_outside([url], str(allowed))
+    for url in (f"{allowed}/link.zip:a.sgy", f"{outside}/a.zip:a.sgy", "https://10.0.0.1/a.zip:a.sgy"):
+        with pytest.raises(InputRefused, match="is outside"):
+            refuse_stored(url, str(allowed))
