@@ -97,7 +97,7 @@ def ingest_images(
     )
     store = Store(volume, run.storage_options)
     spec = master_spec(stack, master, field_of(image), local=store.local)
-    block = slab_of(spec, stack.slow_axis)
+    block = slab_of(spec, stack)
 
     def body_of(stack: Stack, place: Voxels, spec: ArraySpec = spec) -> dict[str, Any]:
         return {

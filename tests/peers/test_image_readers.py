@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import xarray
 import yaozarrs
 import zarr
@@ -96,6 +97,29 @@ for found, level in zip(labels.data, ("labels0", "labels1"), strict=True):
 assert list(labels.scale) == list(image.scale) == [2.5, 2, 2]
 """
 
+# What napari's viewer makes of channels: a layer each.
+NAPARI_CHANNELS = """
+import sys
+import numpy as np
+from napari.components import ViewerModel
+from napari_ome_zarr import napari_get_reader
+from ngff_zarr import from_ngff_zarr
+import tensorstore
+volume, truth = sys.argv[1], np.load(sys.argv[2])
+((data, said, kind),) = napari_get_reader(volume)(volume)
+layers = ViewerModel().add_image(data, **said)
+assert [layer.name.rpartition(" ")[2] for layer in layers] == ["red", "green", "blue"]
+for layer, channel in zip(layers, truth["level0"], strict=True):
+    np.testing.assert_array_equal(np.asarray(layer.data[0]), channel)
+    assert list(layer.scale) == [2, 2, 2] and layer.contrast_limits == [0, 255]
+images = from_ngff_zarr(volume, version="0.5", validate=True).images
+assert images[0].dims == ("c", "z", "y", "x") and images[1].scale == {"c": 1, "z": 4, "y": 4, "x": 4}
+np.testing.assert_array_equal(np.asarray(images[0].data), truth["level0"])
+store = {"driver": "file", "path": f"{volume}/attenuation"}
+array = tensorstore.open({"driver": "zarr3", "kvstore": store}).result()
+np.testing.assert_array_equal(array.read().result(), truth["level0"])
+"""
+
 MULTIDIMIO = """
 import mdio
 np.testing.assert_array_equal(mdio.open_mdio(volume)["density"].values, levels[0])
@@ -170,6 +194,17 @@ def test_napari_makes_a_layer_of_labels_beside_that_of_their_image(tmp_path: Pat
     np.testing.assert_array_equal(group["label"][...], values // 3)
     np.savez(tmp_path / "truth.npz", labels0=group["label"][...], labels1=group["1"][...])
     read_elsewhere("SEISMILL_IMAGES_PYTHON", NAPARI_LABELS, Path(rock), tmp_path / "truth.npz", prelude="")
+
+
+@pytest.mark.peer
+def test_napari_makes_a_layer_of_each_colour(tmp_path: Path) -> None:
+    values = np.random.default_rng(23).integers(0, 255, (6, 20, 30, 3), "uint8")
+    tifffile.imwrite(tmp_path / "rock.tif", values, photometric="rgb")
+    rock = tmp_path / "rock.zarr"
+    ingest_images(str(tmp_path / "rock.tif"), str(rock), Image(voxel_length=[2], voxel_unit="micrometer"))
+    pyramid(str(rock), Levels(levels=1))
+    np.savez(tmp_path / "truth.npz", level0=np.moveaxis(values, -1, 0))
+    read_elsewhere("SEISMILL_IMAGES_PYTHON", NAPARI_CHANNELS, rock, tmp_path / "truth.npz", prelude="")
 
 
 @pytest.mark.peer

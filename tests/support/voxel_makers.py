@@ -12,6 +12,9 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from tasks.volume.blocks import Region
+from tasks.volume.images.stack import Stack
+
 ONE_SCAN = generate_uid(entropy_srcs=["one scan"])
 
 
@@ -106,3 +109,10 @@ def bmp(
         "<IiiHHIIiiII", 40, columns, -rows if down else rows, 1, bits, 0, len(body), 0, 0, len(table), 0
     )
     return head + colours + body
+
+
+def slab(stack: Stack, first: int, count: int) -> Region:
+    """Return the region of some positions along the slow axis of a stack."""
+    region = [slice(0, n) for n in stack.shape]
+    region[stack.slow_axis] = slice(first, first + count)
+    return tuple(region)

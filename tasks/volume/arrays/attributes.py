@@ -1,7 +1,7 @@
 """The attributes by which other tools know a volume: MDIO v1's, OME-Zarr 0.5's, and Seismill's own.
 
 One group is all of them at once. OME-Zarr metadata is written for 2-D and 3-D masters only, because readers
-refuse more dimensions without time and channel axes; `seismill.levels` is always there.
+refuse more dimensions without time and channel axes, which images may have; `seismill.levels` is always there.
 """
 
 import colorsys
@@ -175,8 +175,8 @@ def ome_attributes(
         low: Smallest sample.
         high: Largest sample.
         looks: Of voxels: `unit` of the axes, `window` of values to show, `is_labels`, the `labels` that occur, and
-            of the labels of an image the way from them to its `image`.
-            Without it axes have no unit, and the window is symmetric.
+            of the labels of an image the way from them to its `image`; `channels`, each with `label`, `color`, `active`
+            and `window`. Without it axes have no unit, and the window is symmetric.
     """
     looks = looks or {}
     largest = max(abs(low), abs(high)) or 1.0
@@ -191,7 +191,16 @@ def ome_attributes(
         "multiscales": [
             {
                 "name": name,
-                "axes": [{"name": dim, "type": "space", **unit} for dim in dims],
+                "axes": [
+                    {
+                        "name": dim,
+                        "type": _AXES[dim],
+                        **({"unit": "second"} if dim == "t" and looks.get("step") else {}),
+                    }
+                    if dim in _AXES and "window" in looks
+                    else {"name": dim, "type": "space", **unit}
+                    for dim in dims
+                ],
                 "datasets": [
                     {
                         "path": level["path"],
@@ -207,11 +216,12 @@ def ome_attributes(
         "omero": {
             "channels": [
                 {
-                    "label": name,
-                    "color": "FFFFFF",
-                    "active": True,
-                    "window": {"min": low, "max": high, "start": start, "end": end},
+                    "label": channel.get("label") or name,
+                    "color": channel.get("color", "FFFFFF"),
+                    "active": channel.get("active", True),
+                    "window": {"min": low, "max": high} | _window(channel.get("window"), start, end),
                 }
+                for channel in looks.get("channels") or [{}]
             ]
         },
     }
@@ -222,6 +232,14 @@ def ome_attributes(
         source = {"source": {"image": looks["image"]}} if "image" in looks else {}
         described["image-label"] = ({"colors": colours} if colours else {}) | source
     return described
+
+
+_AXES = {"c": "channel", "t": "time"}  # of images
+
+
+def _window(own: Sequence[float] | None, start: float, end: float) -> dict[str, float]:
+    """Return the window of a channel, or that of all where its own has no width."""
+    return {"start": own[0], "end": own[1]} if own and own[0] < own[1] else {"start": start, "end": end}
 
 
 def _colour(label: int) -> list[int]:

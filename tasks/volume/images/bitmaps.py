@@ -54,7 +54,7 @@ def describe_jpeg(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     frame = jpeg_frame(source.read(0, min(source.size, JPEG_HEAD)))
     if frame is None:
         raise InputRefused(f"{source.url} is a JPEG file without a frame; it is damaged")
-    dtype = jpeg_dtype(frame, source.url)
+    dtype = jpeg_dtype(frame, source.url, 3)
     if min(frame.rows, frame.columns) < 1:
         raise InputRefused(f"{source.url} says it has {frame.rows} x {frame.columns} voxels; it is damaged")
     return opened.file, Slices(
@@ -64,17 +64,18 @@ def describe_jpeg(opened: OpenFile) -> tuple[VoxelFile, Slices]:
         dtype,
         {"bits": frame.bits},
         source.size,
-        JPEG_BYTES * frame.rows * frame.columns,
+        (JPEG_BYTES + 1) * frame.rows * frame.columns * frame.components,
+        samples=frame.components,
     )
 
 
-def jpeg_dtype(frame: Frame, where: str) -> str:
-    """Return the voxel type of a JPEG.
+def jpeg_dtype(frame: Frame, where: str, most: int = 1) -> str:
+    """Return the voxel type of a JPEG of one value per voxel or, if it may have these, of `most`.
 
     Raises:
         InputRefused: It is coded in a way that is not read.
     """
-    if frame.components != 1:
+    if frame.components not in (1, most):
         refuse_colour(where, frame.components)
     lossy = frame.kind in ("baseline", "extended", "progressive")
     if frame.kind not in _KINDS.values() or (lossy and frame.bits != 8) or not 2 <= frame.bits <= 16:

@@ -4,6 +4,7 @@ The decoders trust the header, so it is read first: its numbers say what decodin
 numbers are not those of the other slices is refused before a decoder sees it.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ HEADER_BYTES = 4096
 PNG = b"\x89PNG\r\n\x1a\n"
 JP2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 CODESTREAM = b"\xff\x4f\xff\x51"
+_PNG_SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type
 _MOST_PNG_GROWTH = 1100  # zlib makes at most 1,032 bytes of one
 _BOX_LEVELS = 64  # boxes of a JP2 looked at before its codestream
 # Bytes a voxel while decoding, beside the file's own: measured 2.0 and 8.4 on 4096 x 4096 uint16.
@@ -35,19 +37,20 @@ def describe_png(opened: OpenFile) -> tuple[VoxelFile, Slices]:
         raise InputRefused(f"{source.url} is a PNG file without a header; it is damaged")
     width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
     bits, colour = head[24], head[25]
-    if colour != 0:
+    if colour not in _PNG_SAMPLES:
         raise InputRefused(
-            f"{source.url} is a PNG in colour or with transparency; wanted gray, one value per voxel"
+            f"{source.url} is a PNG with a palette; save it as gray or in colours of three values per voxel"
         )
+    samples = _PNG_SAMPLES[colour]
     if bits not in (1, 2, 4, 8, 16):
         raise InputRefused(f"{source.url} says it has {bits} bits per voxel, which no PNG has; it is damaged")
-    if (width * bits // 8 + 1) * height > _MOST_PNG_GROWTH * source.size:
+    if (width * bits * samples // 8 + 1) * height > _MOST_PNG_GROWTH * source.size:
         raise InputRefused(
             f"{source.url} says it has {height:,} x {width:,} voxels, which {source.size:,} bytes of PNG cannot hold; "
             "it is damaged"
         )
     dtype = {1: "bool", 16: "uint16"}.get(bits, "uint8")
-    return opened.file, coded_slice(source, height, width, dtype, {"bits": bits}, PNG_BYTES)
+    return opened.file, coded_slice(source, height, width, dtype, {"bits": bits}, PNG_BYTES, samples)
 
 
 def describe_jpeg2000(opened: OpenFile) -> tuple[VoxelFile, Slices]:
@@ -61,10 +64,11 @@ def describe_jpeg2000(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     components = int.from_bytes(head[40:42], "big")
     if head[:4] != CODESTREAM or len(head) < 42 + 3 * components:
         raise InputRefused(f"{source.url} is a JPEG 2000 file without a size; it is damaged")
-    if components != 1:
-        raise InputRefused(
-            f"{source.url} has {components} values per voxel; wanted gray, one value per voxel"
-        )
+    if (
+        not 1 <= components <= 4
+        or len({bytes(head[at : at + 3]) for at in range(42, 42 + 3 * components, 3)}) > 1
+    ):
+        raise InputRefused(f"{source.url} has {components} values per voxel; wanted up to 4, all alike")
     depth, across, down = head[42:45]
     bits, signed = (depth & 0x7F) + 1, bool(depth & 0x80)
     if bits > 16 or across != 1 or down != 1:
@@ -73,7 +77,7 @@ def describe_jpeg2000(opened: OpenFile) -> tuple[VoxelFile, Slices]:
         )
     width, height = size[0] - size[2], size[1] - size[3]
     dtype = f"{'' if signed else 'u'}int{8 if bits <= 8 else 16}"
-    return opened.file, coded_slice(source, height, width, dtype, {"bits": bits}, JPEG2000_BYTES)
+    return opened.file, coded_slice(source, height, width, dtype, {"bits": bits}, JPEG2000_BYTES, components)
 
 
 def decode(data: bytes, details: dict[str, Any], out: np.ndarray, where: str) -> None:
@@ -87,7 +91,9 @@ def decode(data: bytes, details: dict[str, Any], out: np.ndarray, where: str) ->
     if "bmp" in details:
         decode_bmp(data, details["bmp"], out, where)
         return
-    values = np.empty(out.shape, np.uint8) if out.dtype == bool else out
+    # Decoders fill rows of voxels with their values together.
+    alone = out.dtype == bool or not out.flags.c_contiguous
+    values = np.empty(out.shape, np.uint8 if out.dtype == bool else out.dtype) if alone else out
     try:
         # Decoders are given what to fill: one that finds other numbers in the file refuses instead of taking memory.
         if "rle" in details:
@@ -95,15 +101,16 @@ def decode(data: bytes, details: dict[str, Any], out: np.ndarray, where: str) ->
             values = np.frombuffer(rle, values.dtype.newbyteorder("<")).reshape(out.shape).astype(out.dtype)
         elif data.startswith(JPEG):
             frame = jpeg_frame(data)
-            if frame is None or (frame.rows, frame.columns) != out.shape or frame.components != 1:
+            laid = (frame.rows, frame.columns, frame.components) if frame else ()
+            if frame is None or laid != (*out.shape, 1)[:3]:
                 raise ValueError("its header is of another image")
             decoder = {"lossless": imagecodecs.ljpeg_decode, "JPEG-LS": imagecodecs.jpegls_decode}
             decoder.get(frame.kind, imagecodecs.jpeg8_decode)(data, out=values)
         elif data.startswith(PNG):
-            refuse_larger(data, out.size, where)
+            refuse_larger(data, math.prod(out.shape[:2]), where)
             imagecodecs.png_decode(data, out=values)
         else:
-            refuse_larger(data, out.size, where)
+            refuse_larger(data, math.prod(out.shape[:2]), where)
             imagecodecs.jpeg2k_decode(data, numthreads=1, out=values)
     except (RuntimeError, ValueError) as error:
         raise IntegrityFailure(
@@ -137,7 +144,13 @@ def refuse_larger(data: bytes, voxels: int, where: str) -> None:
 
 
 def coded_slice(
-    source: Source, height: int, width: int, dtype: str, details: dict[str, Any], voxel_bytes: int
+    source: Source,
+    height: int,
+    width: int,
+    dtype: str,
+    details: dict[str, Any],
+    voxel_bytes: int,
+    samples: int = 1,
 ) -> Slices:
     """Return the description of a file of one slice that is decoded whole.
 
@@ -146,7 +159,8 @@ def coded_slice(
     """
     if min(height, width) < 1:
         raise InputRefused(f"{source.url} says it has {height} x {width} voxels; it is damaged")
-    return Slices("coded", 1, (height, width), dtype, details, source.size, voxel_bytes * height * width)
+    scratch = (voxel_bytes + np.dtype(dtype).itemsize * (samples > 1)) * height * width * samples
+    return Slices("coded", 1, (height, width), dtype, details, source.size, scratch, samples=samples)
 
 
 def _codestream(read: Callable[[int, int], bytes], size: int) -> int:

@@ -28,7 +28,40 @@ def counts(tiff: Any, page: Any) -> dict[str, int]:
     if shape is None:
         return {}
     sizes = [int(n) for n in re.findall(r"\d+", shape.group(1))]
-    return {"images": math.prod(sizes) // max(1, math.prod(page.shape))}
+    named = re.search(r'"axes": {0,9}"([A-Z]{1,32})"', page.description)
+    axes = named.group(1) if named else ""
+    counted = {"images": math.prod(sizes) // max(1, math.prod(page.shape))}
+    if len(axes) == len(sizes) and len(set(axes)) == len(axes) and set(axes) <= set("TCZYXS"):
+        counted |= {axis: n for axis, n in zip(axes, sizes, strict=True) if axis in "TCZ"}
+    return counted
+
+
+def page_order(tiff: Any, page: Any, described: str) -> str:
+    """Return the axes along which the pages of a file follow each other, slowest first, as its description says.
+
+    Args:
+        tiff: tifffile's `TiffFile`.
+        page: Its first `TiffPage` of full size.
+        described: Of OME, the XML of the image that is meant.
+    """
+    if tiff.is_ome:
+        order = re.search(r'\bDimensionOrder="XY([ZCT]{3})"', described)
+        return order.group(1)[::-1] if order and len(set(order.group(1))) == 3 else "TCZ"
+    named = re.search(r'"axes": {0,9}"([A-Z]{1,32})"', page.description) if tiff.is_shaped else None
+    given = [axis for axis in named.group(1) if axis in "TCZ"] if named else []
+    return "".join([*(axis for axis in "TZC" if axis not in given), *given]) if given else "TZC"
+
+
+def channels_said(described: str) -> tuple[tuple[str, str], ...]:
+    """Return name and colour of each channel in the XML of an OME image."""
+    found = []
+    for start in marks_in(described, "<Channel", _MOST_IMAGES):
+        head = described[start : start + 2000].partition(">")[0]
+        name = re.search(r'\bName="([^"]{0,200})"', head)
+        colour = re.search(r'\bColor="(-?\d{1,10})"', head)
+        rgba = int(colour[1]) & 0xFFFFFFFF if colour else 0
+        found.append((name[1] if name else "", f"{rgba >> 8:06X}" if rgba >> 8 else ""))
+    return tuple(found)
 
 
 def voxels(tiff: Any, page: Any, described: str = "") -> Voxels:

@@ -94,6 +94,10 @@ class Slices:
         slow_axis: The slow axis in the file: 0, slices follow each other; 2, columns do (Fortran order).
         kept: Attributes of the array that the file gives, such as the rescaling of its values.
         in_series: Place among the slices of a scan; no part of a plan.
+        samples: Values per voxel, such as 3 of a colour image; they become channels.
+        planes: Axes along which pages of the file follow each other, slowest first, with their counts: `t`, `c` and
+            `z`. Empty: along z alone.
+        channels: Names and colours (RRGGBB) of the channels, as the file gives them; no part of a plan.
     """
 
     kind: str
@@ -107,6 +111,23 @@ class Slices:
     slow_axis: int = 0
     kept: dict[str, Any] = field(default_factory=dict)
     in_series: InSeries | None = None
+    samples: int = 1
+    planes: tuple[tuple[str, int], ...] = ()
+    channels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def leading(self) -> tuple[tuple[str, int], ...]:
+        """The axes before z, y and x, with their counts: `t` and `c`, those alone that the file has."""
+        counts = {name: count for name, count in self.planes if count > 1}
+        counts |= {"c": self.samples} if self.samples > 1 else {}
+        return tuple((name, counts[name]) for name in ("t", "c") if name in counts)
+
+    def page(self, z: int, **at: int) -> int:
+        """Return the number of the page of a slice at a time and of a channel."""
+        number = 0
+        for name, count in self.planes or (("z", self.count),):
+            number = number * count + (z if name == "z" else at.get(name, 0))
+        return number
 
 
 def unit_of(text: str) -> str:

@@ -5,17 +5,12 @@ and the memory that reading takes, so that what does not fit together or would n
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from tasks.parameters import Raw, StorageOptions
-from tasks.volume.blocks import cpu_count, on_chunks, on_io
-from tasks.volume.images import coded, raw_voxels
+from tasks.volume.blocks import cpu_count, on_io
 from tasks.volume.images.descriptions import RESOLUTION
 from tasks.volume.images.formats import describe
 from tasks.volume.images.header import Slices, Voxels
@@ -23,7 +18,7 @@ from tasks.volume.images.listing import VoxelFile, find_files
 from tasks.volume.images.sidecars import found_beside
 from tasks.volume.images.spacing import agreed, chosen
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.store.objects import Source, locate
+from tasks.volume.store.objects import locate
 
 FETCHED_BYTES = 64 << 20  # of encoded slices read ahead of their decoding from a remote store
 MOST_FETCHED = 16
@@ -31,7 +26,7 @@ MOST_FETCHED = 16
 
 @dataclass(frozen=True)
 class Stack:
-    """Slices in order, axes z, y, x.
+    """Slices in order, axes z, y, x, before which may stand t and c.
 
     Attributes:
         files: Every file and the slices it holds; all have one shape and type.
@@ -47,9 +42,25 @@ class Stack:
         return self.files[0][1]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes."""
+        return (*(name for name, _ in self.first.leading), "z", "y", "x")
+
+    @property
+    def spatial(self) -> tuple[int, int, int]:
         """Voxels along z, y and x."""
         return (sum(slices.count for _, slices in self.files), *self.first.shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents of all axes."""
+        return (*(count for _, count in self.first.leading), *self.spatial)
+
+    @property
+    def apart(self) -> tuple[bool, ...]:
+        """For each axis, whether parts of it are read without the others: times, and channels on pages of their own."""
+        one_by_one = [name != "c" or self.first.samples == 1 for name, _ in self.first.leading]
+        return (*one_by_one, *(axis == self.first.slow_axis for axis in range(3)))
 
     @property
     def dtype(self) -> str:
@@ -59,7 +70,7 @@ class Stack:
     @property
     def slow_axis(self) -> int:
         """The axis along which neighbours lie farthest apart in the files."""
-        return self.first.slow_axis
+        return len(self.first.leading) + self.first.slow_axis
 
     @property
     def voxels(self) -> Voxels:
@@ -82,17 +93,18 @@ class Stack:
         """The most that reading takes beside the voxels read."""
         encoded = max(slices.encoded_bytes for _, slices in self.files)
         scratch = max(slices.scratch_bytes for _, slices in self.files)
-        at_once = cpu_count() if locate(self.files[0][0].url).local else _fetched_at_once(encoded)
+        at_once = cpu_count() if locate(self.files[0][0].url).local else fetched_at_once(encoded)
         return at_once * encoded + cpu_count() * scratch
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary for a plan."""
         plain = [[asdict(file), asdict(slices)] for file, slices in self.files]
         for file, slices in plain:
-            del slices["voxels"]["notes"], slices["voxels"]["taken"], slices["in_series"]
+            del slices["voxels"]["notes"], slices["voxels"]["taken"], slices["in_series"], slices["channels"]
             # What later versions added is there only where it says something.
-            if not slices["kept"]:
-                del slices["kept"]
+            for name, usual in (("kept", {}), ("samples", 1), ("planes", ())):
+                if slices[name] == usual:
+                    del slices[name]
             if not file["part"]:
                 del file["part"]
         return {"files": plain}
@@ -117,16 +129,6 @@ class Stack:
         return cls(tuple((VoxelFile(**file), _slices_of(slices)) for file, slices in stored["files"]))
 
 
-@dataclass(frozen=True, eq=False)
-class _Wanted:
-    """One slice: its file, its number in there, and where its voxels go."""
-
-    file: VoxelFile
-    slices: Slices
-    number: int
-    out: np.ndarray
-
-
 def find_stack(url: str, options: StorageOptions, raw: Raw = Raw(), image: int = -1) -> Stack:
     """The stack that `url` names, every header of which was looked at.
 
@@ -141,15 +143,13 @@ def find_stack(url: str, options: StorageOptions, raw: Raw = Raw(), image: int =
     """
     listed = find_files(url, options)
     files = on_io(lambda file: describe(file, options, raw, image), listed)
-    kinds = Counter((slices.shape, slices.dtype) for _, slices in files)
-    (shape, dtype), count = kinds.most_common(1)[0]
-    odd = [(f, s) for f, s in files if (s.shape, s.dtype) != (shape, dtype)]
+    kinds = Counter(_kind(slices) for _, slices in files)
+    kind, count = kinds.most_common(1)[0]
+    odd = [(f, s) for f, s in files if _kind(s) != kind]
     if odd:
-        shown = ", ".join(
-            f"{f.url.rpartition('/')[2]} ({s.shape[0]} x {s.shape[1]} {s.dtype})" for f, s in odd[:5]
-        )
+        shown = ", ".join(f"{f.url.rpartition('/')[2]} ({_kind(s)})" for f, s in odd[:5])
         raise InputRefused(
-            f"{count} files of {url} hold slices of {shape[0]} x {shape[1]} {dtype}, but {len(odd)} do not: {shown}"
+            f"{count} files of {url} hold slices of {kind}, but {len(odd)} do not: {shown}"
             f"{', …' if len(odd) > 5 else ''}; take them out or bring them again"
         )
     if all(slices.in_series for _, slices in files):
@@ -167,98 +167,20 @@ def find_stack(url: str, options: StorageOptions, raw: Raw = Raw(), image: int =
     return stack
 
 
-def read_slab(stack: Stack, first: int, count: int, options: StorageOptions) -> np.ndarray:
-    """Voxels of `count` positions along the slow axis from `first` on, as (z, y, x).
-
-    The result is C-contiguous where slices are the slow axis, else a transposed view.
-
-    Raises:
-        IntegrityFailure: A slice cannot be decoded.
-        InputRefused: A file changed since it was described.
-    """
-    if stack.slow_axis:
-        nz, ny, _ = stack.shape
-        out = np.empty((count, ny, nz), stack.first.dtype)
-        raw_voxels.read_plain(_source(stack.files[0][0], options), stack.first.details, first, out)
-        return out.transpose(2, 1, 0)
-    out = np.empty((count, *stack.first.shape), stack.first.dtype)
-    wanted: list[_Wanted] = []
-    at = 0
-    for file, slices in stack.files:
-        start, stop = max(first, at), min(first + count, at + slices.count)
-        if start < stop and slices.kind == "plain":
-            part = out[start - first : stop - first]
-            if "stream" in slices.details:
-                raw_voxels.read_plain(_source(file, options), slices.details, start - at, part)
-            else:
-                with closing(file.open(options)) as source:
-                    raw_voxels.read_plain(source, slices.details, start - at, part)
-        elif start < stop and slices.kind == "hdf5":
-            from tasks.volume.images.hdf5 import read_chunked
-
-            read_chunked(file, slices.details, start - at, out[start - first : stop - first], options)
-        else:
-            wanted += [
-                _Wanted(file, slices, number - at, out[number - first]) for number in range(start, stop)
-            ]
-        at += slices.count
-    _decode_all(wanted, options)
-    return out
+def _kind(slices: Slices) -> str:
+    """Return what all files of a stack have alike, for people."""
+    leading = [f"{count} {'channels' if name == 'c' else 'times'}" for name, count in slices.leading]
+    of = f" of {' and '.join(leading)}" if leading else ""
+    return f"{slices.shape[0]} x {slices.shape[1]} {slices.dtype}{of}"
 
 
-def stored_as(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    """Return voxels as a volume stores them: booleans as 0 and 1, unless it was made when they stayed booleans."""
-    return values.view(np.uint8) if values.dtype.kind == "b" and dtype.kind != "b" else values
-
-
-def _decode_all(wanted: Sequence[_Wanted], options: StorageOptions) -> None:
-    """Fetch and decode slices, in parallel."""
-
-    def fetch(one: _Wanted) -> Any:
-        if one.slices.kind == "tiff":
-            from tasks.volume.images.tiff import fetch_tiff
-
-            if one.slices.count > 1:
-                return fetch_tiff(_source(one.file, options), one.slices.details, one.number, one.out)
-            with closing(one.file.open(options)) as source:
-                return fetch_tiff(source, one.slices.details, one.number, one.out)
-        with closing(one.file.open(options)) as source:
-            if frames := one.slices.details.get("frames"):
-                return b"".join(source.read(*fragment) for fragment in frames[one.number])
-            return source.read(0, source.size)
-
-    def decode(one: _Wanted, fetched: Any) -> None:
-        if fetched is None:  # the voxels were read as they are
-            return
-        if one.slices.kind == "tiff":
-            from tasks.volume.images.tiff import decode_tiff
-
-            decode_tiff(fetched, one.out, f"slice {one.number} of {one.file.url}")
-        else:
-            coded.decode(fetched, one.slices.details, one.out, one.file.url)
-
-    if not wanted:
-        return
-    if locate(wanted[0].file.url).local:
-        on_chunks(lambda one: decode(one, fetch(one)), wanted)
-        return
-    step = _fetched_at_once(max(one.slices.encoded_bytes for one in wanted))
-    for start in range(0, len(wanted), step):
-        some = wanted[start : start + step]
-        on_chunks(lambda pair: decode(*pair), zip(some, on_io(fetch, some), strict=True))
-
-
-def _fetched_at_once(encoded_bytes: int) -> int:
+def fetched_at_once(encoded_bytes: int) -> int:
+    """Return how many encoded slices of such a size are read ahead of their decoding."""
     return max(1, min(MOST_FETCHED, FETCHED_BYTES // max(1, encoded_bytes)))
-
-
-@lru_cache(maxsize=8)
-def _source(file: VoxelFile, options: StorageOptions) -> Source:
-    """A file of many slices, opened once in each process."""
-    return file.open(options)
 
 
 def _slices_of(stored: dict[str, Any]) -> Slices:
     said = stored["voxels"]
     voxels = Voxels(tuple(said["length"]), said["unit"], tuple(said["origin"]))
-    return Slices(**stored | {"shape": tuple(stored["shape"]), "voxels": voxels})
+    planes = tuple((str(name), int(count)) for name, count in stored.get("planes", ()))
+    return Slices(**stored | {"shape": tuple(stored["shape"]), "voxels": voxels, "planes": planes})

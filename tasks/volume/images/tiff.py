@@ -18,21 +18,28 @@ import numpy as np
 import tifffile
 
 from tasks.volume.images import coded
-from tasks.volume.images.descriptions import counts, voxels
+from tasks.volume.images.descriptions import channels_said, counts, page_order, voxels
 from tasks.volume.images.formats import OpenFile
-from tasks.volume.images.header import Slices, kept_dtype
+from tasks.volume.images.header import Slices
 from tasks.volume.images.listing import VoxelFile
 from tasks.volume.images.ranged import Ranged
-from tasks.volume.images.which_image import choose_image, depth_of
+from tasks.volume.images.tiff_page import (
+    IMAGES,
+    PLANAR,
+    checked,
+    is_plain,
+    laid,
+    scratch_of,
+    segment_shape,
+    span,
+    swapped,
+)
+from tasks.volume.images.which_image import axes_of, choose_image
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Outcome
 from tasks.volume.store.objects import Source
 
 # What it complains of is refused here in one sentence, or harmless.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-# TIFF's numbers of codings whose decoders write no more than the size they are given, or whose own header is looked at.
-_BOUNDED = {1, 5, 8, 32946, 32773, 50000, 34926}  # none, LZW, deflate, PackBits, zstd
-_IMAGES = {33003, 33005, 34712, 34933}  # JPEG 2000, PNG
-_MOST_GROWTH = 2  # of a coding that does not compress; PackBits and LZW stay below
 
 
 def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
@@ -56,9 +63,9 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
         page = file.page(offset)
         if page.is_reduced:  # a thumbnail
             continue
-        kinds.append((page.shape, _checked(page, f"page {number} of {source.url}", source.size)))
+        kinds.append((page.shape, checked(page, f"page {number} of {source.url}", source.size)))
         offsets.append(offset)
-        encoded, scratch = max(encoded, _span(page)[1]), max(scratch, _scratch(page))
+        encoded, scratch = max(encoded, span(page)[1]), max(scratch, scratch_of(page))
     if not kinds:
         raise InputRefused(f"{source.url} is a TIFF file without an image of full size; it is damaged")
     odd = [k for k, kind in enumerate(kinds) if kind != kinds[0]]
@@ -67,38 +74,61 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
             f"slice {odd[0]} of {source.url} holds {kinds[odd[0]][0]} {kinds[odd[0]][1]} where slice 0 holds "
             f"{kinds[0][0]} {kinds[0][1]}; {len(odd)} of {len(kinds)} differ, take them out"
         )
-    ((rows, columns), dtype), first = kinds[0], file.page(offsets[0])
+    dtype, first = kinds[0][1], file.page(offsets[0])
+    rows, columns = first.imagelength, first.imagewidth
     about = {**counts(file.tiff, first), **chosen.counts}
-    notes = depth_of(about, source.url)
+    samples = first.samplesperpixel
+    planes, notes = axes_of(about, page_order(file.tiff, first, chosen.described), samples, source.url)
     count = len(kinds) if len(kinds) > 1 else about.get("images", 1)
+    depth = dict(planes).get("z", count)
+    if planes and math.prod(n for _, n in planes) != count:
+        raise InputRefused(
+            f"{source.url} says it holds {' x '.join(f'{n} {axis}' for axis, n in planes)} slices, but has {count} "
+            "pages; it is cut off or damaged"
+        )
     said = voxels(file.tiff, first, chosen.described)
     said = replace(said, notes=(*notes, *said.notes))
+    channels = channels_said(chosen.described)
     if count > len(kinds):  # ImageJ and tifffile write long stacks behind one page's description
         wanted = first.dataoffsets[0] + count * first.nbytes
-        if not _is_plain(first) or wanted > source.size:
+        if not is_plain(first) or wanted > source.size:
             raise InputRefused(
                 f"{source.url} says that {count} slices follow its only page, but ends before them; it is cut off"
             )
-        details = {"offset": first.dataoffsets[0], "swap": _swapped(file.tiff, dtype)}
-        return Slices("plain", count, (rows, columns), dtype, details, voxels=said)
-    return Slices("tiff", count, (rows, columns), dtype, {"offsets": offsets}, encoded, scratch, said)
+        details = {"offset": first.dataoffsets[0], "swap": swapped(file.tiff, dtype)}
+        return Slices(
+            "plain", depth, (rows, columns), dtype, details, voxels=said, planes=planes, channels=channels
+        )
+    return Slices(
+        "tiff",
+        depth,
+        (rows, columns),
+        dtype,
+        {"offsets": offsets},
+        encoded,
+        scratch,
+        said,
+        samples=samples,
+        planes=planes,
+        channels=channels,
+    )
 
 
 def fetch_tiff(source: Source, details: dict[str, Any], number: int, out: np.ndarray) -> Any:
     """Read what one slice takes; `decode_tiff` turns it into voxels. None if `out` holds them already."""
     file = _pages(source)
     page = file.page(details["offsets"][number])
-    if page.shape != out.shape or page.dtype != out.dtype:
+    if laid(page) != out.shape or page.dtype != out.dtype:
         raise IntegrityFailure(
-            f"slice {number} of {source.url} holds {page.shape} {page.dtype}, but held {out.shape} {out.dtype} before; "
-            "bring it again"
+            f"slice {number} of {source.url} holds {laid(page)} {page.dtype}, but held {out.shape} {out.dtype} "
+            "before; bring it again"
         )
-    if _is_plain(page):
+    if is_plain(page):
         source.read_into(page.dataoffsets[0], memoryview(cast(Any, out)).cast("B"))
-        if _swapped(file.tiff, out.dtype):
+        if swapped(file.tiff, out.dtype):
             out.byteswap(inplace=True)
         return None
-    start, length = _span(page)
+    start, length = span(page)
     return page, start, source.read(start, length)
 
 
@@ -112,14 +142,20 @@ def decode_tiff(fetched: Any, out: np.ndarray, where: str) -> None:
     for number, (offset, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
         segment = data[offset - start : offset - start + size] if size else None
         try:
-            if page.compression in _IMAGES and segment:
-                coded.refuse_larger(segment, math.prod(_segment_shape(page)), where)
-            values, (_, _, row, column, _), shape = page.decode(segment, number, jpegtables=page.jpegtables)
+            if page.compression in IMAGES and segment:
+                coded.refuse_larger(segment, math.prod(segment_shape(page)), where)
+            values, (sample, _, row, column, _), shape = page.decode(
+                segment, number, jpegtables=page.jpegtables
+            )
         except (ArithmeticError, ValueError, RuntimeError, OSError, LookupError) as error:
             raise IntegrityFailure(f"{where} cannot be decoded: {error}; bring the file again") from None
         target = out[row : row + shape[1], column : column + shape[2]]
+        if page.samplesperpixel > 1 and page.planarconfig == PLANAR:
+            target = target[..., sample : sample + 1]
+        elif page.samplesperpixel == 1:
+            target = target[..., np.newaxis]
         # A strip that was left out holds nothing.
-        target[...] = page.nodata if values is None else values[0, : target.shape[0], : target.shape[1], 0]
+        target[...] = page.nodata if values is None else values[0, : target.shape[0], : target.shape[1]]
 
 
 class _Pages:
@@ -193,77 +229,3 @@ class _Pages:
 @lru_cache(maxsize=4)
 def _pages(source: Source) -> _Pages:
     return _Pages(source)
-
-
-def _checked(page: tifffile.TiffPage, where: str, file_size: int) -> str:
-    """The page's dtype, after its numbers were held against each other and the file.
-
-    Raises:
-        InputRefused: The page cannot become a slice, or its numbers lie.
-    """
-    if page.samplesperpixel != 1 or page.imagedepth != 1 or len(page.shape) != 2:
-        raise InputRefused(
-            f"{where} has shape {page.shape} with {page.samplesperpixel} values per voxel; wanted gray slices"
-        )
-    if min(page.shape) < 1:
-        raise InputRefused(f"{where} says it has the shape {page.shape}, which holds nothing; it is damaged")
-    if page.compression not in _BOUNDED | _IMAGES:
-        name = getattr(page.compression, "name", page.compression)
-        raise InputRefused(
-            f"{where} is coded with {name}, which is not read; save it with LZW, deflate, zstd or JPEG 2000"
-        )
-    if page.dtype is None:
-        raise InputRefused(
-            f"{where} has {page.bitspersample} bits per voxel in sample format {page.sampleformat}, which is not read"
-        )
-    dtype = kept_dtype(page.dtype, where)
-    rows, columns = _segment_shape(page)
-    wanted = math.ceil(page.shape[0] / rows) * math.ceil(page.shape[1] / columns)
-    held = len(page.dataoffsets) == len(page.databytecounts) == wanted
-    pieces = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    if _is_plain(page) and held:
-        held = sum(page.databytecounts) >= page.nbytes
-        pieces.append((page.dataoffsets[0], page.nbytes))
-    if not held or any(o < 0 or o + n > file_size for o, n in pieces):
-        raise InputRefused(
-            f"{where} says its voxels lie where the file, of {file_size:,} bytes, has none; it is cut off or damaged"
-        )
-    most = _MOST_GROWTH * rows * columns * page.dtype.itemsize + 65536
-    if max(page.databytecounts) > most or rows * columns > 4 * math.prod(page.shape) + 65536:
-        raise InputRefused(
-            f"{where} has pieces of {rows} x {columns} voxels in up to {max(page.databytecounts):,} bytes, "
-            "which cannot be; it is damaged"
-        )
-    return dtype
-
-
-def _segment_shape(page: tifffile.TiffPage) -> tuple[int, int]:
-    if page.is_tiled:
-        return max(1, page.tilelength), max(1, page.tilewidth)
-    return max(1, min(page.rowsperstrip, page.imagelength)), page.imagewidth
-
-
-def _is_plain(page: tifffile.TiffPage) -> bool:
-    """Whether the voxels lie in the file as they lie in memory."""
-    return bool(page.is_contiguous) and page.predictor == 1 and page.fillorder == 1 and not page.is_tiled
-
-
-def _swapped(tiff: tifffile.TiffFile, dtype: Any) -> bool:
-    return np.dtype(dtype).itemsize > 1 and not np.dtype(dtype).newbyteorder(tiff.byteorder).isnative
-
-
-def _span(page: tifffile.TiffPage) -> tuple[int, int]:
-    """Start and length of the range that holds all of a page's pieces."""
-    pieces = [(o, o + n) for o, n in zip(page.dataoffsets, page.databytecounts, strict=False) if n]
-    start = min((o for o, _ in pieces), default=0)
-    return start, max((end for _, end in pieces), default=0) - start
-
-
-def _scratch(page: tifffile.TiffPage) -> int:
-    """Bytes that decoding takes: the bytes of a piece, unpacked, and once more without its predictor."""
-    if _is_plain(page):
-        return 0
-    voxels = math.prod(_segment_shape(page))
-    return voxels * (
-        coded.JPEG2000_BYTES if page.compression in _IMAGES else 3 * np.dtype(page.dtype).itemsize
-    )

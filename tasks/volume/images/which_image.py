@@ -65,28 +65,42 @@ def choose_image(tiff: Any, description: str, wanted: int, where: str) -> Chosen
     return Chosen(images[number][1], kept, pages)
 
 
-def depth_of(counted: Mapping[str, int], where: str) -> tuple[str, ...]:
-    """Return a note if what a file calls channels or times is the depth of a stack.
+def axes_of(
+    counted: Mapping[str, int], order: str, samples: int, where: str
+) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
+    """Return the axes along which pages follow each other, slowest first, and notes; no axes where it is z alone.
 
-    Writers call the third axis so where nobody said what it is.
+    Where only one of channels, times and slices is above 1 it is the depth: writers call the third axis so where
+    nobody said what it is.
+
+    Args:
+        counted: Channels C, times T and slices Z, or `images` in all, as the file describes them.
+        order: The same axes, slowest first.
+        samples: Values per voxel, which are the channels where they are several.
+        where: The file, for people.
 
     Raises:
-        InputRefused: It holds channels or times of a stack.
+        InputRefused: Voxels have several values, and pages are channels, too.
     """
     channels, times, depth = (max(1, counted.get(name, 1)) for name in "CTZ")
+    if samples > 1 and channels % samples == 0:  # OME counts them among the channels
+        channels //= samples
     if "Z" not in counted and (channels > 1 or times > 1):  # ImageJ counts images in all
         depth = max(1, counted.get("images", 1) // (channels * times))
-    if (channels > 1) + (times > 1) + (depth > 1) > 1:
+    if samples > 1 and channels > 1:
         raise InputRefused(
-            f"{where} holds {channels} channels at {times} times of {depth} slices each; only one of "
-            "these may be above 1: "
-            "save one channel at one time alone"
+            f"{where} holds {channels} channels of {samples} values per voxel each; save one channel alone"
         )
+    if (channels > 1) + (times > 1) + (depth > 1) > 1:
+        counts = {"C": channels, "T": times, "Z": depth}
+        return tuple((axis.lower(), counts[axis]) for axis in order), ()
     if channels > 1:
-        return (f"what the file calls {channels} channels was taken as its slices, because it has no other",)
+        return (), (
+            f"what the file calls {channels} channels was taken as its slices, because it has no other",
+        )
     if times > 1:
-        return (f"what the file calls {times} times was taken as its slices, because it has no other",)
-    return ()
+        return (), (f"what the file calls {times} times was taken as its slices, because it has no other",)
+    return (), ()
 
 
 def _shape(part: str) -> str:

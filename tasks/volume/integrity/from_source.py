@@ -16,7 +16,8 @@ from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
 from tasks.volume.blocks import on_io
 from tasks.volume.images.listing import VoxelFile, find_files
-from tasks.volume.images.stack import Stack, read_slab, stored_as
+from tasks.volume.images.slab import read_block, stored_as
+from tasks.volume.images.stack import Stack
 from tasks.volume.ingest.block import (
     Intake,
     coordinates_key,
@@ -204,15 +205,14 @@ def _as_it_is_now(stack: Stack, options: StorageOptions, places: Sequence[str]) 
 
 
 def _of_images(stack: Stack, spec: ArraySpec, key: str, options: StorageOptions) -> bytes:
-    position, slow = position_of(key)[stack.slow_axis], stack.slow_axis
-    start = position * spec.unit[slow]
-    slab = stored_as(
-        read_slab(stack, start, min(spec.unit[slow], spec.shape[slow] - start), options), spec.numpy
+    wanted = tuple(
+        slice(place * unit, min((place + 1) * unit, n)) if apart else slice(0, n)
+        for place, unit, n, apart in zip(position_of(key), spec.unit, spec.shape, stack.apart, strict=True)
     )
+    slab = stored_as(read_block(stack, wanted, options), spec.numpy)
 
     def chunk_of(spec: ArraySpec, region: tuple[slice, ...]) -> np.ndarray:
-        inside = list(region)
-        inside[slow] = slice(region[slow].start - start, region[slow].stop - start)
+        inside = [slice(r.start - w.start, r.stop - w.start) for r, w in zip(region, wanted, strict=True)]
         return whole_chunk(spec, slab[tuple(inside)])
 
     return stored_object(spec, key, chunk_of)

@@ -149,7 +149,7 @@ def _of_master_axis(volume: Volume, path: str) -> np.ndarray | None:
     base, spec = volume.state["levels"][0], volume.spec(volume.master)
     if path == "trace_mask":
         return volume.read("trace_number") >= 0
-    if "_ROCKVERSE_DATATYPE" in volume.array_attributes(volume.master):
+    if volume.of_images:
         if path not in spec.dims:
             return None
         axis = spec.dims.index(path)

@@ -61,7 +61,7 @@ def level_specs(
 
 
 def _lengths(volume: Volume) -> list[float]:
-    """Distance of neighbours along each axis, where all are of space and have one unit; else empty."""
+    """Distance of neighbours along each axis of space, where all have one unit and none but t and c is no space."""
     axes = volume.state.get("annex", {}).get("axes", [])
     kinds = {(axis.get("type"), axis.get("unit")) for axis in axes}
     given = volume.state["levels"][0]["scale"] if len(kinds) == 1 and axes[0].get("type") == "space" else []

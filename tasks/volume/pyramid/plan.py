@@ -61,7 +61,8 @@ def level_factors(
         shape: Of the master.
         chunks: Of the master, for the rule that ends at a single chunk.
         levels: What was asked for.
-        lengths: Voxel length per axis: without a factor given, fine axes are coarsened alone until all are alike.
+        lengths: Voxel length per axis: without a factor given, fine axes are coarsened alone until all are alike. Of
+            fewer than the master's axes they are the last ones; the others are channels and times, which stay.
 
     Raises:
         InputRefused: The factor does not fit the master.
@@ -70,23 +71,25 @@ def level_factors(
     _refuse_factor(given, rank, levels.method)
     factors: list[tuple[int, ...]] = []
     extents, steps = list(shape), list(lengths)
+    lead = rank - len(steps) if steps else 0
     while len(factors) < (levels.levels or MOST_LEVELS):
         if levels.until and max(extents) <= levels.until:
             break
         if (
             not levels.levels
             and not levels.until
-            and all(n <= c for n, c in zip(extents, chunks, strict=True))
+            and all(n <= c for n, c in list(zip(extents, chunks, strict=True))[lead:])
         ):
             break
-        wanted = given or (_toward_isotropy(steps, extents) if steps else factor_by_default(rank))
+        usual = (1,) * lead + _toward_isotropy(steps, extents[lead:]) if steps else factor_by_default(rank)
+        wanted = given or usual
         # A cell holds no more samples than there are: one sample keeps its place.
         factor = tuple(min(f, n) for f, n in zip(wanted, extents, strict=True))
         if max(factor) == 1:
             break
         factors.append(factor)
         extents = [-(-n // f) for n, f in zip(extents, factor, strict=True)]
-        steps = [s * f for s, f in zip(steps, factor, strict=False)]
+        steps = [s * f for s, f in zip(steps, factor[lead:], strict=False)]
     return factors
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import nth_region
-from tasks.volume.images.stack import Stack, read_slab, stored_as
+from tasks.volume.images.slab import read_block, stored_as
+from tasks.volume.images.stack import Stack
 from tasks.volume.kernels.traces import merge_stats, new_stats
 from tasks.volume.kernels.voxels import add_voxels
 from tasks.volume.protocol.ledger import Record
@@ -31,8 +32,7 @@ def image_block(job: Job) -> Record:
     store, plan = job.open()
     spec, stack = ArraySpec.from_json(plan.body["arrays"]["master"]), _stack(plan)
     region = nth_region(spec.shape, tuple(plan.body["block"]), job.block)
-    slow = region[stack.slow_axis]
-    values = stored_as(read_slab(stack, slow.start, slow.stop - slow.start, job.options), spec.numpy)
+    values = stored_as(read_block(stack, region, job.options), spec.numpy)
     labels = plan.body["image"]["labels"]
     stored, measured = put_region(job, store, spec, region, values, measure=_measured)
     limits = [found for _, found in measured if found]
@@ -42,6 +42,12 @@ def image_block(job: Job) -> Record:
         "quantiles": _quantiles(values),
         "labels": _labels(values) if labels else [],
     }
+    if "c" in spec.dims:
+        axis = spec.dims.index("c")
+        facts["channels"] = {
+            str(region[axis].start + number): _quantiles(channel)
+            for number, channel in enumerate(np.moveaxis(values, axis, 0))
+        }
     return Record(job.block, stored, values.nbytes, facts)
 
 
@@ -52,9 +58,11 @@ def _stack(plan: Plan) -> Stack:
 
 def _measured(part: np.ndarray) -> tuple[list[float], tuple[int, int] | None]:
     stats = new_stats()
-    limits = add_voxels(part, stats)
+    # The kernel takes three axes: times and channels are added one by one.
+    limits = [add_voxels(part[at], stats) for at in np.ndindex(part.shape[:-3])]
+    known = [found for found in limits if found]
     # No array: one that is kept lies where a chunk's buffer was, and keeps malloc from using that room again.
-    return stats.tolist(), limits
+    return stats.tolist(), (min(low for low, _ in known), max(high for _, high in known)) if known else None
 
 
 def _sample(values: np.ndarray) -> np.ndarray:

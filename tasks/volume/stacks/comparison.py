@@ -6,12 +6,13 @@ import numpy as np
 
 from tasks.volume.arrays.reader import Volume, read_region
 from tasks.volume.arrays.spec import ArraySpec
-from tasks.volume.blocks import Compute, Progress, Region, block_count, nth_region
-from tasks.volume.images.stack import Stack, read_slab, stored_as
+from tasks.volume.blocks import Compute, Progress, Region, block_count, nth_region, regions
+from tasks.volume.images.slab import read_block, stored_as
+from tasks.volume.images.stack import Stack
 from tasks.volume.outcomes import IntegrityFailure, Resumable
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.protocol.summary import fitting
-from tasks.volume.stacks.plan import block_memory
+from tasks.volume.stacks.plan import block_memory, strip_of
 
 
 def prove_voxels(volume: Volume, plan: Plan, compute: Compute) -> int:
@@ -29,17 +30,14 @@ def prove_voxels(volume: Volume, plan: Plan, compute: Compute) -> int:
     """
     stack, spec = Stack.from_json(plan.body["stack"]), volume.spec(volume.master)
     block, local = tuple(plan.body["block"]), volume.store.local
-    need = 2 * block_memory(stack, spec, block, local=local)
-    fitting(compute, need, "a slab of the source beside that of the volume")
+    need = block_memory(stack, spec, block, local=local)
+    fitting(compute, need, "a slab of the source beside a strip of the volume")
     total, began, done = block_count(spec.shape, block), time.monotonic(), 0
     for number in range(total):
         if compute.stopping.is_set():
             raise Resumable("the run stopped while voxels were compared; run the same command again")
         region = nth_region(spec.shape, block, number)
-        slow = region[stack.slow_axis]
-        source = stored_as(
-            read_slab(stack, slow.start, slow.stop - slow.start, volume.store.options), spec.numpy
-        )
+        source = stored_as(read_block(stack, region, volume.store.options), spec.numpy)
         _compare(volume, spec, region, source)
         done += source.nbytes
         compute.report(Progress("proof", number + 1, total, done, time.monotonic() - began))
@@ -47,17 +45,20 @@ def prove_voxels(volume: Volume, plan: Plan, compute: Compute) -> int:
 
 
 def _compare(volume: Volume, spec: ArraySpec, region: Region, source: np.ndarray) -> None:
-    """Raise if a stored voxel of a region is not that of the source."""
-    stored = read_region(volume.store, spec, region)
+    """Raise if a stored voxel of a region is not that of the source; stored ones are read strip by strip."""
     words = f"u{spec.numpy.itemsize}"  # as bits: NaN is like itself, and -0 is not like 0
-    differing = source.view(words) != stored.view(words)
-    if differing.any():
-        first = np.unravel_index(int(differing.argmax()), differing.shape)
-        where = ", ".join(
-            f"{dim} {int(place) + part.start}"
-            for dim, place, part in zip(spec.dims, first, region, strict=True)
-        )
+    count, where = 0, ""
+    for strip in regions(tuple(r.stop - r.start for r in region), strip_of(spec)):
+        place = tuple(slice(r.start + s.start, r.start + s.stop) for r, s in zip(region, strip, strict=True))
+        differing = source[strip].view(words) != read_region(volume.store, spec, place).view(words)
+        if differing.any():
+            first = np.unravel_index(int(differing.argmax()), differing.shape)
+            count += int(differing.sum())
+            where = where or ", ".join(
+                f"{dim} {int(at) + part.start}" for dim, at, part in zip(spec.dims, first, place, strict=True)
+            )
+    if count:
         raise IntegrityFailure(
-            f"{int(differing.sum()):,} voxels of {volume.store.url} are not those of its source, the first at {where}; "
+            f"{count:,} voxels of {volume.store.url} are not those of its source, the first at {where}; "
             "keep the source, and repair the volume with seismill verify --repair from_source"
         )

@@ -10,7 +10,7 @@ from tasks.volume.arrays.attributes import NAN_FILL, image_attributes, ome_attri
 from tasks.volume.arrays.codecs import metadata_of
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.images.header import Voxels
-from tasks.volume.images.spacing import rockverse_attributes
+from tasks.volume.images.spacing import AXES, rockverse_attributes
 from tasks.volume.images.stack import Stack
 from tasks.volume.ingest.checksums import Expected
 from tasks.volume.kernels.traces import merge_stats
@@ -24,11 +24,9 @@ from tasks.volume.protocol.stage import (
 )
 from tasks.volume.protocol.writer import small_array
 from tasks.volume.stacks.block import MOST_LABELS
+from tasks.volume.stacks.channels import channels_of, full, window_of
 
 log = logging.getLogger(__name__)
-
-
-SHOWN = (0.01, 0.99)  # of all voxels: the window that viewers open with
 
 
 def finish_stack(
@@ -45,26 +43,30 @@ def finish_stack(
     limits = [record.facts["limits"] for record in records if record.facts["limits"]]
     extremes = (min(low for low, _ in limits), max(high for _, high in limits)) if limits else None
     arrays = []
-    for axis, n, length, origin in zip(spec.dims, spec.shape, place.length, place.origin, strict=True):
+    lengths, origins = full(place.length, stack, 1.0), full(place.origin, stack, 0.0)
+    for axis, n, length, origin in zip(spec.dims, spec.shape, lengths, origins, strict=True):
         one = ArraySpec(axis, (n,), (n,), "float64", (axis,))
-        units = {"units": place.unit} if place.unit else {}
+        units = {"units": place.unit} if place.unit and axis in AXES else {}
         arrays.append(small_array(one, origin + length * np.arange(n), units))
     objects = [stored for record in records for stored in record.objects]
     described = rockverse_attributes(image, place.length, place.unit, place.origin) | voxel_statistics(
         stats, extremes
     )
     described |= stack.kept
+    if stack.first.leading:  # RockVerse's images have three axes
+        del described["_ROCKVERSE_DATATYPE"]
     described |= {"_FillValue": NAN_FILL} if spec.fill == "NaN" else {}
     described |= {"raw_bytes": spec.raw_bytes, "stored_bytes": sum(o.bytes for o in objects)}
     arrays.append(Ready(spec.path, metadata_of(spec, described), objects))
-    level = {"path": spec.path, "scale": list(place.length), "translation": list(place.origin)}
+    level = {"path": spec.path, "scale": lengths, "translation": origins}
     labels = sorted({value for record in records for value in record.facts["labels"]})
     looks = {
         "unit": place.unit,
-        "window": _window(records),
+        "window": window_of([record.facts["quantiles"] for record in records]),
         "labels": labels if len(labels) <= MOST_LABELS else [],
         "is_labels": image.labels,
-    } | ({"image": stage.plan.body["labels_of"]} if "labels_of" in stage.plan.body else {})
+    } | ({"channels": channels} if (channels := channels_of(stack, records)) else {})
+    looks |= {"image": stage.plan.body["labels_of"]} if "labels_of" in stage.plan.body else {}
     created_on = stage.plan.created_on
     root = new_root(
         image_attributes(image.description, created_on, spec.path)
@@ -95,9 +97,3 @@ def finish_stack(
     publish_root(stage, root=root)
     log.info("%s: %s voxels of %s from %d files", stage.store.url, spec.shape, spec.dtype, len(stack.files))
     return root
-
-
-def _window(records: list[Record]) -> list[float]:
-    """Values between which most voxels lie; empty if none is finite."""
-    pooled = [value for record in records for value in record.facts["quantiles"]]
-    return np.quantile(pooled, SHOWN).tolist() if pooled else []

@@ -11,15 +11,18 @@ from tasks.parameters import Master, StorageOptions
 from tasks.volume.arrays.chunking import chosen_chunks, chosen_shards
 from tasks.volume.arrays.spec import DEFAULT_CHUNKS, ArraySpec
 from tasks.volume.blocks import Compute, Progress, block_count, nth_region
-from tasks.volume.images.spacing import AXES
-from tasks.volume.images.stack import Stack, read_slab
+from tasks.volume.images.slab import read_block
+from tasks.volume.images.stack import Stack
 from tasks.volume.ingest.checksums import Expected
-from tasks.volume.outcomes import Resumable
+from tasks.volume.outcomes import InputRefused, Resumable
 from tasks.volume.protocol.summary import planned_row
 from tasks.volume.protocol.writer import writing_bytes
 from tasks.volume.store.objects import Store
 
 BLOCK_BYTES = 64 << 20  # of voxels; a block is larger only if one slab is
+
+
+STRIP_BYTES = 16 << 20  # of stored voxels compared at once; one stored object if that is more
 
 
 SLAB_BYTES = 512 << 20  # of a slab as deep as the default chunks; wider slices get shallower chunks
@@ -34,8 +37,7 @@ def decode_all(
     for number in range(total):
         if compute.stopping.is_set():
             raise Resumable("the run stopped while images were decoded; run the same command again")
-        slow = nth_region(spec.shape, block, number)[stack.slow_axis]
-        read_slab(stack, slow.start, slow.stop - slow.start, options)
+        read_block(stack, nth_region(spec.shape, block, number), options)
         compute.report(Progress("images", number + 1, total, 0, time.monotonic() - began))
 
 
@@ -45,27 +47,51 @@ def master_spec(stack: Stack, master: Master, field: str, *, local: bool) -> Arr
     Raises:
         InputRefused: Chunks or shards do not fit.
     """
-    shape, dtype = stack.shape, np.dtype(stack.dtype)
-    chunks = chosen_chunks(master.chunks, shape, _default_chunks(shape, dtype.itemsize, stack.slow_axis))
+    shape, dtype, leading = stack.shape, np.dtype(stack.dtype), len(stack.first.leading)
+    itemsize = dtype.itemsize * stack.first.samples
+    default = (1,) * leading + _default_chunks(stack.spatial, itemsize, stack.first.slow_axis)
+    chunks = chosen_chunks(master.chunks, shape, default)
     shards = chosen_shards(
-        master.shards, shape, chunks, dtype.itemsize, local=local, last_axis_first=stack.slow_axis == 0
+        master.shards, shape, chunks, dtype.itemsize, local=local, last_axis_first=not stack.first.slow_axis
     )
+    if field in stack.dims:
+        raise InputRefused(f"the field cannot be named {field}, as one of its axes is; choose another")
     fill = "NaN" if dtype.kind == "f" else "0"
-    return ArraySpec(field, shape, chunks, stack.dtype, AXES, master.codec, shards, fill)
+    return ArraySpec(field, shape, chunks, stack.dtype, stack.dims, master.codec, shards, fill)
 
 
-def slab_of(spec: ArraySpec, slow_axis: int) -> tuple[int, ...]:
-    """Voxels of a block: all across the slow axis, and as deep as one stored object, or several thin ones."""
-    depth = spec.unit[slow_axis]
-    layer = math.prod(spec.shape) // spec.shape[slow_axis] * depth * spec.numpy.itemsize
-    times = max(1, min(BLOCK_BYTES // layer, -(-spec.shape[slow_axis] // depth)))
-    return tuple(depth * times if axis == slow_axis else n for axis, n in enumerate(spec.shape))
+def slab_of(spec: ArraySpec, stack: Stack) -> tuple[int, ...]:
+    """Voxels of a block: all across the slow axis, and as deep as one stored object, or several thin ones.
+
+    Times and channels that have pages of their own are read one by one, or as many as a stored object has.
+    """
+    slow_axis = stack.slow_axis
+    slab = [
+        min(unit, n) if apart else n
+        for unit, n, apart in zip(spec.unit, spec.shape, stack.apart, strict=True)
+    ]
+    depth = slab[slow_axis] = spec.unit[slow_axis]
+    times = max(
+        1, min(BLOCK_BYTES // (math.prod(slab) * spec.numpy.itemsize), -(-spec.shape[slow_axis] // depth))
+    )
+    slab[slow_axis] = depth * times
+    return tuple(slab)
 
 
 def block_memory(stack: Stack, spec: ArraySpec, block: tuple[int, ...], *, local: bool) -> int:
     """The most bytes that one block takes: its voxels, slices being decoded, and chunks being encoded."""
     voxels = math.prod(min(b, n) for b, n in zip(block, spec.shape, strict=True)) * spec.numpy.itemsize
-    return voxels + stack.reading_bytes() + writing_bytes(spec, local=local)
+    # The proof has a strip of stored voxels beside those of the source, as they are and compared.
+    proof = math.prod(strip_of(spec)) * (2 * spec.numpy.itemsize + 1)
+    return voxels + stack.reading_bytes() + max(proof, writing_bytes(spec, local=local))
+
+
+def strip_of(spec: ArraySpec) -> tuple[int, ...]:
+    """Return the extents of the part of a block that the proof compares at once: stored objects along the last axis."""
+    strip = [min(unit, n) for unit, n in zip(spec.unit, spec.shape, strict=True)]
+    room = STRIP_BYTES // (math.prod(strip) * spec.numpy.itemsize)
+    strip[-1] = min(strip[-1] * max(1, room), spec.shape[-1])
+    return tuple(strip)
 
 
 def _default_chunks(shape: tuple[int, ...], itemsize: int, slow_axis: int) -> tuple[int, ...]:

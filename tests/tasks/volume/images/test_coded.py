@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from tasks.parameters import StorageOptions
-from tasks.volume.images.stack import find_stack, read_slab
+from tasks.volume.images.slab import read_block
+from tasks.volume.images.stack import find_stack
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tests.support.voxel_makers import slab
 
 HERE = StorageOptions()
 
@@ -45,8 +47,8 @@ def png(values, bits):
 def assert_read(folder, expected):
     stack = find_stack(str(folder), HERE)
     assert (stack.shape, stack.first.dtype) == (expected.shape, expected.dtype.name)
-    np.testing.assert_array_equal(read_slab(stack, 1, 3, HERE), expected[1:4])
-    np.testing.assert_array_equal(read_slab(stack, 0, len(expected), HERE), expected)
+    np.testing.assert_array_equal(read_block(stack, slab(stack, 1, 3), HERE), expected[1:4])
+    np.testing.assert_array_equal(read_block(stack, slab(stack, 0, len(expected)), HERE), expected)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
@@ -84,16 +86,20 @@ def test_jpeg2000_of_twelve_bits(tmp_path):
     assert_read(tmp_path, expected)
 
 
-def test_colour_is_refused(tmp_path):
-    colour = slices("u1", (9, 7, 3))
-    for name, data in (
-        ("a.png", imagecodecs.png_encode(colour)),
-        ("b.png", imagecodecs.png_encode(np.ascontiguousarray(colour[..., :2]))),
-        ("c.jp2", imagecodecs.jpeg2k_encode(colour, level=0, reversible=True)),
-    ):
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(InputRefused, match="wanted gray"):
-            find_stack(str(tmp_path / name), HERE)
+def test_a_palette_and_parts_of_unlike_depths_are_refused(tmp_path):
+    palette = (
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + struct.pack(">IIBBBBB", 7, 9, 8, 3, 0, 0, 0)
+    )
+    (tmp_path / "a.png").write_bytes(palette + b"crc!" + bytes(100))
+    with pytest.raises(InputRefused, match="a PNG with a palette"):
+        find_stack(str(tmp_path / "a.png"), HERE)
+    colour = bytearray(
+        imagecodecs.jpeg2k_encode(slices("u1", (9, 7, 3)), level=0, reversible=True, codecformat="j2k")
+    )
+    colour[42] = 9  # bits of the first component, less one
+    (tmp_path / "b.j2k").write_bytes(colour)
+    with pytest.raises(InputRefused, match="3 values per voxel; wanted up to 4, all alike"):
+        find_stack(str(tmp_path / "b.j2k"), HERE)
 
 
 def test_the_memory_that_a_header_asks_for_is_known_before_decoding(tmp_path):
@@ -119,8 +125,9 @@ def test_damaged_files_are_refused_or_told_when_read(tmp_path, encode):
         with pytest.raises(InputRefused):
             find_stack(str(path), HERE)
     path.write_bytes(data[: len(data) // 2])
+    stack = find_stack(str(path), HERE)
     with pytest.raises(IntegrityFailure, match=r"a\.bin cannot be decoded"):
-        read_slab(find_stack(str(path), HERE), 0, 1, HERE)
+        read_block(stack, slab(stack, 0, 1), HERE)
 
 
 def test_a_file_whose_image_is_not_what_its_header_said_is_told_when_read(tmp_path):

@@ -12,8 +12,10 @@ import pytest
 
 from tasks.parameters import Raw, StorageOptions
 from tasks.volume.images.header import Voxels
-from tasks.volume.images.stack import Stack, find_stack, read_slab
+from tasks.volume.images.slab import read_block
+from tasks.volume.images.stack import Stack, find_stack
 from tasks.volume.outcomes import InputRefused
+from tests.support.voxel_makers import slab
 
 HERE = StorageOptions()
 SHAPE = (9, 5, 13)
@@ -31,7 +33,7 @@ def assert_read(url, expected, raw=Raw()):
     assert (stack.shape, stack.first.dtype) == (expected.shape, expected.dtype.newbyteorder("=").name)
     slow = np.moveaxis(expected, stack.slow_axis, 0)
     for first, count in ((0, len(slow)), (len(slow) // 3, (len(slow) + 1) // 2)):
-        found = read_slab(stack, first, count, HERE)
+        found = read_block(stack, slab(stack, first, count), HERE)
         assert found.dtype.isnative
         np.testing.assert_array_equal(np.moveaxis(found, stack.slow_axis, 0), slow[first : first + count])
     return stack
@@ -66,7 +68,7 @@ def test_raw_slices_in_files_of_their_own(tmp_path):
 def test_any_byte_but_zero_of_a_boolean_file_is_true(tmp_path):
     (tmp_path / "a.raw").write_bytes(bytes([0, 1, 2, 255]))
     stack = find_stack(str(tmp_path / "a.raw"), HERE, Raw(dtype="bool", shape=[1, 2, 2]))
-    assert read_slab(stack, 0, 1, HERE).tobytes() == bytes([0, 1, 1, 1])
+    assert read_block(stack, slab(stack, 0, 1), HERE).tobytes() == bytes([0, 1, 1, 1])
 
 
 def test_raw_files_need_a_shape_that_gives_their_size(tmp_path):

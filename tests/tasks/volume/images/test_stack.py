@@ -1,4 +1,7 @@
-"""Stacks on object stores: the same voxels, few requests, and files that change meanwhile."""
+"""Stacks on object stores: the same voxels, few requests, and files that change meanwhile.
+
+Covers images/slab.py.
+"""
 
 import fsspec
 import imagecodecs
@@ -7,9 +10,11 @@ import pytest
 import tifffile
 
 from tasks.parameters import Raw, StorageOptions
-from tasks.volume.images.stack import find_stack, read_slab
+from tasks.volume.images.slab import read_block
+from tasks.volume.images.stack import find_stack
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import traffic
+from tests.support.voxel_makers import slab
 
 HERE = StorageOptions()
 
@@ -47,7 +52,7 @@ def assert_all_read(base, expected, options=HERE):
         assert stack.shape == expected.shape
         slow = np.moveaxis(expected, stack.slow_axis, 0)
         for first, count in ((0, 4), (4, 4), (8, 3)):
-            found = np.moveaxis(read_slab(stack, first, count, options), stack.slow_axis, 0)
+            found = np.moveaxis(read_block(stack, slab(stack, first, count), options), stack.slow_axis, 0)
             np.testing.assert_array_equal(found, slow[first : first + count])
 
 
@@ -72,7 +77,7 @@ def test_stacks_on_s3_give_their_voxels_in_few_requests(files, s3):
     stack = find_stack("s3://staging/core/many.tif", options)
     assert traffic.since(before).requests <= 5
     before = traffic.snapshot()
-    read_slab(stack, 0, 11, options)
+    read_block(stack, slab(stack, 0, 11), options)
     assert traffic.since(before).requests <= 11 + 5
     before = traffic.snapshot()
     find_stack("s3://staging/core/png", options)
@@ -81,7 +86,7 @@ def test_stacks_on_s3_give_their_voxels_in_few_requests(files, s3):
     stack = find_stack("s3://staging/core/png", options)
     remote.pipe_file("staging/core/png/s3.png", imagecodecs.png_encode(expected[5]))
     with pytest.raises(InputRefused, match="changed after the run began"):
-        read_slab(stack, 0, 11, options)
+        read_block(stack, slab(stack, 0, 11), options)
 
 
 def test_a_slice_that_changed_since_it_was_described_is_refused(files):
@@ -97,7 +102,7 @@ def test_a_slice_that_changed_since_it_was_described_is_refused(files):
         with open(folder / changed, "ab") as file:
             file.write(b"x")
         with pytest.raises(InputRefused, match="changed after the run began"):
-            read_slab(stack, 0, 11, HERE)
+            read_block(stack, slab(stack, 0, 11), HERE)
 
 
 def test_the_files_stay_open_only_while_they_are_read(files):
@@ -107,5 +112,5 @@ def test_the_files_stay_open_only_while_they_are_read(files):
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         stack = find_stack(f"{folder}/png", HERE)
-        read_slab(stack, 0, len(expected), HERE)
+        read_block(stack, slab(stack, 0, len(expected)), HERE)
     assert len(os.listdir("/proc/self/fd")) <= before

@@ -92,6 +92,7 @@ def test_lines_that_end_in_cr_lf_hold_the_same_values(tmp_path):
     text = META.replace("UCHAR", "USHORT").format("BinaryDataByteOrderMSB = True\n").replace("\n", "\r\n")
     (tmp_path / "a.mha").write_bytes(text.encode() + expected.tobytes())
     stack = find_stack(str(tmp_path / "a.mha"), HERE)
-    from tasks.volume.images.stack import read_slab
+    from tasks.volume.images.slab import read_block
+    from tests.support.voxel_makers import slab
 
-    assert np.array_equal(read_slab(stack, 0, 4, HERE), expected)
+    assert np.array_equal(read_block(stack, slab(stack, 0, 4), HERE), expected)
