@@ -19,7 +19,7 @@ from typing import Any
 from flows.credentials import provide
 from flows.entry import STOPPING
 from flows.summary import FOR_A_BROWSER, Summary
-from tasks.volume.outcomes import Outcome, Resumable, without_secrets
+from tasks.volume.outcomes import InputRefused, Outcome, Resumable, without_secrets
 
 CHAINS = ("publish", "demo", "sweep", "audit")
 # The words of the command that runs, to show it again with the flags that a refusal names.
@@ -141,6 +141,7 @@ def _directly(name: str, arguments: dict[str, Any], stopping: threading.Event) -
 def _in_flow(name: str, arguments: dict[str, Any]) -> Summary:
     from flows.api import connect
 
+    _refuse_missing(str(arguments.get("source", "")))
     connect()
     # Until the flow begins and after it ended, SIGTERM is ours; in between it is Prefect's, which raises its own.
     signal.signal(signal.SIGTERM, _interrupt)
@@ -153,6 +154,16 @@ def _in_flow(name: str, arguments: dict[str, Any]) -> Summary:
         return dict(getattr(module, name)(**arguments))
     except TerminationSignal as error:
         raise KeyboardInterrupt from error
+
+
+def _refuse_missing(source: str) -> None:
+    """Refuse a local source that is not there, before a server is started for it; lists and patterns are the run's.
+
+    Raises:
+        InputRefused: There is no such file or folder.
+    """
+    if source and not set(source) & set(",*?[") and ":/" not in source and not os.path.lexists(source):
+        raise InputRefused(f"there is no file {os.path.abspath(source)}; check the path")
 
 
 @contextmanager

@@ -279,6 +279,14 @@ def test_an_input_refused_is_exit_code_3_and_its_sentence_with_a_traceback_on_re
     assert not (tmp_path / "v.zarr").exists()
 
 
+def test_a_source_that_is_not_there_is_refused_before_a_server_starts(capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert cli.run(["publish", str(tmp_path / "no.sgy"), str(tmp_path / "no.zarr")]) == 3
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", f"there is no file {tmp_path}/no.sgy; check the path\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_another_plan_is_exit_code_4_and_leaves_the_volume(capsys, tmp_path, survey):
     volume = str(tmp_path / "v.zarr")
     assert cli.run(["ingest-segy", str(survey), volume]) == 0
