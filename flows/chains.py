@@ -54,6 +54,7 @@ def publish_chain(
         image: What voxels mean and where they lie.
     """
     # Here, because `--help` imports this module and none of what reads images.
+    from tasks.volume.protocol.lock import kept_locks
     from tasks.volume.publishing.kind import is_images, refuse_other_kind
     from tasks.volume.stacks.labels import volume_of_labels
 
@@ -76,23 +77,24 @@ def publish_chain(
         copies=copies if "copies" in steps else None, levels=pyramid if "pyramid" in steps else None
     )
     ingest: dict[str, Any] = {"master": master, "overwrite": overwrite, "run": run, "following": following}
-    summaries = [
-        stages["ingest_images"](source, volume, image=image, **ingest)
-        if images
-        else stages["ingest_segy"](source, volume, index=index, **ingest)
-    ]
-    if run.dry_run:
+    with kept_locks():  # from one stage to the next
+        summaries = [
+            stages["ingest_images"](source, volume, image=image, **ingest)
+            if images
+            else stages["ingest_segy"](source, volume, index=index, **ingest)
+        ]
+        if run.dry_run:
+            return _published(summaries, notes)
+        replace = overwrite or update
+        if "copies" in steps:
+            summaries.append(stages["rechunk"](volume, copies=copies, overwrite=replace, run=run))
+        if "pyramid" in steps:
+            summaries.append(stages["pyramid"](volume, levels=pyramid, overwrite=replace, run=run))
+        if "proof" in steps:
+            summaries.append(stages["prove"](volume, run=run))
+        if "report" in steps:  # last, for it says what was proven
+            summaries.append(stages["report"](volume, run=run))
         return _published(summaries, notes)
-    replace = overwrite or update
-    if "copies" in steps:
-        summaries.append(stages["rechunk"](volume, copies=copies, overwrite=replace, run=run))
-    if "pyramid" in steps:
-        summaries.append(stages["pyramid"](volume, levels=pyramid, overwrite=replace, run=run))
-    if "proof" in steps:
-        summaries.append(stages["prove"](volume, run=run))
-    if "report" in steps:  # last, for it says what was proven
-        summaries.append(stages["report"](volume, run=run))
-    return _published(summaries, notes)
 
 
 def _published(summaries: list[Summary], notes: list[str]) -> Summary:

@@ -14,6 +14,8 @@ def main() -> None:
     for number in STOPPING:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _end)
+    # Else pydantic looks through all that is installed for plugins, which takes as long as half of --help.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from flows.cli import main as command
 
     command()

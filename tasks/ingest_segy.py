@@ -9,7 +9,9 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tasks.parameters import Following, Index, Master, Run, Url
@@ -17,12 +19,11 @@ from tasks.volume.arrays.spec import (
     MASTER,
     ArraySpec,
 )
-from tasks.volume.blocks import Compute, block_count
+from tasks.volume.blocks import Compute, block_count, together
 from tasks.volume.ingest.array_names import refuse_names
 from tasks.volume.ingest.block import (
     Unpredicted,
     grid_bytes,
-    grid_key,
     ingest_block,
     most_exceptions,
     raw_samples_block,
@@ -35,7 +36,6 @@ from tasks.volume.ingest.moved import was_made_of
 from tasks.volume.ingest.parts import expected_of_parts, open_files
 from tasks.volume.ingest.plan import (
     Follow,
-    any_memory,
     fit_blocks,
     fit_of,
     how_ingests_differ,
@@ -50,9 +50,9 @@ from tasks.volume.ingest.survey import Survey, grid_from_words, survey_files
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.deletion import clear_run
 from tasks.volume.protocol.ledger import Record
-from tasks.volume.protocol.owner import Owner, owned
+from tasks.volume.protocol.owner import Owner, any_memory, owned
 from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
-from tasks.volume.protocol.plan import digest_of
+from tasks.volume.protocol.plan import GRID, digest_of
 from tasks.volume.protocol.root import present_root
 from tasks.volume.protocol.stage import (
     Stage,
@@ -100,10 +100,12 @@ def ingest_segy(
     """
     began, before = time.monotonic(), traffic.snapshot()
     files = open_files(source, index, run.storage_options)
-    survey = survey_files(files, index, near=files.local)
+    with ThreadPoolExecutor(1) as beside:  # what lies beside the files is looked at meanwhile
+        asked = beside.submit(expected_of_parts, files, index.checksums, run.storage_options)
+        survey = survey_files(files, index, near=files.local)
+    expected = asked.result()
     refuse_names(survey.placement)
     store = Store(volume, run.storage_options)
-    expected = expected_of_parts(files, index.checksums, run.storage_options)
     request = {
         "verb": "ingest_segy",
         "sources": files.to_json(),
@@ -123,11 +125,10 @@ def ingest_segy(
     if run.dry_run:
         with using(compute, run) as compute:
             return planned(store, survey, master, expected, follow, compute)
-    refuse_occupied(store)
-    done = _recognised(store, digest_of(request))
+    done, _ = together(partial(_recognised, store, digest_of(request)), partial(refuse_occupied, store))
     fit = any_memory if survey.grid is None or done else fit_of(store, survey, master, follow)
     with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
-        root = owner.root()
+        keys, root = together(partial(store.keys, ""), owner.root)
         if root is not None:
             stages = root["attributes"]["seismill"]["stages"]
             known = stages.get(MASTER, {}).get("request")
@@ -144,23 +145,27 @@ def ingest_segy(
                     f"{store.url} holds another volume (of {root['attributes']['seismill']['sources'][0]['url']}; "
                     f"{how_ingests_differ(root, survey, master)}); choose another place, or replace it with --overwrite"
                 )
-        refuse_strangers(store, root)
+        refuse_strangers(store, root, keys)
         survey, sums = read_before(
-            owner.store, survey, master, follow, expected, digest_of(request), root, compute
+            owner.store, survey, master, follow, expected, digest_of(request), root, keys, compute
         )
+        listed: list[str] | None = keys
         while True:
             spilled: dict[str, Any] = {}
             if survey.grid is None or is_scattered(survey, master, store):
                 survey, spilled = _spill(owner, survey, root, digest_of(request))
+                listed = None
             body = request | layout_of(store, survey, master, spilled)
             try:
-                stage, records, as_words = _blocks(owner, survey, body, follow, digest_of(request), root)
+                stage, records, as_words = _blocks(
+                    owner, survey, body, follow, digest_of(request), root, listed
+                )
                 break
             except Unpredicted as surprise:
                 log.info("%s: %s, so all headers are read", files.name, surprise)
                 # Noted, so that a run which goes on with this one does not begin with the wrong plan again.
                 owner.store.put(unpredicted_key(digest_of(request)), str(surprise).encode())
-                survey, root = survey.unpredicted(near=files.local), None
+                survey, root, listed = survey.unpredicted(near=files.local), None, None
         new = finish(stage, survey, records, as_words, digest_of(request), expected, sums)
     notes = [*new["attributes"]["seismill"]["sources"][0]["notes"], *expected.doubts]
     if as_words:
@@ -187,6 +192,7 @@ def _blocks(
     follow: Follow,
     request: str,
     root: dict[str, Any] | None,
+    listed: list[str] | None,
 ) -> tuple[Stage, list[Record], list[Record]]:
     """Run all blocks. Return the stage, its entries, and those of the pass that keeps words as they are, if needed."""
     assert survey.grid is not None
@@ -202,10 +208,11 @@ def _blocks(
         fit,
         present=root,
         after=None,
+        listed=listed,
         keep=[request, *([body["spill"]["digest"]] if body["spill"] else [])],
     )
     if not stage.resumed:
-        store.put(grid_key(stage.plan), grid_bytes(survey.grid, survey.files.n_traces))
+        stage.note(GRID, grid_bytes(survey.grid, survey.files.n_traces))
     specs = {name: ArraySpec.from_json(plain) for name, plain in body["arrays"].items()}
     count = block_count(survey.grid.shape, block) + unplaced_blocks(specs)
     records = run_blocks(stage, ingest_block, range(count))

@@ -17,7 +17,7 @@ from tasks.volume.export.proof import prove_bytes
 from tasks.volume.integrity.from_volume import plan_of_master
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.owner import held
-from tasks.volume.protocol.root import commit, current_root
+from tasks.volume.protocol.root import commit, current_root, known_root
 from tasks.volume.protocol.summary import ended, using
 from tasks.volume.stacks.comparison import prove_voxels
 from tasks.volume.store.objects import Store, traffic
@@ -43,7 +43,7 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
     """
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
-    found = open_volume(store)
+    found = open_volume(store, known_root(store))
     if found.left_out:
         raise InputRefused(
             f"{store.url} holds copies without the lossless array {found.left_out}, so it cannot give its source back; "

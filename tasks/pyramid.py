@@ -17,6 +17,7 @@ from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.foreign_target import foreign_meaning, open_master
 from tasks.volume.protocol.label_list import listed_in_image
+from tasks.volume.protocol.lock import held_epoch
 from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.plan import digest_of
@@ -70,7 +71,8 @@ def pyramid(
     if run.dry_run:
         rows = [planned_row(s) for s in specs[1:]]
         return {"dry_run": True, "volume": store.url, "stage": "pyramid", "arrays": rows, "notes": []}
-    refuse_taken(store, found.root, paths)
+    if not held_epoch(store):
+        refuse_taken(store, found.root, paths)
     need = block_memory(specs, factors, passes, local=store.local)
     if meaning.has_gaps:  # values are made floats with NaN for a while
         need += need * 16 // specs[0].numpy.itemsize

@@ -12,8 +12,11 @@ from typing import Any
 
 from tasks.parameters import Run, Url
 from tasks.volume.arrays.reader import Volume, open_any
+from tasks.volume.protocol.lock import held_epoch
 from tasks.volume.protocol.manifest import REPORT, REPORT_PAGE
 from tasks.volume.protocol.owner import held
+from tasks.volume.protocol.remembered import recalling
+from tasks.volume.protocol.root import known_root
 from tasks.volume.protocol.summary import array_rows
 from tasks.volume.report.kept import directions, keep_report, kept_report, made_of
 from tasks.volume.store.browser import browser_link
@@ -42,17 +45,18 @@ def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
         Resumable: Another run holds the volume.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    store = Store(volume, run.storage_options)
-    found = open_any(store)
+    store = recalling(Store(volume, run.storage_options))
+    owns = held_epoch(store)
+    found = open_any(store, known_root(store))
     names, beside = list(directions(found)), ["map"] if found.has("trace_mask") else []
     facts = None if run.dry_run else kept_report(store, made_of(found))
     again = facts is not None
     if facts is None and not run.dry_run:
         with held(store, run) as (writable, epoch):
-            found = open_any(
-                store
-            )  # as it is under the lock, under which another run may have made the report
-            facts = kept_report(store, made_of(found)) or _made(writable, epoch, found)
+            if not owns:  # as it is under the lock, under which another run may have made the report
+                found = open_any(store)
+                facts = kept_report(store, made_of(found))
+            facts = facts or _made(writable, epoch, found)
         log.info("%s: %d pictures in %.1f s", store.url, len(facts["pictures"]), time.monotonic() - began)
     known = facts or {"pictures": [*beside, "histogram", *names], "thumbnails": [], "notes": []}
     rows = rows_of(found)

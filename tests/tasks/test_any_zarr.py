@@ -1,6 +1,7 @@
 """Levels and copies beside arrays that other tools wrote: Zarr v2 and v3, whatever codec, groups and bare arrays.
 
-Covers arrays/foreign.py, arrays/group_metadata.py, arrays/level_names.py, protocol/foreign_target.py.
+Covers arrays/foreign.py, arrays/foreign_documents.py, arrays/group_metadata.py, arrays/level_names.py,
+protocol/foreign_target.py.
 """
 
 import json

@@ -7,7 +7,6 @@ compressors alone, as most are, those are called here.
 """
 
 import asyncio
-import hashlib
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
@@ -32,9 +31,8 @@ from zarr.core.buffer.cpu import as_numpy_array_wrapper
 from zarr.core.metadata import ArrayV2Metadata
 
 from tasks.volume.arrays.bounded import decoded, most_between
-from tasks.volume.arrays.documents import object_from
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, positions
-from tasks.volume.blocks import IO_THREADS, Region, cpu_count, on_chunks, on_io
+from tasks.volume.blocks import Region, on_chunks, on_io
 from tasks.volume.limits import AXIS_CHUNKS, CHUNKS, DIMENSIONS
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Outcome
 from tasks.volume.store.objects import Store
@@ -106,41 +104,6 @@ class _Objects(ZarrStore):
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         raise NotImplementedError(f"{self._store.url} is not listed by folders")
         yield ""
-
-
-def documents(store: Store, path: str, known: bytes = b"") -> dict[str, dict[str, Any]]:
-    """Return the metadata documents at a path by name: `zarr.json`, or `.zarray`, `.zgroup` and `.zattrs`.
-
-    Args:
-        store: The group or volume.
-        path: In it.
-        known: What its `zarr.json` holds, if it was read already.
-    """
-    found = {}
-    for name in ("zarr.json", ".zarray", ".zgroup", ".zattrs"):
-        if "zarr.json" in found:
-            break
-        try:
-            data = known or store.get(f"{path}/{name}" if path else name)
-        except (FileNotFoundError, IsADirectoryError):
-            continue
-        found[name] = object_from(
-            data, f"{store.url}/{path}/{name}".replace("//" + name, "/" + name), InputRefused
-        )
-    return found
-
-
-def is_array(described: dict[str, dict[str, Any]]) -> bool:
-    """Return whether such documents are an array's."""
-    return ".zarray" in described or described.get("zarr.json", {}).get("node_type") == "array"
-
-
-def attributes_of(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the attributes of an array or group from its documents."""
-    if "zarr.json" in described:
-        said = described["zarr.json"].get("attributes")
-        return dict(said) if isinstance(said, dict) else {}
-    return described.get(".zattrs", {})
 
 
 def foreign_spec(store: Store, path: str) -> ArraySpec:
@@ -265,24 +228,6 @@ def _decoder(store: Store, path: str) -> Callable[[bytes], np.ndarray] | None:
         return np.frombuffer(values, dtype).reshape(array.chunks, order=order)
 
     return decode
-
-
-def reading_bytes(spec: ArraySpec, *, local: bool) -> int:
-    """Return the most bytes that `read_foreign` takes beside the values: stored objects, encoded and decoded."""
-    at_once = cpu_count() if local else IO_THREADS
-    # Compressors promise a bound a little above the raw size; a codec may make one copy more on its way.
-    return 3 * at_once * math.prod(spec.unit) * spec.numpy.itemsize
-
-
-def fingerprint(store: Store, path: str) -> str:
-    """Return a digest of names, sizes and etags that changes when the array is written to. Costs one listing."""
-    total = 0
-    for key, size, identity in store.listing(path):
-        line = f"{key}\n{size}\n{identity}".encode()
-        total ^= int.from_bytes(
-            hashlib.sha256(line).digest()[:16], "big"
-        )  # in whatever order they are listed
-    return f"{total:032x}"
 
 
 @lru_cache(maxsize=8)

@@ -151,14 +151,16 @@ def _may_be_root(data: bytes) -> bool:
     return isinstance(attributes, dict) and "seismill" in attributes and "consolidated_metadata" in document
 
 
-def open_any(store: Store) -> Volume:
+def open_any(store: Store, data: bytes = b"") -> Volume:
     """Open the published volume at a store, or the annex of levels and copies in another tool's group.
+
+    Args as `open_volume`.
 
     Raises:
         InputRefused: There is neither.
     """
     try:
-        return open_volume(store)
+        return open_volume(store, data)
     except InputRefused as refused:
         found = {} if store.is_file else _annexes(store)
         if not found:

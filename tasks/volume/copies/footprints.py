@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from tasks.volume.arrays.codecs import encoded_bound, is_zfp
-from tasks.volume.arrays.foreign import reading_bytes
+from tasks.volume.arrays.foreign_documents import reading_bytes
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import AS_FOUND, COPY_SHARD_BYTES, ArraySpec, round_up
 from tasks.volume.blocks import cpu_count

@@ -23,7 +23,7 @@ from tasks.volume.copies.target import target_of, with_target, with_tolerance
 from tasks.volume.derived.readings import Reading, decoded, planned, to_json
 from tasks.volume.derived.superblocks import measured
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.protocol.plan import digest_of, stored_plans
+from tasks.volume.protocol.plan import digest_of, unfinished_plans
 from tasks.volume.protocol.summary import fitting
 
 NOT_SAID = 1.01  # times that the master is read
@@ -209,7 +209,7 @@ def _begun(
         return None
     store, master = volume.store, volume.spec(volume.master)
     wanted = json.loads(json.dumps(_without_fit(body_of(volume, specs, []))))
-    for body in (plan.body for plan in stored_plans(store, but=done)):
+    for body in (plan.body for plan in unfinished_plans(store, done=done)):
         if body["verb"] != "rechunk" or _without_fit(body) != wanted:
             continue
         begun = [ArraySpec.from_json(plain) for plain in body["copies"]]

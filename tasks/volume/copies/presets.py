@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec, copy_chunks, fitted_extent, round_up
-from tasks.volume.protocol.plan import stored_plans
+from tasks.volume.protocol.plan import unfinished_plans
 
 # The axis that a preset's slices lie across, by the volume's number of dimensions. The copy is named after that axis.
 PRESET_AXES = {
@@ -60,7 +60,7 @@ def _has(volume: Volume, name: str, chunks: tuple[int, ...]) -> bool:
     made_by = {stage["plan"] for stage in volume.state["stages"].values()}
     if "" in made_by:  # a master that is not written yet
         return False
-    bodies = (plan.body for plan in stored_plans(volume.store, but=made_by))
+    bodies = (plan.body for plan in unfinished_plans(volume.store, done=made_by))
     begun = [
         ArraySpec.from_json(copy)
         for body in bodies

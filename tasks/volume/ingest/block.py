@@ -31,7 +31,8 @@ from tasks.volume.kernels.header_fields import swap_fields
 from tasks.volume.kernels.traces import merge_stats
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.ledger import Record, Stored
-from tasks.volume.protocol.plan import Plan
+from tasks.volume.protocol.plan import GRID, Plan
+from tasks.volume.protocol.remembered import recall
 from tasks.volume.protocol.stage import Job
 from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.geometry import Grid
@@ -63,7 +64,7 @@ class Unpredicted(Exception):
 
 def grid_key(plan: Plan) -> str:
     """Where the plan's grid lies."""
-    return f"{plan.folder}/grid.npz"
+    return f"{plan.folder}/{GRID}"
 
 
 def grid_bytes(grid: Grid, n_traces: int) -> bytes:
@@ -81,7 +82,7 @@ def load_grid(store: Store, plan: Plan) -> dict[str, np.ndarray]:
     Raises:
         IntegrityFailure: It is not as it was written.
     """
-    data = store.get(grid_key(plan))
+    data = recall(store, grid_key(plan)) or store.get(grid_key(plan))
     try:
         arrays = arrays_of(data)
         numbers = np.ascontiguousarray(arrays["trace_numbers"]).view(np.uint8).reshape(-1)
@@ -159,7 +160,7 @@ def intake_of(store: Store, plan: Plan, options: StorageOptions) -> Intake:
 
 def ingest_block(job: Job) -> Record:
     """Store one block of the master, of the headers and of the coordinates."""
-    store, plan = job.open()
+    store, plan = job.open_ahead()
     intake = intake_of(store, plan, job.options)
     if job.block >= intake.blocks:
         return _unplaced_block(job, store, plan, intake)
@@ -178,6 +179,7 @@ def ingest_block(job: Job) -> Record:
     stored += _put_headers(job, store, intake, cells >= 0, headers)
     parts = coordinate_parts(intake.placement, region, cells, headers, intake.fmt.byte_order)
     if parts:
+        job.check()
         store.put(coordinates_key(plan, job.block), parts)
     seen = [part.seen for part in done if part.seen is not None]
     facts = {
@@ -210,6 +212,7 @@ def _decoder(
             # Put at once, because together they could be more than memory was reckoned for.
             key = f"{plan.folder}/parts/exceptions-{job.block:08d}-{int(mine.max()):08d}"
             found[:, 0] = number_of_row[mine[found[:, 0]]]
+            job.check()
             store.put(key, found.tobytes())
         return replace(decoded, exceptions=found[:0].copy()), key
 

@@ -43,11 +43,6 @@ Follow = Callable[
 NAMED_FILES = 3  # in a refusal
 
 
-def any_memory(compute: Compute) -> Compute:
-    """Accept any memory: what a block needs is known when the grid is."""
-    return compute
-
-
 def fit_of(store: Store, survey: Survey, master: Master, follow: Follow) -> Fit:
     """Return what fits blocks of a survey with a grid, and what follows its master, into memory."""
     spilled = is_scattered(survey, master, store)

@@ -1,6 +1,7 @@
 """Read what has to be read of SEG-Y files before anything is written or taken away."""
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -34,17 +35,19 @@ def read_before(
     expected: Expected,
     request: str,
     root: dict[str, Any] | None,
+    keys: Collection[str],
     compute: Compute,
 ) -> tuple[Survey, dict[int, Sums]]:
     """Read what has to be read of the files before anything is taken away; return the survey and checksums.
 
     Where an MD5 is expected, that is the file. Where a volume is replaced, it is every file: all bytes, against the
     checksums of their store and those that are expected, and all headers where the grid was predicted from a few.
+    `keys` are those of all objects at the place.
     """
     files, note = survey.files, unpredicted_key(request)
     wanted = list(range(len(files.listed))) if root is not None else expected.of_kind("md5")
     sums = checked_before(store, folder_of(request), expected, wanted, files.reading, compute)
-    if survey.predicted and store.exists(note):
+    if survey.predicted and note in keys:
         survey = survey.unpredicted(near=files.local)
     if root is None:
         return survey, sums

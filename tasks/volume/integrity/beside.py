@@ -15,7 +15,7 @@ import logging
 from collections.abc import Collection
 
 from tasks.volume.arrays.documents import object_from
-from tasks.volume.arrays.foreign import fingerprint, foreign_spec
+from tasks.volume.arrays.foreign_documents import fingerprint
 from tasks.volume.arrays.group_metadata import ANNEX, ROOT
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import on_io
@@ -85,6 +85,8 @@ def _of_others(volume: Volume) -> list[Finding]:
     """What is wrong with the documents of another tool's group and array."""
     if not volume.origin:
         return []
+    from tasks.volume.arrays.foreign import foreign_spec  # zarr, which a volume of ours does not need
+
     findings, restore = [], "another tool wrote it: put it back from a copy"
     group, _ = present_root(volume.store)
     try:

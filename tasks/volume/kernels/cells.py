@@ -9,8 +9,8 @@ the smallest.
 import math
 
 import numpy as np
-from numba import njit
 
+from tasks.volume.kernels.compiled import njit
 from tasks.volume.kernels.rows import as_mask, as_rows
 
 MEDIAN, MODE = range(2)

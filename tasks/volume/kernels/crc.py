@@ -6,7 +6,8 @@ there the table wraps after 32 powers, which holds for the CRC-32 polynomial and
 """
 
 import numpy as np
-from numba import njit
+
+from tasks.volume.kernels.compiled import njit
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, lowest power in the highest bit
 _ONE = 0x80000000

@@ -1,8 +1,8 @@
 """What a lossy copy is made from, and how far it is off: samples without NaN and Inf, and errors in float64."""
 
 import numpy as np
-from numba import njit
 
+from tasks.volume.kernels.compiled import njit
 from tasks.volume.kernels.rows import as_mask, as_rows
 
 COUNT, MAX_ABS_ERROR, SUM_OF_SQUARES, NONFINITE = range(4)

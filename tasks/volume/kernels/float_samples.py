@@ -8,7 +8,8 @@ order: an order chosen by the compiler depends on the processor, and stored stat
 """
 
 import numpy as np
-from numba import njit
+
+from tasks.volume.kernels.compiled import njit
 
 COUNT, MINIMUM, MAXIMUM, SUM, SUM_OF_SQUARES, NONFINITE, ZERO, LIVE, DEAD = range(9)
 STEP = 2048  # samples; words, values and sums of a step stay in 48 KiB

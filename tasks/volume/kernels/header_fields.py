@@ -1,7 +1,8 @@
 """Trace headers to little endian, field by field, at memory speed."""
 
 import numpy as np
-from numba import njit
+
+from tasks.volume.kernels.compiled import njit
 
 
 def swap_fields(raw: np.ndarray, widths: np.ndarray, out: np.ndarray) -> None:

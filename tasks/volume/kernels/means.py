@@ -7,8 +7,8 @@ that line along the last axis. Sums are taken in a fixed order, so a level has t
 import math
 
 import numpy as np
-from numba import njit
 
+from tasks.volume.kernels.compiled import njit
 from tasks.volume.kernels.rows import as_mask, as_rows
 
 AT_ONCE = 8192  # sums of pairs of planes, which stay in the fastest cache

@@ -8,7 +8,8 @@ widened to four. Statistics are float64 in a fixed order of additions, but least
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from tasks.volume.kernels.compiled import njit
 
 COUNT, MINIMUM, MAXIMUM, SUM, SUM_OF_SQUARES, NONFINITE, ZERO, LIVE, DEAD = range(9)  # as in `samples`
 STEP = 2048  # samples

@@ -5,8 +5,8 @@ chunk that lies in the volume is not copied.
 """
 
 import numpy as np
-from numba import njit
 
+from tasks.volume.kernels.compiled import njit
 from tasks.volume.kernels.rows import as_rows
 
 COUNT, MINIMUM, MAXIMUM, SUM, SUM_OF_SQUARES, NONFINITE, ZERO = range(7)  # as in `samples`

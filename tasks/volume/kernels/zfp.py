@@ -12,11 +12,12 @@ Samples of blocks are laid out as [z, y, x, lane] until their coefficients are p
 """
 
 import numpy as np
-from numba import njit
-from numba.cpython.unsafe.numbers import trailing_zeros
 
+from tasks.volume.kernels.compiled import njit, of_numba
 from tasks.volume.kernels.error_sums import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES
 from tasks.volume.kernels.rows import as_mask, as_rows
+
+trailing_zeros = of_numba("numba.cpython.unsafe.numbers", "trailing_zeros")
 
 LANES = 16
 AXES = 3
@@ -391,7 +392,7 @@ def _encode_row(row, planes, out, at, word, held):
             if plane == 0:
                 at, word, held = _write(out, at, word, held, NO_BITS, ONE)
                 break
-            zeros = np.uint64(trailing_zeros(plane))  # type: ignore[call-arg]
+            zeros = np.uint64(trailing_zeros(plane))
             if n + zeros == SIZE - 1:
                 at, word, held = _write(out, at, word, held, ONE, zeros + ONE)
             else:

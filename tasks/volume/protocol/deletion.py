@@ -22,6 +22,7 @@ from tasks.volume.protocol.lock import check_epoch
 from tasks.volume.protocol.manifest import REPORT, REPORT_TEXT, path_of_manifest
 from tasks.volume.protocol.own_names import OWN, chunk_of, names_of
 from tasks.volume.protocol.plan import PLAN, RUNS, folder_of, notes_of
+from tasks.volume.protocol.remembered import forget
 from tasks.volume.protocol.root import commit, members
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
@@ -41,6 +42,7 @@ def take_away(
     *,
     keep_digests: Iterable[str] = (),
     leave_chunks: Sequence[str] = (),
+    listed: Sequence[str] | None = None,
 ) -> None:
     """Make a volume be what its root `after` names, and nothing else of its own; no reader ever finds part of an array.
 
@@ -56,11 +58,13 @@ def take_away(
         keep_digests: Plans that stay.
         leave_chunks: Arrays whose chunks stay until the same run has put others in their place, because they decode
             alike: zarr gives a reader that opened the array before fill values for what is deleted.
+        listed: Keys of all objects of the volume, if they were just listed under the lock.
 
     Raises:
         Resumable: Something may not be removed, or another run took over.
     """
-    keys = store.keys("")
+    forget(store)
+    keys = store.keys("") if listed is None else listed
     own = [key for key in keys if key.startswith(f"{OWN}/")]
     known = set(members(after)) if after else set()
     # What stays because the root names it needs no plan to tell whose it is.
@@ -114,38 +118,44 @@ def _split(keys: Iterable[str], first: Callable[[str], bool]) -> tuple[list[str]
     return both
 
 
-def clear_arrays(
+def clear_strays(
     store: WritableStore,
     epoch: int,
+    listed: Iterable[str],
     arrays: Mapping[str, tuple[int, Collection[str]]],
-    *,
-    everything: bool = False,
 ) -> set[str]:
-    """Remove the chunks below arrays' paths that are not their own; return the keys of those that stay.
+    """Remove the listed chunks below arrays' paths that are not their own; return the keys of those that stay.
 
     Args:
         store: The volume.
         epoch: Of the lock.
+        listed: Keys of the objects in `chunk_folders`.
         arrays: Number of dimensions and keys of the chunks that stay, by path.
-        everything: Whether there are no other arrays, so that one listing does not find more than many would.
     """
     own: set[str] = set()
     strays: list[str] = []
-    for keys in on_io(store.keys, _folders(store, list(arrays), everything)):
-        for key in keys:
-            path, rank = chunk_of(key)
-            if path not in arrays or rank != arrays[path][0]:
-                continue
-            if key in arrays[path][1]:
-                own.add(key)
-            else:
-                strays.append(key)
+    for key in listed:
+        path, rank = chunk_of(key)
+        if path not in arrays or rank != arrays[path][0]:
+            continue
+        if key in arrays[path][1]:
+            own.add(key)
+        else:
+            strays.append(key)
+    for key in strays:
+        forget(store, key)
     store.delete_many(sorted(strays), guard=partial(check_epoch, store, epoch))
     return own
 
 
-def _folders(store: Store, paths: Sequence[str], everything: bool) -> list[str]:
-    """Return the prefixes whose listings hold all that lies below some paths, one for the arrays of a folder."""
+def chunk_folders(store: Store, paths: Sequence[str], *, everything: bool = False) -> list[str]:
+    """Return the prefixes whose listings hold all that lies below some paths, one for the arrays of a folder.
+
+    Args:
+        store: The volume.
+        paths: Of arrays.
+        everything: Whether there are no other arrays, so that one listing does not find more than many would.
+    """
     if store.local or len(paths) < 2:
         return [f"{path}/" for path in paths]
     if everything:
@@ -178,14 +188,30 @@ def clear_run(store: WritableStore, epoch: int, digest: str, folders: Sequence[s
 def clear_runs(store: WritableStore, epoch: int, runs: Mapping[str, Sequence[str]]) -> None:
     """Remove what is kept of some plans: of each all of it (""), or some folders; as `clear_run`."""
     listed = on_io(store.keys, [folder_of(digest) for digest in runs])
-    keys = [
+    keys = [key for found in listed for key in found]
+    remove_of_runs(store, runs, keys, guard=partial(check_epoch, store, epoch))
+
+
+def remove_of_runs(
+    store: WritableStore,
+    runs: Mapping[str, Sequence[str]],
+    keys: Iterable[str],
+    *,
+    guard: Callable[[], None],
+) -> None:
+    """Remove those of the listed keys that are kept of some plans; `runs` as `clear_runs`, `guard` as the store's."""
+    gone = [
         key
-        for (digest, folders), found in zip(runs.items(), listed, strict=True)
-        for key in found
-        if any(not name or key.startswith(f"{folder_of(digest)}/{name}/") for name in folders)
+        for key in keys
+        for digest, folders in runs.items()
+        if any(
+            key.startswith(f"{folder_of(digest)}/{name}/" if name else f"{folder_of(digest)}/")
+            for name in folders
+        )
     ]
-    guard = partial(check_epoch, store, epoch)
-    store.delete_many(sorted(keys, key=lambda key: key.endswith(f"/{PLAN}")), guard=guard)
+    for digest in runs:
+        forget(store, f"{folder_of(digest)}/")
+    store.delete_many(sorted(gone, key=lambda key: key.endswith(f"/{PLAN}")), guard=guard)
 
 
 def without(root: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard, get_args
 
 from tasks.parameters import Run, VoxelUnit
 from tasks.volume.arrays.documents import root_from
-from tasks.volume.arrays.foreign import attributes_of, documents, fingerprint, foreign_spec, is_array
+from tasks.volume.arrays.foreign_documents import attributes_of, documents, fingerprint, is_array
 from tasks.volume.arrays.group_metadata import ANNEX, ROOT, is_annex
 from tasks.volume.arrays.level_names import is_elsewhere, level_0
 from tasks.volume.arrays.meaning import Meaning, meaning_of
@@ -21,7 +21,7 @@ from tasks.volume.arrays.reader import Volume, open_volume
 from tasks.volume.images.spacing import AXES, ROCKVERSE
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.plan import FORMAT, Plan, time_stamp
-from tasks.volume.protocol.root import members, new_root
+from tasks.volume.protocol.root import known_root, members, new_root
 from tasks.volume.store.objects import Store
 from tasks.volume.store.url import stored_address
 
@@ -43,7 +43,7 @@ def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
     """
     store = Store(volume, run.storage_options)
     try:
-        data = store.get(ROOT)
+        data = known_root(store) or store.get(ROOT)
     except (FileNotFoundError, IsADirectoryError):
         data = b""
     above = documents(store, "", data)
@@ -135,6 +135,8 @@ def _annex(
     above: int,
     run: Run,
 ) -> Volume:
+    from tasks.volume.arrays.foreign import foreign_spec  # zarr, which a volume of ours does not need
+
     spec = foreign_spec(origin, "")
     described = documents(origin, "")
     said = attributes_of(described)

@@ -15,6 +15,7 @@ from tasks.volume.arrays.group_metadata import GROUP, LABELS, label_names
 from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.blocks import Compute
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.protocol.lock import unkept_locks
 from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.root import commit, members
@@ -27,7 +28,7 @@ def listed_in_image(store: Store, run: Run, compute: Compute) -> Iterator[None]:
     """List a label volume, as the body of the `with` leaves it, in the group of its image; else do nothing.
 
     Args:
-        store: The volume, which is not held any more when the body ends.
+        store: The volume.
         run: How to run.
         compute: Where the run's blocks run.
 
@@ -46,7 +47,8 @@ def listed_in_image(store: Store, run: Run, compute: Compute) -> Iterator[None]:
 def _list(labels: Volume, run: Run, compute: Compute) -> None:
     store = labels.store
     image, name = Store(store.url.rsplit("/", 2)[0], store.options), store.url.rpartition("/")[2]
-    with owned(image, run, compute, lambda compute: compute) as owner:
+    # Others who publish labels of the image need not wait for all of this run.
+    with unkept_locks(), owned(image, run, compute, lambda compute: compute) as owner:
         root = owner.root()
         if root is None:
             raise InputRefused(f"the image {image.url} was taken away; publish it and its labels again")

@@ -9,13 +9,14 @@ The name of each object ends in the CRC32C of its lines: of one that is not as i
 import json
 import logging
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.volume.arrays.codecs import checksum_of_chunks, crc32c, index_count
 from tasks.volume.arrays.documents import value_from
 from tasks.volume.arrays.spec import ArraySpec
-from tasks.volume.blocks import on_io
+from tasks.volume.blocks import io_pool, on_io
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.store.writable import WritableStore
 
@@ -130,6 +131,7 @@ class Ledger:
         """Read what earlier runs of the plan recorded; a plan that is new has nothing to read."""
         self._store, self._folder, self._epoch = store, f"{plan.folder}/ledger", epoch
         self._batch: list[Record] = []
+        self._writing: Future[None] | None = None  # one at a time
         self._number = 0
         self._flushed_at, self._cost = time.monotonic(), 0.0
         self.records: dict[int, Record] = {}
@@ -147,22 +149,46 @@ class Ledger:
         self.resumed = len(self.records)
 
     def add(self, record: Record) -> None:
-        """Take a block as done, and write the batch when it is due."""
+        """Take a block as done, and write the batch when it is due; to a distant store while blocks go on."""
         self.records[record.block] = record
         self._batch.append(record)
-        if (time.monotonic() - self._flushed_at) * COST_FRACTION >= self._cost:
+        if (time.monotonic() - self._flushed_at) * COST_FRACTION < self._cost:
+            return
+        if self._store.local:
             self.flush()
+        elif self._writing is None or self._writing.done():
+            self.begin_flush()
 
-    def flush(self) -> None:
-        """Write what was added since the last batch."""
+    def begin_flush(self) -> None:
+        """Begin to write what was added since the last batch; `flush` awaits it."""
+        self._await_writing()
         if not self._batch:
             return
-        began = time.monotonic()
+        text = self._taken()
+        self._writing = io_pool().submit(self._write, text)
+
+    def flush(self) -> None:
+        """Write what was added since the last batch; return when all batches are stored."""
+        self._await_writing()
+        if self._batch:
+            self._write(self._taken())
+
+    def _await_writing(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _taken(self) -> bytes:
+        """Return the batch as it is stored, and begin another."""
         lines = (json.dumps(record.to_json(), separators=(",", ":")) + "\n" for record in self._batch)
         text = "".join(lines).encode()
         self._number += 1
-        self._store.put(f"{self._folder}/{self._epoch:08d}-{self._number:08d}-{crc32c(text):08x}.jsonl", text)
         self._batch.clear()
+        return text
+
+    def _write(self, text: bytes) -> None:
+        began = time.monotonic()
+        self._store.put(f"{self._folder}/{self._epoch:08d}-{self._number:08d}-{crc32c(text):08x}.jsonl", text)
         self._flushed_at = time.monotonic()
         self._cost = self._flushed_at - began
 

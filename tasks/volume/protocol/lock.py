@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from tasks.volume.arrays.codecs import crc32c
@@ -42,7 +43,7 @@ assert DEADLINE_SECONDS + HEARTBEAT_SECONDS < LEASE_SECONDS
 
 
 _tokens: set[str] = set()  # of the locks that this process holds or asks for
-_held: dict[str, int] = {}  # the epoch that this process holds, by URL
+_held: dict[str, tuple[int, str]] = {}  # the epoch that this process holds, and the token of its lock, by URL
 _looked_at: dict[tuple[str, int], float] = {}  # when this process saw last that an epoch owned its volume
 
 
@@ -130,7 +131,15 @@ def writer_of(store: Store) -> str:
 
 def held_epoch(store: Store) -> int:
     """Return the epoch under which this process owns the volume; 0 if it does not."""
-    return _held.get(store.url, 0)
+    return _held.get(store.url, (0, ""))[0]
+
+
+def held_token(store: Store) -> str:
+    """Return what tells this holding of the volume from all others; empty if this process does not hold it.
+
+    An epoch does not: where everything was removed, the next volume begins with the first one again.
+    """
+    return _held.get(store.url, (0, ""))[1]
 
 
 def check_epoch(store: Store, epoch: int) -> None:
@@ -162,6 +171,7 @@ def locked(
     say: Callable[[str], None] = lambda sentence: None,
     lease_seconds: float = LEASE_SECONDS,
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    top: int | None = None,
 ) -> Iterator[int]:
     """Own the volume inside the `with`; yields the epoch.
 
@@ -171,47 +181,114 @@ def locked(
         say: Told once, in a sentence, who is waited for.
         lease_seconds: After which a silent holder is taken for dead; the same for all who write a volume.
         heartbeat_seconds: Between two signs of life of this holder.
+        top: What `highest` gave just now; it is asked if not given.
 
     Raises:
         Resumable: Another run holds the volume and did not finish in time; or took it over, and what this one did
             next failed.
     """
-    mine = _holder()
-    _tokens.add(mine["token"])
+    keeping = _keeping.get()
+    hold = keeping.pop(store.url, None) if keeping is not None else None
+    if hold is not None:
+        try:
+            recheck_epoch(store, hold.epoch)
+        except Resumable:  # asleep between two stages for longer than the lease
+            hold.release()
+            hold = None
+    if hold is None:
+        hold = _Hold(store, wait_seconds, lease_seconds, heartbeat_seconds, say, top)
+    whole = False
     try:
-        epoch = _acquire(store, mine, wait_seconds, lease_seconds, say)
-    except BaseException:
-        _tokens.discard(mine["token"])
-        raise
-    _held[store.url] = epoch
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(heartbeat_seconds):
-            mine["beat"] += 1
-            try:
-                store.put(_key(epoch), _stored(mine, epoch))
-            except Exception as error:
-                # The lease outlasts some lost beats; a thread that died of one would lose the volume for sure.
-                log.warning("no sign of life could be left at %s: %s", store.url, error)
-
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        store.remove_half_written()
-        yield epoch
+        if not hold.tidy:
+            store.remove_half_written()
+            hold.tidy = True
+        yield hold.epoch
+        whole = True
     except Resumable:
         raise
     except Exception:
-        check_epoch(store, epoch)  # whatever it was: another run may have removed what this one was at
+        check_epoch(store, hold.epoch)  # whatever it was: another run may have removed what this one was at
         raise
     finally:
-        ended.set()
-        thread.join()
-        _held.pop(store.url, None)
-        mine["state"] = "released"
-        _tokens.discard(mine["token"])
-        store.put(_key(epoch), _stored(mine, epoch))
+        if whole and keeping is not None:
+            keeping[store.url] = hold
+        else:
+            hold.release()
+
+
+class _Hold:
+    """A lock that this process holds, with the thread that leaves its signs of life."""
+
+    def __init__(
+        self,
+        store: WritableStore,
+        wait_seconds: float,
+        lease_seconds: float,
+        heartbeat_seconds: float,
+        say: Callable[[str], None],
+        top: int | None,
+    ) -> None:
+        """Wait for the lock and take it; arguments and errors are those of `locked`."""
+        self._store, self._mine, self.tidy = store, _holder(), False
+        _tokens.add(self._mine["token"])
+        try:
+            self.epoch = _acquire(store, self._mine, wait_seconds, lease_seconds, say, top)
+        except BaseException:
+            _tokens.discard(self._mine["token"])
+            raise
+        _held[store.url] = self.epoch, self._mine["token"]
+        self._ended = threading.Event()
+        self._thread = threading.Thread(
+            target=self._beat, args=(heartbeat_seconds,), name="heartbeat", daemon=True
+        )
+        self._thread.start()
+
+    def _beat(self, every_seconds: float) -> None:
+        while not self._ended.wait(every_seconds):
+            self._mine["beat"] += 1
+            try:
+                self._store.put(_key(self.epoch), _stored(self._mine, self.epoch))
+            except Exception as error:
+                # The lease outlasts some lost beats; a thread that died of one would lose the volume for sure.
+                log.warning("no sign of life could be left at %s: %s", self._store.url, error)
+
+    def release(self) -> None:
+        """Give the volume up."""
+        self._ended.set()
+        self._thread.join()
+        _held.pop(self._store.url, None)
+        self._mine["state"] = "released"
+        _tokens.discard(self._mine["token"])
+        self._store.put(_key(self.epoch), _stored(self._mine, self.epoch))
+
+
+_keeping: ContextVar[dict[str, _Hold] | None] = ContextVar("keeping", default=None)
+
+
+@contextmanager
+def kept_locks() -> Iterator[None]:
+    """Keep the locks that stages take inside the `with` from one stage to the next, and release them at its end.
+
+    A stage that fails releases its lock at once.
+    """
+    kept: dict[str, _Hold] = {}
+    before = _keeping.set(kept)
+    try:
+        yield
+    finally:
+        _keeping.reset(before)
+        for hold in kept.values():
+            hold.release()
+
+
+@contextmanager
+def unkept_locks() -> Iterator[None]:
+    """Release each lock that is taken inside the `with` as soon as it can be, whatever is around."""
+    before = _keeping.set(None)
+    try:
+        yield
+    finally:
+        _keeping.reset(before)
 
 
 def _read(content: bytes) -> dict[str, Any]:
@@ -238,11 +315,12 @@ def _acquire(
     wait_seconds: float,
     lease_seconds: float,
     say: Callable[[str], None],
+    listed: int | None,
 ) -> int:
     began = time.monotonic()
     seen, seen_at, told, lost, before = b"", began, False, 0, -1
     while True:  # until wait_seconds are over
-        top = highest(store)
+        top, listed = highest(store) if listed is None else listed, None
         lost, before = (lost + 1 if top == before else 0), top
         if top:
             current = _content(store, top)

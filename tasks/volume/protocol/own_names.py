@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.volume.arrays.documents import object_from, value_from
-from tasks.volume.arrays.foreign import attributes_of
+from tasks.volume.arrays.foreign_documents import attributes_of
 from tasks.volume.arrays.group_metadata import LABELS
 from tasks.volume.arrays.spec import RAW_SAMPLES
 from tasks.volume.outcomes import IntegrityFailure

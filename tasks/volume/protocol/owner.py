@@ -16,16 +16,18 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tasks.parameters import Run
 from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.arrays.group_metadata import GROUP, ROOT, is_annex
-from tasks.volume.blocks import Compute
+from tasks.volume.blocks import Compute, together
 from tasks.volume.protocol.deletion import take_away
-from tasks.volume.protocol.lock import locked
+from tasks.volume.protocol.lock import held_epoch, highest, locked
 from tasks.volume.protocol.own_names import OWN
 from tasks.volume.protocol.plan import digest_of, is_begun
+from tasks.volume.protocol.remembered import begun_tidy, tidied
 from tasks.volume.protocol.root import current_root
 from tasks.volume.protocol.stage import Stage, begin_stage, settle
 from tasks.volume.store.objects import Store
@@ -38,6 +40,11 @@ Fit = Callable[[Compute], Compute]
 
 def nothing() -> None:
     """Read nothing: nothing is replaced, or the verb read it already."""
+
+
+def any_memory(compute: Compute) -> Compute:
+    """Accept any memory: what a block needs is known later."""
+    return compute
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class Owner:
         read: Callable[[], None] = nothing,
         keep: Sequence[str] = (),
         leave_chunks: Sequence[str] = (),
+        listed: Sequence[str] | None = None,
         created_on: str = "",
     ) -> Stage:
         """Begin a stage, or go on with it: fit memory, read, commit the plan, take away what it replaces.
@@ -84,6 +92,7 @@ class Owner:
             read: Reads all that the new is made of through its checksums; called before anything is taken away.
             keep: Digests of further plans that belong to the stage.
             leave_chunks: Arrays whose chunks stay until they are replaced; as `take_away`.
+            listed: Keys of all objects of the volume, if they were just listed under the lock.
             created_on: The volume's time stamp; the run's if empty.
 
         Raises:
@@ -100,7 +109,8 @@ class Owner:
             settle(self.store, self.epoch, f"{OWN}/zarr.json", document_bytes(GROUP))
         stage = begin_stage(name, self.store, body, self.epoch, self.run, compute, created_on=created_on)
         # Without a block in the ledger it is not known how far an earlier run came with taking away.
-        if not stage.resumed:
+        tidy = tidied(self.store)
+        if not stage.resumed and not (after is present and tidy):
             take_away(
                 self.store,
                 self.epoch,
@@ -108,7 +118,10 @@ class Owner:
                 after,
                 keep_digests=[digest, *keep],
                 leave_chunks=leave_chunks,
+                listed=listed,
             )
+            tidy = True
+        begun_tidy(self.store, tidy=tidy)
         return stage
 
 
@@ -141,6 +154,6 @@ def held(store: Store, run: Run) -> Iterator[tuple[WritableStore, int]]:
         Resumable: Another run holds the volume.
     """
     writable = WritableStore.of(store)
-    writable.probe()
-    with locked(writable, wait_seconds=run.lock_wait, say=log.info) as epoch:
+    top = None if held_epoch(store) else together(writable.probe, partial(highest, store))[1]
+    with locked(writable, wait_seconds=run.lock_wait, say=log.info, top=top) as epoch:
         yield writable, epoch

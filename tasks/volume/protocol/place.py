@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
-from tasks.volume.arrays.foreign import documents
+from tasks.volume.arrays.foreign_documents import documents
 from tasks.volume.arrays.group_metadata import LABELS, is_annex, label_names
-from tasks.volume.blocks import on_io
+from tasks.volume.blocks import on_io, together
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.own_names import OWN, groups_above, names_of
 from tasks.volume.protocol.root import COMMITS, members
@@ -31,7 +32,7 @@ def refuse_occupied(store: Store, image: str = "") -> None:
     Raises:
         DestinationRefused: Something else is there, or the place lies inside a volume.
     """
-    present = store.children()
+    present, inside = together(store.children, partial(_inside_volume, store, image))
     own = Store(f"{store.url}/{OWN}", store.options).children() if OWN in present else []
     if any(name.startswith(CATALOGUE) for name in own):
         raise DestinationRefused(
@@ -45,7 +46,8 @@ def refuse_occupied(store: Store, image: str = "") -> None:
             f"{store.url} is not empty and not a volume (it holds {_shown(strangers)}); name a place that does not "
             "exist yet"
         )
-    refuse_inside_volume(store, image)
+    if inside:
+        raise inside
 
 
 def refuse_inside_volume(store: Store, image: str = "") -> None:
@@ -58,6 +60,12 @@ def refuse_inside_volume(store: Store, image: str = "") -> None:
     Raises:
         DestinationRefused: One is.
     """
+    if inside := _inside_volume(store, image):
+        raise inside
+
+
+def _inside_volume(store: Store, image: str) -> DestinationRefused | None:
+    """Return the refusal of a place that lies in a volume other than `image`, as far as this identity may see."""
     for number, above in enumerate(store.above()):
         if above.url == image:
             continue
@@ -65,13 +73,14 @@ def refuse_inside_volume(store: Store, image: str = "") -> None:
             inside = bool(above.keys(COMMITS))
         except DestinationRefused as refusal:  # an identity that may list its own prefix only
             log.debug("whether %s is a volume is not known: %s", above.url, refusal)
-            return
+            return None
         if inside:
             labels = number == 1 and store.url == f"{above.url}/{LABELS}/{store.url.rpartition('/')[2]}"
             other = f", or give --labels-of {above.url}" if labels else ""
-            raise DestinationRefused(
+            return DestinationRefused(
                 f"{store.url} lies inside the volume {above.url}; name a place outside of it{other}"
             )
+    return None
 
 
 def refuse_volume(store: Store) -> None:
@@ -85,13 +94,18 @@ def refuse_volume(store: Store) -> None:
     refuse_inside_volume(store)
 
 
-def refuse_strangers(store: Store, root: dict[str, Any] | None) -> None:
+def refuse_strangers(store: Store, root: dict[str, Any] | None, keys: Sequence[str] | None = None) -> None:
     """Return if everything at a place is the volume's own, so that a whole new volume may take its place.
+
+    Args:
+        store: The place.
+        root: Of the volume there; None if there is none.
+        keys: Of all objects at the place, if they were just listed under the lock.
 
     Raises:
         DestinationRefused: Somebody else's objects lie there.
     """
-    keys = store.keys("")
+    keys = store.keys("") if keys is None else keys
     others = [key for key in keys if not key.startswith(f"{OWN}/") and key != "zarr.json"]
     if not others:
         return

@@ -17,12 +17,14 @@ from typing import Any
 from tasks.parameters import StorageOptions
 from tasks.volume.arrays.documents import value_from
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
+from tasks.volume.protocol.remembered import recalling, tidied
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
 
 FORMAT = 1  # of the stored volume
 PLAN = "plan.json"
-NOTES = (PLAN, "grid.npz")  # of a stage that is done: what its master is repaired by, kept twice
+GRID = "grid.npz"
+NOTES = (PLAN, GRID)  # of a stage that is done: what its master is repaired by, kept twice
 TWIN = ".twin"
 RUNS = ".seismill/runs"
 
@@ -153,17 +155,19 @@ def is_begun(store: Store, digest: str) -> bool:
         return False
 
 
-def stored_plans(store: Store, *, but: Collection[str] = ()) -> Iterator[Plan]:
-    """Yield the plans of a volume, without those of some digests.
+def unfinished_plans(store: Store, *, done: Collection[str]) -> Iterator[Plan]:
+    """Yield the plans of a volume without those of stages that are done.
 
     Raises:
         IntegrityFailure: One is not as it was written.
     """
+    if tidied(store):
+        return
     for key in store.keys(RUNS):
         folder, _, name = key.rpartition("/")
         digest = folder.rpartition("/")[2]
         # An empty plan was never written.
-        if name == PLAN and digest not in but and (data := store.get(key)):
+        if name == PLAN and digest not in done and (data := store.get(key)):
             yield _plan_from(store, digest, data)
 
 
@@ -192,7 +196,7 @@ def plan_at(
     Raises:
         DestinationRefused: This worker's library versions are not the plan's.
     """
-    store = WritableStore(volume, options)
+    store = recalling(WritableStore(volume, options))
     plan = _begun.get((store.url, digest)) or load_plan(store, digest)
     if plan.versions != versions() and not accept_versions:
         raise DestinationRefused(

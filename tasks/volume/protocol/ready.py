@@ -4,8 +4,10 @@ The order is that of the protocol: small objects, a listing by which stray chunk
 zarr.json, groups above and manifests. The root comes after, by `publish_root`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tasks.volume.arrays.codecs import document_bytes
@@ -13,9 +15,10 @@ from tasks.volume.arrays.group_metadata import GROUP
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import Resumable
-from tasks.volume.protocol.deletion import clear_arrays, clear_run
+from tasks.volume.protocol.deletion import chunk_folders, clear_run, clear_strays
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import manifest_bytes, manifest_key
+from tasks.volume.protocol.remembered import remember
 from tasks.volume.protocol.stage import Stage
 
 PIECES_BYTES = 64 << 20  # of small objects in memory at once
@@ -80,14 +83,18 @@ def put_arrays(
         Resumable: An object that was stored is gone, or another run took over.
     """
     store = stage.store
-    owned = {ready.path: [*ready.objects, *_put_pieces(stage, ready.pieces)] for ready in arrays}
-    chunks = {ready.path: {stored.key for stored in owned[ready.path]} for ready in arrays}
-    wanted = set().union(*chunks.values())
-    present = clear_arrays(
+    # The listing tells of the large objects, so it need not wait for the small ones.
+    folders = chunk_folders(store, [ready.path for ready in arrays], everything=everything)
+    listed, put = _together(stage, folders, [piece for ready in arrays for piece in ready.pieces])
+    owned = {ready.path: [*ready.objects, *itertools.islice(put, len(ready.pieces))] for ready in arrays}
+    stage.ledger.flush()
+    chunks = {path: {stored.key for stored in objects} for path, objects in owned.items()}
+    wanted = {stored.key for ready in arrays for stored in ready.objects}
+    present = clear_strays(
         store,
         stage.epoch,
+        listed,
         {ready.path: (len(ready.metadata["shape"]), chunks[ready.path]) for ready in arrays},
-        everything=everything,
     )
     if not wanted <= present:
         # Not to be shown as whole. Without its ledger the next run does every block again.
@@ -111,19 +118,29 @@ def put_arrays(
     return {ready.path: dict(ready.metadata) for ready in arrays} | described
 
 
-def _put_pieces(stage: Stage, pieces: Sequence[Piece]) -> list[Stored]:
-    """Store small objects, as many at once as memory that nobody plans for may hold."""
+def _together(
+    stage: Stage, folders: Sequence[str], pieces: Sequence[Piece]
+) -> tuple[list[str], Iterator[Stored]]:
+    """List folders and store small objects, as many at once as memory that nobody plans for may hold."""
 
     def put(piece: Piece) -> Stored:
         data = piece.make()
-        stage.settle(piece.spec.key(piece.position), data)
+        key = piece.spec.key(piece.position)
+        stage.settle(key, data)
+        remember(stage.store, key, data)
         return Stored.chunk(piece.spec, piece.position, data)
 
-    stored: list[Stored] = []
-    together: list[Piece] = []
+    batches: list[list[Piece]] = [[]]
     for piece in pieces:
-        if sum(other.size for other in together) + piece.size > PIECES_BYTES:
-            stored += on_io(put, together)
-            together = []
-        together.append(piece)
-    return stored + on_io(put, together)
+        if sum(other.size for other in batches[-1]) + piece.size > PIECES_BYTES:
+            batches.append([])
+        batches[-1].append(piece)
+    keys: list[str] = []
+    stored: list[Stored] = []
+    for number, batch in enumerate(batches):
+        listings = [partial(stage.store.keys, folder) for folder in folders] if not number else []
+        calls: list[Callable[[], Any]] = [*listings, *(partial(put, piece) for piece in batch)]
+        found = on_io(lambda call: call(), calls)
+        keys += [key for some in found[: len(listings)] for key in some]
+        stored += found[len(listings) :]
+    return keys, iter(stored)

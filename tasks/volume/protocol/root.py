@@ -22,7 +22,8 @@ from tasks.volume.arrays.group_metadata import ANNEX, ROOT, add_to_groups, is_an
 from tasks.volume.blocks import together
 from tasks.volume.limits import ROUNDS
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
-from tasks.volume.protocol.lock import check_epoch, held_epoch, numbers_in
+from tasks.volume.protocol.lock import check_epoch, held_epoch, held_token, numbers_in, recheck_epoch
+from tasks.volume.store.backend import UNTOLD
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
 
@@ -237,21 +238,27 @@ class _Present:
 
 # What a run read when it took the volume is what it commits on: nobody else may change it meanwhile, and if somebody
 # did, the number is taken, or the root is not the one that is replaced.
-_present: dict[tuple[str, int, str], _Present] = {}  # by URL, epoch and key of the root; the last few
+_present: dict[tuple[str, str], _Present] = {}  # by token of the lock and key of the root; the last few
 MOST_PRESENT = 4
 
 
 def _remember(store: Store, where: str, present: _Present) -> None:
-    if epoch := held_epoch(store):
+    if token := held_token(store):
         while len(_present) >= MOST_PRESENT:
             _present.pop(next(iter(_present)), None)
-        _present[store.url, epoch, where] = present
+        _present[token, where] = present
 
 
 def _seen(store: Store, where: str) -> _Present:
     """Return what `present_root`, `newest_commit` and `commit_count` give, asked for together."""
     root, count = together(partial(present_root, store, where), partial(commit_count, store))
     return _Present(*root, newest_commit(store, count), count)
+
+
+def known_root(store: Store) -> bytes:
+    """Return the volume's root if this process holds the lock and committed or read it; else nothing."""
+    known = _present.get((held_token(store), ROOT))
+    return known.root if known else b""
 
 
 def current_root(store: WritableStore, where: str = ROOT) -> dict[str, Any] | None:
@@ -266,6 +273,8 @@ def current_root(store: WritableStore, where: str = ROOT) -> dict[str, Any] | No
     Raises:
         DestinationRefused: There is something else than a volume of ours.
     """
+    if known := _present.get((held_token(store), where)):
+        return root_from(known.root, f"{store.url}/{where}") if known.root else None
     seen = _seen(store, where)
     present, identity, newest = seen.root, seen.identity, seen.newest
     if newest is None:
@@ -364,15 +373,26 @@ def commit(store: WritableStore, epoch: int, root: dict[str, Any] | None) -> Non
     # The root and the number come before the look at the epoch: a run that falls asleep anywhere from here on and loses
     # the volume meanwhile finds the number taken by the new owner's commit, or the root another one.
     where = ROOT if root is None else root_key(root)
-    seen = _present.pop((store.url, epoch, where), None) or _seen(store, where)
+    # Another run of this process may hold the volume by now.
+    seen = _present.pop((held_token(store), where), None) if held_epoch(store) == epoch else None
+    if seen is None or not _compares(store):
+        seen = seen or _seen(store, where)
+        check_epoch(store, epoch)
+    else:
+        recheck_epoch(store, epoch)
     new = Commit.of(max(seen.newest.number if seen.newest else 0, seen.count) + 1, content, seen.root)
-    check_epoch(store, epoch)
     if not store.create(new.key, new.content):
         raise Resumable(f"another run committed to {store.url} first; run this again")
     # Neither of the two needs the other: whoever finds one undone finishes it.
-    together(
+    _, identity = together(
         partial(_supersede, store, new.number, content), partial(_put_root, store, new, seen.identity, where)
     )
+    if (
+        content and identity and _compares(store)
+    ):  # the root was what it was before, so nobody committed meanwhile
+        if identity != UNTOLD:
+            _remember(store, where, _Present(content, identity, new, new.number))
+        return
     if commit_count(store) > new.number and (newest := newest_commit(store)) and newest.number > new.number:
         # Asleep after all, where no store compares: what the new owner put is put again.
         with suppress(IntegrityFailure):  # its commit is under way, and puts the root itself
@@ -380,24 +400,33 @@ def commit(store: WritableStore, epoch: int, root: dict[str, Any] | None) -> Non
         raise Resumable(f"another run took over {store.url} while this one committed; look at that run")
 
 
-def _put_root(store: WritableStore, new: Commit, identity: str, where: str) -> None:
-    """Put the root of a commit in the place of the one that was seen, unless a newer commit did that already."""
+def _compares(store: Store) -> bool:
+    """Whether the store itself compares and replaces an object in one step."""
+    return not store.local and not store.options.accept_unconditional_writes
+
+
+def _put_root(store: WritableStore, new: Commit, identity: str, where: str) -> str:
+    """Put the root of a commit in the place of the one that was seen, unless a newer commit did that already.
+
+    Returns:
+        The identity of the root, if nothing else had been put there meanwhile.
+    """
     if where == ANNEX:
         add_to_groups(store, root_from(new.document, f"{store.url}/{new.key}"))
-    for _ in range(ROUNDS):
-        if _swapped(store, new.document, identity, where):
-            return
+    for number in range(ROUNDS):
+        if swapped := _swapped(store, new.document, identity, where):
+            return swapped if not number else ""
         newest = newest_commit(store)
         present, identity = present_root(store, where)
         if present == new.document or (newest and newest.number > new.number):
-            return
+            return ""
     raise Resumable(f"something else keeps writing {store.url}/{where}; end it, and run this again")
 
 
-def _swapped(store: WritableStore, document: bytes, identity: str, where: str) -> bool:
+def _swapped(store: WritableStore, document: bytes, identity: str, where: str) -> str:
     if document:
-        return store.replace(where, document, identity)
+        return store.exchange(where, document, identity)
     if store.identity(where) != identity:
-        return False
+        return ""
     store.delete(where)
-    return True
+    return UNTOLD

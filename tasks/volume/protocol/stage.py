@@ -11,7 +11,8 @@ consolidated metadata or open an array directly; and withdrawing goes the other 
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,13 +20,14 @@ from tasks.parameters import Run, StorageOptions
 from tasks.volume.arrays.codecs import crc32c, document_bytes
 from tasks.volume.arrays.group_metadata import GROUP
 from tasks.volume.arrays.spec import ArraySpec
-from tasks.volume.blocks import Compute, Progress, on_io, run_window, together
+from tasks.volume.blocks import Compute, Progress, io_pool, on_io, run_window, together
 from tasks.volume.outcomes import Resumable
-from tasks.volume.protocol.deletion import clear_runs
+from tasks.volume.protocol.deletion import remove_of_runs
 from tasks.volume.protocol.ledger import Ledger, Record, Stored
 from tasks.volume.protocol.lock import check_epoch, recheck_epoch
 from tasks.volume.protocol.own_names import OWN
-from tasks.volume.protocol.plan import NOTES, PLAN, TWIN, Plan, plan_at, remember_plan, settle_plan
+from tasks.volume.protocol.plan import NOTES, PLAN, TWIN, Plan, folder_of, plan_at, remember_plan, settle_plan
+from tasks.volume.protocol.remembered import ended_tidy, recall, recalling, remember, remember_index
 from tasks.volume.protocol.root import commit
 from tasks.volume.store.writable import WritableStore
 
@@ -44,6 +46,7 @@ class Job:
         block: Which block of the plan.
         memory_bytes: What the worker's process may use.
         accept_versions: Whether other library versions than the plan's are accepted.
+        looks: At the lock, under way.
     """
 
     volume: str
@@ -53,6 +56,7 @@ class Job:
     block: int
     memory_bytes: int
     accept_versions: bool
+    looks: list[Future[None]] = field(default_factory=list, compare=False, repr=False)
 
     def open(self) -> tuple[WritableStore, Plan]:
         """The store and plan, after a look that this run still owns the volume."""
@@ -60,15 +64,47 @@ class Job:
         check_epoch(store, self.epoch)
         return store, plan
 
+    def open_ahead(self) -> tuple[WritableStore, Plan]:
+        """As `open`, but the look is under way while the block reads; `put` and `check` wait for it."""
+        store, plan = plan_at(self.volume, self.options, self.digest, self.accept_versions)
+        if store.local:
+            check_epoch(store, self.epoch)
+        else:
+            self.looks.append(io_pool().submit(check_epoch, store, self.epoch))
+        return store, plan
+
+    def check(self) -> None:
+        """Return when it is known that this run owned the volume when the block began.
+
+        Raises:
+            Resumable: Another run took over.
+        """
+        for look in self.looks:
+            look.result()
+
     def put(self, store: WritableStore, spec: ArraySpec, position: tuple[int, ...], data: bytes) -> Stored:
         """Store one object of an array; the same bytes that are there already are left alone."""
-        settle(store, self.epoch, spec.key(position), data)
+        self.check()
+        key = spec.key(position)
+        settle(store, self.epoch, key, data)
+        remember_index(store, spec, key, data)
         return Stored.chunk(spec, position, data)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A plan being carried out under a lock."""
+    """A plan being carried out under a lock.
+
+    Attributes:
+        name: For progress.
+        store: The volume.
+        plan: The plan.
+        epoch: Of the lock.
+        ledger: Which blocks are done.
+        run: How to run.
+        compute: Where blocks run.
+        twins: Of notes, under way to a distant store while blocks run.
+    """
 
     name: str
     store: WritableStore
@@ -77,6 +113,7 @@ class Stage:
     ledger: Ledger
     run: Run
     compute: Compute
+    twins: dict[str, Future[dict[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def resumed(self) -> int:
@@ -86,6 +123,12 @@ class Stage:
     def settle(self, key: str, data: bytes) -> None:
         """Make an object hold `data`, if this run still owns the volume."""
         settle(self.store, self.epoch, key, data)
+
+    def note(self, name: str, data: bytes) -> None:
+        """Store a note of the plan, which its blocks and its twin need not read again in this process."""
+        key = f"{self.plan.folder}/{name}"
+        self.store.put(key, data)
+        remember(self.store, key, data)
 
 
 def settle(store: WritableStore, epoch: int, key: str, data: bytes) -> None:
@@ -110,6 +153,8 @@ def begin_stage(
         store, body, created_on=created_on or run.created_on, accept_versions=run.accept_versions
     )
     remember_plan(store, plan)
+    store = recalling(store)
+    remember(store, f"{plan.folder}/{PLAN}", plan.content)
     return Stage(name, store, plan, epoch, Ledger(store, plan, epoch, resumed=found), run, compute)
 
 
@@ -150,10 +195,20 @@ def run_blocks(
         )
         for number in todo
     )
+    if not (stage.store.local or stage.twins):
+        for name in _notes(stage):
+            stage.twins[name] = io_pool().submit(_kept_twice, stage, name)
     try:
         run_window(compute, work, ((job,) for job in jobs), on_result)
+        if not stage.store.local and all(number in ledger.records for number in blocks):
+            ledger.begin_flush()  # `put_arrays` awaits it
+            return [ledger.records[number] for number in blocks]
+    except BaseException:
+        wait(stage.twins.values())
+        raise
     finally:
-        ledger.flush()
+        if stage.store.local or any(number not in ledger.records for number in blocks):
+            ledger.flush()
     if any(number not in ledger.records for number in blocks):
         raise Resumable(
             f"stopped after {len(ledger.records)} of {total} blocks of {stage.name}; run the same command again to "
@@ -175,30 +230,35 @@ def publish_root(*stages: Stage, root: dict[str, Any], leftovers: Sequence[str] 
     own = [made for made in root["attributes"]["seismill"]["stages"].values() if made["plan"] in made_by]
     digests = dict.fromkeys(made["plan"] for made in own)
     notes = [(made_by[digest], name) for digest in digests for name in _notes(made_by[digest])]
-    _, kept = together(
+    unfinished = dict.fromkeys(made_by, ("ledger", "spill", "parts")) | dict.fromkeys(leftovers, ("",))
+    calls: list[Callable[[], Any]] = [
         partial(_settle_group, last),
-        lambda: on_io(lambda note: _kept_twice(*note), notes),
-    )
+        *(partial(_twin_of, *note) for note in notes),
+    ]
+    _, *kept = on_io(lambda call: call(), calls)
     for made in own:
         made["kept"] = {
             name: told
             for (stage, name), told in zip(notes, kept, strict=True)
             if stage.plan.digest == made["plan"]
         }
-    commit(last.store, last.epoch, root)
-    unfinished = dict.fromkeys(made_by, ("ledger", "spill", "parts"))
-    clear_runs(last.store, last.epoch, unfinished | dict.fromkeys(leftovers, ("",)))
+    listed, _ = together(
+        lambda: [key for digest in unfinished for key in last.store.keys(folder_of(digest))],
+        partial(commit, last.store, last.epoch, root),
+    )
+    # This run made the commit just now, so it need not look at the lock once more.
+    guard = partial(recheck_epoch, last.store, last.epoch)
+    remove_of_runs(last.store, unfinished, listed, guard=guard)
+    ended_tidy(last.store)
 
 
 def _settle_group(stage: Stage) -> None:
     """Make the folder of our notes a group; the first stage of a volume did so, mostly."""
     key, document = f"{OWN}/zarr.json", document_bytes(GROUP)
-    try:
-        if stage.store.get(key) == document:
-            return
-    except FileNotFoundError:
-        pass
+    if recall(stage.store, key) == document:
+        return
     stage.settle(key, document)
+    remember(stage.store, key, document)
 
 
 def _notes(stage: Stage) -> Sequence[str]:
@@ -206,8 +266,15 @@ def _notes(stage: Stage) -> Sequence[str]:
     return NOTES if "grid" in stage.plan.body else NOTES[:1]
 
 
+def _twin_of(stage: Stage, name: str) -> dict[str, Any]:
+    """Return bytes and checksum of a note when its twin is stored."""
+    under_way = stage.twins.get(name)
+    return under_way.result() if under_way else _kept_twice(stage, name)
+
+
 def _kept_twice(stage: Stage, name: str) -> dict[str, Any]:
     """Make a twin of a note; return its bytes and checksum."""
-    data = stage.plan.content if name == PLAN else stage.store.get(f"{stage.plan.folder}/{name}")
-    stage.settle(f"{stage.plan.folder}/{name}{TWIN}", data)
+    key = f"{stage.plan.folder}/{name}"
+    data = stage.plan.content if name == PLAN else recall(stage.store, key) or stage.store.get(key)
+    stage.settle(f"{key}{TWIN}", data)
     return {"bytes": len(data), "crc32c": f"{crc32c(data):08x}"}

@@ -4,7 +4,7 @@ from typing import Any
 
 from tasks.parameters import Levels
 from tasks.volume.arrays.attributes import ome_attributes
-from tasks.volume.arrays.foreign import reading_bytes
+from tasks.volume.arrays.foreign_documents import reading_bytes
 from tasks.volume.arrays.group_metadata import is_annex
 from tasks.volume.arrays.reader import PYRAMID, Volume
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, as_written

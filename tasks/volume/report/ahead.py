@@ -12,22 +12,25 @@ from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region, block_count, nth_region
 
 AHEAD = 6  # reads under way at once, each of some megabytes
+CHUNKS_AHEAD = 24  # of single chunks
 SAMPLE_CHUNKS, SAMPLE_BYTES = 64, 64 << 20
 
 
 @cache
 def _readers() -> ThreadPoolExecutor:
     """The one pool of this process for the reads: a read waits for tasks of the pool for store calls."""
-    return ThreadPoolExecutor(AHEAD, thread_name_prefix="reading")
+    return ThreadPoolExecutor(CHUNKS_AHEAD, thread_name_prefix="reading")
 
 
-def read_ahead(volume: Volume, wanted: Iterable[tuple[str, Region | None]]) -> Iterator[np.ndarray]:
+def read_ahead(
+    volume: Volume, wanted: Iterable[tuple[str, Region | None]], *, ahead: int = AHEAD
+) -> Iterator[np.ndarray]:
     """Yield the values of arrays, or of regions of them, in order; the next ones are read meanwhile."""
     under_way: deque[Future[np.ndarray]] = deque()
     try:
         for path, region in wanted:
             under_way.append(_readers().submit(volume.read, path, region))
-            if len(under_way) == AHEAD:
+            if len(under_way) == ahead:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()

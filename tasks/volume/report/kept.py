@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.volume.arrays.foreign_documents import fingerprint
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import InputRefused
@@ -31,9 +32,6 @@ def made_of(volume: Volume) -> str:
     limits = [slices.SLICE_BYTES, slices.SLICE_SAMPLES, slices.DETAIL_BYTES, ahead.SAMPLE_BYTES]
     facts: dict[str, Any] = {"layout": LAYOUT, "name": name_of(volume), "root": volume.root, "limits": limits}
     if volume.origin:
-        # Here, because it imports zarr, which takes as long as all else of recognising a report.
-        from tasks.volume.arrays.foreign import fingerprint
-
         facts["origin"] = fingerprint(volume.store_of(volume.master), "")
     return digest_of(facts)
 

@@ -13,7 +13,7 @@ import numpy as np
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region, block_count
-from tasks.volume.report.ahead import read_ahead, sample_regions
+from tasks.volume.report.ahead import CHUNKS_AHEAD, read_ahead, sample_regions
 from tasks.volume.report.look import SAMPLE_AXES, look_of
 
 SLICE_BYTES = 1 << 30  # of chunks decoded for one slice of the master
@@ -269,7 +269,8 @@ def sample(volume: Volume, path: str, mask: Mask) -> tuple[np.ndarray, str]:
     read = sum(math.prod(r.stop - r.start for r in region) for region in chosen)
     every = -(-read // SAMPLE_VALUES)
     parts = []
-    for region, values in zip(chosen, read_ahead(volume, [(path, one) for one in chosen]), strict=True):
+    chunks = read_ahead(volume, [(path, one) for one in chosen], ahead=CHUNKS_AHEAD)
+    for region, values in zip(chosen, chunks, strict=True):
         kept = values[mask.live(region)][::every]
         parts.append(kept[np.isfinite(kept)])
     words = "all samples" if len(chosen) == total else f"{len(chosen)} of {total:,} chunks"

@@ -7,6 +7,8 @@ ask for: that an object is missing (`FileNotFoundError`) or a folder (`IsADirect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+UNTOLD = "?"  # the identity of an object that was written, and whose store does not say which it is
+
 
 def unguarded() -> None:
     """Allow a request: nothing is to be looked at before it."""
@@ -48,11 +50,11 @@ class Objects(Protocol):
     def put(self, path: str, data: bytes, storage_class: str) -> None:
         """Write an object, existing or not."""
 
-    def replace(self, path: str, data: bytes, identity: str, storage_class: str) -> bool:
-        """Write an object only if it has this identity; return whether this call wrote it."""
+    def replace(self, path: str, data: bytes, identity: str, storage_class: str) -> str:
+        """Write an object only if it has this identity; return the new one, or `UNTOLD`, if this call wrote it."""
 
-    def create(self, path: str, data: bytes, storage_class: str, before: Callable[[], None]) -> bool:
-        """Write an object only if it is absent; return whether this call wrote it."""
+    def create(self, path: str, data: bytes, storage_class: str, before: Callable[[], None]) -> str:
+        """Write an object only if it is absent; return its identity, or `UNTOLD`, if this call wrote it."""
 
     def delete_many(self, paths: Sequence[str], guard: Callable[[], None]) -> None:
         """Remove objects in order; calls `guard` every few requests."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import DestinationRefused, InputRefused
-from tasks.volume.store.backend import unguarded
+from tasks.volume.store.backend import UNTOLD, unguarded
 from tasks.volume.store.calls import count, line_of
 from tasks.volume.store.clouds import Entry, Found, Span, look
 from tasks.volume.store.clouds.faults import Archived, Changed, Rejected, Transient
@@ -115,7 +115,7 @@ class CloudObjects:
         """Write an object, existing or not."""
         self._write(path, data, writer="", storage_class=storage_class)
 
-    def replace(self, path: str, data: bytes, identity: str, storage_class: str) -> bool:
+    def replace(self, path: str, data: bytes, identity: str, storage_class: str) -> str:
         """Write an object only if it has this identity; the store compares and writes in one step.
 
         So a request that was long on its way changes nothing any more. Where unconditional writes were accepted there
@@ -123,45 +123,49 @@ class CloudObjects:
         """
         if self._unconditional:
             if self.identity(path) != identity:
-                return False
+                return ""
             self.put(path, data, storage_class)
-            return True
+            return UNTOLD
         writer, cloud = uuid.uuid4().hex, self._cloud
 
-        async def send() -> None:
+        async def send() -> str:
             try:
-                await cloud.put(path, data, writer=writer, storage_class=storage_class, identity=identity)
+                return await cloud.put(
+                    path, data, writer=writer, storage_class=storage_class, identity=identity
+                )
             except FileNotFoundError as error:
                 raise Changed(str(error)) from error
             except Changed as error:
                 found = await look(cloud, path)
                 if found.writer == writer:  # an earlier try whose answer was lost
-                    return
+                    return found.identity
                 if found.identity == identity:
                     raise Transient(f"{error}, although it did not change") from error
                 raise
 
         try:
-            self._ask(send, size=len(data), conditional=True)
+            new = self._ask(send, size=len(data), conditional=True)
         except (Changed, FileNotFoundError):
-            return False
+            return ""
         count(requests=0, written=len(data))
-        return True
+        return new or UNTOLD
 
     def create(
         self, path: str, data: bytes, storage_class: str = "", before: Callable[[], None] = unguarded
-    ) -> bool:
+    ) -> str:
         """Write an object only if it is absent; return whether this call wrote it, also if its answer was lost."""
         if self._unconditional:
             if self.exists(path):
-                return False
+                return ""
             before()
             self.put(path, data, storage_class)
-            return True
+            return UNTOLD
         writer = uuid.uuid4().hex
         # The answer to an earlier try may have been lost, here or on the way: then the object is our own.
-        present = self._write(path, data, writer=writer, storage_class=storage_class, before=before)
-        return present is None or present.writer == writer
+        found = self._write(path, data, writer=writer, storage_class=storage_class, before=before)
+        if isinstance(found, Found):
+            return (found.identity or UNTOLD) if found.writer == writer else ""
+        return found or UNTOLD
 
     def _write(
         self,
@@ -171,12 +175,12 @@ class CloudObjects:
         writer: str,
         storage_class: str,
         before: Callable[[], None] | None = None,
-    ) -> Found | None:
-        """Write an object; with `writer`, return what is there already instead, or None if nothing was."""
+    ) -> Found | str:
+        """Write an object; return its identity or, with `writer`, what is there already instead."""
 
-        async def send() -> Found | None:
+        async def send() -> Found | str:
             try:
-                await self._cloud.put(path, data, writer=writer, storage_class=storage_class)
+                return await self._cloud.put(path, data, writer=writer, storage_class=storage_class)
             except FileExistsError as error:
                 if not writer:
                     raise Transient(f"{error}, although it may") from error
@@ -184,7 +188,6 @@ class CloudObjects:
                     return await look(self._cloud, path)
                 except FileNotFoundError:
                     raise Transient(f"{error}, although there is none") from error
-            return None
 
         try:
             present = self._ask(send, size=len(data), before=before)
@@ -192,7 +195,7 @@ class CloudObjects:
             raise DestinationRefused(
                 f"{self._url} cannot be written ({error}); make the bucket or container first"
             ) from error
-        if present is None or present.writer == writer:
+        if not isinstance(present, Found) or present.writer == writer:
             count(requests=0, written=len(data))
         return present
 
@@ -229,10 +232,10 @@ class CloudObjects:
         if self._memory or self._root in self._line.probed:
             return
         path = f"{self._root}/{TEMPORARY}/probe-{uuid.uuid4().hex}"
+        # Whoever is found to have written it is the first: `create` compares writers.
         first, second = self.create(path, b"1"), self.create(path, b"2")
-        kept = self.get(path) == b"1"
         self._remove([path])
-        if not first or second or not kept:
+        if not first or second:
             raise DestinationRefused(
                 f"the store of {self._url} overwrites an object that was to be created only if absent, so two runs "
                 "could mix; use a store with conditional writes, or accept_unconditional_writes and see to it that "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.store import local
-from tasks.volume.store.backend import unguarded
+from tasks.volume.store.backend import UNTOLD, unguarded
 from tasks.volume.store.calls import count
 from tasks.volume.store.url import Location
 
@@ -110,20 +110,20 @@ class LocalObjects:
             local.write(self._root, path, data, os.replace)
         count(written=len(data))
 
-    def replace(self, path: str, data: bytes, identity: str, storage_class: str = "") -> bool:
+    def replace(self, path: str, data: bytes, identity: str, storage_class: str = "") -> str:
         """Write a file only if it has this identity; one process at a time replaces in a folder."""
         try:
             with local.alone_in(self._root, os.path.dirname(path)):
                 if self.identity(path) != identity:
-                    return False
+                    return ""
                 self.put(path, data)
-                return True
+                return UNTOLD
         except FileNotFoundError:
-            return False
+            return ""
 
     def create(
         self, path: str, data: bytes, storage_class: str = "", before: Callable[[], None] = unguarded
-    ) -> bool:
+    ) -> str:
         """Write a file only if it is absent."""
         before()
         count(written=len(data))
@@ -131,8 +131,8 @@ class LocalObjects:
             with self._writing():
                 local.create(self._root, path, data)
         except FileExistsError:
-            return False
-        return True
+            return ""
+        return UNTOLD
 
     def delete_many(self, paths: Sequence[str], guard: Callable[[], None]) -> None:
         """Remove files in order, and folders that this leaves empty."""

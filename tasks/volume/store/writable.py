@@ -29,9 +29,14 @@ class WritableStore(Store):
 
     def replace(self, key: str, data: bytes, identity: str) -> bool:
         """Write an object only if it still has this identity (empty: absent); return whether this call wrote it."""
+        return bool(self.exchange(key, data, identity))
+
+    def exchange(self, key: str, data: bytes, identity: str) -> str:
+        """As `replace`; return the new identity or `UNTOLD` if this call wrote the object, else nothing."""
+        path, storage_class = self.path(key), self._class_of(key)
         if not identity:
-            return self.create(key, data)
-        return self._objects.replace(self.path(key), data, identity, self._class_of(key))
+            return self._objects.create(path, data, storage_class, unguarded)
+        return self._objects.replace(path, data, identity, storage_class)
 
     def create(self, key: str, data: bytes, *, before: Callable[[], None] = unguarded) -> bool:
         """Write an object only if it is absent; return whether this call wrote it, also if its answer was lost.
@@ -41,7 +46,7 @@ class WritableStore(Store):
             data: Its content.
             before: Called before each try; raises if this run may not write it any more.
         """
-        return self._objects.create(self.path(key), data, self._class_of(key), before)
+        return bool(self._objects.create(self.path(key), data, self._class_of(key), before))
 
     def create_or_match(
         self,

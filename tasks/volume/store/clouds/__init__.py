@@ -94,10 +94,11 @@ class Cloud(Protocol):
 
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
-    ) -> None:
-        """Write an object; with `writer` only if there is none yet (else FileExistsError).
+    ) -> str:
+        """Write an object and return its new identity, empty if the store does not tell it.
 
-        With an identity only where the object has it (Changed).
+        With `writer` only if there is none yet (else FileExistsError), with an identity only where the object has it
+        (Changed).
         """
 
     async def head(self, path: str) -> Found:

@@ -164,18 +164,19 @@ class Azure:
 
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
-    ) -> None:
+    ) -> str:
         """See `Cloud`."""
         checksum = {f"x-ms-meta-{CHECKSUM}": f"{google_crc32c.value(data):08x}"}
         headers = {"x-ms-blob-type": "BlockBlob", **_md5(data), **checksum}
         headers |= _described(writer, storage_class)
         headers |= {"If-Match": identity} if identity else {"If-None-Match": "*"} if writer else {}
         try:
-            await self._call("PUT", path, what=f"put az://{path}", headers=headers, data=data)
+            answer, _ = await self._call("PUT", path, what=f"put az://{path}", headers=headers, data=data)
         except Changed as error:
             if identity:
                 raise
             raise FileExistsError(str(error)) from error
+        return str(answer.get("ETag", ""))
 
     async def head(self, path: str) -> Found:
         """See `Cloud`."""

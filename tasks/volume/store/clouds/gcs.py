@@ -190,7 +190,7 @@ class Gcs:
 
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
-    ) -> None:
+    ) -> str:
         """See `Cloud`."""
         bucket, _, key = path.partition("/")
         crc = base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
@@ -203,7 +203,7 @@ class Gcs:
         generation = identity or ("0" if writer else "")
         params = {"uploadType": "multipart"} | ({"ifGenerationMatch": generation} if generation else {})
         try:
-            await self._call(
+            _, _, answer = await self._call(
                 "POST",
                 f"{self._fs._location}/upload/storage/v1/b/{quote(bucket, safe='')}/o",
                 what=f"put gs://{path}",
@@ -215,6 +215,10 @@ class Gcs:
             if identity:
                 raise
             raise FileExistsError(str(error)) from error
+        try:
+            return str(json.loads(answer)["generation"])
+        except (ValueError, LookupError, TypeError):
+            return ""
 
     async def head(self, path: str) -> Found:
         """See `Cloud`."""

@@ -38,7 +38,7 @@ class Memory:
 
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
-    ) -> None:
+    ) -> str:
         """See `Cloud`."""
         if identity:
             if not self._fs.exists(path) or identity != _identity(self._fs.cat_file(path)):
@@ -47,6 +47,7 @@ class Memory:
             raise FileExistsError(path)
         self._fs.pipe_file(path, bytes(data))
         self._writers[path] = writer
+        return _identity(bytes(data))
 
     async def head(self, path: str) -> Found:
         """See `Cloud`."""

@@ -155,17 +155,18 @@ class S3:
 
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
-    ) -> None:
+    ) -> str:
         """See `Cloud`."""
         crc = google_crc32c.value(data)
         condition = {"IfMatch": identity} if identity else {"IfNoneMatch": "*"} if writer else {}
         arguments = _described(writer, storage_class, f"{crc:08x}") | condition
         try:
-            await self._call("put_object", path, Body=data, ChecksumCRC32C=_base64(crc), **arguments)
+            answer = await self._call("put_object", path, Body=data, ChecksumCRC32C=_base64(crc), **arguments)
         except Changed as error:
             if identity:
                 raise
             raise FileExistsError(str(error)) from error
+        return str(answer.get("ETag", ""))
 
     async def head(self, path: str) -> Found:
         """See `Cloud`."""

@@ -179,7 +179,7 @@ class Web:
 
     async def put(
         self, path: str, data: bytes, *, writer: str, storage_class: str, identity: str = ""
-    ) -> None:
+    ) -> str:
         """See `Cloud`; refused."""
         raise Rejected(f"put {self._protocol}://{path}: web servers are only read")
 

@@ -1,0 +1,64 @@
+"""What is known of arrays of other tools without zarr-python, which takes a third of a second to import."""
+
+import hashlib
+import math
+from typing import Any
+
+from tasks.volume.arrays.documents import object_from
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.blocks import IO_THREADS, cpu_count
+from tasks.volume.outcomes import InputRefused
+from tasks.volume.store.objects import Store
+
+
+def documents(store: Store, path: str, known: bytes = b"") -> dict[str, dict[str, Any]]:
+    """Return the metadata documents at a path by name: `zarr.json`, or `.zarray`, `.zgroup` and `.zattrs`.
+
+    Args:
+        store: The group or volume.
+        path: In it.
+        known: What its `zarr.json` holds, if it was read already.
+    """
+    found = {}
+    for name in ("zarr.json", ".zarray", ".zgroup", ".zattrs"):
+        if "zarr.json" in found:
+            break
+        try:
+            data = known or store.get(f"{path}/{name}" if path else name)
+        except (FileNotFoundError, IsADirectoryError):
+            continue
+        found[name] = object_from(
+            data, f"{store.url}/{path}/{name}".replace("//" + name, "/" + name), InputRefused
+        )
+    return found
+
+
+def is_array(described: dict[str, dict[str, Any]]) -> bool:
+    """Return whether such documents are an array's."""
+    return ".zarray" in described or described.get("zarr.json", {}).get("node_type") == "array"
+
+
+def attributes_of(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the attributes of an array or group from its documents."""
+    if "zarr.json" in described:
+        said = described["zarr.json"].get("attributes")
+        return dict(said) if isinstance(said, dict) else {}
+    return described.get(".zattrs", {})
+
+
+def reading_bytes(spec: ArraySpec, *, local: bool) -> int:
+    """Return the most bytes that `read_foreign` takes beside the values: stored objects, encoded and decoded."""
+    at_once = cpu_count() if local else IO_THREADS
+    # Compressors promise a bound a little above the raw size; a codec may make one copy more on its way.
+    return 3 * at_once * math.prod(spec.unit) * spec.numpy.itemsize
+
+
+def fingerprint(store: Store, path: str) -> str:
+    """Return a digest of names, sizes and etags that changes when the array is written to. Costs one listing."""
+    total = 0
+    for key, size, identity in store.listing(path):
+        line = f"{key}\n{size}\n{identity}".encode()
+        total ^= int.from_bytes(
+            hashlib.sha256(line).digest()[:16], "big"
+        )  # in whatever order they are listed
+    return f"{total:032x}"

@@ -1,0 +1,64 @@
+"""`njit` of numba for functions that are compiled at their first call: importing them does not import numba."""
+
+import functools
+import importlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+_compiling = threading.Lock()
+
+
+class Kernel:
+    """A function that stands for what numba makes of it until it is called."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        """Take the function and the options of `numba.njit`."""
+        functools.update_wrapper(self, function)
+        self._function, self._options = function, options
+        self._dispatcher: Any = None
+
+    def __call__(self, *args: Any) -> Any:
+        """Call what numba makes of the function."""
+        if self._dispatcher is None:
+            with _compiling:
+                import numba
+
+                _replace_all(self._function.__globals__, numba.njit)
+                self.make(numba.njit)
+        return self._dispatcher(*args)
+
+    def make(self, njit: Callable[..., Any]) -> Any:
+        """Return what `numba.njit` makes of the function."""
+        self._dispatcher = self._dispatcher or njit(**self._options)(self._function)
+        return self._dispatcher
+
+
+def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Return a decorator, as `numba.njit`, of a module whose kernels call none of other modules."""
+    return lambda function: Kernel(function, options)
+
+
+@dataclass(frozen=True)
+class OfNumba:
+    """What stands for a function of numba that kernels call."""
+
+    module: str
+    name: str
+
+    def make(self, njit: Callable[..., Any]) -> Any:
+        """Return the function."""
+        return getattr(importlib.import_module(self.module), self.name)
+
+
+def of_numba(module: str, name: str) -> Any:
+    """Return what stands for a function of numba that kernels of a module call."""
+    return OfNumba(module, name)
+
+
+def _replace_all(module: dict[str, Any], njit: Callable[..., Any]) -> None:
+    """Put what numba makes of them in the place of all kernels of a module, because they call each other."""
+    for name, value in list(module.items()):
+        if isinstance(value, Kernel | OfNumba):
+            module[name] = value.make(njit)
