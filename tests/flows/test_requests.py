@@ -1,4 +1,7 @@
-"""How many requests a publication takes of a store: budgets, so that serial chains do not come back."""
+"""How many requests a publication takes of a store: budgets, so that serial chains do not come back.
+
+Covers protocol/remembered.py.
+"""
 
 import uuid
 from collections import Counter
@@ -13,6 +16,7 @@ from flows.stages import as_stage, load_verb
 from tasks.parameters import Copies, Index, Levels, Master, Run
 from tasks.volume.store.clouds.in_memory import Memory
 from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.segy_maker import ibm_of, segy_bytes
 from tests.support.volumes import STAMP
 
@@ -50,9 +54,9 @@ def publish(source: str, volume: str) -> None:
     )
 
 
-def survey() -> Store:
+def survey() -> WritableStore:
     """A store in memory with a survey of 40 x 48 traces of 100 samples at a.sgy."""
-    store = Store(f"memory://{uuid.uuid4().hex}")
+    store = WritableStore(f"memory://{uuid.uuid4().hex}")
     values = np.random.default_rng(5).normal(0, 100, (40 * 48, 100))
     words = ibm_of(values) | np.where(values < 0, np.uint32(1 << 31), np.uint32(0))
     rows = words.astype(">u4").view(np.uint8).reshape(40 * 48, 400)

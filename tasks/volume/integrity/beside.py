@@ -21,7 +21,8 @@ from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import on_io
 from tasks.volume.integrity.check import Finding, fetch
 from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.protocol.lock import LOCKS, highest, is_whole, released_lock
+from tasks.volume.protocol.lock import highest
+from tasks.volume.protocol.lock_content import LOCKS, is_whole, released_lock
 from tasks.volume.protocol.manifest import (
     LISTED_BESIDE,
     REPORT,

@@ -2,12 +2,11 @@
 
 `.seismill/lock/<epoch>` is created; the highest epoch owns the volume. Its holder rewrites the object as a
 heartbeat, and marks it released at the end. An observer who sees it unchanged for the lease, by the
-observer's own monotonic clock, creates the next epoch. Workers check before each block that no higher
-epoch exists, so a holder that was only asleep stops writing; a holder's process on this machine that
-no longer exists is superseded at once. Old epochs stay: they are what tells a holder that was asleep.
+observer's own monotonic clock, creates the next epoch. Workers check at each block that no higher epoch exists, so a
+holder that was only asleep stops writing; a holder's process on this machine that no longer exists is superseded at
+once. Old epochs stay: they are what tells a holder that was asleep.
 """
 
-import json
 import logging
 import math
 import os
@@ -21,23 +20,26 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from tasks.volume.arrays.codecs import crc32c
-from tasks.volume.arrays.documents import value_from
 from tasks.volume.outcomes import DestinationRefused, Resumable
+from tasks.volume.protocol.lock_content import (
+    DAMAGED,
+    LOCKS,
+    UNREADABLE_SECONDS,
+    key_of,
+    read,
+    released_lock,
+    stored,
+)
 from tasks.volume.store.objects import DEADLINE_SECONDS, Store
 from tasks.volume.store.process import clock_seconds, ended_here, machine, started
 from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
-LOCKS = ".seismill/lock"
 _NUMBER = re.compile(r"[0-9]{8}")
 LOST_RACES = 20  # in a row for an epoch that nobody turns out to have: something else is in its place
 LEASE_SECONDS = 600.0
 HEARTBEAT_SECONDS = 60.0
-# A lock that cannot be read was left by a kill or is damaged. A live holder writes it again with its next sign of life,
-# and one that sleeps looks at the epoch before it stores anything.
-UNREADABLE_SECONDS = 45.0
 RECHECK_SECONDS = 60.0  # a worker that was silent for longer looks before it writes again
 assert DEADLINE_SECONDS + HEARTBEAT_SECONDS < LEASE_SECONDS
 
@@ -45,10 +47,6 @@ assert DEADLINE_SECONDS + HEARTBEAT_SECONDS < LEASE_SECONDS
 _tokens: set[str] = set()  # of the locks that this process holds or asks for
 _held: dict[str, tuple[int, str]] = {}  # the epoch that this process holds, and the token of its lock, by URL
 _looked_at: dict[tuple[str, int], float] = {}  # when this process saw last that an epoch owned its volume
-
-
-def _key(epoch: int) -> str:
-    return f"{LOCKS}/{epoch:08d}"
 
 
 def _holder() -> dict[str, Any]:
@@ -61,41 +59,6 @@ def _holder() -> dict[str, Any]:
         "state": "held",
         "beat": 0,
     }
-
-
-# What is taken for what a lock says that cannot be read.
-_DAMAGED = {
-    "holder": f"somebody whose lock is damaged, and who is waited for for {UNREADABLE_SECONDS:.0f} s,",
-    "state": "held",
-    "machine": "",
-    "process": 0,
-    "started": "",
-    "token": "",
-}
-
-
-def _stored(lock: dict[str, Any], epoch: int) -> bytes:
-    """Return a lock as it is stored: with a CRC32C of all else that it says and of its epoch."""
-    text = f"{json.dumps(lock)} {epoch}"
-    return json.dumps(lock | {"crc32c": f"{crc32c(text.encode()):08x}"}).encode()
-
-
-def is_whole(content: bytes, epoch: int) -> bool:
-    """Whether a lock is as it was written, as far as it tells: those of early versions have no checksum."""
-    try:
-        lock = value_from(content)
-        checksum = lock.pop("crc32c", None)
-    except (ValueError, AttributeError, TypeError):
-        return False
-    if checksum is None:
-        return bool(lock.keys() == _DAMAGED.keys() | {"beat"}) and json.dumps(lock).encode() == content
-    return _stored(lock, epoch) == content
-
-
-def released_lock(epoch: int) -> tuple[str, bytes]:
-    """Return key and content of a lock of before whose holder is not known any more."""
-    lock = _DAMAGED | {"holder": "not known: the lock was damaged", "state": "released", "beat": 0}
-    return _key(epoch), _stored(lock, epoch)
 
 
 def _gone(lock: dict[str, Any]) -> bool:
@@ -125,7 +88,7 @@ def highest(store: Store) -> int:
 def writer_of(store: Store) -> str:
     """Who writes the volume, as far as can be told at once: its holder did not release it. Empty if nobody does."""
     top = highest(store)
-    lock = _read(_content(store, top)) if top else None
+    lock = read(_content(store, top)) if top else None
     return "" if lock is None or _gone(lock) else str(lock["holder"])
 
 
@@ -149,7 +112,7 @@ def check_epoch(store: Store, epoch: int) -> None:
         Resumable: Another run took over.
     """
     looked = clock_seconds()
-    if store.exists(_key(epoch + 1)):
+    if store.exists(key_of(epoch + 1)):
         raise Resumable(
             f"another run took over {store.url} because this one had been silent for longer than its lease; "
             "look at that run, or run this again"
@@ -196,7 +159,11 @@ def locked(
             hold.release()
             hold = None
     if hold is None:
-        hold = _Hold(store, wait_seconds, lease_seconds, heartbeat_seconds, say, top)
+        hold = _Hold(
+            store,
+            lambda mine: _acquire(store, mine, wait_seconds, lease_seconds, say, top),
+            heartbeat_seconds,
+        )
     whole = False
     try:
         if not hold.tidy:
@@ -220,19 +187,13 @@ class _Hold:
     """A lock that this process holds, with the thread that leaves its signs of life."""
 
     def __init__(
-        self,
-        store: WritableStore,
-        wait_seconds: float,
-        lease_seconds: float,
-        heartbeat_seconds: float,
-        say: Callable[[str], None],
-        top: int | None,
+        self, store: WritableStore, acquire: Callable[[dict[str, Any]], int], heartbeat_seconds: float
     ) -> None:
-        """Wait for the lock and take it; arguments and errors are those of `locked`."""
+        """Take the lock by `acquire`, which waits for it and returns the epoch."""
         self._store, self._mine, self.tidy = store, _holder(), False
         _tokens.add(self._mine["token"])
         try:
-            self.epoch = _acquire(store, self._mine, wait_seconds, lease_seconds, say, top)
+            self.epoch = acquire(self._mine)
         except BaseException:
             _tokens.discard(self._mine["token"])
             raise
@@ -247,7 +208,7 @@ class _Hold:
         while not self._ended.wait(every_seconds):
             self._mine["beat"] += 1
             try:
-                self._store.put(_key(self.epoch), _stored(self._mine, self.epoch))
+                self._store.put(key_of(self.epoch), stored(self._mine, self.epoch))
             except Exception as error:
                 # The lease outlasts some lost beats; a thread that died of one would lose the volume for sure.
                 log.warning("no sign of life could be left at %s: %s", self._store.url, error)
@@ -259,7 +220,7 @@ class _Hold:
         _held.pop(self._store.url, None)
         self._mine["state"] = "released"
         _tokens.discard(self._mine["token"])
-        self._store.put(_key(self.epoch), _stored(self._mine, self.epoch))
+        self._store.put(key_of(self.epoch), stored(self._mine, self.epoch))
 
 
 _keeping: ContextVar[dict[str, _Hold] | None] = ContextVar("keeping", default=None)
@@ -284,27 +245,14 @@ def kept_locks() -> Iterator[None]:
 @contextmanager
 def unkept_locks() -> Iterator[None]:
     """Release each lock that is taken inside the `with` as soon as it can be, whatever is around."""
-    before = _keeping.set(None)
-    try:
+    with kept_locks():
         yield
-    finally:
-        _keeping.reset(before)
-
-
-def _read(content: bytes) -> dict[str, Any]:
-    """What a lock says; one that is damaged is of somebody who may be alive, until it was unchanged for the lease."""
-    try:
-        lock = value_from(content)
-        typed = all(type(lock[name]) is type(value) for name, value in _DAMAGED.items())
-        return dict(lock) if typed else dict(_DAMAGED)
-    except (ValueError, LookupError, TypeError):
-        return dict(_DAMAGED)
 
 
 def _content(store: Store, epoch: int) -> bytes:
     """A lock as it is stored; empty if it was removed since it was listed, which counts as damaged."""
     try:
-        return store.get(_key(epoch))
+        return store.get(key_of(epoch))
     except FileNotFoundError:
         return b""
 
@@ -324,14 +272,14 @@ def _acquire(
         lost, before = (lost + 1 if top == before else 0), top
         if top:
             current = _content(store, top)
-            lock = _read(current)
+            lock = read(current)
             if current != seen:
                 seen, seen_at = current, time.monotonic()
-            lease = min(lease_seconds, UNREADABLE_SECONDS) if lock == _DAMAGED else lease_seconds
+            lease = min(lease_seconds, UNREADABLE_SECONDS) if lock == DAMAGED else lease_seconds
             free = _gone(lock) or time.monotonic() - seen_at >= lease
         if not top or free:
             asked = clock_seconds()
-            if store.create(_key(top + 1), _stored(mine, top + 1)):
+            if store.create(key_of(top + 1), stored(mine, top + 1)):
                 _looked_at[store.url, top + 1] = asked
                 if top and not current:  # a kill between taking the name and writing to it
                     store.put(*released_lock(top))
@@ -339,7 +287,7 @@ def _acquire(
             if lost < LOST_RACES:
                 continue
             raise DestinationRefused(
-                f"something that is no lock is in the place of {store.url}/{_key(top + 1)}; move it away"
+                f"something that is no lock is in the place of {store.url}/{key_of(top + 1)}; move it away"
             )
         lost = 0
         if time.monotonic() - began >= wait_seconds:

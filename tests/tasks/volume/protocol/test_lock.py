@@ -1,6 +1,6 @@
 """One writer: on threads, between processes, across a killed one, and without a common clock.
 
-Covers store/process.py.
+Covers store/process.py and protocol/lock_content.py.
 """
 
 import json

@@ -1,0 +1,62 @@
+"""A lock as it is stored: who holds it, with a checksum, so that a damaged one is told from a whole one."""
+
+import json
+from typing import Any
+
+from tasks.volume.arrays.codecs import crc32c
+from tasks.volume.arrays.documents import value_from
+
+LOCKS = ".seismill/lock"
+# A lock that cannot be read was left by a kill or is damaged. A live holder writes it again with its next sign of life,
+# and one that sleeps looks at the epoch before it stores anything.
+UNREADABLE_SECONDS = 45.0
+
+
+def key_of(epoch: int) -> str:
+    """Return where the lock of an epoch lies."""
+    return f"{LOCKS}/{epoch:08d}"
+
+
+# What is taken for what a lock says that cannot be read.
+DAMAGED = {
+    "holder": f"somebody whose lock is damaged, and who is waited for for {UNREADABLE_SECONDS:.0f} s,",
+    "state": "held",
+    "machine": "",
+    "process": 0,
+    "started": "",
+    "token": "",
+}
+
+
+def stored(lock: dict[str, Any], epoch: int) -> bytes:
+    """Return a lock as it is stored: with a CRC32C of all else that it says and of its epoch."""
+    text = f"{json.dumps(lock)} {epoch}"
+    return json.dumps(lock | {"crc32c": f"{crc32c(text.encode()):08x}"}).encode()
+
+
+def is_whole(content: bytes, epoch: int) -> bool:
+    """Whether a lock is as it was written, as far as it tells: those of early versions have no checksum."""
+    try:
+        lock = value_from(content)
+        checksum = lock.pop("crc32c", None)
+    except (ValueError, AttributeError, TypeError):
+        return False
+    if checksum is None:
+        return bool(lock.keys() == DAMAGED.keys() | {"beat"}) and json.dumps(lock).encode() == content
+    return stored(lock, epoch) == content
+
+
+def released_lock(epoch: int) -> tuple[str, bytes]:
+    """Return key and content of a lock of before whose holder is not known any more."""
+    lock = DAMAGED | {"holder": "not known: the lock was damaged", "state": "released", "beat": 0}
+    return key_of(epoch), stored(lock, epoch)
+
+
+def read(content: bytes) -> dict[str, Any]:
+    """What a lock says; one that is damaged is of somebody who may be alive, until it was unchanged for the lease."""
+    try:
+        lock = value_from(content)
+        typed = all(type(lock[name]) is type(value) for name, value in DAMAGED.items())
+        return dict(lock) if typed else dict(DAMAGED)
+    except (ValueError, LookupError, TypeError):
+        return dict(DAMAGED)
