@@ -1,6 +1,6 @@
 """Make Prefect flows of functions: check triggered runs, turn outcomes into states, show results.
 
-The flow has the function's own signature and docstring, which Prefect turns into the form of a custom run.
+The flow has the function's signature in the order of a form, and its docstring; Prefect makes the form of both.
 """
 
 import functools
@@ -24,6 +24,7 @@ from flows.allowed import refuse_foreign_compute, refuse_foreign_stores, refuse_
 from flows.artifacts import put_summary
 from flows.credentials import provide
 from flows.earlier_attempts import end_open_tasks
+from flows.forms import form_docstring, form_signature
 from flows.json_logs import use_json_lines
 from flows.metrics import note_run
 from flows.progress import artifact_report
@@ -111,9 +112,8 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
         return Completed(message=headline(summary), data=summary)
 
     # What one stage tells another is no parameter of a run.
-    run.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[p for p in signature.parameters.values() if p.name not in BETWEEN_STAGES]
-    )
+    run.__signature__ = form_signature(signature, BETWEEN_STAGES)  # type: ignore[attr-defined]
+    run.__doc__ = form_docstring(function.__doc__, signature)
     return _Flow(run, name=name.replace("_", "-"), flow_run_name=functools.partial(_run_name, name))
 
 

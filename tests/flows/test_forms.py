@@ -1,0 +1,63 @@
+"""Forms as Prefect makes them of each deployment: places first, what is wanted next, overrides last."""
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+import yaml
+from prefect.utilities.callables import parameter_schema
+
+from flows.publish import publish
+from tests import ROOT
+
+DEPLOYMENTS = yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())["deployments"]
+ENTRYPOINTS = sorted({deployment["entrypoint"] for deployment in DEPLOYMENTS})
+PLACES = ("source", "volume", "target", "staging", "volumes")
+OVERRIDES = ("index", "image", "master")
+
+
+def fields(entrypoint: str) -> list[tuple[str, dict[str, Any]]]:
+    """The fields of a form, from the first to the last."""
+    module, _, name = entrypoint.partition(":")
+    schema = parameter_schema(getattr(import_module(module), name)).model_dump_for_openapi()
+    return sorted(schema["properties"].items(), key=lambda field: field[1]["position"])
+
+
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+def test_places_come_first_and_overrides_last(entrypoint):
+    names = [name for name, _ in fields(entrypoint)]
+    required = [name for name, field in fields(entrypoint) if "default" not in field]
+    assert names[: len(required)] == required
+    assert set(required) <= {*PLACES}
+    last = [name for name in names if name in OVERRIDES]
+    assert names[len(names) - len(last) :] == last
+    if "overwrite" in names:
+        assert set(names[names.index("overwrite") + 1 :]) <= {"run", *OVERRIDES}
+
+
+def test_the_main_form_asks_for_quality_and_steps_before_the_rest():
+    names = [name for name, _ in fields("flows.publish:publish")]
+    assert names[:4] == ["source", "volume", "copies", "steps"]
+    assert names[-3:] == ["index", "image", "master"]
+
+
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+def test_every_place_says_where_a_relative_path_begins(entrypoint):
+    said = {name: field.get("description", "") for name, field in fields(entrypoint)}
+    places = {name for name in said if name in PLACES}
+    assert places
+    for name in places:
+        assert said[name].endswith(". A relative path begins in the folder that `seismill up` names."), name
+        assert len(said[name]) > 70, name  # the verb's own words are there, too
+    others = {name: text for name, text in said.items() if name not in (*PLACES, "array", "explore", "file")}
+    assert not [name for name, text in others.items() if "relative path" in text]
+
+
+def test_arguments_go_to_the_parameters_of_their_names():
+    with pytest.raises(TypeError, match="positional"):
+        publish("a.sgy", "a.zarr", {"bytes": "189,193"})
+
+
+def test_on_one_machine_the_deployments_that_people_start_come_first():
+    here = [one["name"] for one in DEPLOYMENTS if one["work_pool"]["name"] == "seismill"]
+    assert here[:4] == ["publish", "sweep", "scan", "verify"]
