@@ -29,9 +29,12 @@ PAGES = {
         "infra/README.md",
         "infra/RUNBOOK.md",
         "tasks/README.md",
+        "tasks/dataset/README.md",
         "tasks/viewer/README.md",
         "tasks/volume/FORMAT.md",
+        "tasks/volume/copies/README.md",
         "tasks/volume/protocol/README.md",
+        "tasks/volume/stacks/README.md",
         "tasks/volume/sweeps/README.md",
     )
 }
