@@ -80,7 +80,7 @@ def voxels(tiff: Any, page: Any, described: str = "") -> Voxels:
     meta = (tiff.imagej_metadata or {}) if tiff.is_imagej else {}
     unit = str(meta.get("unit", ""))
     if unit.strip().lower() in _NO_UNIT:
-        return Voxels() if tiff.is_imagej else _resolution(page)
+        return _without_unit(page, meta) if tiff.is_imagej else _resolution(page)
     units = {"X": unit, "Y": str(meta.get("yunit", unit)), "Z": str(meta.get("zunit", unit))}
     per_unit = {"Y": _ratio(page.tags.valueof(283)), "X": _ratio(page.tags.valueof(282))}
     lengths = {axis: 1 / ratio for axis, ratio in per_unit.items() if ratio > 0}
@@ -93,6 +93,17 @@ def voxels(tiff: Any, page: Any, described: str = "") -> Voxels:
             found, origin=tuple(origin[axis] * n for axis, n in zip("ZYX", found.length, strict=True))
         )
     return found
+
+
+def _without_unit(page: Any, meta: dict[str, Any]) -> Voxels:
+    """Lengths that ImageJ gives without a unit, which tell how long a voxel is along one axis beside another."""
+    y, x = _ratio(page.tags.valueof(283)), _ratio(page.tags.valueof(282))
+    depth = abs(_real(meta.get("spacing", 1))) or 1.0
+    length = (depth, 1 / y if y > 0 else 1.0, 1 / x if x > 0 else 1.0)
+    if length == (1.0, 1.0, 1.0) or not all(math.isfinite(n) for n in length):
+        return Voxels()
+    note = "ImageJ gives the lengths without a unit; --voxel-unit says which it is"
+    return Voxels(length, "", (), (note,), "ImageJ's X, Y and Z")
 
 
 def _resolution(page: Any) -> Voxels:

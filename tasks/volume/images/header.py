@@ -97,6 +97,8 @@ class Slices:
         samples: Values per voxel, such as 3 of a colour image; they become channels.
         planes: Axes along which pages of the file follow each other, slowest first, with their counts: `t`, `c` and
             `z`. Empty: along z alone.
+        declared: How many slices the file says there are in all, in it and in the others of its set; 0: it does not.
+            No part of a plan.
         channels: Names and colours (RRGGBB) of the channels, as the file gives them; no part of a plan.
     """
 
@@ -114,6 +116,7 @@ class Slices:
     samples: int = 1
     planes: tuple[tuple[str, int], ...] = ()
     channels: tuple[tuple[str, str], ...] = ()
+    declared: int = 0
 
     @property
     def leading(self) -> tuple[tuple[str, int], ...]:

@@ -35,6 +35,9 @@ def describe_raw(opened: OpenFile) -> tuple[VoxelFile, Slices]:
             "--dtype uint16 --shape 1000,2048,2048"
         )
     dtype = np.dtype(raw.dtype).newbyteorder(raw.byte_order)
+    if source.url.lower().endswith(".gz") and source.read(0, min(source.size, 2)) == b"\x1f\x8b":
+        shape = tuple(raw.shape)
+        return opened.file, plain(source, dtype, shape, raw.offset, fortran=raw.order == "F", stream=0)
     return opened.file, plain(source, dtype, tuple(raw.shape), raw.offset, fortran=raw.order == "F")
 
 

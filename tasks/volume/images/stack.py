@@ -101,6 +101,7 @@ class Stack:
         plain = [[asdict(file), asdict(slices)] for file, slices in self.files]
         for file, slices in plain:
             del slices["voxels"]["notes"], slices["voxels"]["taken"], slices["in_series"], slices["channels"]
+            del slices["declared"]
             # What later versions added is there only where it says something.
             for name, usual in (("kept", {}), ("samples", 1), ("planes", ())):
                 if slices[name] == usual:
@@ -151,6 +152,12 @@ def find_stack(url: str, options: StorageOptions, raw: Raw = Raw(), image: int =
         raise InputRefused(
             f"{count} files of {url} hold slices of {kind}, but {len(odd)} do not: {shown}"
             f"{', …' if len(odd) > 5 else ''}; take them out or bring them again"
+        )
+    declared, held = max(slices.declared for _, slices in files), sum(slices.count for _, slices in files)
+    if declared > held:
+        raise InputRefused(
+            f"{url} says that {declared} slices belong together, but {held} are there; name the folder or a pattern of "
+            "all its files, or bring those that are missing"
         )
     if all(slices.in_series for _, slices in files):
         from tasks.volume.images.dicom import ordered

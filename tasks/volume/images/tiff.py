@@ -25,10 +25,12 @@ from tasks.volume.images.listing import VoxelFile
 from tasks.volume.images.ranged import Ranged
 from tasks.volume.images.tiff_page import (
     IMAGES,
+    JPEG,
     PLANAR,
     checked,
     is_plain,
     laid,
+    refuse_other_frame,
     scratch_of,
     segment_shape,
     span,
@@ -111,6 +113,7 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
         samples=samples,
         planes=planes,
         channels=channels,
+        declared=chosen.counts.get("Z", 0),
     )
 
 
@@ -142,6 +145,8 @@ def decode_tiff(fetched: Any, out: np.ndarray, where: str) -> None:
     for number, (offset, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
         segment = data[offset - start : offset - start + size] if size else None
         try:
+            if page.compression == JPEG and segment:
+                refuse_other_frame(page, segment, where)
             if page.compression in IMAGES and segment:
                 coded.refuse_larger(segment, math.prod(segment_shape(page)), where)
             values, (sample, _, row, column, _), shape = page.decode(

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from tasks.volume.images import coded
+from tasks.volume.images.bitmaps import jpeg_frame
 from tasks.volume.images.header import kept_dtype
-from tasks.volume.outcomes import InputRefused
+from tasks.volume.outcomes import InputRefused, IntegrityFailure
 
 # TIFF's numbers of codings whose decoders write no more than the size they are given, or whose own header is looked at.
-_BOUNDED = {1, 5, 8, 32946, 32773, 50000, 34926}  # none, LZW, deflate, PackBits, zstd
+_BOUNDED = {1, 5, 7, 8, 32946, 32773, 50000, 34926}  # none, LZW, deflate, PackBits, zstd
+JPEG = 7
 IMAGES = {33003, 33005, 34712, 34933}  # JPEG 2000, PNG
 PLANAR = 2  # TIFF's number for values of voxels that lie in planes of their own
 _MOST_SAMPLES = 4
@@ -66,6 +68,26 @@ def laid(page: Any) -> tuple[int, ...]:
     """Rows and columns of a page, and of several values per voxel these last."""
     plane = (page.imagelength, page.imagewidth)
     return plane if page.samplesperpixel == 1 else (*plane, page.samplesperpixel)
+
+
+def refuse_other_frame(page: Any, segment: bytes, where: str) -> None:
+    """Return if a JPEG in a page holds no more than its strip or tile.
+
+    Raises:
+        IntegrityFailure: It holds more, or is no JPEG of eight bits.
+    """
+    frame, (rows, columns) = jpeg_frame(segment), segment_shape(page)
+    values = 1 if page.planarconfig == PLANAR else page.samplesperpixel
+    if (
+        not frame
+        or frame.bits != 8
+        or frame.rows > rows
+        or frame.columns > columns
+        or frame.components != values
+    ):
+        raise IntegrityFailure(
+            f"{where} holds a JPEG that is not of {rows} x {columns} voxels of {values} values; it is damaged"
+        )
 
 
 def segment_shape(page: Any) -> tuple[int, int]:

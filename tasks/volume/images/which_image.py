@@ -83,11 +83,13 @@ def axes_of(
         InputRefused: Voxels have several values, and pages are channels, too.
     """
     channels, times, depth = (max(1, counted.get(name, 1)) for name in "CTZ")
-    if samples > 1 and channels % samples == 0:  # OME counts them among the channels
+    if (
+        samples > 1 and channels % samples == 0 and "images" not in counted
+    ):  # OME counts them among the channels
         channels //= samples
     if "Z" not in counted and (channels > 1 or times > 1):  # ImageJ counts images in all
         depth = max(1, counted.get("images", 1) // (channels * times))
-    if samples > 1 and channels > 1:
+    if samples > 1 and channels > 1 and max(times, depth) > 1:
         raise InputRefused(
             f"{where} holds {channels} channels of {samples} values per voxel each; save one channel alone"
         )

@@ -451,7 +451,12 @@ TABLE = [
     Row("imagej origin", imagej(unit="um", spacing=3, xorigin=10, zorigin=-2), VALUES, (3, 0.5, 0.5), "micrometer", (6, 0, -5)),
     Row("imagej escaped unit", imagej(unit="\\u00B5m", spacing=3), VALUES, (3, 0.5, 0.5), "micrometer"),
     Row("imagej of units", imagej(unit="nm", zunit="um", spacing=3), VALUES, (3000, 0.5, 0.5), "nanometer", (), "converted from 3 micrometer"),
-    Row("imagej pixels", imagej(unit="pixel", spacing=3), VALUES, (), "", (), "no voxel length was found"),
+    Row("imagej pixels", imagej(unit="pixel", spacing=3), VALUES, (3, 0.5, 0.5), "", (), "lengths without a unit"),
+    Row("imagej without unit", imagej(spacing=3), VALUES, (3, 0.5, 0.5), "", (), "lengths without a unit"),
+    Row("imagej of nothing", tiff(imagej=True, metadata={"axes": "ZYX"}), VALUES, (), "", (), "no voxel length was found"),
+    Row("one file of an ome set", written("a.ome.tif", lambda p: one_of_a_set(p)), sentence="says that 3 slices belong together, but 1 are there"),
+    Row("tiff jpeg", tiff(np.repeat(BYTES[:, :1, :1], 16, 1).repeat(16, 2), compression="jpeg", tile=(16, 16), compressionargs={"level": 100}),
+        np.repeat(BYTES[:, :1, :1], 16, 1).repeat(16, 2)),
     Row("imagej single slices",
         slices("s{}.tif", lambda p, v, k: tifffile.imwrite(p, v, imagej=True, resolution=(2, 2), metadata={"unit": "um"})),
         VALUES, (1, 0.5, 0.5), "micrometer", (), "Z is not given and was taken as 1"),
@@ -459,7 +464,7 @@ TABLE = [
         slices("s{}.tif", lambda p, v, k: tifffile.imwrite(p, v, imagej=True, resolution=(2 + k % 2, 2), metadata={"unit": "um"})),
         VALUES, (), "", (), "the files give 2 voxel lengths"),
     # Which image, and which axis
-    Row("imagej channels alone", imagej(axes="CYX"), VALUES, (), "", (), "calls 6 channels was taken as its slices"),
+    Row("imagej channels alone", imagej(axes="CYX"), VALUES, (1, 0.5, 0.5), "", (), "calls 6 channels was taken as its slices"),
     Row("imagej times alone", imagej(axes="TYX", unit="um"), VALUES, (1, 0.5, 0.5), "micrometer", (), "calls 6 times was taken as its slices"),
     Row("ome times alone", tiff(name="a.ome.tif", metadata={"axes": "TYX"}), VALUES, (), "", (), "calls 6 times was taken as its slices"),
     Row("ome of units", tiff(name="a.ome.tif", metadata={"axes": "ZYX", "PhysicalSizeX": 500, "PhysicalSizeXUnit": "nm",
@@ -538,6 +543,20 @@ def big_nifti(path: Path) -> None:
     header.set_xyzt_units("mm")
     header["vox_offset"], header["magic"] = 352, b"n+1"
     path.write_bytes(header.binaryblock + bytes(4) + SIGNED.astype(">i2").tobytes())
+
+
+def one_of_a_set(path: Path) -> None:
+    """Write one of three files of an OME-TIFF."""
+    data = "".join(
+        f'<TiffData IFD="0" FirstZ="{z}" PlaneCount="1"><UUID FileName="{z}.ome.tif">urn:uuid:{z}</UUID></TiffData>'
+        for z in range(3)
+    )
+    xml = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="9" SizeY="7" SizeZ="3" '
+        f'SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</Pixels></Image></OME>'
+    )
+    tifffile.imwrite(path, VALUES[0], description=xml, metadata=None)
 
 
 def colour_nifti(path: Path) -> None:

@@ -249,3 +249,11 @@ def test_headers_that_do_not_describe_their_file_are_refused(tmp_path, name, tex
     (tmp_path / name).write_text(text)
     with pytest.raises(InputRefused, match=sentence):
         find_stack(str(tmp_path / name), HERE)
+
+
+def test_a_raw_file_in_gzip_is_read_as_what_it_holds(tmp_path):
+    values = np.random.default_rng(5).integers(0, 60000, (6, 7, 9)).astype(">u2")
+    (tmp_path / "scan.raw.gz").write_bytes(gzip.compress(b"head" + values.tobytes()))
+    raw = Raw(dtype="uint16", shape=[6, 7, 9], byte_order="big", offset=4)
+    stack = find_stack(str(tmp_path / "scan.raw.gz"), HERE, raw)
+    np.testing.assert_array_equal(read_block(stack, slab(stack, 2, 3), HERE), values[2:5])

@@ -86,6 +86,7 @@ CASES: dict[str, tuple[Callable[[Path], str], np.ndarray, str]] = {
     "rgb big-endian": (tiff(DEEP, photometric="rgb", byteorder=">"), np.moveaxis(DEEP, -1, 0), "czyx"),
     "rgba": (tiff(RGBA, photometric="rgb", extrasamples=["unassalpha"]), np.moveaxis(RGBA, -1, 0), "czyx"),
     "rgb ome": (ome(RGB, photometric="rgb", metadata={"axes": "ZYXS"}), np.moveaxis(RGB, -1, 0), "czyx"),
+    "rgb imagej": (tiff(RGB, imagej=True), np.moveaxis(RGB, -1, 0), "czyx"),
     "png rgb": (folder_of(RGB, ".png", imagecodecs.png_encode), np.moveaxis(RGB, -1, 0), "czyx"),
     "png rgb 16": (folder_of(DEEP, ".png", imagecodecs.png_encode), np.moveaxis(DEEP, -1, 0), "czyx"),
     "png rgba": (folder_of(RGBA, ".png", imagecodecs.png_encode), np.moveaxis(RGBA, -1, 0), "czyx"),
