@@ -105,6 +105,7 @@ READING = {
     "get_range",
     "get_seen",
     "get_tail",
+    "has_bucket",
     "identity",
     "is_file",
     "keys",

@@ -4,6 +4,7 @@ Compose and manifests are read, filled with values, and validated; every variabl
 PostgreSQL and authentication is really started with the settings that compose gives it.
 """
 
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ import yaml
 
 from flows.registration import ROOT, _filled
 from tasks.demo import make_survey
+from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.deployments.test_automations import processes_of
 from tests.deployments.test_deployments import long_run
 from tests.infra.test_pools import assert_restricted
@@ -42,6 +45,37 @@ def manifests(file: str) -> list[dict[str, Any]]:
     values = {name: value or "some-value" for name, value in EXAMPLE.items()}
     documents = yaml.safe_load_all((INFRA / "kubernetes" / file).read_text())
     return [_filled(document, values, []) for document in documents]
+
+
+def test_the_files_of_credentials_that_the_guide_shows_let_a_run_of_docker_reach_its_store(s3, tmp_path):
+    """The two files below "One machine: docker" are all that the pool's environment names, with the store's address."""
+    guide = (INFRA / "README.md").read_text().partition("### One machine: docker")[2].partition("###")[0]
+    keys, stores = (
+        re.search(rf"```{kind}\n(.*?)```", guide, re.DOTALL)[1]  # type: ignore[index]
+        for kind in ("ini", "json")
+    )
+    (tmp_path / "fsspec").mkdir()
+    assert "http://127.0.0.1:9000" in stores
+    (tmp_path / "fsspec" / "stores.json").write_text(stores.replace("http://127.0.0.1:9000", s3))
+    (tmp_path / "aws").write_text(keys)
+    make_survey(str(tmp_path / "a.sgy"), shape=(5, 4, 9))
+    WritableStore("s3://staging").put("a.sgy", (tmp_path / "a.sgy").read_bytes())
+    pool = json.loads((INFRA / "pools" / "docker.json").read_text())["job_configuration"]["env"]
+    given = {name: pool[name] for name in ("AWS_SHARED_CREDENTIALS_FILE", "FSSPEC_CONFIG_DIR")}
+    given = {name: value.replace("/run/seismill", str(tmp_path)) for name, value in given.items()}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FSSPEC_"))
+    }
+    words = ["ingest-segy", "s3://staging/a.sgy", "s3://volumes/a.zarr", "--no-flow"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from flows.cli import main; main()", *words],
+        env=environment | given | {"AWS_EC2_METADATA_DISABLED": "true"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Store("s3://volumes/a.zarr").exists("zarr.json")
 
 
 # Variables

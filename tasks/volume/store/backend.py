@@ -47,6 +47,9 @@ class Objects(Protocol):
     def listing(self, path: str) -> Iterator[tuple[str, int, str]]:
         """Yield key, size and identity of all objects below `path`."""
 
+    def has_bucket(self) -> bool:
+        """Return whether there is a bucket or container here; on this machine a folder needs none."""
+
     def put(self, path: str, data: bytes, storage_class: str) -> None:
         """Write an object, existing or not."""
 

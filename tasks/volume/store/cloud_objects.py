@@ -100,6 +100,14 @@ class CloudObjects:
             if not entry.folder
         )
 
+    def has_bucket(self) -> bool:
+        """Return whether there is a bucket or container here."""
+        try:
+            self._ask(partial(self._cloud.page, f"{self._root}/", deep=False, after=""))
+        except FileNotFoundError:
+            return False
+        return True
+
     def _listed(self, path: str, *, deep: bool) -> Iterator[Entry]:
         after, page = "", self._cloud.page
         while True:  # until the store has no further page

@@ -104,6 +104,10 @@ class LocalObjects:
                 continue
             yield key, *_size_and_identity(status)
 
+    def has_bucket(self) -> bool:
+        """Return True: a folder needs no bucket."""
+        return True
+
     def put(self, path: str, data: bytes, storage_class: str = "") -> None:
         """Write a file, existing or not; readers see the old one or the new one."""
         with self._writing():

@@ -126,6 +126,10 @@ class Store:
         """Yield key, size and identity (as of a `Source`) of every object under `prefix`, in no order."""
         return self._objects.listing(self.path(prefix.rstrip("/")))
 
+    def has_bucket(self) -> bool:
+        """Return whether there is a bucket or container here; on this machine a folder needs none."""
+        return self._objects.has_bucket()
+
     @property
     def is_file(self) -> bool:
         """Return whether a local prefix is a file."""

@@ -115,7 +115,7 @@ def listing_of(staging: Store, *, su: bool = False) -> Listing:
         su: Whether files of Seismic Unix are candidates.
 
     Raises:
-        InputRefused: The prefix is a folder that does not exist.
+        InputRefused: The prefix is a folder that does not exist, or its bucket does not.
     """
     files: dict[str, File] = {}
     unusable: dict[str, str] = {}
@@ -132,6 +132,8 @@ def listing_of(staging: Store, *, su: bool = False) -> Listing:
             unusable[name] = f"{url} cannot be read: {problem}"
     if staging.local and not files and not staging.children():
         raise InputRefused(f"there is nothing under {staging.url}; check the prefix")
+    if not files and not staging.has_bucket():
+        raise InputRefused(f"there is no bucket {staging.url}; check the prefix and the address of its store")
     return Listing(dict(sorted(files.items())), unusable, su)
 
 

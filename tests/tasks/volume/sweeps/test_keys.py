@@ -160,6 +160,12 @@ def test_each_file_of_a_folder_is_accounted_for_whatever_it_is(tmp_path, survey)
     assert swept(staging, tmp_path / "volumes")["counts"]["published"] == 1
 
 
+def test_a_bucket_that_is_not_there_is_refused_and_an_empty_one_is_not(s3):
+    with pytest.raises(InputRefused, match="there is no bucket s3://stagings/in; check the prefix"):
+        swept("s3://stagings/in", "s3://volumes")
+    assert swept("s3://staging/in", "s3://volumes")["objects"] == 0
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
 def test_a_folder_that_may_not_be_listed_is_quarantined(tmp_path, survey):
     staging = tmp_path / "staging"

@@ -14,7 +14,7 @@ from flows.publishers import direct_sweep
 from tasks.export_segy import export_segy
 from tasks.parameters import Index, Publication
 from tasks.volume.store import scratch
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.support.segy_maker import segy_bytes
 
 SURVEY = segy_bytes(shape=(6, 5), n_samples=20)
@@ -67,7 +67,7 @@ def swept(staging: str, volumes: str, publication: Publication = PLAIN) -> dict[
 @pytest.mark.parametrize("where", ["disk", "s3"])
 def test_one_volume_for_each_archive_with_the_proof_of_what_is_inside(tmp_path, s3, folder, where):
     root = str(tmp_path / "staging") if where == "disk" else "s3://staging/in"
-    staging = Store(root)
+    staging = WritableStore(root)
     for name, data in STAGED.items():
         staging.put(name, data)
     volumes = str(tmp_path / "volumes")
