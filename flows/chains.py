@@ -128,7 +128,8 @@ def _publish_lines(
 
     scanned = load_verb("scan")(source, index=index, storage_options=run.storage_options)
     if scanned["error"]:
-        raise InputRefused(scanned["error"])
+        flags = scanned["error_flags"]
+        raise InputRefused(scanned["error"].removesuffix(f"; say {flags}"), flags=flags)
     lines = [
         (line, f"{folder.rstrip('/')}/{line['name']}.zarr", index_of_line(index, line))
         for line in scanned["lines"]

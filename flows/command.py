@@ -24,6 +24,12 @@ from tasks.volume.outcomes import InputRefused, Outcome, Resumable, without_secr
 CHAINS = ("publish", "demo", "sweep", "audit")
 # The words of the command that runs, to show it again with the flags that a refusal names.
 TYPED: ContextVar[tuple[str, ...]] = ContextVar("TYPED", default=())
+# Flags that say nothing, or are refused, beside those that are added.
+_TAKES_THE_PLACE_OF = {
+    "--quality": ("--tolerance", "--lossy-codec"),
+    "--index-bytes": ("--index-names", "--index-types"),
+    "--index-bytes trace": ("--template",),
+}
 STOPPED = "stopped; run the same command again to go on where it ended"
 
 
@@ -84,6 +90,7 @@ def told_in_one_sentence(*, debug: bool) -> Iterator[Callable[[], int]]:
         words = TYPED.get() if outcome.flags else ()
         _tell(outcome.sentence if words else str(outcome), debug)
         if words:
+            words = (outcome.verb or words[0], *words[1:])
             print(without_secrets(with_flags(words, outcome.flags)), file=sys.stderr)
     except KeyboardInterrupt:
         code = Resumable.exit_code
@@ -99,6 +106,7 @@ def with_flags(words: Sequence[str], flags: str) -> str:
     """Return the command of these words with other flags, in the place of those of the same names."""
     added = shlex.split(flags)
     names = {word for word in added if word.startswith("--")}
+    names |= {name for flag, others in _TAKES_THE_PLACE_OF.items() if flag in flags for name in others}
     kept: list[str] = []
     skipping = False
     for word in words:

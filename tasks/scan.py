@@ -46,7 +46,8 @@ def scan(
         storage_options: Non-secret options of its store.
 
     Returns:
-        `index` and `grid` are what an ingest would find; empty if it would refuse, and `error` is its sentence then.
+        `index` and `grid` are what an ingest would find; empty if it would refuse, and `error` is its sentence then,
+        with the flags that do work as `error_flags`.
         `candidates` are the header words that were judged, with what speaks against them. `words` are all that
         differ from trace to trace, with their extents; of far or large files, in a sample. `proposal` is the sample
         format that the samples look like, with the option that reads them so; empty if that is what was said. `lines`
@@ -61,7 +62,7 @@ def scan(
     near = files.local and files.size <= NEAR_BYTES
     fmt = files.fmt
     sample = sample_of(files, near=near)
-    notes, error, survey = oddities(files, sample), "", None
+    notes, error, flags, survey = oddities(files, sample), "", "", None
     proposal = likelier_reading(fmt, sample.samples)
     lines: list[SourceLine] = []
     try:
@@ -77,7 +78,7 @@ def scan(
                 "The traces are not in the order of a full grid, so the grid is known when all are read."
             )
     except InputRefused as refusal:
-        error = str(refusal)
+        error, flags = str(refusal), refusal.flags
     candidates = _candidates(sample, fmt)
     spent = traffic.since(before)
     several = len(files.listed) > 1
@@ -98,6 +99,7 @@ def scan(
         "coordinates": _coordinates(sample, fmt),
         "words": _words(sample, fmt),
         "error": error,
+        "error_flags": flags,
         "seconds": round(time.monotonic() - began, 3),
         "requests": spent.requests,
         "bytes_read": spent.bytes_read,

@@ -40,12 +40,13 @@ class Outcome(Exception):
     Attributes:
         sentence: What is wrong, and where.
         flags: Flags of the command line with which the same command works; "" if there are none.
+        verb: The command that takes these flags, where an ingest does not.
     """
 
     exit_code = 1
 
-    def __init__(self, sentence: str = "", *more: object, flags: str = "") -> None:
-        self.sentence, self.flags = without_secrets(str(sentence)), flags
+    def __init__(self, sentence: str = "", *more: object, flags: str = "", verb: str = "") -> None:
+        self.sentence, self.flags, self.verb = without_secrets(str(sentence)), flags, verb
         # Where there is no command line to show again, the flags are part of the sentence.
         super().__init__(f"{self.sentence}; say {flags}" if flags else self.sentence, *more)
 

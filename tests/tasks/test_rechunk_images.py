@@ -98,7 +98,7 @@ def test_lossy_copies_of_floats_keep_their_tolerance(tmp_path, dtype):
 @pytest.mark.parametrize("copies", [{"quality": "low"}, {"quality": "psnr=60"}, {"tolerance": 0.5}])
 def test_whole_numbers_stay_whole_or_the_copy_is_refused(tmp_path, dtype, copies):
     volume = published(tmp_path, voxels(dtype))
-    with pytest.raises(InputRefused, match=f"the voxels are {dtype}, .* use --quality lossless"):
+    with pytest.raises(InputRefused, match=f"the voxels are {dtype}, .* say --quality lossless"):
         rechunk(str(volume), Copies(more=PLATES, **copies))
     (row,) = rechunk(str(volume), Copies(presets=[], more=PLATES[:1]))["arrays"]  # what is made by default
     array, stored = read(volume, "plates")
@@ -110,7 +110,7 @@ def test_nan_and_inf_are_kept_or_the_copy_is_refused(tmp_path):
     values = voxels("float32")
     values[1, 2, 3], values[4, 5, 6] = np.nan, -np.inf
     volume = published(tmp_path, values)
-    with pytest.raises(InputRefused, match=r"2 voxels are NaN or Inf, .* use --quality lossless"):
+    with pytest.raises(InputRefused, match=r"2 voxels are NaN or Inf, .* say --quality lossless"):
         rechunk(str(volume), Copies(more=PLATES, quality="high"))
     rechunk(str(volume), Copies(presets=["fast_y"]))
     assert read(volume, "fast_y")[1].tobytes() == values.tobytes()

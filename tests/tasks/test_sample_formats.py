@@ -110,7 +110,7 @@ def test_copies_of_integers_that_no_float_holds_are_lossless_or_refused_with_the
     source.write_bytes(segy_bytes(code=9))
     volume = round_trip(source, tmp_path)
     with pytest.raises(
-        InputRefused, match="holds int64, whose error ZFP cannot bound; use --quality lossless"
+        InputRefused, match="holds int64, whose error ZFP cannot bound; say --quality lossless"
     ):
         rechunk(str(volume), Copies(quality="low"))
     own = Copies(presets=[], more=[Copy(name="slices", chunks=[1, 7, 9])], quality="lossless")

@@ -66,17 +66,18 @@ class Meaning:
             return
         if self.carried.get("_Unsigned") in ("true", True) and dtype.kind == "i":
             raise InputRefused(
-                f"the array holds {dtype} that are to be read as unsigned (_Unsigned); use --method nearest"
+                f"the array holds {dtype} that are to be read as unsigned (_Unsigned)",
+                flags="--method nearest",
             )
         if self.has_gaps and dtype.kind in "iu" and dtype.itemsize > 4:
             raise InputRefused(
-                f"the array holds {dtype} of which some mean no data, and their {method} is not exact; use --method "
-                "nearest"
+                f"the array holds {dtype} of which some mean no data, and their {method} is not exact",
+                flags="--method nearest",
             )
         if self.valid and not self.missing:
             raise InputRefused(
-                "the array has a valid_range and no _FillValue, so a cell without data could not be written; use "
-                "--method nearest"
+                "the array has a valid_range and no _FillValue, so a cell without data could not be written",
+                flags="--method nearest",
             )
 
 

@@ -82,7 +82,8 @@ def make_copies(stage: Stage, volume: Volume, specs: Sequence[ArraySpec]) -> lis
         if volume.of_images and bound and copy.figures["ratio"] < 1:
             raise InputRefused(
                 f"the lossy copy {copy.spec.path} takes {copy.figures['stored_bytes']:,} bytes, more than the "
-                f"{live_bytes:,} of its voxels; it was not made visible, use --quality lossless or a larger tolerance"
+                f"{live_bytes:,} of its voxels; it was not made visible; a larger tolerance may do",
+                flags="--quality lossless",
             )
         if volume.of_images and bound:
             copy.figures["ssim"] = least_similarity(volume, copy.spec)

@@ -22,6 +22,7 @@ ZFP_DTYPES = {
 }
 
 DEFAULT_TARGET = "snr=40"
+_LOSSLESS = "--quality lossless"
 MOST_OFFSET = 0.5  # standard deviations of the mean from zero, in data that swing about it
 # Largest errors, in standard deviations, and for images in shares of the window of values that viewers open with.
 QUALITY = {"very_low": 6.0, "low": 3.0, "medium": 1.0, "high": 0.1, "very_high": 0.01, "ultra": 0.001}
@@ -52,32 +53,29 @@ def codec_of(volume: Volume, copies: Copies, name: str) -> tuple[str, str, str]:
     if meaning.packed or meaning.has_gaps:
         raise InputRefused(
             "the array says that its numbers are packed (scale_factor, add_offset) or that some mean no data "
-            "(_FillValue, missing_value, valid_range), and a number that is nearly right means another thing; use "
-            "--quality lossless"
+            "(_FillValue, missing_value, valid_range), and a number that is nearly right means another thing",
+            flags=_LOSSLESS,
         )
     if volume.state.get("looks", {}).get("is_labels") or meaning.labels:
         raise InputRefused(
-            "the voxels are labels, and a label that is nearly right is another one; use --quality lossless"
+            "the voxels are labels, and a label that is nearly right is another one", flags=_LOSSLESS
         )
     if volume.of_images:
         _refuse_inexact(master, attributes)
     if kind == "rounded" and master.dtype not in ("float32", "float64"):
-        raise InputRefused(
-            f"the master holds {master.dtype}, and only floats are rounded; use --lossy-codec zfp or --quality lossless"
-        )
+        raise InputRefused(f"the master holds {master.dtype}, and only floats are rounded", flags=_LOSSLESS)
     if kind == "zfp" and master.dtype not in ZFP_DTYPES:
-        raise InputRefused(
-            f"the master holds {master.dtype}, whose error ZFP cannot bound; use --quality lossless"
-        )
+        raise InputRefused(f"the master holds {master.dtype}, whose error ZFP cannot bound", flags=_LOSSLESS)
     if kind == "zfp" and len(master.shape) > MOST_ZFP_DIMENSIONS:
         raise InputRefused(
-            f"the volume has {len(master.shape)} dimensions and ZFP takes at most {MOST_ZFP_DIMENSIONS}; use "
-            "--lossy-codec rounded or --quality lossless"
+            f"the volume has {len(master.shape)} dimensions and ZFP takes at most {MOST_ZFP_DIMENSIONS}",
+            flags="--lossy-codec rounded",
         )
     if not tolerance and "std" not in attributes:
         raise InputRefused(
-            "another tool wrote the array, so nothing is known of how its values vary; give a --tolerance in their "
-            "unit, or --quality lossless"
+            "another tool wrote the array, so nothing is known of how its values vary; a tolerance would be in "
+            "their unit",
+            flags=_LOSSLESS,
         )
     fill, dtype = (master.fill, master.dtype) if kind == "rounded" else ("0", ZFP_DTYPES[master.dtype])
     if by_default or said in TARGETS:
@@ -102,11 +100,12 @@ def _refuse_inexact(master: ArraySpec, attributes: Mapping[str, Any]) -> None:
     """
     if master.numpy.kind != "f":
         raise InputRefused(
-            f"the voxels are {master.dtype}, and a lossy copy would hold floats in their place; use --quality lossless"
+            f"the voxels are {master.dtype}, and a lossy copy would hold floats in their place",
+            flags=_LOSSLESS,
         )
     if count := attributes.get("nonfinite_count"):
         raise InputRefused(
-            f"{count:,} voxels are NaN or Inf, and a lossy copy would hold 0 there; use --quality lossless"
+            f"{count:,} voxels are NaN or Inf, and a lossy copy would hold 0 there", flags=_LOSSLESS
         )
 
 

@@ -97,6 +97,7 @@ def _line_field(files: Files, headers: np.ndarray, index: Index) -> tuple[int, s
     except SeveralLines as lines:
         return lines.field
     raise InputRefused(
-        f"{files.name} is no set of 2-D lines but {choice.placement.template} ({choice.notes[0].rstrip('.')}); leave "
-        "--split out, or name the field that numbers lines, and the CDP after it, such as --index-bytes 9,21"
+        f"{files.name} is no set of 2-D lines but {choice.placement.template} ({choice.notes[0].rstrip('.')}); if it "
+        "holds lines, --index-bytes names the field that numbers them, and the CDP after it; to publish it whole",
+        flags="--split no",
     )

@@ -26,8 +26,9 @@ def open_files(source: str, index: Index, options: StorageOptions) -> Files:
     """
     if index.split != "no" and not index.traces:
         raise InputRefused(
-            f"{source} is to be split, and a volume holds one line of it; publish a volume of each with seismill "
-            "publish --split line, or name the traces of one with --traces"
+            f"{source} is to be split, and a volume holds one line of it; to publish a volume of each",
+            flags="--split line",
+            verb="publish",
         )
     return open_whole_or_part(source, index, options)
 
@@ -88,8 +89,8 @@ def from_text(text: str, n_traces: int) -> Runs:
         first, last = int(low), int(high or low)
         if first <= end or last < first or last > n_traces:
             raise InputRefused(
-                f"traces {text} are not ascending numbers from 1 to {n_traces:,}, which are those of the source; give "
-                "ranges such as --traces 31-80"
+                f"traces {text} are not ascending numbers from 1 to {n_traces:,}, which are those of the source",
+                flags=f"--traces 1-{n_traces}",
             )
         runs.append((first - 1, last - first + 1))
         end = last

@@ -117,8 +117,23 @@ def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | Non
     Raises:
         InputRefused: A file cannot be read, or no index is found.
     """
-    fmt = files.fmt
     sample = sample or sample_of(files, near=near)
+    try:
+        return _survey(files, index, sample, near=near)
+    except InputRefused as refusal:
+        if refusal.flags or index.bytes in ("auto", "trace"):
+            raise
+        found = index.model_copy(update={"bytes": "auto", "names": [], "types": []})
+        try:
+            _survey(files, found, sample, near=near)
+        except InputRefused:
+            raise refusal from None
+        raise InputRefused(f"{refusal}; others are found", flags="--index-bytes auto") from refusal
+
+
+def _survey(files: Files, index: Index, sample: Sample, *, near: bool) -> Survey:
+    """Return what files hold if they are indexed so, and refuse what cannot be."""
+    fmt = files.fmt
     numbers, headers = sample.numbers, sample.headers
     if index.delay == "header":
         _refuse_other_delays(files, headers[:1])

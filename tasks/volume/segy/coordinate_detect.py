@@ -65,8 +65,8 @@ def find_coordinates(
     types = index.coordinate_types
     if len(types) > 2 or (len(types) == 2 and types[0] != types[1]):
         raise InputRefused(
-            f"coordinate types {','.join(types)} are not one type for X and Y; give one, such as "
-            "--coordinate-types float32"
+            f"coordinate types {','.join(types)} are not one type for X and Y",
+            flags=f"--coordinate-types {types[0]}",
         )
     if index.coordinate_bytes == "none":
         return None
@@ -76,7 +76,8 @@ def find_coordinates(
         last = traces.headers.shape[1] - width + 1
         if not all(1 <= byte <= last for byte in (x, y)):
             raise InputRefused(
-                f"coordinate bytes {index.coordinate_bytes} are not in a trace header; they start at bytes 1 to {last}"
+                f"coordinate bytes {index.coordinate_bytes} are not in a trace header; they start at bytes 1 to {last}",
+                flags="--coordinate-bytes auto",
             )
         return _typed(traces, (x, y), types)
     free = [places for places in PLACES if not _taken(places, fields)]

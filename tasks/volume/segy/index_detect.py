@@ -118,7 +118,8 @@ def choose_index(
     if "," in index.coordinate_bytes and not {one.name for one in placement.coordinates} & set(XY):
         raise InputRefused(
             f"{placement.template} has no coordinates of CDPs, so coordinate bytes {index.coordinate_bytes} have no "
-            "place; name its own with --index-names"
+            "place",
+            flags="--coordinate-bytes auto",
         )
     notes += coordinate_notes(traces, placement, index) + doubts
     earlier: tuple[int, ...] = xy.bytes if xy else ()
@@ -250,12 +251,11 @@ def _find_gathers(
     what = f"this looks like prestack data ({evidence}; bytes {_numbers(STANDARD)}: {objection})"
     if good and not only_3d:
         raise InputRefused(f"{what}; scan lists how its gathers can be read", flags=good[0].option)
-    reasons = "; ".join(f"{_numbers(c.bytes)}: {c.objection}" for c in readings)
     if option := irregular_option(seen):
-        raise InputRefused(f"{what}, whose offsets make no grid ({reasons}); number them with {option}")
+        raise InputRefused(f"{what}, whose offsets make no grid; to number them in each gather", flags=option)
     raise InputRefused(
-        f"{what}, and no words are known to hold its gathers ({reasons}); name them with --template or --index-names "
-        "and --index-bytes"
+        f"{what}, and no words are known to hold its gathers; scan lists its fields; to keep the traces in their order",
+        flags="--index-bytes trace",
     )
 
 

@@ -38,7 +38,7 @@ class SeveralLines(InputRefused):
 
     def __init__(self, sentence: str, field: tuple[int, str]) -> None:
         """Say the sentence that a person is to read."""
-        super().__init__(sentence)
+        super().__init__(sentence, flags="--split line", verb="publish")
         self.field = field
 
 
@@ -54,7 +54,7 @@ def lines_sentence(seen: Seen, word: HeaderWord) -> str:
     count = f"{word.distinct:,}" if seen.complete else "several"
     return (
         f"this is no cube but {count} 2-D lines: by the coordinates at bytes {places} each number at byte {word.byte} "
-        f"({word.low} to {word.high}) is a line of its own; publish a volume of each with --split line"
+        f"({word.low} to {word.high}) is a line of its own; to publish a volume of each"
     )
 
 
@@ -150,7 +150,9 @@ def _turning(track: Track, second: HeaderWord, lines: list[np.ndarray]) -> float
             steps.append(np.median(moved / counted[counted != 0][:, np.newaxis], axis=0))
     if len(steps) < 2:
         return 0.0
-    usual = np.median(steps, axis=0)
+    # The step of the line that is most like the others, so that of two lines it is that of one.
+    middle = np.median(steps, axis=0)
+    usual = steps[int(np.argmin(np.hypot(*(np.array(steps) - middle).T)))]
     length = float(np.median(np.hypot(*np.transpose(steps))))
     return float(np.mean(np.hypot(*(np.array(steps) - usual).T) > _OTHER_STEP * length))
 

@@ -73,7 +73,7 @@ def overridden_dims(
         raise InputRefused("NonBinned and HasDuplicates both number traces; give one")
     if overrides.NonBinned:
         if not overrides.chunksize:
-            raise InputRefused("NonBinned needs chunksize, the traces per chunk; give it with --chunksize")
+            raise InputRefused("NonBinned needs chunksize, the traces per chunk", flags="--chunksize 64")
         missing = [name for name in overrides.non_binned_dims if name not in words]
         if missing:
             raise InputRefused(

@@ -89,7 +89,7 @@ def test_copies_and_levels_mean_what_the_array_means(tmp_path, version, encoding
 def test_a_lossy_copy_of_packed_numbers_or_of_gaps_is_refused(tmp_path, encoding):
     place = stored(tmp_path, 3, encoding | ({} if encoding["_FillValue"] else {"_FillValue": -1}))
     lossy = Copies(presets=[], more=LOSSLESS.more, tolerance=1)
-    with pytest.raises(InputRefused, match="use --quality lossless"):
+    with pytest.raises(InputRefused, match="say --quality lossless"):
         rechunk(place, lossy, array="air", target=str(tmp_path / "copies.zarr"))
     assert not (tmp_path / "copies.zarr").exists()
 
@@ -133,7 +133,7 @@ def test_levels_of_labels_hold_labels_alone(tmp_path, path, values, group, attri
 @pytest.mark.parametrize(
     ("values", "attributes", "sentence"),
     [
-        (LABELS.astype("int64"), {"_FillValue": -1}, "is not exact; use --method nearest"),
+        (LABELS.astype("int64"), {"_FillValue": -1}, "is not exact; say --method nearest"),
         (LABELS.astype("int16"), {"_Unsigned": "true"}, "as unsigned"),
         (LABELS.astype("int16"), {"valid_range": [0, 150]}, "could not be written"),
         (LABELS, {"valid_max": 150}, "could not be written"),
