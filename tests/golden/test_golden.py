@@ -137,6 +137,17 @@ def test_manifests_of_before_are_made_again_as_they_were(local: Path) -> None:
         assert {key: store.get(key) for key in manifests} == manifests
 
 
+@pytest.mark.parametrize("place", ["segy.zarr", f"{BELOW}/segy.zarr"])
+def test_copies_of_before_are_repaired_with_the_bytes_that_they_had(local: Path, place: str) -> None:
+    store = WritableStore(place if "://" in place else str(local / place))
+    chunks = {key: data for key, data in arrays(store).items() if key.startswith("fast_") and "/c/" in key}
+    assert chunks
+    for key in chunks:
+        store.put(key, b"damage")
+    assert len(verify(store.url, repair="from_master")["repaired"]) == len(chunks)
+    assert {key: store.get(key) for key in chunks} == chunks
+
+
 def test_a_copy_of_a_volume_of_before_is_one(local: Path, tmp_path: Path) -> None:
     copy(str(local / "segy.zarr"), str(tmp_path / "copy.zarr"))
     assert arrays(WritableStore(str(tmp_path / "copy.zarr"))) == arrays(

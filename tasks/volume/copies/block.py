@@ -18,6 +18,7 @@ from tasks.volume.arrays.spec import (
     round_up,
 )
 from tasks.volume.blocks import on_chunks, on_io
+from tasks.volume.derived.edges import continue_cells
 from tasks.volume.derived.errors import encode_measured
 from tasks.volume.derived.readings import block_of
 from tasks.volume.derived.superblocks import chunks_owned, hull
@@ -84,6 +85,7 @@ def rechunk_block(job: Job) -> Record:
             read_region(origin, master, region, out=valid, live=live)
         # Cells of ZFP ring the same whether holes in them are 0 or go on as their neighbours, but show what they hold.
         some_nonfinite = finite_or_zero(valid, valid, live) > 0
+        continue_cells(values[True], region)
         if some_nonfinite and original is valid:
             # Live samples that are NaN or Inf are rare: only then is the original needed beside the mended one.
             original = read_region(origin, master, region).astype(zfp_copies[0].numpy, copy=False)

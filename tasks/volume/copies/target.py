@@ -19,6 +19,7 @@ from tasks.volume.arrays.reader import Volume, read_region
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, round_up
 from tasks.volume.blocks import Region
 from tasks.volume.copies.likeness import display_range
+from tasks.volume.derived.edges import at_origin, continue_cells
 from tasks.volume.derived.errors import encode_measured
 from tasks.volume.kernels.error_sums import COUNT, MAX_ABS_ERROR, SUM_OF_SQUARES, finite_or_zero
 
@@ -167,6 +168,7 @@ def sampled(volume: Volume, dtype: str) -> Iterator[tuple[np.ndarray, np.ndarray
         inside[...] = part
         values = inside.copy()
         finite_or_zero(inside, inside, live)
+        continue_cells(chunk, at_origin(shape))
         yield chunk, values, live
 
 

@@ -15,6 +15,7 @@ from tasks.volume.arrays.group_metadata import GROUP
 from tasks.volume.arrays.reader import Volume, read_region
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region
+from tasks.volume.derived.edges import continue_cells
 from tasks.volume.ingest.block import load_grid
 from tasks.volume.integrity.check import position_of
 from tasks.volume.kernels.error_sums import finite_or_zero
@@ -26,13 +27,14 @@ from tasks.volume.segy.geometry import sample_axis
 ChunkOf = Callable[[ArraySpec, Region], np.ndarray | None]
 
 
-def made_again(volume: Volume, path: str, key: str) -> bytes | None:
+def made_again(volume: Volume, path: str, key: str, *, continued: bool = True) -> bytes | None:
     """The bytes of an object, or None if the volume holds nothing that it could be made of.
 
     Args:
         volume: The volume.
         path: The array or group that the object belongs to.
         key: The object; if it holds nothing that is live, nothing is stored, and b"" is the result.
+        continued: Values of a lossy copy go on beyond the end of the array; before, zeros were there.
 
     Raises:
         IntegrityFailure: What it is made of is damaged as well.
@@ -45,7 +47,7 @@ def made_again(volume: Volume, path: str, key: str) -> bytes | None:
     if volume.array_attributes(path).get("copy_of") == volume.master_name:
         if volume.left_out:
             return None  # there is nothing left to make it of
-        return stored_object(spec, key, lambda spec, region: _of_copy(volume, spec, region))
+        return stored_object(spec, key, lambda spec, region: _of_copy(volume, spec, region, continued))
     levels = [level["path"] for level in volume.state["levels"]]
     if path in levels[1:]:
         fine = levels[levels.index(path) - 1]
@@ -93,7 +95,7 @@ def whole_chunk(spec: ArraySpec, part: np.ndarray) -> np.ndarray:
     return chunk
 
 
-def _of_copy(volume: Volume, spec: ArraySpec, region: Region) -> np.ndarray | None:
+def _of_copy(volume: Volume, spec: ArraySpec, region: Region, continued: bool) -> np.ndarray | None:
     """A whole chunk of a copy; None where nothing is live."""
     live = _live(volume, volume.master, region)
     if live is not None and not live.any():
@@ -104,6 +106,8 @@ def _of_copy(volume: Volume, spec: ArraySpec, region: Region) -> np.ndarray | No
     read_region(volume.store_of(volume.master), volume.spec(volume.master), region, out=valid, live=live)
     if lossy:
         finite_or_zero(valid, valid, live)
+        if continued:
+            continue_cells(chunk, region)
     return chunk
 
 
