@@ -87,6 +87,44 @@ def without_padding(
     return replace(layout, whole=whole, rest=0, padding=padding)
 
 
+def refuse_filler(name: str, read: Read, layout: TraceLayout, byte_order: str) -> None:
+    """Refuse a file that ends in text or filler as long as whole traces, which would be read as traces.
+
+    Raises:
+        InputRefused: The last header is no header, and those before it are.
+    """
+    size = layout.trace_bytes
+
+    def header(trace: int) -> bytes:
+        return read(layout.first + trace * size, TRACE_HEADER_BYTES)
+
+    # Where headers do not say their number of samples, nothing tells where traces end.
+    if layout.said <= 0 or layout.agrees is True or layout.whole < 2:
+        return
+    if not _is_filler(header(layout.whole - 1)) or _is_filler(header(0)):
+        return
+    most = MOST_BESIDE_BYTES // size
+    whole = traces_before_others(
+        lambda trace: samples_said(header(trace), byte_order) == layout.said, layout.whole, most
+    )
+    behind = (layout.whole - whole) * size + layout.rest
+    raise InputRefused(
+        f"{name} has something appended: {behind:,} bytes follow trace {whole:,}, from byte "
+        f"{layout.first + whole * size + 1:,} on, that are no traces; to keep them as they are",
+        flags="--trailing keep",
+    )
+
+
+def _is_filler(header: bytes) -> bool:
+    """Return whether a header is text, ASCII or EBCDIC, or one byte again and again; a header of zeros may be one."""
+    if 0 in header:
+        return False
+    return len(set(header)) == 1 or any(
+        all(character.isprintable() or character in "\r\n\t" for character in header.decode(code))
+        for code in ("latin-1", "cp037")
+    )
+
+
 def refuse_rest(
     name: str, size: int, read: Read, layout: TraceLayout, byte_order: str, bytes_per_sample: int
 ) -> None:

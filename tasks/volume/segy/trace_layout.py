@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.long_counts import SHORT, long_counts, repeats
-from tasks.volume.segy.padding import MOST_BESIDE_BYTES, refuse_rest, without_padding
+from tasks.volume.segy.padding import MOST_BESIDE_BYTES, refuse_filler, refuse_rest, without_padding
 from tasks.volume.segy.trace_reading import (
     HEADERS_BYTES,
     SAMPLES_BYTE,
@@ -72,6 +72,8 @@ def find_layout(
             "number with --samples-per-trace"
         )
     layout = without_padding(layout, size, read, byte_order, keep=keep)
+    if not keep:
+        refuse_filler(name, read, layout, byte_order)
     if layout.rest:
         refuse_rest(name, size, read, layout, byte_order, bytes_per_sample)
     if max(layout.first, layout.kept_bytes) > MOST_BESIDE_BYTES:
