@@ -98,6 +98,6 @@ def _line_field(files: Files, headers: np.ndarray, index: Index) -> tuple[int, s
         return lines.field
     raise InputRefused(
         f"{files.name} is no set of 2-D lines but {choice.placement.template} ({choice.notes[0].rstrip('.')}); if it "
-        "holds lines, --index-bytes names the field that numbers them, and the CDP after it; to publish it whole",
+        "holds lines, name as index the field that numbers them, and the CDP after it; to publish it whole",
         flags="--split no",
     )

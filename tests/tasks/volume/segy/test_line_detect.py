@@ -40,6 +40,12 @@ FILES = {
         "i4",
     ),
     "two that cross": (lines((60, 60), [(0, 750), (750, 1)], [(25, 0), (0, 25)]), 9, {}, "i4"),
+    "two that part at 46 degrees": (
+        lines((40, 40), [(0, 0), (3000, 2000)], [(25, 0), (17.4, 17.9)]),
+        9,
+        {},
+        "i4",
+    ),
     "crooked": (lines(*THREE, crooked=4.0), 9, {}, "i4"),
     "CDPs that go on": (lines(*THREE, first_cdp=[101, 201, 301]), 9, {}, "i4"),
     "CDPs of their own": (lines(*THREE, first_cdp=[5001, 101, 900]), 17, {}, "i4"),
