@@ -33,6 +33,8 @@ from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
+KEPT = ("ingest_segy", "ingest_images", "rechunk", "pyramid")  # verbs whose plans stay, with twins
+
 
 @dataclass(frozen=True)
 class Job:
@@ -195,19 +197,18 @@ def run_blocks(
         )
         for number in todo
     )
-    if not (stage.store.local or stage.twins):
+    if not (stage.store.local or stage.twins) and stage.plan.body.get("verb") in KEPT:
         for name in _notes(stage):
             stage.twins[name] = io_pool().submit(_kept_twice, stage, name)
+    whole = False
     try:
         run_window(compute, work, ((job,) for job in jobs), on_result)
-        if not stage.store.local and all(number in ledger.records for number in blocks):
-            ledger.begin_flush()  # `put_arrays` awaits it
-            return [ledger.records[number] for number in blocks]
-    except BaseException:
-        wait(stage.twins.values())
-        raise
+        whole = not stage.store.local and all(number in ledger.records for number in blocks)
     finally:
-        if stage.store.local or any(number not in ledger.records for number in blocks):
+        if whole:
+            ledger.begin_flush()  # `put_arrays` awaits it
+        else:
+            wait(stage.twins.values())
             ledger.flush()
     if any(number not in ledger.records for number in blocks):
         raise Resumable(
