@@ -378,7 +378,7 @@ def test_a_run_in_a_cloud_that_sleeps_before_any_request_changes_nothing_after_t
     volume = WritableStore(f"{cloud}://volumes/{uuid.uuid4().hex}.zarr")
     drawn, sleeper = random.Random(SEED), Sleeper("", monkeypatch, Line, ("_try",))
     slept = [0.0]  # seconds that a clock which goes on meanwhile has gone on
-    for module in ("store.calls", "protocol.lock", "store.objects"):
+    for module in ("store.calls", "protocol.lock", "store.cloud_objects"):
         monkeypatch.setattr(f"tasks.volume.{module}.clock_seconds", lambda: time.monotonic() + slept[0])
 
     def prepare() -> None:
