@@ -70,7 +70,7 @@ class Beside:
         x, y = spectrum(answer.full, axis.step * answer.step[1])
         self._spectrum.data = {"x": x * scale, "y": y}
         self.spectrum.xaxis.axis_label = f"frequency ({unit})"
-        self.spectrum.title.text = f"mean amplitude spectrum: {panel.plane.name}"
+        self.spectrum.title.text = f"mean spectrum: {panel.plane.name}"
 
     def point(self, at: tuple[int, ...], value: float) -> bool:
         """Show where the cursor is and what is shown there; return whether that is another place."""
@@ -114,6 +114,7 @@ def _table(rows: list[tuple[str, str]]) -> str:
 def _small(title: str, across: str) -> figure:
     found = figure(width=WIDTH, height=190, tools=[], toolbar_location=None, title=title, x_axis_label=across)
     found.title.text_font_size = "11px"
+    found.xaxis.ticker.desired_num_ticks = 4  # more would touch
     found.yaxis.visible = False
     found.y_range.start = 0
     return found

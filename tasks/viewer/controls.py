@@ -121,5 +121,5 @@ def _heading(looked: LookedAt) -> str:
     return (
         f"<b>{escape(url.rstrip('/').rpartition('/')[2])}</b><br><small title='{escape(url, quote=True)}'>"
         f"{escape(names)}<br>{extents} samples, {gigabytes:.3g} GB<br>{levels} level{'s' * (levels > 1)}, "
-        f"{len(looked.copies)} copies</small>"
+        f"{len(looked.copies)} {'copy' if len(looked.copies) == 1 else 'copies'}</small>"
     )

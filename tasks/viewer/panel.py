@@ -24,6 +24,7 @@ from tasks.viewer.model import DIFFERENCE, Answer, LookedAt, Request
 from tasks.viewer.scene import Plane, ShownAxis, to_scale
 
 PIXELS = (480, 320)  # of the frame until the browser says otherwise
+FULL_TITLE = 42  # letters of a title that fit above the narrowest panel
 ACTIVE, INACTIVE = "#d95f02", "#d0d0d0"
 
 
@@ -150,7 +151,9 @@ class Panel:
             parts.append("every {} x {}".format(*answer.every))
         if answer.partial:
             parts.append("the middle only: zoom in, or make levels with seismill pyramid")
-        self.figure.title.text = " · ".join(parts)
+        text = " · ".join(parts)
+        self.figure.title.text_font_size = "11px" if len(text) <= FULL_TITLE else "9px"  # nothing is cut off
+        self.figure.title.text = text
 
     def cell(self, x: float, y: float) -> tuple[int, int] | None:
         """Return the positions across and down at a place of the figure; None outside of the plane."""
