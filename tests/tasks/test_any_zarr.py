@@ -443,9 +443,10 @@ def test_a_report_draws_another_tools_array_with_its_copies(tmp_path):
     assert tree(group) == before, "pictures lie where no reader of arrays looks"
 
 
-def test_sides_of_pictures_are_where_voxels_lie_with_their_unit(tmp_path):
+@pytest.mark.parametrize("unit", ["micrometer", "um"])  # RockVerse keeps any text
+def test_sides_of_pictures_are_where_voxels_lie_with_their_unit(tmp_path, unit):
     zarr.create_array(tmp_path / "a.zarr", data=values("f4"), dimension_names=("z", "y", "x")).attrs.update(
-        {"voxel_length": [4.0, 2.0, 2.0], "voxel_origin": [1.0, 0.0, 0.0], "voxel_unit": "micrometer"}
+        {"voxel_length": [4.0, 2.0, 2.0], "voxel_origin": [1.0, 0.0, 0.0], "voxel_unit": unit}
     )
     pyramid(str(tmp_path / "a.zarr"), TWO, run=FIXED, target=str(tmp_path / "levels.zarr"))
     np.save(tmp_path / "v.npy", values("f4"))
@@ -455,6 +456,8 @@ def test_sides_of_pictures_are_where_voxels_lie_with_their_unit(tmp_path):
         z, y, _ = sides_of(open_any(WritableStore(str(tmp_path / name))))
         assert (z.values[:3].tolist(), y.values[:3].tolist()) == ([1, 5, 9], [0, 2, 4])
         assert (z.name, z.unit) == ("z", "micrometer")
+    axes = zarr.open_group(tmp_path / "levels.zarr", mode="r").attrs["ome"]["multiscales"][0]["axes"]
+    assert {axis["unit"] for axis in axes} == {"micrometer"}
     yaozarrs.validate_zarr_store(str(tmp_path / "levels.zarr"))
 
 

@@ -9,23 +9,22 @@ one group must be of one format to be seen: beside an array of Zarr v2 nothing i
 import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, TypeGuard, get_args
+from typing import Any, TypeGuard
 
-from tasks.parameters import Run, VoxelUnit
+from tasks.parameters import Run
 from tasks.volume.arrays.documents import root_from
 from tasks.volume.arrays.foreign_documents import attributes_of, documents, fingerprint, is_array
 from tasks.volume.arrays.group_metadata import ANNEX, ROOT, is_annex
 from tasks.volume.arrays.level_names import is_elsewhere, level_0
 from tasks.volume.arrays.meaning import Meaning, meaning_of
 from tasks.volume.arrays.reader import Volume, open_volume
+from tasks.volume.images.header import unit_of
 from tasks.volume.images.spacing import AXES, ROCKVERSE
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.plan import FORMAT, Plan, time_stamp
 from tasks.volume.protocol.root import known_root, members, new_root
 from tasks.volume.store.objects import Store
 from tasks.volume.store.url import stored_address
-
-UNITS = set(get_args(VoxelUnit)) - {"auto", "none"}  # that both OME-Zarr and RockVerse know
 
 
 def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
@@ -272,8 +271,8 @@ def _where(
     axes = [{"name": dim, "type": "space"} for dim in dims] if 2 <= len(dims) <= 3 else []
     lengths, origin = (said.get(key) for key in ("voxel_length", "voxel_origin"))
     if _numbers(lengths, len(dims)) and min(lengths) > 0 and _numbers(origin, len(dims)):
-        if said.get("voxel_unit") in UNITS:
-            axes = [axis | {"unit": said["voxel_unit"]} for axis in axes]
+        if unit := unit_of(str(said.get("voxel_unit", ""))):  # RockVerse takes any text, such as um
+            axes = [axis | {"unit": unit} for axis in axes]
         return [float(s) for s in lengths], [float(t) for t in origin], axes
     return [1.0] * len(dims), [0.0] * len(dims), axes
 
