@@ -1,5 +1,7 @@
 """A night's migration: a sweep that is killed half-way leaves runs that go on, and the next sweep finishes."""
 
+import csv
+import io
 import itertools
 import json
 import os
@@ -7,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from flows.publishers import direct_sweep
+from tasks.parameters import Publication
 from tests.deployments.test_deployments import Server
 from tests.deployments.test_registered import command, fill, runs
 from tests.infra.test_infra import AUTHORITY, COMPOSE, postgres  # noqa: F401  # a fixture
@@ -27,6 +32,9 @@ pytestmark = pytest.mark.server
 # A migration of a night: SEISMILL_SWEEP=500 pytest -n 0 -m server tests/flows/test_migration.py.
 FILES = int(os.environ.get("SEISMILL_SWEEP", "6"))
 BAD = 3 if FILES >= 100 else 1
+# Tiny files in one process: SEISMILL_TINY=2000.
+TINY = int(os.environ.get("SEISMILL_TINY", "20"))
+PROOF = Publication(steps=["proof"])
 
 
 @pytest.fixture
@@ -106,6 +114,23 @@ def test_a_killed_sweep_leaves_runs_that_go_on_and_the_next_one_starts_none_twic
     histories = [migration.ask(f"/flow_run_states/?flow_run_id={run['id']}") for run in ended]
     assert at_most(histories, "SCHEDULED") <= at_once
     assert at_most(histories, "PENDING") <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600 + 2 * TINY)
+def test_tiny_files_are_migrated_in_one_process(tmp_path):
+    staging, volumes = tmp_path / "staging", tmp_path / "volumes"
+    fill(staging, files=TINY, bad=3)
+    began, spent = time.monotonic(), time.process_time()
+    first = direct_sweep(staging=str(staging), volumes=str(volumes), settle_minutes=0, publication=PROOF)
+    each = (time.process_time() - spent) / TINY
+    print(f"{TINY} files in {time.monotonic() - began:.0f} s; {each:.2f} s of processor a file")
+    assert first["counts"] == {"published": TINY - 3, "quarantined": 3}
+    again = direct_sweep(staging=str(staging), volumes=str(volumes), settle_minutes=0, publication=PROOF)
+    assert again["counts"] == {"unchanged": TINY - 3, "quarantined": 3}
+    text = (volumes / ".seismill/catalogue.csv").read_text()
+    released = Counter(row["safe_to_release"] for row in csv.DictReader(io.StringIO(text)))
+    assert released == {"yes": TINY - 3, "no": 3}
 
 
 def at_most(histories: list[list[dict[str, Any]]], begins: str) -> int:
