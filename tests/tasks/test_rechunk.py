@@ -143,6 +143,11 @@ def test_with_little_memory_blocks_are_cut_the_values_are_the_same_and_what_is_r
     for name in ("a", "b"):
         assert np.abs(group[name][:] - survey.values).max() == group[name].attrs["max_abs_error"]
         assert group[name].attrs["max_abs_error"] <= group[name].attrs["tolerance"]
+        # Every object is stored and measured once, though parts of it lie in two blocks that are read.
+        stored = sum(f.stat().st_size for f in (volume / name / "c").rglob("*") if f.is_file())
+        assert group[name].attrs["stored_bytes"] == stored
+        rmse = np.sqrt(((group[name][:].astype(np.float64) - survey.values) ** 2).mean())
+        assert group[name].attrs["rmse"] == pytest.approx(rmse, rel=1e-9)
 
 
 def test_copies_that_memory_does_not_hold_together_are_made_one_after_the_other(tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ def rechunk_block(job: Job) -> Record:
     store, plan = job.open()
     master = ArraySpec.from_json(plan.body["master"]["spec"])
     copies = [ArraySpec.from_json(plain) for plain in plan.body["copies"]]
-    copies, region = block_of(plan.body, copies, master.shape, job.block)
-    region = hull(copies, region)
+    copies, own = block_of(plan.body, copies, master.shape, job.block)
+    region = hull(copies, own)
     origin, shape = origin_of(store, plan), tuple(r.stop - r.start for r in region)
     sums = {copy.path: np.zeros(4) for copy in copies}
     if 0 in shape:
@@ -111,7 +111,7 @@ def rechunk_block(job: Job) -> Record:
 
     stored: list[Stored] = []
     for copy in copies:
-        objects = list(itertools.product(*chunks_owned(copy, region)))
+        objects = list(itertools.product(*chunks_owned(copy, own)))  # others lie in the region, too
         stored += _store_copy(job, store, copy, objects, one, sums[copy.path])
     raw_bytes = math.prod(shape) * master.numpy.itemsize
     return Record(job.block, stored, raw_bytes, {path: values.tolist() for path, values in sums.items()})
