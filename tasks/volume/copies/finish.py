@@ -10,6 +10,7 @@ from tasks.volume.arrays.codecs import (
     metadata_of,
     tolerance_of,
 )
+from tasks.volume.arrays.group_metadata import is_annex
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import (
     ArraySpec,
@@ -123,6 +124,11 @@ def publish_copies(
                 notes.append(f"{spec.path} does not reach {text}: {_in_words(copy.figures)}")
         if is_zfp(spec) and volume.has("trace_mask"):
             about["comment"] = HOLES
+        elif is_zfp(spec) and is_annex(volume.root) and (gaps := copy.figures["nonfinite_count"]):
+            notes.append(
+                f"{spec.path} holds numbers where {gaps:,} values are NaN or Inf; rounded copies keep these "
+                "(--lossy-codec rounded)"
+            )
         if tolerance_of(spec):
             about["long_name"] = (
                 f"{attributes.get('long_name', volume.master_name)}, {_in_words(copy.figures)}"

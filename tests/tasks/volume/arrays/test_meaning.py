@@ -170,6 +170,21 @@ def test_what_an_array_says_is_read_in_one_place(dtype, fill_value, said, missin
     assert Meaning.from_json(meaning.to_json()) == meaning
 
 
+def test_a_lossy_copy_says_that_it_has_numbers_for_gaps_and_a_rounded_one_keeps_them(tmp_path):
+    values = np.random.default_rng(0).normal(size=(12, 14, 20)).astype("float32")
+    values[2:5, 3:9, 4:11] = np.nan
+    values[0, 0, 0] = np.inf
+    zarr.open_group(tmp_path / "a.zarr", mode="w").create_array("t", data=values, chunks=(6, 7, 10))
+    more = [Copy(name="fast", chunks=[12, 8, 8]), Copy(name="kept", chunks=[4, 14, 20])]
+    copies = Copies(presets=[], more=more, tolerance=0.25, lossy_codec="kept=rounded")
+    summary = rechunk(str(tmp_path / "a.zarr"), copies, array="t", target=str(tmp_path / "b.zarr"))
+    note = "fast holds numbers where 127 values are NaN or Inf; rounded copies keep these (--lossy-codec rounded)"
+    assert summary["notes"] == [note]
+    kept = zarr.open_array(tmp_path / "b.zarr" / "kept", mode="r")[...]
+    np.testing.assert_array_equal(np.isnan(kept), np.isnan(values))
+    np.testing.assert_allclose(kept[np.isfinite(values)], values[np.isfinite(values)], atol=0.25)
+
+
 def test_values_come_back_from_floats_as_they_were():
     meaning = Meaning(missing=(-1, 7), valid=(-2, 90))
     values = np.array([-1, 0, 7, 90, 91, -3, 5], "int16")
