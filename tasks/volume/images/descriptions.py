@@ -84,6 +84,8 @@ def voxels(tiff: Any, page: Any, described: str = "") -> Voxels:
     units = {"X": unit, "Y": str(meta.get("yunit", unit)), "Z": str(meta.get("zunit", unit))}
     per_unit = {"Y": _ratio(page.tags.valueof(283)), "X": _ratio(page.tags.valueof(282))}
     lengths = {axis: 1 / ratio for axis, ratio in per_unit.items() if ratio > 0}
+    if unit_of(unit) == "inch" and "spacing" not in meta and _is_screen(per_unit["Y"], per_unit["X"]):
+        return Voxels(notes=(_SCREEN.format(per_unit["X"]),))
     if depth := abs(_real(meta.get("spacing", 0))):
         lengths["Z"] = depth
     origin = {axis: -_real(meta.get(f"{axis.lower()}origin", 0)) for axis in "ZYX"}
@@ -113,16 +115,18 @@ def _resolution(page: Any) -> Voxels:
     if not unit or min(x, y) <= 0:
         return Voxels()
     inch = 25400 / unit
-    if x == y and any(abs(x * inch - usual) < 0.01 for usual in _SCREENS):
-        return Voxels(
-            notes=(
-                f"TIFF's resolution of {x * inch:.0f} per inch is what programs write for screens; it was not taken",
-            )
-        )
+    if _is_screen(y * inch, x * inch):
+        return Voxels(notes=(_SCREEN.format(x * inch),))
     note = f"TIFF gives no distance of the slices; it was taken like x, {unit / x:g} micrometer"
     return Voxels((unit / x, unit / y, unit / x), "micrometer", (), (note,), RESOLUTION)
 
 
+def _is_screen(y: float, x: float) -> bool:
+    """Whether a resolution per inch is that of screens and printers."""
+    return x == y and any(abs(x - usual) < 0.01 for usual in _SCREENS)
+
+
+_SCREEN = "TIFF's resolution of {:.0f} per inch is what programs write for screens; it was not taken"
 RESOLUTION = "TIFF's resolution"
 _MICROMETERS = {2: 25400.0, 3: 10000.0}  # of ResolutionUnit
 _SCREENS = (72, 96, 100, 120, 150, 180, 200, 240, 300, 360, 400, 600, 1200)  # per inch

@@ -452,6 +452,7 @@ TABLE = [
     Row("imagej escaped unit", imagej(unit="\\u00B5m", spacing=3), VALUES, (3, 0.5, 0.5), "micrometer"),
     Row("imagej of units", imagej(unit="nm", zunit="um", spacing=3), VALUES, (3000, 0.5, 0.5), "nanometer", (), "converted from 3 micrometer"),
     Row("imagej pixels", imagej(unit="pixel", spacing=3), VALUES, (3, 0.5, 0.5), "", (), "lengths without a unit"),
+    Row("imagej of a screen", tiff(imagej=True, resolution=(100, 100), metadata={"axes": "ZYX", "unit": "inch"}), VALUES, (), "", (), "100 per inch is what programs write for screens"),
     Row("imagej without unit", imagej(spacing=3), VALUES, (3, 0.5, 0.5), "", (), "lengths without a unit"),
     Row("imagej of nothing", tiff(imagej=True, metadata={"axes": "ZYX"}), VALUES, (), "", (), "no voxel length was found"),
     Row("one file of an ome set", written("a.ome.tif", lambda p: one_of_a_set(p)), sentence="says that 3 slices belong together, but 1 are there"),
