@@ -1,11 +1,14 @@
 """What a sweep shows of the runs that it waits for, and where sweeps of one machine take from and write to."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prefect.exceptions import PrefectHTTPStatusError
 
 from flows import artifacts
+from flows.command import told_in_one_sentence
 from flows.server import _prefixes
 
 
@@ -57,3 +60,15 @@ def test_a_sweep_names_the_sources_that_arrive(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_up_gives_sweeps_their_prefixes(allowed: str, staging: str, volumes: str) -> None:
     assert _prefixes(allowed) == {"SEISMILL_SWEEP_STAGING": staging, "SEISMILL_SWEEP_VOLUMES": volumes}
+
+
+@pytest.mark.parametrize(("status", "code"), [(500, 75), (503, 75), (404, 1)])
+def test_a_server_that_fails_while_it_ends_leaves_a_command_that_goes_on(
+    status: int, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer: Any = SimpleNamespace(status_code=status)
+    request: Any = SimpleNamespace(method="POST")
+    with told_in_one_sentence(debug=False) as ended:
+        raise PrefectHTTPStatusError("it failed", request=request, response=answer)
+    assert ended() == code
+    assert ("run the same command again" in capsys.readouterr().err) == (code == 75)
