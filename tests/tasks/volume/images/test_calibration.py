@@ -50,8 +50,9 @@ def ome(path: Path, **sizes: Any) -> Voxels:
         ),
         ((2, 2), {"unit": "um", "spacing": -3}, (3, 0.5, 0.5), "micrometer", []),
         ((2, 2), {"unit": "furlong"}, (), "", ["'furlong' is no length"]),
-        ((2, 2), {"unit": "pixel", "spacing": 1}, (), "", []),
-        ((2, 2), {}, (), "", []),
+        ((2, 2), {"unit": "pixel", "spacing": 1}, (1, 0.5, 0.5), "", ["without a unit"]),
+        ((2, 2), {}, (1, 0.5, 0.5), "", ["without a unit"]),
+        ((1, 1), {"unit": "pixel", "spacing": 1}, (), "", []),
     ],
 )
 def test_what_imagej_says(tmp_path, resolution, metadata, length, unit, notes):
