@@ -154,7 +154,7 @@ def copy(
 
 
 def manifest_of(store: Store, path: str) -> list[Stored]:
-    """Every object of an array, sorted by key.
+    """Return all objects of an array, sorted by key.
 
     Raises:
         IntegrityFailure: There is no manifest, or it is not as it was written.
@@ -171,7 +171,7 @@ def manifest_of(store: Store, path: str) -> list[Stored]:
 
 
 def blocks_of(objects: list[Stored]) -> list[list[Stored]]:
-    """The objects in blocks: neighbours, up to some bytes and some number."""
+    """Return the objects in blocks: neighbours, up to some bytes and some number."""
     return list(_grouped(objects, BLOCK_BYTES, BLOCK_OBJECTS))
 
 

@@ -97,7 +97,7 @@ def _beds(end: float, rng: np.random.Generator) -> _Beds:
 
 
 def ricker(time_ms: np.ndarray, hertz: float) -> np.ndarray:
-    """The Ricker wavelet of a peak frequency, 1 at time 0."""
+    """Return the Ricker wavelet of a peak frequency, 1 at time 0."""
     square = (np.pi * hertz * time_ms / 1000) ** 2
     return (1 - 2 * square) * np.exp(-square)
 
@@ -105,7 +105,7 @@ def ricker(time_ms: np.ndarray, hertz: float) -> np.ndarray:
 def _section(
     beds: _Beds, shape: tuple[int, int, int], inline: int, crosslines: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """The samples of one inline, float32, shape (trace, sample)."""
+    """Return the samples of one inline, float32, shape (trace, sample)."""
     end = beds.end
     time = np.arange(shape[2]) * (SAMPLE_INTERVAL_US / 1000)
     y = 2 * inline / max(shape[0] - 1, 1) - 1
@@ -146,7 +146,7 @@ def _section(
 
 
 def _live(inlines: int, crosslines: int) -> np.ndarray:
-    """Where traces exist: all but a corner with a stepped edge, as at the border of a licence; all of a tiny survey."""
+    """Return the live mask: all but a corner with a stepped edge, as at a licence border; all of a tiny survey."""
     if min(inlines, crosslines) < 8:
         return np.ones((inlines, crosslines), bool)
     i, j = np.ogrid[:inlines, :crosslines]
@@ -222,7 +222,7 @@ def _binary_header(n_samples: int) -> bytes:
 
 
 def _text(shape: tuple[int, int, int], traces: int, seed: int) -> bytes:
-    """The textual header: 40 lines of EBCDIC that say what the file is."""
+    """Return the textual header: 40 lines of EBCDIC that say what the file is."""
     last_inline = FIRST_INLINE + shape[0] - 1
     last_crossline = FIRST_CROSSLINE + CROSSLINE_STEP * (shape[1] - 1)
     lines = {

@@ -267,14 +267,14 @@ def _write_in_turn(
 
 
 def _names(files: Sequence[FilePart]) -> dict[int, str]:
-    """The name of each file in the folder: its own, with its number before it where another has it too."""
+    """Return the name of each file in the folder: its own, with its number before it where another has it too."""
     own = {file.number: file.source["url"].rpartition("/")[2] for file in files}
     names = list(own.values())
     return {number: name if names.count(name) == 1 else f"{number}-{name}" for number, name in own.items()}
 
 
 def _is_there(url: str, file: FilePart, overwrite: bool, run: Run) -> bool:
-    """Whether an export has written this file already.
+    """Return whether an export has written this file already.
 
     Raises:
         DestinationRefused: Another file is there.

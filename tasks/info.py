@@ -136,7 +136,7 @@ def _unit(volume: Volume, path: str) -> str:
 
 
 def _rows(volume: Volume) -> list[dict[str, Any]]:
-    """The master first, then copies and levels by path."""
+    """Return the master first, then copies and levels by path."""
     kinds = {volume.master: "master"}
     kinds |= {
         p: "copy" for p in volume.members if volume.array_attributes(p).get("copy_of") == volume.master_name
@@ -166,7 +166,7 @@ def _rows(volume: Volume) -> list[dict[str, Any]]:
 
 
 def _source(source: dict[str, Any]) -> dict[str, Any]:
-    """What a person wants to know of a source; the checksums of its parts stay in the root."""
+    """Return the description of a source for display, without the checksums of its parts."""
     file = source.get("file", {})
     kept = {
         name: source[name] for name in ("url", "bytes", "trace_count", "crc32c", "etag") if name in source

@@ -187,7 +187,7 @@ def ingest_images(
 
 
 def _place_before(image: Image, stack: Stack) -> Voxels:
-    """Where an earlier version put the voxels; nowhere, which no volume has, if it would have refused."""
+    """Return the voxel lattice of an earlier version; one that no volume has if that version refused the stack."""
     try:
         return place_of(image, stack.voxels)
     except InputRefused:

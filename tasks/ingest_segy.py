@@ -177,7 +177,7 @@ def ingest_segy(
 
 
 def _recognised(store: Store, request: str) -> bool:
-    """Whether the place holds the master that is asked for, as far as can be seen without its lock."""
+    """Return whether the place holds the master that is asked for, as far as can be seen without its lock."""
     content, _ = present_root(store)
     try:
         return bool(json.loads(content)["attributes"]["seismill"]["stages"][MASTER]["request"] == request)

@@ -83,7 +83,7 @@ def _put(store: WritableStore, spec: ArraySpec, seed: int, position: tuple[int, 
 
 
 def _values(spec: ArraySpec, seed: int, position: tuple[int, ...]) -> np.ndarray:
-    """A chunk: grains at the corners of a grid, bright in their middles, and noise of a tenth."""
+    """Return a chunk: grains at the corners of a grid, bright in their middles, and noise of a tenth."""
     axes = [np.arange(p * c, (p + 1) * c) for p, c in zip(position, spec.chunks, strict=True)]
     waves = [np.cos(2 * np.pi * axis / GRAIN) for axis in axes]
     grains = sum(np.meshgrid(*waves, indexing="ij", sparse=True)) / len(waves)

@@ -523,22 +523,22 @@ class Copies(_Parameters):
     )
 
     def quality_of(self, name: str) -> str:
-        """What is asked of one copy."""
+        """Return the quality requested for one copy."""
         return _by_name(self.quality, _FIGURES).get(name, self.common_quality)
 
     @property
     def common_quality(self) -> str:
-        """What is asked of copies that are not named."""
+        """Return the quality of copies that are not named."""
         return _by_name(self.quality, _FIGURES).get("", "auto")
 
     def codec_of(self, name: str) -> str:
-        """The codec of one copy, if it is lossy."""
+        """Return the codec of one copy, if it is lossy."""
         codecs = _by_name(self.lossy_codec, ())
         return codecs.get(name, codecs.get("", "zfp"))
 
     @property
     def named(self) -> list[str]:
-        """The copies of which something is asked by name."""
+        """Return the copies of which something is asked by name."""
         named = _by_name(self.quality, _FIGURES) | _by_name(self.lossy_codec, ())
         return [name for name in named if name]
 

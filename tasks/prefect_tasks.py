@@ -20,7 +20,7 @@ from tasks.volume.store.calls import OutOfReach
 
 
 def as_task(stage: Callable[..., Any]) -> Task[..., Any]:
-    """A Prefect task that runs `stage`; an `Outcome` becomes its state, a store out of reach is tried thrice more.
+    """Return a Prefect task that runs `stage`; an `Outcome` becomes its state, an unreachable store is retried.
 
     Args:
         stage: A plain function of addresses and parameters; its name and docstring become the task's.
@@ -48,14 +48,14 @@ def as_task(stage: Callable[..., Any]) -> Task[..., Any]:
 
 
 def outcome_state(outcome: Outcome) -> State[Outcome]:
-    """A failed state whose message is the outcome's sentence; what running again would finish is named Resumable."""
+    """Return a failed state with the outcome's sentence as message; it is named Resumable if a rerun would finish."""
     return Failed(
         name="Resumable" if isinstance(outcome, Resumable) else "Failed", message=str(outcome), data=outcome
     )
 
 
 def store_out_of_reach(error: object) -> bool:
-    """Whether `error` is a store's fault that may be gone in a minute: a connection, a time-out, a server's 5xx."""
+    """Return whether `error` is a transient fault of a store: a connection, a time-out, a server's 5xx."""
     if isinstance(error, Outcome):
         return isinstance(error, OutOfReach)
     if isinstance(error, (ConnectionError, TimeoutError)):

@@ -108,7 +108,7 @@ def scan(
 
 
 def _candidates(sample: Sample, fmt: FileFormat) -> Sequence[Candidate]:
-    """What was judged: by an ingest, or, where it refuses, the standard words and all pairs that hold some grid."""
+    """Return the candidates that an ingest judged or, if it refuses, the standard fields and all pairs with a grid."""
     try:
         return choose_index(sample.headers, sample.numbers, fmt.n_traces, fmt.byte_order).candidates
     except InputRefused:
@@ -122,7 +122,7 @@ def _candidates(sample: Sample, fmt: FileFormat) -> Sequence[Candidate]:
 
 
 def _words(sample: Sample, fmt: FileFormat) -> list[dict[str, Any]]:
-    """The words that vary: what they span, how densely, and how they go on from trace to trace."""
+    """Return the words that vary: what they span, how densely, and how they go on from trace to trace."""
     numbers, once = np.unique(sample.numbers, return_index=True)
     adjacent = np.diff(numbers) == 1
     complete = len(numbers) == fmt.n_traces
@@ -151,7 +151,7 @@ def _words(sample: Sample, fmt: FileFormat) -> list[dict[str, Any]]:
 
 
 def _coordinates(sample: Sample, fmt: FileFormat) -> list[dict[str, Any]]:
-    """Where X and Y can lie: the type in which the fields make sense, their extents, and the option that names them."""
+    """Return possible X and Y fields: type, extents, and the option that selects them."""
     numbers, once = np.unique(sample.numbers, return_index=True)
     traces = Traces(sample.headers[once], numbers, fmt.byte_order, fmt.sample_format.name == "ibm32")
     rows = []
@@ -173,7 +173,7 @@ def _coordinates(sample: Sample, fmt: FileFormat) -> list[dict[str, Any]]:
 
 
 def _files(files: Files) -> list[dict[str, Any]]:
-    """Each of several files."""
+    """Return one row for each of several files."""
     return [
         {"url": one.url, "bytes": one.size, "revision": fmt.revision, "traces": fmt.n_traces}
         for one, fmt in zip(files.listed, files.formats, strict=True)
@@ -225,7 +225,7 @@ def _grid(grid: Grid) -> dict[str, Any]:
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
-    """One row: where the words are, what they span, and the option that names them; no bytes are traces in order."""
+    """Return one row: bytes, span, and option of a candidate; without bytes, traces are taken in file order."""
     return {
         "template": candidate.template,
         "names": list(candidate.names),

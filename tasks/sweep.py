@@ -47,7 +47,7 @@ class Submission:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters of `publish`, JSON-able."""
+        """Return the parameters of `publish`, JSON-able."""
         places = {"source": self.found.source, "volume": self.found.volume}
         return places | self.found.publication.model_dump() | {"run": self.run.model_dump()}
 
@@ -72,7 +72,7 @@ class Publisher(Protocol):
         """Return when some of these attempts, named by flow run or key, have ended: how."""
 
     def look(self, runs: Collection[str]) -> dict[str, Ending | None]:
-        """How flow runs of earlier sweeps ended; None for one under way, nothing for one that is not known."""
+        """Return how flow runs of earlier sweeps ended: None while one runs, no entry for an unknown one."""
 
 
 def sweep(

@@ -145,7 +145,7 @@ def verify(
 
 
 def drawn_of(entries: list[ManifestEntry], fraction: float, seed: int) -> list[ManifestEntry]:
-    """A share of a volume's objects in an order of chance: consecutive seeds go through all of them.
+    """Return a share of a volume's objects in an order of chance: consecutive seeds go through all of them.
 
     Args:
         entries: The objects.
@@ -162,7 +162,7 @@ def drawn_of(entries: list[ManifestEntry], fraction: float, seed: int) -> list[M
 
 
 def _opened(store: Store) -> tuple[Volume, list[Finding]]:
-    """As `open_checked`, unless a run took the volume away in order to write it anew."""
+    """Open as `open_checked`, unless a run is replacing the volume."""
     try:
         return open_checked(store)
     except InputRefused:
@@ -174,7 +174,7 @@ def _opened(store: Store) -> tuple[Volume, list[Finding]]:
 def _checked(
     volume: Volume, entries: list[ManifestEntry], compute: Compute, earlier: list[Finding], began: float
 ) -> list[Finding]:
-    """What is wrong with some objects, told of as it goes."""
+    """Return the findings of some objects; report progress for each batch."""
     done = read = 0
     found = list(earlier)
 
@@ -205,7 +205,7 @@ def _failure(
     flags: str,
     summary: dict[str, Any],
 ) -> IntegrityFailure:
-    """The outcome that names what is wrong and what to do, and carries the summary."""
+    """Return the outcome that names what is wrong and what to do, and carries the summary."""
     named = "; ".join(
         f"{f.key}{f' ({f.region})' if f.region else ''}: {f.problem}" for f in findings[:MOST_NAMED]
     )
@@ -219,7 +219,7 @@ def _failure(
 
 
 def _promises(volume: Volume, compute: Compute) -> list[Finding]:
-    """What copies, levels and the proof promised and does not hold."""
+    """Return findings for stored promises of copies, levels and the proof that do not hold."""
     findings = []
     for path, member in sorted(volume.members.items()):
         if member.get("attributes", {}).get("copy_of") == volume.master_name:
@@ -268,7 +268,7 @@ def _compare_copy(volume: Volume, path: str, memory_bytes: int) -> list[Finding]
 
 
 def _mask_of(volume: Volume, path: str) -> np.ndarray | None:
-    """Where an array is live, by the mask beside it; None where there is none (images)."""
+    """Return the live mask beside an array; None without one (images)."""
     beside = f"{path.rpartition('/')[0]}/trace_mask".lstrip("/")
     return volume.read(beside) if volume.has(beside) else None
 

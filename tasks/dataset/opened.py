@@ -52,14 +52,14 @@ class Opened:
 
     @property
     def name(self) -> str:
-        """What the samples are called."""
+        """Return the name of the samples."""
         return (self.array if self.level == 0 else self.volume.master_name).rpartition("/")[2] or (
             self.volume.origin.rstrip("/").rpartition("/")[2]
         )
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Names of the dimensions."""
+        """Return names of the dimensions."""
         return self.candidates[0].spec.dims
 
     @property
@@ -69,7 +69,7 @@ class Opened:
 
     @property
     def where(self) -> str:
-        """The volume's address, for messages."""
+        """Return the volume's address, for messages."""
         return self.volume.store.url
 
     def path(self, name: str) -> str:
@@ -83,7 +83,7 @@ class Opened:
 
     @cached_property
     def has_holes(self) -> bool:
-        """Whether some places of the grid have no trace."""
+        """Return whether some places of the grid have no trace."""
         if not self.volume.has(TRACE_MASK):
             return False
         cells = math.prod(self.volume.spec(TRACE_MASK).shape)
@@ -92,7 +92,7 @@ class Opened:
 
     @cached_property
     def mask(self) -> np.ndarray | None:
-        """Which traces exist, bool; None if there is no grid of traces, or if it is too large for memory."""
+        """Return the live mask, bool; None if there is no grid of traces, or if it is too large for memory."""
         if not self.has(TRACE_MASK):
             return None
         spec = self.volume.spec(self.path(TRACE_MASK))
@@ -160,7 +160,7 @@ class Opened:
 
     @property
     def samples_dtype(self) -> np.dtype[Any]:
-        """The type as which the samples are read: a float if a copy that may answer for integers is one."""
+        """Return the type as which the samples are read: a float if a copy that may answer for integers is one."""
         dtypes = [self.reading_dtype(self.dims, array.spec.numpy) for array in self.candidates]
         return np.result_type(*dtypes)
 

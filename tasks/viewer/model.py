@@ -74,7 +74,7 @@ class LookedAt:
 
     @cached_property
     def survey(self) -> Affine | None:
-        """The map from line numbers to X and Y; None if there is none."""
+        """Return the map from line numbers to X and Y; None if there is none."""
         try:
             return survey_map(self.finest)
         except InputRefused:
@@ -82,7 +82,7 @@ class LookedAt:
 
     @cached_property
     def line_axes(self) -> tuple[int, int] | None:
-        """The axes of inline and crossline, along which an arbitrary line may be drawn."""
+        """Return the axes of inline and crossline, along which an arbitrary line may be drawn."""
         try:
             line_dims(self.finest)
         except InputRefused:

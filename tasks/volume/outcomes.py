@@ -21,7 +21,7 @@ def without_secrets(text: str) -> str:
 
 
 def _without_credentials(word: str) -> str:
-    """A word without what stands before "@" in a URL, which may hold slashes, and without a query."""
+    """Return a word without what stands before "@" in a URL, which may hold slashes, and without a query."""
     before, at, after = word.rpartition("@")
     if at and ":" in before:
         word = f"{before.partition('://')[0]}://…@{after}" if "://" in before else f"…@{after}"

@@ -42,7 +42,7 @@ def decoded(codec: Any, data: Any, most: int) -> Any:
 
 
 def _promised(name: str, view: memoryview) -> int:
-    """The size that the stored bytes say they decode to; 0 if their kind says none, -1 if Zstandard's leave it out."""
+    """Return the decoded size that stored bytes declare; 0 if their format has none, -1 if Zstandard's lacks it."""
     if name == "blosc":
         return int.from_bytes(view[4:8], "little") if len(view) >= 16 else 0
     if name == "lz4":
@@ -58,7 +58,7 @@ def _promised(name: str, view: memoryview) -> int:
 
 
 def _of_blocks(view: memoryview) -> int:
-    """The most bytes that the blocks of a Zstandard frame without a size of its content decode to (RFC 8878, 3.1.1)."""
+    """Return the most bytes that a Zstandard frame without a content size can decode to (RFC 8878, 3.1.1)."""
     at, total, last = 6 + (0, 1, 2, 4)[view[4] & 3], 0, False
     while not last and at + 3 <= len(view):
         head = int.from_bytes(view[at : at + 3], "little")

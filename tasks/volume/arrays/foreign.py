@@ -242,7 +242,7 @@ def _opened(store: Store, path: str) -> zarr.Array[Any]:
 
 
 def _bounded(codec: Any) -> Any:
-    """The codec, held to the size of the chunk that it decodes, also inside of shards."""
+    """Return the codec, held to the size of the chunk that it decodes, also inside of shards."""
     if isinstance(codec, ShardingCodec):
         return replace(codec, codecs=tuple(map(_bounded, codec.codecs)))
     kinds: dict[type, type] = {ZstdCodec: _BoundedZstd, GzipCodec: _BoundedGzip, BloscCodec: _BoundedBlosc}

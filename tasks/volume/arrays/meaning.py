@@ -43,16 +43,16 @@ class Meaning:
 
     @property
     def has_gaps(self) -> bool:
-        """Whether some values mean no data."""
+        """Return whether some values mean no data."""
         return bool(self.missing or self.valid)
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary without what is not said."""
+        """Return a plain dictionary without what is not said."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items() if v}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "Meaning":
-        """The inverse of `to_json`."""
+        """Return the inverse of `to_json`."""
         fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in plain.items()}
         return cls(**fields)
 
@@ -146,7 +146,7 @@ def shown(level: np.ndarray, dtype: np.dtype, meaning: Meaning) -> np.ndarray:
 
 
 def _number(value: Any, dtype: np.dtype) -> float | None:
-    """A value of an attribute as the array could hold it; None if it is none, or NaN, which means no data anyway."""
+    """Return an attribute's value in the array's type; None if it does not fit, or for NaN, which is no data anyway."""
     if isinstance(value, str) and dtype.kind == "f":  # xarray's way to write a float in Zarr v3
         try:
             value = struct.unpack("<d", base64.b64decode(value, validate=True))[0]

@@ -32,17 +32,17 @@ class Volume:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The root group's attributes."""
+        """Return the root group's attributes."""
         return self.root["attributes"]
 
     @property
     def state(self) -> dict[str, Any]:
-        """What Seismill keeps of the volume (`seismill` in the root's attributes)."""
+        """Return Seismill's state of the volume (`seismill` in the root's attributes)."""
         return self.root["attributes"]["seismill"]
 
     @property
     def members(self) -> dict[str, dict[str, Any]]:
-        """The zarr.json of every array and group by path, without those in label volumes, which are not its own."""
+        """Return the zarr.json of each array and group by path, without those of label volumes."""
         metadata: dict[str, dict[str, Any]] = self.root["consolidated_metadata"]["metadata"]
         if LABELS not in metadata:
             return metadata
@@ -50,7 +50,7 @@ class Volume:
 
     @property
     def is_labels_of_image(self) -> bool:
-        """Whether it lies in an image's group, as labels of that image."""
+        """Return whether it lies in an image's group, as labels of that image."""
         return "image" in self.state.get("looks", {})
 
     @property
@@ -60,17 +60,17 @@ class Volume:
 
     @property
     def of_images(self) -> bool:
-        """Whether the volume was made of images: voxels, no traces."""
+        """Return whether the volume was made of images: voxels, no traces."""
         return "looks" in self.state
 
     @property
     def origin(self) -> str:
-        """What the master lies in: nothing of a volume; of an annex the array beside it, or its URL."""
+        """Return the group that holds the master: empty for a volume; for an annex the array beside it, or its URL."""
         return self.state["annex"]["array"] if "annex" in self.state else ""
 
     @property
     def master_name(self) -> str:
-        """The master as other tools find it from here; of copies without their master, what it was called."""
+        """Return the master as other tools find it from here; of copies without their master, what it was called."""
         return self.origin or self.left_out or self.master
 
     @property
@@ -79,7 +79,7 @@ class Volume:
         return str(self.state.get("left_out", {}).get("array", ""))
 
     def store_of(self, path: str) -> Store:
-        """What an array lies in: of an annex, the master lies elsewhere."""
+        """Return the store that holds an array; the master of an annex lies elsewhere."""
         if path != self.master or not self.origin:
             return self.store
         origin = self.origin if is_elsewhere(self.origin) else f"{self.store.url}/{self.origin}"
@@ -94,11 +94,11 @@ class Volume:
         return str(number) if is_elsewhere(self.origin) else level_0(self.origin).format(number)
 
     def has(self, path: str) -> bool:
-        """Whether the volume holds an array or group of that path."""
+        """Return whether the volume holds an array or group of that path."""
         return path in self.members
 
     def spec(self, path: str) -> ArraySpec:
-        """The spec of one array."""
+        """Return the spec of one array."""
         if path not in self.members:
             raise InputRefused(
                 f"{self.store.url} has no array {path}; it has {', '.join(sorted(self.members))}"
@@ -112,11 +112,11 @@ class Volume:
             ) from None
 
     def array_attributes(self, path: str) -> dict[str, Any]:
-        """The attributes of one array."""
+        """Return the attributes of one array."""
         return self.members[path].get("attributes", {})
 
     def read(self, path: str, region: Region | None = None) -> np.ndarray:
-        """The values of an array, or of a region of it."""
+        """Return the values of an array, or of a region of it."""
         return read_region(self.store_of(path), self.spec(path), region)
 
 

@@ -93,19 +93,19 @@ class ArraySpec:
 
     @property
     def numpy(self) -> np.dtype[Any]:
-        """The dtype in memory."""
+        """Return the dtype in memory."""
         return DTYPES.get(self.dtype) or np.dtype(self.dtype)
 
     @property
     def fill_value(self) -> Any:
-        """The scalar that stands where nothing is stored."""
+        """Return the scalar that stands where nothing is stored."""
         if not self.numeric:
             return np.zeros((), self.numpy)[()]
         return np.array(np.nan if self.fill == "NaN" else 0, "f8").astype(self.dtype)[()]
 
     @property
     def numeric(self) -> bool:
-        """Whether elements are plain numbers or booleans."""
+        """Return whether elements are plain numbers or booleans."""
         return self.dtype not in DTYPES
 
     @property
@@ -130,7 +130,7 @@ class ArraySpec:
 
     @property
     def chunks_per_shard(self) -> tuple[int, ...]:
-        """How many chunks a stored object holds, per axis."""
+        """Return the number of chunks per stored object along each axis."""
         return tuple(u // c for u, c in zip(self.unit, self.chunks, strict=True))
 
     def key(self, position: tuple[int, ...]) -> str:

@@ -36,7 +36,7 @@ class Trial:
     max_abs_error: float
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary, without figures that JSON has no number for."""
+        """Return a plain dictionary, without figures that JSON has no number for."""
         return {name: value for name, value in asdict(self).items() if value != math.inf}
 
 

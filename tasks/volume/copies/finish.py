@@ -156,7 +156,7 @@ def _in_words(figures: Mapping[str, Any]) -> str:
 def _errors(
     spec: ArraySpec, volume: Volume, records: list[Record], master: dict[str, Any], live_bytes: int
 ) -> dict[str, Any]:
-    """What was measured of one copy, over live finite samples."""
+    """Return the errors of one copy, over live finite samples."""
     records = [record for record in records if spec.path in record.facts]
     count = sum(r.facts[spec.path][COUNT] for r in records)
     squares = sum(r.facts[spec.path][SUM_OF_SQUARES] for r in records)

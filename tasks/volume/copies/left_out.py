@@ -15,7 +15,7 @@ LEFT_OUT = (
 
 
 def selected_root(source: Volume, includes: list[str], excludes: list[str]) -> dict[str, Any]:
-    """The root of a copy: the volume's, without the copies and levels that are left out.
+    """Return the root of a copy: the volume's, without the copies and levels that are left out.
 
     Without the master, its most exact copy stands in its place, and the root says so.
 

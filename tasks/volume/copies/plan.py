@@ -86,20 +86,20 @@ def not_there(volume: Volume, specs: Sequence[ArraySpec]) -> list[ArraySpec]:
 
 
 def request_of(root: dict[str, Any], master: str, spec: ArraySpec) -> dict[str, Any]:
-    """What a copy is made from and how: equal for a copy that need not be made again."""
+    """Return the request of a copy; it is equal for a copy that need not be made again."""
     made = root["attributes"]["seismill"]["stages"][master]
     # Shards are chosen here, for all copies that are made together: in other company it is the same copy.
     return {"verb": "rechunk", "master": made["plan"], "copy": spec.at(spec.path, shards=()).to_json()}
 
 
 def decode_alike(one: ArraySpec, other: ArraySpec) -> bool:
-    """Whether a reader of one reads chunks of the other as what they are."""
+    """Return whether a reader of one reads chunks of the other as what they are."""
     kinds = [spec.codec.partition(":")[0] for spec in (one, other)]
     return kinds[0] == kinds[1] and one.at("", codec="", fill="0") == other.at("", codec="", fill="0")
 
 
 def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec]:
-    """The arrays that the parameters ask for; none where only presets are asked for and there are none for this rank.
+    """Return the requested arrays; none if only presets are requested and this rank has none.
 
     Raises:
         InputRefused: They contradict each other, or do not fit the master.
@@ -187,7 +187,7 @@ def _codec_in_words(spec: ArraySpec) -> str:
 
 
 def why_no_copies(volume: Volume) -> str:
-    """Why presets give no copies."""
+    """Return the reason why presets give no copies."""
     dims = volume.spec(volume.master).dims
     if len(dims) > MOST_ZFP_DIMENSIONS:
         why = f"{len(dims)} dimensions, and ZFP takes at most {MOST_ZFP_DIMENSIONS}"
@@ -230,7 +230,7 @@ def _without_fit(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def body_of(volume: Volume, specs: list[ArraySpec], readings: Sequence[Reading]) -> dict[str, Any]:
-    """The plan."""
+    """Return the plan."""
     return {
         "verb": "rechunk",
         "origin": volume.origin,

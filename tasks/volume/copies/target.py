@@ -45,7 +45,7 @@ class Target:
         return cls(kind, float(least))
 
     def reached(self, figures: dict[str, float], room: float = 1.0) -> bool:
-        """Whether measured figures reach it, with some share of the room that sampling needs.
+        """Return whether measured figures reach it, with some share of the room that sampling needs.
 
         Args:
             figures: `snr_db`, `psnr_db` and `ratio`, as far as they were measured; a copy without error has no SNR.

@@ -35,7 +35,7 @@ class SuperBlocks:
 def super_blocks(
     shape: Sequence[int], copies: Sequence[ArraySpec], budget_bytes: int, *, chunks: Sequence[int]
 ) -> SuperBlocks:
-    """The blocks for these copies.
+    """Return the blocks for these copies.
 
     Args:
         shape: Of the master.
@@ -73,7 +73,7 @@ def super_blocks(
 def measured(
     shape: Sequence[int], copies: Sequence[ArraySpec], block: Sequence[int], *, chunks: Sequence[int]
 ) -> SuperBlocks:
-    """What blocks of these extents hold and read."""
+    """Return blocks of these extents with the memory they need and the bytes they read."""
     extents = [[copy.unit[axis] for copy in copies] for axis in range(len(shape))]
     factor = math.prod(
         _read_factor(n, b, units, chunk)
@@ -83,7 +83,7 @@ def measured(
 
 
 def _cut(room: int, largest: int, chunk: int) -> int:
-    """The best extent of at most `room`, a multiple of `largest`: one that cuts the fewest chunks of the master."""
+    """Return the best multiple of `largest` up to `room`: the one that cuts the fewest chunks of the master."""
     common = math.lcm(largest, chunk)
     if room >= common:
         return room // common * common
@@ -91,7 +91,7 @@ def _cut(room: int, largest: int, chunk: int) -> int:
 
 
 def _read_factor(n: int, block: int, units: Sequence[int], chunk: int) -> float:
-    """How many of the master's chunks all blocks decode along one axis, for each that there is."""
+    """Return how often blocks decode each chunk of the master along one axis, on average."""
     decoded = 0
     for start in range(0, n, block):
         span = _span(slice(start, min(start + block, n)), [(unit, n) for unit in units])
@@ -100,7 +100,7 @@ def _read_factor(n: int, block: int, units: Sequence[int], chunk: int) -> float:
 
 
 def hull_bound(block: Sequence[int], extents: Sequence[Sequence[int]], shape: Sequence[int]) -> list[int]:
-    """The most samples per axis that one block holds: more than it spans where objects cross its end."""
+    """Return the most samples per axis that one block holds: more than it spans where objects cross its end."""
     return [
         min(b + max((u if b % u else 0) for u in units), max(round_up(n, u) for u in units))
         for b, units, n in zip(block, extents, shape, strict=True)
@@ -113,7 +113,7 @@ def chunks_owned(copy: ArraySpec, region: Region) -> list[range]:
 
 
 def hull(copies: Sequence[ArraySpec], region: Region) -> Region:
-    """The samples that all objects of a block need."""
+    """Return the samples that all objects of a block need."""
     return tuple(
         _span(r, [(copy.unit[axis], copy.shape[axis]) for copy in copies]) for axis, r in enumerate(region)
     )
@@ -124,7 +124,7 @@ def _owned(r: slice, unit: int) -> range:
 
 
 def _span(r: slice, units: Sequence[tuple[int, int]]) -> slice:
-    """What objects that start in `r` cover along one axis; of each kind the extent, and that of the axis."""
+    """Return the span along one axis of objects that start in `r`, given each kind's extent and the axis length."""
     spans = [(_owned(r, unit), unit, n) for unit, n in units]
     starts = [own.start * unit for own, unit, _ in spans if len(own)]
     stops = [min(own.stop * unit, n) for own, unit, n in spans if len(own)]

@@ -45,7 +45,7 @@ class OmeGroup:
 
     @property
     def digest(self) -> str:
-        """The identity of the export: equal if the same voxels would be written."""
+        """Return the identity of the export: equal if the same voxels would be written."""
         stages = self.volume.state["stages"]
         made = {name: stages[name]["plan"] for name in (self.volume.master, "pyramid") if name in stages}
         arrays = [target.to_json() for target in self.targets]
@@ -53,7 +53,7 @@ class OmeGroup:
 
     @property
     def memory_bytes(self) -> int:
-        """The most bytes that exporting takes: voxels of a block, and its chunks in the works."""
+        """Return the most bytes that exporting takes: voxels of a block, and its chunks in the works."""
         most = 0
         for spec in self.targets:
             block = _block(spec)

@@ -51,7 +51,7 @@ class Sink:
             self._descriptor = handle
 
     def kept(self, checksums: Sequence[int], part_bytes: int) -> int:
-        """How many bytes, in whole parts, an interrupted export left at the beginning that are the source's.
+        """Return the bytes, in whole parts, of an interrupted export that equal the source's beginning.
 
         Args:
             checksums: CRC32C of each part of the source.
@@ -161,7 +161,7 @@ def _open_alone(path: str) -> tuple[int, str]:
 
 @contextmanager
 def open_sink(url: str, options: StorageOptions, *, size: int, overwrite: bool) -> Iterator[Sink]:
-    """A sink that is closed, and aborted unless it was committed.
+    """Open a sink; close it at the end, and abort it unless it was committed.
 
     Raises:
         DestinationRefused: The file is there already.

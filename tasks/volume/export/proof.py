@@ -13,7 +13,7 @@ from tasks.volume.protocol.summary import fitting
 
 
 def prove_bytes(volume: Volume, compute: Compute) -> str:
-    """The CRC32C of each file that an export would write, after comparing every part with the source's.
+    """Return the CRC32C of each file that an export would write, after comparing every part with the source's.
 
     Raises:
         IntegrityFailure: A part differs.
@@ -35,7 +35,7 @@ def prove_bytes(volume: Volume, compute: Compute) -> str:
 
 
 def _compare(volume: Volume, file: FilePart, segments: list[Segment]) -> str:
-    """The CRC32C of one file, if every part of it is the source's."""
+    """Return the CRC32C of one file, if every part of it is the source's."""
     if file.trailer:
         segments += checksums(np.frombuffer(file.trailer, np.uint8), file.fmt.trace_offset(file.fmt.n_traces))
     sums, whole = whole_checksums(segments, file.size)

@@ -36,7 +36,7 @@ class Rebuilt:
     records: np.ndarray
 
     def stretches(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(number of the first trace, records) of each run of traces that follow each other in the file."""
+        """Yield (number of the first trace, records) of each run of successive traces in the file."""
         breaks = np.flatnonzero(np.diff(self.numbers) != 1) + 1
         for first, last in itertools.pairwise([0, *breaks.tolist(), self.numbers.size]):
             if last > first:
@@ -56,16 +56,16 @@ class FilePart:
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Return bytes of the file."""
         return self.fmt.file_size
 
     @property
     def stop(self) -> int:
-        """Number of the trace after its last one."""
+        """Return the number of the trace after its last one."""
         return self.first + self.fmt.n_traces
 
     def offset(self, trace: int) -> int:
-        """Where a trace begins in the file."""
+        """Return the file offset of a trace."""
         return self.fmt.trace_offset(trace - self.first)
 
 
@@ -89,7 +89,7 @@ class SegyParts:
 
     @property
     def fmt(self) -> FileFormat:
-        """What all files have in common, with the traces and bytes of all."""
+        """Return the common format of all files, with the total of traces and bytes."""
         first = self.files[0].fmt
         if len(self.files) == 1:
             return first
@@ -97,21 +97,21 @@ class SegyParts:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Return bytes of all files."""
         return sum(file.size for file in self.files)
 
     @property
     def header(self) -> bytes:
-        """The first file's bytes before its first trace."""
+        """Return the first file's bytes before its first trace."""
         return self.files[0].header
 
     @property
     def trailer(self) -> bytes:
-        """The first file's bytes after its last trace."""
+        """Return the first file's bytes after its last trace."""
         return self.files[0].trailer
 
     def last_trace(self, window: "Window") -> int:
-        """The highest trace number of a window."""
+        """Return the highest trace number of a window."""
         placed = int(self.trace_numbers[window.region].max(initial=-1))
         return max(placed, int(self.unplaced[slice(*window.unplaced)].max(initial=-1)))
 
@@ -234,7 +234,7 @@ def _file_part(volume: Volume, number: int) -> FilePart:
 
 
 def windows(parts: SegyParts, window_bytes: int = WINDOW_BYTES) -> tuple[list[Window], bool]:
-    """What to rebuild one after the other, and whether that is the order of the files.
+    """Return the windows to rebuild in turn, and whether they follow the order of the files.
 
     Returns:
         Windows that hold every trace once, and True if each holds traces that follow those of the one before.
@@ -300,7 +300,7 @@ def _rows(numbers: np.ndarray, axis: int, start: int, stop: int) -> Region:
 
 
 def _cut(parts: SegyParts, region: Region, axis: int, window_bytes: int) -> list[Region]:
-    """A row of chunks in as many windows as memory asks for, in file order if that is possible."""
+    """Return a row of chunks in as many windows as memory asks for, in file order if that is possible."""
     per_line = (
         parts.trace_numbers[region].size // (region[axis].stop - region[axis].start) * parts.fmt.trace_bytes
     )
@@ -322,7 +322,7 @@ def _cut(parts: SegyParts, region: Region, axis: int, window_bytes: int) -> list
 
 
 def rebuild(parts: SegyParts, window: Window) -> Rebuilt:
-    """The records of all traces of a window, as they were in the source.
+    """Return the records of all traces of a window, as they were in the source.
 
     Raises:
         IntegrityFailure: A stored chunk does not fit its checksum, or is missing.
@@ -408,7 +408,7 @@ def _rebuild_unplaced(parts: SegyParts, at: np.ndarray, rows: np.ndarray, record
 
 
 def _part(rows: np.ndarray, region: Region, place: tuple[int, ...], chunks: tuple[int, ...]) -> np.ndarray:
-    """The rows of the region's cells that lie in one chunk column."""
+    """Return the rows of the region's cells that lie in one chunk column."""
     return rows[
         tuple(
             slice(max(p * c - r.start, 0), min((p + 1) * c, r.stop) - r.start)
@@ -429,7 +429,7 @@ def _put_back(parts: SegyParts, numbers: np.ndarray, records: np.ndarray) -> Non
 
 
 def fitting_windows(parts: SegyParts, memory_bytes: int) -> tuple[list[Window], bool, int]:
-    """As `windows`, of a size that suits the memory, and the most bytes that rebuilding one of them takes."""
+    """Return windows that fit memory, whether they follow file order, and the peak bytes of rebuilding one."""
     regions, in_order = windows(parts, min(WINDOW_BYTES, memory_bytes // 8))
     traces = (parts.trace_numbers[w.region].size + w.unplaced[1] - w.unplaced[0] for w in regions)
     largest = max(traces, default=0) * parts.fmt.trace_bytes

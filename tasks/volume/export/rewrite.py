@@ -47,7 +47,7 @@ class Edition:
 
 
 def edition_of(parts: SegyParts, export: Export) -> Edition | None:
-    """What is to be written if it is not the source itself.
+    """Return the edition to write; None for the source itself.
 
     Raises:
         InputRefused: The volume has nothing of what is asked for.
@@ -108,7 +108,7 @@ def _own_words(parts: SegyParts) -> tuple[tuple[int, int], ...]:
 
 
 def _numbered(numbers: np.ndarray, chosen: Selection, *, by_grid: bool) -> tuple[np.ndarray, np.ndarray]:
-    """New trace numbers of the grid, -1 where none is chosen, and by new number the old ones."""
+    """Return new trace numbers of the grid, -1 where none is chosen, and the old numbers by new one."""
     # Of several files only some may be wanted: the others' traces have no number.
     cells = chosen.cells & (numbers >= 0)
     old = numbers[cells]
@@ -121,7 +121,7 @@ def _numbered(numbers: np.ndarray, chosen: Selection, *, by_grid: bool) -> tuple
 
 
 def _exceptions(parts: SegyParts, source_numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The exceptions of the chosen traces by their new numbers, sorted."""
+    """Return the exceptions of the chosen traces by their new numbers, sorted."""
     traces, samples, words = parts.exceptions
     new_of = np.full(parts.files[-1].stop, -1, np.int64)
     new_of[source_numbers] = np.arange(source_numbers.size)
@@ -136,7 +136,7 @@ def _exceptions(parts: SegyParts, source_numbers: np.ndarray) -> tuple[np.ndarra
 def rewritten_records(
     edition: Edition, first: int, records: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray, Lost]]:
-    """The records of the new file for some of the source's that follow each other in it.
+    """Yield the records of the new file for some of the source's that follow each other in it.
 
     Args:
         edition: The file.
@@ -170,7 +170,7 @@ def rewritten_records(
 
 
 def notes_on(edition: Edition, lost: Lost) -> list[str]:
-    """What is to be said of a file that was written."""
+    """Return the notes on a file that was written."""
     source, fmt = edition.parts.fmt, edition.fmt
     notes = [
         f"{fmt.n_traces:,} of {source.n_traces:,} traces were written with {fmt.n_samples:,} samples each"

@@ -34,7 +34,7 @@ class Selection:
 
 
 def select(volume: Volume, ranges: Sequence[str], mask: str) -> Selection:
-    """The cells that have a trace and lie in every range and in the mask.
+    """Return the cells that have a trace and lie in every range and in the mask.
 
     Args:
         volume: The volume.

@@ -17,7 +17,7 @@ class SourceFile:
 
     @property
     def done(self) -> int:
-        """Bytes written or kept."""
+        """Return bytes written or kept."""
         return sum(length for _, length, _ in self._segments)
 
     def keep(self) -> None:

@@ -49,7 +49,7 @@ def jpeg_frame(data: bytes) -> Frame | None:
 
 
 def describe_jpeg(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The slice of a JPEG file, baseline, progressive, lossless or JPEG-LS."""
+    """Return the slice of a JPEG file, baseline, progressive, lossless or JPEG-LS."""
     source = opened.source
     frame = jpeg_frame(source.read(0, min(source.size, JPEG_HEAD)))
     if frame is None:
@@ -88,7 +88,7 @@ def jpeg_dtype(frame: Frame, where: str, most: int = 1) -> str:
 
 
 def describe_bmp(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The slice of a BMP file: gray, by a palette or as three equal values."""
+    """Return the slice of a BMP file: gray, by a palette or as three equal values."""
     source = opened.source
     head = source.read(0, min(source.size, 54))
     if len(head) < 54:

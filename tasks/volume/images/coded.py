@@ -30,7 +30,7 @@ PNG_BYTES, JPEG2000_BYTES = 3, 10
 
 
 def describe_png(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The slice of a PNG file (PNG 1.2, IHDR)."""
+    """Return the slice of a PNG file (PNG 1.2, IHDR)."""
     source = opened.source
     head = source.read(0, min(source.size, 33))
     if len(head) < 33 or head[12:16] != b"IHDR":
@@ -54,7 +54,7 @@ def describe_png(opened: OpenFile) -> tuple[VoxelFile, Slices]:
 
 
 def describe_jpeg2000(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The slice of a JPEG 2000 file, JP2 or bare codestream (ISO/IEC 15444-1, A.5.1)."""
+    """Return the slice of a JPEG 2000 file, JP2 or bare codestream (ISO/IEC 15444-1, A.5.1)."""
     source = opened.source
     at = _codestream(source.read, source.size)
     if at < 0:

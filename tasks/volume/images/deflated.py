@@ -78,7 +78,7 @@ class Deflated:
         return bytes(self.source.read(at, min(READ_BYTES, self._end - at)))
 
     def _decode(self, decoder: Any, data: bytes, wanted: int) -> tuple[bytes, Any, bytes]:
-        """Some decoded bytes, the decoder after them, and what is left of `data`."""
+        """Return some decoded bytes, the decoder after them, and the rest of `data`."""
         if decoder.eof:  # gzip files may be put one after the other
             decoder = zlib.decompressobj(self._wbits)
         try:

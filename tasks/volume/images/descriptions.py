@@ -10,7 +10,7 @@ from tasks.volume.images.text_header import place, shown
 
 
 def counts(tiff: Any, page: Any) -> dict[str, int]:
-    """Counts that the description gives: `images` in all, and channels `C` and times `T`.
+    """Return the counts in a description: `images` in all, channels `C` and times `T`.
 
     Args:
         tiff: tifffile's `TiffFile`.
@@ -122,7 +122,7 @@ def _resolution(page: Any) -> Voxels:
 
 
 def _is_screen(y: float, x: float) -> bool:
-    """Whether a resolution per inch is that of screens and printers."""
+    """Return whether a resolution per inch is that of screens and printers."""
     return x == y and any(abs(x - usual) < 0.01 for usual in _SCREENS)
 
 
@@ -134,7 +134,7 @@ _NO_UNIT = {"", "pixel", "pixels", "px", "voxel", "voxels", "slice", "none"}
 
 
 def _calibrated(sizes: dict[str, tuple[float, str]], what: str) -> Voxels:
-    """Where voxels lie, in one unit.
+    """Return the voxel lattice in one unit.
 
     Args:
         sizes: Length and unit of each axis that the description gives.
@@ -210,7 +210,7 @@ def _ratio(value: Any) -> float:
 
 
 def _real(value: Any) -> float:
-    """A number that a description gives; 0 if it is none."""
+    """Return a number that a description gives; 0 if it is none."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -218,6 +218,6 @@ def _real(value: Any) -> float:
 
 
 def _whole(value: Any) -> int:
-    """A count that a description gives; 0 if it is none."""
+    """Return a count that a description gives; 0 if it is none."""
     number = _real(value)
     return int(number) if math.isfinite(number) and number == int(number) else 0

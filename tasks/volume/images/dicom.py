@@ -52,7 +52,7 @@ class _Pixels:
 
 
 def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The slices of a DICOM file.
+    """Return the slices of a DICOM file.
 
     Raises:
         InputRefused: It holds no image, a coloured one, or one coded in a way that is not read.
@@ -171,7 +171,7 @@ def ordered(files: Sequence[tuple[VoxelFile, Slices]], where: str) -> list[tuple
 
 
 def _syntax(head: bytes) -> str:
-    """The transfer syntax that the first bytes of a file give; implicit VR little endian if none is given."""
+    """Return the transfer syntax that the first bytes of a file give; implicit VR little endian if none is given."""
     if head[128:132] != b"DICM":
         explicit = head[4:6].isalpha() and head[4:6].isupper()
         return "1.2.840.10008.1.2.1" if explicit else _IMPLICIT
@@ -188,7 +188,7 @@ def _syntax(head: bytes) -> str:
 
 
 def _pixels(file: Ranged, at: int, syntax: str, size: int) -> _Pixels | None:
-    """The element of the voxels, which begins at byte `at`; None if there is none."""
+    """Return the element of the voxels, which begins at byte `at`; None if there is none."""
     if at + 8 > size:
         return None
     file.seek(at)

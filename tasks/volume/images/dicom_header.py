@@ -95,7 +95,7 @@ class DicomHeader:
         return place if len(place) == 3 else ()
 
     def _step(self) -> float:
-        """The distance of frames by their places; 0 if these do not say it."""
+        """Return the distance of frames by their places; 0 if these do not say it."""
         places = [
             _numbers((_first(frame.get("PlanePositionSequence")) or {}).get("ImagePositionPatient"))
             for frame in self._frames
@@ -133,7 +133,7 @@ def _first(sequence: Any) -> Any:
 
 
 def _numbers(value: Any, most: int = 16) -> tuple[float, ...]:
-    """The finite numbers of an element, which may be one or many; empty if it holds anything else."""
+    """Return the finite numbers of an element, which may be one or many; empty if it holds anything else."""
     try:
         values = [value] if isinstance(value, (int, float, str)) else list(value or [])
         found = tuple(float(x) for x in values[:most])

@@ -72,7 +72,7 @@ def _is_dicom(head: bytes, url: str) -> bool:
 
 
 def _is_hdf5(head: bytes, url: str) -> bool:
-    """Whether it begins so, or behind a block of MATLAB's."""
+    """Return whether it begins so, or behind a block of MATLAB's."""
     return b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:520])
 
 
@@ -203,7 +203,7 @@ def _described(row: Format, opened: OpenFile) -> tuple[VoxelFile, Slices]:
 
 
 def _recognised(head: bytes, name: str) -> str:
-    """What a file is, by its first bytes or, failing that, by its name; empty if nothing is known."""
+    """Return the format of a file by its first bytes or else by its name; empty if unknown."""
     if head[257:262] == b"ustar":
         return "a tar archive"
     for what, magic, _ in NOT_READ:

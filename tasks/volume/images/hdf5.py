@@ -28,7 +28,7 @@ _MOST_GROWTH = 2  # of a chunk whose coding does not compress
 
 
 def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The slices of an array in an HDF5 file: the one that is named, or the only one that can be meant."""
+    """Return the slices of an array in an HDF5 file: the one that is named, or the only one that can be meant."""
     source = opened.source
     file = _File(source)
     try:
@@ -184,7 +184,7 @@ def _described(opened: OpenFile, file: _File) -> tuple[VoxelFile, Slices]:
 
 
 def _spread(corner: tuple[int, ...], lead: tuple[int, ...], axes: list[int]) -> tuple[int, ...]:
-    """A corner along z, y, x as one along all axes of the array, those of 1 too."""
+    """Return a corner along z, y, x as one along all axes of the array, those of 1 too."""
     full = list(lead)
     for axis, value in zip(axes, corner[-len(axes) :], strict=True):
         full[axis] = value
@@ -192,7 +192,7 @@ def _spread(corner: tuple[int, ...], lead: tuple[int, ...], axes: list[int]) -> 
 
 
 def _filters(array: Any, where: str) -> list[list[int]]:
-    """Number of each filter and its first parameter, in the order of writing."""
+    """Return the number and first parameter of each filter, in the order of writing."""
     properties = array.id.get_create_plist()
     found = []
     for k in range(properties.get_nfilters()):

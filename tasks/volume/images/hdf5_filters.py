@@ -76,7 +76,7 @@ def _undone(number: int, values: Sequence[int], data: bytes, size: int, itemsize
 
 
 def _swapped(checksum: int) -> int:
-    """A checksum with the bytes of each half in the other order, as the library once wrote it on some machines."""
+    """Return a checksum with the bytes of each half swapped, as the library once wrote it on some machines."""
     return ((checksum & 0xFF00FF00) >> 8) | ((checksum & 0x00FF00FF) << 8)
 
 

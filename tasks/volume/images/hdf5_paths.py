@@ -74,7 +74,7 @@ def _default(file: Any) -> Iterator[str]:
 
 
 def array_at(file: Any, path: str, url: str) -> Any:
-    """The array at a path, which no step of leads out of the file.
+    """Return the array at a path, which no step of leads out of the file.
 
     Raises:
         InputRefused: There is none.
@@ -104,7 +104,7 @@ def array_at(file: Any, path: str, url: str) -> Any:
 
 
 def _hard(file: Any, path: str, url: str) -> Any:
-    """What lies at a path of hard links only."""
+    """Return the object at a path of hard links only."""
     item = file
     for part in [part for part in path.split("/") if part not in ("", ".")]:
         if not isinstance(item, h5py.Group) or not isinstance(item.get(part, getlink=True), h5py.HardLink):

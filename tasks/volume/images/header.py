@@ -120,7 +120,7 @@ class Slices:
 
     @property
     def leading(self) -> tuple[tuple[str, int], ...]:
-        """The axes before z, y and x, with their counts: `t` and `c`, those alone that the file has."""
+        """Return the axes before z, y and x, with their counts: `t` and `c`, those alone that the file has."""
         counts = {name: count for name, count in self.planes if count > 1}
         counts |= {"c": self.samples} if self.samples > 1 else {}
         return tuple((name, counts[name]) for name in ("t", "c") if name in counts)
@@ -157,7 +157,7 @@ def refuse_colour(where: str, count: int) -> None:
 
 
 def kept_dtype(dtype: np.dtype, where: str) -> str:
-    """The name of a voxel type that a volume can hold.
+    """Return the name of a voxel type that a volume can hold.
 
     Raises:
         InputRefused: It is another.

@@ -39,12 +39,12 @@ class VoxelFile:
     part: str = ""
 
     def open(self, options: StorageOptions) -> Source:
-        """The file, refused if it is not the one that was listed."""
+        """Return the file, refused if it is not the one that was listed."""
         return Source(self.url, of_sources(options), self.identity, size=self.bytes)
 
 
 def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:
-    """The files that `url` names, in the order of their slices.
+    """Return the files that `url` names, in the order of their slices.
 
     Args:
         url: One file; a folder; a glob in the last part of a path, such as `s3://scans/core/*.tif`; or a text file
@@ -86,7 +86,7 @@ def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:
 
 
 def in_order(names: Sequence[str], *, where: str) -> list[str]:
-    """The names by the number in which they differ: `s2` before `s10`.
+    """Return the names by the number in which they differ: `s2` before `s10`.
 
     Raises:
         InputRefused: A number is missing, there twice, or more than one number varies; a name is of another kind.
@@ -140,7 +140,7 @@ def _refuse_gaps(names: list[str], numbers: list[int], where: str) -> None:
 
 
 def _images(names: list[str], *, where: str) -> list[str]:
-    """The names in a folder that are slices; other files, such as a scanner's log, are passed over."""
+    """Return the names in a folder that are slices; other files, such as a scanner's log, are passed over."""
     images = [name for name in names if suffix_of(name) in FORMAT_OF and not name.startswith(".")]
     if not images:  # scanners name DICOM files by numbers alone
         images = [name for name in names if _kind(name) == _UNNAMED]
@@ -168,7 +168,7 @@ _ORDERED_INSIDE = {
 
 
 def _kind(name: str) -> str:
-    """The format that a name tells of; for names without a suffix, or with a number as one, that it tells of none."""
+    """Return the format of a name; a name without a suffix, or with a number as its suffix, has none."""
     suffix = suffix_of(name)
     if suffix in FORMAT_OF:
         return FORMAT_OF[suffix]
@@ -181,12 +181,12 @@ def _kind(name: str) -> str:
 
 
 def _usual_suffix(kind: str) -> str:
-    """The usual suffix of a format; other kinds of names are called by their own."""
+    """Return the usual suffix of a format; other kinds of names are called by their own."""
     return SUFFIXES[kind][0] if kind in SUFFIXES else kind
 
 
 def _with_usual_suffix(name: str) -> str:
-    """A name with the usual suffix of its format, so that .tif, .TIF and .tiff are of one kind."""
+    """Return a name with the usual suffix of its format, so that .tif, .TIF and .tiff are of one kind."""
     suffix = suffix_of(name)
     return f"{name[: -len(suffix)]}{_usual_suffix(FORMAT_OF[suffix])}" if suffix in FORMAT_OF else name
 
@@ -250,7 +250,7 @@ def _is_folder(url: str, options: StorageOptions) -> bool:
 
 
 def _is_there(url: str, options: StorageOptions) -> bool:
-    """Whether a name with a bracket is that of a file or folder, and no pattern."""
+    """Return whether a name with a bracket is that of a file or folder, and no pattern."""
     folder, _, name = url.rpartition("/")
     return _is_folder(url, options) or Store(folder or ".", options).exists(name)
 

@@ -23,7 +23,7 @@ _SIZES = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
 
 
 def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The slices of a NIfTI file, and the file that holds them: the .img beside a .hdr."""
+    """Return the slices of a NIfTI file, and the file that holds them: the .img beside a .hdr."""
     source = opened.source
     packed = source.read(0, min(source.size, HEADER_BYTES))
     stream = packed.startswith(b"\x1f\x8b")
@@ -59,7 +59,7 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
 
 
 def _kind(head: bytes) -> tuple[Any, str]:
-    """The class of the header, and its byte order, by the size that it begins with."""
+    """Return the class of the header, and its byte order, by the size that it begins with."""
     for order in "<>":
         size = int.from_bytes(head[:4], "little" if order == "<" else "big")
         if size in _SIZES and len(head) >= size:
@@ -105,7 +105,7 @@ def _voxels(header: Any) -> Voxels:
 
 
 def _rescaling(header: Any) -> dict[str, Any]:
-    """What turns stored values into what was measured, as attributes; the voxels stay as they are."""
+    """Return slope and intercept from stored to measured values, as attributes; the voxels stay unchanged."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if not math.isfinite(slope) or not math.isfinite(inter) or slope == 0 or (slope, inter) == (1, 0):
         return {}

@@ -18,7 +18,7 @@ _SHOWN = 5
 
 
 def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The slices of one array in the archive: the one that is named, or the only one of two or three axes.
+    """Return the slices of one array in the archive: the one that is named, or the only one of two or three axes.
 
     Raises:
         InputRefused: There is no such array, or several.

@@ -27,7 +27,7 @@ REQUEST_BYTES = 16 << 20  # a longer range is asked for in pieces, in parallel
 
 
 def describe_raw(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The slices of a file without a header."""
+    """Return the slices of a file without a header."""
     source, raw = opened.source, opened.raw
     if len(raw.shape) != 3 or min(raw.shape) < 1 or raw.dtype == "unknown":
         raise InputRefused(
@@ -42,7 +42,7 @@ def describe_raw(opened: OpenFile) -> tuple[VoxelFile, Slices]:
 
 
 def describe_npy(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The slices of a NumPy file (format versions 1 to 3)."""
+    """Return the slices of a NumPy file (format versions 1 to 3)."""
     source = opened.source
     shape, fortran, dtype, offset = npy_header(source.read(0, min(source.size, HEADER_BYTES)), source.url)
     return opened.file, plain(source, dtype, shape, offset, fortran=fortran)
@@ -103,7 +103,7 @@ def only_bits(out: np.ndarray, bits: int) -> None:
 
 @lru_cache(maxsize=8)
 def _stream(source: Source, offset: int, size: int, end: int, wbits: int) -> Deflated:
-    """The stream of a file, of which each process remembers how far it came."""
+    """Return the stream of a file, of which each process remembers how far it came."""
     return Deflated(source, offset, size, end, wbits)
 
 
@@ -119,7 +119,7 @@ def plain(
     more: Mapping[str, Any] | None = None,
     exact: bool = True,
 ) -> Slices:
-    """A description, after the numbers were held against the size of the file.
+    """Return a description, after the numbers were held against the size of the file.
 
     Args:
         source: The file that holds the voxels.

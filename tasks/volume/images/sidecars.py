@@ -43,7 +43,7 @@ def found_beside(files: Sequence[VoxelFile], options: StorageOptions) -> Voxels:
 
 
 def _belongs(name: str, stem: str, file: str) -> bool:
-    """Whether a sidecar is named like the file, or like the slices without their number."""
+    """Return whether a sidecar is named like the file, or like the slices without their number."""
     own = name.lower().removesuffix(suffix_of(name))
     return own in (stem, file) or (
         bool(own) and re.fullmatch(r"[_\-. ]*\d+", stem.removeprefix(own)) is not None
@@ -51,7 +51,7 @@ def _belongs(name: str, stem: str, file: str) -> bool:
 
 
 def _read(file: VoxelFile, options: StorageOptions) -> Voxels:
-    """The lengths in one sidecar; none if it is another file of that name."""
+    """Return the lengths in one sidecar; none if it is another file of that name."""
     name = file.url.rpartition("/")[2]
     try:
         with closing(file.open(options)) as source:

@@ -149,5 +149,5 @@ def _decode_all(wanted: Sequence[_Wanted], options: StorageOptions) -> None:
 
 @lru_cache(maxsize=8)
 def _source(file: VoxelFile, options: StorageOptions) -> Source:
-    """A file of many slices, opened once in each process."""
+    """Return a file of many slices, opened once in each process."""
     return file.open(options)

@@ -38,12 +38,12 @@ class Stack:
 
     @property
     def first(self) -> Slices:
-        """The first file's, in shape and type like all others."""
+        """Return the first file's, in shape and type like all others."""
         return self.files[0][1]
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Names of the axes."""
+        """Return names of the axes."""
         return (*(name for name, _ in self.first.leading), "z", "y", "x")
 
     @property
@@ -69,12 +69,12 @@ class Stack:
 
     @property
     def slow_axis(self) -> int:
-        """The axis along which neighbours lie farthest apart in the files."""
+        """Return the axis along which neighbours lie farthest apart in the files."""
         return len(self.first.leading) + self.first.slow_axis
 
     @property
     def voxels(self) -> Voxels:
-        """Where the voxels lie, if the files say it and agree, or else a file beside them."""
+        """Return the voxel lattice that the files agree on or, failing that, a sidecar's."""
         own = agreed([slices.voxels for _, slices in self.files])
         return chosen(own, self.beside)
 
@@ -90,14 +90,14 @@ class Stack:
         return sum(file.bytes for file, _ in self.files)
 
     def reading_bytes(self) -> int:
-        """The most that reading takes beside the voxels read."""
+        """Return the most that reading takes beside the voxels read."""
         encoded = max(slices.encoded_bytes for _, slices in self.files)
         scratch = max(slices.scratch_bytes for _, slices in self.files)
         at_once = cpu_count() if locate(self.files[0][0].url).local else fetched_at_once(encoded)
         return at_once * encoded + cpu_count() * scratch
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary for a plan."""
+        """Return a plain dictionary for a plan."""
         plain = [[asdict(file), asdict(slices)] for file, slices in self.files]
         for file, slices in plain:
             del slices["voxels"]["notes"], slices["voxels"]["taken"], slices["in_series"], slices["channels"]
@@ -111,7 +111,7 @@ class Stack:
         return {"files": plain}
 
     def before(self) -> list["Stack"]:
-        """The stack as earlier versions saw it, which took no calibration, no unit or no origin where they do now."""
+        """Return the stack as earlier versions read it, without calibration, unit or origin."""
         views: list[Callable[[Voxels], Voxels]] = [
             lambda voxels: voxels,
             lambda voxels: Voxels(),
@@ -126,12 +126,12 @@ class Stack:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Stack":
-        """The inverse of `to_json`, also after JSON turned tuples into lists."""
+        """Return the inverse of `to_json`, also after JSON turned tuples into lists."""
         return cls(tuple((VoxelFile(**file), _slices_of(slices)) for file, slices in stored["files"]))
 
 
 def find_stack(url: str, options: StorageOptions, raw: Raw = Raw(), image: int = -1) -> Stack:
-    """The stack that `url` names, every header of which was looked at.
+    """Return the stack that `url` names, every header of which was looked at.
 
     Args:
         url: As `listing.find_files`.

@@ -62,7 +62,7 @@ _META_TYPES = {
 
 
 def describe_nrrd(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The slices of an NRRD file, and the file that holds them, which is another where the header is detached."""
+    """Return the slices of an NRRD file, and the file that holds them: another one if the header is detached."""
     source, options = opened.source, opened.options
     head = source.read(0, min(source.size, HEADER_BYTES))
     fields, behind = nrrd_fields(head, source.url)
@@ -95,7 +95,7 @@ def describe_nrrd(opened: OpenFile) -> tuple[VoxelFile, Slices]:
 
 
 def describe_meta(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The slices of a MetaImage, and the file that holds them, which is another unless it is LOCAL."""
+    """Return the slices of a MetaImage, and the file that holds them, which is another unless it is LOCAL."""
     source, options = opened.source, opened.options
     head = source.read(0, min(source.size, HEADER_BYTES))
     fields, behind = meta_fields(head, source.url)
@@ -133,7 +133,7 @@ def describe_meta(opened: OpenFile) -> tuple[VoxelFile, Slices]:
 
 
 def beside(source: Source, name: str, options: StorageOptions) -> Source:
-    """The data file of a detached header: one file, in the header's folder."""
+    """Return the data file of a detached header: one file, in the header's folder."""
     # A header that led elsewhere would let a triggered run read what its operator did not allow.
     if name.upper().startswith("LIST") or "%" in name or _is_numbered(name):
         raise InputRefused(
@@ -154,7 +154,7 @@ def listed_as(source: Source) -> VoxelFile:
 
 
 def _is_numbered(name: str) -> bool:
-    """Whether a data file is named as a pattern and the numbers that it stands for."""
+    """Return whether a data file is named as a pattern and the numbers that it stands for."""
     words = name.split(" ")[1:]
     return any(one.isdecimal() and after[:1].isdecimal() for one, after in itertools.pairwise(words))
 

@@ -45,12 +45,12 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """The file, and its slices; errors as for `describe_tiff`."""
+    """Return the file, and its slices; errors as for `describe_tiff`."""
     return opened.file, describe_tiff(opened.source, opened.image)
 
 
 def describe_tiff(source: Source, image: int = -1) -> Slices:
-    """The slices of a TIFF file, or those of one image in it, counted from 0 (-1: the only one).
+    """Return the slices of a TIFF file, or those of one image in it, counted from 0 (-1: the only one).
 
     Raises:
         InputRefused: Pages differ, or hold colour, several images or a coding whose output cannot be bounded.
@@ -179,7 +179,7 @@ class _Pages:
 
     @property
     def description(self) -> str:
-        """The description of the first page."""
+        """Return the description of the first page."""
         with self._lock:
             try:
                 return str(cast(Any, self.tiff.pages.first).description)
@@ -189,7 +189,7 @@ class _Pages:
                 return ""
 
     def page(self, offset: int) -> tifffile.TiffPage:
-        """The page described at `offset`."""
+        """Return the page described at `offset`."""
         with self._lock:
             self.tiff.filehandle.seek(offset)
             try:
@@ -204,7 +204,7 @@ class _Pages:
             return page
 
     def offsets(self) -> Iterator[int]:
-        """Where each page is described, in the order of the chain.
+        """Yield the offset of each page's directory, in the order of the chain.
 
         Raises:
             InputRefused: The chain leaves the file or comes back to a page.

@@ -20,7 +20,7 @@ _MOST_GROWTH = 2  # of a coding that does not compress; PackBits and LZW stay be
 
 
 def checked(page: Any, where: str, file_size: int) -> str:
-    """The page's dtype, after its numbers were held against each other and the file.
+    """Return the page's dtype, after its numbers were held against each other and the file.
 
     Raises:
         InputRefused: The page cannot become a slice, or its numbers lie.
@@ -98,7 +98,7 @@ def segment_shape(page: Any) -> tuple[int, int]:
 
 
 def is_plain(page: Any) -> bool:
-    """Whether the voxels lie in the file as they lie in memory."""
+    """Return whether the voxels lie in the file as they lie in memory."""
     alone = page.samplesperpixel == 1
     return (
         alone
@@ -110,7 +110,7 @@ def is_plain(page: Any) -> bool:
 
 
 def swapped(tiff: Any, dtype: Any) -> bool:
-    """Whether the bytes of voxels stand in the other order than in memory."""
+    """Return whether the bytes of voxels stand in the other order than in memory."""
     return np.dtype(dtype).itemsize > 1 and not np.dtype(dtype).newbyteorder(tiff.byteorder).isnative
 
 
@@ -122,7 +122,7 @@ def span(page: Any) -> tuple[int, int]:
 
 
 def scratch_of(page: Any) -> int:
-    """Bytes that decoding takes: the bytes of a piece, unpacked, and once more without its predictor."""
+    """Return bytes that decoding takes: the bytes of a piece, unpacked, and once more without its predictor."""
     if is_plain(page):
         return 0
     voxels = math.prod(segment_shape(page)) * page.samplesperpixel

@@ -63,12 +63,12 @@ class Unpredicted(Exception):
 
 
 def grid_key(plan: Plan) -> str:
-    """Where the plan's grid lies."""
+    """Return the key of the plan's grid."""
     return f"{plan.folder}/{GRID}"
 
 
 def grid_bytes(grid: Grid, n_traces: int) -> bytes:
-    """A grid as one object, with the traces that it has no cell for."""
+    """Return a grid as one object, with the traces that it has no cell for."""
     buffer = io.BytesIO()
     axes: dict[str, Any] = {f"axis_{i}": axis.values for i, axis in enumerate(grid.axes)}
     unplaced = unplaced_traces(grid, n_traces)
@@ -77,7 +77,7 @@ def grid_bytes(grid: Grid, n_traces: int) -> bytes:
 
 
 def load_grid(store: Store, plan: Plan) -> dict[str, np.ndarray]:
-    """The arrays of a plan's grid: trace_numbers, unplaced and axis_0 to axis_n.
+    """Return the arrays of a plan's grid: trace_numbers, unplaced and axis_0 to axis_n.
 
     Raises:
         IntegrityFailure: It is not as it was written.
@@ -122,22 +122,22 @@ class Intake:
 
     @property
     def master(self) -> ArraySpec:
-        """The lossless array."""
+        """Return the lossless array."""
         return self.specs["master"]
 
     @property
     def blocks(self) -> int:
-        """How many blocks the grid has; those after it hold traces without a cell."""
+        """Return the number of blocks of the grid; later blocks hold traces without a cell."""
         return block_count(self.trace_numbers.shape, self.block)
 
     def region(self, number: int) -> Region:
-        """The cells of a block, over the dimensions without the samples."""
+        """Return the cells of a block, over the dimensions without the samples."""
         return nth_region(self.trace_numbers.shape, self.block, number)
 
 
 @lru_cache(maxsize=4)
 def intake_of(store: Store, plan: Plan, options: StorageOptions) -> Intake:
-    """The plan's shared part, read once in each process."""
+    """Return the plan's shared part, read once in each process."""
     body = plan.body
     stored = load_grid(store, plan)
     axes = tuple(stored[f"axis_{i}"] for i in range(len(body["index"]["names"])))
@@ -200,7 +200,7 @@ def ingest_block(job: Job) -> Record:
 def _decoder(
     job: Job, store: WritableStore, plan: Plan, intake: Intake, records: Records
 ) -> Callable[[np.ndarray, np.ndarray], tuple[Decoded, str]]:
-    """What decodes a column of chunks and keeps the words that its values do not give back."""
+    """Return the function that decodes a column of chunks and keeps samples that do not round-trip."""
     most = most_exceptions(intake.fmt)
     number_of_row = np.empty(len(records.data), np.int64)
     number_of_row[records.rows] = records.numbers
@@ -286,30 +286,30 @@ def raw_samples_block(job: Job) -> Record:
 
 
 def unplaced_blocks(specs: Mapping[str, ArraySpec]) -> int:
-    """How many blocks the traces without a cell have."""
+    """Return the number of blocks of traces without a cell."""
     if "unplaced" not in specs:
         return 0
     return -(-specs["unplaced"].shape[0] // specs["unplaced"].chunks[0])
 
 
 def coordinates_key(plan: Plan, block: int) -> str:
-    """Where the coordinates lie that a block shares with others."""
+    """Return the key of the coordinates that a block shares with others."""
     return f"{plan.folder}/parts/coordinates-{block:08d}"
 
 
 def raw_samples_spec(master: ArraySpec) -> ArraySpec:
-    """The array of the file's words, in the chunks of the master, or of the traces without a cell."""
+    """Return the array of the file's words, in the chunks of the master, or of the traces without a cell."""
     folder = master.path.rpartition("/")[0]
     return master.at(f"{folder}/{RAW_SAMPLES}" if folder else RAW_SAMPLES, dtype="uint32", fill="0")
 
 
 def most_exceptions(fmt: FileFormat) -> int:
-    """How many words that float32 does not give back are kept one by one; beyond it all words are kept."""
+    """Return how many samples that do not round-trip are kept one by one; beyond it all raw samples are kept."""
     return min(int(MOST_EXCEPTIONS * fmt.n_traces * fmt.n_samples), MOST_EXCEPTION_ROWS)
 
 
 def _read(store: Store, intake: Intake, live: np.ndarray) -> Records:
-    """The records of some traces (numbers, in any order), from the file or from where it was spilled to."""
+    """Return the records of some traces (numbers, in any order), from the file or from where it was spilled to."""
     numbers = np.sort(live)
     if intake.spill:
         return read_spilled(store, intake.spill, intake.fmt.trace_bytes, numbers)
@@ -326,7 +326,7 @@ def exceptions_of(store: Store, records: Iterable[Record]) -> np.ndarray:
 def block_memory(
     spec: ArraySpec, block: tuple[int, ...], fmt: FileFormat, threads: int, *, spilled: bool = False
 ) -> int:
-    """The most bytes that one block takes: records, everything encoded, and a decoded column per thread."""
+    """Return the most bytes that one block takes: records, everything encoded, and a decoded column per thread."""
     traces = int(np.prod(block))
     samples = -(-spec.shape[-1] // spec.chunks[-1]) * spec.chunks[-1]
     chunks = traces * samples // int(np.prod(spec.chunks))
@@ -424,7 +424,7 @@ def _columns(
 
 
 def _objects(job: Job, store: WritableStore, spec: ArraySpec, done: list[_Column]) -> list[Stored]:
-    """What a block stored of one array; its shards are put here."""
+    """Write the shards of a block; return the stored objects of one array."""
     if not spec.shards:
         return [stored for column in done for stored in column.stored]
     per = spec.chunks_per_shard

@@ -74,11 +74,11 @@ class Expected:
         )
 
     def of_kind(self, kind: str) -> list[int]:
-        """The files of which a checksum of this kind is expected."""
+        """Return the files of which a checksum of this kind is expected."""
         return [file for file, said in self.said.items() if any(one.kind == kind for one in said)]
 
     def notes(self, files: Sequence[int]) -> list[str]:
-        """What to say before these files are read once more."""
+        """Return the notes to log before these files are read once more."""
         if not files:
             return []
         size = sum(self.sizes[file] for file in files)
@@ -87,7 +87,7 @@ class Expected:
 
     @property
     def doubts(self) -> list[str]:
-        """What to say of what was not compared."""
+        """Return the notes on checksums that were not compared."""
         if not self.unknown:
             return []
         more = f" (and {len(self.unknown) - 1} more)" if len(self.unknown) > 1 else ""
@@ -109,7 +109,7 @@ class Expected:
 
 
 def expected_of(files: Mapping[str, int], given: Sequence[str], options: StorageOptions) -> Expected:
-    """What is expected of some files.
+    """Return the expected checksums of some files.
 
     Args:
         files: URLs and the bytes of each.
@@ -146,12 +146,12 @@ def expected_of(files: Mapping[str, int], given: Sequence[str], options: Storage
 
 
 def is_beside(name: str, present: Container[str]) -> bool:
-    """Whether a name is that of the checksum of another file that is there."""
+    """Return whether a name is that of the checksum of another file that is there."""
     return name.endswith(BESIDE) and name.removesuffix(BESIDE) in present
 
 
 def _beside(urls: Sequence[str], options: StorageOptions) -> tuple[dict[int, str], list[str]]:
-    """The MD5 in `<file>.md5`, by the number of the file, and URLs of those that may not be read.
+    """Return the MD5 in `<file>.md5`, by the number of the file, and URLs of those that may not be read.
 
     Who may read a file but not list its folder is forbidden what is missing, too: S3 tells no difference.
     """
@@ -200,7 +200,7 @@ def _forbidden(error: Exception) -> bool:
 
 
 def _md5_in(data: bytes, url: str, name: str) -> str:
-    """The MD5 of a file in what md5sum or md5 wrote of it."""
+    """Return the MD5 of a file in what md5sum or md5 wrote of it."""
     lines = [line.strip() for line in data[:65536].decode(errors="replace").splitlines()]
     matches = [match for match in map(_LINE.fullmatch, filter(None, lines)) if match]
     named = [m for m in matches if (m[2] or m[3] or "").replace("\\", "/").rpartition("/")[2] == name]
@@ -216,5 +216,5 @@ def _md5_in(data: bytes, url: str, name: str) -> str:
 
 
 def noted_of(sources: Sequence[Mapping[str, Any]]) -> list[Sums]:
-    """The checksums that a volume has of its sources."""
+    """Return the checksums that a volume has of its sources."""
     return [{kind: source[kind] for kind in _NAMES if kind in source} for source in sources]

@@ -20,7 +20,7 @@ from tasks.volume.segy.placement import Coordinate, Placement
 
 
 def shared(placement: Placement) -> list[Coordinate]:
-    """The coordinates that do not vary along every dimension."""
+    """Return the coordinates that do not vary along every dimension."""
     return [one for one in placement.coordinates if one.dims != placement.dims]
 
 
@@ -50,7 +50,7 @@ def own_coordinates(placement: Placement, headers: np.ndarray, byte_order: str) 
 def coordinate_parts(
     placement: Placement, region: Region, cells: np.ndarray, headers: np.ndarray, byte_order: str
 ) -> bytes:
-    """What one block found of the shared coordinates; nothing if there are none.
+    """Return one block's part of the shared coordinates; empty without any.
 
     Args:
         placement: Of the volume.
@@ -84,7 +84,7 @@ def coordinate_parts(
 
 
 def merged(placement: Placement, shape: tuple[int, ...], parts: Iterable[bytes]) -> dict[str, np.ndarray]:
-    """The shared coordinates of a whole volume by name, NaN (0 in integers) where no trace is.
+    """Return the shared coordinates of a whole volume by name, NaN (0 in integers) where no trace is.
 
     Args:
         placement: Of the volume.

@@ -67,7 +67,7 @@ class Files:
 
     @classmethod
     def of(cls, source: Any, given: Given = Given()) -> "Files":
-        """One source that is open already, as a list of one.
+        """Return a list of one source that is open already.
 
         Args:
             source: The file.
@@ -112,31 +112,31 @@ class Files:
 
     @property
     def n_traces(self) -> int:
-        """Of all files."""
+        """Return the number of traces of all files."""
         return self.fmt.n_traces
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Return bytes of all files."""
         return self.fmt.file_size
 
     @property
     def local(self) -> bool:
-        """Whether all lie on this machine."""
+        """Return whether all lie on this machine."""
         return all(self.near(file) for file in range(len(self.listed)))
 
     def near(self, file: int) -> bool:
-        """Whether one file is read on this machine: it lies there, or is unpacked there."""
+        """Return whether one file is read on this machine: it lies there, or is unpacked there."""
         return locate(self.listed[file].url).local or is_archive(self.listed[file].url)
 
     @property
     def name(self) -> str:
-        """What to call them in a sentence."""
+        """Return the name of the files for messages."""
         more = len(self.listed) - 1
         return self.listed[0].url + (f" and {more} more" if more else "")
 
     def file_of(self, trace: int) -> int:
-        """Which file holds a trace."""
+        """Return the number of the file that holds a trace."""
         return int(np.searchsorted(self.firsts, trace, side="right")) - 1
 
     def split(self, numbers: np.ndarray) -> Iterator[tuple[int, slice]]:
@@ -166,18 +166,18 @@ class Files:
                     self._open.pop(closed).close()
 
     def read(self, file: int, start: int, length: int) -> bytes:
-        """Bytes of one file."""
+        """Return bytes of one file."""
         with self.reading(file) as source:
             return bytes(source.read(start, length))
 
     def header(self, trace: int) -> bytes:
-        """The header of one trace."""
+        """Return the header of one trace."""
         file = self.file_of(trace)
         fmt = self.formats[file]
         return self.read(file, fmt.trace_offset(trace - int(self.firsts[file])), fmt.trace_header_bytes)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """What a plan holds: where each file is, what it was, and what it is made of."""
+        """Return the files as a plan stores them: URL, identity and format of each."""
         return [
             {"url": one.url, "bytes": one.size, "identity": one.identity, "file": fmt.to_json()}
             | ({"part": [list(run) for run in one.part]} if one.part else {})
@@ -186,7 +186,7 @@ class Files:
 
     @classmethod
     def from_json(cls, plain: Sequence[Mapping[str, Any]], options: StorageOptions) -> "Files":
-        """The inverse of `to_json`."""
+        """Return the inverse of `to_json`."""
         listed = [
             Listed(one["url"], one["bytes"], one["identity"], tuple(map(tuple, one.get("part", ()))))
             for one in plain

@@ -232,7 +232,7 @@ def finish(
 
 
 def _shared_coordinates(stage: Stage, survey: Survey) -> dict[str, np.ndarray]:
-    """The coordinates that blocks share, by name."""
+    """Return the coordinates that blocks share, by name."""
     assert survey.grid is not None
     if not shared(survey.placement):
         return {}

@@ -159,12 +159,12 @@ def _rounded(value: float) -> float:
 
 
 def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names of X and Y that belong together."""
+    """Return names of X and Y that belong together."""
     return [(name, f"{name[:-1]}y") for name in values if name.endswith("x") and f"{name[:-1]}y" in values]
 
 
 def _lines(placement: Placement) -> list[int]:
-    """Which dimensions number inlines and crosslines, along which X and Y vary; none if they vary otherwise."""
+    """Return the dimensions of inlines and crosslines along which X and Y vary; none if they vary otherwise."""
     xy: list[Coordinate] = [one for one in placement.coordinates if one.name in XY]
     wanted = ("inline", "crossline")
     if len(xy) != len(XY) or not all(set(wanted) <= set(one.dims) for one in xy):

@@ -66,7 +66,7 @@ def block_of_traces(spec: ArraySpec, survey: Survey, *, near: bool, spilled: boo
 
 
 def is_scattered(survey: Survey, master: Master, store: Store) -> bool:
-    """Whether blocks of the grid would read the file in ranges too short to be worth a request each."""
+    """Return whether blocks of the grid would read the file in ranges too short to be worth a request each."""
     grid = survey.grid
     assert grid is not None
     files = survey.files
@@ -92,7 +92,7 @@ def fill_of(dtype: str) -> str:
 def master_spec_of(
     store: Store, survey: Survey, master: Master, dims: tuple[str, ...], *, spilled: bool
 ) -> tuple[ArraySpec, tuple[int, ...]]:
-    """The master, and how many of its traces a block has."""
+    """Return the master, and how many of its traces a block has."""
     assert survey.grid is not None
     chunks, shards = chunks_and_shards(master, store, survey)
     dtype = survey.fmt.sample_format.dtype
@@ -139,7 +139,7 @@ def chunks_and_shards(
 
 
 def _default_chunks(survey: Survey, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The template's chunks, or those by rank."""
+    """Return the template's chunks, or those by rank."""
     if survey.placement.chunks:
         return survey.placement.chunks
     overrides, fixed = survey.placement.overrides, {}

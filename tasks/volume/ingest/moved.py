@@ -46,7 +46,7 @@ def was_made_of(
     files: Files,
     check: Callable[[], None],
 ) -> bool:
-    """Whether a volume was made by the same request of files that have the content of these.
+    """Return whether a volume was made by the same request of files that have the content of these.
 
     Args:
         store: The volume.

@@ -32,7 +32,7 @@ class Listed:
 
 
 def list_files(source: str, options: StorageOptions) -> list[Listed]:
-    """The files that a parameter names: URLs separated by commas, each of one file or with a pattern as its name.
+    """Return the files that a parameter names: URLs separated by commas, each a file or with a pattern as its name.
 
     A file whose name is the text itself comes before a list or a pattern, on a disk and in a store; a character of a
     name may be percent-encoded. Files of a pattern come in the order of the numbers in their names, line_2 before
@@ -63,7 +63,7 @@ def list_files(source: str, options: StorageOptions) -> list[Listed]:
 
 
 def _literal(text: str, options: StorageOptions) -> Listed | None:
-    """The file that has this very name, or None."""
+    """Return the file that has this very name, or None."""
     location = locate(text)
     return Listed(location.url) if is_there(location, options) else None
 
@@ -93,7 +93,7 @@ def _matching(url: str, options: StorageOptions) -> list[Listed]:
 
 
 def in_natural_order(names: Iterable[str]) -> list[str]:
-    """Names in the order of the numbers in them: line_2 before line_10."""
+    """Return names in the order of the numbers in them: line_2 before line_10."""
 
     def numbers(name: str) -> list[tuple[int, str]]:
         return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -59,7 +59,7 @@ def fit_of(store: Store, survey: Survey, master: Master, follow: Follow) -> Fit:
 def fit_blocks(
     compute: Compute, spec: ArraySpec, block: tuple[int, ...], survey: Survey, *, near: bool, spilled: bool
 ) -> Compute:
-    """The compute with as many blocks in flight as its memory holds.
+    """Return the compute with as many blocks in flight as its memory holds.
 
     Raises:
         InputRefused: Not one; the sentence has chunks of which one fits.
@@ -85,7 +85,7 @@ def fit_blocks(
 
 
 def layout_of(store: Store, survey: Survey, master: Master, spilled: dict[str, Any]) -> dict[str, Any]:
-    """The rest of the plan: arrays, blocks and grid."""
+    """Return the rest of the plan: arrays, blocks and grid."""
     grid = survey.grid
     assert grid is not None
     dims = (*survey.names, survey.placement.domain)
@@ -120,7 +120,7 @@ def layout_of(store: Store, survey: Survey, master: Master, spilled: dict[str, A
 
 
 def _unplaced_arrays(master: ArraySpec, count: int, extra: int) -> dict[str, ArraySpec]:
-    """Where traces go that have no cell, as many at a time as make a chunk."""
+    """Return the arrays for traces without a cell, one chunk of traces at a time."""
     along = min(master.shape[-1], UNPLACED_SAMPLES)
     traces = min(count, max(1, UNPLACED_CHUNK_BYTES // (along * master.numpy.itemsize)))
     samples = ArraySpec(

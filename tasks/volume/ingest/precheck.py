@@ -63,7 +63,7 @@ def read_before(
 
 
 def _same_grid(survey: Survey, other: Survey) -> bool:
-    """Whether two surveys of the same files put each trace into the same cell."""
+    """Return whether two surveys of the same files put each trace into the same cell."""
     grid, scanned = survey.grid, other.grid
     assert grid is not None
     assert scanned is not None

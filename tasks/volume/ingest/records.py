@@ -41,7 +41,7 @@ class Records:
     segments: list[FileSegment] = field(default_factory=list)
 
     def rows_of(self, numbers: np.ndarray) -> np.ndarray:
-        """The row of each trace in `numbers` (any shape), all of which are here; -1 where negative."""
+        """Return the row of each trace in `numbers` (any shape), all of which are here; -1 where negative."""
         flat = numbers.ravel()
         rows = np.full(flat.size, -1, np.int64)
         live = flat >= 0
@@ -90,7 +90,7 @@ def read_records(files: Files, numbers: np.ndarray) -> Records:
 def _read_file(
     files: Files, file: int, numbers: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[FileSegment]]:
-    """Records of some traces of one file, the row of each trace, and checksums."""
+    """Return records of some traces of one file, the row of each trace, and checksums."""
     fmt = files.formats[file]
     size, near = fmt.trace_bytes, files.near(file)
     steps = np.diff(numbers)

@@ -34,7 +34,7 @@ class Sample:
 
 
 def sample_of(files: Files, *, near: bool) -> Sample:
-    """What is looked at of files: all headers of small near ones, else of heads, tails and some between.
+    """Return the headers to inspect: all of small local files, else heads, tails and some between.
 
     Raises:
         InputRefused: A file holds no trace.
@@ -99,7 +99,7 @@ def _stretches(fmt: FileFormat, share: float) -> Iterator[tuple[int, int]]:
 
 
 def all_headers(files: Files) -> Iterator[tuple[int, np.ndarray]]:
-    """Every trace header, as (number of the first trace, headers of a run of traces), from end to end."""
+    """Yield all trace headers in file order, as (number of the first trace, headers of a run of traces)."""
     for file, fmt in enumerate(files.formats):
         step = max(1, SCAN_BYTES // fmt.trace_bytes)
         with files.reading(file) as source:

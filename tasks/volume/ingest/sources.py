@@ -24,7 +24,7 @@ from tasks.volume.store.scratch import Spill
 def described_sources(
     files: Files, segments: list[Any]
 ) -> tuple[list[dict[str, Any]], list[tuple[np.ndarray, np.ndarray]]]:
-    """What the volume says of each file, and its bytes before the first and after the last trace.
+    """Return the stored description of each file, and its bytes before the first and after the last trace.
 
     Raises:
         IntegrityFailure: Some byte of a file was read never or twice.

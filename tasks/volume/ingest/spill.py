@@ -29,7 +29,7 @@ FETCH_BYTES = RANGE_BYTES  # in memory at once before the wanted traces are take
 
 
 def spill_body(survey: Survey) -> dict[str, Any]:
-    """The plan of the first stage."""
+    """Return the plan of the first stage."""
     return {
         "verb": "spill",
         "sources": survey.files.to_json(),
@@ -40,7 +40,7 @@ def spill_body(survey: Survey) -> dict[str, Any]:
 
 
 def spill_blocks(body: dict[str, Any]) -> int:
-    """How many ranges the files are read in."""
+    """Return the number of ranges in which the files are read."""
     return -(-body["traces"] // body["traces_per_range"])
 
 
@@ -68,19 +68,19 @@ def spill_block(job: Job) -> Record:
 
 
 def index_columns(store: Store, digest: str, body: dict[str, Any]) -> list[np.ndarray]:
-    """The words of every trace in file order, float64, as `read_words` gives them."""
+    """Return the words of every trace in file order, float64, as `read_words` gives them."""
     count = len(body["index"]["words"]) + 1
     parts = on_io(lambda block: store.get(_key(digest, "index", block)), range(spill_blocks(body)))
     return list(np.concatenate([np.frombuffer(p, np.float64).reshape(count, -1) for p in parts], axis=1))
 
 
 def spill_of(digest: str, body: dict[str, Any]) -> dict[str, Any]:
-    """What the second stage's plan holds of the first."""
+    """Return the part of the first stage that the second stage's plan holds."""
     return {"digest": digest, "blocks": spill_blocks(body), "traces_per_range": body["traces_per_range"]}
 
 
 def read_spilled(store: Store, spill: dict[str, Any], trace_bytes: int, numbers: np.ndarray) -> Records:
-    """The records of some traces from the first stage's objects.
+    """Return the records of some traces from the first stage's objects.
 
     Args:
         store: The volume.
@@ -115,7 +115,7 @@ def read_spilled(store: Store, spill: dict[str, Any], trace_bytes: int, numbers:
 def _stretches(
     places: np.ndarray, numbers: np.ndarray, step: int, size: int, *, near: bool
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """What to ask for: an object, ascending places in it, and which of `numbers` lies at each; gaps are read over."""
+    """Yield an object, ascending places in it, and the index in `numbers` of each; gaps are read over."""
     edges = np.flatnonzero(np.diff(numbers // step)) + 1
     for rows in np.split(np.arange(numbers.size), edges):
         block = int(numbers[rows[0]]) // step
@@ -131,7 +131,7 @@ def _stretches(
 
 @lru_cache(maxsize=2)
 def _places(store: Store, digest: str, blocks: int) -> np.ndarray:
-    """Where every trace lies in the object of its range, uint32 in file order."""
+    """Return the place of each trace in the object of its range, uint32 in file order."""
     parts = on_io(lambda block: store.get(_key(digest, "places", block)), range(blocks))
     return np.concatenate([np.frombuffer(part, np.uint32) for part in parts])
 

@@ -61,12 +61,12 @@ class Survey:
 
     @property
     def fmt(self) -> FileFormat:
-        """What the files are made of."""
+        """Return the format of the files."""
         return self.files.fmt
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the dimensions."""
+        """Return the names of the dimensions."""
         return self.placement.dims
 
     @property
@@ -80,7 +80,7 @@ class Survey:
         return tuple(one.byte for one in self.placement.coordinates if one.name in XY)
 
     def index_json(self) -> dict[str, Any]:
-        """The index in short, for people."""
+        """Return the index in short, for people."""
         short: dict[str, Any] = {
             "bytes": list(self.index_bytes),
             "types": [one.type for one in self.placement.words if one.byte],
@@ -91,11 +91,11 @@ class Survey:
         return short | ({"coordinate_types": types} if set(types) - {"int32"} else {})
 
     def placement_json(self) -> dict[str, Any]:
-        """What of this says where traces lie, for a plan."""
+        """Return the placement of traces, for a plan."""
         return self.placement.to_json() | {"auxiliary": list(self.auxiliary)}
 
     def unpredicted(self, *, near: bool) -> "Survey":
-        """The same files after their prediction failed: scanned if they are near, else without a grid."""
+        """Return the same files after their prediction failed: scanned if they are near, else without a grid."""
         grid = scan_grid(self) if near else None
         return replace(self, grid=grid, predicted=False)
 
@@ -189,14 +189,14 @@ def oddities(files: Files, sample: Sample) -> list[str]:
 
 
 def read_words(placement: Placement, headers: np.ndarray, byte_order: str) -> list[np.ndarray]:
-    """The words that place some traces and, last, their identification codes, from headers (uint8, (trace, byte))."""
+    """Return index fields and, last, identification codes of some traces, from headers (uint8, (trace, byte))."""
     return field_values([*placement.words, IDENTIFICATION], headers, byte_order)
 
 
 def grid_from_words(
     columns: list[np.ndarray], placement: Placement, auxiliary: tuple[int, ...], n_traces: int
 ) -> Grid:
-    """The grid of all traces that are no auxiliary ones.
+    """Return the grid of all traces that are no auxiliary ones.
 
     Args:
         columns: As `read_words` gives them, of every trace; emptied, for they are large.
@@ -225,7 +225,7 @@ def grid_from_words(
 
 
 def scan_grid(survey: Survey) -> Grid:
-    """The grid from every header of all files.
+    """Return the grid from every header of all files.
 
     Memory is that of the words, in their own types, and of the grid.
     """

@@ -83,7 +83,7 @@ def notes_on(volume: Volume, *, errors: bool) -> list[str]:
 
 
 def _of_others(volume: Volume) -> list[Finding]:
-    """What is wrong with the documents of another tool's group and array."""
+    """Return findings for the documents of another tool's group and array."""
     if not volume.origin:
         return []
     from tasks.volume.arrays.foreign import foreign_spec  # zarr, which a volume of ours does not need
@@ -192,7 +192,7 @@ def _locks(store: Store) -> list[Finding]:
 
 
 def _report(store: Store) -> list[Finding]:
-    """What is wrong with the report, if there is one that lists its files."""
+    """Return findings for the report, if there is one that lists its files."""
     present = store.keys(REPORT)
     if not present:
         return []

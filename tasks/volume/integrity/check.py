@@ -51,7 +51,7 @@ class ManifestEntry:
 
     @property
     def key(self) -> str:
-        """Its key."""
+        """Return its key."""
         return self.stored.key
 
 
@@ -110,7 +110,7 @@ def open_checked(store: Store) -> tuple[Volume, list[Finding]]:
 
 
 def _root_in(store: Store, commit: Commit) -> dict[str, Any] | None:
-    """The root that a commit holds; None if what it holds is none."""
+    """Return the root that a commit holds; None if what it holds is none."""
     try:
         return root_from(commit.document, f"in {store.url}/{commit.key}")
     except IntegrityFailure:
@@ -125,7 +125,7 @@ def _neither(store: Store, where: str, newest: Commit) -> IntegrityFailure:
 
 
 def _describes(store: Store, document: bytes) -> bool:
-    """Whether a root describes every array and group as its own zarr.json does, and is written as roots are."""
+    """Return whether a root describes every array and group as its own zarr.json does, and is written as roots are."""
     try:
         volume = Volume(store, root_from(document, store.url))
     except IntegrityFailure:
@@ -139,7 +139,7 @@ def _describes(store: Store, document: bytes) -> bool:
 
 
 def entries_of(volume: Volume) -> tuple[list[ManifestEntry], list[Finding]]:
-    """Every object that the manifests list and the metadata of groups; and manifests that are broken."""
+    """Return all objects that manifests list, with group metadata; and the findings for broken manifests."""
     arrays = written_here(volume)
     texts = on_io(lambda path: fetch(volume.store, manifest_key(path)), arrays)
     entries: list[ManifestEntry] = []
@@ -160,7 +160,7 @@ def entries_of(volume: Volume) -> tuple[list[ManifestEntry], list[Finding]]:
 
 
 def _noted(volume: Volume) -> list[ManifestEntry]:
-    """What is kept of each stage, and its twins."""
+    """Return the kept documents of each stage, with their backup copies."""
     stages = {made["plan"]: made.get("kept", {}) for made in volume.state.get("stages", {}).values()}
     return [
         ManifestEntry(
@@ -173,7 +173,7 @@ def _noted(volume: Volume) -> list[ManifestEntry]:
 
 
 def written_here(volume: Volume) -> list[str]:
-    """The arrays that were written here; an annex's master was not."""
+    """Return the arrays that were written here; an annex's master was not."""
     paths = sorted(path for path, member in volume.members.items() if member["node_type"] == "array")
     return [path for path in paths if path != volume.master or not volume.origin]
 
@@ -204,7 +204,7 @@ def _wrong_of(volume: Volume, entries: list[ManifestEntry]) -> list[Finding]:
 
 
 def _batches(entries: Sequence[ManifestEntry], most_bytes: int) -> Iterator[list[ManifestEntry]]:
-    """The entries in order, as many at a time as are to be in memory at once."""
+    """Yield the entries in order, as many at a time as are to be in memory at once."""
     batch: list[ManifestEntry] = []
     size = 0
     for entry in entries:
@@ -218,7 +218,7 @@ def _batches(entries: Sequence[ManifestEntry], most_bytes: int) -> Iterator[list
 
 
 def fetch(store: Store, key: str) -> bytes | None:
-    """An object, None if it is not there."""
+    """Return an object, None if it is not there."""
     try:
         return store.get(key)
     except (FileNotFoundError, IsADirectoryError):
@@ -245,7 +245,7 @@ def _check(volume: Volume, entry: ManifestEntry, data: bytes | None) -> Finding 
 
 
 def does_not_decode(spec: ArraySpec, data: bytes) -> str:
-    """Why the chunks of a stored object cannot be decoded, every byte of which belongs to one; empty if they can."""
+    """Return why the chunks of a stored object cannot be decoded; empty if they can and leave no byte over."""
     try:
         pieces = _chunks(spec, data)
         for encoded in pieces:
@@ -284,5 +284,5 @@ def _stretch(dim: str, first: int, last: int, extent: int, axis: dict[str, Any])
 
 
 def position_of(key: str) -> tuple[int, ...]:
-    """Where a stored object lies in its array's grid of objects."""
+    """Return the position of a stored object in its array's grid of objects."""
     return tuple(int(text) for text in key.rpartition("/c/")[2].split("/"))

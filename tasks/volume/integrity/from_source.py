@@ -57,12 +57,12 @@ class Kept(WritableStore):
             self.kept[key] = bytes(data)
 
     def create(self, key: str, data: bytes, *, before: Callable[[], None] = lambda: None) -> bool:
-        """As `put`: nothing is there already."""
+        """Keep an object as `put` does; nothing is there already."""
         self.put(key, data)
         return True
 
     def get(self, key: str) -> bytes:
-        """An object as it was kept, or as the volume has it."""
+        """Return an object as it was kept, or as the volume has it."""
         return self.kept[key] if key in self.kept else super().get(key)
 
 
@@ -74,7 +74,7 @@ class _Again(Job):
     plan: Any = None
 
     def open(self) -> tuple[WritableStore, Plan]:
-        """The store that keeps, and the plan."""
+        """Return the store that keeps, and the plan."""
         return self.into, self.plan
 
     def open_ahead(self) -> tuple[WritableStore, Plan]:
@@ -144,12 +144,12 @@ def made_from_source(
 
 
 def _blocks(intake: Intake) -> int:
-    """How many blocks store values; as many that store words as they are come after them."""
+    """Return the number of blocks that store values; as many blocks of raw samples follow."""
     return intake.blocks + unplaced_blocks(intake.specs)
 
 
 def _block_of(intake: Intake, key: str) -> int | None:
-    """The block that stored an object; None for what was stored at the end."""
+    """Return the block that stored an object; None for what was stored at the end."""
     path = key.partition("/c/")[0]
     words = path.rpartition("/")[2] == RAW_SAMPLES
     specs = {spec.path: spec for spec in intake.specs.values()}
@@ -195,7 +195,7 @@ def _name(file: VoxelFile) -> str:
 
 
 def _as_it_is_now(stack: Stack, options: StorageOptions, places: Sequence[str]) -> Stack:
-    """The stack of the same files, wherever they are and whatever their identities are by now."""
+    """Return the stack of the same files, wherever they are and whatever their identities are by now."""
 
     def look(file: VoxelFile) -> VoxelFile:
         with closing(Source(file.url, of_sources(options))) as source:
@@ -249,7 +249,7 @@ def _paths(keys: list[str]) -> list[str]:
 
 
 def _beside_traces(intake: Intake, path: str) -> np.ndarray:
-    """The bytes of a file before its first trace or after its last."""
+    """Return the bytes of a file before its first trace or after its last."""
     _, number, name = path.split("/")
     files, file = intake.files, int(number)
     fmt = files.formats[file]

@@ -28,7 +28,7 @@ ChunkOf = Callable[[ArraySpec, Region], np.ndarray | None]
 
 
 def made_again(volume: Volume, path: str, key: str, *, continued: bool = True) -> bytes | None:
-    """The bytes of an object, or None if the volume holds nothing that it could be made of.
+    """Return the bytes of an object, or None if the volume holds nothing that it could be made of.
 
     Args:
         volume: The volume.
@@ -57,12 +57,12 @@ def made_again(volume: Volume, path: str, key: str, *, continued: bool = True) -
 
 
 def plan_of_master(volume: Volume) -> Plan:
-    """The plan that the master was made with, as it was stored then."""
+    """Return the plan that the master was made with, as it was stored then."""
     return load_plan(volume.store, volume.state["stages"][volume.left_out or volume.master]["plan"])
 
 
 def stored_object(spec: ArraySpec, key: str, chunk_of: ChunkOf) -> bytes:
-    """A stored object, one encoded chunk or a shard of them, from the chunks' values; b"" if none holds anything."""
+    """Return a stored object, one encoded chunk or a shard, from the chunks' values; b"" if all are fill."""
     encoded = {}
     for inside in itertools.product(*map(range, spec.chunks_per_shard)):
         place = [p * n + i for p, n, i in zip(position_of(key), spec.chunks_per_shard, inside, strict=True)]
@@ -89,14 +89,14 @@ def values_of(values: np.ndarray) -> ChunkOf:
 
 
 def whole_chunk(spec: ArraySpec, part: np.ndarray) -> np.ndarray:
-    """A chunk from what of it lies in the array."""
+    """Return a chunk from what of it lies in the array."""
     chunk = np.full(spec.chunks, spec.fill_value, spec.numpy)
     chunk[tuple(slice(0, n) for n in part.shape)] = part
     return chunk
 
 
 def _of_copy(volume: Volume, spec: ArraySpec, region: Region, continued: bool) -> np.ndarray | None:
-    """A whole chunk of a copy; None where nothing is live."""
+    """Return a whole chunk of a copy; None where nothing is live."""
     live = _live(volume, volume.master, region)
     if live is not None and not live.any():
         return None
@@ -112,7 +112,7 @@ def _of_copy(volume: Volume, spec: ArraySpec, region: Region, continued: bool) -
 
 
 def _of_level(volume: Volume, fine: str, spec: ArraySpec, region: Region) -> np.ndarray | None:
-    """A whole chunk of a level; None where nothing but NaN comes out."""
+    """Return a whole chunk of a level; None where nothing but NaN comes out."""
     made, above = volume.array_attributes(spec.path), volume.spec(fine)
     source = tuple(
         slice(r.start * f, min(r.stop * f, n))
@@ -126,13 +126,13 @@ def _of_level(volume: Volume, fine: str, spec: ArraySpec, region: Region) -> np.
 
 
 def _live(volume: Volume, path: str, region: Region) -> np.ndarray | None:
-    """Where an array is live, by the mask beside it; None where there is none (images)."""
+    """Return the live mask beside an array; None without one (images)."""
     mask = f"{path.rpartition('/')[0]}/trace_mask".lstrip("/")
     return volume.read(mask, region[:-1]) if volume.has(mask) else None
 
 
 def _of_level_axis(volume: Volume, path: str) -> np.ndarray | None:
-    """The labels of an axis of a level, or where it is live."""
+    """Return the labels of an axis of a level, or where it is live."""
     _, number, name = path.split("/")
     levels = volume.state["levels"][: int(number) + 1]
     made = [volume.array_attributes(level["path"]) for level in levels[1:]]
@@ -149,7 +149,7 @@ def _of_level_axis(volume: Volume, path: str) -> np.ndarray | None:
 
 
 def _of_master_axis(volume: Volume, path: str) -> np.ndarray | None:
-    """The labels of an axis of the master, where its traces lie in the file, and where it is live."""
+    """Return the labels of an axis of the master, where its traces lie in the file, and where it is live."""
     base, spec = volume.state["levels"][0], volume.spec(volume.master)
     if path == "trace_mask":
         return volume.read("trace_number") >= 0

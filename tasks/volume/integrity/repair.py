@@ -132,7 +132,7 @@ class Repair:
                 yield finding
 
     def _rank(self, path: str) -> int:
-        """-1 for notes of runs, 0 for small arrays, 1 for the master, then levels from fine to coarse, and copies."""
+        """Return -1 for run documents, 0 for small arrays, 1 for the master, more for levels and copies."""
         if path == RUNS:
             return -1
         levels = [level["path"] for level in self.volume.state["levels"]]
@@ -204,7 +204,7 @@ class Repair:
         return None
 
     def _manifest(self, path: str) -> bytes | None:
-        """A manifest made again from its objects; None if it does not come out as it was."""
+        """Return a manifest made again from its objects; None if it does not come out as it was."""
         volume = self.volume
         spec = volume.spec(path) if volume.members[path]["shape"] else None
         chunks: list[Stored] = []
@@ -243,6 +243,6 @@ class Repair:
 
 
 def _is_twin(made: bytes, present: bytes) -> bool:
-    """Whether a manifest is the made one but for its first line, or but for the lines which that describes."""
+    """Return whether a manifest is the made one but for its first line, or but for the lines which that describes."""
     first, _, rest = made.partition(b"\n")
     return present.startswith(first) or present.endswith(rest)

@@ -177,7 +177,7 @@ def _middle_float(low, high):
 
 @njit(cache=True, nogil=True)
 def _most(values):
-    """The most frequent of eight ordered values, the smallest of several."""
+    """Return the most frequent of eight ordered values, the smallest of several."""
     best, last, most, count = values[0], values[0], 1, 1
     for value in values[1:]:
         count = count + 1 if value == last else 1
@@ -189,7 +189,7 @@ def _most(values):
 
 @njit(cache=True, nogil=True)
 def _clean(row):
-    """Whether a row is without NaN."""
+    """Return whether a row is without NaN."""
     count = np.int32(0)
     for k in range(row.size):
         count += np.int32(row[k] != row[k])
@@ -198,7 +198,7 @@ def _clean(row):
 
 @njit(cache=True, nogil=True)
 def _rows_of(flat, shape, strides, live, factor, i, j):
-    """The four rows of a line of cells of factors 1 and 2; one that is not there is the other once more.
+    """Return the four rows of a line of cells of factors 1 and 2; one that is not there is the other once more.
 
     A value that comes twice, like all others of its cell, changes neither its median nor its mode.
     """
@@ -314,7 +314,7 @@ def _integer_extremes(flat, shape, strides, live, factor, out, line, first, grea
 
 @njit(cache=True, nogil=True)
 def _float_extremes(flat, shape, strides, live, factor, out, line, first, greatest):
-    """A comparison with NaN is false, so NaN never enters; a line that is still `first` may be all NaN."""
+    """Return a comparison with NaN is false, so NaN never enters; a line that is still `first` may be all NaN."""
     n = shape[2]
     numbers = np.empty(n, np.bool_)
     for i in range(out.shape[0]):

@@ -33,14 +33,14 @@ _POWERS = _powers()
 
 
 def crc32c_combine(crc_a: int, crc_b: int, length_b: int) -> int:
-    """The CRC-32C of A followed by B, from those of A and of B and the number of bytes of B."""
+    """Return the CRC-32C of A followed by B, from those of A and of B and the number of bytes of B."""
     if length_b < 0:
         raise ValueError(f"a length is at least 0, got {length_b}")
     return int(_combine(np.uint32(crc_a), np.uint32(crc_b), np.int64(length_b)))
 
 
 def combine_all(crcs: np.ndarray, lengths: np.ndarray) -> int:
-    """The CRC-32C of all parts in order, from uint32 `crcs` and int64 `lengths` in bytes; 0 for no part."""
+    """Return the CRC-32C of all parts in order, from uint32 `crcs` and int64 `lengths` in bytes; 0 for no part."""
     if len(crcs) != len(lengths) or (len(lengths) and np.min(lengths) < 0):
         raise ValueError(f"{len(crcs)} CRCs need as many lengths of at least 0, got {len(lengths)}")
     return int(_combine_all(np.asarray(crcs, np.uint32), np.asarray(lengths, np.int64)))

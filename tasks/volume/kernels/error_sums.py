@@ -77,7 +77,7 @@ def _live(x: np.ndarray, live: np.ndarray | None) -> np.ndarray:
 
 
 def _padded(lengths: tuple[int, ...], size: int, value: int) -> tuple[int, ...]:
-    """As many leading `value` as make it `size` long."""
+    """Return a tuple of length `size`, with leading `value`."""
     return (value,) * (size - len(lengths)) + lengths
 
 
@@ -134,7 +134,7 @@ def _greatest(errors):
 
 @njit(cache=True, nogil=True)
 def _add_squares(errors, lanes):
-    """The length is a multiple of 4 LANES; lanes make the order of the sum the same on every processor."""
+    """Return the length is a multiple of 4 LANES; lanes make the order of the sum the same on every processor."""
     for row in range(0, errors.size, 4 * LANES):
         a, b = errors[row : row + LANES], errors[row + LANES : row + 2 * LANES]
         c, d = errors[row + 2 * LANES : row + 3 * LANES], errors[row + 3 * LANES : row + 4 * LANES]

@@ -85,7 +85,7 @@ def _encode_words(bits, words):
 
 @njit(cache=True, nogil=True)
 def _suspect(words):
-    """False when all words are zero or normalised with 2^-128 <= |value| < 2^128: these come back exactly."""
+    """Return False if all words are zero or normalised with 2^-128 <= |value| < 2^128: these round-trip exactly."""
     signs = np.uint32(0)
     for i in range(words.size):
         magnitude = np.uint32(words[i] & 0x7FFFFFFF)

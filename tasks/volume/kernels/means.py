@@ -61,7 +61,7 @@ def mean_integers(
 
 
 def any_live(live: np.ndarray, factor: tuple[int, int]) -> np.ndarray:
-    """Where the coarser level is live: in every cell of `factor` traces that holds a live one."""
+    """Return the live mask of the coarser level: each cell of `factor` traces that holds a live one."""
     for axis, step in enumerate(factor):
         live = np.logical_or.reduceat(live, np.arange(0, live.shape[axis], step), axis=axis)
     return live
@@ -164,7 +164,7 @@ def _mean_floats(flat, shape, strides, factor, out):
 
 @njit(cache=True, nogil=True)
 def _add_exactly(value, total, lost):
-    """A sum, and what its rounding and those before it lost (Knuth's two-sum, Neumaier's summation)."""
+    """Return a sum, and what its rounding and those before it lost (Knuth's two-sum, Neumaier's summation)."""
     added = total + value
     back = added - total
     return added, lost + ((total - (added - back)) + (value - back))

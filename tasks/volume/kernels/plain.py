@@ -104,13 +104,13 @@ def _check(
 
 
 def _three_bytes(chunks: np.ndarray, swap: bool) -> tuple[np.uint32, np.uint32, np.uint32]:
-    """How far the first and the last byte of a 3-byte integer are shifted, and its sign bit (0 if unsigned)."""
+    """Return the shifts of the first and last byte of a 3-byte integer, and its sign bit (0 if unsigned)."""
     first, last = (16, 0) if swap == np.little_endian else (0, 16)
     return np.uint32(first), np.uint32(last), np.uint32(0x800000 if chunks.dtype.kind == "i" else 0)
 
 
 def _frozen(array: np.ndarray, dtype: Any) -> np.ndarray:
-    """The array as read-only: bytes and writable buffers then share one compiled kernel."""
+    """Return the array as read-only: bytes and writable buffers then share one compiled kernel."""
     frozen = np.require(array, dtype, ["C", "A"]).view()
     frozen.flags.writeable = False
     return frozen
@@ -118,7 +118,7 @@ def _frozen(array: np.ndarray, dtype: Any) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _load(source, values, n, width, swap, three):
-    """Bytes of the file to `n` values."""
+    """Return bytes of the file to `n` values."""
     if width == 3:
         words = values.view(np.uint32)
         first, last, sign = three

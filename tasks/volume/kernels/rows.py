@@ -8,7 +8,7 @@ import numpy as np
 
 
 def as_rows(array: np.ndarray, *, writable: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
-    """The elements `array` spans as one axis, and the strides of all its axes but the last, in elements.
+    """Return the elements `array` spans as one axis, and the strides of all its axes but the last, in elements.
 
     A view whose last axis is not contiguous is copied first, and refused when it is to be `writable`. What is
     only read is marked read-only, so that one compiled kernel serves both kinds.
@@ -26,7 +26,7 @@ def as_rows(array: np.ndarray, *, writable: bool = False) -> tuple[np.ndarray, t
 
 
 def as_mask(live: np.ndarray) -> np.ndarray:
-    """Where something is live, contiguous and marked read-only, for the same reason."""
+    """Return a live mask, contiguous and marked read-only, for the same reason."""
     mask = np.ascontiguousarray(live, np.bool_).view()
     mask.flags.writeable = False
     return mask

@@ -56,7 +56,7 @@ def new_stats() -> np.ndarray:
 
 
 def merge_stats(parts: Iterable[np.ndarray]) -> np.ndarray:
-    """The statistics of all parts together; the same parts in the same order give the same bits."""
+    """Return the statistics of all parts together; the same parts in the same order give the same bits."""
     merged = new_stats()
     for part in parts:
         low, high = min(merged[MINIMUM], part[MINIMUM]), max(merged[MAXIMUM], part[MAXIMUM])
@@ -163,7 +163,7 @@ def _check_room(starts: np.ndarray, n_samples: int, n_words: int, chunks: np.nda
 
 
 def _frozen(array: np.ndarray, dtype: Any) -> np.ndarray:
-    """The array as read-only: bytes and writable buffers then share one compiled kernel."""
+    """Return the array as read-only: bytes and writable buffers then share one compiled kernel."""
     frozen = np.require(array, dtype, ["C", "A"]).view()
     frozen.flags.writeable = False
     return frozen

@@ -42,7 +42,7 @@ PLACES = np.array([int(word[::-1], SIDE) * LANES for word in FREQUENCIES.split()
 
 
 def zfp_takes(shape: tuple[int, ...], dtype: np.dtype, tolerance: float) -> bool:
-    """Whether chunks of this shape and tolerance can be encoded and compared here."""
+    """Return whether chunks of this shape and tolerance can be encoded and compared here."""
     return (
         len(shape) == 3
         and dtype == np.float32
@@ -57,7 +57,7 @@ def least_exponent(tolerance: float) -> int:
 
 
 def encode_zfp(chunk: np.ndarray, tolerance: float, header: bytes) -> bytes:
-    """The stream that libzfp makes of a chunk.
+    """Return the stream that libzfp makes of a chunk.
 
     Args:
         chunk: float32, 3 axes with extents that are multiples of 4, any strides, finite.
@@ -77,7 +77,7 @@ def encode_zfp_measured(
     *,
     nonfinite: bool,
 ) -> bytes:
-    """The same stream; add the errors of what a decoder makes of it to `sums`.
+    """Return the same stream; add the errors of what a decoder makes of it to `sums`.
 
     Args:
         chunk: As `encode_zfp`.
@@ -131,7 +131,7 @@ def _stream(
 
 @njit(cache=True, nogil=True)
 def _nothing(source, corner, strides):
-    """Whether a block is zeros alone; one that is not shows it in its first row, mostly."""
+    """Return whether a block is zeros alone; one that is not shows it in its first row, mostly."""
     for z in range(SIDE):
         for y in range(SIDE):
             at = np.uint64(corner + z * strides[0] + y * strides[1])
@@ -218,7 +218,7 @@ def _exponents(bits, rows):
 
 @njit(cache=True, nogil=True)
 def _on_all_rows(factors):
-    """The first row in every other."""
+    """Return the first row in every other."""
     for j in range(LANES, SIZE * LANES):
         factors[j] = factors[j - LANES]
 
@@ -300,7 +300,7 @@ def _untransform(p):
 
 @njit(cache=True, nogil=True)
 def _to_ranks(p, places, coefficients):
-    """Each lane's coefficients in order, in negabinary: small numbers of either sign have few leading bits."""
+    """Reorder each lane's coefficients, in negabinary: small numbers of either sign have few leading bits."""
     for rank in range(np.uint64(SIZE)):
         at = np.uint64(places[rank])
         for b in range(np.uint64(LANES)):
@@ -338,7 +338,7 @@ def _add_errors(numbers, factors, values, errors, squares):
 
 @njit(cache=True, nogil=True)
 def _planes(exponent, least):
-    """How many of a block's bit planes the tolerance asks for: two more for each axis, and two."""
+    """Return the number of bit planes that the tolerance requires: two more for each axis, and two."""
     return min(max(exponent - least + 2 * (AXES + 1), 0), 32)
 
 
@@ -368,7 +368,7 @@ def _plane(row, k):
 
 @njit(cache=True, nogil=True)
 def _encode_row(row, planes, out, at, word, held):
-    """The bit planes of a block from the highest on.
+    """Return the bit planes of a block from the highest on.
 
     `n` coefficients have had a bit so far: theirs are written as they are. Of the rest, a bit says whether any
     has one here; if so, zeros and a one lead to it, and so on. The last needs no one.

@@ -111,7 +111,7 @@ def _part_of(key: str) -> str:
 
 
 def _split(keys: Iterable[str], first: Callable[[str], bool]) -> tuple[list[str], list[str]]:
-    """Those for which `first` holds, and the others."""
+    """Return the keys for which `first` holds, and the others."""
     both: tuple[list[str], list[str]] = ([], [])
     for key in keys:
         both[not first(key)].append(key)

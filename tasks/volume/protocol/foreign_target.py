@@ -28,7 +28,7 @@ from tasks.volume.store.url import stored_address
 
 
 def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
-    """The volume whose master is meant: one of ours, or an annex of an array that another tool wrote.
+    """Return the volume whose master is meant: one of ours, or an annex of an array that another tool wrote.
 
     Args:
         volume: A volume, or any Zarr group or array.
@@ -101,7 +101,7 @@ def _image_above(holder: Store, name: str, run: Run) -> tuple[Store, str] | None
 
 
 def origin_of(store: Store, plan: Plan) -> Store:
-    """What the master of a plan lies in."""
+    """Return the store that holds the master of a plan."""
     origin = plan.body["origin"]
     if not origin:
         return store
@@ -196,13 +196,13 @@ def _annex(
 
 
 def _below_labels(origin: Store) -> bool:
-    """Whether an array lies in a group named labels, or in an image in one, as OME-Zarr has them."""
+    """Return whether an array lies in a group named labels, or in an image in one, as OME-Zarr has them."""
     above = origin.above()[:2]
     return any(place.url.rpartition("/")[2] == "labels" and bool(documents(place, "")) for place in above)
 
 
 def foreign_meaning(volume: Volume) -> Meaning:
-    """What the values of an array of another tool mean; of our own arrays nothing of this is open."""
+    """Return the meaning of the values of another tool's array; our own arrays need none."""
     return Meaning.from_json(volume.state.get("annex", {}).get("meaning", {}))
 
 

@@ -97,13 +97,13 @@ class Record:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary."""
+        """Return a plain dictionary."""
         objects = [{"key": o.key, "bytes": o.bytes, "crc32c": o.crc32c} | o.more for o in self.objects]
         return {"block": self.block, "objects": objects, "raw_bytes": self.raw_bytes, "facts": self.facts}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "Record":
-        """The inverse of `to_json`.
+        """Return the inverse of `to_json`.
 
         Raises:
             ValueError: It is no record.
@@ -193,5 +193,5 @@ class Ledger:
         self._cost = self._flushed_at - began
 
     def in_order(self) -> list[Record]:
-        """All records by block number: the order in which facts are merged, whatever order blocks ended in."""
+        """Return all entries by block number, the order in which facts are merged."""
         return [self.records[number] for number in sorted(self.records)]

@@ -62,7 +62,7 @@ def _holder() -> dict[str, Any]:
 
 
 def _gone(lock: dict[str, Any]) -> bool:
-    """Whether the holder released the lock, or was a process of this machine that has ended.
+    """Return whether the holder released the lock, or was a process of this machine that has ended.
 
     Or it is this process, which holds it no more: it gave up the store before it heard that the lock was its own.
     """
@@ -81,12 +81,12 @@ def numbers_in(store: Store, folder: str) -> list[int]:
 
 
 def highest(store: Store) -> int:
-    """The epoch that owns the volume; 0 if none ever did."""
+    """Return the epoch that owns the volume; 0 if none ever did."""
     return max(numbers_in(store, LOCKS), default=0)
 
 
 def writer_of(store: Store) -> str:
-    """Who writes the volume, as far as can be told at once: its holder did not release it. Empty if nobody does."""
+    """Return the holder that has not released the volume's lock; empty if there is none."""
     top = highest(store)
     lock = read(_content(store, top)) if top else None
     return "" if lock is None or _gone(lock) else str(lock["holder"])
@@ -121,7 +121,7 @@ def check_epoch(store: Store, epoch: int) -> None:
 
 
 def recheck_epoch(store: Store, epoch: int) -> None:
-    """As `check_epoch`, but asks only if this process did not for a while: it was asleep, or its work takes long."""
+    """Check as `check_epoch`, but only if this process has not for a while: it was asleep, or its work takes long."""
     if clock_seconds() - _looked_at.get((store.url, epoch), -math.inf) >= RECHECK_SECONDS:
         check_epoch(store, epoch)
 
@@ -250,7 +250,7 @@ def unkept_locks() -> Iterator[None]:
 
 
 def _content(store: Store, epoch: int) -> bytes:
-    """A lock as it is stored; empty if it was removed since it was listed, which counts as damaged."""
+    """Return a lock as it is stored; empty if it was removed since it was listed, which counts as damaged."""
     try:
         return store.get(key_of(epoch))
     except FileNotFoundError:

@@ -35,7 +35,7 @@ def stored(lock: dict[str, Any], epoch: int) -> bytes:
 
 
 def is_whole(content: bytes, epoch: int) -> bool:
-    """Whether a lock is as it was written, as far as it tells: those of early versions have no checksum."""
+    """Return whether a lock is as it was written, as far as it tells: those of early versions have no checksum."""
     try:
         lock = value_from(content)
         checksum = lock.pop("crc32c", None)
@@ -53,7 +53,7 @@ def released_lock(epoch: int) -> tuple[str, bytes]:
 
 
 def read(content: bytes) -> dict[str, Any]:
-    """What a lock says; one that is damaged is of somebody who may be alive, until it was unchanged for the lease."""
+    """Return the content of a lock; a damaged one counts as held until it was unchanged for the lease."""
     try:
         lock = value_from(content)
         typed = all(type(lock[name]) is type(value) for name, value in DAMAGED.items())

@@ -19,19 +19,19 @@ LISTED_BESIDE = "Sizes and checksums of these files: objects.jsonl"  # reports o
 
 
 def manifest_key(path: str) -> str:
-    """Where the manifest of an array lies."""
+    """Return the key of an array's manifest."""
     return f"{MANIFESTS}/{path}.jsonl"
 
 
 def path_of_manifest(key: str) -> str:
-    """The array whose manifest has this key; empty if it is no manifest's."""
+    """Return the array whose manifest has this key; empty if it is no manifest's."""
     if not key.startswith(f"{MANIFESTS}/") or not key.endswith(".jsonl"):
         return ""
     return key.removeprefix(f"{MANIFESTS}/").removesuffix(".jsonl")
 
 
 def manifest_bytes(path: str, objects: Iterable[Stored]) -> bytes:
-    """The manifest of an array made up of these objects."""
+    """Return the manifest of an array made up of these objects."""
     return listing_bytes(manifest_key(path), objects)
 
 
@@ -42,7 +42,7 @@ def listing_bytes(key: str, objects: Iterable[Stored]) -> bytes:
 
 
 def listed_in(path: str, manifest: bytes) -> list[Stored] | None:
-    """The objects that a manifest lists; None if it is not as it was written, or lists what is not the array's."""
+    """Return the objects that a manifest lists; None if it is damaged or lists objects of another array."""
     listed = listed_at(manifest_key(path), manifest)
     own = (f"{path}/zarr.json", f"{path}/c", f"{path}/c/")
     return listed if listed and all(o.key in own or o.key.startswith(own[2]) for o in listed) else None

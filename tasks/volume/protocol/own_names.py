@@ -71,7 +71,7 @@ class Names:
 
     @property
     def groups(self) -> set[str]:
-        """The groups above arrays."""
+        """Return the groups above arrays."""
         above = {group for path in self.ranks for group in groups_above(path)}
         return above | ({LABELS} if self.lists_labels else set())
 
@@ -159,7 +159,7 @@ def planned_ranks(store: Store, plan: Plan) -> dict[str, int]:
 
 
 def _copied(store: Store, plan: Plan) -> dict[str, int]:
-    """The arrays of another volume that a plan copies; none if the run ended before it listed them."""
+    """Return the arrays of another volume that a plan copies; none if the run ended before it listed them."""
     ranks = {"segy_file_header": 0, "crs": 0}  # they have no chunk, by which others are known
     try:
         lines = store.get(copied_objects(plan.digest)).splitlines()

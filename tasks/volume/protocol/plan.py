@@ -49,24 +49,24 @@ class Plan:
 
     @property
     def folder(self) -> str:
-        """Where the plan and its ledger lie in the volume."""
+        """Return the folder of the plan and its ledger."""
         return folder_of(self.digest)
 
 
 def folder_of(digest: str) -> str:
-    """The folder of a plan, relative to the volume."""
+    """Return the folder of a plan, relative to the volume."""
     return f"{RUNS}/{digest}"
 
 
 @cache
 def versions() -> dict[str, str]:
-    """The versions, here and now, of the libraries that stored bytes depend on."""
+    """Return the versions, here and now, of the libraries that stored bytes depend on."""
     names = ("seismill", "zarr", "numcodecs", "zfpy", "numba", "numpy")
     return {name: importlib.metadata.version(name) for name in names}
 
 
 def digest_of(body: dict[str, Any]) -> str:
-    """A digest that is equal for equal content, whatever the order of its keys."""
+    """Return a digest that is equal for equal content, whatever the order of its keys."""
     canonical = json.dumps({"format": FORMAT, **body}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
@@ -117,13 +117,13 @@ def settle_plan(
 
 
 def _filled(store: WritableStore, key: str, content: bytes) -> bool:
-    """Whether this call wrote a plan whose name a killed run had taken without writing anything."""
+    """Return whether this call wrote a plan whose name a killed run had taken without writing anything."""
     present, identity = store.get_seen(key)
     return present == b"" and store.replace(key, content, identity)
 
 
 def load_plan(store: Store, digest: str) -> Plan:
-    """The stored plan of that digest.
+    """Return the stored plan of that digest.
 
     Raises:
         IntegrityFailure: It is not as it was written.
@@ -148,7 +148,7 @@ def _plan_from(store: Store, digest: str, data: bytes) -> Plan:
 
 
 def is_begun(store: Store, digest: str) -> bool:
-    """Whether there is a plan of that digest; an empty one was never written."""
+    """Return whether there is a plan of that digest; an empty one was never written."""
     try:
         return bool(store.get(f"{folder_of(digest)}/{PLAN}"))
     except FileNotFoundError:
@@ -191,7 +191,7 @@ def remember_plan(store: Store, plan: Plan) -> None:
 def plan_at(
     volume: str, options: StorageOptions, digest: str, accept_versions: bool
 ) -> tuple[WritableStore, Plan]:
-    """The store and plan that a block's job names, opened once in each worker process.
+    """Return the store and plan that a block's job names, opened once in each worker process.
 
     Raises:
         DestinationRefused: This worker's library versions are not the plan's.

@@ -87,7 +87,7 @@ _TIDY, _BEGUN, _DONE = "tidy", b"begun", b"done"
 
 
 def tidied(store: Store) -> bool:
-    """Whether what abandoned runs left is gone: a stage under this lock removed it, and left nothing itself."""
+    """Return whether what abandoned runs left is gone: a stage under this lock removed it, and left nothing itself."""
     return recall(store, _TIDY) == _DONE
 
 

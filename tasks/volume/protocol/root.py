@@ -33,7 +33,7 @@ _CHECKSUM = re.compile(r"[0-9a-f]{8}")
 
 
 def new_root(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """A root with no members yet."""
+    """Return a root with no members yet."""
     return {
         "attributes": dict(attributes),
         "zarr_format": 3,
@@ -68,40 +68,40 @@ class Commit:
 
     @property
     def key(self) -> str:
-        """Where it lies."""
+        """Return its key."""
         return f"{COMMITS}/{self.number:08d}"
 
     @property
     def root_checksum(self) -> str:
-        """The CRC32C of the new root."""
+        """Return the CRC32C of the new root."""
         return _checksum(self.document)
 
     @property
     def whole(self) -> bool:
-        """Whether it is as it was written."""
+        """Return whether it is as it was written."""
         return self.fits(self.document)
 
     @property
     def readable(self) -> bool:
-        """Whether its first line is one that a commit begins with."""
+        """Return whether its first line is one that a commit begins with."""
         return bool(_CHECKSUM.fullmatch(self.checksum) and _CHECKSUM.fullmatch(self.before))
 
     @property
     def content(self) -> bytes:
-        """As it is stored."""
+        """Return the stored bytes."""
         return f"{self.checksum} {self.before}\n".encode() + self.document
 
     def fits(self, document: bytes) -> bool:
-        """Whether this is the root that was committed."""
+        """Return whether this is the root that was committed."""
         return _checksum(f"{self.before}\n".encode() + document) == self.checksum
 
     def follows(self, present: bytes) -> bool:
-        """Whether this is the root before."""
+        """Return whether this is the root before."""
         return _checksum(present) == self.before
 
     @classmethod
     def of(cls, number: int, document: bytes, present: bytes) -> "Commit":
-        """A new one, which takes the place of the root `present`."""
+        """Return a new one, which takes the place of the root `present`."""
         return cls.after(number, document, _checksum(present))
 
     @classmethod
@@ -111,7 +111,7 @@ class Commit:
 
 
 def root_key(root: dict[str, Any]) -> str:
-    """Where a root is put."""
+    """Return the key of a root."""
     return ANNEX if is_annex(root) else ROOT
 
 
@@ -125,12 +125,12 @@ def checksum_of(document: bytes) -> str:
 
 
 def commit_count(store: Store) -> int:
-    """The number of the newest commit; 0 before the first."""
+    """Return the number of the newest commit; 0 before the first."""
     return max(numbers_in(store, COMMITS), default=0)
 
 
 def newest_commit(store: Store, listed: int | None = None) -> Commit | None:
-    """The newest commit; None before the first.
+    """Return the newest commit; None before the first.
 
     A commit is superseded only after the next one was created. One that is superseded and nevertheless the last
     tells that the next one was lost.
@@ -210,7 +210,7 @@ def _in_force(store: Store, number: int) -> bytes:
 
 
 def present_root(store: Store, where: str = ROOT) -> tuple[bytes, str]:
-    """The root as readers find it and what tells it from others; both empty where there is none."""
+    """Return the root as readers find it and what tells it from others; both empty where there is none."""
     try:
         return store.get_seen(where)
     except FileNotFoundError:
@@ -262,7 +262,7 @@ def known_root(store: Store) -> bytes:
 
 
 def current_root(store: WritableStore, where: str = ROOT) -> dict[str, Any] | None:
-    """The root as the newest commit has it, finishing that commit if it was interrupted; None if unpublished.
+    """Return the root as the newest commit has it, finishing that commit if it was interrupted; None if unpublished.
 
     Only the holder of the lock may call this.
 
@@ -309,7 +309,7 @@ def current_root(store: WritableStore, where: str = ROOT) -> dict[str, Any] | No
 
 
 def _is_ours(present: bytes) -> bool:
-    """Whether a document is the root of a volume, though no commit says so."""
+    """Return whether a document is the root of a volume, though no commit says so."""
     try:
         return "seismill" in root_from(present, ROOT)["attributes"]
     except IntegrityFailure:
@@ -337,7 +337,7 @@ def _refuse_damaged(store: Store, newest: Commit, present: bytes, where: str) ->
 
 
 def root_under_lock(store: WritableStore, seen: dict[str, Any]) -> dict[str, Any]:
-    """The root now that nobody else can change it, after `seen` was planned with.
+    """Return the root now that nobody else can change it, after `seen` was planned with.
 
     Raises:
         InputRefused: There is no volume any more.
@@ -401,7 +401,7 @@ def commit(store: WritableStore, epoch: int, root: dict[str, Any] | None) -> Non
 
 
 def _compares(store: Store) -> bool:
-    """Whether the store itself compares and replaces an object in one step."""
+    """Return whether the store itself compares and replaces an object in one step."""
     return not store.local and not store.options.accept_unconditional_writes
 
 

@@ -61,7 +61,7 @@ class Job:
     looks: list[Future[None]] = field(default_factory=list, compare=False, repr=False)
 
     def open(self) -> tuple[WritableStore, Plan]:
-        """The store and plan, after a look that this run still owns the volume."""
+        """Return the store and plan, after a look that this run still owns the volume."""
         store, plan = plan_at(self.volume, self.options, self.digest, self.accept_versions)
         check_epoch(store, self.epoch)
         return store, plan
@@ -119,7 +119,7 @@ class Stage:
 
     @property
     def resumed(self) -> int:
-        """How many blocks earlier runs had done."""
+        """Return the number of blocks that earlier runs completed."""
         return self.ledger.resumed
 
     def settle(self, key: str, data: bytes) -> None:

@@ -19,7 +19,7 @@ from tasks.volume.store.objects import Store, Traffic, traffic
 
 @contextmanager
 def using(compute: Compute | None, run: Run) -> Iterator[Compute]:
-    """The compute given, or two threads of this process."""
+    """Yield the compute given, or two threads of this process."""
     if compute is not None:
         yield compute
         return
@@ -28,7 +28,7 @@ def using(compute: Compute | None, run: Run) -> Iterator[Compute]:
 
 
 def fitting(compute: Compute, block_bytes: int, what: str) -> Compute:
-    """The compute with as many blocks in flight as fit in its memory.
+    """Return the compute with as many blocks in flight as fit in its memory.
 
     Raises:
         InputRefused: Not even one does.
@@ -55,7 +55,7 @@ def planned_row(spec: ArraySpec) -> dict[str, Any]:
 
 
 def array_rows(root: dict[str, Any], paths: list[str]) -> list[dict[str, Any]]:
-    """One row per array: shape, sizes, and errors where they were measured."""
+    """Return one row per array: shape, sizes, and errors where they were measured."""
     rows = []
     for path in paths:
         spec, attributes = spec_of(path, members(root)[path]), members(root)[path]["attributes"]
@@ -86,7 +86,7 @@ def ended(
     notes: list[str] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """The summary of a stage that ended well."""
+    """Return the summary of a stage that ended well."""
     spent = traffic.since(before)
     return {
         "volume": store.url,

@@ -102,7 +102,7 @@ def _pieces(spec: ArraySpec, values: np.ndarray) -> Iterator[Piece]:
 
 
 def writing_bytes(spec: ArraySpec, *, local: bool) -> int:
-    """The most that `put_region` takes beside the values: chunks in hand, and what is encoded and not yet put."""
+    """Return the peak bytes of `put_region` beside the values: chunks in hand, and encoded ones not yet put."""
     in_hand = cpu_count() * (spec.chunk_bytes + 2 * encoded_bound(spec))
     if local and not spec.shards:
         return in_hand
@@ -115,7 +115,7 @@ def _objects_at_once(spec: ArraySpec) -> int:
 
 
 def _groups(counts: list[int], spec: ArraySpec) -> list[dict[tuple[int, ...], list[tuple[int, ...]]]]:
-    """The chunks of a region by the stored object they belong to, some objects at a time."""
+    """Return the chunks of a region by the stored object they belong to, some objects at a time."""
     objects: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
     for at in np.ndindex(*counts):
         position = tuple(i // n for i, n in zip(at, spec.chunks_per_shard, strict=True))

@@ -30,7 +30,7 @@ from tasks.volume.store.objects import Store
 
 @lru_cache(maxsize=4)
 def masks_of(store: Store, plan: Plan) -> list[np.ndarray]:
-    """Where each level is live; empty where everything is."""
+    """Return the live mask of each level; none where everything is live."""
     if not plan.body["mask"]:
         return []
     masks = [read_region(store, ArraySpec.from_json(plan.body["mask"]))]
@@ -82,7 +82,7 @@ def read_coarsened(
     must: np.ndarray | None = None,
     gaps: Meaning = Meaning(),
 ) -> np.ndarray:
-    """The level below a region, of which no more than a few chunks are in memory where no cell lies in two.
+    """Return the level below a region, of which no more than a few chunks are in memory where no cell lies in two.
 
     Args as `read_region` and `coarsen` have them; `must` says which chunks have to be there, `gaps` which values mean
     no data.
@@ -112,7 +112,7 @@ def _known(
     live: np.ndarray | None,
     gaps: Meaning,
 ) -> np.ndarray:
-    """The level below, made of the values alone that mean data; `nearest` takes the first, whatever it means."""
+    """Return the level below, made of the values alone that mean data; `nearest` takes the first, whatever it means."""
     if method == "nearest" or not gaps.has_gaps:
         return made_by(values, factor, method, live)
     return shown(made_by(hidden(values, gaps), factor, method, live), values.dtype, gaps)
@@ -123,5 +123,5 @@ def _never(part: np.ndarray) -> bool:
 
 
 def _nothing(part: np.ndarray) -> bool:
-    """Whether a chunk of a survey's floats is left out; zeros of whole numbers may be live."""
+    """Return whether a chunk of a survey's floats is left out; zeros of whole numbers may be live."""
     return part.dtype.kind == "f" and bool(np.isnan(part).all())

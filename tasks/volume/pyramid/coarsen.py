@@ -20,7 +20,7 @@ MOST_COARSENED = 3
 def coarsen(
     values: np.ndarray, factor: tuple[int, ...], method: str = "mean", live: np.ndarray | None = None
 ) -> np.ndarray:
-    """The level below: one value for each cell of `factor` samples, of shape ``ceil(values.shape / factor)``.
+    """Return the level below: one value for each cell of `factor` samples, of shape ``ceil(values.shape / factor)``.
 
     Args:
         values: Numbers or booleans of any size, samples last.
@@ -66,7 +66,7 @@ def coarsen(
 def coarsen_in_parts(
     values: np.ndarray, factor: tuple[int, ...], method: str = "mean", live: np.ndarray | None = None
 ) -> np.ndarray:
-    """As `coarsen`, on all processors: cells do not know of each other."""
+    """Coarsen as `coarsen` does, on all processors; cells are independent."""
     shape = tuple(-(-n // f) for n, f in zip(values.shape, factor, strict=True))
     if values.ndim < 2:
         return coarsen(values, factor, method, live)
@@ -88,12 +88,12 @@ def coarsen_in_parts(
 
 
 def fit_together(extents: Sequence[int], shape: Sequence[int], factor: Sequence[int]) -> bool:
-    """Whether no cell of an array of this shape lies in two pieces of these extents."""
+    """Return whether no cell of an array of this shape lies in two pieces of these extents."""
     return all(p % f == 0 or n <= p for p, n, f in zip(extents, shape, factor, strict=True))
 
 
 def coarsen_live(live: np.ndarray, factor: tuple[int, ...], method: str = "mean") -> np.ndarray:
-    """Where the level below is live: where any trace of a cell is, or the one that `nearest` takes."""
+    """Return the live mask of the level below: any live trace of a cell or, with `nearest`, the one taken."""
     if method == "nearest":
         return np.ascontiguousarray(live[tuple(slice(None, None, f) for f in factor)])
     return any_live(live, factor)  # type: ignore[arg-type]  # of any number of axes
@@ -122,7 +122,7 @@ def _by_kernel(
 
 
 def cell_bytes(values_bytes: int, factor: tuple[int, ...], dtype: np.dtype) -> int:
-    """The most that `coarsen_in_parts` takes beside what it is given: the level, and floats of 16 bits made wider."""
+    """Return the peak bytes of `coarsen_in_parts` beside its input: the level, and 16-bit floats made wider."""
     level = values_bytes / math.prod(factor)
     wider = 2 * values_bytes if dtype == np.float16 else 0
     return math.ceil(2 * level + wider)

@@ -42,7 +42,7 @@ def is_flat(root: dict[str, Any]) -> bool:
 def level_specs(
     volume: Volume, levels: Levels, *, local: bool
 ) -> tuple[list[ArraySpec], list[tuple[int, ...]], list[Pass]]:
-    """The master and its levels, finest first; the factors from each to the next; and what makes them.
+    """Return the master and its levels, finest first; the factors from each to the next; and what makes them.
 
     Raises:
         InputRefused: The factor does not fit the master.
@@ -69,7 +69,7 @@ def _lengths(volume: Volume) -> list[float]:
 
 
 def method_of(volume: Volume, levels: Levels) -> str:
-    """The method asked for; labels are counted, all else is averaged, unless it was said."""
+    """Return the method asked for; labels are counted, all else is averaged, unless it was said."""
     labels = volume.state.get("looks", {}).get("is_labels") or foreign_meaning(volume).labels
     return {"auto": "mode" if labels else "mean"}.get(levels.method, levels.method)
 
@@ -77,7 +77,7 @@ def method_of(volume: Volume, levels: Levels) -> str:
 def block_memory(
     specs: list[ArraySpec], factors: list[tuple[int, ...]], passes: list[Pass], *, local: bool
 ) -> int:
-    """The most bytes that one block takes: what it reads, the levels made of it, and chunks in hand.
+    """Return the most bytes that one block takes: what it reads, the levels made of it, and chunks in hand.
 
     Objects of a cloud's own arrays are fetched together, and what does not fit together is read as a whole.
     """

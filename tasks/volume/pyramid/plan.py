@@ -38,24 +38,24 @@ class Pass:
     block: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary for a plan."""
+        """Return a plain dictionary for a plan."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "Pass":
-        """The inverse of `to_json`."""
+        """Return the inverse of `to_json`."""
         return cls(plain["source"], plain["made"], tuple(plain["block"]))
 
     @property
     def coarsest(self) -> int:
-        """The last level made."""
+        """Return the last level made."""
         return self.source + self.made
 
 
 def level_factors(
     shape: Sequence[int], chunks: Sequence[int], levels: Levels, lengths: Sequence[float] = ()
 ) -> list[tuple[int, ...]]:
-    """Samples per cell and axis from each level to the next.
+    """Return samples per cell and axis from each level to the next.
 
     Args:
         shape: Of the master.
@@ -111,7 +111,7 @@ def _refuse_factor(given: tuple[int, ...], rank: int, method: str) -> None:
 
 
 def _toward_isotropy(lengths: Sequence[float], extents: Sequence[int]) -> tuple[int, ...]:
-    """2 on every axis if their lengths are within a factor of the square root of 2, else on the finer ones alone."""
+    """Return 2 for each axis if lengths are within a factor of the square root of 2, else for the finer ones alone."""
     there = [length for length, n in zip(lengths, extents, strict=True) if n > 1] or list(lengths)
     fine = tuple(
         2 if length < max(there) / math.sqrt(2) and n > 1 else 1
@@ -123,7 +123,7 @@ def _toward_isotropy(lengths: Sequence[float], extents: Sequence[int]) -> tuple[
 def passes_of(
     master: ArraySpec, paths: Sequence[str], factors: Sequence[tuple[int, ...]], *, local: bool
 ) -> tuple[list[ArraySpec], list[Pass]]:
-    """The master and its levels, finest first, and the passes that make them.
+    """Return the master and its levels, finest first, and the passes that make them.
 
     Args:
         master: Its array.
@@ -169,18 +169,18 @@ def _block(source: ArraySpec, shape: tuple[int, ...], factors: Sequence[tuple[in
 
 
 def _read_bytes(source: ArraySpec, block: Sequence[int], factors: Sequence[tuple[int, ...]]) -> int:
-    """What a block of such extents in the coarsest level reads of `source`."""
+    """Return the bytes of `source` that a block of such extents in the coarsest level reads."""
     wide = [b * math.prod(axis) for b, axis in zip(block, zip(*factors, strict=True), strict=True)]
     return math.prod(min(w, n) for w, n in zip(wide, source.shape, strict=True)) * source.numpy.itemsize
 
 
 def read_bytes(one: Pass, specs: Sequence[ArraySpec], factors: Sequence[tuple[int, ...]]) -> int:
-    """The most that a block of a pass reads."""
+    """Return the most that a block of a pass reads."""
     return _read_bytes(specs[one.source], one.block, factors[one.source : one.coarsest])
 
 
 def place_of(number: int, passes: Sequence[Pass], specs: Sequence[ArraySpec]) -> tuple[Pass, Region]:
-    """The pass of a block, and its region in the coarsest level of that pass."""
+    """Return the pass of a block, and its region in the coarsest level of that pass."""
     for one in passes:
         count = block_count(specs[one.coarsest].shape, one.block)
         if number < count:
@@ -190,6 +190,6 @@ def place_of(number: int, passes: Sequence[Pass], specs: Sequence[ArraySpec]) ->
 
 
 def finer_region(region: Region, factors: Sequence[tuple[int, ...]], shape: Sequence[int]) -> Region:
-    """The samples of a level of `shape` that a region so many factors below is made from."""
+    """Return the samples of a level of `shape` that a region so many factors below is made from."""
     steps = [math.prod(axis) for axis in zip(*factors, strict=True)] or [1] * len(region)
     return tuple(slice(r.start * f, min(r.stop * f, n)) for r, f, n in zip(region, steps, shape, strict=True))

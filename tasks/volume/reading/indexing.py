@@ -35,7 +35,7 @@ class Group:
 
     @property
     def stretch(self) -> slice | None:
-        """The slice that this group is, if it is a single one with step 1."""
+        """Return the slice that this group is, if it is a single one with step 1."""
         first = self.positions[0]
         if len(self.axes) == 1 and isinstance(first, range) and first.step == 1:
             return slice(first.start, first.stop)

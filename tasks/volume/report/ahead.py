@@ -18,7 +18,7 @@ SAMPLE_CHUNKS, SAMPLE_BYTES = 64, 64 << 20
 
 @cache
 def _readers() -> ThreadPoolExecutor:
-    """The one pool of this process for the reads: a read waits for tasks of the pool for store calls."""
+    """Return the one pool of this process for the reads: a read waits for tasks of the pool for store calls."""
     return ThreadPoolExecutor(CHUNKS_AHEAD, thread_name_prefix="reading")
 
 

@@ -36,7 +36,7 @@ _Drawn = tuple[Picture, Slice]
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    """The one pool of this process for pictures: reading waits for tasks of the others.
+    """Return the one pool of this process for pictures: reading waits for tasks of the others.
 
     matplotlib keeps fonts open for each thread that drew, so their number must not grow with that of the reports.
     """

@@ -32,7 +32,7 @@ class FieldFacts:
 
     @property
     def constant(self) -> bool:
-        """Whether it holds one value in all of them."""
+        """Return whether it holds one value in all of them."""
         return self.least == self.greatest
 
 

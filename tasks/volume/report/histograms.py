@@ -31,7 +31,7 @@ def draw_curves(
     copies: Sequence[Errors],
     spectra: Sequence[Spectrum] = (),
 ) -> Picture:
-    """Samples per bin of the master on a logarithmic scale; errors of copies, and spectra, as far as there are any.
+    """Draw samples per bin of the master on a logarithmic scale, and errors of copies and spectra if there are any.
 
     Args:
         name: Of the picture.
@@ -136,7 +136,7 @@ def _legend(axes: Any) -> None:
 
 
 def amplitude_range(values: np.ndarray) -> tuple[float, float]:
-    """From where to where amplitudes are counted; a few wild ones do not squeeze the others into one bin."""
+    """Return the range in which amplitudes are counted; a few outliers do not squeeze the others into one bin."""
     if values.size == 0:
         return -1.0, 1.0
     if values.dtype.kind == "u":

@@ -42,7 +42,7 @@ NO_TRACE, NOT_FINITE = (200, 200, 200), (242, 194, 0)
 
 
 def colour_scale(values: np.ndarray, look: Look = Look()) -> tuple[float, float]:
-    """What the ends of the colours stand for: symmetric about 0 for signed values, else from low to high.
+    """Return the values at both ends of the colour scale: symmetric about 0 for signed values, else from low to high.
 
     99 % of the values lie within. Always increasing, whatever the values; they are finite. Images have their window.
     """
@@ -60,7 +60,7 @@ def colour_scale(values: np.ndarray, look: Look = Look()) -> tuple[float, float]
 
 
 def draw_views(name: str, title: str, views: Sequence[View], look: Look = Look()) -> Picture:
-    """The master of the first view, and below it one row for each copy: copy, difference, difference enlarged.
+    """Return the master of the first view, and below it one row for each copy: copy, difference, difference enlarged.
 
     Copies and the difference beside them have the colours of the master; the other has its own, which it says.
     """
@@ -97,7 +97,7 @@ def _copy_row(
     ends: tuple[float, float],
     look: Look,
 ) -> None:
-    """A copy, its difference at the master's scale, and enlarged; `place` is bottom, width and height."""
+    """Draw a copy, its difference at the master's scale, and enlarged; `place` is bottom, width and height."""
     assert view.copy is not None
     bottom, wide, tall = place
     difference, end, words = _difference(view)
@@ -139,7 +139,7 @@ def _difference(view: View) -> tuple[np.ndarray, float, str]:
 def pixels_of(
     values: np.ndarray, live: np.ndarray, shape: tuple[int, int], colours: np.ndarray, low: float, high: float
 ) -> np.ndarray:
-    """An image of (rows, columns) pixels, uint8 RGB: each the mean of its samples, clipped to low and high.
+    """Return an image of (rows, columns) pixels, uint8 RGB: each the mean of its samples, clipped to low and high.
 
     Pixels that hold any NaN or Inf of a live trace are yellow; those with a majority of cells without a trace
     grey.
@@ -165,7 +165,7 @@ def pixels_of(
 
 
 def pixels_of_labels(values: np.ndarray, shape: tuple[int, int], labels: Mapping[int, Rgb]) -> np.ndarray:
-    """An image of (rows, columns) pixels, uint8 RGB: each the colour of the label in its middle; white: no label's."""
+    """Return (rows, columns) pixels, uint8 RGB: each has the colour of the label in its middle; white is no label."""
     rows, columns = (
         ((np.arange(n) + 0.5) * have / n).astype(int) for n, have in zip(shape, values.shape, strict=True)
     )
@@ -187,7 +187,7 @@ def _panel(
     title: tuple[str, str],
     labels: Mapping[int, Rgb] | None = None,
 ) -> None:
-    """One image with its titles and the ticks of both axes."""
+    """Draw one image with its titles and the ticks of both axes."""
     left, bottom, wide, tall = box
     shape = (max(1, round(tall * DPI)), max(1, round(wide * DPI)))
     if labels and values.dtype.kind in "iu":
@@ -207,7 +207,7 @@ def _panel(
 
 
 def _down_labels(sheet: Sheet, view: View, box: Box) -> None:
-    """The vertical coordinates, left of the first panel of a row."""
+    """Draw the vertical coordinates, left of the first panel of a row."""
     left, bottom, _, tall = box
     for place, text in _ticks(view.down.values, max(2, int(tall * 2))):
         y = bottom + tall * (place if view.upward else 1 - place)
@@ -251,7 +251,7 @@ def _colour_bar(
 
 
 def _label_colours(sheet: Sheet, look: Look, place: tuple[float, float, float]) -> None:
-    """The colour of each label, as many as there is room for; `place` is left, bottom and height."""
+    """Draw the colour of each label, as many as fit; `place` is left, bottom and height."""
     left, bottom, tall = place
     room = max(1, int(tall / 0.2))
     names = sorted(look.labels)
@@ -264,7 +264,7 @@ def _label_colours(sheet: Sheet, look: Look, place: tuple[float, float, float]) 
 
 
 def _scale_bar(sheet: Sheet, view: View, look: Look, box: Box) -> None:
-    """A bar of a round length under the right end of an image."""
+    """Draw a bar of a round length under the right end of an image."""
     left, bottom, wide, _ = box
     values = view.across.values
     extent = abs(float(values[-1] - values[0])) * len(values) / max(1, len(values) - 1)

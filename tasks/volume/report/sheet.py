@@ -128,7 +128,7 @@ def _font(size: float, bold: bool) -> ImageFont.FreeTypeFont:
 
 
 def drawn(figure: Figure) -> np.ndarray:
-    """A figure as pixels, uint8 RGB."""
+    """Return a figure as pixels, uint8 RGB."""
     canvas = FigureCanvasAgg(figure)
     with _LOCK:
         canvas.draw()
@@ -136,13 +136,13 @@ def drawn(figure: Figure) -> np.ndarray:
 
 
 def picture(name: str, page: np.ndarray, upper: float) -> Picture:
-    """A page (uint8 RGB) as a file; the thumbnail shows its `upper` inches."""
+    """Return a page (uint8 RGB) as a file; the thumbnail shows its `upper` inches."""
     top = page[: round(upper * DPI)]
     return Picture(name, _png(Image.fromarray(page)), _thumbnail(Image.fromarray(top)))
 
 
 def _thumbnail(image: Image.Image) -> str:
-    """The picture in 64 colours, as wide as the limit allows, base64."""
+    """Return the picture in 64 colours, as wide as the limit allows, base64."""
     width = min(image.width, THUMBNAIL_WIDTH)
     while True:
         small = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.BOX)

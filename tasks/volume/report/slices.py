@@ -34,11 +34,11 @@ class Side:
     values: np.ndarray
 
     def part(self, span: slice) -> "Side":
-        """The same side of a part of the image."""
+        """Return the same side of a part of the image."""
         return Side(self.name, self.unit, self.values[span])
 
     def label(self, at: int) -> str:
-        """The coordinate at a position, as in a title."""
+        """Return the coordinate at a position, as in a title."""
         return f"{self.name} {self.values[at]:g} {self.unit}".strip()
 
 
@@ -92,18 +92,18 @@ class Mask:
     whole: np.ndarray | None
 
     def live(self, region: Region) -> np.ndarray:
-        """Where there are traces, of the region's shape."""
+        """Return the live mask, of the region's shape."""
         shape = tuple(r.stop - r.start for r in region)
         if not self.volume.has("trace_mask"):
             return np.broadcast_to(np.True_, shape)
         return np.broadcast_to(self.cells(region[:-1])[..., np.newaxis], shape)
 
     def cells(self, cells: Region) -> np.ndarray:
-        """Where there are traces, in a region without the last axis."""
+        """Return the live mask of a region without the last axis."""
         return self.whole[cells] if self.whole is not None else self.volume.read("trace_mask", cells)
 
     def middle(self, axis: int, count: int) -> int:
-        """The position nearest to the middle of an axis at which there is any trace; the middle if there is none."""
+        """Return the position nearest to the middle of an axis that has any trace; the middle if none has."""
         if self.whole is None or axis >= self.whole.ndim:
             return count // 2
         others = tuple(a for a in range(self.whole.ndim) if a != axis)
@@ -112,13 +112,13 @@ class Mask:
 
 
 def mask_of(volume: Volume) -> Mask:
-    """The mask of a volume; all cells are live where there is none (images)."""
+    """Return the mask of a volume; all cells are live where there is none (images)."""
     small = volume.has("trace_mask") and math.prod(volume.spec("trace_mask").shape) <= MASK_CELLS
     return Mask(volume, volume.read("trace_mask") if small else None)
 
 
 def sides_of(volume: Volume) -> list[Side]:
-    """The coordinates of the master's axes; positions where a volume stores none."""
+    """Return the coordinates of the master's axes; positions where a volume stores none."""
     spec, sides = volume.spec(volume.master), []
     annex, base = volume.state.get("annex", {}), volume.state["levels"][0]
     stored = read_ahead(volume, [(name, None) for name in spec.dims if volume.has(name)])
@@ -138,7 +138,7 @@ def sides_of(volume: Volume) -> list[Side]:
 def central(
     spec: ArraySpec, region: Region, *, limit_bytes: int, limit_samples: int = SLICE_SAMPLES
 ) -> Region:
-    """The middle of a region, in whole chunks, that decodes no more than `limit_bytes` of them (but at least one).
+    """Return the middle of a region, in whole chunks, that decodes at most `limit_bytes` (but at least one chunk).
 
     All of the region if it keeps the limits.
     """
@@ -172,7 +172,7 @@ def slice_of(
     sides: list[Side],
     captions: Mapping[str, str],
 ) -> Slice:
-    """The middle slice along two axes: of the master and, beside it, of every copy.
+    """Return the middle slice along two axes: of the master and, beside it, of every copy.
 
     Args:
         volume: The volume.
@@ -214,7 +214,7 @@ def slice_of(
         )
 
     def rank(path: str) -> tuple[int, int]:
-        """The largest window first, and of equal ones the copy whose chunks are thinnest here."""
+        """Return the largest window first, and of equal ones the copy whose chunks are thinnest here."""
         thickness = math.prod(volume.spec(path).chunks[a] for a in fixed)
         return -math.prod(r.stop - r.start for r in windows[path]), thickness
 
@@ -240,7 +240,7 @@ def _shown_ratio(ratio: float, voxels: bool) -> float:
 
 
 def _cell_ratio(volume: Volume, region: Region, across: int, down: int, voxels: bool) -> float:
-    """How much wider a cell of a map is than high, by the coordinates of some traces in its middle; else 1.
+    """Return the ratio of width to height of a map cell, by the coordinates of some traces in its middle; else 1.
 
     Of an image, by the lengths of a voxel.
     """
@@ -278,7 +278,7 @@ def sample(volume: Volume, path: str, mask: Mask) -> tuple[np.ndarray, str]:
 
 
 def compared(path: str, slices: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
-    """A copy and the master at the samples that the slices show, finite in the master, thinned to some millions."""
+    """Return copy and master at the samples of the slices, finite in the master, thinned to some millions."""
     pairs = []
     for one in slices:
         view = one.views[path]

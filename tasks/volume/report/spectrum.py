@@ -28,12 +28,12 @@ class Spectrum:
 
     @property
     def peak(self) -> float:
-        """The frequency of the largest amplitude."""
+        """Return the frequency of the largest amplitude."""
         return float(self.frequencies[int(np.argmax(self.values))])
 
     @property
     def band(self) -> tuple[float, float]:
-        """The least and the greatest frequency at which the amplitude is within 20 dB of the largest."""
+        """Return the least and the greatest frequency at which the amplitude is within 20 dB of the largest."""
         inside = self.frequencies[self.values >= self.values.max() / 10 ** (DOWN_DB / 20)]
         return float(inside[0]), float(inside[-1])
 

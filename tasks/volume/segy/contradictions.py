@@ -11,7 +11,7 @@ from tasks.volume.segy.trace_reading import TEXT_BYTES, Announced, TraceLayout
 
 
 def contradictions(layout: TraceLayout, announced: Announced) -> list[str]:
-    """What headers say otherwise than the layout."""
+    """Return the statements of headers that contradict the layout."""
     oddities = []
     said, there = announced, layout
     if said.first not in (0, there.first):

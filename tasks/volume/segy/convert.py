@@ -20,14 +20,14 @@ class Lost:
     nan: int = 0
 
     def __add__(self, other: "Lost") -> "Lost":
-        """Of both."""
+        """Return the sum of both losses."""
         return Lost(self.count + other.count, max(self.farthest, other.farthest), self.nan + other.nan)
 
 
 def convert_samples(
     records: np.ndarray, fmt: FileFormat, target: FileFormat, first_sample: int
 ) -> tuple[np.ndarray, Lost]:
-    """The samples of some records for the target, as bytes.
+    """Return the samples of some records for the target, as bytes.
 
     A format that stays is only cut and turned, so every bit stays. To IBM floats values are rounded to the nearest;
     NaN, which they lack, becomes 0, and what is beyond their range the largest.
@@ -85,7 +85,7 @@ def ibm_words(values: np.ndarray) -> np.ndarray:
 
 
 def _beyond_float64(stored: np.ndarray, exact: np.ndarray) -> Lost:
-    """What 64-bit integers lose as float64."""
+    """Return the loss of 64-bit integers as float64."""
     if stored.dtype.kind == "f" or stored.itemsize < 8:
         return Lost()
     top = 2.0 ** (63 if stored.dtype.kind == "i" else 64)
@@ -98,7 +98,7 @@ def _beyond_float64(stored: np.ndarray, exact: np.ndarray) -> Lost:
 
 
 def _difference(exact: np.ndarray, written: np.ndarray) -> Lost:
-    """What was lost of values; a NaN that is still one is not."""
+    """Return the loss between values; a NaN that is still one is no loss."""
     same = (exact == written) | (np.isnan(exact) & np.isnan(written))
     if same.all():
         return Lost()

@@ -44,11 +44,11 @@ class ByteSource(Protocol):
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Return the number of positions."""
 
     @property
     def name(self) -> str:
-        """What they are called in messages."""
+        """Return the name for messages."""
 
     def read(self, start: int, length: int) -> bytes:
         """Exactly `length` bytes from `start`, or an error."""
@@ -112,12 +112,12 @@ class FileFormat:
 
     @property
     def extension_bytes(self) -> int:
-        """Bytes of the additional headers of a trace."""
+        """Return bytes of the additional headers of a trace."""
         return TRACE_HEADER_BYTES * self.extra_headers
 
     @property
     def trace_header_bytes(self) -> int:
-        """Bytes of a trace before its samples."""
+        """Return bytes of a trace before its samples."""
         return TRACE_HEADER_BYTES + self.extension_bytes
 
     def to_json(self) -> dict[str, Any]:
@@ -127,17 +127,17 @@ class FileFormat:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "FileFormat":
-        """The format that `to_json` wrote."""
+        """Return the format that `to_json` wrote."""
         sample_format = SAMPLE_FORMATS[values["sample_format"]]
         return cls(**values | {"sample_format": sample_format, "oddities": tuple(values["oddities"])})
 
     def trace_offset(self, trace: int) -> int:
-        """Where the header of a trace begins in the file; both count from 0."""
+        """Return the file offset of a trace header; both count from 0."""
         return self.first_trace_offset + trace * self.trace_bytes
 
 
 def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
-    """The format of a file, from its first 64 KiB and the headers of at most a dozen traces.
+    """Return the format of a file, from its first 64 KiB and the headers of at most a dozen traces.
 
     Args:
         source: The file.
@@ -228,7 +228,7 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
 
 
 def _texts(head: bytes, extended: int) -> Iterator[str]:
-    """The textual header and those extended ones that were read with it."""
+    """Yield the textual header and those extended ones that were read with it."""
     yield textual_header(head)
     for number in range(extended):
         start = HEADERS_BYTES + number * TEXT_BYTES
@@ -237,7 +237,7 @@ def _texts(head: bytes, extended: int) -> Iterator[str]:
 
 
 def _word(binary: bytes, byte: int, code: str, order: str) -> Any:
-    """A word of the binary header; code is struct's."""
+    """Return a word of the binary header; code is struct's."""
     return struct.unpack_from(order + code, binary, byte - TEXT_BYTES - 1)[0]
 
 
@@ -271,7 +271,7 @@ def _byte_order(name: str, size: int, binary: bytes, given: Given) -> tuple[Byte
 
 
 def _order_that_fits(size: int, binary: bytes, bytes_per_sample: int) -> tuple[ByteOrder, str]:
-    """The order in which the number of samples is one that fills the file; the standard's if neither does."""
+    """Return the order in which the number of samples is one that fills the file; the standard's if neither does."""
     orders: tuple[ByteOrder, ByteOrder] = (">", "<")
     for order in orders:
         samples, texts = _word(binary, 3221, "H", order), max(0, _word(binary, 3505, "h", order))

@@ -31,7 +31,7 @@ class Axis:
 
     @property
     def step(self) -> int | float:
-        """The constant distance of the values; 0 if it varies, 1 if there is one value."""
+        """Return the constant distance of the values; 0 if it varies, 1 if there is one value."""
         if len(self.values) == 1:
             return 1
         steps = np.diff(self.values)
@@ -52,7 +52,7 @@ class Grid:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the dimensions."""
+        """Return the names of the dimensions."""
         return tuple(axis.name for axis in self.axes)
 
     @property
@@ -62,7 +62,7 @@ class Grid:
 
     @property
     def placed(self) -> int:
-        """How many traces have a cell."""
+        """Return the number of traces that have a cell."""
         return int(np.count_nonzero(self.trace_numbers >= 0))
 
 
@@ -80,11 +80,11 @@ class RegularGrid:
 
     @property
     def n_traces(self) -> int:
-        """As many as cells."""
+        """Return the number of cells."""
         return math.prod(self.counts)
 
     def index_of(self, trace: int) -> tuple[int, ...]:
-        """The index values that trace number `trace` has in such a file."""
+        """Return the index values that trace number `trace` has in such a file."""
         values = [0] * len(self.counts)
         for dimension in reversed(self.order):
             trace, position = divmod(trace, self.counts[dimension])
@@ -99,7 +99,7 @@ def grid_of(
     index_bytes: Sequence[int] = (),
     numbers: np.ndarray | None = None,
 ) -> Grid:
-    """The grid on which every trace has a cell of its own.
+    """Return the grid on which every trace has a cell of its own.
 
     Memory beyond the result is tens of MB plus, for index values spread over many more numbers than there
     are traces, a sorted copy of them.
@@ -151,7 +151,7 @@ def grid_of(
 
 
 def grid_from_regular(regular: RegularGrid, names: Sequence[str]) -> Grid:
-    """The grid of a file that is regular, without reading its headers."""
+    """Return the grid of a file that is regular, without reading its headers."""
     axes = []
     for name, start, step, count in zip(names, regular.starts, regular.steps, regular.counts, strict=True):
         values = start + step * np.arange(count, dtype=np.int64)
@@ -168,7 +168,7 @@ def predict_regular(
     *,
     ahead: Callable[[Sequence[int]], None] = lambda traces: None,
 ) -> RegularGrid | None:
-    """The full regular grid that a file seems to hold in row-major order, or None.
+    """Return the full regular grid that a file seems to hold in row-major order, or None.
 
     A guess, whatever the number of traces: up to two dimensions the first, second and last trace fix
     everything, and at most 13 others test it; above that the extents are found by bisection. Whoever uses it must
@@ -199,7 +199,7 @@ def predict_regular(
 def _by_corners(
     probe: Callable[[int], tuple[int, ...]], first: tuple[int, ...], n_traces: int
 ) -> RegularGrid | None:
-    """One or two dimensions that fit the first, second and last trace."""
+    """Return one or two dimensions that fit the first, second and last trace."""
     dimensions = len(first)
     if n_traces == 1:
         return RegularGrid(first, (1,) * dimensions, (1,) * dimensions, tuple(range(dimensions)))
@@ -316,7 +316,7 @@ def _numbers(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _distinct(values: np.ndarray) -> np.ndarray:
-    """The values that occur, ascending, int64 or float64."""
+    """Return the values that occur, ascending, int64 or float64."""
     if values.dtype.kind == "f":
         return np.unique(values)
     low, high = int(values.min()), int(values.max())
@@ -329,7 +329,7 @@ def _distinct(values: np.ndarray) -> np.ndarray:
 
 
 def _ranking(axis: np.ndarray, n_traces: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from index values to positions on the axis: a table where that is small, else a search."""
+    """Return a function from index values to positions on the axis: a table where that is small, else a search."""
     low, high = int(axis[0]), int(axis[-1])
     if axis.dtype.kind == "f" or high - low >= max(4 * n_traces, _STEP):
         return lambda values: np.searchsorted(axis, values)
@@ -371,6 +371,6 @@ def _refuse_no_grid(axes: tuple[Axis, ...], n_traces: int, index_bytes: Sequence
 
 
 def _place(names: Sequence[str], index_bytes: Sequence[int]) -> str:
-    """The index words by name and byte."""
+    """Return the index words by name and byte."""
     where = f" (bytes {', '.join(map(str, index_bytes))})" if index_bytes else ""
     return " and ".join(names) + where

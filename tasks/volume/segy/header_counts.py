@@ -29,7 +29,7 @@ Tallies = dict[str, Tally]
 
 
 def tallies_of(headers: np.ndarray, fmt: FileFormat) -> Tallies:
-    """What some traces say, as JSON holds it, by the name of each word.
+    """Return the counts of header fields of some traces, as JSON values by field name.
 
     Args:
         headers: Trace headers as stored, uint8, shape (traces, 240 or more); at least one.
@@ -56,7 +56,7 @@ def first_sample_ms(headers: np.ndarray, fmt: FileFormat) -> np.ndarray:
 
 
 def delay_scale(headers: np.ndarray, fmt: FileFormat) -> tuple[np.ndarray, np.ndarray]:
-    """What byte 109 of each trace is multiplied with and divided by, float64; one of the two is 1."""
+    """Return factor and divisor of byte 109 for each trace, float64; one of the two is 1."""
     scalar = word(headers, 215, "int16", fmt.byte_order)
     # Any other value is no scalar: these bytes are also used for something else, and in rev 0 for anything.
     known = np.isin(scalar, list(_SCALARS)) & (fmt.revision not in ("0", SEISMIC_UNIX))
@@ -83,7 +83,7 @@ def _shortened(tally: Tally) -> Tally:
 
 
 def merge_tallies(parts: Iterable[Tallies]) -> Tallies:
-    """The tallies of all parts together; of words with many values the commonest are estimates."""
+    """Return the tallies of all parts together; of words with many values the commonest are estimates."""
     merged: Tallies = {}
     for part in parts:
         for name, tally in part.items():
@@ -106,7 +106,7 @@ def merge_tallies(parts: Iterable[Tallies]) -> Tallies:
 
 
 def commonest(tallies: Tallies, name: str) -> Any:
-    """The value that most traces have."""
+    """Return the value that most traces have."""
     return tallies[name]["counts"][0][0]
 
 
@@ -215,7 +215,7 @@ def _varies(tally: Tally) -> bool:
 
 
 def _disagree(tally: Tally, expected: int) -> bool:
-    """Whether traces differ among themselves and some say another value; 0 says none.
+    """Return whether traces differ among themselves and some say another value; 0 says none.
 
     Where all say the same other value, the file's format has it among its oddities.
     """
@@ -223,6 +223,6 @@ def _disagree(tally: Tally, expected: int) -> bool:
 
 
 def _shown(tally: Tally) -> str:
-    """The commonest values with how many traces have each."""
+    """Return the commonest values with how many traces have each."""
     shown = ", ".join(f"{value:g} ({count:,} traces)" for value, count in tally["counts"][:_MOST_SHOWN])
     return shown + (" and others" if tally["cut"] or len(tally["counts"]) > _MOST_SHOWN else "")

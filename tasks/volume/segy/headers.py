@@ -158,12 +158,12 @@ _WORD_BITS = {"int16": "u2", "uint16": "u2", "int32": "u4", "uint32": "u4", "flo
 
 
 def word_bytes(word_type: str) -> int:
-    """How many bytes a header word of this type takes."""
+    """Return the width in bytes of a header field of this type."""
     return np.dtype(_WORD_BITS[word_type]).itemsize
 
 
 def word(raw: np.ndarray, byte: int, word_type: str, byte_order: str) -> np.ndarray:
-    """One header word of many traces, in native byte order.
+    """Return one header field of many traces, in native byte order.
 
     Args:
         raw: Trace headers as stored, uint8, shape (traces, 240).
@@ -185,7 +185,7 @@ def word(raw: np.ndarray, byte: int, word_type: str, byte_order: str) -> np.ndar
 
 
 def ibm_values(bits: np.ndarray) -> np.ndarray:
-    """The float64 values of IBM words given as native uint32; exact, also for unnormalised words."""
+    """Return the float64 values of IBM words given as native uint32; exact, also for unnormalised words."""
     fraction = (bits & np.uint32(0x00FFFFFF)).astype(np.float64)
     exponent = ((bits >> np.uint32(24)) & np.uint32(0x7F)).astype(np.int32)
     # The fraction is an integer of 24 bits here, hence - 24; the exponent counts sixteens from 64.

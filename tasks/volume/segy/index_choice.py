@@ -31,7 +31,7 @@ class IndexChoice:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the dimensions."""
+        """Return the names of the dimensions."""
         return self.placement.dims
 
     @property

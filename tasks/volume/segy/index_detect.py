@@ -62,7 +62,7 @@ def choose_index(
     *,
     ibm: bool = False,
 ) -> IndexChoice:
-    """The header words that place traces, and those of coordinates.
+    """Return the header words that place traces, and those of coordinates.
 
     With all traces of a file the judgement is exact. With a sample (a contiguous head, the tail and some
     scattered traces, not evenly spaced) extents are estimated, and duplicates outside the sample are left
@@ -167,7 +167,7 @@ def _beyond_numbers(seen: Seen, byte: int) -> bool:
 
 
 def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, ...]]:
-    """The one candidate, a sentence on why, and all that were judged; only of the template's kind if it is one."""
+    """Return the one candidate, the reason, and all that were judged; only of the template's kind if one is given."""
     if template.startswith("PostStack2D"):
         return _find_line(seen)
     only_3d = template != "auto"
@@ -231,7 +231,7 @@ def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, .
 
 
 def _find_line(seen: Seen) -> tuple[Candidate, str, tuple[Candidate, ...]]:
-    """How a 2-D line is numbered: by CDP, by shot point or by the order of its traces."""
+    """Return the numbering of a 2-D line: by CDP, by shot point or by trace order."""
     judged = lines(seen)
     chosen = next(line for line in judged if not line.objection)
     passed = "; ".join(line.objection for line in judged[: judged.index(chosen)])
@@ -242,7 +242,7 @@ def _find_line(seen: Seen) -> tuple[Candidate, str, tuple[Candidate, ...]]:
 def _find_gathers(
     seen: Seen, evidence: str, objection: str, judged: tuple[Candidate, ...], *, only_3d: bool
 ) -> tuple[Candidate, str, tuple[Candidate, ...]]:
-    """The one reading of a prestack file."""
+    """Return the one reading of a prestack file."""
     readings = gathers(seen)
     judged += tuple(readings)
     good = [reading for reading in readings if not reading.objection]
@@ -282,7 +282,7 @@ def _refuse_duplicates(seen: Seen, suspects: Sequence[Candidate], others: Sequen
 
 
 def _different(candidates: Sequence[Candidate], seen: Seen) -> list[Candidate]:
-    """The candidates that differ as grids: of those that number the same lines, by any numbers, the first."""
+    """Return the candidates that differ as grids: of those that number the same lines, by any numbers, the first."""
     kept: list[tuple[Candidate, HeaderWord, HeaderWord]] = []
     for candidate in candidates:
         a, b = (

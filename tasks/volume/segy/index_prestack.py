@@ -65,7 +65,7 @@ class Seen:
 
     @property
     def complete(self) -> bool:
-        """Whether these are all traces of the file."""
+        """Return whether these are all traces of the file."""
         return len(self.numbers) == self.n_traces
 
     def word(self, byte: int, word_type: str = "") -> HeaderWord:
@@ -95,7 +95,7 @@ class Seen:
         return None
 
     def changes(self, values: np.ndarray) -> int:
-        """How often values differ between traces that follow each other in the file."""
+        """Return how often values differ between successive traces in the file."""
         return int(np.count_nonzero(np.diff(values)[np.diff(self.numbers) == 1]))
 
 
@@ -148,7 +148,7 @@ def irregular_option(seen: Seen) -> str:
 
 
 def gathers(seen: Seen) -> list[Candidate]:
-    """The readings of a prestack file, each with what speaks against it."""
+    """Return the readings of a prestack file, each with what speaks against it."""
     found: list[Candidate] = []
     for template, names, places in _GATHERS:
         words = [seen.word(byte) for byte in places]
@@ -161,7 +161,7 @@ def gathers(seen: Seen) -> list[Candidate]:
 
 
 def lines(seen: Seen) -> list[Candidate]:
-    """The readings of a 2-D line: numbered one by one, by CDP or by shot point; last, in the order of its traces."""
+    """Return the readings of a 2-D line: numbered by CDP or by shot point; last, in trace order."""
     found = []
     for name, byte in _LINES:
         one = seen.word(byte)
@@ -177,7 +177,7 @@ def lines(seen: Seen) -> list[Candidate]:
 
 
 def path(seen: Seen) -> str:
-    """How coordinates go from trace to trace: `on`, as along a line, in `jumps`, or `unknown`."""
+    """Return how coordinates change from trace to trace: `on`, as along a line, in `jumps`, or `unknown`."""
     track = seen.track
     if track is None:
         return "unknown"
@@ -191,7 +191,7 @@ def path(seen: Seen) -> str:
 
 
 def off_the_grid(seen: Seen, first: HeaderWord, second: HeaderWord) -> str:
-    """What shows that coordinates follow a line and not the grid that two words make, or nothing.
+    """Return the evidence that coordinates follow a line and not the grid of two fields; empty without any.
 
     In a survey, also one of a few lines shot there and back, a step in either word is a step on the ground, in
     two directions. Words that count the traces of a line in two digits are no such thing.
@@ -230,7 +230,7 @@ def _candidate(
 
 
 def _objection(seen: Seen, words: Sequence[HeaderWord]) -> str:
-    """What shows that these words do not index the gathers, or nothing."""
+    """Return the evidence that these fields do not index the gathers; empty without any."""
     for one in words:
         if one.low == one.high:
             return f"byte {one.byte} is {one.low} in all traces"
@@ -249,6 +249,6 @@ def _objection(seen: Seen, words: Sequence[HeaderWord]) -> str:
 
 
 def _same(seen: Seen, candidate: Candidate, words: Sequence[HeaderWord]) -> bool:
-    """Whether words number the same gathers as a candidate does, by any numbers."""
+    """Return whether words number the same gathers as a candidate does, by any numbers."""
     others = [seen.word(byte) for byte in candidate.bytes]
     return all(one.same_lines(other) for one, other in zip(words, others, strict=True))

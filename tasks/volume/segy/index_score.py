@@ -51,7 +51,7 @@ class Candidate:
 
     @property
     def option(self) -> str:
-        """What to write on the command line."""
+        """Return the option for the command line."""
         template = "" if self.template == POST_STACK else f" --template {self.template}"
         if not self.bytes:
             return f"--index-bytes trace{template}"
@@ -62,7 +62,7 @@ class Candidate:
 
     @property
     def place(self) -> str:
-        """Where the words are, as in bytes 189,193."""
+        """Return the bytes of the fields, as in bytes 189,193."""
         return f"bytes {','.join(map(str, self.bytes))}" if len(self.bytes) > 1 else f"byte {self.bytes[0]}"
 
     def __str__(self) -> str:
@@ -85,17 +85,17 @@ class HeaderWord:
 
     @cached_property
     def low(self) -> int:
-        """The lowest value."""
+        """Return the lowest value."""
         return int(self.values.min())
 
     @cached_property
     def high(self) -> int:
-        """The highest value."""
+        """Return the highest value."""
         return int(self.values.max())
 
     @cached_property
     def step(self) -> int:
-        """The largest step in which all values lie; in a sample it can be a multiple of the file's."""
+        """Return the largest step in which all values lie; in a sample it can be a multiple of the file's."""
         return int(np.gcd.reduce(self.values - self.low)) or 1
 
     @cached_property
@@ -104,38 +104,38 @@ class HeaderWord:
 
     @property
     def distinct(self) -> int:
-        """How many values occur."""
+        """Return the number of distinct values."""
         return len(self._axis[0])
 
     @property
     def positions(self) -> np.ndarray:
-        """Of each trace on the axis of the values that occur."""
+        """Return the position of each trace on the axis of distinct values."""
         return self._axis[1]
 
     @property
     def span(self) -> int:
-        """How many values there are from the lowest to the highest, in steps."""
+        """Return the number of steps from the lowest to the highest value, both counted."""
         return (self.high - self.low) // self.step + 1
 
     @property
     def count(self) -> int:
-        """How many values the word has in the file, as far as the traces at hand tell."""
+        """Return the estimated number of values in the file, from the sampled traces."""
         return self.distinct if self.complete else self.span
 
     @property
     def like_coordinates(self) -> bool:
-        """Whether the values are too large and too far apart for line numbers."""
+        """Return whether the values are too large and too far apart for line numbers."""
         huge = max(abs(self.low), abs(self.high)) >= _COORDINATE
         return huge and (self.step > 1 or self.span > 2 * self.count)
 
     @property
     def direction(self) -> str:
-        """How values follow each other in the file: `rises` or `falls` where they never do otherwise."""
+        """Return the order of values in the file: `rises` or `falls` if they never do otherwise."""
         steps = np.diff(self.values)
         return "rises" if (steps >= 0).all() else "falls" if (steps <= 0).all() else ""
 
     def same_lines(self, other: "HeaderWord") -> bool:
-        """Whether two words number the same lines, in the same or the opposite direction."""
+        """Return whether two words number the same lines, in the same or the opposite direction."""
         if self.distinct != other.distinct:
             return False
         here, there = self.positions, other.positions
@@ -145,7 +145,7 @@ class HeaderWord:
 def header_word(
     headers: np.ndarray, byte: int, byte_order: str, *, word_type: str = "int32", complete: bool = True
 ) -> HeaderWord:
-    """A word of some traces (headers: uint8, shape (traces, 240)) to be judged."""
+    """Return a word of some traces (headers: uint8, shape (traces, 240)) to be judged."""
     return HeaderWord(byte, word_type, word(headers, byte, word_type, byte_order).astype(np.int64), complete)
 
 
@@ -164,7 +164,7 @@ def judge(first: HeaderWord, second: HeaderWord, n_traces: int, *, repeats: bool
 
 
 def _objection(first: HeaderWord, second: HeaderWord, n_traces: int, *, repeats: bool) -> str:
-    """What shows that two words are not the index, or nothing."""
+    """Return the evidence that two fields are not the index; empty without any."""
     words = (first, second)
     standard = (first.byte, second.byte) == STANDARD
     constant = [w for w in words if w.low == w.high]
@@ -197,7 +197,7 @@ def _objection(first: HeaderWord, second: HeaderWord, n_traces: int, *, repeats:
 
 
 def repeated(*words: HeaderWord) -> tuple[int, int, int]:
-    """How many traces at hand have all words of an earlier one; positions of the first such pair at hand."""
+    """Return how many sampled traces repeat an earlier one's fields, and the positions of the first such pair."""
     cells = words[0].positions
     for one in words[1:]:
         cells = np.unique(cells, return_inverse=True)[1] * one.distinct + one.positions
@@ -207,7 +207,7 @@ def repeated(*words: HeaderWord) -> tuple[int, int, int]:
 
 
 def varying(headers: np.ndarray, byte_order: str, *, complete: bool) -> list[HeaderWord]:
-    """The words of the standard that are not the same in all traces at hand, in the order of the header."""
+    """Return the words of the standard that are not the same in all traces at hand, in the order of the header."""
     types = {
         f.byte: number_type(headers, f.byte, byte_order) if f.type == INTEGER else f.type
         for f in TRACE_HEADER_FIELDS
@@ -254,5 +254,5 @@ def anywhere(
 
 
 def overlap(places: Sequence[int], others: Sequence[int], width: int = 4, other_width: int = 4) -> bool:
-    """Whether any of some words shares bytes with any of some others."""
+    """Return whether any of some words shares bytes with any of some others."""
     return any(a < b + other_width and b < a + width for a in places for b in others)

@@ -10,7 +10,7 @@ _CABLE, _CHANNEL = "cable", "channel"
 
 
 def asked(index: Index, *, header_bytes: int = TRACE_HEADER_BYTES) -> dict[str, Word] | None:
-    """The index words that the user names, by name, slowest first; None if they are to be found in the file.
+    """Return the index words that the user names, by name, slowest first; None if they are to be found in the file.
 
     Args:
         index: What the user says.
@@ -81,7 +81,7 @@ def _with_cable(
 
 
 def _names(index: Index, template: Template | None, count: int) -> list[str]:
-    """The names that bytes without names stand for."""
+    """Return the names that bytes without names stand for."""
     if template is None:
         if count not in (1, 2):
             raise InputRefused(
@@ -102,7 +102,7 @@ def _names(index: Index, template: Template | None, count: int) -> list[str]:
 
 
 def _complete(template: Template, words: dict[str, Word], overrides: Overrides) -> dict[str, Word]:
-    """The template's words: as named, else where the standard has them."""
+    """Return the template's words: as named, else where the standard has them."""
     extra = set(words) - template.names - set(overrides.non_binned_dims)
     if extra:
         raise InputRefused(

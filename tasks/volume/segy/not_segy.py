@@ -97,7 +97,7 @@ def refuse_foreign(name: str, size: int, head: bytes) -> None:
 
 
 def _is_swapped(raw: bytes) -> bool:
-    """Whether a textual header shows that bytes were swapped in pairs: line numbers read right when swapped back.
+    """Return whether a textual header was swapped in byte pairs: its line numbers read right when swapped back.
 
     Only numbers of two digits tell: a line that begins with a blank before its C looks the same for the others.
     """
@@ -120,7 +120,7 @@ def _is_bcd(raw: bytes) -> bool:
 
 
 def _su_samples(size: int, head: bytes) -> int:
-    """The number of samples if the file reads as Seismic Unix traces of 4-byte samples, else 0."""
+    """Return the number of samples if the file reads as Seismic Unix traces of 4-byte samples, else 0."""
     for order in ("little", "big"):
         samples = int.from_bytes(head[_SU_SAMPLES], order)
         trace_bytes = _TRACE_HEADER_BYTES + 4 * samples

@@ -32,7 +32,7 @@ _CHANGED = {"AutoChannelWrap": {"channel"}, "ChannelWrap": {"channel"}, "Calcula
 def overridden_dims(
     dims: tuple[str, ...], words: Sequence[str], overrides: Overrides
 ) -> tuple[tuple[str, ...], int | None]:
-    """The dimensions after overrides, and how many traces a chunk takes along `trace`, if that is one.
+    """Return the dimensions after overrides, and how many traces a chunk takes along `trace`, if that is one.
 
     Args:
         dims: Before.
@@ -85,7 +85,7 @@ def overridden_dims(
 
 
 def unchanged_words(words: Sequence[str], overrides: Overrides) -> set[str]:
-    """The words that are what they were before."""
+    """Return the words that are what they were before."""
     changed: set[str] = set()
     for name, what in _CHANGED.items():
         if getattr(overrides, name):
@@ -96,7 +96,7 @@ def unchanged_words(words: Sequence[str], overrides: Overrides) -> set[str]:
 def override(
     columns: Mapping[str, np.ndarray], dims: Sequence[str], overrides: Overrides, count: int
 ) -> list[np.ndarray]:
-    """The index values of every trace, one array for each of `dims`.
+    """Return the index values of every trace, one array for each of `dims`.
 
     Args:
         columns: Header words by name, in the order of the traces; without any, traces are counted.
@@ -162,7 +162,7 @@ def shot_index(line: np.ndarray, gun: np.ndarray | None, shot: np.ndarray) -> np
 
 
 def count_within(columns: Sequence[np.ndarray], count: int) -> np.ndarray:
-    """The how manyth each trace is among those with its index values, from 1, in the order of the file; int32."""
+    """Return the 1-based rank of each trace among those with equal index values, in file order; int32."""
     if not columns:
         return np.arange(1, count + 1, dtype=np.int32)
     groups = np.zeros(count, np.int64)

@@ -80,7 +80,7 @@ class Placement:
 
     @property
     def direct(self) -> bool:
-        """Whether the words are the index, one for each dimension."""
+        """Return whether the words are the index, one for each dimension."""
         return len(self.compared) == len(self.dims)
 
     def to_json(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Placement:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "Placement":
-        """The inverse of `to_json`."""
+        """Return the inverse of `to_json`."""
         return cls(
             plain["template"],
             plain["domain"],
@@ -117,14 +117,14 @@ class Placement:
 
 
 def given(overrides: Overrides) -> dict[str, Any]:
-    """The overrides that are on and their parameters, as MDIO writes them."""
+    """Return the overrides that are on and their parameters, as MDIO writes them."""
     return overrides.model_dump(exclude_defaults=True)
 
 
 def place(
     index: Index, words: Mapping[str, Word], xy: Sequence[int] = (), *, template: str = ""
 ) -> Placement:
-    """The placement that these words make.
+    """Return the placement that these words make.
 
     Args:
         index: What the user says: template, domain, overrides.
@@ -178,7 +178,7 @@ def _coordinates(
     xy: Sequence[int],
     index: Index,
 ) -> tuple[Coordinate, ...]:
-    """What is stored of each header by name, with the dimensions that remain of MDIO's."""
+    """Return the coordinates to store by name, with the dimensions that remain of MDIO's."""
     wanted = dict(template.coordinates) if template else dict.fromkeys(XY, dims)
     if index.coordinate_bytes == "none":
         wanted = {name: along for name, along in wanted.items() if name in words}
@@ -204,6 +204,6 @@ def _coordinates(
 def _chunks(
     template: Template, dims: tuple[str, ...], final: tuple[str, ...], trace: int | None
 ) -> tuple[int, ...]:
-    """The template's chunks for the dimensions that remain."""
+    """Return the template's chunks for the dimensions that remain."""
     of = dict(zip(dims, template.chunks, strict=False)) | {TRACE: trace or 1}
     return (*(of[dim] for dim in final), template.chunks[-1])

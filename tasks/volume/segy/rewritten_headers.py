@@ -38,7 +38,7 @@ Words = Iterable[tuple[int, int]]  # first byte, from 1, and width
 def target_format(
     fmt: FileFormat, *, sample_format: SampleFormat, byte_order: ByteOrder, n_samples: int, n_traces: int
 ) -> FileFormat:
-    """What a file is made of that holds `n_traces` of another's traces in this form."""
+    """Return the format of a file that holds `n_traces` of another's traces in this form."""
     trace_bytes = fmt.trace_header_bytes + n_samples * sample_format.bytes_per_sample
     return replace(
         fmt,
@@ -61,7 +61,7 @@ def with_file_headers(fmt: FileFormat) -> FileFormat:
 
 
 def file_header(header: bytes, fmt: FileFormat, target: FileFormat) -> bytes:
-    """All bytes before the first trace, for the target."""
+    """Return the target's bytes before the first trace."""
     if not header:
         return made_header(target) if target.first_trace_offset else b""
     raw = np.frombuffer(header[_TEXT_BYTES:_HEADERS_BYTES], np.uint8)[np.newaxis].copy()

@@ -34,12 +34,12 @@ class Resemblance:
 
     @property
     def option(self) -> str:
-        """What reads them so, on the command line."""
+        """Return the command-line option for this reading."""
         endian = ORDER_NAMES[self.byte_order].split()[0]
         return f"--sample-format {SAMPLE_FORMATS[self.code].name} --sample-endian {endian}"
 
     def sentence(self, fmt: FileFormat) -> str:
-        """The warning."""
+        """Return the warning."""
         said = f"{FORMAT_NAMES[fmt.sample_format.code]} in {ORDER_NAMES[fmt.sample_order]}"
         return (
             f"The samples look like {FORMAT_NAMES[self.code]} in {ORDER_NAMES[self.byte_order]} ({self.reason}), but "
@@ -55,7 +55,7 @@ def _given_by(fmt: FileFormat) -> str:
 
 
 def likelier_reading(fmt: FileFormat, samples: np.ndarray) -> Resemblance | None:
-    """What samples look like, if that is not what their file says.
+    """Return the likelier reading of samples, if it differs from the file's statement.
 
     Args:
         fmt: What the file says.
@@ -86,13 +86,13 @@ def likelier_reading(fmt: FileFormat, samples: np.ndarray) -> Resemblance | None
 
 
 def _different(samples: np.ndarray, order: str) -> np.ndarray:
-    """The different words, uint32 as numbers of this machine, without both zeros."""
+    """Return the different words, uint32 as numbers of this machine, without both zeros."""
     words = np.unique(np.ascontiguousarray(samples).view(f"{order}u4").astype(np.uint32))
     return words[(words & np.uint32(0x7FFFFFFF)) != 0]
 
 
 def _plausible(words: np.ndarray, code: int) -> bool:
-    """Whether words read so have magnitudes of amplitudes."""
+    """Return whether words read so have magnitudes of amplitudes."""
     if code == _INTEGER:
         magnitudes = np.abs(words.view(np.int32).astype(np.float64))
         return bool(np.percentile(magnitudes, 95) < 2.0**_INTEGER_OCTAVES)

@@ -107,7 +107,7 @@ def put_words(
 
 
 def _by_word(fmt: FileFormat) -> bool:
-    """Whether samples are 4-byte floats, whose records are whole words."""
+    """Return whether samples are 4-byte floats, whose records are whole words."""
     return fmt.sample_format.dtype == "float32"
 
 
@@ -116,7 +116,7 @@ def _swapped(fmt: FileFormat) -> bool:
 
 
 def _starts(fmt: FileFormat, rows: np.ndarray) -> np.ndarray:
-    """The byte at which the samples of each record begin, -1 for none."""
+    """Return the byte at which the samples of each record begin, -1 for none."""
     return np.where(rows < 0, -1, rows * fmt.trace_bytes + fmt.trace_header_bytes)
 
 

@@ -25,7 +25,7 @@ def predict_runs(
     *,
     most_probes: int,
 ) -> list[np.ndarray] | None:
-    """The index words that the traces of a sorted file seem to have; None if telling takes too many headers.
+    """Return the index words that the traces of a sorted file seem to have; None if telling takes too many headers.
 
     Args:
         probe: Reads the index words of some traces by their numbers: int64, shape (trace, word).
@@ -71,13 +71,13 @@ def predict_runs(
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
-    """The same values, int32 if they fit."""
+    """Return the same values, int32 if they fit."""
     limits = np.iinfo(np.int32)
     return values.astype(np.int32) if limits.min <= values.min() and values.max() <= limits.max else values
 
 
 def _going_on(numbers: np.ndarray, words: np.ndarray) -> tuple[int, int]:
-    """The word that mostly changes alone from one trace to the next, and its commonest step; -1 if there is none."""
+    """Return the field that mostly changes alone between successive traces, and its commonest step; -1 if none does."""
     steps = np.diff(words, axis=0)[np.diff(numbers) == 1]
     alone = steps[(steps != 0).sum(axis=1) == 1]
     if 2 * len(alone) < len(steps) or not len(alone):
@@ -89,21 +89,21 @@ def _going_on(numbers: np.ndarray, words: np.ndarray) -> tuple[int, int]:
 
 
 def _goes_on(numbers: np.ndarray, words: np.ndarray, fast: int, step: int) -> np.ndarray:
-    """Whether each known trace and the next are as far apart in the fast word as in the file, and alike in others."""
+    """Return whether known traces are as far apart in the fast field as in the file, and equal in the others."""
     away = np.diff(words, axis=0)
     away[:, fast] -= step * np.diff(numbers)
     return (away == 0).all(axis=1)
 
 
 def _expected_runs(numbers: np.ndarray, words: np.ndarray, fast: int, step: int, n_traces: int) -> float:
-    """How many runs the file has if they are everywhere as in the stretches that are known."""
+    """Return the number of runs of the file, extrapolated from the stretches that are known."""
     adjacent = np.diff(numbers) == 1
     ends = np.count_nonzero(adjacent & ~_goes_on(numbers, words, fast, step))
     return ends * n_traces / int(adjacent.sum())
 
 
 def _unsettled(numbers: np.ndarray, words: np.ndarray, fast: int, step: int) -> np.ndarray:
-    """The traces to look at next, ascending: nothing if all are settled."""
+    """Return the traces to look at next, ascending: nothing if all are settled."""
     gaps = np.diff(numbers)
     open_ = np.flatnonzero((gaps > 1) & ~_goes_on(numbers, words, fast, step))
     if not open_.size:

@@ -36,7 +36,7 @@ class Template:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Names of the header words that place a trace, slowest first: a shot index is calculated from shot points."""
+        """Return names of the index fields, slowest first; a shot index is calculated from shot points."""
         return tuple("shot_point" if dim == "shot_index" else dim for dim in self.dims)
 
     @property
@@ -79,7 +79,7 @@ QUANTITIES: dict[str, Quantity] = {
 
 
 def quantity(name: str) -> Quantity:
-    """What is known of a word of this name; of one that is not in the table, that it is a number."""
+    """Return the quantity of a field of this name; a plain number if the table lacks it."""
     return QUANTITIES.get(name, Quantity(dtype="float64"))
 
 
@@ -101,7 +101,7 @@ def _both(
     at: tuple[str, ...],
     chunks: tuple[int, ...] = (),
 ) -> list[Template]:
-    """A kind that MDIO has in time and in depth, with the coordinates of its CDPs."""
+    """Return a kind that MDIO has in time and in depth, with the coordinates of its CDPs."""
     attributes = {"surveyType": survey, "gatherType": gather}
     return [
         Template(
@@ -193,7 +193,7 @@ TEMPLATES: dict[str, Template] = {
 
 
 def template_of(names: tuple[str, ...], domain: str, *, calculated: bool = False) -> Template | None:
-    """The kind whose dimensions these are, or, if shot indices are calculated, whose words; None if MDIO has none."""
+    """Return the template of these dimensions or, if shot indices are calculated, these fields; else None."""
     return next(
         (
             t

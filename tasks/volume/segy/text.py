@@ -36,7 +36,7 @@ def textual_header(raw: bytes) -> str:
 
 
 def encoding(raw: bytes) -> str:
-    """The code that gives the most printable characters: cp500, cp037, cp1047, utf-8, or latin-1 for all else."""
+    """Return the code with the most printable characters: cp500, cp037, cp1047, utf-8, or else latin-1."""
     if not raw.isascii() and _is_utf8(raw):
         return "utf-8"
     best = max(_EBCDIC, key=lambda page: (printable(raw, page), _balanced(decoded(raw, page))))
@@ -44,14 +44,14 @@ def encoding(raw: bytes) -> str:
 
 
 def decoded(raw: bytes, code: str) -> str:
-    """The text of some bytes in a code that `encoding` gives."""
+    """Return the text of some bytes in a code that `encoding` gives."""
     if code == "cp1047":
         return raw.decode("cp037").translate(_FROM_037)
     return raw.decode(code, "ignore")  # a character of UTF-8 that is cut off at the end
 
 
 def printable(raw: bytes, code: str) -> int:
-    """How many bytes are printable ASCII when decoded; in UTF-8, where nothing is there by chance, any character."""
+    """Return how many bytes decode to printable ASCII; in UTF-8, where nothing decodes by chance, to any character."""
     if code == "utf-8":
         return len(raw) - sum(byte < 32 for byte in raw)
     return sum(" " <= character <= "~" for character in decoded(raw, code))
@@ -70,7 +70,7 @@ def _balanced(text: str) -> bool:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines of a text as it was written, each of at most 80 characters; any number of them."""
+    """Return the lines of a text as it was written, each of at most 80 characters; any number of them."""
     parts = [_plain(line).rstrip() for line in _LINE_END.split(text)]
     while parts and not parts[-1]:
         parts.pop()
@@ -86,7 +86,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _numbered_width(text: str) -> int:
-    """The distance at which C1, C2, C3 and so on follow each other, or 0."""
+    """Return the distance at which C1, C2, C3 and so on follow each other, or 0."""
     starts, wanted = [], 1
     for match in _NUMBERED.finditer(text):
         if int(match[1]) == wanted:
@@ -101,7 +101,7 @@ def _cut(text: str, width: int) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """As many characters, all printable ASCII."""
+    """Return text of the same length, all printable ASCII."""
     text = text.translate(_BLANKS)
     if text.isascii():
         return text

@@ -37,7 +37,7 @@ def find_layout(
     bytes_per_sample: int,
     keep: bool = False,
 ) -> TraceLayout:
-    """The reading that fits the file best; of equal ones, the one that the binary header says.
+    """Return the reading that fits the file best; of equal ones, the one that the binary header says.
 
     Args:
         name: Of the file, for refusals.
@@ -108,7 +108,7 @@ def _fit(layout: TraceLayout, announced: Announced) -> tuple[bool, bool, int, bo
 def _readings(
     size: int, read: Read, announced: Announced, texts: int, byte_order: str, bytes_per_sample: int
 ) -> Iterator[TraceLayout]:
-    """Every reading, those that the binary header says first."""
+    """Yield all readings, those of the binary header first."""
 
     def said_at(start: int, extra: int) -> int:
         said = samples_said(read(start, TRACE_HEADER_BYTES * (1 + min(extra, 1))), byte_order)
@@ -133,7 +133,7 @@ def _readings(
 
 
 def _beginnings(size: int, announced: Announced, texts: int) -> Iterator[tuple[int, int]]:
-    """Where the first trace may begin, and how many additional headers a trace may have, likeliest first."""
+    """Yield possible offsets of the first trace, and counts of additional headers, likeliest first."""
     firsts = [announced.first, HEADERS_BYTES + max(texts, 0) * TEXT_BYTES, HEADERS_BYTES]
     for first, extra in itertools.product(
         dict.fromkeys(firsts), dict.fromkeys((*announced.extra_headers, 0))
@@ -145,7 +145,7 @@ def _beginnings(size: int, announced: Announced, texts: int) -> Iterator[tuple[i
 def _long_reading(
     size: int, read: Read, announced: Announced, texts: int, byte_order: str, bytes_per_sample: int
 ) -> TraceLayout | None:
-    """The reading with more samples than 16 bits say, if the size of the file and later headers show it."""
+    """Return the reading with more samples than 16 bits say, if the size of the file and later headers show it."""
     if announced.given_samples or announced.extended_samples or announced.trailer_texts:
         return None
     for first, extra in _beginnings(size, announced, texts):
@@ -163,7 +163,7 @@ def _long_reading(
 
 
 def _trailers(size: int, read: Read, announced: Announced, first: int, trace_bytes: int) -> Iterator[int]:
-    """How many bytes may follow the last trace, what the binary header says first."""
+    """Yield possible numbers of bytes after the last trace, the binary header's first."""
     room = size - first
     if announced.trailer_texts == 0:
         yield 0
@@ -183,7 +183,7 @@ def _trailers(size: int, read: Read, announced: Announced, first: int, trace_byt
 
 
 def _count_texts(name: str, size: int, read: Read) -> int:
-    """Extended textual headers up to the one that is the SEG:EndText stanza."""
+    """Return the extended textual headers up to the SEG:EndText stanza."""
     for count in range(min((size - HEADERS_BYTES) // TEXT_BYTES, _MOST_TEXTS)):
         opening = read(HEADERS_BYTES + count * TEXT_BYTES, 80)
         for text in (opening.decode("latin-1"), opening.decode("cp500")):

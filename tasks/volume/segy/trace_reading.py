@@ -69,22 +69,22 @@ class TraceLayout:
 
     @property
     def fills(self) -> bool:
-        """Whether traces and trailer are the whole file."""
+        """Return whether traces and trailer are the whole file."""
         return self.whole > 0 and self.rest == 0
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes after the last trace that the volume keeps."""
+        """Return bytes after the last trace that the volume keeps."""
         return self.trailer_bytes + self.padding
 
     @property
     def extended_texts(self) -> int:
-        """How many extended textual headers fit before the first trace."""
+        """Return how many extended textual headers fit before the first trace."""
         return (self.first - HEADERS_BYTES) // TEXT_BYTES
 
 
 def samples_said(trace_headers: bytes, byte_order: str) -> int:
-    """The number of samples in the headers of a trace, unsigned: files exceed 32767."""
+    """Return the number of samples in the headers of a trace, unsigned: files exceed 32767."""
     order: Literal["big", "little"] = "big" if byte_order == ">" else "little"
     extension = trace_headers[TRACE_HEADER_BYTES:][:TRACE_HEADER_BYTES]
     if extension[-8:] in EXTENSION_NAMES:

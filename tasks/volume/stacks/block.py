@@ -80,7 +80,7 @@ def _quantiles(values: np.ndarray) -> list[float]:
 
 
 def _labels(values: np.ndarray) -> list[int]:
-    """The values that occur, the smallest of them if they are many."""
+    """Return the values that occur, the smallest of them if they are many."""
     found: set[int] = set()
     for layer in values:
         found |= set(np.unique(layer).tolist())

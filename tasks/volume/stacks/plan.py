@@ -42,7 +42,7 @@ def decode_all(
 
 
 def master_spec(stack: Stack, master: Master, field: str, *, local: bool) -> ArraySpec:
-    """The master's array.
+    """Return the master's array.
 
     Raises:
         InputRefused: Chunks or shards do not fit.
@@ -79,7 +79,7 @@ def slab_of(spec: ArraySpec, stack: Stack) -> tuple[int, ...]:
 
 
 def block_memory(stack: Stack, spec: ArraySpec, block: tuple[int, ...], *, local: bool) -> int:
-    """The most bytes that one block takes: its voxels, slices being decoded, and chunks being encoded."""
+    """Return the most bytes that one block takes: its voxels, slices being decoded, and chunks being encoded."""
     voxels = math.prod(min(b, n) for b, n in zip(block, spec.shape, strict=True)) * spec.numpy.itemsize
     # The proof has a strip of stored voxels beside those of the source, as they are and compared.
     proof = math.prod(strip_of(spec)) * (2 * spec.numpy.itemsize + 1)

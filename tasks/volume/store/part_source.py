@@ -28,7 +28,7 @@ class PartSource:
 
     @property
     def location(self) -> Location:
-        """Where the whole file lies."""
+        """Return the location of the whole file."""
         return self._source.location
 
     def close(self) -> None:

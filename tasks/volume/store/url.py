@@ -31,12 +31,12 @@ class Location:
 
     @property
     def local(self) -> bool:
-        """Whether this is a local path."""
+        """Return whether this is a local path."""
         return self.protocol in _LOCAL
 
     @property
     def parts(self) -> tuple["Location", str, str]:
-        """The folder or bucket that this file lies in, what its key there begins with, up to a "/", and its name.
+        """Return the folder or bucket of this file, the beginning of its key there, up to a "/", and its name.
 
         In a store the bucket counts as the folder, because part of a key may be empty: "a//b" does not lie in "a".
         """

@@ -76,7 +76,7 @@ class CatalogueEntry:
 
     @property
     def files(self) -> tuple[File, ...]:
-        """What the source is made of: the files of the group, or itself."""
+        """Return the files of the source: those of the group, or itself."""
         return self.group or (File(self.name, self.source, self.bytes, self.identity, self.crc32c),)
 
 
@@ -129,7 +129,7 @@ class Catalogue:
 
 
 def safe_to_release(record: CatalogueEntry, file: File, present: Mapping[str, tuple[int, str]]) -> bool:
-    """Whether a file of staging may be deleted: its volume was proven to give back this very file.
+    """Return whether a file of staging may be deleted: its volume was proven to give back this very file.
 
     Args:
         record: Of the source.
@@ -141,7 +141,7 @@ def safe_to_release(record: CatalogueEntry, file: File, present: Mapping[str, tu
 
 
 def as_csv(records: Iterable[CatalogueEntry], present: Mapping[str, tuple[int, str]]) -> str:
-    """The catalogue as a table with a header, one line per file, sorted by the names of the sources."""
+    """Return the catalogue as a table with a header, one line per file, sorted by the names of the sources."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((*COLUMNS, "safe_to_release"))
@@ -159,7 +159,7 @@ def _key(record: CatalogueEntry) -> str:
 
 
 def _key_name(name: str) -> str:
-    """The name of a source as part of a key, which a disk can hold, too: no part is empty, dots, or too long.
+    """Return the name of a source as part of a key, which a disk can hold, too: no part is empty, dots, or too long.
 
     All other names stay as they are; what is changed begins with %00, which no name of a file holds.
     """

@@ -69,7 +69,7 @@ class Listing:
 
     @property
     def candidates(self) -> list[str]:
-        """Names of the files that are SEG-Y by their names."""
+        """Return names of the files that are SEG-Y by their names."""
         return [name for name in self.files if self.has_candidate(name)]
 
     def has_candidate(self, name: str) -> bool:
@@ -104,7 +104,7 @@ class OfFiles(Protocol):
 
     @property
     def files(self) -> tuple[File, ...]:
-        """The files."""
+        """Return the files."""
 
 
 def listing_of(staging: Store, *, su: bool = False) -> Listing:
@@ -221,7 +221,7 @@ def _unpacked(name: str) -> str:
 
 
 def suffix_of(name: str) -> str:
-    """The suffix of a name in small letters, with its dot; of a sidecar both of its suffixes."""
+    """Return the suffix of a name in small letters, with its dot; of a sidecar both of its suffixes."""
     last = name.rpartition("/")[2]
     stem, dot, suffix = last.rpartition(".")
     if not dot or not stem:
@@ -231,14 +231,14 @@ def suffix_of(name: str) -> str:
 
 
 def stem_of(name: str) -> str:
-    """A name without the suffix of its last part: a/b.sgy gives a/b, and a/b.sgy.gz gives a/b, too."""
+    """Return a name without the suffix of its last part: a/b.sgy gives a/b, and a/b.sgy.gz gives a/b, too."""
     plain = _unpacked(name) if is_packed(name) else name
     suffix = suffix_of(plain)
     return plain[: len(plain) - len(suffix)] if suffix else plain
 
 
 def folder_of(name: str) -> str:
-    """What a name begins with, up to and with the last '/'; empty parts stay."""
+    """Return the folder of a name, up to and with the last '/'; empty parts stay."""
     return name[: len(name) - len(name.rpartition("/")[2])]
 
 

@@ -18,7 +18,7 @@ Action = Literal["publish", "follow", "wait", "refuse", "leave", "foreign"]
 def decide(
     found: list[StagedSource], catalogue: Catalogue, *, again: Retry, settle: timedelta
 ) -> dict[str, Action]:
-    """What is to be done with each source, by name; every source has a record then, if only in memory."""
+    """Return the action for each source, by name; every source has an entry then, if only in memory."""
     actions = {}
     for one in found:
         record = catalogue.records.get(one.name)
@@ -41,7 +41,7 @@ def decide(
 
 
 def action_for(record: CatalogueEntry, one: StagedSource, *, again: Retry, settle: timedelta) -> Action:
-    """What is to be done with a source whose record is of its present content."""
+    """Return the action for a source whose entry is of its present content."""
     if not _is_of(record, one):
         return "foreign"
     if one.sentence:
@@ -69,7 +69,7 @@ def plan_of(one: StagedSource) -> str:
 def outcome_of(
     one: StagedSource, actions: Mapping[str, Action], catalogue: Catalogue, *, dry: bool
 ) -> dict[str, Any]:
-    """What became of a source, as a row."""
+    """Return the outcome of a source, as a row."""
     record, action = catalogue.records[one.name], actions[one.name]
     state, sentence = str(record.state), record.sentence
     if action == "foreign":
@@ -96,7 +96,7 @@ def outcome_of(
 
 
 def _is_of(record: CatalogueEntry, one: StagedSource) -> bool:
-    """Whether a record is of the file at a URL, also if it was written before names were percent-encoded."""
+    """Return whether a record is of the file at a URL, also if it was written before names were percent-encoded."""
     if record.source == one.url:
         return True
     decoded = unescaped(locate(one.url))

@@ -31,7 +31,7 @@ class Receipt:
 
 
 def receipt(one: StagedSource, run: Run) -> Receipt:
-    """What the volume of a source says of it, after the sidecar's attributes were added to the volume.
+    """Add the sidecar's attributes to the volume; return what the volume states of its source.
 
     Raises:
         InputRefused: There is no volume.

@@ -47,7 +47,7 @@ class Sidecar(BaseModel):
     md5: _Md5 | dict[str, _Md5] = ""
 
     def checksums(self, name: str, files: Mapping[str, str]) -> list[str]:
-        """What is expected of files, as the parameters of an ingest say it.
+        """Return the expected checksums of files, as parameters of an ingest.
 
         Args:
             name: Of the file or of the sidecar that groups `files`.
@@ -97,7 +97,7 @@ def read_sidecars(staging: Store, names: list[str]) -> dict[str, Sidecar | str]:
 
 
 def _fetched(staging: Store, name: str) -> bytes:
-    """The bytes of a sidecar, which is looked at before they are fetched.
+    """Return the bytes of a sidecar, which is looked at before they are fetched.
 
     Raises:
         ValueError: It is no file, or larger than a sidecar.
@@ -113,7 +113,7 @@ def _fetched(staging: Store, name: str) -> bytes:
 
 
 def read_sidecar(data: bytes) -> Sidecar:
-    """A sidecar from its YAML.
+    """Return a sidecar from its YAML.
 
     Raises:
         ValueError: It is none, or it holds a URL or what looks like a credential.
@@ -129,7 +129,7 @@ def read_sidecar(data: bytes) -> Sidecar:
 
 
 def publication_of(sidecar: Sidecar, usual: Publication) -> Publication:
-    """How a source is published: what its sidecar says, else what is usual.
+    """Return the publication of a source: its sidecar's words, else the defaults.
 
     Raises:
         ValueError: The sidecar asks for what there is not.
@@ -157,7 +157,7 @@ def of_format(publication: Publication, names: Sequence[str]) -> Publication:
 
 
 def members_of(name: str, sidecar: Sidecar, present: Collection[str]) -> list[str]:
-    """The names of the files that a sidecar groups, in its order; those of a pattern by the numbers in their names.
+    """Return names of the files that a sidecar groups, in its order; those of a pattern by the numbers in them.
 
     Args:
         name: Of the sidecar below the staging prefix.
@@ -206,12 +206,12 @@ def _refuse_secrets(value: Any, name: str) -> None:
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, in a few words; what a stranger wrote is not repeated."""
+    """Return the first thing that is wrong, in a few words; what a stranger wrote is not repeated."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(_named(part) for part in first["loc"])
     return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def _named(key: object) -> str:
-    """A key as a sentence names it: a plain word, or nothing of it."""
+    """Return a key as a sentence names it: a plain word, or nothing of it."""
     return str(key) if _WORD.fullmatch(str(key)) else "a key"

@@ -68,7 +68,7 @@ def _measure(data: bytes) -> None:
 
 
 def _expanded(node: Node, known: dict[int, int]) -> int:
-    """How many values a node becomes when its aliases are written out.
+    """Return the number of values of a node with its aliases expanded.
 
     Args:
         node: The node.
@@ -99,7 +99,7 @@ def _expanded(node: Node, known: dict[int, int]) -> int:
 
 
 def _checked(value: Any) -> Any:
-    """The same value, after each number in it was seen to be finite and of 64 bits."""
+    """Return the same value, after each number in it was seen to be finite and of 64 bits."""
     if isinstance(value, dict):
         for part in (*value.keys(), *value.values()):
             _checked(part)
@@ -114,7 +114,7 @@ def _checked(value: Any) -> Any:
 
 
 def _problem(error: yaml.YAMLError) -> str:
-    """Where and why YAML does not parse, without what stands there."""
+    """Return where and why YAML does not parse, without quoting it."""
     mark, problem = (
         getattr(error, "problem_mark", None),
         getattr(error, "problem", None) or "it cannot be read",

@@ -71,36 +71,36 @@ class StagedSource:
 
     @property
     def files(self) -> tuple[File, ...]:
-        """What it is made of: the files of the group, or itself."""
+        """Return the files of the source: those of the group, or itself."""
         return self.group or (File(self.name, self.url, self.bytes, self.identity),)
 
     @property
     def source(self) -> str:
-        """What `publish` is given to read: these very files, whatever characters their names hold."""
+        """Return the source for `publish`: these very files, whatever characters their names hold."""
         if self.images and self.group:
             return self.url
         return ",".join(as_parameter(file.url) for file in self.files)
 
     @property
     def recorded(self) -> tuple[File, ...]:
-        """The files that the catalogue names one by one; slices are known by their folder."""
+        """Return the files that the catalogue names one by one; slices are known by their folder."""
         return () if self.images else self.group
 
 
 def size_class(size: int) -> SizeClass:
-    """The class of a file of `size` bytes: s, m or l."""
+    """Return the class of a file of `size` bytes: s, m or l."""
     return next((name for name, largest in _LARGEST.items() if size <= largest), "l")
 
 
 def found_under(staging: Store, volumes: Store, publication: Publication) -> list[StagedSource]:
-    """The sources of `look_under` alone."""
+    """Return the sources of `look_under` alone."""
     return look_under(staging, volumes, publication)[1]
 
 
 def look_under(
     staging: Store, volumes: Store, publication: Publication, kinds: Kinds = "all"
 ) -> tuple[Listing, list[StagedSource]]:
-    """All keys under a prefix, and every candidate with what its sidecar asks for; those that cannot be used say why.
+    """Return all keys under a prefix, and each candidate with its sidecar's words or the reason why it cannot be used.
 
     Args:
         staging: What is listed, once; beyond that only sidecars are read.
@@ -201,7 +201,7 @@ def _beside(one: StagedSource, listed: Mapping[str, File]) -> dict[str, str]:
 
 
 def _described(one: StagedSource, sidecar: Sidecar | str | None) -> StagedSource:
-    """A source with what its sidecar says of it; the sidecar may be the sentence that says why it cannot be used."""
+    """Return a source with its sidecar's words; the sidecar may be a sentence that says why it cannot be used."""
     if sidecar is None or one.sentence:
         return one
     try:
@@ -226,7 +226,7 @@ def _described(one: StagedSource, sidecar: Sidecar | str | None) -> StagedSource
 
 
 def _in_one_group(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str]) -> list[StagedSource]:
-    """The same, of which groups whose file is in another one too, or has a sidecar of its own, say so."""
+    """Return the same, of which groups whose file is in another one too, or has a sidecar of its own, say so."""
     groups: dict[str, list[str]] = defaultdict(list)
     for one in found:
         for file in one.group:
@@ -246,7 +246,7 @@ def _in_one_group(found: list[StagedSource], sidecars: Mapping[str, Sidecar | st
 
 
 def _held_back(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str]) -> list[StagedSource]:
-    """The same, of which all say so that a sidecar in their folder may group, which cannot be read.
+    """Return the same, of which all say so that a sidecar in their folder may group, which cannot be read.
 
     A sidecar with the name of a file beside it holds back that one alone.
     """
@@ -269,7 +269,7 @@ def _held_back(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str])
 
 
 def without_collisions(found: list[StagedSource]) -> list[StagedSource]:
-    """The same sources, of which all that would share a volume, or lie in another's, say so."""
+    """Return the same sources, of which all that would share a volume, or lie in another's, say so."""
     by_volume: dict[str, list[StagedSource]] = defaultdict(list)
     for one in found:
         by_volume[one.volume].append(one)
