@@ -46,7 +46,7 @@ def _mask(volume: str, options: Any, digest: str, accept_versions: bool) -> np.n
 
 def rechunk_block(job: Job) -> Record:
     """Read one super-block of the master and store every object of every copy that starts in it."""
-    store, plan = job.open()
+    store, plan = job.open_ahead()
     master = ArraySpec.from_json(plan.body["master"]["spec"])
     copies = [ArraySpec.from_json(plain) for plain in plan.body["copies"]]
     copies, own = block_of(plan.body, copies, master.shape, job.block)

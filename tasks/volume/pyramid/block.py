@@ -41,7 +41,7 @@ def masks_of(store: Store, plan: Plan) -> list[np.ndarray]:
 
 def pyramid_block(job: Job) -> Record:
     """Store one block of each level of a pass."""
-    store, plan = job.open()
+    store, plan = job.open_ahead()
     specs, factors, passes = planned_levels(plan)
     one, region = place_of(job.block, passes, specs)
     masks = masks_of(store, plan)

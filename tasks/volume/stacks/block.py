@@ -29,7 +29,7 @@ MOST_LABELS = 64  # that get a colour each
 
 def image_block(job: Job) -> Record:
     """Store one slab."""
-    store, plan = job.open()
+    store, plan = job.open_ahead()
     spec, stack = ArraySpec.from_json(plan.body["arrays"]["master"]), _stack(plan)
     region = nth_region(spec.shape, tuple(plan.body["block"]), job.block)
     values = stored_as(read_block(stack, region, job.options), spec.numpy)
