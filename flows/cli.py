@@ -28,6 +28,7 @@ from tasks.parameters import (
     Export,
     Form,
     Fraction,
+    GroupChunks,
     Image,
     Index,
     Kinds,
@@ -215,6 +216,7 @@ def rechunk(
     array: ArrayPath = "",
     target: OptionalUrl = "",
     explore: OptionalUrl = "",
+    group: GroupChunks = "",
 ) -> None:
     """Add copies in other chunks to a volume, or to any Zarr array, from one read of it.
 
@@ -224,6 +226,7 @@ def rechunk(
         array: Path of another tool's array, such as field/0; its copies are written beside it
         target: Zarr v3 group for the copies of such an array, required if it is no level 0 (0, s0, scale0/image)
         explore: Make no copies; show what they would be over tolerances, and draw that into this .png file
+        group: Write a whole group of another tool to the target, in chunks such as time=64,lat=128, or auto
     """
 
 

@@ -44,6 +44,15 @@ ArrayPath = Annotated[
     ),
 ]
 
+GroupChunks = Annotated[
+    str,
+    Field(
+        pattern=r"^(auto|[^=,@?:/]+=[0-9]+(,[^=,@?:/]+=[0-9]+)*)?$",
+        description="Extents of chunks by dimension, or auto: writes a whole group of another tool to the target",
+        examples=["time=64,lat=128,lon=128"],
+    ),
+]
+
 HeaderType = Literal["int16", "int32", "uint16", "float32", "ibm32"]
 SampleFormat = Literal[
     "header",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tasks.parameters import ArrayPath, Copies, OptionalUrl, Run, Url
+from tasks.parameters import ArrayPath, Copies, GroupChunks, OptionalUrl, Run, Url
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Compute
@@ -32,17 +32,17 @@ from tasks.volume.copies.plan import (
 from tasks.volume.copies.target import chosen, target_of
 from tasks.volume.derived.readings import Reading
 from tasks.volume.integrity.whole import refuse_damaged
-from tasks.volume.outcomes import DestinationRefused
+from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.deletion import clear_run, without
 from tasks.volume.protocol.foreign_target import open_master
 from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.lock import held_epoch
 from tasks.volume.protocol.owner import Fit, any_memory, owned
-from tasks.volume.protocol.place import refuse_taken
+from tasks.volume.protocol.place import refuse_inside_volume, refuse_taken
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.protocol.root import members, root_under_lock
-from tasks.volume.protocol.summary import array_rows, ended, planned_row, using
-from tasks.volume.store.objects import Traffic, locate, traffic
+from tasks.volume.protocol.summary import array_rows, ended, fitting, planned_row, using
+from tasks.volume.store.objects import Store, Traffic, locate, traffic
 from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def rechunk(
     array: ArrayPath = "",
     target: OptionalUrl = "",
     explore: OptionalUrl = "",
+    group: GroupChunks = "",
     *,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
@@ -70,6 +71,8 @@ def rechunk(
         target: Zarr v3 group for the copies of such an array; needed if it is no level 0 (0, s0, scale0/image)
             of a group of Zarr v3.
         explore: Make no copies; draw what they would be over tolerances into this PNG file.
+        group: Write a whole group of another tool to `target`: all arrays with coordinates and attributes, losslessly,
+            in chunks of these extents by dimension (time=64,lat=128), or auto.
         compute: Where blocks run; threads of this process if not given.
 
     Returns:
@@ -82,6 +85,13 @@ def rechunk(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
+    if group:
+        if array or explore or overwrite or not target:
+            raise InputRefused(
+                "--group writes a whole group to a new place; name that with --target, and leave out --array, "
+                "--explore and --overwrite"
+            )
+        return _regrouped(volume, target, group, run, compute, before)
     found = open_master(volume, array, target, run)
     store = found.store
     if explore:
@@ -177,6 +187,37 @@ def _of(copies: Sequence[ArraySpec], readings: Sequence[Reading]) -> list[Readin
     paths = {spec.path for spec in copies}
     fewer = [replace(one, paths=tuple(path for path in one.paths if path in paths)) for one in readings]
     return [one for one in fewer if one.paths]
+
+
+def _regrouped(
+    source: str, target: str, wanted: str, run: Run, compute: Compute | None, before: Traffic
+) -> dict[str, Any]:
+    """Write a group of another tool in other chunks; a second run goes on with the first."""
+    # Imported here: zarr-python takes a third of a second.
+    from tasks.volume.export.regrouped import regrouped, write_group
+
+    began = time.monotonic()
+    place = WritableStore(target, run.storage_options)
+    group = regrouped(Store(source, run.storage_options), wanted, local=place.local)
+    if place.is_file or f"{place.url}/".startswith(f"{group.source.url}/"):
+        raise DestinationRefused(f"{place.url} is a file or inside the group; name a place outside of it")
+    refuse_inside_volume(place)
+    rows = [planned_row(spec) for spec in group.arrays]
+    shown: dict[str, Any] = {"target": place.url}
+    if run.dry_run:
+        return {
+            "dry_run": True,
+            "volume": group.source.url,
+            "stage": "group",
+            "arrays": rows,
+            "notes": [],
+        } | shown
+    with using(compute, run) as compute:
+        fitting(compute, group.memory_bytes, "a block of values")
+        written, there = write_group(group, place, compute)
+    notes = [f"{there:,} objects were there already"] if there else []
+    notes += [f"{path} holds no plain numbers, so its chunks are as they were" for path in group.as_found]
+    return ended(group.source, "group", rows, began, before, notes=notes, objects=written + there, **shown)
 
 
 def _explored(found: Volume, target: str, overwrite: bool, run: Run, before: Traffic) -> dict[str, Any]:

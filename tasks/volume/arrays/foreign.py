@@ -106,6 +106,21 @@ class _Objects(ZarrStore):
         yield ""
 
 
+def foreign_array(store: Store, path: str) -> zarr.Array[Any]:
+    """Return an array that another tool wrote, to be read; its decoders are held to the size of a chunk.
+
+    Raises:
+        InputRefused: zarr-python cannot read it.
+    """
+    try:
+        return _opened(store, path)
+    except Exception as error:  # whatever zarr-python and codecs raise for metadata that they do not know
+        what = " ".join(str(error).split())[:300]
+        raise InputRefused(
+            f"{store.url}/{path} cannot be read by zarr-python {zarr.__version__}: {what}"
+        ) from error
+
+
 def foreign_spec(store: Store, path: str) -> ArraySpec:
     """Return the spec of an array that another tool wrote.
 
@@ -113,11 +128,7 @@ def foreign_spec(store: Store, path: str) -> ArraySpec:
         InputRefused: zarr-python cannot read it, or it does not hold plain numbers.
     """
     where = f"{store.url}/{path}"
-    try:
-        array = _opened(store, path)
-    except Exception as error:  # whatever zarr-python and codecs raise for metadata that they do not know
-        what = " ".join(str(error).split())[:300]
-        raise InputRefused(f"{where} cannot be read by zarr-python {zarr.__version__}: {what}") from error
+    array = foreign_array(store, path)
     dtype = np.dtype(array.dtype)
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise InputRefused(f"{where} holds {dtype}; only numbers of up to 64 bits and booleans are coarsened")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.reading.indexing import Group, Positions, read_selection, taken
-from tasks.volume.store.objects import Store
+from tasks.volume.store.writable import WritableStore
 from tests.tasks.volume.arrays.test_reader import CHUNKS, LAYOUTS, SHAPE, VALUES, write
 
 PLACE = st.integers(0, 10**6)
@@ -18,7 +18,7 @@ PLACE = st.integers(0, 10**6)
 
 @pytest.fixture(scope="module", params=["chunks", "shards", "raw"])
 def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
-    store = Store(str(tmp_path_factory.mktemp(request.param)))
+    store = WritableStore(str(tmp_path_factory.mktemp(request.param)))
     write(store, LAYOUTS[request.param], VALUES)
     return store, LAYOUTS[request.param]
 
@@ -60,7 +60,7 @@ def test_points_of_two_axes_give_what_numpy_gives(stored, rows, rest, axes):
 
 
 def test_a_missing_chunk_is_fill_where_no_trace_is_and_an_error_where_one_is(tmp_path: Path):
-    store, spec = Store(str(tmp_path)), LAYOUTS["chunks"]
+    store, spec = WritableStore(str(tmp_path)), LAYOUTS["chunks"]
     write(store, spec, VALUES, absent=((1, 0, 2),))
     groups = [
         Group((0,), (np.array([8, 0, 5]),)),
@@ -80,7 +80,10 @@ def test_a_missing_chunk_is_fill_where_no_trace_is_and_an_error_where_one_is(tmp
 def test_each_object_is_asked_for_once_for_many_points(tmp_path: Path):
     from tasks.volume.store.objects import traffic
 
-    store, spec = Store(str(tmp_path)), ArraySpec("a", SHAPE, CHUNKS, "float32", ("i", "x", "t"), "zstd-1")
+    store, spec = (
+        WritableStore(str(tmp_path)),
+        ArraySpec("a", SHAPE, CHUNKS, "float32", ("i", "x", "t"), "zstd-1"),
+    )
     write(store, spec, VALUES)
     rows = np.array([0, 1, 2, 3, 3, 2, 1, 0])
     before = traffic.snapshot()
