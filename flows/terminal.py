@@ -26,6 +26,7 @@ from tasks.volume.blocks import Progress
 _SHOWN = {"volume", "stage", "arrays", "stages", "notes", "pictures", "dry_run", "proven_at", *FOR_A_BROWSER}
 _SHOWN |= {"compared_at"}
 _SHOWN |= {"seconds", "requests", "bytes_read", "bytes_written", "blocks_done", "blocks_resumed"}
+_SHOWN |= {"memory_bytes", "peak_bytes"}
 _SHOWN |= {"source", "source_bytes", "target", "bytes", "identical", "export_identical"}
 
 _TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest fits 80 columns; --json and the artifact have all
@@ -86,6 +87,9 @@ def show(summary: Summary, console: Console) -> None:
     _show_trials(summary.get("trials", []), console)
     for note in summary.get("notes", []):
         _line(console, f"note: {note}")
+    if "peak_bytes" in summary:
+        block = size(summary["memory_bytes"])
+        _line(console, f"memory: about {size(summary['peak_bytes'])} at the peak; a block takes {block}")
     if summary.get("requests"):
         read, written = size(summary.get("bytes_read", 0)), size(summary.get("bytes_written", 0))
         _line(console, f"{summary['requests']} requests to stores, {read} read, {written} written")

@@ -27,7 +27,7 @@ from tasks.volume.protocol.plan import digest_of, folder_of
 from tasks.volume.protocol.stage import (
     run_blocks,
 )
-from tasks.volume.protocol.summary import array_rows, ended, fitting, using
+from tasks.volume.protocol.summary import array_rows, ended, fitting, peak_bytes, using
 from tasks.volume.publishing.following import OfVoxels, plan_following
 from tasks.volume.stacks.block import image_block
 from tasks.volume.stacks.finish import finish_stack
@@ -123,8 +123,10 @@ def ingest_images(
 
     if run.dry_run:
         with using(compute, run) as compute:
+            compute = replace(compute, needs=[])
             planned = planned_stack(store, stack, spec, block, expected, follow(compute))
-        return planned | {"notes": [*planned["notes"], *notes]}
+            fitting(compute, planned["memory_bytes"], f"a slab of {block} voxels in chunks of {spec.chunks}")
+        return planned | {"peak_bytes": peak_bytes(compute), "notes": [*planned["notes"], *notes]}
     refuse_occupied(store, shown.store.url if shown else "")
     need = block_memory(stack, spec, block, local=store.local)
     what = f"a slab of {block} voxels in chunks of {spec.chunks}"

@@ -46,7 +46,8 @@ class Compute:
     `executor` takes picklable calls; `workers` is how many blocks it runs at once; `memory_bytes` bounds
     what one process may use. `report` is called from the driver's thread after each finished block. When
     `stopping` is set no new block starts and the run ends resumable. `lost` is asked while blocks are awaited: an
-    outcome if none of those will ever end, because what ran them is gone.
+    outcome if none of those will ever end, because what ran them is gone. `needs`, in a dry run, collects what the
+    blocks in flight of each stage take, in bytes.
     """
 
     executor: Executor
@@ -55,6 +56,7 @@ class Compute:
     report: Callable[[Progress], None] = lambda progress: None
     stopping: threading.Event = field(default_factory=threading.Event)
     lost: Callable[[], Outcome | None] = lambda: None
+    needs: list[int] | None = None
 
     def check(self) -> None:
         """Return if the run was not asked to stop.

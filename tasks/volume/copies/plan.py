@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from tasks.parameters import Copies
@@ -59,10 +58,10 @@ def planned_copies(
         block_memory(volume, [spec for spec in todo if spec.path in reading.paths], reading.blocks)
         for reading in readings
     )
-    fit = fitting(compute, need, "a block of samples and the copies made of it")
     # On a local disk a block's chunks keep all processors busy: a second block would only take memory.
     alone = volume.store.local and compute.in_process
-    return todo, readings, replace(fit, workers=1) if alone else fit
+    fit = fitting(compute, need, "a block of samples and the copies made of it", most=1 if alone else 0)
+    return todo, readings, fit
 
 
 def more_readings(readings: Sequence[Reading]) -> str:

@@ -5,6 +5,7 @@ Arithmetic only, but for the grid of a survey that was read before.
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from tasks.volume.ingest.survey import Survey
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.owner import Fit
 from tasks.volume.protocol.root import members
-from tasks.volume.protocol.summary import fitting, planned_row
+from tasks.volume.protocol.summary import fitting, peak_bytes, planned_row
 from tasks.volume.store.objects import Store
 
 UNPLACED_CHUNK_BYTES = 4 << 20
@@ -182,7 +183,9 @@ def planned(
         return {"dry_run": True, "volume": store.url, "stage": "ingest", "arrays": [], "notes": notes}
     body = layout_of(store, survey, master, {})
     spec = ArraySpec.from_json(body["arrays"]["master"])
+    compute = replace(compute, needs=[])
     following = follow(spec, compute)
+    fit_blocks(compute, spec, tuple(body["block"]), survey, near=store.local, spilled=False)
     count = block_count(survey.grid.shape, tuple(body["block"]))
     objects = int(np.prod([-(-n // u) for n, u in zip(spec.shape, spec.unit, strict=True)]))
     return {
@@ -194,5 +197,6 @@ def planned(
         "objects": objects,
         "blocks": count,
         "memory_bytes": block_memory(spec, tuple(body["block"]), survey.fmt, cpu_count()),
+        "peak_bytes": peak_bytes(compute),
         "notes": notes,
     }

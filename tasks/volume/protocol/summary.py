@@ -16,6 +16,9 @@ from tasks.volume.protocol.root import members
 from tasks.volume.protocol.stage import Stage
 from tasks.volume.store.objects import Store, Traffic, traffic
 
+# What a process of a run holds beside blocks: interpreter, libraries, and the report's pictures (measured).
+PROCESS_BYTES = 370 << 20
+
 
 @contextmanager
 def using(compute: Compute | None, run: Run) -> Iterator[Compute]:
@@ -27,8 +30,8 @@ def using(compute: Compute | None, run: Run) -> Iterator[Compute]:
         yield Compute(executor, 2, memory_budget(run.memory))
 
 
-def fitting(compute: Compute, block_bytes: int, what: str) -> Compute:
-    """Return the compute with as many blocks in flight as fit in its memory.
+def fitting(compute: Compute, block_bytes: int, what: str, *, most: int = 0) -> Compute:
+    """Return the compute with as many blocks in flight as fit in its memory, and as `most` allows (0: any number).
 
     Raises:
         InputRefused: Not even one does.
@@ -39,7 +42,15 @@ def fitting(compute: Compute, block_bytes: int, what: str) -> Compute:
             f"{what} needs {block_bytes / 1e6:,.0f} MB, but the run may use {compute.memory_bytes / 1e6:,.0f} MB; "
             f"give it {block_bytes / 1e6:,.0f} MB or use smaller chunks"
         )
-    return replace(compute, workers=min(compute.workers, fit))
+    workers = min(compute.workers, fit, most or fit)
+    if compute.needs is not None:
+        compute.needs.append(workers * block_bytes)
+    return replace(compute, workers=workers)
+
+
+def peak_bytes(compute: Compute) -> int:
+    """Return what a whole run is to take at most: its process, and the blocks in flight of its largest stage."""
+    return PROCESS_BYTES + max(compute.needs or [0])
 
 
 def planned_row(spec: ArraySpec) -> dict[str, Any]:
