@@ -1,8 +1,6 @@
 """The guide to VDS and ZGY: their programs run, the volume holds the same numbers, and each row does what it says.
 
 SEISMILL_MDIO_PYTHON has openvds (whose programs lie beside it) and pyzgy besides multidimio.
-
-Covers tasks/volume/ingest/README.md.
 """
 
 import os

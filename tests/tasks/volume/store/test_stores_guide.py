@@ -1,6 +1,4 @@
 """The guide to stores and credentials: its commands run on servers of all three clouds.
-
-Covers tasks/volume/store/README.md.
 """
 
 import re
