@@ -1,5 +1,4 @@
-"""The guide to stores and credentials: its commands run on servers of all three clouds.
-"""
+"""The guide to stores and credentials: its commands run on servers of all three clouds."""
 
 import re
 import shlex
