@@ -6,8 +6,9 @@ from tasks.parameters import Levels
 from tasks.volume.arrays.attributes import ome_attributes
 from tasks.volume.arrays.foreign_documents import reading_bytes
 from tasks.volume.arrays.group_metadata import is_annex
-from tasks.volume.arrays.reader import PYRAMID, Volume
+from tasks.volume.arrays.reader import PYRAMID, WHOLE_SHARD_FRACTION, Volume
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, as_written
+from tasks.volume.blocks import cpu_count
 from tasks.volume.protocol.deletion import without
 from tasks.volume.protocol.foreign_target import foreign_meaning
 from tasks.volume.protocol.own_names import groups_above
@@ -86,10 +87,15 @@ def block_memory(
         spec, factor = specs[one.source], factors[one.source]
         read = read_bytes(one, specs, factors)
         made = cell_bytes(read, factor, spec.numpy)
+        fetched = reading_bytes(spec, local=local)
+        if (
+            spec.codec != AS_FOUND and spec.shards
+        ):  # all encoded chunks of the block, and what lies between them
+            fetched = int(read / WHOLE_SHARD_FRACTION) + cpu_count() * spec.chunk_bytes
         one_by_one = spec.codec == AS_FOUND or (local and not spec.shards)
         if one_by_one and fit_together(spec.pieces, spec.shape, factor):
             read = 0
-        read += reading_bytes(spec, local=local)
+        read += fetched
         most = max(most, read + made + writing_bytes(specs[one.source + 1], local=local))
     return most
 
