@@ -282,6 +282,7 @@ def _acquire(
             if store.create(key_of(top + 1), stored(mine, top + 1)):
                 _looked_at[store.url, top + 1] = asked
                 if top and not current:  # a kill between taking the name and writing to it
+                    log.warning("%s/%s: which run held it is lost", store.url, key_of(top))
                     store.put(*released_lock(top))
                 return top + 1
             if lost < LOST_RACES:
