@@ -250,7 +250,8 @@ class Sleeper:
         self, url: str, monkeypatch: pytest.MonkeyPatch, called: type = Store, names: Sequence[str] = CALLS
     ) -> None:
         self.count, self.at, self.act = 0, -1, lambda: None
-        self._lock = threading.Lock()
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._over.set()
         for name in names:
             of = called if hasattr(called, name) else WritableStore
             monkeypatch.setattr(of, name, self._around(getattr(of, name), url))
@@ -261,8 +262,13 @@ class Sleeper:
                 with self._lock:
                     self.count += 1
                     mine = self.count == self.at
+                    if mine:
+                        self._over.clear()
                 if mine:
-                    self.act()
+                    try:
+                        self.act()
+                    finally:
+                        self._over.set()
             return call(store, *args, **kwargs)
 
         return counted
@@ -270,6 +276,10 @@ class Sleeper:
     def arm(self, at: int, act: Callable[[], None] = lambda: None) -> None:
         """Do it before call number `at`, counted from 1 from now on."""
         self.count, self.at, self.act = 0, at, act
+
+    def wait(self) -> None:
+        """Return when what was done in the middle of a call has ended: it may be of a thread beside the run."""
+        assert self._over.wait(120)
 
 
 @pytest.fixture
@@ -413,6 +423,7 @@ def test_a_run_in_a_cloud_that_sleeps_before_any_request_changes_nothing_after_t
             woken["one after the other"] += 1
         except Outcome as outcome:
             woken[type(outcome).__name__] += 1
+        sleeper.wait()
         sleeper.arm(-1)
         assert verify(volume.url)["findings"] == [], (SEED, number, at)
         left = stored(volume)
