@@ -242,8 +242,9 @@ class CloudObjects:
         path = f"{self._root}/{TEMPORARY}/probe-{uuid.uuid4().hex}"
         # Whoever is found to have written it is the first: `create` compares writers.
         first, second = self.create(path, b"1"), self.create(path, b"2")
+        kept = self.get(path) == b"1"
         self._remove([path])
-        if not first or second:
+        if not first or second or not kept:
             raise DestinationRefused(
                 f"the store of {self._url} overwrites an object that was to be created only if absent, so two runs "
                 "could mix; use a store with conditional writes, or accept_unconditional_writes and see to it that "
