@@ -135,19 +135,30 @@ def foreign_spec(store: Store, path: str) -> ArraySpec:
     if not array.shape or 0 in array.shape:
         raise InputRefused(f"{where} has the shape {array.shape}; there is nothing to coarsen")
     refuse_absurd(array.shape, array.shards or array.chunks, where)
-    names: Any = (
-        getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
-    )
+    return spec_as_found(path, array)
+
+
+def spec_as_found(path: str, array: zarr.Array[Any]) -> ArraySpec:
+    """Return the spec of an array of numbers that another tool wrote, whatever its shape; it is only read."""
     return ArraySpec(
         path=path,
         shape=tuple(array.shape),
         chunks=tuple(array.chunks),
-        dtype=dtype.newbyteorder("=").name,
-        dims=tuple(name or f"dim_{axis}" for axis, name in enumerate(names))
-        or tuple(f"dim_{axis}" for axis in range(array.ndim)),
+        dtype=np.dtype(array.dtype).newbyteorder("=").name,
+        dims=dims_of(array),
         codec=AS_FOUND,
         shards=tuple(array.shards or ()),
     )
+
+
+def dims_of(array: zarr.Array[Any]) -> tuple[str, ...]:
+    """Return the names of an array's dimensions; one without a name has its number."""
+    names: Any = (
+        getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+    )
+    if len(names) != array.ndim:
+        names = (None,) * array.ndim
+    return tuple(name or f"dim_{axis}" for axis, name in enumerate(names))
 
 
 def refuse_absurd(shape: Sequence[int], unit: Sequence[int], where: str) -> None:
@@ -187,7 +198,8 @@ def read_foreign(
             if decode is None:
                 return np.asarray(array[here]), there
             try:
-                data = store.get(array.metadata.encode_chunk_key(position))
+                key = array.metadata.encode_chunk_key(position)
+                data = store.get(f"{spec.path}/{key}" if spec.path else key)
             except FileNotFoundError:
                 shape = [t.stop - t.start for t in there]
                 return np.broadcast_to(np.asarray(array.fill_value, spec.numpy), shape), there

@@ -10,21 +10,23 @@ import json
 import math
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tasks.volume.arrays.codecs import document_bytes, encode_chunk, join_shard, metadata_of
-from tasks.volume.arrays.foreign import foreign_array, refuse_absurd
+from tasks.volume.arrays.assembly import stored_object, whole_chunk
+from tasks.volume.arrays.codecs import document_bytes, metadata_of
+from tasks.volume.arrays.foreign import dims_of, foreign_array, refuse_absurd, spec_as_found
 from tasks.volume.arrays.foreign_documents import attributes_of, documents, is_array
 from tasks.volume.arrays.group_metadata import GROUP
+from tasks.volume.arrays.reader import read_region
 from tasks.volume.arrays.spec import ArraySpec, chunks_by_default, positions, round_up, shards_by_default
 from tasks.volume.blocks import Compute, Progress, Region, block_count, on_chunks, on_io, regions
 from tasks.volume.export.ome_group import NOTE, refuse_other
-from tasks.volume.outcomes import InputRefused, IntegrityFailure, Outcome, Resumable
+from tasks.volume.outcomes import InputRefused, Resumable
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
@@ -38,19 +40,19 @@ _NAMES = ("zarr.json", ".zarray", ".zgroup")
 
 @dataclass(frozen=True)
 class Regrouped:
-    """What is written of a group.
+    """A group as it is written.
 
     Attributes:
         source: The group of another tool.
         arrays: The arrays in their new chunks.
-        units: Extents of the source's stored objects, by path.
+        found: The same arrays as the source has them, by path.
         documents: The zarr.json of each array and group as written, by path.
         as_found: Arrays whose objects are copied as they are, because they hold no plain numbers.
     """
 
     source: Store
     arrays: list[ArraySpec]
-    units: dict[str, tuple[int, ...]]
+    found: dict[str, ArraySpec]
     documents: dict[str, dict[str, Any]]
     as_found: list[str]
 
@@ -70,7 +72,7 @@ class Regrouped:
         """Return the extents that are read at once: whole objects of the target and, as far as fits, of the source."""
         block = list(spec.unit)
         room = BLOCK_BYTES // max(1, spec.numpy.itemsize)
-        for target in (self.units[spec.path], spec.shape):
+        for target in (self.found[spec.path].unit, spec.shape):
             for axis in reversed(range(len(block))):
                 wanted = round_up(max(1, min(target[axis], spec.shape[axis])), spec.unit[axis])
                 if wanted > block[axis] and math.prod(block) // block[axis] * wanted <= room:
@@ -99,14 +101,13 @@ def regrouped(source: Store, wanted: str, *, local: bool) -> Regrouped:
     if "seismill" in attributes_of(described[""]):
         raise InputRefused(f"{source.url} is a volume; leave out --group to make copies of its master")
     extents = _extents(wanted)
-    arrays, units, written, as_found, dims = [], {}, {}, [], set()
+    arrays, sources, written, as_found, dims = [], {}, {}, [], set()
     for path, found in described.items():
         if not is_array(found):
             written[path] = GROUP | {"attributes": attributes_of(found)}
             continue
         array = foreign_array(source, path)
-        names = _dims(array, found)
-        dims |= set(names)
+        dims |= set(dims_of(array))
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
             if "zarr.json" not in found:
                 raise InputRefused(
@@ -116,16 +117,17 @@ def regrouped(source: Store, wanted: str, *, local: bool) -> Regrouped:
             as_found.append(path)
             written[path] = found["zarr.json"]
             continue
-        refuse_absurd(array.shape, array.shards or array.chunks, f"{source.url}/{path}")
-        spec = _spec(path, array, names, extents, local=local)
+        read = spec_as_found(path, array)
+        refuse_absurd(read.shape, read.unit, f"{source.url}/{path}")
+        spec = _spec(read, extents, local=local)
         arrays.append(spec)
-        units[path] = tuple(array.shards or array.chunks)
+        sources[path] = read
         written[path] = metadata_of(spec, _attributes(array, found)) | {"fill_value": _fill(array, found)}
     if unknown := sorted(set(extents) - dims):
         raise InputRefused(
             f"{source.url} has no dimension {unknown[0]}; it has {', '.join(sorted(dims)) or 'none'}"
         )
-    return Regrouped(source, arrays, units, written, as_found)
+    return Regrouped(source, arrays, sources, written, as_found)
 
 
 def write_group(group: Regrouped, target: WritableStore, compute: Compute) -> tuple[int, int]:
@@ -168,37 +170,21 @@ def _write(
     group: Regrouped, target: WritableStore, spec: ArraySpec, region: Region, todo: list[tuple[int, ...]]
 ) -> None:
     """Read a region once and store those of its objects that are not there; one that is all fill is left out."""
-    array = foreign_array(group.source, spec.path)
-    try:
-        values = np.asarray(array[region] if spec.shape else array[()]).astype(spec.numpy, copy=False)
-    except (Outcome, OSError, MemoryError):
-        raise
-    except Exception as error:  # codecs raise what they like
-        raise IntegrityFailure(
-            f"{group.source.url}/{spec.path} does not decode: {error}; it was damaged, or its codec is not what its "
-            "metadata says"
-        ) from error
-    fill = np.zeros((), spec.numpy) if array.fill_value is None else np.asarray(array.fill_value, spec.numpy)
+    values = read_region(group.source, group.found[spec.path], region)
+    given = foreign_array(group.source, spec.path).fill_value
+    fill = np.asarray(0 if given is None else given, spec.numpy)
 
-    def encoded(corner: tuple[int, ...]) -> bytes | None:
-        part = values[tuple(slice(c, c + n) for c, n in zip(corner, spec.chunks, strict=True))]
-        if not part.size or (part.tobytes() == np.broadcast_to(fill, part.shape).tobytes()):
+    def chunk_of(spec: ArraySpec, at: Region) -> np.ndarray | None:
+        part = values[
+            tuple(slice(a.start - r.start, a.stop - r.start) for a, r in zip(at, region, strict=True))
+        ]
+        if part.tobytes() == np.broadcast_to(fill, part.shape).tobytes():
             return None
-        chunk = np.full(spec.chunks, fill, spec.numpy)
-        chunk[tuple(slice(0, n) for n in part.shape)] = part
-        return encode_chunk(spec, chunk)
+        return whole_chunk(spec, part, fill)
 
     def put(place: tuple[int, ...]) -> None:
-        corner = [p * u - r.start for p, u, r in zip(place, spec.unit, region, strict=True)]
-        inside = list(np.ndindex(*spec.chunks_per_shard))
-        chunks = {
-            at: data
-            for at in inside
-            if (data := encoded(tuple(c + i * n for c, i, n in zip(corner, at, spec.chunks, strict=True))))
-        }
-        if chunks:
-            data = join_shard(spec, chunks) if spec.shards else chunks[inside[0]]
-            target.put(spec.key(place) if place else f"{spec.path}/c", data)
+        if data := stored_object(spec, place, chunk_of):
+            target.put(spec.key(place), data)
 
     on_chunks(put, todo)
 
@@ -216,31 +202,19 @@ def _extents(wanted: str) -> dict[str, int]:
     return extents
 
 
-def _spec(
-    path: str, array: Any, names: tuple[str, ...], extents: Mapping[str, int], *, local: bool
-) -> ArraySpec:
-    shape, dtype = tuple(array.shape), array.dtype.newbyteorder("=").name
-    chunks = tuple(extents.get(name, c) for name, c in zip(names, array.chunks, strict=True))
+def _spec(read: ArraySpec, extents: Mapping[str, int], *, local: bool) -> ArraySpec:
+    shape, itemsize = read.shape, read.numpy.itemsize
+    chunks = tuple(extents.get(name, c) for name, c in zip(read.dims, read.chunks, strict=True))
     if not extents:
-        small = array.dtype.itemsize * math.prod(shape) <= SMALL_BYTES
-        chunks = shape if small else chunks_by_default(shape, array.dtype.itemsize)
+        chunks = shape if read.raw_bytes <= SMALL_BYTES else chunks_by_default(shape, itemsize)
     chunks = tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True))
-    spec = ArraySpec(path, shape, chunks, dtype, names)
+    spec = ArraySpec(read.path, shape, chunks, read.dtype, read.dims)
     if spec.chunk_bytes > MOST_CHUNK_BYTES:
         raise InputRefused(
-            f"a chunk of {path} would take {spec.chunk_bytes / 1e6:,.0f} MB; give smaller extents with --group"
+            f"a chunk of {read.path} would take {spec.chunk_bytes / 1e6:,.0f} MB; give smaller extents with --group"
         )
-    shards = () if local or not shape else shards_by_default(shape, chunks, spec.numpy.itemsize)
-    return spec if shards in ((), chunks) else spec.at(path, shards=shards)
-
-
-def _dims(array: Any, found: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    names = getattr(array.metadata, "dimension_names", None) or attributes_of(dict(found)).get(  # type: ignore[arg-type]
-        "_ARRAY_DIMENSIONS"
-    )
-    numbered: Iterator[str] = (f"dim_{axis}" for axis in range(array.ndim))
-    given = list(names or ()) if names and len(names) == array.ndim else [None] * array.ndim
-    return tuple(name or usual for name, usual in zip(given, numbered, strict=True))
+    shards = () if local or not shape else shards_by_default(shape, chunks, itemsize)
+    return spec if shards in ((), chunks) else spec.at(read.path, shards=shards)
 
 
 def _fill(array: Any, found: Mapping[str, Mapping[str, Any]]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import StorageOptions
+from tasks.volume.arrays.assembly import stored_object, whole_chunk
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
 from tasks.volume.blocks import on_io
@@ -30,7 +31,7 @@ from tasks.volume.ingest.block import (
 from tasks.volume.ingest.coordinates import merged, shared
 from tasks.volume.ingest.moved import found_again
 from tasks.volume.integrity.check import position_of
-from tasks.volume.integrity.from_volume import plan_of_master, stored_object, values_of, whole_chunk
+from tasks.volume.integrity.from_volume import plan_of_master, values_of
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.plan import Plan
@@ -219,7 +220,7 @@ def _of_images(stack: Stack, spec: ArraySpec, key: str, options: StorageOptions)
         inside = [slice(r.start - w.start, r.stop - w.start) for r, w in zip(region, wanted, strict=True)]
         return whole_chunk(spec, slab[tuple(inside)])
 
-    return stored_object(spec, key, chunk_of)
+    return stored_object(spec, position_of(key), chunk_of)
 
 
 def _of_all_blocks(
@@ -241,7 +242,7 @@ def _of_all_blocks(
     for key in keys:
         path = key.partition("/c/")[0]
         if path in values:
-            yield key, stored_object(volume.spec(path), key, values_of(values[path]))
+            yield key, stored_object(volume.spec(path), position_of(key), values_of(values[path]))
 
 
 def _paths(keys: list[str]) -> list[str]:

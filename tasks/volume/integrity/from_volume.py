@@ -4,13 +4,11 @@ Encoding is deterministic and no chunk knows of its neighbours, so an object mad
 manifest tells. Whoever puts it back compares its checksum first; what comes out differently is not used.
 """
 
-import itertools
-from collections.abc import Callable
-
 import numpy as np
 
+from tasks.volume.arrays.assembly import ChunkOf, stored_object, whole_chunk
 from tasks.volume.arrays.attributes import level_labels
-from tasks.volume.arrays.codecs import document_bytes, encode_chunk, is_zfp, join_shard
+from tasks.volume.arrays.codecs import document_bytes, is_zfp
 from tasks.volume.arrays.group_metadata import GROUP
 from tasks.volume.arrays.reader import Volume, read_region
 from tasks.volume.arrays.spec import ArraySpec
@@ -23,8 +21,6 @@ from tasks.volume.protocol.plan import RUNS, TWIN, Plan, load_plan
 from tasks.volume.pyramid.coarsen import coarsen, coarsen_live
 from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.geometry import sample_axis
-
-ChunkOf = Callable[[ArraySpec, Region], np.ndarray | None]
 
 
 def made_again(volume: Volume, path: str, key: str, *, continued: bool = True) -> bytes | None:
@@ -47,36 +43,22 @@ def made_again(volume: Volume, path: str, key: str, *, continued: bool = True) -
     if volume.array_attributes(path).get("copy_of") == volume.master_name:
         if volume.left_out:
             return None  # there is nothing left to make it of
-        return stored_object(spec, key, lambda spec, region: _of_copy(volume, spec, region, continued))
+        return stored_object(
+            spec, position_of(key), lambda spec, region: _of_copy(volume, spec, region, continued)
+        )
     levels = [level["path"] for level in volume.state["levels"]]
     if path in levels[1:]:
         fine = levels[levels.index(path) - 1]
-        return stored_object(spec, key, lambda spec, region: _of_level(volume, fine, spec, region))
+        return stored_object(
+            spec, position_of(key), lambda spec, region: _of_level(volume, fine, spec, region)
+        )
     values = _of_level_axis(volume, path) if path.startswith("pyramid/") else _of_master_axis(volume, path)
-    return None if values is None else stored_object(spec, key, values_of(values))
+    return None if values is None else stored_object(spec, position_of(key), values_of(values))
 
 
 def plan_of_master(volume: Volume) -> Plan:
     """Return the plan that the master was made with, as it was stored then."""
     return load_plan(volume.store, volume.state["stages"][volume.left_out or volume.master]["plan"])
-
-
-def stored_object(spec: ArraySpec, key: str, chunk_of: ChunkOf) -> bytes:
-    """Return a stored object, one encoded chunk or a shard, from the chunks' values; b"" if all are fill."""
-    encoded = {}
-    for inside in itertools.product(*map(range, spec.chunks_per_shard)):
-        place = [p * n + i for p, n, i in zip(position_of(key), spec.chunks_per_shard, inside, strict=True)]
-        if any(p * c >= n for p, c, n in zip(place, spec.chunks, spec.shape, strict=True)):
-            continue
-        region = tuple(
-            slice(p * c, min((p + 1) * c, n)) for p, c, n in zip(place, spec.chunks, spec.shape, strict=True)
-        )
-        chunk = chunk_of(spec, region)
-        if chunk is not None:
-            encoded[inside] = encode_chunk(spec, chunk)
-    if not encoded:
-        return b""
-    return join_shard(spec, encoded) if spec.shards else next(iter(encoded.values()))
 
 
 def values_of(values: np.ndarray) -> ChunkOf:
@@ -86,13 +68,6 @@ def values_of(values: np.ndarray) -> ChunkOf:
         return whole_chunk(spec, values[region].astype(spec.numpy, copy=False))
 
     return chunk_of
-
-
-def whole_chunk(spec: ArraySpec, part: np.ndarray) -> np.ndarray:
-    """Return a chunk from what of it lies in the array."""
-    chunk = np.full(spec.chunks, spec.fill_value, spec.numpy)
-    chunk[tuple(slice(0, n) for n in part.shape)] = part
-    return chunk
 
 
 def _of_copy(volume: Volume, spec: ArraySpec, region: Region, continued: bool) -> np.ndarray | None:

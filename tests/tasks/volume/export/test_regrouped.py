@@ -1,6 +1,6 @@
 """A whole group of another tool in other chunks: values, coordinates, attributes, fill values and scalars as they were.
 
-Covers export/regrouped.py.
+Covers export/regrouped.py, arrays/assembly.py.
 """
 
 import threading
