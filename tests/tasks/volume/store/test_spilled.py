@@ -4,11 +4,9 @@ Covers store/archives.py, store/scratch.py.
 """
 
 import gzip
-import io
 import json
 import subprocess
 import sys
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from tasks.verify import verify
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store import scratch
 from tasks.volume.store.spilled import open_source
+from tests.support.archives import zipped
 from tests.support.segy_maker import segy_bytes
 
 SURVEY = segy_bytes(shape=(20, 30), n_samples=50)
@@ -34,15 +33,6 @@ SURVEY = segy_bytes(shape=(20, 30), n_samples=50)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(scratch.SCRATCH, str(tmp_path / "scratch"))
     return tmp_path / "scratch"
-
-
-def zipped(**members: bytes) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.mkdir("folder")
-        for name, data in members.items():
-            archive.writestr(name.replace("__", "/").replace("_", "."), data)
-    return out.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["gz", "zip", "member"])
@@ -56,8 +46,8 @@ def test_a_survey_in_an_archive_is_published_and_proven(kind: str, tmp_path: Pat
         "member": ("s3://staging/two.zip:folder/a.sgy", "folder/a.sgy"),
     }[kind]
     staging.put("a.sgy.gz", gzip.compress(SURVEY))
-    staging.put("one.zip", zipped(folder__a_sgy=SURVEY))
-    staging.put("two.zip", zipped(folder__a_sgy=SURVEY, other_txt=b"notes"))
+    staging.put("one.zip", zipped("folder", folder__a_sgy=SURVEY))
+    staging.put("two.zip", zipped("folder", folder__a_sgy=SURVEY, other_txt=b"notes"))
     volume = str(tmp_path / "a.zarr")
     ingest_segy(url, volume)
     assert ingest_segy(url, volume)["notes"] == ["was done already"]
@@ -78,7 +68,9 @@ def test_a_survey_in_an_archive_is_published_and_proven(kind: str, tmp_path: Pat
     chunk.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     verify(volume, repair="from_source")
     assert chunk.read_bytes() == before
-    staging.put(url.removeprefix("s3://staging/").partition(":")[0], zipped(a_sgy=SURVEY[:-1] + b"x"))
+    staging.put(
+        url.removeprefix("s3://staging/").partition(":")[0], zipped("folder", a_sgy=SURVEY[:-1] + b"x")
+    )
     with pytest.raises(InputRefused):
         open_source(url, StorageOptions(), source["etag"])
 
@@ -108,12 +100,12 @@ def test_what_is_no_archive_or_no_single_file_is_refused(tmp_path: Path) -> None
     refused("cut.sgy.gz", gzip.compress(SURVEY)[:-100], "is damaged")
     refused(
         "two.zip",
-        zipped(a_sgy=SURVEY, b_sgy=SURVEY),
+        zipped("folder", a_sgy=SURVEY, b_sgy=SURVEY),
         r"holds 2 files \(a.sgy, b.sgy\); name one, such as .*:a.sgy",
     )
-    refused("three.zip", zipped(a_sgy=SURVEY), "holds 0 files named c.sgy", ":c.sgy")
-    refused("cut.zip", zipped(a_sgy=SURVEY)[:-30], "is damaged or packed in another way")
-    wrong = bytearray(zipped(a_sgy=SURVEY))
+    refused("three.zip", zipped("folder", a_sgy=SURVEY), "holds 0 files named c.sgy", ":c.sgy")
+    refused("cut.zip", zipped("folder", a_sgy=SURVEY)[:-30], "is damaged or packed in another way")
+    wrong = bytearray(zipped("folder", a_sgy=SURVEY))
     wrong[200] ^= 1
     refused("wrong.zip", bytes(wrong), "is damaged or packed in another way")
     refused("plain.zip", SURVEY, "is no ZIP archive", ":a.sgy")
@@ -124,7 +116,7 @@ def test_what_is_no_archive_or_no_single_file_is_refused(tmp_path: Path) -> None
 def test_an_archive_that_grows_without_end_is_refused(tmp_path: Path, folder: Path) -> None:
     zeros = bytes(80 << 20)
     (tmp_path / "bomb.sgy.gz").write_bytes(gzip.compress(zeros, 1))
-    (tmp_path / "bomb.zip").write_bytes(zipped(a_sgy=zeros))
+    (tmp_path / "bomb.zip").write_bytes(zipped("folder", a_sgy=zeros))
     for name in ("bomb.sgy.gz", "bomb.zip"):
         with pytest.raises(InputRefused, match="as no survey does"):
             scan(str(tmp_path / name))
@@ -133,13 +125,13 @@ def test_an_archive_that_grows_without_end_is_refused(tmp_path: Path, folder: Pa
 
 def test_a_disk_is_not_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scratch, "KEPT_FREE", 1 << 62)
-    (tmp_path / "a.zip").write_bytes(zipped(a_sgy=SURVEY))
+    (tmp_path / "a.zip").write_bytes(zipped("folder", a_sgy=SURVEY))
     with pytest.raises(InputRefused, match=r"does not fit into .*; set SEISMILL_SCRATCH"):
         scan(str(tmp_path / "a.zip"))
 
 
 def test_a_folder_that_others_may_use_is_refused(tmp_path: Path, folder: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(zipped(a_sgy=SURVEY))
+    (tmp_path / "a.zip").write_bytes(zipped("folder", a_sgy=SURVEY))
     scan(str(tmp_path / "a.zip"))
     next(folder.iterdir()).chmod(0o777)
     with pytest.raises(InputRefused, match="open to others"):
@@ -150,8 +142,8 @@ def test_a_triggered_run_opens_no_archive_outside_of_what_it_may_touch(tmp_path:
     allowed, outside = tmp_path / "allowed", tmp_path / "outside"
     allowed.mkdir()
     outside.mkdir()
-    (outside / "a.zip").write_bytes(zipped(a_sgy=SURVEY))
-    (allowed / "in.zip").write_bytes(zipped(a_sgy=SURVEY))
+    (outside / "a.zip").write_bytes(zipped("folder", a_sgy=SURVEY))
+    (allowed / "in.zip").write_bytes(zipped("folder", a_sgy=SURVEY))
     (allowed / "link.zip").symlink_to(outside / "a.zip")
     refuse_outside([f"{allowed}/in.zip:a.sgy", f"{allowed}/in.zip"], str(allowed))
     refuse_stored(f"{allowed}/in.zip:a.sgy", str(allowed))

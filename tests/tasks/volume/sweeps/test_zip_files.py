@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from tasks.export_segy import export_segy
 from tasks.parameters import Index, Publication
 from tasks.volume.store import scratch
 from tasks.volume.store.writable import WritableStore
+from tests.support.archives import zipped
 from tests.support.segy_maker import segy_bytes
 
 SURVEY = segy_bytes(shape=(6, 5), n_samples=20)
@@ -25,14 +25,6 @@ PLAIN = Publication(steps=["proof"])
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(scratch.SCRATCH, str(tmp_path / "scratch"))
     return tmp_path / "scratch"
-
-
-def zipped(**members: bytes) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name.replace("__", "/").replace("_", "."), data)
-    return out.getvalue()
 
 
 STAGED = {
