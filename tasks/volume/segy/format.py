@@ -30,7 +30,7 @@ from tasks.volume.segy.standards import (
 )
 from tasks.volume.segy.text import textual_header
 from tasks.volume.segy.trace_layout import find_layout
-from tasks.volume.segy.trace_reading import HEADERS_BYTES, TEXT_BYTES, TRACE_HEADER_BYTES, Announced
+from tasks.volume.segy.trace_reading import HEADERS_BYTES, TEXT_BYTES, TRACE_HEADER_BYTES, Announced, Read
 
 ByteOrder = Literal[">", "<"]
 ORDER_NAMES: dict[str, str] = {">": "big endian", "<": "little endian"}
@@ -136,6 +136,16 @@ class FileFormat:
         return self.first_trace_offset + trace * self.trace_bytes
 
 
+def reader_with(head: bytes, source: ByteSource) -> Read:
+    """Return a function that reads (start, length) of a file; what lies in its head is not fetched again."""
+
+    def read(start: int, length: int) -> bytes:
+        end = start + length
+        return head[start:end] if end <= len(head) else source.read(start, length)
+
+    return read
+
+
 def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
     """Return the format of a file, from its first 64 KiB and the headers of at most a dozen traces.
 
@@ -155,10 +165,7 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
             "trace; fetch it again"
         )
 
-    def read(start: int, length: int) -> bytes:
-        end = start + length
-        return head[start:end] if end <= len(head) else source.read(start, length)
-
+    read = reader_with(head, source)
     binary = head[TEXT_BYTES:HEADERS_BYTES]
     order, reason = _byte_order(name, size, binary, given)
     said = _word(binary, 3225, "H", order)

@@ -7,7 +7,15 @@ are those of the first trace header; the byte order is the one in which the head
 import struct
 
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.format import ORDER_NAMES, ByteOrder, ByteSource, FileFormat, Given, read_format
+from tasks.volume.segy.format import (
+    ORDER_NAMES,
+    ByteOrder,
+    ByteSource,
+    FileFormat,
+    Given,
+    read_format,
+    reader_with,
+)
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS
 from tasks.volume.segy.not_segy import is_text, refuse_signature
 from tasks.volume.segy.padding import MOST_BESIDE_BYTES, refuse_rest, without_padding
@@ -67,10 +75,7 @@ def _read_seismic_unix(source: ByteSource, given: Given) -> FileFormat:
             "again"
         )
 
-    def read(start: int, length: int) -> bytes:
-        end = start + length
-        return head[start:end] if end <= len(head) else source.read(start, length)
-
+    read = reader_with(head, source)
     sample_format = SAMPLE_FORMATS[given.code or _IEEE]
     layout, order, reason = _layout(name, size, read, given, sample_format.bytes_per_sample)
     layout = without_padding(layout, size, read, order, keep=given.keep_trailing)
