@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from flows.credentials import provide
-from flows.entry import STOPPING
+from flows.entry import DEBUG_HINT, STOPPING
 from flows.summary import FOR_A_BROWSER, Summary
 from tasks.volume.outcomes import InputRefused, Outcome, Resumable, without_secrets
 
@@ -103,7 +103,7 @@ def told_in_one_sentence(*, debug: bool) -> Iterator[Callable[[], int]]:
         code = 1
         _tell(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, debug)
         if not debug:
-            print("--debug shows where this happened", file=sys.stderr)
+            print(DEBUG_HINT, file=sys.stderr)
 
 
 def _server_failed(error: Exception) -> int:

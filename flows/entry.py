@@ -6,6 +6,7 @@ from types import FrameType
 
 # A lost terminal counts as a request to stop, unless nohup said to ignore it.
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DEBUG_HINT = "--debug shows where this happened"  # the last line of a command that failed without a sentence
 RESUMABLE = 75  # as outcomes.Resumable, which is not imported yet
 
 

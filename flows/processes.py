@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from flows.entry import DEBUG_HINT
 from tasks.volume.outcomes import Outcome
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -127,9 +128,10 @@ def wait_for_api(api: str, log: Path, alive: Callable[[], bool], say: Callable[[
 
 
 def last_line(log: Path) -> str:
-    """Return the last line of a log that is not empty."""
-    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1].strip() if lines else ""
+    """Return the last line of a log that says something."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    telling = [line.strip() for line in lines if line.strip() not in ("", DEBUG_HINT)]
+    return telling[-1] if telling else ""
 
 
 def started(pid: int) -> str:

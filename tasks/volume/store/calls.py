@@ -8,10 +8,12 @@ short one, so that a run ends minutes after its store did.
 """
 
 import asyncio
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import wait
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeVar
@@ -26,12 +28,15 @@ from tasks.volume.store.clouds.faults import Busy, Changed, Expired, Misconfigur
 from tasks.volume.store.process import clock_seconds
 from tasks.volume.store.url import Location
 
+log = logging.getLogger(__name__)
+
 Result = TypeVar("Result")
 
 DEADLINE_SECONDS = 120.0  # of one call with its retries; shorter than the lease of a lock
 SHORT_DEADLINE_SECONDS = 10.0  # after a call that did not reach the store
 LAST_SECONDS = 0.5  # before the deadline no other try begins
 TRY_SECONDS = 40.0  # of one try of a small request
+SAY_SECONDS = 20.0  # without a usable answer, after which the log names the store that is waited for
 SLOWEST_BYTES_PER_SECOND = 1 << 20  # a larger one gets as much longer as this takes
 MOST_AT_ONCE = 64
 LATE_SECONDS = (
@@ -88,6 +93,8 @@ class Line:
         self._name = name
         self._reached, self._answered = True, False  # in the last call, ever
         self._sessions = 0  # how often the credentials were renewed
+        self._silent_since = 0.0  # when calls began to fail; 0 while they go well
+        self._said = False  # that they fail
         self._free = threading.Condition()
         self._in_flight, self._limit, self._cut_at = 0, float(MOST_AT_ONCE), 0.0
         self._renewing = threading.Lock()
@@ -160,7 +167,7 @@ class Line:
             # Half of what is left at most, so that the last try comes shortly before the deadline.
             wait=lambda state: min(jitter(state), max(0.0, deadline - time.monotonic()) / 2),
             stop=lambda state: deadline - time.monotonic() < LAST_SECONDS,
-            before_sleep=lambda state: count(requests=0, retries=1),
+            before_sleep=self._again,
             reraise=True,
         )
         try:
@@ -171,8 +178,28 @@ class Line:
                 f"{self._name} could not be reached for {DEADLINE_SECONDS:.0f} s ({error}); "
                 "run the same command again to go on"
             ) from error
-        self._reached = self._answered = True
+        self._went_well()
         return result
+
+    def _again(self, state: tenacity.RetryCallState) -> None:
+        count(requests=0, retries=1)
+        self._failed(state.outcome and state.outcome.exception())
+
+    def _failed(self, error: object, seconds: float = 0.0) -> None:
+        """Note that no call went well for some seconds; name the store that is waited for, once for each such time."""
+        with self._free:
+            self._silent_since = self._silent_since or time.monotonic() - seconds
+            waited = time.monotonic() - self._silent_since
+            if self._said or waited < SAY_SECONDS:
+                return
+            self._said = True
+        log.warning("%s: no usable answer for %.0f s (%s); it is asked again", self._name, waited, error)
+
+    def _went_well(self) -> None:
+        if self._said:
+            log.warning("%s answers again", self._name)
+        self._reached = self._answered = True
+        self._silent_since, self._said = 0.0, False
 
     def _try(self, request: Callable[[], Coroutine[Any, Any, Result]], deadline: float, size: int) -> Result:
         with self._free:
@@ -181,10 +208,11 @@ class Line:
                     raise Transient(f"{self._in_flight} other calls were in the way")
             self._in_flight += 1
         began = time.monotonic()
-        seconds = max(1.0, min(TRY_SECONDS + size / SLOWEST_BYTES_PER_SECOND, deadline - began))
+        longer = size / SLOWEST_BYTES_PER_SECOND
+        seconds = max(1.0, min(TRY_SECONDS + longer, deadline - began))
         count()
         try:
-            result = _run(request(), seconds)
+            result = _run(request(), seconds, (SAY_SECONDS + longer, partial(self._failed, "no answer")))
         except Busy:
             self._slower(began)
             raise
@@ -241,10 +269,22 @@ async def _in_time(request: Callable[[], Coroutine[Any, Any, Result]], asked: fl
     return await request()
 
 
-def _run(work: Coroutine[Any, Any, Result], seconds: float) -> Result:
-    """Return the result of a coroutine on fsspec's event loop; cancel it after some seconds."""
+def _run(
+    work: Coroutine[Any, Any, Result],
+    seconds: float,
+    late: tuple[float, Callable[[float], None]] = (math.inf, lambda seconds: None),
+) -> Result:
+    """Return the result of a coroutine on fsspec's event loop; cancel it after some seconds.
+
+    Args:
+        work: It is awaited.
+        seconds: It is cancelled after these.
+        late: Seconds, and what is called with them if there is no result by then.
+    """
     future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, seconds), get_loop())
     try:
+        if late[0] < seconds and not wait([future], late[0]).done:
+            late[1](late[0])
         return future.result()
     except TimeoutError as error:
         raise Transient(f"no answer within {seconds:.0f} s") from error

@@ -205,7 +205,7 @@ def test_an_answer_that_a_setting_is_wrong_names_it(code):
     assert "correct A" in str(fault(403, code, "get s3://b/a"))
 
 
-def test_what_worked_a_moment_ago_is_no_setting(s3, monkeypatch):
+def test_what_worked_a_moment_ago_is_no_setting_and_the_log_names_the_store_once(s3, monkeypatch, caplog):
     from tasks.volume.store import calls
 
     monkeypatch.setattr(calls, "DEADLINE_SECONDS", 2.0)
@@ -216,9 +216,15 @@ def test_what_worked_a_moment_ago_is_no_setting(s3, monkeypatch):
         raise Misconfigured("no credentials were found")
 
     began = time.monotonic()
-    with pytest.raises(calls.OutOfReach, match="could not be reached"):
+    with monkeypatch.context() as soon, pytest.raises(calls.OutOfReach, match="could not be reached"):
+        soon.setattr(calls, "SAY_SECONDS", 0.5)
         calls.line_of(store.location, store.options).call(broken)
     assert time.monotonic() - began > 1, "it was tried again"
+    assert store.get("a") == b"1"
+    silent, back = [record.message for record in caplog.records if record.name == calls.__name__]
+    assert silent.startswith("s3://staging: no usable answer for ")
+    assert silent.endswith(" s (no credentials were found); it is asked again")
+    assert back == "s3://staging answers again"
     with pytest.raises(InputRefused, match="cannot be used: no credentials were found"):
         calls.Line("s3://other", object()).call(broken)  # type: ignore[arg-type]  # never asked
 
