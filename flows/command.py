@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from flows.credentials import provide
-from flows.entry import DEBUG_HINT, STOPPING
+from flows.entry import DEBUG_HINT, STOPPING, server_failed
 from flows.summary import FOR_A_BROWSER, Summary
 from tasks.volume.outcomes import InputRefused, Outcome, Resumable, without_secrets
 
@@ -96,23 +96,14 @@ def told_in_one_sentence(*, debug: bool) -> Iterator[Callable[[], int]]:
         code = Resumable.exit_code
         _tell(STOPPED, debug)
     except Exception as error:
-        if status := _server_failed(error):
+        if failed := server_failed(error):
             code = Resumable.exit_code
-            _tell(f"the Prefect server failed ({status}); run the same command again when it answers", debug)
+            _tell(f"the Prefect server failed ({failed}); run the same command again when it answers", debug)
             return
         code = 1
         _tell(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, debug)
         if not debug:
             print(DEBUG_HINT, file=sys.stderr)
-
-
-def _server_failed(error: Exception) -> int:
-    """Return the status with which a Prefect server failed, as one that is being ended does; 0 for other errors."""
-    # By its name: most commands end without Prefect's client.
-    if type(error).__name__ != "PrefectHTTPStatusError":
-        return 0
-    status = int(getattr(getattr(error, "response", None), "status_code", 0))
-    return status if status >= 500 else 0
 
 
 def with_flags(words: Sequence[str], flags: str) -> str:

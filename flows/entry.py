@@ -22,6 +22,16 @@ def main() -> None:
     command()
 
 
+def server_failed(error: BaseException) -> str:
+    """Return how a Prefect server failed, or was not reached, as while it is ended; empty for other errors."""
+    # By their names: most commands end without Prefect's client.
+    names = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(error).__mro__}
+    if "httpx.TransportError" in names:
+        return type(error).__name__
+    status = int(getattr(getattr(error, "response", None), "status_code", 0))
+    return str(status) if "prefect.PrefectHTTPStatusError" in names and status >= 500 else ""
+
+
 def _end(number: int, frame: FrameType | None) -> None:
     """End at once: an exception would be shown as the traceback of an import."""
     os.write(2, b"stopped before anything was begun; run the same command again\n")

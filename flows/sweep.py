@@ -6,11 +6,12 @@ environment; for `deployment` the right to start runs, which a worker's own key 
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
+import tenacity
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State, StateType
@@ -19,6 +20,7 @@ from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 
 from flows.artifacts import not_vital, put_arriving, put_attention, put_waiting
+from flows.entry import server_failed
 from flows.prefect_flows import as_flow, as_task_of_one
 from flows.progress import artifact_report, say
 from flows.publishers import InThisProcess, publish_here
@@ -32,8 +34,11 @@ from tasks.volume.sweeps.staging import size_class
 
 log = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
 POLL_SECONDS = 5.0
 TELL_SECONDS = 60.0
+SERVER_SECONDS = 600.0  # for which a server that is started again is waited for
 _OF_ONE_RUN = {400, 409, 413, 422}  # answers that are about the parameters
 QUARANTINED = "seismill.sweep.quarantined"  # the event that an automation tells people of
 _PAGE = 100  # a server gives at most 200 runs an answer
@@ -134,13 +139,14 @@ class Deployed:
         """
         # Not a subflow: it outlives the sweep, and is retried and cancelled on its own.
         try:
-            run: Any = run_deployment(
+            run: Any = self._patient(
+                run_deployment,
                 self._deployment.format(size=size_class(job.found.bytes)),
                 parameters=job.parameters,
                 flow_run_name=f"publish {short_name(job.found.volume)}",
                 timeout=0,
                 as_subflow=False,
-                idempotency_key=job.key,
+                idempotency_key=job.key,  # so that a call whose answer was lost may be made again
             )
         except (TypeError, ValueError, LookupError):  # of these parameters, or a mistake of ours
             raise
@@ -180,10 +186,50 @@ class Deployed:
             put_waiting(self._deployment, rows)
 
     def look(self, runs: Collection[str]) -> dict[str, Ending | None]:
-        """Return the current state of flow runs."""
+        """Return the current state of flow runs.
+
+        Raises:
+            Resumable: The server does not answer, and did not for `SERVER_SECONDS`.
+        """
         numbers = list(runs)
-        with get_client(sync_client=True) as client:
-            return {run: ending for page in _pages(numbers) for run, ending in _states(client, page).items()}
+
+        def states() -> dict[str, Ending | None]:
+            with get_client(sync_client=True) as client:
+                return {
+                    run: ending for page in _pages(numbers) for run, ending in _states(client, page).items()
+                }
+
+        try:
+            return self._patient(states)
+        except Exception as error:
+            if not server_failed(error):
+                raise
+            raise Resumable(
+                f"the Prefect server does not answer ({reason(error)}); its runs go on; run the sweep again later"
+            ) from error
+
+    def _patient(self, call: Callable[..., Answer], *words: Any, **named: Any) -> Answer:
+        """Return what a call of the server gives; make it again while the server is away."""
+        began, told = time.monotonic(), False
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            nonlocal told
+            if not told and time.monotonic() - began >= self._poll_seconds:
+                told = True
+                log.warning(
+                    "the Prefect server does not answer (%s); it is waited for, for %.0f min",
+                    state.outcome and state.outcome.exception(),
+                    SERVER_SECONDS / 60,
+                )
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda error: bool(server_failed(error))),
+            wait=tenacity.wait_fixed(self._poll_seconds),
+            stop=tenacity.stop_after_delay(SERVER_SECONDS),
+            before_sleep=tell,
+            reraise=True,
+        )
+        return retrying(call, *words, **named)
 
 
 def _refused(error: Exception, job: Submission) -> InputRefused | Resumable:

@@ -5,11 +5,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prefect.client import base
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flows import artifacts
 from flows.command import told_in_one_sentence
 from flows.server import _prefixes
+from flows.sweep import Deployed
 
 
 @pytest.mark.parametrize(
@@ -62,13 +64,39 @@ def test_up_gives_sweeps_their_prefixes(allowed: str, staging: str, volumes: str
     assert _prefixes(allowed) == {"SEISMILL_SWEEP_STAGING": staging, "SEISMILL_SWEEP_VOLUMES": volumes}
 
 
-@pytest.mark.parametrize(("status", "code"), [(500, 75), (503, 75), (404, 1)])
+def failed(status: int) -> Exception:
+    """What Prefect's client raises for an answer with this status; for none without one."""
+    if not status:
+        return base.httpx.ConnectError("All connection attempts failed")
+    answer: Any = SimpleNamespace(status_code=status)
+    request: Any = SimpleNamespace(method="POST")
+    return PrefectHTTPStatusError("it failed", request=request, response=answer)
+
+
+@pytest.mark.parametrize(("status", "code"), [(500, 75), (503, 75), (404, 1), (0, 75)])
 def test_a_server_that_fails_while_it_ends_leaves_a_command_that_goes_on(
     status: int, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer: Any = SimpleNamespace(status_code=status)
-    request: Any = SimpleNamespace(method="POST")
     with told_in_one_sentence(debug=False) as ended:
-        raise PrefectHTTPStatusError("it failed", request=request, response=answer)
+        raise failed(status)
     assert ended() == code
     assert ("run the same command again" in capsys.readouterr().err) == (code == 75)
+
+
+def test_a_sweep_waits_for_a_server_that_is_started_again(caplog: pytest.LogCaptureFixture) -> None:
+    deployed = object.__new__(Deployed)  # which would look its deployment up
+    deployed._poll_seconds = 0.0
+    answers = [failed(0), failed(503), failed(0)]
+
+    def call(word: str) -> str:
+        if answers:
+            raise answers.pop()
+        return word
+
+    assert deployed._patient(call, "x") == "x"
+    assert [record.message for record in caplog.records] == [
+        "the Prefect server does not answer (All connection attempts failed); it is waited for, for 10 min"
+    ]
+    answers[:] = [failed(404)]
+    with pytest.raises(PrefectHTTPStatusError):
+        deployed._patient(call, "x")

@@ -216,9 +216,10 @@ def test_what_worked_a_moment_ago_is_no_setting_and_the_log_names_the_store_once
         raise Misconfigured("no credentials were found")
 
     began = time.monotonic()
-    with monkeypatch.context() as soon, pytest.raises(calls.OutOfReach, match="could not be reached"):
-        soon.setattr(calls, "SAY_SECONDS", 0.5)
+    monkeypatch.setattr(calls, "SAY_SECONDS", 0.5)
+    with pytest.raises(calls.OutOfReach, match="could not be reached"):
         calls.line_of(store.location, store.options).call(broken)
+    monkeypatch.undo()
     assert time.monotonic() - began > 1, "it was tried again"
     assert store.get("a") == b"1"
     silent, back = [record.message for record in caplog.records if record.name == calls.__name__]
