@@ -97,6 +97,25 @@ def publish_chain(
         return _published(summaries, notes)
 
 
+def migrate_chain(
+    stages: Mapping[str, Stage], *, source: str, index: Index, run: Run, **rest: Any
+) -> Summary:
+    """Publish what a volume of multidimio 0.8 holds, as `publish_chain` does; what it lost is among the notes.
+
+    Args:
+        stages: The callables of `PUBLISH_STAGES`.
+        source: The volume of multidimio 0.8.
+        index: How traces are placed; the fields that hold its dimensions are found in its headers.
+        run: How all stages are carried out.
+        **rest: As of `publish_chain`.
+    """
+    from tasks.volume.ingest.from_mdio_v0 import what_to_publish
+
+    segy, index, lost = what_to_publish(source, index, run.storage_options)
+    summary = publish_chain(stages, source=segy, index=index, run=run, **rest)
+    return summary | {"stage": "migrate", "notes": [*(f"lost: {note}" for note in lost), *summary["notes"]]}
+
+
 def _published(summaries: list[Summary], notes: list[str]) -> Summary:
     """Return the summary of a publication, with notes of its own."""
     summary = combined("publish", summaries)

@@ -170,6 +170,31 @@ def publish(
     """
 
 
+@_command(flow=True)
+def migrate(
+    source: Url,
+    volume: Url,
+    index: Index = Index(),
+    master: Master = Master(),
+    copies: Copies = Copies(),
+    pyramid: Levels = Levels(),
+    steps: list[Step] = ["copies", "pyramid", "report", "proof"],  # noqa: B006  # the same default as the flow's
+    run: Run = Run(),
+    overwrite: bool = False,
+    update: bool = False,
+) -> None:
+    """Turn a volume that multidimio 0.8 wrote into a volume: samples, trace headers, text and binary header.
+
+    What multidimio did not keep of the SEG-Y is named in the summary. The old volume is only read.
+
+    Args:
+        source: The volume of multidimio 0.8, such as s3://volumes/old.mdio
+        volume: The volume to write, such as s3://volumes/survey.zarr
+        overwrite: Replace a volume of another source or plan, and copies and levels that differ
+        update: Replace copies and levels that differ; a master that differs is refused
+    """
+
+
 @_command
 def ingest_segy(
     source: Url,

@@ -21,7 +21,7 @@ from flows.entry import DEBUG_HINT, STOPPING, server_failed
 from flows.summary import FOR_A_BROWSER, Summary
 from tasks.volume.outcomes import InputRefused, Outcome, Resumable, without_secrets
 
-CHAINS = ("publish", "demo", "sweep", "audit")
+CHAINS = ("publish", "migrate", "demo", "sweep", "audit")
 # The words of the command that runs, to show it again with the flags that a refusal names.
 TYPED: ContextVar[tuple[str, ...]] = ContextVar("TYPED", default=())
 # Flags that say nothing, or are refused, beside those that are added.
@@ -145,8 +145,8 @@ def _directly(name: str, arguments: dict[str, Any], stopping: threading.Event) -
         return direct_audit(**arguments, stopping=stopping)
     if name not in CHAINS:
         return dict(as_stage(load_verb(name), stopping=stopping)(**arguments))
-    names = chains.PUBLISH_STAGES if name == "publish" else chains.DEMO_STAGES
-    chain = chains.publish_chain if name == "publish" else chains.demo_chain
+    chain = {"publish": chains.publish_chain, "migrate": chains.migrate_chain}.get(name, chains.demo_chain)
+    names = chains.DEMO_STAGES if name == "demo" else chains.PUBLISH_STAGES
     return chain({stage: as_stage(load_verb(stage), stopping=stopping) for stage in names}, **arguments)
 
 

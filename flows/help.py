@@ -35,6 +35,7 @@ EXAMPLES = {
     ),
     "ingest-segy": ("seismill ingest-segy survey.sgy survey.zarr --index-bytes 9,21",),
     "make-image": ("seismill make-image try.zarr --shape 512,512,512 --chunks 64,64,64 --dtype uint16",),
+    "migrate": ("seismill migrate old.mdio survey.zarr",),
     "prove": ("seismill prove survey.zarr",),
     "publish": (
         "seismill publish survey.sgy survey.zarr",
@@ -56,6 +57,7 @@ EXAMPLES = {
 # The five flags, at most, that most runs of a verb need.
 FLAGS = {
     "publish": ("--index-bytes", "--quality", "--presets", "--dry-run", "--overwrite"),
+    "migrate": ("--index-bytes", "--quality", "--presets", "--dry-run", "--overwrite"),
     "ingest_segy": ("--index-bytes", "--chunks", "--dry-run", "--overwrite"),
     "ingest_images": ("--voxel-length", "--voxel-unit", "--dtype", "--shape", "--dry-run"),
     "rechunk": ("--presets", "--copy", "--quality", "--dry-run", "--overwrite"),

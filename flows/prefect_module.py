@@ -8,6 +8,7 @@ import runpy
 import sys
 
 import flows.audit
+import flows.migrate
 import flows.publish
 import flows.sweep
 import flows.verbs  # noqa: F401

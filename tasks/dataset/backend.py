@@ -25,7 +25,8 @@ from tasks.dataset.variables import (
     stored_arrays,
 )
 from tasks.parameters import StorageOptions
-from tasks.volume.arrays.reader import open_any
+from tasks.volume.arrays.mdio_v0 import DOCUMENT, MdioV0
+from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.headers import TRACE_HEADER_DTYPE
@@ -76,7 +77,7 @@ class SeismillBackend(BackendEntrypoint):
         if not isinstance(filename_or_obj, str | os.PathLike):
             raise InputRefused("a volume is opened by its address; give a path or a URL")
         store = Store(os.fspath(filename_or_obj), options_of(storage_options))
-        volume = open_any(store)
+        volume = opened_volume(store)
         opened = Opened(volume, level_of(volume, level, max_samples), max_error, mask_and_scale)
         dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
         dataset = _dataset(opened, headers, dropped, copies=copies)
@@ -86,6 +87,20 @@ class SeismillBackend(BackendEntrypoint):
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Return False: a volume is a Zarr group, which other engines open too, so this one is always named."""
         return False
+
+
+def opened_volume(store: Store) -> Volume:
+    """Return a volume of this software, levels and copies of another tool's array, or a volume of multidimio 0.8.
+
+    Raises:
+        InputRefused: There is none.
+    """
+    try:
+        return open_any(store)
+    except InputRefused:
+        if not store.exists(DOCUMENT):
+            raise
+        return MdioV0(store.location, store.options).as_volume()
 
 
 def options_of(given: Mapping[str, Any] | StorageOptions | None) -> StorageOptions:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import StorageOptions
+from tasks.volume.arrays.mdio_v0 import MARK, MdioV0
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.reading.choice import Cost, ReadableArray, candidates, fastest
@@ -128,7 +129,7 @@ class Opened:
         """Return a selection of the samples, from the array that answers it fastest."""
         chosen, _ = self.answer(groups)
         values = read_selection(self.volume.store_of(chosen.path), chosen.spec, groups, live=self.mask)
-        stored_so = chosen.path == self.array and chosen.spec.numpy.kind == "f"  # NaN where no trace is
+        stored_so = chosen.path == self.array and chosen.spec.fill == "NaN"  # where no trace is
         return values.astype(dtype, copy=False) if stored_so else self._hidden(values, groups, dtype)
 
     def values(self, path: str, groups: Sequence[Group], dtype: np.dtype[Any], field: str = "") -> np.ndarray:
@@ -195,6 +196,8 @@ class Opened:
 def _opened_again(
     url: str, options: StorageOptions, root: dict[str, Any], level: int, max_error: float, masked: bool
 ) -> Opened:
+    if MARK in root["attributes"]["seismill"]:
+        return Opened(MdioV0(url, options).as_volume(), level, max_error, masked)
     return Opened(Volume(Store(url, options), root), level, max_error, masked)
 
 

@@ -87,7 +87,7 @@ def test_every_entrypoint_is_a_flow_that_takes_the_parameters(deployment):
 
 def test_here_there_is_one_deployment_for_each_verb_and_chain():
     here = [d["name"] for d in YAML["deployments"] if d["work_pool"]["name"] == POOL]
-    assert sorted(here) == sorted([*VERBS, "publish", "sweep", "audit"])
+    assert sorted(here) == sorted([*VERBS, "publish", "migrate", "sweep", "audit"])
 
 
 def test_the_main_jobs_have_deployments_on_every_pool_in_every_size():

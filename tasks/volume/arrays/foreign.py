@@ -202,7 +202,8 @@ def read_foreign(
                 data = store.get(f"{spec.path}/{key}" if spec.path else key)
             except FileNotFoundError:
                 shape = [t.stop - t.start for t in there]
-                return np.broadcast_to(np.asarray(array.fill_value, spec.numpy), shape), there
+                fill = array.fill_value if spec.numeric else spec.fill_value
+                return np.broadcast_to(np.asarray(fill, spec.numpy), shape), there
             inside = tuple(
                 slice(h.start - p * u, h.stop - p * u)
                 for h, p, u in zip(here, position, spec.unit, strict=True)
@@ -218,6 +219,8 @@ def read_foreign(
 
     def hand_over(position: tuple[int, ...]) -> None:
         values, there = piece_at(position)
+        if not spec.numeric:  # of headers only the fields that are known here
+            values = values[list(spec.numpy.names or ())]
         use(values.astype(spec.numpy, copy=False), there)  # in the machine's byte order
 
     (on_chunks if store.local else on_io)(hand_over, positions(spec, region))

@@ -19,6 +19,7 @@ from tasks.volume.store.objects import Store
 from tasks.volume.store.url import stored_address
 
 PYRAMID = "pyramid"  # the group of a volume's coarser levels
+MDIO_V0 = {".zmetadata", "data", "metadata"}  # what lies in a volume of multidimio 0.x
 MOST_LOOKED_AT = 100  # groups in a group
 WHOLE_SHARD_FRACTION = 0.4  # of its chunks wanted: from there on one request for all is cheaper than ranges
 
@@ -162,7 +163,12 @@ def open_any(store: Store, data: bytes = b"") -> Volume:
     try:
         return open_volume(store, data)
     except InputRefused as refused:
-        found = {} if store.is_file else _annexes(store)
+        names = [] if store.is_file else store.children()
+        if MDIO_V0 <= set(names):
+            raise InputRefused(
+                f"{store.url} is a volume of multidimio 0.8; seismill migrate {store.url} NEW makes a volume of it"
+            ) from None
+        found = _annexes(store, names) if names else {}
         if not found:
             raise
         if "" in found:
@@ -171,10 +177,10 @@ def open_any(store: Store, data: bytes = b"") -> Volume:
         raise InputRefused(f"{refused.args[0]}; levels or copies that Seismill made lie in {named}") from None
 
 
-def _annexes(store: Store) -> dict[str, dict[str, Any]]:
+def _annexes(store: Store, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the roots of annexes in a group and in its member groups, by path."""
     found = {}
-    for path in ("", *(one for one in store.children()[:MOST_LOOKED_AT] if not one.startswith("."))):
+    for path in ("", *(one for one in names[:MOST_LOOKED_AT] if not one.startswith("."))):
         try:
             key = f"{path}/{ANNEX}" if path else ANNEX
             found[path] = root_from(store.get(key), f"{store.url}/{key}")

@@ -15,6 +15,7 @@ from typing import Any
 
 from tasks.parameters import StorageOptions
 from tasks.volume.blocks import on_io
+from tasks.volume.ingest.from_mdio_v0 import is_of_mdio_v0
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Source, Store
@@ -158,9 +159,8 @@ def _beside(urls: Sequence[str], options: StorageOptions) -> tuple[dict[int, str
     options = of_sources(options)
     folders: dict[Any, list[tuple[int, str]]] = defaultdict(list)
     for file, url in enumerate(urls):
-        if (
-            is_archive(url) or locate(url).protocol in WEB
-        ):  # it would be that of the archive; servers answer anything
+        # It would be that of the archive, or of a document; servers answer anything.
+        if is_archive(url) or is_of_mdio_v0(url) or locate(url).protocol in WEB:
             continue
         root, below, name = file_at(url, options).parts
         folders[root, below].append((file, name))

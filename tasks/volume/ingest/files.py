@@ -15,13 +15,14 @@ import numpy as np
 
 from tasks.parameters import StorageOptions
 from tasks.volume.blocks import on_io
+from tasks.volume.ingest.from_mdio_v0 import is_of_mdio_v0, open_source
 from tasks.volume.ingest.named_files import Listed, list_files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, Given
 from tasks.volume.segy.seismic_unix import format_of
 from tasks.volume.store.part_source import PartSource
 from tasks.volume.store.source_options import of_sources
-from tasks.volume.store.spilled import is_archive, open_source
+from tasks.volume.store.spilled import is_archive
 from tasks.volume.store.url import locate
 
 MOST_OPEN = 64
@@ -127,7 +128,8 @@ class Files:
 
     def near(self, file: int) -> bool:
         """Return whether one file is read on this machine: it lies there, or is unpacked there."""
-        return locate(self.listed[file].url).local or is_archive(self.listed[file].url)
+        url = self.listed[file].url
+        return locate(url).local or is_archive(url) or is_of_mdio_v0(url)
 
     @property
     def name(self) -> str:

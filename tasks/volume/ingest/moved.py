@@ -11,13 +11,13 @@ import numpy as np
 
 from tasks.parameters import StorageOptions
 from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.from_mdio_v0 import open_source
 from tasks.volume.ingest.named_files import list_files
 from tasks.volume.ingest.records import PART_BYTES, checksums, whole_checksums
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.plan import load_plan
 from tasks.volume.store.objects import Source, Store
 from tasks.volume.store.source_options import of_sources
-from tasks.volume.store.spilled import open_source
 
 log = logging.getLogger(__name__)
 
