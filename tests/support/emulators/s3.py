@@ -4,8 +4,8 @@ moto looks whether an object is there and puts it afterwards, on a thread for ea
 object, both may be told that they did. Here such requests are carried out one at a time, once their bodies have come.
 moto also copies an object, or reads it from a file, for each range that is asked of it. Here its bytes are kept.
 
-Run as `python tests/support/emulators/s3.py PORT`, or with an access key after it: then the server knows no other key,
-and what is asked without one is given to read only, as of a public bucket.
+Run as `python tests/support/emulators/s3.py PORT [KEY [HOST]]`. With an access key, the server knows no other one, and
+what is asked without a key is given to read only, as of a public bucket.
 """
 
 import io
@@ -64,7 +64,7 @@ def keep_bytes() -> None:
     FakeKey.value = FakeKey.value.setter(keep)
 
 
-def main(port: int, key: str = "") -> None:
+def main(port: int, key: str = "", host: str = "127.0.0.1") -> None:
     """Serve until the process is ended."""
     os.environ.setdefault("MOTO_PORT", str(port))  # before moto reads it
     keep_bytes()
@@ -74,7 +74,7 @@ def main(port: int, key: str = "") -> None:
     application: Any = Atomic(DomainDispatcherApplication(create_backend_app))
     if key:
         application = OneKey(application, key)
-    run_simple("127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler)
+    run_simple(host, port, application, threaded=True, request_handler=MotoRequestHandler)
 
 
 if __name__ == "__main__":
