@@ -6,6 +6,7 @@ A block is a slab as deep as a stored object, so each slice is read and decoded 
 
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -99,7 +100,9 @@ def ingest_images(
     spec = master_spec(stack, master, field_of(image), local=store.local)
     block = slab_of(spec, stack)
 
-    def body_of(stack: Stack, place: Voxels, spec: ArraySpec = spec) -> dict[str, Any]:
+    def body_of(
+        stack: Stack, place: Voxels, spec: ArraySpec = spec, block: Sequence[int] = block
+    ) -> dict[str, Any]:
         return {
             "verb": "ingest_images",
             "source": source,
@@ -144,8 +147,14 @@ def ingest_images(
         request = digest_of(body)
         known = root["attributes"]["seismill"] if root is not None else {"stages": {}, "sources": [{}]}
         made = known["stages"].get(spec.path, {}).get("request")
+        # Of a local disk, versions that gave each chunk a file of its own, however many there were, too.
+        flat = replace(spec, shards=()) if store.local and not master.shards else spec
+        if made == digest_of(body_of(stack, place, flat, slab_of(flat, stack))):
+            request = made
         befores = [
-            digest_of(body_of(one, _place_before(image, one), replace(spec, dtype=dtype)))
+            digest_of(
+                body_of(one, _place_before(image, one), replace(flat, dtype=dtype), slab_of(flat, stack))
+            )
             for one in [stack, *stack.before()]
             for dtype in {spec.dtype, stack.first.dtype}
         ]

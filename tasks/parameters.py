@@ -387,7 +387,7 @@ class Master(_Parameters):
         default=[],
         title="Shards",
         description="Samples per stored object, per axis, multiples of the chunks. Empty: about 32 MB on object "
-        "stores, one chunk on local disk. 0: one chunk",
+        "stores, one chunk on local disk while there are 100,000 or fewer. 0: one chunk",
     )
     codec: Codec = Field(
         default="zstd-1", title="Codec", description="Compressor and level, after a byte shuffle"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tasks.parameters import Copies
+from tasks.volume.arrays.chunking import unsharded
 from tasks.volume.arrays.codecs import (
     is_zfp,
     tolerance_of,
@@ -143,7 +144,7 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         presets = {name for name in names if copies.quality_of(name) == "auto" and name not in copies.named}
         presets -= {more.name for more in copies.more}
         specs = [_as_asked(volume, s) if s.path in presets & set(there) else s for s in specs]
-    if local:
+    if all(unsharded(spec.shape, spec.chunks, local=local) for spec in specs):
         return specs
     # A copy that is there keeps its shards, so that readers who opened it find their way while it is replaced.
     return [

@@ -3,12 +3,14 @@
 import numpy as np
 
 from tasks.parameters import Master
+from tasks.volume.arrays.chunking import unsharded
 from tasks.volume.arrays.spec import (
     MASTER,
     ArraySpec,
     chunks_by_default,
     shards_by_default,
 )
+from tasks.volume.blocks import block_count, nth_region
 from tasks.volume.ingest.survey import Survey
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.overrides import TRACE
@@ -29,10 +31,15 @@ SMALL_FILE_BYTES = 16 << 20  # a file this small is read in any order
 SAMPLED_CELLS = 1 << 18  # of the grid, to see in which direction the files go
 
 
+# Beyond so many cells, blocks at even distances are looked at, to see how long ranges are.
+COUNTED_CELLS, SAMPLED_BLOCKS = 1 << 22, 48
+
+
 def block_of_traces(spec: ArraySpec, survey: Survey, *, near: bool, spilled: bool) -> tuple[int, ...]:
     """Traces per block and dimension: whole shards, long enough in the file's fast direction for large ranges.
 
-    A spilled file is sorted by the index, so it is best read along the fastest dimension.
+    A spilled file is sorted by the index, so it is best read along the fastest dimension. `near`: the volume lies on
+    this machine; a source elsewhere is read in long ranges all the same.
     """
     grid = survey.grid
     assert grid is not None
@@ -47,6 +54,7 @@ def block_of_traces(spec: ArraySpec, survey: Survey, *, near: bool, spilled: boo
     ]
     fast = numbers.ndim - 1 if spilled else int(np.argmax(neighbours))
     block = list(unit)
+    near = near and survey.files.local
     wanted = RUN_BYTES[near]
     samples = spec.shape[-1] * spec.numpy.itemsize
     while (
@@ -73,15 +81,32 @@ def is_scattered(survey: Survey, master: Master, store: Store) -> bool:
     if files.size <= SMALL_FILE_BYTES and files.local:
         return False
     _, block = master_spec_of(store, survey, master, ("",) * (len(grid.shape) + 1), spilled=False)
-    counts = [-(-n // b) for n, b in zip(grid.shape, block, strict=True)]
+    traces, runs = _ranges(grid.trace_numbers, block, files.n_traces)
+    return traces * survey.fmt.trace_bytes / runs < SCATTERED_BYTES[files.local]
+
+
+def _ranges(numbers: np.ndarray, block: tuple[int, ...], n_traces: int) -> tuple[int, int]:
+    """Return how many traces blocks of a grid have, and in how many ranges of the file these lie.
+
+    Of a large grid the traces of some blocks are counted.
+    """
+    if numbers.size > COUNTED_CELLS:
+        count = block_count(numbers.shape, block)
+        traces = runs = 0
+        for at in np.unique(np.linspace(0, count - 1, SAMPLED_BLOCKS).astype(np.int64)).tolist():
+            part = numbers[nth_region(numbers.shape, block, at)]
+            part = np.sort(part[part >= 0])
+            traces += len(part)
+            runs += int(np.count_nonzero(np.diff(part) != 1)) + bool(len(part))
+        return traces, max(1, runs)
+    counts = [-(-n // b) for n, b in zip(numbers.shape, block, strict=True)]
     block_of_cell = np.ravel_multi_index(
-        np.ix_(*(np.arange(n) // b for n, b in zip(grid.shape, block, strict=True))), counts
+        np.ix_(*(np.arange(n) // b for n, b in zip(numbers.shape, block, strict=True))), counts
     )
-    live = grid.trace_numbers >= 0
-    block_of_trace = np.full(files.n_traces, -1, np.int64)
-    block_of_trace[grid.trace_numbers[live]] = np.broadcast_to(block_of_cell, grid.shape)[live]
-    runs = 1 + int(np.count_nonzero(np.diff(block_of_trace[block_of_trace >= 0])))
-    return files.n_traces * survey.fmt.trace_bytes / runs < SCATTERED_BYTES[files.local]
+    live = numbers >= 0
+    block_of_trace = np.full(n_traces, -1, np.int64)
+    block_of_trace[numbers[live]] = np.broadcast_to(block_of_cell, numbers.shape)[live]
+    return n_traces, 1 + int(np.count_nonzero(np.diff(block_of_trace[block_of_trace >= 0])))
 
 
 def fill_of(dtype: str) -> str:
@@ -98,7 +123,9 @@ def master_spec_of(
     dtype = survey.fmt.sample_format.dtype
     shape = (*survey.grid.shape, survey.fmt.n_samples)
     chunks = chunks or _default_chunks(survey, shape)
-    if shards is None:
+    if shards is None and unsharded(shape, chunks, local=store.local):
+        shards = ()
+    elif shards is None:
         shards = shards_by_default(shape, chunks, np.dtype(dtype).itemsize)
     spec = ArraySpec(
         MASTER, shape, chunks, dtype, dims, master.codec, shards if shards != chunks else (), fill_of(dtype)
@@ -121,7 +148,7 @@ def chunks_and_shards(
             f"chunks {chunks} do not fit a volume of {', '.join(survey.names)} and samples; give {rank} positive "
             "numbers"
         )
-    if master.shards == [0] or (not master.shards and store.local):
+    if master.shards == [0]:
         return chunks, ()
     if not master.shards:
         return chunks, None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Master
+from tasks.volume.arrays.chunking import many_objects
 from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.spec import (
     MASTER,
@@ -181,22 +182,27 @@ def planned(
             "the headers do not follow a regular grid: the source would be read once and spilled first"
         )
         return {"dry_run": True, "volume": store.url, "stage": "ingest", "arrays": [], "notes": notes}
-    body = layout_of(store, survey, master, {})
+    spilled = is_scattered(survey, master, store)
+    if spilled:
+        notes.append(
+            "the traces are not in the order of the grid: the source would be read once and spilled first"
+        )
+    body = layout_of(store, survey, master, {"digest": ""} if spilled else {})
     spec = ArraySpec.from_json(body["arrays"]["master"])
     compute = replace(compute, needs=[])
     following = follow(spec, compute)
-    fit_blocks(compute, spec, tuple(body["block"]), survey, near=store.local, spilled=False)
-    count = block_count(survey.grid.shape, tuple(body["block"]))
-    objects = int(np.prod([-(-n // u) for n, u in zip(spec.shape, spec.unit, strict=True)]))
+    block = tuple(body["block"])
+    fit_blocks(compute, spec, block, survey, near=store.local, spilled=spilled)
+    rows = [planned_row(array) for array in (spec, *following)]
     return {
         "dry_run": True,
         "volume": store.url,
         "stage": "ingest",
-        "arrays": [planned_row(array) for array in (spec, *following)],
+        "arrays": rows,
         "grid": [str(axis) for axis in survey.grid.axes],
-        "objects": objects,
-        "blocks": count,
-        "memory_bytes": block_memory(spec, tuple(body["block"]), survey.fmt, cpu_count()),
+        "objects": rows[0]["objects"],
+        "blocks": block_count(survey.grid.shape, block),
+        "memory_bytes": block_memory(spec, block, survey.fmt, cpu_count(), spilled=spilled),
         "peak_bytes": peak_bytes(compute),
-        "notes": notes,
+        "notes": [*notes, *many_objects((spec, *following), local=store.local)],
     }

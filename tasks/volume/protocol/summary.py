@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.parameters import Run
 from tasks.volume.arrays.spec import MEASURED, ArraySpec, spec_of
-from tasks.volume.blocks import Compute
+from tasks.volume.blocks import Compute, block_count
 from tasks.volume.memory import memory_budget
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.root import members
@@ -62,6 +62,7 @@ def planned_row(spec: ArraySpec) -> dict[str, Any]:
         "shards": spec.shards,
         "dtype": spec.dtype,
         "raw_bytes": spec.raw_bytes,
+        "objects": block_count(spec.shape, spec.unit),
     }
 
 

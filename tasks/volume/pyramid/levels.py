@@ -4,6 +4,7 @@ from typing import Any
 
 from tasks.parameters import Levels
 from tasks.volume.arrays.attributes import ome_attributes
+from tasks.volume.arrays.chunking import unsharded
 from tasks.volume.arrays.foreign_documents import reading_bytes
 from tasks.volume.arrays.group_metadata import is_annex
 from tasks.volume.arrays.reader import PYRAMID, WHOLE_SHARD_FRACTION, Volume
@@ -58,6 +59,9 @@ def level_specs(
     factors = level_factors(master.shape, as_written(master).chunks, levels, _lengths(volume))
     paths = [volume.level(number) for number in range(1, len(factors) + 1)]
     specs, passes = passes_of(master, paths, factors, local=local)
+    there = any(volume.has(path) for path in paths)  # which keep the form that they have
+    if local and not there and not all(unsharded(s.shape, s.chunks, local=local) for s in specs[1:]):
+        specs, passes = passes_of(master, paths, factors, local=False)
     return specs, factors, passes
 
 

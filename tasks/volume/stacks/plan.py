@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import Master, StorageOptions
-from tasks.volume.arrays.chunking import chosen_chunks, chosen_shards
+from tasks.volume.arrays.chunking import chosen_chunks, chosen_shards, many_objects
 from tasks.volume.arrays.spec import DEFAULT_CHUNKS, ArraySpec
 from tasks.volume.blocks import Compute, Progress, block_count, nth_region
 from tasks.volume.images.slab import read_block
@@ -128,5 +128,6 @@ def planned_stack(
             f"{len(stack.files)} files of {stack.bytes:,} bytes",
             *expected.notes(list(expected.said)),
             *expected.doubts,
+            *many_objects((spec, *following), local=store.local),
         ],
     }
