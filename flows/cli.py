@@ -577,7 +577,9 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     Args:
         shell: Of these, the one that is used
     """
-    print(app.generate_completion(shell=shell))
+    script = app.generate_completion(shell=shell)
+    # Places are files and folders as well, which bash offers where the script has no answer.
+    print(script.replace("complete -F ", "complete -o default -F "))
     return 0
 
 

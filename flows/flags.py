@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_args, get_origin
 from cyclopts import Group, Parameter, Token
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from flows.forms import DOES_NOTHING
 from flows.help import OTHERS, shown_first
 from tasks.parameters import Copy, Step, StorageOptions, Url
 
@@ -56,6 +57,7 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
                 bound.arguments[parameter.name] = _checked(parameter, flags[parameter.name])
         return function(**bound.arguments)
 
+    idle = DOES_NOTHING.get(function.__name__, ())
     del command.__wrapped__  # the flags are this function's signature, not the models
     command.__annotations__ = {}
     command.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -66,6 +68,7 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
                 )
                 for place, parameter in enumerate(signature.parameters.values())
                 for flag in _flags(parameter, 10 * place)  # between them the models inside of a model
+                if flag.name not in idle
             ),
             key=lambda flag: flag.kind,
         )

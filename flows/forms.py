@@ -5,29 +5,83 @@ Prefect makes the form of the signature and the docstring. Both are those of the
 
 import inspect
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from tasks.parameters import OptionalUrl, Url
+from tasks.parameters import OptionalUrl, Run, StorageOptions, Url
 
 # Places that a run cannot do without come first, then what is wanted of it (copies, steps, what is left out), then
 # these in their order. What overrides a file's own headers, or the storage of the master, is last.
 _LATE = ("pyramid", "update", "overwrite", "run", "storage_options", "seed", "index", "image", "master")
+# Fields of the run, and of its stores, that do nothing in a verb: they are in neither its form nor its help.
+_OF_PLANS = frozenset({"accept_versions", "created_on"})
+_OF_SOURCES = frozenset(name for name in StorageOptions.model_fields if name.startswith("source_"))
+_OF_WRITING = frozenset({"storage_class", "accept_unconditional_writes"})
+DOES_NOTHING: dict[str, frozenset[str]] = {
+    "audit": _OF_PLANS | _OF_SOURCES | {"dry_run", "lock_wait"},
+    "copy": _OF_SOURCES,
+    "export_ome": _OF_PLANS | _OF_SOURCES | {"lock_wait"},
+    "export_segy": _OF_PLANS | _OF_SOURCES | {"lock_wait"},
+    "info": _OF_SOURCES | _OF_WRITING,
+    "make_image": _OF_SOURCES,
+    "prove": frozenset({"accept_versions"}),
+    "pyramid": _OF_SOURCES,
+    "rechunk": _OF_SOURCES,
+    "report": _OF_PLANS | _OF_SOURCES | {"memory", "dask"},
+    "scan": _OF_WRITING,
+    "verify": _OF_PLANS,
+    "view": _OF_SOURCES | _OF_WRITING,
+}
 RELATIVE = "A relative path begins in the folder that `seismill up` names."
 
 
-def form_signature(signature: inspect.Signature, left_out: tuple[str, ...]) -> inspect.Signature:
+@dataclass(frozen=True)
+class _Without:
+    """Leaves fields out of what a form says of a model; the model takes them as before."""
+
+    fields: frozenset[str]
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> Any:
+        schema = handler(core_schema)
+        self._narrow(schema, handler)
+        return schema
+
+    def _narrow(self, schema: dict[str, Any], handler: Any) -> None:
+        fields = handler.resolve_ref_schema(schema).get("properties", {})
+        for name in self.fields & set(fields):
+            del fields[name]
+        if "storage_options" in fields:
+            self._narrow({"$ref": _reference(fields["storage_options"])}, handler)
+
+
+def _reference(schema: dict[str, Any]) -> str:
+    return str(schema.get("$ref") or schema["allOf"][0]["$ref"])
+
+
+def form_signature(
+    signature: inspect.Signature, left_out: Collection[str], verb: str = ""
+) -> inspect.Signature:
     """Return a signature in the order of the form.
 
     Args:
         signature: That of the verb or chain.
         left_out: Parameters that no run has.
+        verb: Name of the verb, of which some fields of models do nothing.
     """
+    idle = DOES_NOTHING.get(verb, frozenset())
 
     def rank(parameter: inspect.Parameter) -> int:
         if parameter.default is parameter.empty:
             return -2
         return _LATE.index(parameter.name) if parameter.name in _LATE else -1
 
-    asked = sorted((p for p in signature.parameters.values() if p.name not in left_out), key=rank)
+    def narrowed(parameter: inspect.Parameter) -> inspect.Parameter:
+        if not idle or parameter.annotation not in (Run, StorageOptions):
+            return parameter
+        return parameter.replace(annotation=Annotated[parameter.annotation, _Without(idle)])
+
+    asked = sorted((narrowed(p) for p in signature.parameters.values() if p.name not in left_out), key=rank)
     # By name alone but for the places: positions are those of the form, not of the verb.
     return signature.replace(
         parameters=[p if rank(p) == -2 else p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in asked]

@@ -112,7 +112,7 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
         return Completed(message=headline(summary), data=summary)
 
     # What one stage tells another is no parameter of a run.
-    run.__signature__ = form_signature(signature, BETWEEN_STAGES)  # type: ignore[attr-defined]
+    run.__signature__ = form_signature(signature, BETWEEN_STAGES, name)  # type: ignore[attr-defined]
     run.__doc__ = form_docstring(function.__doc__, signature)
     return _Flow(run, name=name.replace("_", "-"), flow_run_name=functools.partial(_run_name, name))
 

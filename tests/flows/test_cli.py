@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -84,9 +84,14 @@ def test_every_chain_has_the_parameters_and_defaults_of_its_flow(name):
 
     flow = getattr(import_module(f"flows.{name}"), name)
     declared, wanted = (inspect.signature(function).parameters for function in (getattr(cli, name), flow.fn))
-    assert {p.name: (p.default, p.annotation) for p in declared.values()} == {
-        p.name: (p.default, p.annotation) for p in wanted.values()
+    assert {p.name: (p.default, unmarked(p.annotation)) for p in declared.values()} == {
+        p.name: (p.default, unmarked(p.annotation)) for p in wanted.values()
     }
+
+
+def unmarked(annotation: Any) -> Any:
+    """The type of a parameter without what forms say of it."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def test_prefect_shows_at_most_eleven_fields_and_a_description_for_each():

@@ -1,5 +1,6 @@
 """Forms as Prefect makes them of each deployment: places first, what is wanted next, overrides last."""
 
+import inspect
 from importlib import import_module
 from typing import Any
 
@@ -7,7 +8,10 @@ import pytest
 import yaml
 from prefect.utilities.callables import parameter_schema
 
+from flows import cli
+from flows.forms import DOES_NOTHING
 from flows.publish import publish
+from tasks.parameters import Run, StorageOptions
 from tests import ROOT
 
 DEPLOYMENTS = yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())["deployments"]
@@ -61,3 +65,23 @@ def test_arguments_go_to_the_parameters_of_their_names():
 def test_on_one_machine_the_deployments_that_people_start_come_first():
     here = [one["name"] for one in DEPLOYMENTS if one["work_pool"]["name"] == "seismill"]
     assert here[:4] == ["publish", "sweep", "scan", "verify"]
+
+
+@pytest.mark.parametrize("entrypoint", [one for one in ENTRYPOINTS if one.partition(":")[2] in DOES_NOTHING])
+def test_fields_that_do_nothing_are_in_neither_form_nor_flags(entrypoint):
+    module, _, name = entrypoint.partition(":")
+    schema = parameter_schema(getattr(import_module(module), name)).model_dump_for_openapi()
+    models = {
+        title: set(model["properties"])
+        for title, model in schema["definitions"].items()
+        if "properties" in model
+    }
+    shown = models.get("Run", set()) | models["StorageOptions"]
+    known = (
+        {*Run.model_fields, *StorageOptions.model_fields}
+        if "Run" in models
+        else {*StorageOptions.model_fields}
+    )
+    assert shown == known - DOES_NOTHING[name]
+    flags = inspect.signature(cli.app[name.replace("_", "-")].default_command).parameters
+    assert not DOES_NOTHING[name] & set(flags)

@@ -76,12 +76,13 @@ def test_bash_completes_verbs_and_flags() -> None:
     script = (
         'source <("$0" -P -c "from flows.cli import main; main()" completion bash)\n'
         'complete_with() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _seismill; echo "${COMPREPLY[@]}"; }\n'
-        "complete_with seismill pub\ncomplete_with seismill publish a b --qual\n"
+        "complete_with seismill pub\ncomplete_with seismill publish a b --qual\ncomplete -p seismill\n"
     )
     done = subprocess.run(
         ["bash", "-c", script, sys.executable], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["publish", "--quality"]
+    # Where the script has no answer, bash offers files: of what is published.
+    assert done.stdout.splitlines() == ["publish", "--quality", "complete -o default -F _seismill seismill"]
 
 
 def test_the_package_runs_as_the_command() -> None:
