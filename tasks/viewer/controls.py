@@ -112,14 +112,12 @@ def _heading(looked: LookedAt) -> str:
     url = looked.finest.where
     extents = " x ".join(f"{axis.size:,}" for axis in looked.axes)
     names = " x ".join(axis.name for axis in looked.axes)
-    gigabytes = (
-        int(np.prod([axis.size for axis in looked.axes], dtype=object))
-        * looked.finest.candidates[0].spec.numpy.itemsize
-        / 1e9
-    )
+    cells = int(np.prod([axis.size for axis in looked.axes], dtype=object))
+    raw = cells * looked.finest.candidates[0].spec.numpy.itemsize
+    size = f"{raw / 1e9:.3g} GB" if raw >= 1e9 else f"{raw / 1e6:.3g} MB"
     levels = len(looked.volume.state["levels"])
     return (
         f"<b>{escape(url.rstrip('/').rpartition('/')[2])}</b><br><small title='{escape(url, quote=True)}'>"
-        f"{escape(names)}<br>{extents} samples, {gigabytes:.3g} GB<br>{levels} level{'s' * (levels > 1)}, "
+        f"{escape(names)}<br>{extents} samples, {size}<br>{levels} level{'s' * (levels > 1)}, "
         f"{len(looked.copies)} {'copy' if len(looked.copies) == 1 else 'copies'}</small>"
     )
