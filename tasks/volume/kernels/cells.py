@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from tasks.volume.kernels.compiled import njit
+from tasks.volume.kernels.compiled import kernel, part
 from tasks.volume.kernels.rows import as_mask, as_rows
 
 MEDIAN, MODE = range(2)
@@ -82,7 +82,7 @@ def _check(fine: np.ndarray, live: np.ndarray, factor: tuple[int, int, int], out
         )
 
 
-@njit(cache=True, nogil=True)
+@part
 def _sort(values):
     """Shell's sort: numpy's own takes numba a second to compile for each type."""
     gap = 1
@@ -98,7 +98,7 @@ def _sort(values):
         gap //= 3
 
 
-@njit(cache=True, nogil=True)
+@part
 def _gather(flat, shape, strides, live, factor, i, j, k, room):
     """Put what counts of one cell into `room` in order; return how many that is."""
     held = 0
@@ -126,17 +126,17 @@ def _gather(flat, shape, strides, live, factor, i, j, k, room):
     return held
 
 
-@njit(cache=True, nogil=True)
+@part
 def _lesser(x, y):
     return x if x < y else y
 
 
-@njit(cache=True, nogil=True)
+@part
 def _greater(x, y):
     return y if x < y else x
 
 
-@njit(cache=True, nogil=True)
+@part
 def _in_order(a, b, c, d, e, f, g, h):
     """Eight values in order, without a branch: 19 exchanges (Knuth, The Art of Computer Programming, 5.3.4)."""
     a, c = _lesser(a, c), _greater(a, c)
@@ -161,21 +161,21 @@ def _in_order(a, b, c, d, e, f, g, h):
     return a, b, c, d, e, f, g, h
 
 
-@njit(cache=True, nogil=True)
+@part
 def _middle(low, high):
     """Mean of two whole numbers: rounded down, which cannot overflow; a half goes to the even neighbour."""
     middle = (low & high) + ((low ^ high) >> 1)
     return middle + ((low ^ high) & middle & 1)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _middle_float(low, high):
     middle = (np.float64(low) + np.float64(high)) / 2
     # A sum beyond float64's range is no Inf.
     return middle if middle - middle == 0 else np.float64(low) / 2 + np.float64(high) / 2
 
 
-@njit(cache=True, nogil=True)
+@part
 def _most(values):
     """Return the most frequent of eight ordered values, the smallest of several."""
     best, last, most, count = values[0], values[0], 1, 1
@@ -187,7 +187,7 @@ def _most(values):
     return best
 
 
-@njit(cache=True, nogil=True)
+@part
 def _clean(row):
     """Return whether a row is without NaN."""
     count = np.int32(0)
@@ -196,7 +196,7 @@ def _clean(row):
     return count == 0
 
 
-@njit(cache=True, nogil=True)
+@part
 def _rows_of(flat, shape, strides, live, factor, i, j):
     """Return the four rows of a line of cells of factors 1 and 2; one that is not there is the other once more.
 
@@ -213,7 +213,7 @@ def _rows_of(flat, shape, strides, live, factor, i, j):
     return good, flat[a : a + n], flat[b : b + n], flat[c : c + n], flat[d : d + n]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _modes(flat, shape, strides, live, factor, out, room, nothing):
     n, step = shape[2], factor[2]
     narrow = factor[0] <= 2 and factor[1] <= 2 and step <= 2
@@ -237,7 +237,7 @@ def _modes(flat, shape, strides, live, factor, out, room, nothing):
                 row[k] = best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _float_medians(flat, shape, strides, live, factor, out, room, nothing):
     n, step = shape[2], factor[2]
     narrow = factor[0] <= 2 and factor[1] <= 2 and step <= 2
@@ -260,7 +260,7 @@ def _float_medians(flat, shape, strides, live, factor, out, room, nothing):
                     row[k] = _middle_float(room[(held - 1) // 2], room[held // 2])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _integer_medians(flat, shape, strides, live, factor, out, room):
     n, step = shape[2], factor[2]
     narrow = factor[0] <= 2 and factor[1] <= 2 and step <= 2
@@ -283,7 +283,7 @@ def _integer_medians(flat, shape, strides, live, factor, out, room):
                     row[k] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _integer_extremes(flat, shape, strides, live, factor, out, line, first, greatest):
     n = shape[2]
     for i in range(out.shape[0]):
@@ -312,7 +312,7 @@ def _integer_extremes(flat, shape, strides, live, factor, out, line, first, grea
                     out[i, j, k] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _float_extremes(flat, shape, strides, live, factor, out, line, first, greatest):
     """Return a comparison with NaN is false, so NaN never enters; a line that is still `first` may be all NaN."""
     n = shape[2]

@@ -7,7 +7,7 @@ there the table wraps after 32 powers, which holds for the CRC-32 polynomial and
 
 import numpy as np
 
-from tasks.volume.kernels.compiled import njit
+from tasks.volume.kernels.compiled import kernel, part
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, lowest power in the highest bit
 _ONE = 0x80000000
@@ -46,7 +46,7 @@ def combine_all(crcs: np.ndarray, lengths: np.ndarray) -> int:
     return int(_combine_all(np.asarray(crcs, np.uint32), np.asarray(lengths, np.int64)))
 
 
-@njit(cache=True, nogil=True)
+@part
 def _product(a, b):
     product = np.uint32(0)
     for bit in range(31, -1, -1):
@@ -55,7 +55,7 @@ def _product(a, b):
     return product
 
 
-@njit(cache=True, nogil=True)
+@part
 def _zeros(length):
     """x^(8 length): what appending so many zero bytes multiplies by."""
     power = np.uint32(_ONE)
@@ -68,12 +68,12 @@ def _zeros(length):
     return power
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _combine(crc_a, crc_b, length_b):
     return np.uint32(_product(_zeros(length_b), crc_a) ^ crc_b)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _combine_all(crcs, lengths):
     crc, last, zeros = np.uint32(0), np.int64(0), np.uint32(_ONE)
     for i in range(crcs.size):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.volume.kernels.compiled import njit
+from tasks.volume.kernels.compiled import kernel, part
 from tasks.volume.kernels.rows import as_mask, as_rows
 
 COUNT, MAX_ABS_ERROR, SUM_OF_SQUARES, NONFINITE = range(4)
@@ -61,7 +61,11 @@ def error_sums(
     shape = _padded(original.shape, 4, 1)
     (source, strides), (other, other_strides) = as_rows(original), as_rows(decoded)
     strides, other_strides = _padded(strides, 3, 0), _padded(other_strides, 3, 0)
-    _error_sums(shape, source, strides, other, other_strides, _live(original, live2d), sums)
+    errors = np.zeros(STEP)
+    room = errors, errors.view(np.int64), np.zeros(LANES)
+    worst = _error_sums(shape, source, strides, other, other_strides, _live(original, live2d), sums, *room)
+    greatest = np.int64(worst).view(np.float64)
+    sums[MAX_ABS_ERROR] = max(sums[MAX_ABS_ERROR], np.inf if np.isnan(greatest) else greatest)
 
 
 def _live(x: np.ndarray, live: np.ndarray | None) -> np.ndarray:
@@ -83,7 +87,7 @@ def _padded(lengths: tuple[int, ...], size: int, value: int) -> tuple[int, ...]:
 
 # Rows may be as short as 4 samples (a chunk of an inline copy), so they are reached by unsigned offsets: slices
 # and indices that may be negative cost more than such a row.
-@njit(cache=True, nogil=True)
+@part
 def _mend_row(target, at, n):
     count = np.int32(0)
     for k in range(np.uint64(n)):
@@ -95,7 +99,7 @@ def _mend_row(target, at, n):
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mend(shape, target, strides, live):
     count = 0
     for i in range(shape[0]):
@@ -110,7 +114,7 @@ def _mend(shape, target, strides, live):
     return count
 
 
-@njit(cache=True, nogil=True)
+@part
 def _errors(original, at, decoded, by, n, errors, held):
     """Append differences where `original` is finite, else 0; return where it is not."""
     count = np.int32(0)
@@ -122,29 +126,30 @@ def _errors(original, at, decoded, by, n, errors, held):
     return count
 
 
-@njit(cache=True, nogil=True)
-def _greatest(errors):
+@part
+def _greatest(bits):
     """Greatest magnitude as bits, which order like the numbers: float maxima are not vectorised and lose NaN."""
-    bits = errors.view(np.int64)
     greatest = np.int64(0)
-    for k in range(bits.size):
-        greatest = max(greatest, bits[k] & 0x7FFFFFFFFFFFFFFF)
+    for k in range(STEP):
+        magnitude = bits[k] & np.int64(0x7FFFFFFFFFFFFFFF)
+        greatest = magnitude if magnitude > greatest else greatest
     return greatest
 
 
-@njit(cache=True, nogil=True)
+@part
 def _add_squares(errors, lanes):
-    """Return the length is a multiple of 4 LANES; lanes make the order of the sum the same on every processor."""
-    for row in range(0, errors.size, 4 * LANES):
-        a, b = errors[row : row + LANES], errors[row + LANES : row + 2 * LANES]
-        c, d = errors[row + 2 * LANES : row + 3 * LANES], errors[row + 3 * LANES : row + 4 * LANES]
-        for k in range(LANES):
-            lanes[k] += (a[k] * a[k] + b[k] * b[k]) + (c[k] * c[k] + d[k] * d[k])
+    """Add squares of a step to lanes, which make the order of the sum the same on every processor."""
+    for row in range(np.uint64(0), np.uint64(STEP), np.uint64(4 * LANES)):
+        for k in range(np.uint64(LANES)):
+            at = row + k
+            a, b = errors[at], errors[at + np.uint64(LANES)]
+            c, d = errors[at + np.uint64(2 * LANES)], errors[at + np.uint64(3 * LANES)]
+            lanes[k] += (a * a + b * b) + (c * c + d * d)
 
 
-@njit(cache=True, nogil=True)
-def _error_sums(shape, source, strides, other, other_strides, live, sums):
-    errors, lanes = np.zeros(STEP), np.zeros(LANES)
+@kernel
+def _error_sums(shape, source, strides, other, other_strides, live, sums, errors, magnitudes, lanes):
+    """Add counts and squares to `sums`; return the bits of the greatest error. The last three are room to work."""
     greatest, held, compared, nonfinite = np.int64(0), 0, 0, 0
     for i in range(shape[0]):
         for j in range(shape[1]):
@@ -155,7 +160,8 @@ def _error_sums(shape, source, strides, other, other_strides, live, sums):
                 by = i * other_strides[0] + j * other_strides[1] + k * other_strides[2]
                 done = 0
                 while done < shape[3]:
-                    n = min(STEP - held, shape[3] - done)
+                    n = shape[3] - done
+                    n = STEP - held if n > STEP - held else n
                     a, b = np.uint64(at + done), np.uint64(by + done)
                     bad = _errors(source, a, other, b, n, errors, np.uint64(held))
                     compared += n - bad
@@ -163,17 +169,18 @@ def _error_sums(shape, source, strides, other, other_strides, live, sums):
                     done += n
                     held += n
                     if held == STEP:
-                        greatest = max(greatest, _greatest(errors))
+                        most = _greatest(magnitudes)
+                        greatest = most if most > greatest else greatest
                         _add_squares(errors, lanes)
                         held = 0
     # What the last step left behind the held errors has been counted and would be again.
     for k in range(held, STEP):
         errors[k] = 0.0
-    greatest = max(greatest, _greatest(errors))
+    most = _greatest(magnitudes)
+    greatest = most if most > greatest else greatest
     _add_squares(errors, lanes)
     sums[COUNT] += compared
     sums[NONFINITE] += nonfinite
     for k in range(LANES):
         sums[SUM_OF_SQUARES] += lanes[k]
-    worst = np.int64(greatest).view(np.float64)
-    sums[MAX_ABS_ERROR] = max(sums[MAX_ABS_ERROR], np.inf if np.isnan(worst) else worst)
+    return greatest

@@ -9,7 +9,7 @@ order: an order chosen by the compiler depends on the processor, and stored stat
 
 import numpy as np
 
-from tasks.volume.kernels.compiled import njit
+from tasks.volume.kernels.compiled import kernel, part
 
 COUNT, MINIMUM, MAXIMUM, SUM, SUM_OF_SQUARES, NONFINITE, ZERO, LIVE, DEAD = range(9)
 STEP = 2048  # samples; words, values and sums of a step stay in 48 KiB
@@ -18,12 +18,12 @@ LANES = 64  # STEP is a multiple of 4 LANES
 _LEAST, _GREATEST = -0x7F800000, 0x7F7FFFFF
 
 
-@njit(cache=True, nogil=True)
+@part
 def _reversed_bytes(word):
     return np.uint32((word >> 24) | ((word >> 8) & 0xFF00) | ((word << 8) & 0xFF0000) | (word << 24))
 
 
-@njit(cache=True, nogil=True)
+@part
 def _ibm_to_bits(word):
     """float32 bits of an IBM word: correctly rounded, zero or Inf beyond float32's range.
 
@@ -32,13 +32,14 @@ def _ibm_to_bits(word):
     """
     twice = np.int32((word >> 23) & 0xFE)
     # Smaller powers than 2^-126 have no float32; the result is 0 all the same.
-    root = np.uint32((max(twice, np.int32(14)) - 13) << 23).view(np.float32)
+    least = np.int32(14)
+    root = np.uint32(((least if twice < least else twice) - 13) << 23).view(np.float32)
     fraction = np.float32(np.int32(word & 0x00FFFFFF))
     value = np.float32((fraction * root) * root).view(np.uint32)
     return np.uint32(value | (word & 0x80000000))
 
 
-@njit(cache=True, nogil=True)
+@part
 def _bits_to_ibm(bits):
     """IBM word of float32 bits, truncated; without branches."""
     magnitude = np.uint32(bits & 0x7FFFFFFF)
@@ -55,39 +56,41 @@ def _bits_to_ibm(bits):
     return np.uint32(word | (bits & 0x80000000))
 
 
-@njit(cache=True, nogil=True)
-def _move(source, target, swap):
+@part
+def _move(source, begin, target, to, n, swap):
+    """Copy `n` words from and to the given places, bytes reversed if `swap`."""
+    begin, to = np.uint64(begin), np.uint64(to)
     if swap:
-        for i in range(source.size):
-            target[i] = _reversed_bytes(source[i])
+        for i in range(np.uint64(n)):
+            target[to + i] = _reversed_bytes(source[begin + i])
     else:
-        for i in range(source.size):
-            target[i] = source[i]
+        for i in range(np.uint64(n)):
+            target[to + i] = source[begin + i]
 
 
-@njit(cache=True, nogil=True)
-def _fill(target, value):
-    for i in range(target.size):
+@part
+def _fill(target, begin, end, value):
+    for i in range(np.uint64(begin), np.uint64(end)):
         target[i] = value
 
 
-@njit(cache=True, nogil=True)
-def _decode_words(words, bits):
-    for i in range(words.size):
+@part
+def _decode_words(words, bits, n):
+    for i in range(n):
         bits[i] = _ibm_to_bits(words[i])
 
 
-@njit(cache=True, nogil=True)
-def _encode_words(bits, words):
-    for i in range(bits.size):
+@part
+def _encode_words(bits, words, n):
+    for i in range(n):
         words[i] = _bits_to_ibm(bits[i])
 
 
-@njit(cache=True, nogil=True)
-def _suspect(words):
+@part
+def _suspect(words, n):
     """Return False if all words are zero or normalised with 2^-128 <= |value| < 2^128: these round-trip exactly."""
     signs = np.uint32(0)
-    for i in range(words.size):
+    for i in range(n):
         magnitude = np.uint32(words[i] & 0x7FFFFFFF)
         # Each difference has its highest bit set where its minuend is too small: cheaper than comparing.
         wrong = (magnitude - 0x21000000) | (0x60FFFFFF - magnitude) | ((magnitude & 0x00F00000) - 0x00100000)
@@ -95,9 +98,9 @@ def _suspect(words):
     return signs >= np.uint32(0x80000000)
 
 
-@njit(cache=True, nogil=True)
-def _report(words, bits, trace, first, exceptions, found):
-    for i in range(words.size):
+@part
+def _report(words, bits, n, trace, first, exceptions, found):
+    for i in range(n):
         # Inf is reported even for the one word that it is encoded to: the value is lost all the same.
         if _bits_to_ibm(bits[i]) != words[i] or (bits[i] & 0x7FFFFFFF) == 0x7F800000:
             if found < exceptions.shape[0]:
@@ -108,29 +111,29 @@ def _report(words, bits, trace, first, exceptions, found):
     return found
 
 
-@njit(cache=True, nogil=True)
-def _zeros(bits):
+@part
+def _zeros(bits, n):
     count = np.int32(0)
-    for i in range(bits.size):
+    for i in range(n):
         count += np.int32((bits[i] & 0x7FFFFFFF) == 0)
     return count
 
 
-@njit(cache=True, nogil=True)
-def _nonfinite(bits):
+@part
+def _nonfinite(bits, n):
     count = np.int32(0)
-    for i in range(bits.size):
+    for i in range(n):
         count += np.int32((bits[i] & 0x7FFFFFFF) >= 0x7F800000)
     return count
 
 
-@njit(cache=True, nogil=True)
-def _replace_nonfinite(bits, replacement, clean):
-    for i in range(bits.size):
+@part
+def _replace_nonfinite(bits, n, replacement, clean):
+    for i in range(n):
         clean[i] = replacement if (bits[i] & 0x7FFFFFFF) >= 0x7F800000 else bits[i]
 
 
-@njit(cache=True, nogil=True)
+@part
 def _first_finite(bits):
     i = 0
     while (bits[i] & 0x7FFFFFFF) >= 0x7F800000:
@@ -138,149 +141,181 @@ def _first_finite(bits):
     return bits[i]
 
 
-@njit(cache=True, nogil=True)
-def _extremes(bits):
+@part
+def _extremes(bits, n):
     """Least and greatest value, as int32 that order like the floats: float minima are not vectorised."""
     low, high = np.int32(0x7FFFFFFF), np.int32(-0x7FFFFFFF)
-    for i in range(bits.size):
+    for i in range(n):
         value = np.int32(bits[i])
         value = np.int32(value ^ ((value >> 31) & 0x7FFFFFFF))
-        low = min(low, value)
-        high = max(high, value)
+        low = value if value < low else low
+        high = value if value > high else high
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@part
 def _as_float(ordered):
     # + 0.0 because a stored minimum of -0.0 would surprise.
     return np.float64(np.uint32(ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(np.float32)) + 0.0
 
 
-@njit(cache=True, nogil=True)
-def _add_to_lanes(values, sums, squares):
-    """Add to LANES sums and sums of squares; the length of `values` is a multiple of 4 LANES."""
-    for row in range(0, values.size, 4 * LANES):
+@part
+def _add_to_lanes(values, size, sums, squares):
+    """Add to LANES sums and sums of squares; `size` is a multiple of 4 LANES."""
+    for row in range(np.uint64(0), np.uint64(size), np.uint64(4 * LANES)):
         # Four at a time, because loading and storing the lanes costs more than adding to them.
-        a, b = values[row : row + LANES], values[row + LANES : row + 2 * LANES]
-        c, d = values[row + 2 * LANES : row + 3 * LANES], values[row + 3 * LANES : row + 4 * LANES]
-        for k in range(LANES):
-            p, q, r, s = np.float64(a[k]), np.float64(b[k]), np.float64(c[k]), np.float64(d[k])
+        for k in range(np.uint64(LANES)):
+            at = row + k
+            p, q = np.float64(values[at]), np.float64(values[at + np.uint64(LANES)])
+            r = np.float64(values[at + np.uint64(2 * LANES)])
+            s = np.float64(values[at + np.uint64(3 * LANES)])
             sums[k] += (p + q) + (r + s)
             squares[k] += (p * p + q * q) + (r * r + s * s)
 
 
-@njit(cache=True, nogil=True)
-def _add_stats(bits, n, clean, lanes, stats):
+@part
+def _add_stats(bits, n, clean, values, clean_values, sums, squares, stats):
     """Add the first `n` of `bits`, which has room up to a multiple of 4 LANES; return how many are zero.
 
-    Sums go to `lanes`.
+    Sums go to `sums` and `squares`.
     """
     padded = -(-n // (4 * LANES)) * 4 * LANES
-    _fill(bits[n:padded], np.uint32(0))
-    zeros, bad, summed = _zeros(bits[:n]), 0, bits[:padded]
-    low, high = _extremes(bits[:n])
+    _fill(bits, n, padded, np.uint32(0))
+    zeros, bad = _zeros(bits, n), np.int32(0)
+    low, high = _extremes(bits, n)
     if low < _LEAST or high > _GREATEST:
-        bad = _nonfinite(bits[:n])
+        bad = _nonfinite(bits, n)
         if bad < n:
             # A finite sample in place of the others leaves the extremes as they are, 0 the sums.
-            _replace_nonfinite(bits[:n], _first_finite(bits), clean)
-            low, high = _extremes(clean[:n])
-        summed = clean[:padded]
-        _replace_nonfinite(bits[:padded], np.uint32(0), summed)
-    _add_to_lanes(summed.view(np.float32), lanes[0], lanes[1])
+            _replace_nonfinite(bits, n, _first_finite(bits), clean)
+            low, high = _extremes(clean, n)
+        _replace_nonfinite(bits, padded, np.uint32(0), clean)
+        _add_to_lanes(clean_values, padded, sums, squares)
+    else:
+        _add_to_lanes(values, padded, sums, squares)
     if bad < n:
-        stats[MINIMUM] = min(stats[MINIMUM], _as_float(low))
-        stats[MAXIMUM] = max(stats[MAXIMUM], _as_float(high))
+        least, greatest = _as_float(low), _as_float(high)
+        stats[MINIMUM] = least if least < stats[MINIMUM] else stats[MINIMUM]
+        stats[MAXIMUM] = greatest if greatest > stats[MAXIMUM] else stats[MAXIMUM]
     stats[COUNT] += n - bad
     stats[NONFINITE] += bad
     stats[ZERO] += zeros
     return zeros
 
 
-@njit(cache=True, nogil=True)
-def _to_chunks(bits, first, trace, out, flat):
-    """Put the samples from `first` on of a trace where they belong in `out`, which is `flat` with 3 axes."""
-    n_traces, chunk_samples = out.shape[1], out.shape[2]
+@part
+def _to_chunks(bits, n, first, trace, flat, n_traces, chunk_samples):
+    """Put the samples from `first` on of a trace where they belong in `flat`: chunks, traces, samples."""
     chunk = first // chunk_samples
-    position, done = first - chunk * chunk_samples, 0
+    position, done = first - chunk * chunk_samples, np.int64(0)
     row = (chunk * n_traces + trace) * chunk_samples
-    while done < bits.size:
-        run = min(bits.size - done, chunk_samples - position)
-        _move(bits[done : done + run], flat[row + position : row + position + run], False)
-        position, done = 0, done + run
+    while done < n:
+        run = chunk_samples - position
+        run = n - done if n - done < run else run
+        _move(bits, done, flat, row + position, run, False)
+        position, done = np.int64(0), done + run
         row += n_traces * chunk_samples
 
 
-@njit(cache=True, nogil=True)
-def _fill_from(first, trace, fill, out):
-    """Fill a trace of `out` from sample `first` to the end of its last chunk."""
-    for chunk in range(first // out.shape[2], out.shape[0]):
-        _fill(out[chunk, trace, max(0, first - chunk * out.shape[2]) :], fill)
+@part
+def _fill_from(first, trace, fill, flat, n_traces, chunk_samples):
+    """Fill a trace of `flat` from sample `first` to the end of its last chunk."""
+    chunk = first // chunk_samples
+    begin = first - chunk * chunk_samples
+    row = (chunk * n_traces + trace) * chunk_samples
+    while row < flat.size:
+        _fill(flat, row + begin, row + chunk_samples, fill)
+        begin = np.int64(0)
+        row += n_traces * chunk_samples
 
 
-@njit(cache=True, nogil=True)
-def decode(words, starts, n_samples, ibm, swap, fill, out, stats, exceptions, probe):
-    """`traces.decode_traces` on words; -1 when `probe`, an IBM word of a denormal, is not decoded."""
+@kernel
+def decode(
+    words,
+    starts,
+    n_samples,
+    ibm,
+    swap,
+    fill,
+    flat,
+    chunk_samples,
+    stats,
+    exceptions,
+    probe,
+    raw,
+    bits,
+    clean,
+    values,
+    clean_values,
+    sums,
+    squares,
+):
+    """`traces.decode_traces` on words; -1 when `probe`, an IBM word of a denormal, is not decoded.
+
+    From `raw` on the arguments are `room`.
+    """
     if _ibm_to_bits(probe) != 0x00200000:
         return -1
-    raw, bits, clean = np.empty(STEP, np.uint32), np.empty(STEP, np.uint32), np.empty(STEP, np.uint32)
-    lanes, flat = np.zeros((2, LANES)), out.reshape(-1)
-    found = 0
+    found = np.int64(0)
     for t in range(starts.size):
         if starts[t] < 0:
-            _fill_from(0, t, fill, out)
+            _fill_from(np.int64(0), t, fill, flat, starts.size, chunk_samples)
             continue
         zeros = 0
         for first in range(0, n_samples, STEP):
-            n = min(STEP, n_samples - first)
-            source = words[starts[t] + first : starts[t] + first + n]
+            n = n_samples - first
+            n = STEP if n > STEP else n
+            _move(words, starts[t] + first, raw if ibm else bits, np.int64(0), n, swap)
             if ibm:
-                _move(source, raw, swap)
-                _decode_words(raw[:n], bits)
-                if _suspect(raw[:n]):
-                    found = _report(raw[:n], bits, t, first, exceptions, found)
-            else:
-                _move(source, bits, swap)
-            zeros += _add_stats(bits, n, clean, lanes, stats)
-            _to_chunks(bits[:n], first, t, out, flat)
+                _decode_words(raw, bits, n)
+                if _suspect(raw, n):
+                    found = _report(raw, bits, n, t, first, exceptions, found)
+            zeros += _add_stats(bits, n, clean, values, clean_values, sums, squares, stats)
+            _to_chunks(bits, n, first, t, flat, starts.size, chunk_samples)
         stats[LIVE] += 1
         stats[DEAD] += zeros == n_samples
-        _fill_from(n_samples, t, fill, out)
+        _fill_from(n_samples, t, fill, flat, starts.size, chunk_samples)
     for k in range(LANES):
-        stats[SUM] += lanes[0, k]
-        stats[SUM_OF_SQUARES] += lanes[1, k]
+        stats[SUM] += sums[k]
+        stats[SUM_OF_SQUARES] += squares[k]
     return found
 
 
-@njit(cache=True, nogil=True)
-def _from_chunks(chunks, flat, first, trace, bits):
-    n_traces, chunk_samples = chunks.shape[1], chunks.shape[2]
+def room() -> tuple[np.ndarray, ...]:
+    """Return the arrays that `decode` works in: words, bits, finite bits, both as numbers, and lanes of sums."""
+    raw, bits, clean = np.empty((3, STEP), np.uint32)
+    return raw, bits, clean, bits.view(np.float32), clean.view(np.float32), *np.zeros((2, LANES))
+
+
+@part
+def _from_chunks(flat, n_traces, chunk_samples, first, trace, bits, n):
     chunk = first // chunk_samples
-    position, done = first - chunk * chunk_samples, 0
+    position, done = first - chunk * chunk_samples, np.int64(0)
     row = (chunk * n_traces + trace) * chunk_samples
-    while done < bits.size:
-        run = min(bits.size - done, chunk_samples - position)
-        _move(flat[row + position : row + position + run], bits[done : done + run], False)
-        position, done = 0, done + run
+    while done < n:
+        run = chunk_samples - position
+        run = n - done if n - done < run else run
+        _move(flat, row + position, bits, done, run, False)
+        position, done = np.int64(0), done + run
         row += n_traces * chunk_samples
 
 
-@njit(cache=True, nogil=True)
-def encode(chunks, records, starts, n_samples, ibm, swap, probe):
-    """`traces.encode_traces` on words; -1 when `probe`, the bits of a denormal, is not encoded."""
+@kernel
+def encode(flat, chunk_samples, records, starts, n_samples, ibm, swap, probe, bits, raw):
+    """`traces.encode_traces` on words; -1 when `probe`, the bits of a denormal, is not encoded.
+
+    `bits` and `raw` have room for a step.
+    """
     if _bits_to_ibm(probe) != 0x21100000:
         return -1
-    bits, raw, flat = np.empty(STEP, np.uint32), np.empty(STEP, np.uint32), chunks.reshape(-1)
     for t in range(starts.size):
         if starts[t] < 0:
             continue
         for first in range(0, n_samples, STEP):
-            n = min(STEP, n_samples - first)
-            _from_chunks(chunks, flat, first, t, bits[:n])
-            target = records[starts[t] + first : starts[t] + first + n]
+            n = n_samples - first
+            n = STEP if n > STEP else n
+            _from_chunks(flat, starts.size, chunk_samples, first, t, bits, n)
             if ibm:
-                _encode_words(bits[:n], raw)
-                _move(raw[:n], target, swap)
-            else:
-                _move(bits[:n], target, swap)
+                _encode_words(bits, raw, n)
+            _move(raw if ibm else bits, np.int64(0), records, starts[t] + first, n, swap)
     return 0

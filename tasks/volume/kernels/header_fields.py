@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.volume.kernels.compiled import njit
+from tasks.volume.kernels.compiled import kernel
 
 
 def swap_fields(raw: np.ndarray, widths: np.ndarray, out: np.ndarray) -> None:
@@ -34,7 +34,7 @@ def swap_fields(raw: np.ndarray, widths: np.ndarray, out: np.ndarray) -> None:
         _swap_pairs(source, order, out.view(np.uint16))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _swap_pairs(raw, order, out):
     for i in range(out.shape[0]):
         for j in range(order.size):

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from tasks.volume.kernels.compiled import njit
+from tasks.volume.kernels.compiled import kernel, part
 from tasks.volume.kernels.rows import as_mask, as_rows
 
 AT_ONCE = 8192  # sums of pairs of planes, which stay in the fastest cache
@@ -25,8 +25,12 @@ def mean_floats(fine: np.ndarray, factor: tuple[int, int, int], out: np.ndarray)
     """
     _check(fine, factor, out, "f")
     flat, strides = as_rows(fine)
-    means = _mean_doubles if fine.dtype == np.float64 else _mean_floats
-    means(flat, fine.shape, strides, factor, out)
+    n, m = fine.shape[2], out.shape[2]
+    room = np.empty(n), np.empty(n, np.int32), np.empty(m), np.empty(m, np.int32)
+    if fine.dtype == np.float64:
+        _mean_doubles(flat, fine.shape, strides, factor, out, *room[:2], np.empty(n))
+    else:
+        _mean_floats(flat, fine.shape, strides, factor, out, *room)
 
 
 def mean_integers(
@@ -57,7 +61,8 @@ def mean_integers(
         flip = np.int64(0 if fine.dtype.kind == "i" else -(2**63))
         _mean_wide(flat.view(np.int64), fine.shape, strides, live, factor, out.view(np.int64), flip)
     else:
-        _mean_narrow(flat, fine.shape, strides, live, factor, out, np.zeros(n, wide))
+        room = np.zeros(n, wide), np.empty(out.shape[2], wide)
+        _mean_narrow(flat, fine.shape, strides, live, factor, out, *room)
 
 
 def any_live(live: np.ndarray, factor: tuple[int, int]) -> np.ndarray:
@@ -83,13 +88,13 @@ def _check(fine: np.ndarray, factor: tuple[int, int, int], out: np.ndarray, kind
         )
 
 
-@njit(cache=True, nogil=True)
+@part
 def _add(row, sums):
     for k in range(row.size):
         sums[k] += row[k]
 
 
-@njit(cache=True, nogil=True)
+@part
 def _add_numbers(row, sums, counts):
     for k in range(row.size):
         number = row[k] == row[k]
@@ -97,7 +102,7 @@ def _add_numbers(row, sums, counts):
         counts[k] += np.int32(number)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _fold(line, factor, folded):
     """Sum groups of `factor`; the last group may be short."""
     whole = line.size // factor
@@ -117,7 +122,7 @@ def _fold(line, factor, folded):
         folded[whole] = total
 
 
-@njit(cache=True, nogil=True)
+@part
 def _has_nan(row):
     count = np.int32(0)
     for k in range(row.size):
@@ -125,11 +130,9 @@ def _has_nan(row):
     return count > 0
 
 
-@njit(cache=True, nogil=True)
-def _mean_floats(flat, shape, strides, factor, out):
+@kernel
+def _mean_floats(flat, shape, strides, factor, out, sums, counts, folded, folded_counts):
     n = shape[2]
-    sums, counts = np.empty(n), np.empty(n, np.int32)
-    folded, folded_counts = np.empty(out.shape[2]), np.empty(out.shape[2], np.int32)
     for i in range(out.shape[0]):
         i_stop = min((i + 1) * factor[0], shape[0])
         for j in range(out.shape[1]):
@@ -162,7 +165,7 @@ def _mean_floats(flat, shape, strides, factor, out):
                 row[k] = folded[k] / folded_counts[k] if folded_counts[k] else np.nan
 
 
-@njit(cache=True, nogil=True)
+@part
 def _add_exactly(value, total, lost):
     """Return a sum, and what its rounding and those before it lost (Knuth's two-sum, Neumaier's summation)."""
     added = total + value
@@ -170,7 +173,7 @@ def _add_exactly(value, total, lost):
     return added, lost + ((total - (added - back)) + (value - back))
 
 
-@njit(cache=True, nogil=True)
+@part
 def _add_numbers_exactly(row, sums, lost, counts):
     for k in range(row.size):
         number = row[k] == row[k]
@@ -178,10 +181,9 @@ def _add_numbers_exactly(row, sums, lost, counts):
         counts[k] += np.int32(number)
 
 
-@njit(cache=True, nogil=True)
-def _mean_doubles(flat, shape, strides, factor, out):
+@kernel
+def _mean_doubles(flat, shape, strides, factor, out, sums, counts, lost):
     n = shape[2]
-    sums, lost, counts = np.empty(n), np.empty(n), np.empty(n, np.int32)
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             sums[:] = 0.0
@@ -202,7 +204,7 @@ def _mean_doubles(flat, shape, strides, factor, out):
                 out[i, j, k] = total / held if held else np.nan
 
 
-@njit(cache=True, nogil=True)
+@part
 def _rounded(total, count):
     """Divide and round half to even."""
     quotient = total // count
@@ -212,7 +214,7 @@ def _rounded(total, count):
     return quotient
 
 
-@njit(cache=True, nogil=True)
+@part
 def _round_row(folded, held, n, factor, row):
     whole = n // factor
     cell = held * factor
@@ -231,7 +233,7 @@ def _round_row(folded, held, n, factor, row):
         row[whole] = _rounded(folded[whole], held * (n - whole * factor))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mean_pairs(flat, shape, plane, factor, out, sums):
     """Cells of two samples along the last axis, one or two along the others, in rows that follow each other.
 
@@ -263,7 +265,7 @@ def _mean_pairs(flat, shape, plane, factor, out, sums):
         _mean_ends(flat, shape, plane, factor, out[:, :, n // 2])
 
 
-@njit(cache=True, nogil=True)
+@part
 def _mean_ends(flat, shape, plane, factor, ends):
     n = shape[2]
     for i in range(ends.shape[0]):
@@ -274,17 +276,16 @@ def _mean_ends(flat, shape, plane, factor, ends):
             total = (
                 np.int64(flat[top + left]) + flat[top + right] + flat[bottom + left] + flat[bottom + right]
             )
-            ends[i, j] = _rounded(total, 4)
+            ends[i, j] = _rounded(total, np.int64(4))
 
 
-@njit(cache=True, nogil=True)
-def _mean_narrow(flat, shape, strides, live, factor, out, sums):
+@kernel
+def _mean_narrow(flat, shape, strides, live, factor, out, sums, folded):
     n = shape[2]
-    folded = np.empty(out.shape[2], sums.dtype)
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             sums[:] = 0
-            held = 0
+            held = np.int64(0)
             for p in range(i * factor[0], min((i + 1) * factor[0], shape[0])):
                 for q in range(j * factor[1], min((j + 1) * factor[1], shape[1])):
                     if live[p, q]:
@@ -298,7 +299,7 @@ def _mean_narrow(flat, shape, strides, live, factor, out, sums):
                 out[i, j, :] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mean_wide(flat, shape, strides, live, factor, out, flip):
     """64-bit integers: sums of the high and the low 32 bits apart, so that none overflows.
 
@@ -332,7 +333,7 @@ def _mean_wide(flat, shape, strides, live, factor, out, flip):
                 out[i, j, k] = ((floor << 32) + _rounded(carried, count)) ^ flip
 
 
-@njit(cache=True, nogil=True)
+@part
 def _add_halves(row, flip, high, low):
     for k in range(row.size):
         value = row[k] ^ flip

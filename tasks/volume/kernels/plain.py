@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.volume.kernels.compiled import njit
+from tasks.volume.kernels.compiled import kernel, part
 
 COUNT, MINIMUM, MAXIMUM, SUM, SUM_OF_SQUARES, NONFINITE, ZERO, LIVE, DEAD = range(9)  # as in `samples`
 STEP = 2048  # samples
@@ -47,9 +47,18 @@ def decode_plain(
         [np.inf, -np.inf] if real else [np.iinfo(out.dtype).max, np.iinfo(out.dtype).min], out.dtype
     )
     before = stats[COUNT]
-    decode = _decode_floats if real else _decode_integers
-    places = _frozen(data, np.uint8), _frozen(starts, np.int64)
-    decode(*places, int(n_samples), width, bool(swap), _three_bytes(out, swap), fill, out, stats, limits)
+    places = _frozen(data, np.uint8), _frozen(starts, np.int64), int(n_samples), width, bool(swap)
+    sums, squares = np.zeros((2, LANES))
+    if real:
+        # As integers: a copy of numbers could quieten signalling NaNs on some processors.
+        target, nothing, decode = out.view(np.uint64), fill.view(np.uint64), _decode_floats
+        values, words, octets = _room(np.dtype(np.uint64), width)
+        room: tuple[np.ndarray, ...] = (values.view(np.float64), values, words, octets, sums, squares)
+    else:
+        target, nothing, decode = out, fill, _decode_integers
+        room = (*_room(out.dtype, width), sums, squares)
+    order = _three_bytes(out, swap)
+    decode(*places, order, nothing, target.reshape(-1), out.shape[2], stats, limits, *room)
     if stats[COUNT] == before:
         return None
     stats[MINIMUM], stats[MAXIMUM] = min(stats[MINIMUM], limits[0]), max(stats[MAXIMUM], limits[1])
@@ -73,9 +82,15 @@ def encode_plain(
     if not records.flags.c_contiguous:
         raise ValueError("records must be contiguous, got a view with gaps")
     # As integers: on some processors copying a float64 quietens a signalling NaN.
-    words = _frozen(chunks.view(np.uint64 if chunks.dtype.kind == "f" else chunks.dtype), None)
-    order = _three_bytes(chunks, swap)
-    _encode(words, records, _frozen(starts, np.int64), int(n_samples), width, bool(swap), order)
+    words = _frozen(chunks.view(np.uint64 if chunks.dtype.kind == "f" else chunks.dtype).reshape(-1), None)
+    places = chunks.shape[2], records, _frozen(starts, np.int64), int(n_samples), width, bool(swap)
+    _encode(words, *places, _three_bytes(chunks, swap), *_room(words.dtype, width))
+
+
+def _room(dtype: np.dtype, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return an array for a step's values, and its words (of use for 3 bytes only) and bytes."""
+    values = np.empty(STEP, dtype)
+    return values, values.view(np.uint32) if width == 3 else np.empty(0, np.uint32), values.view(np.uint8)
 
 
 def _check(
@@ -116,174 +131,198 @@ def _frozen(array: np.ndarray, dtype: Any) -> np.ndarray:
     return frozen
 
 
-@njit(cache=True, nogil=True)
-def _load(source, values, n, width, swap, three):
+@part
+def _load(source, begin, words, octets, n, width, swap, three):
     """Return bytes of the file to `n` values."""
     if width == 3:
-        words = values.view(np.uint32)
         first, last, sign = three
-        for i in range(n):
-            outer = (np.uint32(source[3 * i]) << first) | (np.uint32(source[3 * i + 2]) << last)
-            word = np.uint32(outer | (np.uint32(source[3 * i + 1]) << np.uint32(8)))
+        for i in range(np.uint64(n)):
+            at = np.uint64(begin) + np.uint64(3) * i
+            outer = (np.uint32(source[at]) << first) | (np.uint32(source[at + np.uint64(2)]) << last)
+            word = np.uint32(outer | (np.uint32(source[at + np.uint64(1)]) << np.uint32(8)))
             words[i] = np.uint32(np.uint32(word ^ sign) - sign)
     else:
-        _turn(source, values.view(np.uint8), n, width, swap)
+        _turn(source, begin, octets, np.int64(0), n, width, swap)
 
 
-@njit(cache=True, nogil=True)
-def _turn(source, target, n, width, swap):
-    """Copy `n` words of `width` bytes, each reversed if `swap`."""
+@part
+def _turn(source, begin, target, to, n, width, swap):
+    """Copy `n` words of `width` bytes from and to the given places, each reversed if `swap`."""
+    begin, to = np.uint64(begin), np.uint64(to)
     if not swap or width == 1:
-        for i in range(n * width):
-            target[i] = source[i]
+        for i in range(np.uint64(n * width)):
+            target[to + i] = source[begin + i]
     elif width == 2:
-        for i in range(n):
-            target[2 * i], target[2 * i + 1] = source[2 * i + 1], source[2 * i]
+        _reverse(source, begin, target, to, n, 2)
     elif width == 4:
-        for i in range(n):
-            target[4 * i], target[4 * i + 1] = source[4 * i + 3], source[4 * i + 2]
-            target[4 * i + 2], target[4 * i + 3] = source[4 * i + 1], source[4 * i]
+        _reverse(source, begin, target, to, n, 4)
     else:
-        for i in range(n):
-            for k in range(8):
-                target[8 * i + k] = source[8 * i + 7 - k]
+        _reverse(source, begin, target, to, n, 8)
 
 
-@njit(cache=True, nogil=True)
-def _store(values, target, n, width, swap, three):
+@part
+def _reverse(source, begin, target, to, n, width):
+    width = np.uint64(width)
+    for i in range(np.uint64(n)):
+        for k in range(width):
+            target[to + i * width + k] = source[begin + i * width + width - np.uint64(1) - k]
+
+
+@part
+def _store(words, octets, target, to, n, width, swap, three):
     """`n` values to bytes of the file."""
     if width == 3:
-        words = values.view(np.uint32)
         first, last, _ = three
-        for i in range(n):
-            target[3 * i] = np.uint8((words[i] >> first) & np.uint32(255))
-            target[3 * i + 1] = np.uint8((words[i] >> np.uint32(8)) & np.uint32(255))
-            target[3 * i + 2] = np.uint8((words[i] >> last) & np.uint32(255))
+        for i in range(np.uint64(n)):
+            at = np.uint64(to) + np.uint64(3) * i
+            target[at] = np.uint8((words[i] >> first) & np.uint32(255))
+            target[at + np.uint64(1)] = np.uint8((words[i] >> np.uint32(8)) & np.uint32(255))
+            target[at + np.uint64(2)] = np.uint8((words[i] >> last) & np.uint32(255))
     else:
-        _turn(values.view(np.uint8), target, n, width, swap)
+        _turn(octets, np.int64(0), target, to, n, width, swap)
 
 
-@njit(cache=True, nogil=True)
-def _fill(target, value):
-    for i in range(target.size):
+@part
+def _fill(target, begin, end, value):
+    for i in range(np.uint64(begin), np.uint64(end)):
         target[i] = value
 
 
-@njit(cache=True, nogil=True)
-def _copy(source, target):
-    for i in range(target.size):
-        target[i] = source[i]
+@part
+def _copy(source, begin, target, to, n):
+    begin, to = np.uint64(begin), np.uint64(to)
+    for i in range(np.uint64(n)):
+        target[to + i] = source[begin + i]
 
 
-@njit(cache=True, nogil=True)
-def _zeros(values):
+@part
+def _zeros(values, n):
     count = np.int32(0)
-    for i in range(values.size):
+    for i in range(n):
         count += np.int32(values[i] == 0)
     return count
 
 
-@njit(cache=True, nogil=True)
-def _extremes(values, limits):
+@part
+def _extremes(values, n, limits):
     low, high = limits[0], limits[1]
-    for i in range(values.size):
-        low = min(low, values[i])
-        high = max(high, values[i])
+    for i in range(n):
+        low = values[i] if values[i] < low else low
+        high = values[i] if values[i] > high else high
     limits[0], limits[1] = low, high
 
 
-@njit(cache=True, nogil=True)
-def _add_to_lanes(values, lanes):
-    """Add to LANES sums and sums of squares; the length of `values` is a multiple of LANES."""
-    sums, squares = lanes[0], lanes[1]
-    for row in range(0, values.size, LANES):
-        part = values[row : row + LANES]
-        for k in range(LANES):
-            value = np.float64(part[k])
+@part
+def _add_to_lanes(values, size, sums, squares):
+    """Add to LANES sums and sums of squares; `size` is a multiple of LANES."""
+    for row in range(np.uint64(0), np.uint64(size), np.uint64(LANES)):
+        for k in range(np.uint64(LANES)):
+            value = np.float64(values[row + k])
             sums[k] += value
             squares[k] += value * value
 
 
-@njit(cache=True, nogil=True)
-def _to_chunks(values, first, trace, out, flat):
-    """Put the samples from `first` on of a trace where they belong in `out`, which is `flat` with 3 axes."""
-    n_traces, chunk_samples = out.shape[1], out.shape[2]
+@part
+def _to_chunks(values, n, first, trace, flat, n_traces, chunk_samples):
+    """Put the samples from `first` on of a trace where they belong in `flat`: chunks, traces, samples."""
     chunk = first // chunk_samples
-    position, done = first - chunk * chunk_samples, 0
+    position, done = first - chunk * chunk_samples, np.int64(0)
     row = (chunk * n_traces + trace) * chunk_samples
-    while done < values.size:
-        run = min(values.size - done, chunk_samples - position)
-        _copy(values[done : done + run], flat[row + position : row + position + run])
-        position, done = 0, done + run
+    while done < n:
+        run = chunk_samples - position
+        run = n - done if n - done < run else run
+        _copy(values, done, flat, row + position, run)
+        position, done = np.int64(0), done + run
         row += n_traces * chunk_samples
 
 
-@njit(cache=True, nogil=True)
-def _from_chunks(chunks, flat, first, trace, values):
-    n_traces, chunk_samples = chunks.shape[1], chunks.shape[2]
+@part
+def _from_chunks(flat, n_traces, chunk_samples, first, trace, values, n):
     chunk = first // chunk_samples
-    position, done = first - chunk * chunk_samples, 0
+    position, done = first - chunk * chunk_samples, np.int64(0)
     row = (chunk * n_traces + trace) * chunk_samples
-    while done < values.size:
-        run = min(values.size - done, chunk_samples - position)
-        _copy(flat[row + position : row + position + run], values[done : done + run])
-        position, done = 0, done + run
+    while done < n:
+        run = chunk_samples - position
+        run = n - done if n - done < run else run
+        _copy(flat, row + position, values, done, run)
+        position, done = np.int64(0), done + run
         row += n_traces * chunk_samples
 
 
-@njit(cache=True, nogil=True)
-def _fill_from(first, trace, fill, out):
-    """Fill a trace of `out` from sample `first` to the end of its last chunk."""
-    for chunk in range(first // out.shape[2], out.shape[0]):
-        _fill(out[chunk, trace, max(0, first - chunk * out.shape[2]) :], fill)
+@part
+def _fill_from(first, trace, fill, flat, n_traces, chunk_samples):
+    """Fill a trace of `flat` from sample `first` to the end of its last chunk."""
+    chunk = first // chunk_samples
+    begin = first - chunk * chunk_samples
+    row = (chunk * n_traces + trace) * chunk_samples
+    while row < flat.size:
+        _fill(flat, row + begin, row + chunk_samples, fill)
+        begin = np.int64(0)
+        row += n_traces * chunk_samples
 
 
-@njit(cache=True, nogil=True)
-def _add_lanes(lanes, stats):
+@part
+def _add_lanes(sums, squares, stats):
     for k in range(LANES):
-        stats[SUM] += lanes[0, k]
-        stats[SUM_OF_SQUARES] += lanes[1, k]
+        stats[SUM] += sums[k]
+        stats[SUM_OF_SQUARES] += squares[k]
 
 
-@njit(cache=True, nogil=True)
-def _decode_integers(data, starts, n_samples, width, swap, three, fill, out, stats, limits):
-    values, lanes, flat = np.empty(STEP, out.dtype), np.zeros((2, LANES)), out.reshape(-1)
+@kernel
+def _decode_integers(
+    data,
+    starts,
+    n_samples,
+    width,
+    swap,
+    three,
+    fill,
+    flat,
+    chunk_samples,
+    stats,
+    limits,
+    values,
+    words,
+    octets,
+    sums,
+    squares,
+):
     for t in range(starts.size):
         if starts[t] < 0:
-            _fill_from(0, t, fill, out)
+            _fill_from(np.int64(0), t, fill, flat, starts.size, chunk_samples)
             continue
         zeros = 0
         for first in range(0, n_samples, STEP):
-            n = min(STEP, n_samples - first)
-            at = starts[t] + first * width
-            _load(data[at : at + n * width], values, n, width, swap, three)
-            _extremes(values[:n], limits)
-            zeros += _zeros(values[:n])
+            n = n_samples - first
+            n = STEP if n > STEP else n
+            _load(data, starts[t] + first * width, words, octets, n, width, swap, three)
+            _extremes(values, n, limits)
+            zeros += _zeros(values, n)
             padded = -(-n // LANES) * LANES
-            _fill(values[n:padded], fill)
-            _add_to_lanes(values[:padded], lanes)
-            _to_chunks(values[:n], first, t, out, flat)
+            _fill(values, n, padded, fill)
+            _add_to_lanes(values, padded, sums, squares)
+            _to_chunks(values, n, first, t, flat, starts.size, chunk_samples)
         stats[COUNT] += n_samples
         stats[ZERO] += zeros
         stats[LIVE] += 1
         stats[DEAD] += zeros == n_samples
-        _fill_from(n_samples, t, fill, out)
-    _add_lanes(lanes, stats)
+        _fill_from(n_samples, t, fill, flat, starts.size, chunk_samples)
+    _add_lanes(sums, squares, stats)
 
 
-@njit(cache=True, nogil=True)
-def _nonfinite(values):
+@part
+def _nonfinite(values, n):
     count = np.int32(0)
-    for i in range(values.size):
+    for i in range(n):
         # The difference of a finite number with itself is 0, of any other NaN.
         count += np.int32(values[i] - values[i] != 0)
     return count
 
 
-@njit(cache=True, nogil=True)
-def _finite_extremes(values, limits):
+@part
+def _finite_extremes(values, n, limits):
     low, high = limits[0], limits[1]
-    for i in range(values.size):
+    for i in range(n):
         finite = values[i] - values[i] == 0
         low = values[i] if finite and values[i] < low else low
         high = values[i] if finite and values[i] > high else high
@@ -291,46 +330,61 @@ def _finite_extremes(values, limits):
     limits[0], limits[1] = low + 0.0, high + 0.0
 
 
-@njit(cache=True, nogil=True)
-def _decode_floats(data, starts, n_samples, width, swap, three, fill, out, stats, limits):
-    values, lanes, flat = np.empty(STEP, out.dtype), np.zeros((2, LANES)), out.reshape(-1)
+@kernel
+def _decode_floats(
+    data,
+    starts,
+    n_samples,
+    width,
+    swap,
+    three,
+    fill,
+    flat,
+    chunk_samples,
+    stats,
+    limits,
+    values,
+    bits,
+    words,
+    octets,
+    sums,
+    squares,
+):
     for t in range(starts.size):
         if starts[t] < 0:
-            _fill_from(0, t, fill, out)
+            _fill_from(np.int64(0), t, fill, flat, starts.size, chunk_samples)
             continue
         zeros = 0
         for first in range(0, n_samples, STEP):
-            n = min(STEP, n_samples - first)
-            at = starts[t] + first * width
-            _load(data[at : at + n * width], values, n, width, swap, three)
-            # As bytes: a copy as numbers could quieten signalling NaNs on some processors.
-            _to_chunks(values[:n].view(np.uint64), first, t, out, flat.view(np.uint64))
-            bad = _nonfinite(values[:n])
-            _finite_extremes(values[:n], limits)
-            zeros += _zeros(values[:n])
+            n = n_samples - first
+            n = STEP if n > STEP else n
+            _load(data, starts[t] + first * width, words, octets, n, width, swap, three)
+            _to_chunks(bits, n, first, t, flat, starts.size, chunk_samples)
+            bad = _nonfinite(values, n)
+            _finite_extremes(values, n, limits)
+            zeros += _zeros(values, n)
             if bad:
                 for i in range(n):
                     values[i] = values[i] if values[i] - values[i] == 0 else 0.0
             padded = -(-n // LANES) * LANES
-            _fill(values[n:padded], 0.0)
-            _add_to_lanes(values[:padded], lanes)
+            _fill(values, n, padded, 0.0)
+            _add_to_lanes(values, padded, sums, squares)
             stats[COUNT] += n - bad
             stats[NONFINITE] += bad
         stats[ZERO] += zeros
         stats[LIVE] += 1
         stats[DEAD] += zeros == n_samples
-        _fill_from(n_samples, t, fill, out)
-    _add_lanes(lanes, stats)
+        _fill_from(n_samples, t, fill, flat, starts.size, chunk_samples)
+    _add_lanes(sums, squares, stats)
 
 
-@njit(cache=True, nogil=True)
-def _encode(chunks, records, starts, n_samples, width, swap, three):
-    values, flat = np.empty(STEP, chunks.dtype), chunks.reshape(-1)
+@kernel
+def _encode(flat, chunk_samples, records, starts, n_samples, width, swap, three, values, words, octets):
     for t in range(starts.size):
         if starts[t] < 0:
             continue
         for first in range(0, n_samples, STEP):
-            n = min(STEP, n_samples - first)
-            _from_chunks(chunks, flat, first, t, values[:n])
-            at = starts[t] + first * width
-            _store(values, records[at : at + n * width], n, width, swap, three)
+            n = n_samples - first
+            n = STEP if n > STEP else n
+            _from_chunks(flat, starts.size, chunk_samples, first, t, values, n)
+            _store(words, octets, records, starts[t] + first * width, n, width, swap, three)

@@ -106,10 +106,12 @@ def decode_traces(
         bool(ibm),
         bool(swap),
         fill_bits,
-        out.view(np.uint32),
+        out.view(np.uint32).reshape(-1),
+        out.shape[2],
         stats,
         exceptions,
         _IBM_PROBE,
+        *float_samples.room(),
     )
     return int(_check_denormals(found))
 
@@ -136,13 +138,15 @@ def encode_traces(
             f"records must be contiguous uint32 with 1 axis, got {records.dtype} {records.shape}"
         )
     done = float_samples.encode(
-        _frozen(chunks.view(np.uint32), np.uint32),
+        _frozen(chunks.view(np.uint32).reshape(-1), np.uint32),
+        chunks.shape[2],
         records,
         _frozen(starts, np.int64),
         int(n_samples),
         bool(ibm),
         bool(swap),
         _BITS_PROBE,
+        *np.empty((2, float_samples.STEP), np.uint32),
     )
     _check_denormals(done)
 

@@ -6,7 +6,7 @@ chunk that lies in the volume is not copied.
 
 import numpy as np
 
-from tasks.volume.kernels.compiled import njit
+from tasks.volume.kernels.compiled import kernel
 from tasks.volume.kernels.rows import as_rows
 
 COUNT, MINIMUM, MAXIMUM, SUM, SUM_OF_SQUARES, NONFINITE, ZERO = range(7)  # as in `samples`
@@ -45,7 +45,7 @@ def add_voxels(values: np.ndarray, stats: np.ndarray) -> tuple[int, int] | None:
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _small_integers(flat, shape, strides, stats, limits):
     low, high = limits[0], limits[1]
     total, squares, zeros = np.int64(0), np.int64(0), np.int64(0)
@@ -73,7 +73,7 @@ def _small_integers(flat, shape, strides, stats, limits):
     stats[ZERO] += zeros
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _integers(flat, shape, strides, stats, limits):
     low, high = limits[0], limits[1]
     sums, squares, zeros = np.zeros(LANES), np.zeros(LANES), 0
@@ -97,7 +97,7 @@ def _integers(flat, shape, strides, stats, limits):
         stats[SUM_OF_SQUARES] += squares[k]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _floats(flat, shape, strides, stats):
     sums, squares = np.zeros(LANES), np.zeros(LANES)
     lows, highs = np.full(LANES, np.inf), np.full(LANES, -np.inf)

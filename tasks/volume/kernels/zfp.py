@@ -11,9 +11,11 @@ compares the samples with their originals, while both are in the cache of the pr
 Samples of blocks are laid out as [z, y, x, lane] until their coefficients are put in order, then as [lane, rank].
 """
 
+import math
+
 import numpy as np
 
-from tasks.volume.kernels.compiled import njit, of_numba
+from tasks.volume.kernels.compiled import kernel, of_numba, part
 from tasks.volume.kernels.error_sums import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES
 from tasks.volume.kernels.rows import as_mask, as_rows
 
@@ -96,6 +98,7 @@ def encode_zfp_measured(
     whole = itself and original.shape == chunk.shape and traces == inside.size and not bad
     data = _stream(chunk, tolerance, header, True, original, EVERYTHING if whole else inside, found)
     greatest, squares = found.tolist()
+    greatest = math.inf if math.isnan(greatest) else greatest
     sums[COUNT] += traces * original.shape[2] - bad
     sums[NONFINITE] += bad
     sums[SUM_OF_SQUARES] += squares
@@ -119,17 +122,48 @@ def _stream(
     out = np.empty((HEADER_BITS + blocks * 9 + chunk.size * 34) // 64 + MOST_BLOCK_WORDS, np.uint64)
     out[:2] = np.frombuffer(header + bytes(4), np.uint64)
     least = least_exponent(tolerance)
+    compared = other, original.shape, apart, live, found, found.view(np.int64)
     words = _encode(
-        flat, chunk.shape, strides, least, PLACES, out, measured, other, original.shape, apart, live, found
+        flat, chunk.shape, strides, least, PLACES, out, measured, *compared, *_room(live.size > 0)
     )
     return out[:words].tobytes()
+
+
+def _room(masked: bool) -> tuple[np.ndarray, ...]:
+    """Return the arrays that `_encode` works in."""
+    floats, integers = np.zeros((3, SIZE * LANES), np.float32), np.empty((2, SIZE * LANES), np.int32)
+    values, factors, wanted = floats
+    wanted = wanted if masked else values
+    wanted[:] = np.nan if masked else 0
+    numbers, greatest = integers
+    errors, squares = np.empty(SIZE * LANES), np.zeros(4 * LANES)
+    blocks = np.zeros((LANES, 3), np.int64), np.zeros(LANES + 1, np.int64), np.zeros(3, np.int64)
+    ordered, masks, scales = (
+        np.empty((LANES, SIZE), np.uint32),
+        np.empty(LANES, np.uint32),
+        np.empty(LANES, np.float32),
+    )
+    sums = errors, errors.view(np.int64), squares
+    return (
+        values,
+        values.view(np.int32),
+        factors,
+        wanted,
+        numbers,
+        greatest,
+        ordered,
+        masks,
+        scales,
+        *blocks,
+        *sums,
+    )
 
 
 # Blocks, 16 at a time. The arrays hold 64 rows of 16 lanes; loops over all of an array, or over rows that are a
 # constant number of elements apart, are what the compiler vectorises.
 
 
-@njit(cache=True, nogil=True)
+@part
 def _nothing(source, corner, strides):
     """Return whether a block is zeros alone; one that is not shows it in its first row, mostly."""
     for z in range(SIDE):
@@ -143,7 +177,7 @@ def _nothing(source, corner, strides):
     return True
 
 
-@njit(cache=True, nogil=True)
+@part
 def _next_blocks(source, shape, strides, cursor, corners, zeros, values):
     """Gather the next blocks that are more than zeros, and where they begin; returns how many.
 
@@ -151,7 +185,7 @@ def _next_blocks(source, shape, strides, cursor, corners, zeros, values):
     To `zeros` go the numbers of blocks of zeros before each, and after the last.
     """
     z, y, x = cursor[0], cursor[1], cursor[2]
-    lanes, skipped = 0, 0
+    lanes, skipped = np.int64(0), np.int64(0)
     while z < shape[0] and lanes < LANES:
         corner = z * strides[0] + y * strides[1] + x
         if _nothing(source, corner, strides):
@@ -160,7 +194,7 @@ def _next_blocks(source, shape, strides, cursor, corners, zeros, values):
             _gather(source, corner, strides, values, lanes)
             corners[lanes, 0], corners[lanes, 1], corners[lanes, 2] = z, y, x
             zeros[lanes] = skipped
-            skipped = 0
+            skipped = np.int64(0)
             lanes += 1
         x += SIDE
         if x == shape[2]:
@@ -174,7 +208,7 @@ def _next_blocks(source, shape, strides, cursor, corners, zeros, values):
     return lanes
 
 
-@njit(cache=True, nogil=True)
+@part
 def _gather(source, corner, strides, values, b):
     for z in range(SIDE):
         for y in range(SIDE):
@@ -184,7 +218,7 @@ def _gather(source, corner, strides, values, b):
                 values[to + x * LANES] = source[at + x]
 
 
-@njit(cache=True, nogil=True)
+@part
 def _gather_live(source, corners, lanes, shape, strides, live, values):
     """Gather all blocks, with NaN beyond `shape` and for what is not live."""
     for b in range(lanes):
@@ -193,43 +227,48 @@ def _gather_live(source, corners, lanes, shape, strides, live, values):
             for y in range(SIDE):
                 i, j, k = first[0] + z, first[1] + y, first[2]
                 to = np.uint64((z * SIDE + y) * SIDE * LANES + b)
-                n = min(SIDE, shape[2] - k) if i < shape[0] and j < shape[1] and live[i, j] else 0
+                n = shape[2] - k if i < shape[0] and j < shape[1] and live[i, j] else 0
                 at = i * strides[0] + j * strides[1] + k
                 for x in range(SIDE):
                     values[to + np.uint64(x * LANES)] = source[at + x] if x < n else np.nan
 
 
-@njit(cache=True, nogil=True)
+@part
+def _larger(a, b):
+    return a if a > b else b
+
+
+@part
 def _exponents(bits, rows):
     """To the first row the exponent of each lane's greatest magnitude: that is 2^e at most; -126 for zero."""
     for j in range(32 * LANES):
-        rows[j] = max(bits[j] & MAGNITUDE, bits[32 * LANES + j] & MAGNITUDE)
+        rows[j] = _larger(bits[j] & MAGNITUDE, bits[32 * LANES + j] & MAGNITUDE)
     for j in range(16 * LANES):
-        rows[j] = max(rows[j], rows[16 * LANES + j])
+        rows[j] = _larger(rows[j], rows[16 * LANES + j])
     for j in range(8 * LANES):
-        rows[j] = max(rows[j], rows[8 * LANES + j])
+        rows[j] = _larger(rows[j], rows[8 * LANES + j])
     for j in range(4 * LANES):
-        rows[j] = max(rows[j], rows[4 * LANES + j])
+        rows[j] = _larger(rows[j], rows[4 * LANES + j])
     for j in range(2 * LANES):
-        rows[j] = max(rows[j], rows[2 * LANES + j])
+        rows[j] = _larger(rows[j], rows[2 * LANES + j])
     for j in range(LANES):
-        rows[j] = max(rows[j], rows[LANES + j])
+        rows[j] = _larger(rows[j], rows[LANES + j])
 
 
-@njit(cache=True, nogil=True)
+@part
 def _on_all_rows(factors):
     """Return the first row in every other."""
     for j in range(LANES, SIZE * LANES):
         factors[j] = factors[j - LANES]
 
 
-@njit(cache=True, nogil=True)
+@part
 def _quantize(values, factors, numbers):
     for j in range(SIZE * LANES):
         numbers[j] = np.int32(values[j] * factors[j])
 
 
-@njit(cache=True, nogil=True)
+@part
 def _lift(x, y, z, w):
     """ZFP's orthogonal transform of four numbers, all steps of which can be undone."""
     x = (x + w) >> np.int32(1)
@@ -245,7 +284,7 @@ def _lift(x, y, z, w):
     return x, y, z, w
 
 
-@njit(cache=True, nogil=True)
+@part
 def _unlift(x, y, z, w):
     y = y + (w >> np.int32(1))
     w = w - (y >> np.int32(1))
@@ -260,7 +299,7 @@ def _unlift(x, y, z, w):
     return x, y, z, w
 
 
-@njit(cache=True, nogil=True)
+@part
 def _transform(p):
     """Along x, then y, then z."""
     for row in range(16):
@@ -279,7 +318,7 @@ def _transform(p):
         p[a], p[b], p[c], p[d] = _lift(p[a], p[b], p[c], p[d])
 
 
-@njit(cache=True, nogil=True)
+@part
 def _untransform(p):
     """Along z, then y, then x."""
     at = np.uint64(0)
@@ -298,7 +337,7 @@ def _untransform(p):
             p[a], p[b], p[c], p[d] = _unlift(p[a], p[b], p[c], p[d])
 
 
-@njit(cache=True, nogil=True)
+@part
 def _to_ranks(p, places, coefficients):
     """Reorder each lane's coefficients, in negabinary: small numbers of either sign have few leading bits."""
     for rank in range(np.uint64(SIZE)):
@@ -307,7 +346,7 @@ def _to_ranks(p, places, coefficients):
             coefficients[b, rank] = (np.uint32(p[at + b]) + NEGABINARY) ^ NEGABINARY
 
 
-@njit(cache=True, nogil=True)
+@part
 def _truncate(p, masks):
     """Coefficients as a decoder has them: without the bit planes, in negabinary, that are not in the stream."""
     for row in range(SIZE):
@@ -317,17 +356,17 @@ def _truncate(p, masks):
             p[at + b] = np.int32((kept ^ NEGABINARY) - NEGABINARY)
 
 
-@njit(cache=True, nogil=True)
-def _add_errors(numbers, factors, values, errors, squares):
+@part
+def _add_errors(numbers, factors, values, errors, magnitudes, squares):
     """Add squares of errors where `values` is finite; return the bits of the greatest error, NaN the greatest."""
     for j in range(SIZE * LANES):
         value = values[j]
         finite = value - value == 0
         decoded = np.float32(numbers[j]) * factors[j]
         errors[j] = np.float64(decoded) - np.float64(value) if finite else 0.0
-    magnitudes, greatest = errors.view(np.int64), np.int64(0)
+    greatest = np.int64(0)
     for j in range(SIZE * LANES):
-        greatest = max(greatest, magnitudes[j] & 0x7FFFFFFFFFFFFFFF)
+        greatest = _larger(greatest, magnitudes[j] & np.int64(0x7FFFFFFFFFFFFFFF))
     for row in range(0, SIZE * LANES, 16 * LANES):
         for j in range(4 * LANES):
             a, b = errors[row + j], errors[row + 4 * LANES + j]
@@ -336,16 +375,17 @@ def _add_errors(numbers, factors, values, errors, squares):
     return greatest
 
 
-@njit(cache=True, nogil=True)
+@part
 def _planes(exponent, least):
     """Return the number of bit planes that the tolerance requires: two more for each axis, and two."""
-    return min(max(exponent - least + 2 * (AXES + 1), 0), 32)
+    planes = exponent - least + 2 * (AXES + 1)
+    return 0 if planes < 0 else (32 if planes > 32 else planes)
 
 
 # Bits: the first one of a stream is the lowest of its first word.
 
 
-@njit(cache=True, nogil=True)
+@part
 def _write(out, at, word, held, bits, count):
     """Append the lowest 1 to 64 bits of `bits`; those above are 0. Returns word number, word, and bits held in it."""
     word |= bits << held
@@ -356,7 +396,7 @@ def _write(out, at, word, held, bits, count):
     return at + ONE, (bits >> (WORD_BITS - held) if held else NO_BITS), total - WORD_BITS
 
 
-@njit(cache=True, nogil=True)
+@part
 def _plane(row, k):
     """Bit k of all coefficients, that of the first rank lowest."""
     low, high = np.uint32(0), np.uint32(0)
@@ -366,7 +406,7 @@ def _plane(row, k):
     return np.uint64(low) | (np.uint64(high) << np.uint64(32))
 
 
-@njit(cache=True, nogil=True)
+@part
 def _encode_row(row, planes, out, at, word, held):
     """Return the bit planes of a block from the highest on.
 
@@ -402,34 +442,54 @@ def _encode_row(row, planes, out, at, word, held):
     return at, word, held
 
 
-@njit(cache=True, nogil=True)
+@part
 def _write_zeros(out, at, word, held, count):
     """Append any number of zero bits."""
     while count > 0:
-        step = min(count, 64)
+        step = count if count < 64 else 64
         at, word, held = _write(out, at, word, held, NO_BITS, np.uint64(step))
         count -= step
     return at, word, held
 
 
-@njit(cache=True, nogil=True)
-def _encode(source, shape, strides, least, places, out, measured, original, inside, apart, live, found):
+@kernel
+def _encode(
+    source,
+    shape,
+    strides,
+    least,
+    places,
+    out,
+    measured,
+    original,
+    inside,
+    apart,
+    live,
+    found,
+    found_bits,
+    values,
+    bits,
+    factors,
+    wanted,
+    numbers,
+    greatest,
+    coefficients,
+    masks,
+    scales,
+    corners,
+    zeros,
+    cursor,
+    errors,
+    magnitudes,
+    squares,
+):
     """Append all blocks to the header in `out`; returns how many words that is.
 
-    If `measured`, the greatest absolute error goes to `found`, Inf if a decoded sample is not finite, and the sum of
-    squared errors. Compared is with `original` where `live`, or, if that is empty, with all of `source`.
+    If `measured`, the greatest absolute error goes to `found`, NaN if a decoded sample is not finite, and the sum of
+    squared errors. Compared is with `original` where `live`, or, if that is empty, with all of `source`. From
+    `values` on the arguments are `_room`.
     """
-    values, factors = np.zeros(SIZE * LANES, np.float32), np.empty(SIZE * LANES, np.float32)
-    wanted = np.full(SIZE * LANES, np.nan, np.float32) if live.size else values
-    bits, numbers = values.view(np.int32), np.empty(SIZE * LANES, np.int32)
-    greatest, coefficients = np.empty(32 * LANES, np.int32), np.empty((LANES, SIZE), np.uint32)
-    masks, scales = np.empty(LANES, np.uint32), np.empty(LANES, np.float32)
-    corners, zeros, cursor = (
-        np.zeros((LANES, 3), np.int64),
-        np.zeros(LANES + 1, np.int64),
-        np.zeros(3, np.int64),
-    )
-    errors, squares, worst = np.empty(SIZE * LANES), np.zeros(4 * LANES), np.int64(0)
+    worst = np.int64(0)
     at, held = np.uint64(HEADER_BITS >> 6), np.uint64(HEADER_BITS & 63)
     word = out[at] & ((ONE << held) - ONE)
     while cursor[0] < shape[0]:
@@ -442,7 +502,8 @@ def _encode(source, shape, strides, least, places, out, measured, original, insi
                 for b in range(lanes, LANES):
                     values[j * LANES + b] = 0
             if live.size:
-                wanted[:] = np.nan
+                for j in range(SIZE * LANES):
+                    wanted[j] = np.nan
         _exponents(bits, greatest)
         for b in range(LANES):
             exponent = (greatest[b] >> 23) - 126
@@ -472,13 +533,15 @@ def _encode(source, shape, strides, least, places, out, measured, original, insi
             _gather_live(original, corners, lanes, inside, apart, live, wanted)
         _truncate(numbers, masks)
         _untransform(numbers)
-        factors[:LANES] = scales
+        for b in range(LANES):
+            factors[b] = scales[b]
         _on_all_rows(factors)
-        worst = max(worst, _add_errors(numbers, factors, wanted, errors, squares))
+        worst = _larger(worst, _add_errors(numbers, factors, wanted, errors, magnitudes, squares))
     if held:
         out[at] = word
         at += ONE
     if measured:
-        most = np.int64(worst).view(np.float64)
-        found[0], found[1] = np.inf if np.isnan(most) else most, squares.sum()
+        found_bits[0] = worst
+        for j in range(4 * LANES):
+            found[1] += squares[j]
     return at

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tasks.volume.kernels import crc
-from tasks.volume.kernels.compiled import Kernel, njit
+from tasks.volume.kernels.compiled import Kernel, kernel
 
 
 def imported_by(statement: str) -> set[str]:
@@ -37,7 +37,7 @@ def test_kernels_that_call_each_other_are_compiled_together_at_the_first_call() 
 
 
 def test_a_kernel_that_was_imported_by_name_before_gives_what_the_function_gives() -> None:
-    @njit(cache=False, nogil=True)
+    @kernel
     def total(values: np.ndarray) -> float:
         found = 0.0
         for value in values:
