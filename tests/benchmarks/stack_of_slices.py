@@ -1,12 +1,14 @@
-"""Print what it costs to turn a large stack of TIFF slices into a volume, beside the decoding alone and stack-to-chunk.
+"""Print what it costs to turn a large stack of TIFF slices into a volume, beside decoding alone and other tools.
 
     python tests/benchmarks/stack_of_slices.py [--stack PYTHON] [--slices 1000] [--folder FOLDER]
 
 The slices, of 2048 x 2048 uint16 and uncompressed, are made in FOLDER and removed again: 8 GB for 1000 of them, and as
 much again for each result. PYTHON is that of an environment with stack-to-chunk 2. "decoding" reads every slice
-with tifffile in as many threads as there are processors, and keeps nothing. Memory is the high-water mark of the
-resident memory of the tree of processes, sampled every 50 ms; ours is given 800 MB beside interpreter
-and libraries, to stay below 1 GiB.
+with tifffile in as many threads as there are processors, and keeps nothing. "ingest" makes the lossless array,
+"publish" all that the command makes: levels, the report, and the proof, which reads slices and array again.
+tensorstore writes the same chunks in the same codec, slab by slab. Memory is the high-water mark of the resident
+memory of the tree of processes, sampled every 50 ms; ours is given 800 MB beside interpreter and libraries, to stay
+below 1 GiB.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SIDE = 2048
 WANTED_BYTES = 1 << 30
+OURS = ("ingest", "publish")
 
 
 def main() -> None:
@@ -32,6 +35,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--stack", metavar="PYTHON", default="", help="of an environment with stack-to-chunk")
+    parser.add_argument("--peer", metavar="PYTHON", default="", help="of an environment with tensorstore")
+    parser.add_argument("--jobs", default=",".join(JOBS), help="some of them")
     parser.add_argument("--slices", type=int, default=1000)
     parser.add_argument("--folder", help="where files go; default: the system's temporary folder")
     parser.add_argument("--job", nargs=3, help=argparse.SUPPRESS)
@@ -44,9 +49,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="slices-", dir=chosen.folder) as name:
         folder = Path(name)
         make(folder / "slices", chosen.slices)
-        pythons = {"decoding": sys.executable, "ours": sys.executable, "stack-to-chunk": chosen.stack}
-        for job, python in pythons.items():
-            if python:
+        others = {"tensorstore": chosen.peer, "stack-to-chunk": chosen.stack}
+        for job in chosen.jobs.split(","):
+            if python := others.get(job, sys.executable):
                 rows.append((job, *measure(python, job, folder)))
                 shutil.rmtree(folder / "target", ignore_errors=True)
     size = chosen.slices * SIDE * SIDE * 2
@@ -56,10 +61,10 @@ def main() -> None:
     )
     print(f"{'':16}{'wall s':>9}{'CPU s':>9}{'MB/s':>9}{'peak MB':>9}")
     for job, wall, cpu, peak in rows:
-        said = f"  under {WANTED_BYTES / 1e6:.0f} MB: {'met' if peak < WANTED_BYTES else 'missed'}"
-        print(
-            f"{job:16}{wall:9.1f}{cpu:9.1f}{size / 1e6 / wall:9.0f}{peak / 1e6:9.0f}{said * (job == 'ours')}"
+        said = f"  under {WANTED_BYTES / 1e6:.0f} MB: {'met' if peak < WANTED_BYTES else 'missed'}" * (
+            job in OURS
         )
+        print(f"{job:16}{wall:9.1f}{cpu:9.1f}{size / 1e6 / wall:9.0f}{peak / 1e6:9.0f}{said}")
 
 
 def make(folder: Path, count: int) -> None:
@@ -85,7 +90,7 @@ def measure(python: str, job: str, folder: Path) -> tuple[float, float, float]:
     from against_multidimio import Watch
 
     command = [python, __file__, "--job", job, str(folder / "slices"), str(folder / "target")]
-    path = os.pathsep.join([str(ROOT)] * (job != "stack-to-chunk") + [os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(ROOT)] * (job in OURS) + [os.environ.get("PYTHONPATH", "")])
     before, began = os.times(), time.perf_counter()
     with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, stdout=sys.stderr) as process:
         over, watch = threading.Event(), Watch(process.pid)
@@ -115,12 +120,40 @@ def decoding(source: str, target: str) -> None:
             pass
 
 
-def ours(source: str, target: str) -> None:
-    """`seismill ingest-images SOURCE TARGET --memory 800MB`."""
+def ingest(source: str, target: str) -> None:
+    """`seismill ingest-images SOURCE TARGET --memory "800 MB"`."""
     from flows.stages import as_stage, load_verb
     from tasks.parameters import Run
 
     as_stage(load_verb("ingest_images"))(source, target, run=Run(memory="800 MB"))
+
+
+def publish(source: str, target: str) -> None:
+    """`seismill publish SOURCE TARGET --memory "800 MB" --no-flow`."""
+    command = [sys.executable, "-m", "flows", "publish", source, target, "--memory", "800 MB", "--no-flow"]
+    os.execv(sys.executable, command)
+
+
+def tensorstore(source: str, target: str) -> None:
+    """Slabs of 64 slices, read as in `decoding`, into chunks of 64 x 64 x 64 in our codec."""
+    import numpy as np
+    import tensorstore as ts
+    from tifffile import imread
+
+    paths = sorted(Path(source).iterdir(), key=lambda path: int(path.stem.rpartition("_")[2]))
+    blosc = {"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "typesize": 2, "blocksize": 512 << 10}
+    metadata = {
+        "shape": [len(paths), SIDE, SIDE],
+        "data_type": "uint16",
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [64] * 3}},
+        "codecs": [{"name": "bytes"}, {"name": "blosc", "configuration": blosc}],
+    }
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": target}, "metadata": metadata}
+    array = ts.open(spec, create=True).result()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(paths), 64):
+            slab = np.stack(list(pool.map(imread, paths[start : start + 64])))
+            array[start : start + len(slab)].write(slab).result()
 
 
 def stack_to_chunk(source: str, target: str) -> None:
@@ -146,7 +179,13 @@ def stack_to_chunk(source: str, target: str) -> None:
     group.add_full_res_data(values, n_processes=os.cpu_count() or 1)
 
 
-JOBS = {"decoding": decoding, "ours": ours, "stack-to-chunk": stack_to_chunk}
+JOBS = {
+    "decoding": decoding,
+    "ingest": ingest,
+    "publish": publish,
+    "tensorstore": tensorstore,
+    "stack-to-chunk": stack_to_chunk,
+}
 
 
 if __name__ == "__main__":
