@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
+from tasks.volume.report.pictures import FARTHEST
 from tasks.volume.report.sheet import DPI, Picture, drawn, picture
 from tasks.volume.report.spectrum import Spectrum
 
@@ -70,6 +71,8 @@ def _counts(
     axes: Any, curves: Sequence[tuple[np.ndarray, dict[str, Any]]], low: float, high: float, bins: int
 ) -> None:
     """Curves of samples per bin, by number and range, not by edges: that is numpy's fast way."""
+    # As many as floats tell apart.
+    bins = max(1, min(bins, int((high - low) / 2 / np.spacing(max(abs(low), abs(high))))))
     counted = [np.histogram(values, bins, (low, high)) for values, _ in curves]
     most = max(1, *(int(counts.max()) for counts, _ in counted))
     # Before there are curves: matplotlib warns where it finds nothing to scale by.
@@ -87,11 +90,11 @@ def _counts(
 
 
 def _histogram(axes: Any, quantity: str, words: str, values: np.ndarray) -> None:
-    low, high = amplitude_range(values)
+    low, high = (min(max(end, -FARTHEST), FARTHEST) for end in amplitude_range(values))
     bins = BINS
     if values.dtype.kind in "iu" and high - low < WHOLE_BINS:  # a bin for each whole number
         low, high = float(np.floor(low)) - 0.5, float(np.ceil(high)) + 0.5
-        bins = round(high - low)
+        bins = max(1, round(high - low))
     _counts(axes, [(values.astype(np.float64), {"fill": True, "color": "0.6"})], low, high, bins)
     _heading(axes, f"Samples per bin{_beyond(values, low, high)}")
     axes.set_xlabel(f"{quantity}, {words}", fontsize=8.5, parse_math=False)
@@ -141,7 +144,8 @@ def amplitude_range(values: np.ndarray) -> tuple[float, float]:
         return -1.0, 1.0
     if values.dtype.kind == "u":
         low, high = float(values.min()), float(values.max())
-        return (low, high) if high > low else (low - 0.5, low + 0.5)
+        half = max(0.5, float(np.spacing(high)))  # neighbours among the largest integers are one float
+        return (low, high) if high > low else (low - half, low + half)
     size = np.abs(values, dtype=np.float64)
     most = float(size.max())
     usual = 2 * float(np.percentile(size[:: 1 + size.size // 1_000_000], 99.9))

@@ -38,6 +38,8 @@ def _colours(*stops: str) -> np.ndarray:
 # Dark at both ends, so that clipped amplitudes stand out.
 SEISMIC = _colours("#0b1f5c", "#2b5fc1", "#a9c6ea", "#ffffff", "#f0b5a4", "#c8372d", "#5e0a12")
 GREY = _colours("#000000", "#ffffff")
+# From 0: sums and distances of such values are floats, too.
+FARTHEST = float(np.finfo(np.float64).max) / 4096
 NO_TRACE, NOT_FINITE = (200, 200, 200), (242, 194, 0)
 
 
@@ -46,13 +48,18 @@ def colour_scale(values: np.ndarray, look: Look = Look()) -> tuple[float, float]
 
     99 % of the values lie within. Always increasing, whatever the values; they are finite. Images have their window.
     """
+    low, high = _colour_scale(values, look)
+    return max(low, -FARTHEST), min(high, FARTHEST)
+
+
+def _colour_scale(values: np.ndarray, look: Look) -> tuple[float, float]:
     if look.window is not None:
         return look.window
     if values.size == 0:
         return -1.0, 1.0
     if values.dtype.kind == "u" or look.voxels:
         low, high = (float(v) for v in np.percentile(values, [100 - CLIP_PERCENT, CLIP_PERCENT]))
-        return (low, high) if high > low else (low, low + 1.0)
+        return (low, high) if high > low else (low, low + max(1.0, float(np.spacing(abs(low)))))
     size = np.abs(values, dtype=np.float64)
     # A slice that is nearly all zeros is shown by the samples that are not.
     end = float(np.percentile(size, CLIP_PERCENT)) or float(size.max())

@@ -2,6 +2,7 @@
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,13 @@ def _sample(values: np.ndarray) -> np.ndarray:
 
 def _quantiles(values: np.ndarray) -> list[float]:
     sample = _sample(values)
-    return np.quantile(sample, np.linspace(0, 1, QUANTILES)).tolist() if sample.size else []
+    return quantiles(sample, np.linspace(0, 1, QUANTILES)) if sample.size else []
+
+
+def quantiles(values: Any, shares: Any) -> list[float]:
+    """Return quantiles of finite values, also where two are farther apart than a float says."""
+    huge = np.abs(values).max() > np.finfo(np.float64).max / 2
+    return np.quantile(values, shares, method="nearest" if huge else "linear").tolist()
 
 
 def _labels(values: np.ndarray) -> list[int]:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from tasks.volume.images.header import Slices
 from tasks.volume.images.stack import Stack
 from tasks.volume.protocol.ledger import Record
+from tasks.volume.stacks.block import quantiles
 
 SHOWN = (0.01, 0.99)  # of all voxels: the window that viewers open with
 _COLOURS = ("FF00FF", "00FF00", "00FFFF", "FFFF00", "FF0000", "0000FF")  # of channels without one, in turn
@@ -38,8 +37,8 @@ def channels_of(stack: Stack, records: Sequence[Record]) -> list[dict[str, Any]]
     ]
     if stack.first.samples > 1:
         colours = windows[: 3 if stack.first.samples > 2 else 1]
-        low, high = min(w[0] for w in colours if w), max(w[1] for w in colours if w)
-        same = [0.0, 255.0] if stack.dtype == "uint8" else [low, high]
+        known = [value for window in colours for value in window]
+        same = [0.0, 255.0] if stack.dtype == "uint8" else [min(known), max(known)] if known else []
         windows = [same] * len(named)
     return [
         {"label": label, "color": colour, "active": label != "alpha", "window": window}
@@ -47,10 +46,10 @@ def channels_of(stack: Stack, records: Sequence[Record]) -> list[dict[str, Any]]
     ]
 
 
-def window_of(quantiles: Sequence[Sequence[float]]) -> list[float]:
+def window_of(blocks: Sequence[Sequence[float]]) -> list[float]:
     """Return the values between which most voxels lie; empty if none is finite."""
-    pooled = [value for block in quantiles for value in block]
-    return np.quantile(pooled, SHOWN).tolist() if pooled else []
+    pooled = [value for block in blocks for value in block]
+    return quantiles(pooled, SHOWN) if pooled else []
 
 
 def _named(slices: Slices, count: int) -> list[tuple[str, str]]:

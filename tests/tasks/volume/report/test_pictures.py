@@ -59,6 +59,7 @@ def near(pixels, colour, tolerance=6):
         (np.full(5, 3e38, "f4"), (-3e38, 3e38)),
         (np.arange(101, dtype="u1"), (1, 99)),
         (np.full(9, 7, "u2"), (7, 8)),
+        (np.full(9, 2**64 - 1, "u8"), (2.0**64, 2.0**64 + 4096)),
     ],
 )
 def test_colours_are_symmetric_for_signed_values_and_never_empty(values, wanted):
@@ -190,6 +191,7 @@ def test_a_histogram_is_not_squeezed_by_a_few_wild_samples():
         (np.array([-5], "f4"), (-5, 5)),
         (np.array([3, 9], "u1"), (3, 9)),
         (np.array([3, 3], "u1"), (2.5, 3.5)),
+        (np.full(9, 2**64 - 1, "u8"), (2.0**64 - 4096, 2.0**64 + 4096)),
     ],
 )
 def test_a_histogram_has_a_range_for_any_samples(values, wanted):
