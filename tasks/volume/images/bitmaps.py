@@ -143,7 +143,9 @@ def decode_bmp(data: bytes, details: dict[str, Any], out: np.ndarray, where: str
     if bits > 8:
         pixels = lines[:, : columns * bits // 8].reshape(rows, columns, bits // 8)
         if (pixels[:, :, 1:3] != pixels[:, :, :1]).any():
-            raise IntegrityFailure(f"{where} has three values per voxel that differ; save it as gray")
+            raise IntegrityFailure(
+                f"{where} has three values per voxel that differ; save it as gray, or as PNG or TIFF"
+            )
         out[...] = pixels[:, :, 0]
         return
     if bits < 8:

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from tasks.volume.images.header import METERS, Voxels, unit_of
+from tasks.volume.images.header import Voxels, scaled, unit_of
 from tasks.volume.images.text_header import place, shown
 
 
@@ -153,7 +153,7 @@ def _calibrated(sizes: dict[str, tuple[float, str]], what: str) -> Voxels:
         return Voxels(notes=tuple(notes))
     lengths = {}
     for axis, (length, own) in known.items():
-        lengths[axis] = length if own == unit else length * METERS[own] / METERS[unit]
+        lengths[axis] = scaled(length, own, unit)
         if own != unit:
             notes.append(f"{what}{axis} was converted from {length:g} {own} to {lengths[axis]:g} {unit}")
     for axis, like in (("X", "Y"), ("Y", "X"), ("Z", "")):

@@ -20,7 +20,7 @@ from tasks.volume.images.formats import OpenFile
 from tasks.volume.images.header import Slices, refuse_colour
 from tasks.volume.images.listing import VoxelFile
 from tasks.volume.images.ranged import Ranged
-from tasks.volume.images.series import places_of_slices
+from tasks.volume.images.series import TOLERANCE, places_of_slices
 from tasks.volume.images.text_header import shown
 from tasks.volume.outcomes import InputRefused, Outcome
 
@@ -99,6 +99,11 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     count, shape = said.frames, (said.rows, said.columns)
     details: dict[str, Any] = {"bits": said.stored} if said.stored < said.allocated else {}
     voxels, in_series = said.voxels, said.in_series
+    if said.photometric == "MONOCHROME1":
+        voxels = replace(
+            voxels,
+            notes=(*voxels.notes, "DICOM shows the least value as white; values were taken as they are"),
+        )
     if syntax in _PLAIN:
         wanted = count * said.rows * said.columns * dtype.itemsize
         if pixels.length < wanted or pixels.offset + wanted > source.size:
@@ -158,6 +163,13 @@ def ordered(files: Sequence[tuple[VoxelFile, Slices]], where: str) -> list[tuple
             length=(step, *voxels.length[1:]),
             notes=tuple(note for note in voxels.notes if note != no_distance(voxels)),
             taken="DICOM's PixelSpacing and the places of the slices",
+        )
+    places = [slices.voxels.origin[1:] for _, slices in files]
+    shifts = [max(map(abs, np.subtract(place, places[0]))) for place in places if place and places[0]]
+    if voxels.length and max(shifts, default=0) > TOLERANCE * min(voxels.length[1:]):
+        notes.append(
+            f"the slices lie shifted against each other by up to {max(shifts):.3g} millimeter, as by a tilted gantry; "
+            "voxels were taken as they are"
         )
     voxels = replace(voxels, notes=(*voxels.notes, *notes))
     kept = {tuple(sorted(slices.kept.items())) for _, slices in files}

@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tasks.volume.images.header import METERS, Voxels, unit_of
+from tasks.volume.images.header import Voxels, scaled, unit_of
 from tasks.volume.limits import DIMENSIONS
 from tasks.volume.outcomes import InputRefused
 
@@ -151,11 +151,10 @@ def voxels_of(array: Any, axes: list[int]) -> Voxels:
     unit = units[2]
     if not all(units):
         return Voxels(notes=(f"the axes of {array.name} have no unit of length, and were not taken",))
-    factors = [METERS[own] / METERS[unit] if own != unit else 1.0 for own in units]
     return Voxels(
-        tuple(x * f for x, f in zip(lengths, factors, strict=True)),
+        tuple(scaled(x, own, unit) for x, own in zip(lengths, units, strict=True)),
         unit,
-        tuple(x * f for x, f in zip(origin, factors, strict=True)),
+        tuple(scaled(x, own, unit) for x, own in zip(origin, units, strict=True)),
         (),
         "the axes of NeXus",
     )

@@ -144,6 +144,11 @@ def unit_of(text: str) -> str:
     return word if word in METERS else ""
 
 
+def scaled(length: float, own: str, unit: str) -> float:
+    """Return a length in another unit, without the last digits that the conversion gets wrong."""
+    return length if own == unit else float(f"{length * METERS[own] / METERS[unit]:.12g}")
+
+
 def refuse_colour(where: str, count: int) -> None:
     """Refuse voxels of several values.
 
@@ -151,8 +156,8 @@ def refuse_colour(where: str, count: int) -> None:
         InputRefused: Always.
     """
     raise InputRefused(
-        f"{where} has {count} values per voxel (a colour image); wanted gray, one value per voxel: save "
-        "one channel alone"
+        f"{where} has {count} values per voxel (a colour image), which is not read; save one channel alone, or colours "
+        "as PNG or TIFF of three values per voxel"
     )
 
 

@@ -16,6 +16,7 @@ from tasks.volume.images.suffixes import FORMAT_OF, SUFFIXES, suffix_of, without
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Source, Store
 from tasks.volume.store.source_options import of_sources
+from tasks.volume.store.spilled import open_source
 
 LIST_SUFFIXES = {".txt", ".lst"}
 LIST_BYTES = 64 << 20
@@ -40,7 +41,7 @@ class VoxelFile:
 
     def open(self, options: StorageOptions) -> Source:
         """Return the file, refused if it is not the one that was listed."""
-        return Source(self.url, of_sources(options), self.identity, size=self.bytes)
+        return _open(self.url, of_sources(options), self.identity, self.bytes)
 
 
 def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:
@@ -73,16 +74,25 @@ def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:
         return [found[name] for name in in_order(names, where=url)]
     if suffix_of(last) in LIST_SUFFIXES:
         return _from_list(url, options)
-    if _is_folder(url, options):
+    if is_folder(url, options):
         found = files_in(url, options)
         images = _images(list(found), where=url)
         if {_kind(name) for name in images} <= _ORDERED_INSIDE:
             return [found[name] for name in sorted(images)]
         return [found[name] for name in in_order(images, where=url)]
     name, part = without_part(url)
-    source = Source(name, options)
+    source = _open(name, options)
     source.close()
     return [VoxelFile(source.url, source.size, source.identity, part)]
+
+
+def _open(url: str, options: StorageOptions, identity: str = "", size: int = -1) -> Source:
+    """Return a file, which may lie in a .zip archive; the readers of their formats unpack .gz."""
+    opened: Source = (open_source if _ZIPPED.search(url) else Source)(url, options, identity, size=size)
+    return opened
+
+
+_ZIPPED = re.compile(r"(?i)\.zip(:[^:]+)?$")
 
 
 def in_order(names: Sequence[str], *, where: str) -> list[str]:
@@ -241,7 +251,8 @@ def files_in(folder: str, options: StorageOptions) -> dict[str, VoxelFile]:
     return {name: VoxelFile(f"{store.url.rstrip('/')}/{name}", *entry) for name, entry in entries.items()}
 
 
-def _is_folder(url: str, options: StorageOptions) -> bool:
+def is_folder(url: str, options: StorageOptions) -> bool:
+    """Return whether a URL is that of a folder: one that holds a file or, on this machine, any."""
     store = Store(url, options)
     try:
         return bool(store.files()) or store.local or url.endswith("/")
@@ -252,7 +263,7 @@ def _is_folder(url: str, options: StorageOptions) -> bool:
 def _is_there(url: str, options: StorageOptions) -> bool:
     """Return whether a name with a bracket is that of a file or folder, and no pattern."""
     folder, _, name = url.rpartition("/")
-    return _is_folder(url, options) or Store(folder or ".", options).exists(name)
+    return is_folder(url, options) or Store(folder or ".", options).exists(name)
 
 
 def _some(names: Sequence[str]) -> str:

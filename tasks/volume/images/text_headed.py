@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -59,6 +60,9 @@ _META_TYPES = {
     "FLOAT": "float32",
     "DOUBLE": "float64",
 }
+
+
+_TURNED = "{}'s axes are turned or mirrored; the voxels stay in the order of the file"
 
 
 def describe_nrrd(opened: OpenFile) -> tuple[VoxelFile, Slices]:
@@ -126,6 +130,12 @@ def describe_meta(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     )
     unit = unit_of(fields.get("distanceunits", "").removeprefix("MET_"))
     voxels = replace(place(length, unit, origin), taken="MetaImage's ElementSpacing")
+    turned = next(
+        (fields[name] for name in ("transformmatrix", "rotation", "orientation") if name in fields), ""
+    )
+    matrix = numbers(turned, float, source.url)
+    if len(matrix) == len(shape) ** 2 and not np.allclose(matrix, np.eye(len(shape)).ravel()):
+        voxels = replace(voxels, notes=(_TURNED.format("MetaImage"),))
     if fields.get("compresseddata", "False").lower() == "true":
         begin = behind if data is source else max(skip, 0)
         return listed_as(data), plain(data, numpy, shape, 0, voxels=voxels, stream=begin)
@@ -172,6 +182,11 @@ def _nrrd_voxels(fields: dict[str, str], source: Source) -> Voxels:
     unit = units[0] if units and all(units) else ""
     factors = [METERS[own] / METERS[unit] if own != unit else 1.0 for own in units] if unit else []
     factors = factors if len(factors) == 3 else [1.0] * 3
+
+    def rounded(lengths: Iterable[float]) -> tuple[float, ...]:
+        """Return lengths without the last digits that a conversion gets wrong."""
+        return tuple(lengths if factors == [1.0] * 3 else (float(f"{x:.12g}") for x in lengths))
+
     directions = in_brackets(fields.get("spacedirections", ""), "(", ")")
     vectors = (
         [numbers(v.replace(",", " "), float, source.url) for v in directions] if len(directions) == 3 else []
@@ -184,6 +199,9 @@ def _nrrd_voxels(fields: dict[str, str], source: Source) -> Voxels:
         origins = in_brackets(fields.get("spaceorigin", ""), "(", ")")
         known = origins and straight
         origin = numbers(origins[0].replace(",", " "), float, source.url) if known else ()
-        return place(length, unit, tuple(x * f for x, f in zip(origin, factors, strict=False))[::-1])
+        found = place(
+            rounded(length), unit, rounded(x * f for x, f in zip(origin, factors, strict=False))[::-1]
+        )
+        return found if straight else replace(found, notes=(_TURNED.format("NRRD"),))
     spacings = numbers(fields.get("spacings", ""), float, source.url)
-    return place(tuple(x * f for x, f in zip(spacings, factors, strict=False))[::-1], unit, ())
+    return place(rounded(x * f for x, f in zip(spacings, factors, strict=False))[::-1], unit, ())

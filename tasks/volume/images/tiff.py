@@ -30,6 +30,7 @@ from tasks.volume.images.tiff_page import (
     checked,
     is_plain,
     laid,
+    meaning_of_values,
     refuse_other_frame,
     scratch_of,
     segment_shape,
@@ -89,7 +90,7 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
             "pages; it is cut off or damaged"
         )
     said = voxels(file.tiff, first, chosen.described)
-    said = replace(said, notes=(*notes, *said.notes))
+    said = replace(said, notes=(*notes, *meaning_of_values(first), *said.notes))
     channels = channels_said(chosen.described)
     if count > len(kinds):  # ImageJ and tifffile write long stacks behind one page's description
         wanted = first.dataoffsets[0] + count * first.nbytes

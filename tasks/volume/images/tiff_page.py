@@ -64,6 +64,17 @@ def checked(page: Any, where: str, file_size: int) -> str:
     return dtype
 
 
+def meaning_of_values(page: Any) -> tuple[str, ...]:
+    """Return a note where values of a page are not what is shown of them; they are stored as they are."""
+    return _MEANINGS.get(page.photometric, ())
+
+
+_MEANINGS = {
+    0: ("TIFF shows 0 as white; values were taken as they are",),
+    3: ("TIFF shows values by a palette of colours; values were taken as they are",),
+}
+
+
 def laid(page: Any) -> tuple[int, ...]:
     """Rows and columns of a page, and of several values per voxel these last."""
     plane = (page.imagelength, page.imagewidth)

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from tasks.parameters import Image, Index, StorageOptions
 from tasks.volume.images.formats import NOT_READ
-from tasks.volume.images.listing import LIST_SUFFIXES
+from tasks.volume.images.listing import LIST_SUFFIXES, is_folder
 from tasks.volume.images.names import RAW_SUFFIXES, is_image
 from tasks.volume.images.stack import find_stack
 from tasks.volume.images.suffixes import suffix_of, without_part
@@ -49,7 +49,7 @@ def is_images(source: str, image: Image, options: StorageOptions) -> bool:
     except InputRefused:
         if describes_voxels(image):
             return True
-        if suffix in RAW_SUFFIXES | _UNREAD and not _is_text(source, options):
+        if (suffix in RAW_SUFFIXES | _UNREAD and not _is_text(source, options)) or is_folder(source, options):
             raise
         return False
     return True

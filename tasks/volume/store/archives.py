@@ -88,7 +88,7 @@ def unzip(source: Source, member: str, out: Bounded) -> Spill:
             if entry.file_size > max(FREE_GROWTH, MOST_GROWTH * entry.compress_size):
                 raise InputRefused(
                     f"{entry.filename} in {source.url} grows from {entry.compress_size:,} to {entry.file_size:,} "
-                    "bytes, as no survey does; unpack it first if it is one"
+                    "bytes, as no survey or scan does; unpack it first if it is one"
                 )
             out.fit(entry.file_size)
             with archive.open(entry) as file:

@@ -5,6 +5,7 @@ images/dicom.py, images/dicom_header.py, images/hdf5.py, images/hdf5_paths.py, i
 images/sidecars.py, images/which_image.py.
 """
 
+import io
 import os
 import struct
 import subprocess
@@ -341,6 +342,12 @@ TABLE = [
         "dicom dose", lambda f: shipped(f, "rtdose.dcm"), pydicom.dcmread(SHIPPED / "rtdose.dcm").pixel_array,
         (5, 10, 10), "millimeter", (-761.87, 199.43125, 189.43125),
     ),
+    Row(
+        "dicom of a tilted gantry",
+        slices("{}.dcm", lambda p, v, k: dicom(p, v, k, ImagePositionPatient=[-3, 4 + 0.3 * k, 2.5 * k])),
+        VALUES, MM, "millimeter", (0, 4, -3), "shifted against each other by up to 1.5 millimeter",
+    ),
+    Row("dicom white", lambda f: scan(f, PhotometricInterpretation="MONOCHROME1"), VALUES, MM, "millimeter", FIRST, "the least value as white"),
     # NIfTI
     Row("nifti", nifti(VALUES), VALUES, (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
     Row("nifti gz", nifti(VALUES, "a.nii.gz"), VALUES, (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
@@ -367,6 +374,7 @@ TABLE = [
     Row("nifti time of one", nifti(VALUES[None]), VALUES, (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
     Row("nifti of times", nifti(np.stack([VALUES, VALUES])), sentence="holds 2 volumes of 6 x 7 x 9 voxels"),
     Row("nifti colour", written("a.nii", lambda p: colour_nifti(p)), sentence="3 values per voxel"),
+    Row("analyze", written("a.hdr", struct.pack("<i", 348) + bytes(344)), sentence="is a header of Analyze 7.5, which is not read"),
     Row("nifti without .img", in_folder(lambda f: nifti(VALUES, "a.img", nibabel.Nifti1Pair)(f),
         lambda f: (f / "a.img").unlink(), of="a.hdr"), sentence=r"there is no file .*a\.img"),
     # HDF5
@@ -456,6 +464,11 @@ TABLE = [
     Row("imagej without unit", imagej(spacing=3), VALUES, (3, 0.5, 0.5), "", (), "lengths without a unit"),
     Row("imagej of nothing", tiff(imagej=True, metadata={"axes": "ZYX"}), VALUES, (), "", (), "no voxel length was found"),
     Row("one file of an ome set", written("a.ome.tif", lambda p: one_of_a_set(p)), sentence="says that 3 slices belong together, but 1 are there"),
+    Row("tiff of a palette", tiff(BYTES, photometric="palette", colormap=np.zeros((3, 256), "u2")), BYTES, sentence="by a palette of colours"),
+    Row("tiff white", tiff(BYTES, photometric="miniswhite"), BYTES, sentence="TIFF shows 0 as white"),
+    Row("tiff in zip", written("a.zip", lambda p: zipped(p, tiffed(VALUES), "rock.tif")), VALUES),
+    Row("tiff named in zip", in_folder(lambda f: zipped(f / "a.zip", tiffed(VALUES), "rock.tif", "notes"), of="a.zip:rock.tif"), VALUES),
+    Row("two files in zip", written("a.zip", lambda p: zipped(p, tiffed(VALUES), "a.tif", "b.tif")), sentence="holds 2 files .a.tif, b.tif.; name one"),
     Row("tiff jpeg", tiff(np.repeat(BYTES[:, :1, :1], 16, 1).repeat(16, 2), compression="jpeg", tile=(16, 16), compressionargs={"level": 100}),
         np.repeat(BYTES[:, :1, :1], 16, 1).repeat(16, 2)),
     Row("imagej single slices",
@@ -469,12 +482,16 @@ TABLE = [
     Row("imagej times alone", imagej(axes="TYX", unit="um"), VALUES, (1, 0.5, 0.5), "micrometer", (), "calls 6 times was taken as its slices"),
     Row("ome times alone", tiff(name="a.ome.tif", metadata={"axes": "TYX"}), VALUES, (), "", (), "calls 6 times was taken as its slices"),
     Row("ome of units", tiff(name="a.ome.tif", metadata={"axes": "ZYX", "PhysicalSizeX": 500, "PhysicalSizeXUnit": "nm",
-        "PhysicalSizeY": 500, "PhysicalSizeYUnit": "nm", "PhysicalSizeZ": 2, "PhysicalSizeZUnit": "\u00b5m"}),
+        "PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "\u00b5m", "PhysicalSizeZ": 2, "PhysicalSizeZUnit": "\u00b5m"}),
         VALUES, (2000, 500, 500), "nanometer", (), "converted from 2 micrometer"),
     Row("ome of two images", written("a.ome.tif", lambda p: two_images(p)), sentence=r"2 images \(0: overview .*, 1: scan .*choose one, such as with --image 0"),
     # Headers of text
     Row("metaimage series", slices("s{}.mha", lambda p, v, k: p.write_bytes(mha(v[None], 5 + 2.5 * k))), VALUES, (2.5, 0.5, 0.25), "", (5, 4, 3), "2.5 was taken"),
     Row("metaimage series downward", slices("s{}.mha", lambda p, v, k: p.write_bytes(mha(v[None], -2.5 * k))), VALUES, (2.5, 0.5, 0.25), "", ()),
+    Row("metaimage turned", written("a.mha", lambda p: p.write_bytes(mha(VALUES, 5, "TransformMatrix = 0 1 0 -1 0 0 0 0 1\n"))),
+        VALUES, (1, 0.5, 0.25), "", (5, 4, 3), "MetaImage's axes are turned"),
+    Row("nrrd turned", written("a.nrrd", lambda p: p.write_bytes(nrrd("space dimension: 3\nspace directions: (0,0.25,0) (-0.5,0,0) (0,0,2)\n"))),
+        VALUES, (2, 0.5, 0.25), "", (), "NRRD's axes are turned"),
     Row("metaimage unit", written("a.mha", lambda p: p.write_bytes(mha(VALUES, 5, "DistanceUnits = um\n"))), VALUES, (1, 0.5, 0.25), "micrometer", (5, 4, 3)),
     Row("nrrd of units", written("a.nrrd", lambda p: p.write_bytes(nrrd('spacings: 250 500 2\nunits: "nm" "nm" "um"\n'))),
         VALUES, (2000, 500, 250), "nanometer", (), "the NRRD header"),
@@ -601,9 +618,16 @@ def nexus(file: h5py.File) -> None:
         place[name].attrs["units"] = unit
 
 
-def zipped(path: Path, data: bytes) -> None:
+def zipped(path: Path, data: bytes, *names: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("rock.npy", data)
+        for name in names or ("rock.npy",):
+            archive.writestr(name, data)
+
+
+def tiffed(values: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, values)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
@@ -620,6 +644,7 @@ def test_a_file_gives_its_voxels_or_a_sentence(tmp_path, row):
     found = read_block(stack, slab(stack, 0, stack.shape[stack.slow_axis]), HERE)
     assert found.astype(expected.dtype).tolist() == expected.tolist()
     said = stack.voxels
+    assert said.length == tuple(float(f"{x:.12g}") for x in said.length)
     assert (said.length, said.unit) == (pytest.approx(row.length), row.unit)
     assert said.origin == pytest.approx(row.origin, abs=1e-6)
     assert stack.kept == dict(row.kept)
@@ -637,6 +662,7 @@ STORED = (
     "npz compressed",
     "bmp",
     "jpeg",
+    "tiff in zip",
 )
 FULL = (
     "dicom rescaled",
