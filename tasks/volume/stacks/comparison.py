@@ -37,15 +37,20 @@ def prove_voxels(volume: Volume, plan: Plan, compute: Compute) -> int:
         if compute.stopping.is_set():
             raise Resumable("the run stopped while voxels were compared; run the same command again")
         region = nth_region(spec.shape, block, number)
-        source = stored_as(read_block(stack, region, volume.store.options), spec.numpy)
-        _compare(volume, spec, region, source)
-        done += source.nbytes
+        done += _compare(volume, spec, region, stack)
         compute.report(Progress("proof", number + 1, total, done, time.monotonic() - began))
     return spec.raw_bytes // spec.numpy.itemsize
 
 
-def _compare(volume: Volume, spec: ArraySpec, region: Region, source: np.ndarray) -> None:
-    """Raise if a stored voxel of a region is not that of the source; stored ones are read strip by strip."""
+def _compare(volume: Volume, spec: ArraySpec, region: Region, stack: Stack) -> int:
+    """Return the bytes of a region whose stored voxels are those of the source; they are read strip by strip.
+
+    The slab of the source goes with this call: a loop that held it would have two in memory while it read the next.
+
+    Raises:
+        IntegrityFailure: A voxel differs.
+    """
+    source = stored_as(read_block(stack, region, volume.store.options), spec.numpy)
     words = f"u{spec.numpy.itemsize}"  # as bits: NaN is like itself, and -0 is not like 0
     count, where = 0, ""
     for strip in regions(tuple(r.stop - r.start for r in region), strip_of(spec)):
@@ -62,3 +67,4 @@ def _compare(volume: Volume, spec: ArraySpec, region: Region, source: np.ndarray
             f"{count:,} voxels of {volume.store.url} are not those of its source, the first at {where}; "
             "keep the source, and repair the volume with seismill verify --repair from_source"
         )
+    return source.nbytes

@@ -4,6 +4,7 @@ Covers publishing/kind.py, stacks/comparison.py, tasks/prove.py.
 """
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,18 @@ def test_a_source_that_is_gone_or_changed_proves_nothing(publish, tmp_path):
     (tmp_path / "scan.npy").unlink()
     with pytest.raises(InputRefused, match=r"scan\.npy"):
         prove(str(tmp_path / "v.zarr"))
+
+
+def test_a_proof_holds_one_slab_of_the_source(publish, tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.volume.stacks.plan.BLOCK_BYTES", 1)
+    np.save(tmp_path / "scan.npy", np.random.default_rng(1).integers(0, 9, (32, 256, 256)).astype("f8"))
+    publish(tmp_path / "scan.npy", steps=[], master=Master(chunks=[8, 64, 64]))
+    tracemalloc.start()
+    assert prove(str(tmp_path / "v.zarr"), Run(created_on=STAMP))["compared_voxels"] == 1 << 21
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    slab = 8 * 256 * 256 * 8
+    assert slab < peak < 1.75 * slab
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
