@@ -36,6 +36,7 @@ from tasks.volume.protocol.stage import (
 )
 from tasks.volume.protocol.summary import array_rows, ended, fitting, using
 from tasks.volume.store.objects import Store, traffic
+from tasks.volume.store.room import refuse_full
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +96,9 @@ def copy(
     listed = dict(zip(arrays, on_io(lambda path: manifest_of(source.store, path), arrays), strict=True))
     objects = [stored for path in arrays for stored in listed[path] if not stored.key.endswith("/zarr.json")]
     rows = array_rows(root, [path for path in arrays if "stored_bytes" in members(root)[path]["attributes"]])
+    total = sum(stored.bytes for stored in objects)
+    refuse_full(store, total, lambda: total)
     if run.dry_run:
-        total = sum(stored.bytes for stored in objects)
         return {
             "dry_run": True,
             "volume": source.store.url,

@@ -5,6 +5,7 @@ A block is a slab as deep as a stored object, so each slice is read and decoded 
 """
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -29,7 +30,7 @@ from tasks.volume.protocol.stage import (
     run_blocks,
 )
 from tasks.volume.protocol.summary import array_rows, ended, fitting, peak_bytes, using
-from tasks.volume.publishing.following import OfVoxels, plan_following
+from tasks.volume.publishing.following import OfVoxels, lossless_arrays, plan_following
 from tasks.volume.stacks.block import image_block
 from tasks.volume.stacks.finish import finish_stack
 from tasks.volume.stacks.labels import (
@@ -42,6 +43,7 @@ from tasks.volume.stacks.labels import (
 )
 from tasks.volume.stacks.plan import block_memory, decode_all, master_spec, planned_stack, slab_of
 from tasks.volume.store.objects import Store, traffic
+from tasks.volume.store.room import least_stored, refuse_full
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +126,16 @@ def ingest_images(
         voxels = OfVoxels(attributes, looks)
         return plan_following(store, spec, following or Following(), compute, voxels)
 
+    sizes = [file.bytes for file, _ in stack.files]
+
+    def read(file: int, start: int, length: int) -> bytes:
+        with closing(stack.files[file][0].open(run.storage_options)) as source:
+            return source.read(start, length)
+
+    stored = lossless_arrays(following)
+    refuse_full(
+        store, stored * math.prod(spec.shape) * spec.numpy.itemsize, lambda: least_stored(sizes, read, stored)
+    )
     if run.dry_run:
         with using(compute, run) as compute:
             compute = replace(compute, needs=[])

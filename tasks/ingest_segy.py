@@ -59,8 +59,9 @@ from tasks.volume.protocol.stage import (
     run_blocks,
 )
 from tasks.volume.protocol.summary import array_rows, ended, fitting, using
-from tasks.volume.publishing.following import plan_following
+from tasks.volume.publishing.following import lossless_arrays, plan_following
 from tasks.volume.store.objects import Store, traffic
+from tasks.volume.store.room import least_stored, refuse_full
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,9 @@ def ingest_segy(
         return [digest_of(moved), digest_before(moved, survey)]
 
     refuse_what_stores_say(expected, files.reading)
+    sizes = [fmt.file_size for fmt in files.formats]
+    stored = lossless_arrays(following)
+    refuse_full(store, stored * sum(sizes), lambda: least_stored(sizes, files.read, stored))
     if run.dry_run:
         with using(compute, run) as compute:
             return planned(store, survey, master, expected, follow, compute)

@@ -43,6 +43,7 @@ from tasks.volume.protocol.plan import digest_of
 from tasks.volume.protocol.root import members, root_under_lock
 from tasks.volume.protocol.summary import array_rows, ended, fitting, planned_row, using
 from tasks.volume.store.objects import Store, Traffic, locate, traffic
+from tasks.volume.store.room import refuse_full
 from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
@@ -117,6 +118,11 @@ def rechunk(
     fit: Fit = any_memory  # under a lock that is held already, all that is refused is refused below
     if not held_epoch(store):
         refuse_taken(store, found.root, names)
+        exact = sum(":" not in spec.codec for spec in specs)
+        stored = 0 if found.origin else exact * found.array_attributes(found.master)["stored_bytes"]
+        refuse_full(
+            store, stored, lambda: stored // 2
+        )  # of values in other chunks, which take about the same
         fit = lambda compute: planned_copies(found, specs, compute)[2]  # noqa: E731
     with (
         using(compute, run) as compute,

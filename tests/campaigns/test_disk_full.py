@@ -19,7 +19,9 @@ ROOT = ["unshare", "--map-root-user", "--mount"]
 PUBLISH = "from flows.cli import main; main()"
 SCRIPT = """
 disk=$1 kept=$2; shift 2
-mount -t tmpfs -o size=900k none "$disk" || exit 99
+mount -t tmpfs -o size=600k none "$disk" || exit 99
+"$@"; echo "too small: $?, $(ls -A "$disk" | wc -l) files"
+mount -o remount,size=900k "$disk" || exit 99
 "$@"; echo "full: $?"
 mount -o remount,size=100m "$disk" || exit 99
 "$@"; echo "with room: $?"
@@ -54,7 +56,10 @@ def test_a_disk_that_gets_full_stops_the_run_and_with_room_it_is_gone_on_with(
     command = publish(disk / "a.zarr")
     script = ["sh", "-c", SCRIPT, "sh", str(disk), str(kept), *command]
     ended = subprocess.run([*ROOT, *script], capture_output=True, check=True, env=dict(os.environ), text=True)
-    assert [line for line in ended.stdout.splitlines() if line.startswith(("full:", "with room:"))] == [
+    assert [
+        line for line in ended.stdout.splitlines() if line.startswith(("too small:", "full:", "with room:"))
+    ] == [
+        "too small: 4, 0 files",
         "full: 75",
         "with room: 0",
     ], ended.stderr

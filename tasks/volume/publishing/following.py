@@ -35,6 +35,12 @@ class OfVoxels:
     looks: Mapping[str, Any] = field(default_factory=dict)
 
 
+def lossless_arrays(following: Following | None) -> int:
+    """Return how many lossless arrays are stored, the master among them."""
+    copies = following.copies if following else None
+    return 1 + (len(copies.presets) + len(copies.more) if copies and copies.quality == "lossless" else 0)
+
+
 def plan_following(
     store: Store,
     master: ArraySpec,

@@ -1,0 +1,70 @@
+"""Refuse a local disk that is certainly too small, before anything is written.
+
+How well samples compress is known only when they are stored. So the least that a run stores is half of what a few parts
+of its source take when they are compressed as chunks are; more than that cannot be promised, and a disk that gets full
+all the same stops the run resumable.
+"""
+
+import os
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tasks.volume.outcomes import DestinationRefused
+from tasks.volume.store.objects import Store
+
+PARTS, PART_BYTES = 16, 1 << 16  # that are read of a source
+
+Read = Callable[[int, int, int], bytes]  # number of a file, first byte, how many
+
+
+def refuse_full(store: Store, most_bytes: int, least: Callable[[], int]) -> None:
+    """Return if the disk of a place may have room for what a run stores; object stores always have.
+
+    Args:
+        store: The place. What lies there already counts as room: it is replaced, or part of what is stored.
+        most_bytes: About what is stored if nothing can be compressed.
+        least: Gives what is stored at least; asked only where there is no room for `most_bytes`.
+
+    Raises:
+        DestinationRefused: It has not.
+    """
+    if not store.local or most_bytes <= _free(store):
+        return
+    room = _free(store) + sum(size for _, size, _ in store.listing(""))
+    if (needed := least()) > room:
+        raise DestinationRefused(
+            f"{store.url} would take at least {needed / 1e6:,.1f} MB, and its disk has room for {room / 1e6:,.1f} MB; "
+            "make room, or name a place on another disk"
+        )
+
+
+def least_stored(sizes: Sequence[int], read: Read, arrays: int = 1) -> int:
+    """Return how many bytes lossless arrays of what some files hold take at least.
+
+    Args:
+        sizes: Of the files.
+        read: Reads part of one.
+        arrays: How many such arrays are stored.
+    """
+    ends = np.cumsum([0, *sizes])
+    total = int(ends[-1])
+    taken = compressed = 0
+    for start in np.linspace(0, max(0, total - PART_BYTES), PARTS).astype(np.int64):
+        file = int(np.searchsorted(ends, start, "right")) - 1
+        offset = int(start - ends[file])
+        data = read(file, offset, min(PART_BYTES, sizes[file] - offset))
+        words = np.frombuffer(data[: len(data) // 4 * 4], np.uint8).reshape(-1, 4)
+        taken += words.size
+        compressed += len(zlib.compress(words.T.tobytes(), 1))
+    return total * arrays * compressed // (2 * max(1, taken))
+
+
+def _free(store: Store) -> int:
+    """Return how many bytes may be written to the disk on which a place lies or will lie."""
+    folder = store.location.path
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder) or "."
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize

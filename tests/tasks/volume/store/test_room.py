@@ -1,0 +1,76 @@
+"""A local disk that is certainly too small is refused before anything is written."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.copy import copy
+from tasks.ingest_images import ingest_images
+from tasks.ingest_segy import ingest_segy
+from tasks.parameters import Copies, Copy, Image, Run
+from tasks.rechunk import rechunk
+from tasks.volume.outcomes import DestinationRefused
+from tests.support.survey import make_survey
+from tests.support.volumes import tree
+
+IMAGE = Image(voxel_length=[1, 1, 1], voxel_unit="micrometer")
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """A function that lets disks have so much room."""
+
+    def little(room: int) -> None:
+        monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=room, f_frsize=1))
+
+    return little
+
+
+def test_what_cannot_fit_is_refused_before_anything_is_written(
+    tmp_path: Path, little: Callable[[int], None]
+) -> None:
+    source, volume = make_survey(tmp_path / "a.sgy", n_samples=500).path, tmp_path / "a.zarr"
+    ingest_segy(str(source), str(volume))
+    np.save(tmp_path / "a.npy", np.random.default_rng(1).integers(0, 1 << 16, (30, 40, 50)).astype("u2"))
+    before = tree(volume)
+    verbs: dict[str, Callable[..., Any]] = {
+        "ingest_segy": lambda place, run: ingest_segy(str(source), place, run=run),
+        "ingest_images": lambda place, run: ingest_images(str(tmp_path / "a.npy"), place, IMAGE, run=run),
+        "copy": lambda place, run: copy(str(volume), place, run=run),
+    }
+    little(20_000)
+    for name, verb in verbs.items():
+        for dry in (False, True):
+            place = tmp_path / f"{name}.zarr"
+            with pytest.raises(
+                DestinationRefused, match=r"at least 0\.\d MB.* has room for 0\.0 MB; make room"
+            ):
+                verb(str(place), Run(dry_run=dry))
+            assert not place.exists()
+    ingest_segy(str(source), str(volume))  # which is done already
+    little(0)
+    huge = Copies(
+        presets=[], more=[Copy(name=f"c{n}", chunks=[8, 8, 8]) for n in range(5)], quality="lossless"
+    )
+    with pytest.raises(DestinationRefused, match="make room"):
+        rechunk(str(volume), huge)
+    assert tree(volume) == before
+
+
+def test_what_is_compressed_well_or_takes_the_place_of_another_is_not_refused(
+    tmp_path: Path, little: Callable[[int], None]
+) -> None:
+    zeros = np.zeros((9 * 5, 500), np.uint32)
+    source = make_survey(tmp_path / "zeros.sgy", n_samples=500, words=zeros).path
+    little(30_000)
+    ingest_segy(str(source), str(tmp_path / "zeros.zarr"))
+    little(1 << 40)
+    ingest_segy(str(make_survey(tmp_path / "a.sgy", n_samples=500).path), str(tmp_path / "a.zarr"))
+    other = make_survey(tmp_path / "b.sgy", n_samples=500, seed=2).path
+    little(20_000)
+    ingest_segy(str(other), str(tmp_path / "a.zarr"), overwrite=True)
