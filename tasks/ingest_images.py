@@ -41,7 +41,14 @@ from tasks.volume.stacks.labels import (
     place_in_image,
     volume_of_labels,
 )
-from tasks.volume.stacks.plan import block_memory, decode_all, master_spec, planned_stack, slab_of
+from tasks.volume.stacks.plan import (
+    block_memory,
+    decode_all,
+    how_images_differ,
+    master_spec,
+    planned_stack,
+    slab_of,
+)
 from tasks.volume.store.objects import Store, traffic
 from tasks.volume.store.room import least_stored, refuse_full
 
@@ -119,8 +126,9 @@ def ingest_images(
     assumed = [] if image.voxel_length else list(stack.voxels.notes)
     notes = [in_image(place, shown) if shown else calibration_of(image, stack.voxels, place), *assumed]
 
+    attributes = rockverse_attributes(image, place.length, place.unit, place.origin)
+
     def follow(compute: Compute) -> list[ArraySpec]:
-        attributes = rockverse_attributes(image, place.length, place.unit, place.origin)
         looks = {"unit": place.unit, "is_labels": image.labels, "labels": []}
         looks |= {"image": TO_IMAGE} if shown else {}
         voxels = OfVoxels(attributes, looks)
@@ -174,8 +182,9 @@ def ingest_images(
         done = made == request or earlier
         if root is not None and not done and not overwrite:
             raise DestinationRefused(
-                f"{store.url} holds another volume (of {known['sources'][0]['url']}); choose another place, or "
-                "replace it with --overwrite"
+                f"{store.url} holds another volume (of {known['sources'][0]['url']}; "
+                f"{how_images_differ(root, spec, source, attributes)}); choose another place, or replace it with "
+                "--overwrite"
             )
         if not done:
             refuse_strangers(store, root)

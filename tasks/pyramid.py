@@ -24,7 +24,13 @@ from tasks.volume.protocol.plan import digest_of
 from tasks.volume.protocol.root import root_under_lock
 from tasks.volume.protocol.summary import array_rows, ended, fitting, planned_row, using
 from tasks.volume.pyramid.finish import add_levels
-from tasks.volume.pyramid.levels import block_memory, level_specs, method_of, without_levels
+from tasks.volume.pyramid.levels import (
+    block_memory,
+    how_levels_differ,
+    level_specs,
+    method_of,
+    without_levels,
+)
 from tasks.volume.store.objects import traffic
 
 log = logging.getLogger(__name__)
@@ -110,7 +116,8 @@ def pyramid(
             return ended(store, "pyramid", array_rows(root, paths), began, before, notes=["was done already"])
         if made and not overwrite:
             raise DestinationRefused(
-                f"{store.url} has other pyramid levels; replace them with --overwrite, or leave them as they are"
+                f"{store.url} has other pyramid levels ({how_levels_differ(Volume(store, root), specs[1:])}); "
+                "replace them with --overwrite, or leave them as they are"
             )
         refuse_taken(store, root, paths)
         found = Volume(store, root)

@@ -151,6 +151,8 @@ def how_ingests_differ(root: dict[str, Any], survey: Survey, master: Master) -> 
     sources = state["sources"]
     files = [(file.url, file.size) for file in survey.files.listed]
     there = [(source.get("url"), source.get("bytes")) for source in sources]
+    if "index" not in state:
+        return "it holds images"
     made = spec_of(MASTER, members(root)[MASTER]) if MASTER in members(root) else None
     differing = []
     if files != there:

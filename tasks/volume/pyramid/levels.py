@@ -1,5 +1,6 @@
 """Plan the levels of a master: their shapes, what makes each of them, and what memory that takes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tasks.parameters import Levels
@@ -128,3 +129,19 @@ def describe_levels(root: dict[str, Any]) -> None:
             described["attributes"]["max"],
             attributes["seismill"].get("looks"),
         )
+
+
+def how_levels_differ(volume: Volume, specs: Sequence[ArraySpec]) -> str:
+    """Return what differs between the levels that are there and those that are asked for."""
+    there = [volume.spec(level["path"]) for level in volume.state["levels"][1:]]
+    if len(there) != len(specs):
+        return f"{len(there)}, asked for {len(specs)}"
+    for before, now in zip(there, specs, strict=True):
+        for name, is_now, asked in (
+            ("shape", before.shape, now.shape),
+            ("chunks", before.chunks, now.chunks),
+            ("data type", before.dtype, now.dtype),
+        ):
+            if is_now != asked:
+                return f"{name} {is_now} of {before.path}, asked for {asked}"
+    return "made from another master, or by another method"

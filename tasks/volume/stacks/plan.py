@@ -1,20 +1,22 @@
 """Plan an ingest of images: chunks, slabs, and what memory a slab takes."""
 
+import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tasks.parameters import Master, StorageOptions
 from tasks.volume.arrays.chunking import chosen_chunks, chosen_shards, many_objects
-from tasks.volume.arrays.spec import DEFAULT_CHUNKS, ArraySpec
+from tasks.volume.arrays.spec import DEFAULT_CHUNKS, ArraySpec, spec_of
 from tasks.volume.blocks import Compute, Progress, block_count, nth_region
 from tasks.volume.images.slab import read_block
 from tasks.volume.images.stack import Stack
 from tasks.volume.ingest.checksums import Expected
 from tasks.volume.outcomes import InputRefused, Resumable
+from tasks.volume.protocol.root import members
 from tasks.volume.protocol.summary import planned_row
 from tasks.volume.protocol.writer import writing_bytes
 from tasks.volume.store.objects import Store
@@ -131,3 +133,25 @@ def planned_stack(
             *many_objects((spec, *following), local=store.local),
         ],
     }
+
+
+def how_images_differ(
+    root: dict[str, Any], spec: ArraySpec, source: str, attributes: Mapping[str, Any]
+) -> str:
+    """Return what differs between the images that made a volume and those that are asked for, field by field."""
+    there = members(root).get(spec.path)
+    if there is None or "index" in root["attributes"]["seismill"]:
+        return f"it has no array {spec.path}"
+    made, plain = spec_of(spec.path, there), json.loads(json.dumps(dict(attributes)))
+    fields = {
+        "source": (root["attributes"]["seismill"]["sources"][0].get("url"), source),
+        "shape": (made.shape, spec.shape),
+        "chunks": (made.chunks, spec.chunks),
+        "shards": (made.shards, spec.shards),
+        "codec": (made.codec, spec.codec),
+        "data type": (made.dtype, spec.dtype),
+    } | {name: (there["attributes"].get(name), value) for name, value in plain.items()}
+    differing = [
+        f"{name} {before}, asked for {now}" for name, (before, now) in fields.items() if before != now
+    ]
+    return "; ".join(differing) or "made of other files, or with other settings"
