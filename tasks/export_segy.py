@@ -18,7 +18,7 @@ from tasks.parameters import ArrayPath, Export, Run, Url
 from tasks.volume.arrays.reader import Volume, open_volume
 from tasks.volume.blocks import Compute, Progress
 from tasks.volume.export.independent import compare, refuse_unreadable
-from tasks.volume.export.output import Sink, open_sink
+from tasks.volume.export.output import Sink, open_sink, refuse_target
 from tasks.volume.export.rebuild import (
     FilePart,
     SegyParts,
@@ -81,6 +81,7 @@ def export_segy(
     found = open_volume(store)
     parts = open_parts(found, () if file < 0 else [file], array)
     edition = edition_of(parts, export)
+    refuse_target(target, run.storage_options, file=bool(edition) or len(parts.files) == 1)
     if check:
         local = locate(target).local
         if edition:

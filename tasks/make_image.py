@@ -17,6 +17,7 @@ from tasks.volume.arrays.group_metadata import GROUP
 from tasks.volume.arrays.spec import ArraySpec, positions
 from tasks.volume.blocks import on_chunks
 from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.protocol.place import refuse_ours
 from tasks.volume.protocol.summary import ended
 from tasks.volume.store.objects import traffic
 from tasks.volume.store.writable import WritableStore
@@ -46,7 +47,7 @@ def make_image(
 
     Raises:
         InputRefused: Shape and chunks do not make an array.
-        DestinationRefused: Something is there already.
+        DestinationRefused: Something is there already, or the place is a volume or the folder of a sweep.
     """
     shape, chunks = form.shape, form.chunks
     began, before = time.monotonic(), traffic.snapshot()
@@ -64,6 +65,7 @@ def make_image(
             f"{MOST_CHUNK_BYTES / 1e6:,.0f} MB"
         )
     store = WritableStore(volume, storage_options)
+    refuse_ours(store)
     if store.exists(f"{array}/zarr.json") or store.keys(f"{array}/"):
         raise DestinationRefused(f"{store.url}/{array} is there already; remove it, or name another array")
     around = ["", *("/".join(array.split("/")[:n]) for n in range(1, array.count("/") + 1))]

@@ -18,6 +18,7 @@ import numpy as np
 from tasks.parameters import StorageOptions
 from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.outcomes import DestinationRefused, Resumable
+from tasks.volume.protocol.place import refuse_inside_volume
 from tasks.volume.store.calls import count
 from tasks.volume.store.local import give_claim_back, take_claim
 from tasks.volume.store.naming import flocked
@@ -38,9 +39,14 @@ class Sink:
         self._upload: Any = None
         self._scratch = self._claim = ""
         if self.location.local:
-            os.makedirs(os.path.dirname(self.location.path), exist_ok=True)
             self._partial = f"{self.location.path}.partial"
-            self._descriptor, self._claim = _open_alone(self._partial)
+            try:
+                os.makedirs(os.path.dirname(self.location.path), exist_ok=True)
+                self._descriptor, self._claim = _open_alone(self._partial)
+            except OSError as error:
+                raise DestinationRefused(
+                    f"{self.url} cannot be written ({error.strerror}); name another file"
+                ) from error
         else:
             self._partial = ""
 
@@ -157,6 +163,25 @@ def _open_alone(path: str) -> tuple[int, str]:
         os.close(descriptor)
         if not locks:
             give_claim_back(claim)
+
+
+def refuse_target(url: str, options: StorageOptions, *, file: bool) -> None:
+    """Return if an export may go to a place: it lies in no volume, and is no folder where a file is to be.
+
+    Raises:
+        DestinationRefused: It may not.
+    """
+    location = locate(url)
+    refuse_inside_volume(Store(location, options))
+    if not location.local or not os.path.lexists(location.path):
+        return
+    if file and os.path.isdir(location.path):
+        raise DestinationRefused(
+            f"{location.url} is a folder; name a file, such as {location.url}/survey.sgy"
+        )
+    if not (os.path.isfile(location.path) if file else os.path.isdir(location.path)):
+        kind = "regular file" if file else "folder"
+        raise DestinationRefused(f"{location.url} is there already and is no {kind}; name another place")
 
 
 @contextmanager

@@ -33,12 +33,8 @@ def refuse_occupied(store: Store, image: str = "") -> None:
         DestinationRefused: Something else is there, or the place lies inside a volume.
     """
     present, inside = together(store.children, partial(_inside_volume, store, image))
-    own = Store(f"{store.url}/{OWN}", store.options).children() if OWN in present else []
-    if any(name.startswith(CATALOGUE) for name in own):
-        raise DestinationRefused(
-            f"{store.url} holds the catalogue of a sweep and its volumes; name a place in it that does not exist yet, "
-            f"such as {store.url}/name.zarr"
-        )
+    own = _own(store) if OWN in present else []
+    _refuse_catalogue(store, own)
     begun = {"lock", "commits", "runs"} & set(own)
     strangers = [name for name in present if name != OWN]
     if strangers and not begun:
@@ -83,6 +79,28 @@ def _inside_volume(store: Store, image: str) -> DestinationRefused | None:
     return None
 
 
+def refuse_ours(store: Store) -> None:
+    """Return if a place is no volume, lies inside none and is no folder of a sweep, so that an array may go there.
+
+    Raises:
+        DestinationRefused: It is or does.
+    """
+    _refuse_catalogue(store, _own(store))
+    refuse_volume(store)
+
+
+def _own(store: Store) -> list[str]:
+    return Store(f"{store.url}/{OWN}", store.options).children()
+
+
+def _refuse_catalogue(store: Store, own: Sequence[str]) -> None:
+    if any(name.startswith(CATALOGUE) for name in own):
+        raise DestinationRefused(
+            f"{store.url} holds the catalogue of a sweep and its volumes; name a place in it that does not exist yet, "
+            f"such as {store.url}/name.zarr"
+        )
+
+
 def refuse_volume(store: Store) -> None:
     """Return if a place neither is a volume nor lies inside one, so that volumes may lie below it.
 
@@ -90,7 +108,7 @@ def refuse_volume(store: Store) -> None:
         DestinationRefused: It is or does.
     """
     if store.keys(COMMITS):
-        raise DestinationRefused(f"{store.url} is a volume; name a folder for volumes")
+        raise DestinationRefused(f"{store.url} is a volume; name a place outside of it")
     refuse_inside_volume(store)
 
 

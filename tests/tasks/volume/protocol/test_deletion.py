@@ -3,6 +3,7 @@
 Covers tasks/copy.py, protocol/own_names.py, protocol/place.py, protocol/ready.py.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 import zarr
 
 from tasks.copy import copy
+from tasks.export_segy import export_segy
 from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Copies, Copy, Image, Levels, Run
+from tasks.make_image import make_image
+from tasks.parameters import Copies, Copy, Form, Image, Levels, Run
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.sweep import sweep
@@ -139,6 +142,32 @@ def test_the_folder_of_a_sweep_is_no_volume(
     with pytest.raises(DestinationRefused, match=r"catalogue of a sweep.*vols/name\.zarr"):
         run(str(volume) if verb == "copy" else source, str(volumes), overwrite=overwrite, run=STAMPED)
     assert files(volumes) == before
+
+
+def test_arrays_and_exports_go_into_no_volume_and_no_folder_of_a_sweep(tmp_path: Path, volume: Path) -> None:
+    """A sweep's folder would become a group, and a file of an export could be an object of a volume."""
+    volumes = tmp_path / "vols"
+    (volumes / ".seismill").mkdir(parents=True)
+    (volumes / ".seismill/catalogue.csv").write_text("name")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("nowhere")
+    before = files(tmp_path)
+    form = Form(shape=[8, 8], chunks=[4, 4])
+    refusals: list[tuple[str, Callable[[], Any]]] = [
+        ("catalogue of a sweep", lambda: make_image(str(volumes), form=form)),
+        ("is a volume", lambda: make_image(str(volume), "mine/0", form)),
+        ("inside the volume", lambda: make_image(str(volume / "mine"), "0", form)),
+        ("inside the volume", lambda: export_segy(str(volume), f"{volume}/zarr.json", overwrite=True)),
+        ("is a folder", lambda: export_segy(str(volume), str(volumes), overwrite=True)),
+        ("no regular file", lambda: export_segy(str(volume), str(tmp_path / "pipe"), overwrite=True)),
+        ("no regular file", lambda: export_segy(str(volume), str(tmp_path / "link"))),
+        ("cannot be written", lambda: export_segy(str(volume), str(tmp_path / "a.sgy/b.sgy"))),
+    ]
+    for problem, verb in refusals:
+        with pytest.raises(DestinationRefused, match=problem):
+            verb()
+    assert files(tmp_path) == before
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_folder_above_volumes_is_no_volume_even_if_a_run_was_once_tried_there(
