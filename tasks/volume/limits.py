@@ -15,6 +15,7 @@ them has a limit from this table, and ends in a sentence when it is reached.
 | YAML of a sidecar | `SIDECAR_BYTES`, `SIDECAR_NODES`, `SIDECAR_DEPTH` | counted before it is expanded |
 | One value of a sidecar | `SCALAR_BYTES` | whole numbers are parsed in quadratic time |
 | Text header of an image | `HEADER_BYTES`, `HEADER_LINES`, `LINE_BYTES` | parsed line by line, once |
+| Commits or locks missing below the highest number | `GAPS` | each is named; a number of 99999999 leaves out all |
 | Looking again at what others change | `ROUNDS` | that often in a row is no coincidence |
 """
 
@@ -33,4 +34,5 @@ SCALAR_BYTES = 4096
 HEADER_BYTES = 1 << 20
 HEADER_LINES = 10_000
 LINE_BYTES = 64 << 10
+GAPS = 10_000
 ROUNDS = 100

@@ -20,8 +20,9 @@ from tasks.volume.arrays.group_metadata import ANNEX, ROOT
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import on_io
 from tasks.volume.integrity.check import Finding, fetch
+from tasks.volume.limits import GAPS
 from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.protocol.lock import highest
+from tasks.volume.protocol.lock import highest, numbers_in
 from tasks.volume.protocol.lock_content import LOCKS, is_whole, released_lock
 from tasks.volume.protocol.manifest import (
     LISTED_BESIDE,
@@ -154,15 +155,27 @@ def _commits(store: Store) -> list[Finding]:
     newest = newest_commit(store)
     if newest is None:
         return []
-    keys = [f"{COMMITS}/{number:08d}" for number in range(1, newest.number)]
+    numbers, strays = _numbered(store, COMMITS, newest.number)
+    numbers = [number for number in numbers if number < newest.number]
+    keys = [f"{COMMITS}/{number:08d}" for number in numbers]
     present = {present_root(store, where)[0] for where in (ROOT, ANNEX)}
     contents = on_io(lambda key: fetch(store, key), keys)
-    return [
+    return strays + [
         Finding(key, "", "", "is missing" if content is None else ALTERED)
-        for number, (key, content) in enumerate(zip(keys, contents, strict=True), start=1)
+        for number, key, content in zip(numbers, keys, contents, strict=True)
         if content is None
         or (superseded_by(number, content) is None and not _left(commit_in(number, content), newest, present))
     ]
+
+
+def _numbered(store: Store, folder: str, last: int) -> tuple[list[int], list[Finding]]:
+    """Return the numbers to look at, and a finding for the last if no run can have given it so high a one."""
+    there = sorted(number for number in numbers_in(store, folder) if number <= last)
+    missing = last - len(there)
+    if missing <= GAPS:
+        return list(range(1, last + 1)), []
+    problem = f"has a number that no run gave it: {missing:,} before it are missing; move it away"
+    return there, [Finding(f"{folder}/{last:08d}", "", "", problem)]
 
 
 def _left(commit: Commit, newest: Commit, present: set[bytes]) -> bool:
@@ -182,11 +195,12 @@ def _left(commit: Commit, newest: Commit, present: set[bytes]) -> bool:
 
 
 def _locks(store: Store) -> list[Finding]:
-    keys = [f"{LOCKS}/{epoch:08d}" for epoch in range(1, highest(store) + 1)]
+    epochs, strays = _numbered(store, LOCKS, highest(store))
+    keys = [f"{LOCKS}/{epoch:08d}" for epoch in epochs]
     contents = on_io(lambda key: fetch(store, key), keys)
-    return [
+    return strays + [
         Finding(key, "", "", "is missing" if content is None else ALTERED)
-        for epoch, (key, content) in enumerate(zip(keys, contents, strict=True), start=1)
+        for epoch, key, content in zip(epochs, keys, contents, strict=True)
         if content is None or not is_whole(content, epoch)
     ]
 

@@ -87,6 +87,10 @@ class Repair:
         """
         written = {entry.key: entry.stored for entry in entries}
         elsewhere = displaced(self.volume.store, findings)
+        lists = [
+            finding for finding in findings if finding.array and finding.key == manifest_key(finding.array)
+        ]
+        texts = {finding.array: self._displaced_manifest(finding.array, findings) for finding in lists}
         for finding in findings:
             data = elsewhere.get(finding.key)
             if not finding.array and self._put(finding.key, data or self._root(finding.key)):
@@ -96,11 +100,8 @@ class Repair:
                 continue
             if self._put(finding.key, restored(self.volume.store, finding)):
                 yield finding
-        lists = [
-            finding for finding in findings if finding.array and finding.key == manifest_key(finding.array)
-        ]
         for finding in list(lists):
-            text = self._displaced_manifest(finding.array, findings)
+            text = texts[finding.array]  # as it lay before anything was put there
             if self._put(finding.key, text):
                 lists.remove(finding)
                 written |= {stored.key: stored for stored in listed_in(finding.array, text or b"") or []}

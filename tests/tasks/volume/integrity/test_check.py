@@ -175,6 +175,27 @@ def test_what_is_no_lock_and_no_commit_is_passed_over(volume: Path) -> None:
 
 
 @pytest.mark.timeout(60)
+def test_a_number_that_no_run_gave_is_named_at_once(volume: Path) -> None:
+    """All numbers below it would be looked at, one by one."""
+    for folder in ("lock", "commits"):
+        newest = max((volume / f".seismill/{folder}").iterdir())
+        shutil.copy(newest, newest.with_name("99999999"))
+    with pytest.raises(
+        IntegrityFailure, match=r"lock/99999999: has a number that no run gave it: 99,999,99\d"
+    ):
+        verify(str(volume))
+
+
+def test_manifests_that_changed_places_are_both_put_back(volume: Path) -> None:
+    places = [volume / f".seismill/manifests/{name}.jsonl" for name in ("amplitude", "inline")]
+    first, second = (place.read_bytes() for place in places)
+    places[0].write_bytes(second)
+    places[1].write_bytes(first)
+    assert verify(str(volume), repair="from_master")["findings"] == []
+    assert [place.read_bytes() for place in places] == [first, second]
+
+
+@pytest.mark.timeout(60)
 def test_a_folder_in_the_place_of_a_lock_is_named(volume: Path) -> None:
     (volume / f".seismill/lock/{highest(WritableStore(str(volume))) + 1:08d}").mkdir()
     with pytest.raises(
