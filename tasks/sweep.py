@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 from tasks.parameters import Kinds, Publication, Retry, Run, Url
 from tasks.volume.blocks import Progress
-from tasks.volume.outcomes import Outcome, Resumable
+from tasks.volume.outcomes import DestinationRefused, Outcome, Resumable
 from tasks.volume.protocol.place import refuse_volume
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store, traffic
@@ -204,7 +204,7 @@ def carry_out(
             one = due.popleft()
             try:
                 job, name = _begin(one, catalogue, publisher, run)
-            except Resumable:
+            except (Resumable, DestinationRefused):  # the catalogue cannot be written
                 raise
             except Exception as error:  # this one cannot even be begun; the others can
                 log.exception("%s could not be begun", one.name)

@@ -14,6 +14,7 @@ import pytest
 
 from flows import cli, credentials
 from tasks.ingest_segy import ingest_segy
+from tasks.volume.store.objects import Store
 from tests.support.survey import make_survey
 
 VERBS = {
@@ -32,6 +33,8 @@ PLACES = {  # the place, and what every verb says of it
     "below a file": ("{folder}/file/a.zarr", "there is no published volume|is a file or below one"),
     "an empty folder": ("{folder}/empty", "there is no published volume at .*; publish one there first"),
     "nothing": ("{folder}/none/a.zarr", "there is no published volume at .*; publish one there first"),
+    "a link to itself": ("{folder}/loop", "cannot be used .*; name another file or folder"),
+    "a name that is too long": ("{folder}/" + "x" * 300, "cannot be used .*; name another file or folder"),
     "Azure without an account": (
         "az://volumes/a.zarr",
         r"AZURE_STORAGE_ACCOUNT_NAME \(--account-name\)",
@@ -134,6 +137,9 @@ def test_a_place_that_is_no_volume_is_a_sentence_and_nothing_is_written(
     credentials.forget_connections()  # of tests before this one
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    assert "loop" not in Store(str(tmp_path)).files()
+    assert "loop" not in [key for key, _, _ in Store(str(tmp_path)).listing("")]
     shutil.copy(whole / "a.sgy", tmp_path / "a.sgy")
     where, sentence = PLACES[place]
     for verb, text in refused(tmp_path, where.format(folder=tmp_path), capsys).items():

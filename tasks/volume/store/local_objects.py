@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tasks.volume.outcomes import DestinationRefused, Resumable
@@ -91,18 +91,16 @@ class LocalObjects:
         count()
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_file():
-                    yield entry.name, *_size_and_identity(entry.stat())
+                with _passing_loops():
+                    if entry.is_file():
+                        yield entry.name, *_size_and_identity(entry.stat())
 
     def listing(self, path: str) -> Iterator[tuple[str, int, str]]:
         """Yield key, size and identity of all files below `path`."""
         count()
         for key, file in local.walk(self._root, path):
-            try:
-                status = os.stat(file)
-            except FileNotFoundError:  # removed after it was listed
-                continue
-            yield key, *_size_and_identity(status)
+            with _passing_loops(), suppress(FileNotFoundError):  # removed after it was listed
+                yield key, *_size_and_identity(os.stat(file))
 
     def has_bucket(self) -> bool:
         """Return True: a folder needs no bucket."""
@@ -173,7 +171,8 @@ class LocalObjects:
                     f"{self._url} has no space left ({error.strerror}); make room and run the same command again "
                     "to go on"
                 ) from error
-            if error.errno in _FORBIDDEN:
+            lost = error.errno == errno.ENOENT and not os.path.isdir(self._root)
+            if lost or error.errno in _FORBIDDEN:
                 raise DestinationRefused(
                     f"{self._url} cannot be written ({error.strerror}); name another folder"
                 ) from error
@@ -182,6 +181,16 @@ class LocalObjects:
                     f"a file lies where {self._url} needs a folder, or a folder where it needs a file "
                     f"({error.filename2 or error.filename}); move it away"
                 ) from error
+            raise
+
+
+@contextmanager
+def _passing_loops() -> Iterator[None]:
+    """Pass over a symbolic link that leads to itself, inside the `with`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ELOOP:
             raise
 
 

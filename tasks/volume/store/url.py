@@ -5,6 +5,7 @@ credentials, queries, lists and patterns. So a name may be written with percent-
 whose name holds the encoded text itself counts first.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -51,7 +52,8 @@ def locate(url: str) -> Location:
     """Return the parts of a URL or local path.
 
     Raises:
-        InputRefused: The URL is chained, holds credentials or a query, or its protocol is not known.
+        InputRefused: The URL is chained, holds credentials or a query, or its protocol is not known; or no file can
+            have such a path.
     """
     if "::" in url:
         raise InputRefused(
@@ -60,6 +62,7 @@ def locate(url: str) -> Location:
     protocol, _, rest = url.partition("://") if "://" in url else ("file", "", url)
     if protocol in _LOCAL:
         path = os.path.abspath(os.path.expanduser(rest))
+        _refuse_impossible(path)
         return Location("file", path, path)
     if "@" in rest or "?" in rest:
         raise InputRefused(
@@ -73,6 +76,18 @@ def locate(url: str) -> Location:
         )
     path = rest.strip("/")
     return Location(protocol, f"/{path}" if protocol == "memory" else path, f"{protocol}://{path}")
+
+
+def _refuse_impossible(path: str) -> None:
+    try:
+        os.stat(path)
+    except ValueError:
+        raise InputRefused(f"{path!r:.200} is no path; name a file or folder") from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise InputRefused(
+                f"{path[:200]}{'…' * (len(path) > 200)} cannot be used ({error.strerror}); name another file or folder"
+            ) from None
 
 
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
