@@ -79,6 +79,9 @@ ROOTS: dict[str, Callable[[bytes, dict[str, Any]], bytes]] = {
     "a file that is a number": lambda text, root: of_state(
         root, sources=[root["attributes"]["seismill"]["sources"][0] | {"file": 1}]
     ),
+    "a checksum that is none": lambda text, root: of_state(
+        root, sources=[root["attributes"]["seismill"]["sources"][0] | {"crc32c_parts": ["/etc/passwd"]}]
+    ),
     "an axis of nothing": lambda text, root: of_state(root, axes=[{}]),
     "a place of texts": lambda text, root: of_state(root, place={"x": ["a", "b"]}),
     "corners a number": lambda text, root: of_state(root, place={"corners": 1}),

@@ -22,9 +22,12 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+_Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+
+
 class _Kept(_Model):
     bytes: Annotated[int, Field(ge=0, strict=True)]
-    crc32c: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+    crc32c: _Checksum
 
 
 class _Stage(_Model):
@@ -50,6 +53,7 @@ class _SourceFile(_Model):
     bytes: Annotated[int, Field(ge=0, strict=True)]
     etag: str
     file: dict[str, Any] = {}
+    crc32c_parts: list[_Checksum] = []
 
 
 class _Axis(_Model):
