@@ -16,7 +16,7 @@ from tasks.volume.arrays.spec import ArraySpec, positions
 from tasks.volume.integrity.beside import displaced, restored
 from tasks.volume.integrity.check import Finding, ManifestEntry, does_not_decode, fetch, position_of
 from tasks.volume.integrity.from_source import made_from_source
-from tasks.volume.integrity.from_volume import made_again
+from tasks.volume.integrity.from_volume import made_again, plan_of_master
 from tasks.volume.integrity.unlisted import NOT_WRITTEN, may_be_absent
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.ledger import Stored
@@ -170,6 +170,11 @@ class Repair:
     def _from_source(self, findings: Collection[Finding], written: dict[str, Stored]) -> Iterator[Finding]:
         of_key = {finding.key: finding for finding in findings if not finding.key.endswith("zarr.json")}
         if self.source is None or not of_key:
+            return
+        try:
+            plan_of_master(self.volume)
+        except (IntegrityFailure, FileNotFoundError):  # also of copies and levels in a place of their own
+            log.warning("%s: nothing tells how its master was made of a source", self.volume.store.url)
             return
         again = made_from_source(self.volume, list(of_key), self.source, self.memory_bytes, self.places)
         try:

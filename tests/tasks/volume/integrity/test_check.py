@@ -195,6 +195,15 @@ def test_manifests_that_changed_places_are_both_put_back(volume: Path) -> None:
     assert [place.read_bytes() for place in places] == [first, second]
 
 
+def test_a_chunk_whose_plan_is_lost_is_named_as_lost(volume: Path) -> None:
+    """Nothing tells how the master was made of its source."""
+    for plan in volume.glob(".seismill/runs/*/plan.json*"):
+        plan.unlink()
+    (volume / "amplitude/c/0/0/0").unlink()
+    with pytest.raises(IntegrityFailure, match=r"amplitude/c/0/0/0 .*is missing; .*plan\.json: is missing"):
+        verify(str(volume), repair="from_source")
+
+
 @pytest.mark.timeout(60)
 def test_a_folder_in_the_place_of_a_lock_is_named(volume: Path) -> None:
     (volume / f".seismill/lock/{highest(WritableStore(str(volume))) + 1:08d}").mkdir()
