@@ -226,7 +226,9 @@ def test_the_same_again_does_nothing_and_another_is_refused(tmp_path):
     ingest_images(source, volume, Image(), SMALL)
     before = tree(tmp_path / "v.zarr")
     assert ingest_images(source, volume, Image(), SMALL)["notes"] == ["was done already"]
-    with pytest.raises(DestinationRefused, match=r"holds another volume \(of .*stack.npy\)"):
+    with pytest.raises(
+        DestinationRefused, match=r"holds another volume \(of .*stack.npy; field_unit none, asked for HU\)"
+    ):
         ingest_images(source, volume, Image(field_unit="HU"), SMALL)
     assert differences(before, tree(tmp_path / "v.zarr")) == []
     ingest_images(source, volume, Image(field_name="other"), SMALL, overwrite=True)

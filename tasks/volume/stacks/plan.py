@@ -152,6 +152,8 @@ def how_images_differ(
         "data type": (made.dtype, spec.dtype),
     } | {name: (there["attributes"].get(name), value) for name, value in plain.items()}
     differing = [
-        f"{name} {before}, asked for {now}" for name, (before, now) in fields.items() if before != now
+        f"{name} {before or 'none'}, asked for {now or 'none'}"
+        for name, (before, now) in fields.items()
+        if before != now
     ]
     return "; ".join(differing) or "made of other files, or with other settings"
