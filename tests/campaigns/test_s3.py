@@ -281,7 +281,7 @@ def test_an_export_of_more_than_a_part_goes_up_in_parts_and_leaves_nothing_when_
 def test_a_killed_run_is_gone_on_with_by_the_next_and_ends_with_the_same_objects(
     stage: Callable[..., Survey], s3: str, client: Any, round_: int
 ) -> None:
-    stage(drop=100, n_samples=901)
+    stage(drop=100, n_samples=301)
     drawn = random.Random(SEED + round_)
     print(f"SEISMILL_SEED={SEED} round {round_}")
 

@@ -819,4 +819,4 @@ def test_a_mutated_file_ends_in_a_sentence_or_in_voxels(tmp_path, row):
 @pytest.mark.slow
 @pytest.mark.parametrize("row", READ, ids=lambda row: row.id)
 def test_many_mutated_files_end_in_a_sentence_or_in_voxels(tmp_path, row):
-    mutated(tmp_path, row, 40)
+    mutated(tmp_path, row, 15)

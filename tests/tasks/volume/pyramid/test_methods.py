@@ -112,9 +112,12 @@ def test_a_mean_with_an_infinite_sample_is_infinite(dtype):
     assert np.isfinite(found[2])
 
 
+# Every method with every type is compared on small arrays above.
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    list(zip(METHODS, ["uint8", "int16", "uint32", "float16", "float32", "float64"], strict=True)),
+)
 def test_levels_of_a_survey_equal_numpy(dtype, method):
     values = made(dtype, (345, 188, 1501))
     found = coarsen_in_parts(values, (2, 2, 2), method)
