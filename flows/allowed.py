@@ -31,7 +31,7 @@ def refuse_outside(urls: Iterable[str], allowed: str) -> None:
         InputRefused: One does not.
     """
     prefixes = _prefixes(allowed)
-    for url in (one for several in urls for one in _places(several)):
+    for url in (file for several in urls for file in _places(several)):
         _refuse_place(url, prefixes, allowed)
 
 
@@ -103,7 +103,7 @@ def refuse_foreign_stores(options: StorageOptions, allowed: str) -> None:
 
 
 def refuse_foreign_compute(dask: str) -> None:
-    """Check that a triggered run may compute there: on this worker's threads or the operator's cluster.
+    """Check that a triggered run computes only where it may: on this worker's threads or the operator's cluster.
 
     Raises:
         InputRefused: It names another place, which could read and write with this worker's identity.
@@ -129,7 +129,7 @@ def _places(urls: str) -> list[str | Location]:
         parts.append(urls)
     places: list[str | Location] = []
     # Of a file in an archive what is opened is the archive, which may be a link or have an encoded name of its own.
-    for url in dict.fromkeys(one for part in parts for one in (part, archive_and_member(part)[0])):
+    for url in dict.fromkeys(entry for part in parts for entry in (part, archive_and_member(part)[0])):
         location = locate(url)
         decoded = unescaped(location)
         # Each file by itself, because any of them may be a link that points elsewhere.

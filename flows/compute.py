@@ -1,4 +1,4 @@
-"""Where blocks run: threads of this process, processes of this machine, or a Dask cluster.
+"""Run blocks in threads of this process, in processes of this machine, or on a Dask cluster.
 
 The only module that knows Dask. A compute is opened inside the stage that uses it and closed with it, because
 executors cannot be stored or sent; between stages travel only addresses.
@@ -244,12 +244,12 @@ def _open_client(dask: str) -> Iterator[tuple["Client", str]]:
 
 
 @contextmanager
-def _closed(one: Any) -> Iterator[Any]:
+def _closed(entry: Any) -> Iterator[Any]:
     """Close a client or a cluster after the `with`; a failure to close is logged and does not change the outcome."""
     try:
-        yield one
+        yield entry
     finally:
         try:
-            one.close()
+            entry.close()
         except Exception as error:
             log.warning("Dask did not close in order: %s: %s", type(error).__name__, error)

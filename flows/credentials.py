@@ -86,7 +86,7 @@ def provide(arguments: Iterable[object]) -> None:
             )
         of_all = [("", name) for name in options.credentials.split(",") if name]
         of_sources = [(VARIABLES, name) for name in options.source_credentials.split(",") if name]
-        new = [one for one in of_all + of_sources if one not in _given]
+        new = [entry for entry in of_all + of_sources if entry not in _given]
         if new:
             for prefix, name in new:
                 _use(prefix, KINDS[name.partition("/")[0]](_read(name)))

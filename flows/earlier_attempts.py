@@ -1,4 +1,4 @@
-"""What an attempt of a flow run that ended without a word left open: its task runs, which would be Running for ever."""
+"""End the task runs that a lost attempt of a flow run left open; they would stay Running for ever."""
 
 from uuid import UUID
 

@@ -47,7 +47,7 @@ def start_embedded() -> str:
     os.close(lock)  # the server has it now
     atexit.register(_stop, process)
     wait_for_api(
-        api, log, lambda: process.poll() is None, lambda said: print(said, file=sys.stderr, flush=True)
+        api, log, lambda: process.poll() is None, lambda stated: print(stated, file=sys.stderr, flush=True)
     )
     mark_made(folder)
     return api

@@ -1,4 +1,4 @@
-"""What `seismill --help` and the help of a verb show first: commands by use, an example, the flags of most runs.
+"""Order the help of `seismill`: commands by use, an example, and the flags of most runs first.
 
 A verb that is not named here appears below More; a test wants an example of each.
 """

@@ -1,4 +1,4 @@
-"""What runs did on this machine, as Prometheus text: SEISMILL_METRICS names the folder for it.
+"""Write what runs did on this machine as Prometheus text, into the folder that SEISMILL_METRICS names.
 
 Each run adds to counters in a file when it ends, under a lock, so that they go on over processes and restarts. The text
 lies beside it, for node_exporter's textfile collector; `seismill metrics` serves it to a scraper.

@@ -107,7 +107,7 @@ def wait_for_api(api: str, log: Path, alive: Callable[[], bool], say: Callable[[
     Raises:
         NotStarted: It ended, or did not answer in `START_SECONDS`.
     """
-    began, said = time.monotonic(), False
+    began, warned = time.monotonic(), False
     while True:
         try:
             ask(f"{api}/health")
@@ -119,8 +119,8 @@ def wait_for_api(api: str, log: Path, alive: Callable[[], bool], say: Callable[[
             raise NotStarted(f"the Prefect server ended at once with {last_line(log)!r}; see {log}")
         if waited > START_SECONDS:
             raise NotStarted(f"the Prefect server does not answer after {START_SECONDS} s; see {log}")
-        if waited > SAY_SECONDS and not said:
-            said = True
+        if waited > SAY_SECONDS and not warned:
+            warned = True
             say(
                 f"the Prefect server is still starting; it may take {START_SECONDS} s on a busy machine, see {log}"
             )

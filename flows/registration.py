@@ -141,7 +141,7 @@ def register(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]:
     from flows.slots import limit_of
 
     limit = limit_of(values["SEISMILL_STAGING"]) if values.get("SEISMILL_STAGING") else ""
-    told = []
+    parts = []
     with get_client(sync_client=True) as client:
         for kind, template in templates.items():
             pool = WorkPoolCreate(
@@ -151,15 +151,15 @@ def register(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]:
                 description=f"Seismill on {kind}; changed by 'seismill register' only",
             )
             client.create_work_pool(pool, overwrite=True)
-            told.append(f"pool {pool_name(kind)} ({kind})")
+            parts.append(f"pool {pool_name(kind)} ({kind})")
         if limit:
             client.upsert_global_concurrency_limit_by_name(limit, at_once)
-            told.append(f"limit {limit}: {at_once} runs at a time")
+            parts.append(f"limit {limit}: {at_once} runs at a time")
     _deploy(names, values)
     if "process" in kinds:
         _give_defaults(values)
-    told += [f"deployment {name}" for name in names]
-    return told + _automate(values)
+    parts += [f"deployment {name}" for name in names]
+    return parts + _automate(values)
 
 
 def _runs_at_once(values: Mapping[str, str]) -> int:
@@ -210,7 +210,7 @@ def _automate(values: Mapping[str, str]) -> list[str]:
     from prefect.exceptions import ObjectNotFound
 
     slug, _, name = values.get("SEISMILL_NOTIFY", "").partition("/")
-    told = []
+    parts = []
     with get_client(sync_client=True) as client:
         block = ""
         if slug:
@@ -227,8 +227,8 @@ def _automate(values: Mapping[str, str]) -> list[str]:
                 client.create_automation(wanted)
             elif not _is_same(present[0], wanted):
                 client.update_automation(present[0].id, wanted)
-            told.append(f"automation {wanted.name}")
-    return [*told, notifications(values)]
+            parts.append(f"automation {wanted.name}")
+    return [*parts, notifications(values)]
 
 
 def notifications(values: Mapping[str, str]) -> str:

@@ -66,7 +66,7 @@ def start(root: str, *, home: str, port: int, stop_runs: bool = False) -> None:
             _remember(state, running)
         server, log = running["server"], state / "server.log"
         print(f"server: waiting for {api}", flush=True)
-        wait_for_api(api, log, lambda: _lives(server), lambda said: print(said, flush=True))
+        wait_for_api(api, log, lambda: _lives(server), lambda stated: print(stated, flush=True))
         mark_made(folder)
 
         stopped: set[str] = set()

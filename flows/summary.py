@@ -61,15 +61,15 @@ def headline(summary: Summary) -> str:
     """Return the run in one sentence."""
     if "counts" in summary:
         counts = summary["counts"]
-        told = [f"{counts[state]} {words}" for state, words in _COUNTS.items() if counts.get(state)]
-        if not told:
+        parts = [f"{counts[state]} {words}" for state, words in _COUNTS.items() if counts.get(state)]
+        if not parts:
             return (
                 f"no SEG-Y and no scan under {summary['staging']}"
                 if "staging" in summary
                 else "nothing is published yet"
             )
         more = f", {summary['checked']} of {summary['objects']} objects read" if "checked" in summary else ""
-        return ", ".join(told) + more
+        return ", ".join(parts) + more
     if "volume" not in summary:
         return str(summary.get("stage", "done"))
     name = short_name(summary["volume"])
@@ -94,11 +94,11 @@ def accounted(summary: Summary) -> str:
     """Return the counts of all objects that a sweep listed, in one line; empty for other summaries."""
     if "not_segy" not in summary:
         return ""
-    told = [f"{count} {_COUNTS.get(state, state)}" for state, count in summary["files"].items()]
+    parts = [f"{count} {_COUNTS.get(state, state)}" for state, count in summary["files"].items()]
     if others := summary["not_segy"]:
         by_suffix = ", ".join(f"{suffix} {count}" for suffix, count in others.items())
-        told.append(f"{sum(others.values())} no source by name ({by_suffix})")
-    return f"{summary['objects']} objects listed: {', '.join(told) or 'none'}"
+        parts.append(f"{sum(others.values())} no source by name ({by_suffix})")
+    return f"{summary['objects']} objects listed: {', '.join(parts) or 'none'}"
 
 
 def progress_sentence(progress: Progress) -> str:
@@ -172,12 +172,12 @@ _TOTALS = (
 
 def totals(summary: Summary) -> str:
     """Return the numbers of a run as one line of JSON, for log collectors."""
-    told = {name: summary[name] for name in _TOTALS if name in summary}
+    facts = {name: summary[name] for name in _TOTALS if name in summary}
     arrays = summary.get("arrays", [])
     if arrays:
-        told["arrays"] = len(arrays)
-        told["stored_bytes"] = sum(array.get("stored_bytes") or 0 for array in arrays)
-    return json.dumps(told)
+        facts["arrays"] = len(arrays)
+        facts["stored_bytes"] = sum(array.get("stored_bytes") or 0 for array in arrays)
+    return json.dumps(facts)
 
 
 def filled_columns(rows: Sequence[dict[str, str]]) -> list[str]:

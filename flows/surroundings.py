@@ -1,4 +1,4 @@
-"""What of this machine's surroundings our processes see: where state lies, which proxy, which folders code comes from.
+"""Set the environment of our processes: the folder of their state, the proxy, and the folders of their code.
 
 A company's machine sets a proxy for everything, a Prefect user has a server's database and settings at home, and a
 project has folders called flows/ and tasks/. None of these may reach the servers and workers that Seismill starts.

@@ -210,12 +210,12 @@ class Deployed:
 
     def _patient(self, call: Callable[..., Answer], *words: Any, **named: Any) -> Answer:
         """Return what a call of the server gives; make it again while the server is away."""
-        began, told = time.monotonic(), False
+        began, warned = time.monotonic(), False
 
         def tell(state: tenacity.RetryCallState) -> None:
-            nonlocal told
-            if not told and time.monotonic() - began >= self._poll_seconds:
-                told = True
+            nonlocal warned
+            if not warned and time.monotonic() - began >= self._poll_seconds:
+                warned = True
                 log.warning(
                     "the Prefect server does not answer (%s); it is waited for, for %.0f min",
                     state.outcome and state.outcome.exception(),

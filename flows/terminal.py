@@ -102,8 +102,8 @@ def show(summary: Summary, console: Console) -> None:
     if "trials" in summary and summary.get("pictures"):
         _line(console, f"picture: {summary['pictures'][0]}")
     if summary.get("target"):
-        made = "copy" if summary["stage"] == "copy" else "export"
-        _line(console, f"{made}: {summary['target']}{_described(summary)}")
+        result = "copy" if summary["stage"] == "copy" else "export"
+        _line(console, f"{result}: {summary['target']}{_described(summary)}")
     if "not_segy" in summary:
         _line(console, accounted(summary))
     if summary.get("catalogue"):
@@ -117,10 +117,10 @@ def show(summary: Summary, console: Console) -> None:
 
 
 def _described(export: Summary) -> str:
-    said = [size(export["bytes"])] if "bytes" in export else []
+    parts = [size(export["bytes"])] if "bytes" in export else []
     if "identical" in export:
-        said.append("identical to the source" if export["identical"] else "not identical to the source")
-    return f" ({', '.join(said)})" if said else ""
+        parts.append("identical to the source" if export["identical"] else "not identical to the source")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _show_findings(findings: dict[str, Any], console: Console, indent: str = "") -> None:
@@ -134,12 +134,12 @@ def _show_findings(findings: dict[str, Any], console: Console, indent: str = "")
         elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
             _line(console, label)
             for item in value:
-                said = [
+                parts = [
                     f"{key.replace('_', ' ')} {_text(part)}"
                     for key, part in item.items()
                     if part not in _NOTHING
                 ]
-                _line(console, f"{indent}  - {', '.join(said)}")
+                _line(console, f"{indent}  - {', '.join(parts)}")
         elif isinstance(value, str) and "\n" in value:
             _line(console, label)
             for text in value.splitlines():
@@ -171,8 +171,8 @@ def _show_place(summary: Summary, console: Console) -> None:
         _line(console, "corner: " + ", ".join(f"{name} {_exact(value)}" for name, value in corner.items()))
     for name in ("bin_size", "azimuth"):
         if name in place:
-            said = ", ".join(f"{dim} {_exact(value)}" for dim, value in place[name].items())
-            _line(console, f"{name.replace('_', ' ')}: {said}")
+            stated = ", ".join(f"{dim} {_exact(value)}" for dim, value in place[name].items())
+            _line(console, f"{name.replace('_', ' ')}: {stated}")
     if summary.get("epsg"):
         _line(console, f"reference system: EPSG:{summary['epsg']}")
 
@@ -181,8 +181,8 @@ def _show_attention(rows: list[dict[str, Any]], console: Console) -> None:
     """Print a line for each source or volume that needs attention: its name, its state, what to do."""
     for row in rows:
         name = row.get("source") or row.get("volume", "")
-        said = f": {row['sentence']}" if row.get("sentence") else ""
-        _line(console, f"{name}: {row['state']}{said}")
+        stated = f": {row['sentence']}" if row.get("sentence") else ""
+        _line(console, f"{name}: {row['state']}{stated}")
 
 
 def _exact(value: float) -> str:
@@ -199,9 +199,9 @@ def _show_words(words: list[dict[str, Any]], console: Console) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("order")
     table.add_column("name", no_wrap=True)
-    for one in words:
-        counts = (one["byte"], one["first"], one["last"], one["step"], one["count"])
-        table.add_row(*map(str, counts), f"{one['changes']:.0%}", one["order"], one["name"])
+    for word in words:
+        counts = (word["byte"], word["first"], word["last"], word["step"], word["count"])
+        table.add_row(*map(str, counts), f"{word['changes']:.0%}", word["order"], word["name"])
     _line(console, "header words that vary:")
     console.print(table)
 
@@ -238,21 +238,21 @@ def _show_candidates(candidates: list[dict[str, Any]], console: Console) -> None
         table.add_column(name, justify="right" if name == "filled" else "left")
     table.add_column("so", overflow="fold")
     # The standard words first of what is out of question, and of the others only those that hold something.
-    told = [
-        one
-        for one in candidates
-        if not one["objection"] or one["bytes"] == [189, 193] or max(one["counts"]) > 1
+    parts = [
+        candidate
+        for candidate in candidates
+        if not candidate["objection"] or candidate["bytes"] == [189, 193] or max(candidate["counts"]) > 1
     ]
-    for one in sorted(told, key=lambda one: bool(one["objection"])):
+    for item in sorted(parts, key=lambda entry: bool(entry["objection"])):
         spans = (
             f"{name} {first} to {last}{f' by {step}' if step > 1 else ''} ({count:,})"
             for name, first, last, step, count in zip(
-                one["names"], one["firsts"], one["lasts"], one["steps"], one["counts"], strict=True
+                item["names"], item["firsts"], item["lasts"], item["steps"], item["counts"], strict=True
             )
         )
-        place = ",".join(map(str, one["bytes"])) or "none"
-        verdict = f"no: {one['objection']}" if one["objection"] else one["option"]
-        filled = f"{one['density']:.0%}" if one["density"] <= 1 else f"{one['density']:.3g}x"
+        place = ",".join(map(str, item["bytes"])) or "none"
+        verdict = f"no: {item['objection']}" if item["objection"] else item["option"]
+        filled = f"{item['density']:.0%}" if item["density"] <= 1 else f"{item['density']:.3g}x"
         table.add_row(place, "\n".join(spans), filled, verdict)
     _line(console, "candidates:")
     console.print(table)

@@ -69,7 +69,7 @@ def audit(
         raise InputRefused(
             f"{store.url} has no catalogue of a sweep; check the prefix, or verify single volumes"
         )
-    published = sorted((one for one in records.values() if one.state == "published"), key=_name)
+    published = sorted((record for record in records.values() if record.state == "published"), key=_name)
     seed = datetime.now(UTC).toordinal() if seed < 0 else seed
     rows: list[dict[str, Any]] = []
     checked = objects = 0

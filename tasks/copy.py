@@ -14,8 +14,8 @@ from typing import Any
 
 from tasks.parameters import Run, StorageOptions, Url
 from tasks.volume.arrays.documents import value_from
-from tasks.volume.arrays.group_metadata import label_names
 from tasks.volume.arrays.reader import open_any
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, Progress, on_io
 from tasks.volume.copies.left_out import LEFT_OUT, selected_root
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
@@ -26,14 +26,7 @@ from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
 from tasks.volume.protocol.plan import digest_of, notes_of
 from tasks.volume.protocol.ready import Ready, put_arrays
-from tasks.volume.protocol.root import members
-from tasks.volume.protocol.stage import (
-    Job,
-    Stage,
-    publish_root,
-    run_blocks,
-    settle,
-)
+from tasks.volume.protocol.stage import Job, Stage, publish_root, run_blocks, settle
 from tasks.volume.protocol.summary import array_rows, ended, fitting, using
 from tasks.volume.store.objects import Store, traffic
 from tasks.volume.store.room import refuse_full
@@ -87,15 +80,15 @@ def copy(
         )
     root = selected_root(source, includes, excludes)
     notes = [LEFT_OUT.format(source.master)] if source.master in excludes else []
-    if names := label_names(source.root):
+    if names := source.root.label_names:
         notes.append(
             f"the labels {', '.join(names)} of {source.store.url} are volumes of their own and were not "
             f"copied; publish them with --labels-of {store.url}"
         )
-    arrays = [path for path, member in members(root).items() if member["node_type"] == "array"]
+    arrays = [path for path, member in root.members.items() if member["node_type"] == "array"]
     listed = dict(zip(arrays, on_io(lambda path: manifest_of(source.store, path), arrays), strict=True))
     objects = [stored for path in arrays for stored in listed[path] if not stored.key.endswith("/zarr.json")]
-    rows = array_rows(root, [path for path in arrays if "stored_bytes" in members(root)[path]["attributes"]])
+    rows = array_rows(root, [path for path in arrays if "stored_bytes" in root.members[path]["attributes"]])
     total = sum(stored.bytes for stored in objects)
     refuse_full(store, total, lambda: total)
     if run.dry_run:
@@ -127,10 +120,10 @@ def copy(
         body = {
             "verb": "copy",
             "volume": source.store.url,
-            "root": digest_of(root),
+            "root": digest_of(dict(root.document)),
             "objects": digest_of({stored.key: [stored.bytes, stored.crc32c] for stored in objects}),
         }
-        created_on = root["attributes"]["seismill"]["created_on"]
+        created_on = root.state.created_on
         stage = owner.begin(
             "copy",
             body,
@@ -144,10 +137,10 @@ def copy(
         stage.settle(copied_objects(stage.plan.digest), lines.encode())
         run_blocks(stage, copy_block, range(len(blocks_of(objects))))
         ready = [
-            Ready(path, members(root)[path], [o for o in listed[path] if not o.key.endswith("/zarr.json")])
+            Ready(path, root.members[path], [o for o in listed[path] if not o.key.endswith("/zarr.json")])
             for path in arrays
         ]
-        groups = {p: m["attributes"] for p, m in members(root).items() if m["node_type"] == "group"}
+        groups = {p: m["attributes"] for p, m in root.members.items() if m["node_type"] == "group"}
         put_arrays(stage, ready, groups, everything=True)
         _copy_notes(source.store, stage, root)
         publish_root(stage, root=root)
@@ -238,10 +231,9 @@ def _blocks_at(volume: str, options: StorageOptions, digest: str) -> list[list[S
     return blocks_of([Stored.read(*value_from(line)) for line in text.splitlines()])
 
 
-def _copy_notes(source: Store, stage: Stage, root: dict[str, Any]) -> None:
+def _copy_notes(source: Store, stage: Stage, root: Root) -> None:
     """Copy what tells how the volume came about: the plans of its stages, and its pictures."""
-    digests = {made["plan"] for made in root["attributes"]["seismill"]["stages"].values()}
-    keys = [key for digest in sorted(digests) for key in notes_of(digest)]
+    keys = [key for digest in sorted(root.plans) for key in notes_of(digest)]
     keys += [key for prefix in EXTRAS for key in source.keys(prefix)]
 
     def one(key: str) -> None:

@@ -19,15 +19,9 @@ from tasks.volume.arrays.reader import Volume, open_volume
 from tasks.volume.blocks import Compute, Progress
 from tasks.volume.export.independent import compare, refuse_unreadable
 from tasks.volume.export.output import Sink, open_sink, refuse_target
-from tasks.volume.export.rebuild import (
-    FilePart,
-    SegyParts,
-    Window,
-    fitting_windows,
-    open_parts,
-    rebuilt_windows,
-)
+from tasks.volume.export.rebuild import fitting_windows, rebuilt_windows
 from tasks.volume.export.rewrite import REWRITE_BYTES, Edition, edition_of, notes_on, rewritten_records
+from tasks.volume.export.segy_parts import FilePart, SegyParts, Window, open_parts
 from tasks.volume.export.source_file import SourceFile
 from tasks.volume.ingest.moved import crc32c_of
 from tasks.volume.ingest.records import checksums, whole_checksums
@@ -103,7 +97,7 @@ def export_segy(
             return ended(store, "export", [], began, before, notes=notes, **plain)
         done = len(parts.files) == 1 and not overwrite and _is_there(target, parts.files[0], overwrite, run)
         if done:
-            crc, in_order = parts.files[0].source["crc32c"], True
+            crc, in_order = parts.files[0].source.crc32c, True
         elif len(parts.files) > 1:
             crc, in_order = _export_all(found, parts, target, overwrite, run, compute)
         else:
@@ -114,14 +108,14 @@ def export_segy(
         notes = ["was done already"]
     if kept:
         notes.append(f"{kept:,} bytes of an interrupted export proved right and were kept")
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "target": locate(target).url,
         "bytes": parts.size,
         "crc32c": crc,
         "identical": True,
         **checked,
     }
-    return ended(store, "export", [], began, before, notes=notes, **told)
+    return ended(store, "export", [], began, before, notes=notes, **facts)
 
 
 def _write_edition(edition: Edition, sink: Sink, compute: Compute) -> tuple[str, list[str]]:
@@ -235,11 +229,11 @@ def _export_all(
             _write_in_turn(parts, windows, folder, names, run, compute)
         else:
             for number in todo:
-                one = open_parts(volume, [number])
-                _export_one(one, f"{folder}/{names[number]}", True, run, compute)
+                entry = open_parts(volume, [number])
+                _export_one(entry, f"{folder}/{names[number]}", True, run, compute)
     else:
         in_order = True
-    return ",".join(source["crc32c"] for source in volume.state["sources"]), in_order
+    return ",".join(source.crc32c for source in volume.state.sources), in_order
 
 
 def _write_in_turn(
@@ -269,7 +263,7 @@ def _write_in_turn(
 
 def _names(files: Sequence[FilePart]) -> dict[int, str]:
     """Return the name of each file in the folder: its own, with its number before it where another has it too."""
-    own = {file.number: file.source["url"].rpartition("/")[2] for file in files}
+    own = {file.number: file.source.url.rpartition("/")[2] for file in files}
     names = list(own.values())
     return {number: name if names.count(name) == 1 else f"{number}-{name}" for number, name in own.items()}
 
@@ -285,7 +279,7 @@ def _is_there(url: str, file: FilePart, overwrite: bool, run: Run) -> bool:
         return False
     source = Source(url, run.storage_options)
     try:
-        if source.size == file.size and crc32c_of(source) == file.source["crc32c"]:
+        if source.size == file.size and crc32c_of(source) == file.source.crc32c:
             return True
     finally:
         source.close()

@@ -9,8 +9,8 @@ from typing import Any
 
 from tasks.parameters import StorageOptions, Url
 from tasks.volume.arrays.axes import axis_in_short
-from tasks.volume.arrays.group_metadata import label_names
 from tasks.volume.arrays.reader import Volume, open_any
+from tasks.volume.arrays.root_schema import SourceEntry, VolumeState
 from tasks.volume.arrays.spec import MEASURED, STATISTICS
 from tasks.volume.store.objects import Store, traffic
 
@@ -51,24 +51,24 @@ def info(
         if member["node_type"] == "array" and path not in listed
     ]
     about = _about(found, text=text)
-    attributes = state["left_out"]["statistics"] if found.left_out else attributes
+    attributes = state.left_out.statistics if found.left_out else attributes
     notes = [LOSSY_ONLY.format(found.left_out, found.master)] if found.left_out else []
     spent = traffic.since(before)
     return {
         "volume": found.store.url,
         "stage": "info",
         **(_of_voxels(found) if found.of_images else {"template": found.attributes.get("name", "")}),
-        "format": state["format"],
-        "writer": state["writer"],
-        "created_on": state["created_on"],
-        **({} if found.of_images else {"proven_at": state.get("proven_at", "")}),
+        "format": state.format,
+        "writer": state.writer,
+        "created_on": state.created_on,
+        **({} if found.of_images else {"proven_at": state.proven_at}),
         **({"left_out": found.left_out} if found.left_out else {}),
-        "attributes": state.get("attributes", {}),
-        "sources": [_source(source) for source in state["sources"]],
+        "attributes": state.attributes,
+        "sources": [_source(source) for source in state.sources],
         **about,
         "arrays": rows,
         "others": others,
-        "levels": [level | {"path": level["path"] or found.origin} for level in state["levels"]],
+        "levels": [level.to_json() | {"path": level.path or found.origin} for level in state.levels],
         "statistics": {name: attributes[name] for name in STATISTICS if name in attributes},
         **({} if found.of_images else _of_traces(state)),
         "seconds": round(time.monotonic() - began, 3),
@@ -78,29 +78,31 @@ def info(
     }
 
 
-def _of_traces(state: dict[str, Any]) -> dict[str, Any]:
+def _of_traces(state: VolumeState) -> dict[str, Any]:
     """Return what only a volume of SEG-Y has: its index, and how many samples and traces lie beside the grid."""
-    index = {name: value for name, value in state.get("index", {}).items() if name != "placement"}
-    return {"index": index, "exceptions": state.get("exceptions", 0), "unplaced": state.get("unplaced", 0)}
+    index = {name: value for name, value in state.index.items() if name != "placement"}
+    return {"index": index, "exceptions": state.exceptions, "unplaced": state.unplaced}
 
 
 def _of_voxels(volume: Volume) -> dict[str, Any]:
     """Return what an image is: type, number, length and place of its voxels, and when they were compared."""
-    said, spec, looks = (
+    attributes, spec, looks = (
         volume.array_attributes(volume.master),
         volume.spec(volume.master),
-        volume.state["looks"],
+        volume.state.looks,
     )
-    unit = f" {looks['unit']}" if looks.get("unit") else ""
+    unit = f" {looks.unit}" if looks.unit else ""
     return {
-        "image": said.get("description", ""),
-        "field": " ".join(filter(None, (said.get("field_name", volume.master), said.get("field_unit", "")))),
+        "image": attributes.get("description", ""),
+        "field": " ".join(
+            filter(None, (attributes.get("field_name", volume.master), attributes.get("field_unit", "")))
+        ),
         "voxels": f"{' x '.join(map(str, spec.shape))} {spec.dtype}",
-        "voxel_length": _lengths(said.get("voxel_length", []), unit),
-        "voxel_origin": _lengths(said.get("voxel_origin", []), unit),
-        "labels": bool(looks.get("is_labels")),
-        **({"label_volumes": names} if (names := label_names(volume.root)) else {}),
-        "compared_at": volume.state.get("compared_at", ""),
+        "voxel_length": _lengths(attributes.get("voxel_length", []), unit),
+        "voxel_origin": _lengths(attributes.get("voxel_origin", []), unit),
+        "labels": looks.is_labels,
+        **({"label_volumes": names} if (names := volume.root.label_names) else {}),
+        "compared_at": volume.state.compared_at,
     }
 
 
@@ -112,20 +114,20 @@ def _lengths(values: list[float], unit: str) -> str:
 def _about(volume: Volume, *, text: bool) -> dict[str, Any]:
     """Axes, place, reference system and text; what the root of an older volume does not say is read from its arrays."""
     state, members = volume.state, volume.members
-    axes = state.get("axes")
-    if axes is None and not volume.origin:
+    axes = [axis.to_json() for axis in state.axes]
+    if not state.has("axes") and not volume.origin:
         dims = [dim for dim in volume.spec(volume.master).dims if dim in members]
         axes = [axis_in_short(dim, volume.read(dim), _unit(volume, dim)) for dim in dims]
-    place = state.get("place")
-    if place is None and {"cdp_x", "cdp_y", "trace_mask"} <= set(members):
+    place = state.place.to_json()
+    if not state.has("place") and {"cdp_x", "cdp_y", "trace_mask"} <= set(members):
         from tasks.volume.ingest.footprint import footprint_of
 
         place = footprint_of(volume)
     header = members.get("segy_file_header", {}).get("attributes", {})
     return {
-        "axes": axes or [],
-        "place": place or {},
-        "epsg": state.get("epsg", 0),
+        "axes": axes,
+        "place": place,
+        "epsg": state.epsg,
         **({"textual_header": header.get("textHeader", "")} if text else {}),
     }
 
@@ -141,7 +143,7 @@ def _rows(volume: Volume) -> list[dict[str, Any]]:
     kinds |= {
         p: "copy" for p in volume.members if volume.array_attributes(p).get("copy_of") == volume.master_name
     }
-    kinds |= {level["path"]: "level" for level in volume.state["levels"] if level["path"] != volume.master}
+    kinds |= {level.path: "level" for level in volume.state.levels if level.path != volume.master}
     rows = []
     for path, kind in kinds.items():
         spec, attributes = volume.spec(path), volume.array_attributes(path)
@@ -165,11 +167,11 @@ def _rows(volume: Volume) -> list[dict[str, Any]]:
     return rows
 
 
-def _source(source: dict[str, Any]) -> dict[str, Any]:
+def _source(source: SourceEntry) -> dict[str, Any]:
     """Return the description of a source for display, without the checksums of its parts."""
-    file = source.get("file", {})
+    file, stated = source.file, source.to_json()
     kept = {
-        name: source[name] for name in ("url", "bytes", "trace_count", "crc32c", "etag") if name in source
+        name: stated[name] for name in ("url", "bytes", "trace_count", "crc32c", "etag") if name in stated
     }
     about = ("revision", "sample_format", "byte_order", "n_samples", "sample_interval_us", "oddities")
     return kept | {name: file[name] for name in about if name in file}

@@ -26,9 +26,7 @@ from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
 from tasks.volume.protocol.plan import digest_of, folder_of
-from tasks.volume.protocol.stage import (
-    run_blocks,
-)
+from tasks.volume.protocol.stage import run_blocks
 from tasks.volume.protocol.summary import array_rows, ended, fitting, peak_bytes, using
 from tasks.volume.publishing.following import OfVoxels, lossless_arrays, plan_following
 from tasks.volume.stacks.block import image_block
@@ -165,31 +163,31 @@ def ingest_images(
     ):
         root = owner.root()
         request = digest_of(body)
-        known = root["attributes"]["seismill"] if root is not None else {"stages": {}, "sources": [{}]}
-        made = known["stages"].get(spec.path, {}).get("request")
+        stages = root.state.stages if root is not None else {}
+        known = stages[spec.path].request if spec.path in stages else None
         # Of a local disk, versions that gave each chunk a file of its own, however many there were, too.
         flat = replace(spec, shards=()) if store.local and not master.shards else spec
-        if made == digest_of(body_of(stack, place, flat, slab_of(flat, stack))):
-            request = made
+        if known == digest_of(body_of(stack, place, flat, slab_of(flat, stack))):
+            request = known
         befores = [
             digest_of(
-                body_of(one, _place_before(image, one), replace(flat, dtype=dtype), slab_of(flat, stack))
+                body_of(was, _place_before(image, was), replace(flat, dtype=dtype), slab_of(flat, stack))
             )
-            for one in [stack, *stack.before()]
+            for was in [stack, *stack.before()]
             for dtype in {spec.dtype, stack.first.dtype}
         ]
-        earlier = made in befores and made != request and not overwrite
-        done = made == request or earlier
+        earlier = known in befores and known != request and not overwrite
+        done = known == request or earlier
         if root is not None and not done and not overwrite:
             raise DestinationRefused(
-                f"{store.url} holds another volume (of {known['sources'][0]['url']}; "
+                f"{store.url} holds another volume (of {root.state.sources[0].url}; "
                 f"{how_images_differ(root, spec, source, attributes)}); choose another place, or replace it with "
                 "--overwrite"
             )
         if not done:
             refuse_strangers(store, root)
         # Blocks read parts of files, in no order: what is expected of a file is shown by reading all of it before.
-        if expected.said and not (done and known["sources"][0].get("expected") == expected.digest):
+        if expected.said and not (done and root and root.state.sources[0].expected == expected.digest):
             checked_before(
                 owner.store,
                 folder_of(request),
@@ -200,8 +198,8 @@ def ingest_images(
             )
         if done and root is not None:
             clear_run(owner.store, owner.epoch, request, ("in_order",))
-            said = ["was done already", *([MADE_BEFORE, *notes] if earlier else [])]
-            return ended(store, "ingest", array_rows(root, [spec.path]), began, before, notes=said)
+            parts = ["was done already", *([MADE_BEFORE, *notes] if earlier else [])]
+            return ended(store, "ingest", array_rows(root, [spec.path]), began, before, notes=parts)
         stage = owner.begin(
             "ingest",
             body,

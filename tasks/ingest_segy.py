@@ -15,15 +15,13 @@ from functools import partial
 from typing import Any
 
 from tasks.parameters import Following, Index, Master, Run, Url
-from tasks.volume.arrays.spec import (
-    MASTER,
-    ArraySpec,
-)
+from tasks.volume.arrays.root_schema import StageEntry
+from tasks.volume.arrays.spec import MASTER, ArraySpec
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, block_count, together
 from tasks.volume.ingest.array_names import refuse_names
 from tasks.volume.ingest.block import (
     Unpredicted,
-    grid_bytes,
     ingest_block,
     most_exceptions,
     raw_samples_block,
@@ -31,6 +29,7 @@ from tasks.volume.ingest.block import (
 )
 from tasks.volume.ingest.earlier import MADE_BEFORE, digest_before
 from tasks.volume.ingest.finish import finish
+from tasks.volume.ingest.intake import grid_bytes
 from tasks.volume.ingest.master_plan import chunks_and_shards
 from tasks.volume.ingest.moved import was_made_of
 from tasks.volume.ingest.parts import expected_of_parts, open_files
@@ -54,10 +53,7 @@ from tasks.volume.protocol.owner import Owner, any_memory, owned
 from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
 from tasks.volume.protocol.plan import GRID, digest_of
 from tasks.volume.protocol.root import present_root
-from tasks.volume.protocol.stage import (
-    Stage,
-    run_blocks,
-)
+from tasks.volume.protocol.stage import Stage, run_blocks
 from tasks.volume.protocol.summary import array_rows, ended, fitting, using
 from tasks.volume.publishing.following import lossless_arrays, plan_following
 from tasks.volume.store.objects import Store, traffic
@@ -134,19 +130,20 @@ def ingest_segy(
     with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
         keys, root = together(partial(store.keys, ""), owner.root)
         if root is not None:
-            stages = root["attributes"]["seismill"]["stages"]
-            known = stages.get(MASTER, {}).get("request")
+            stages = root.state.stages
+            entry = stages.get(MASTER, StageEntry(plan=""))
+            known = entry.request
             if known in (digest_of(request), digest_before(request, survey)):
                 check_again(owner.store, owner.epoch, root, known, expected, files, compute)
                 notes = ["was done already", *([MADE_BEFORE] if known != digest_of(request) else [])]
                 return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
             if not overwrite:
-                if was_made_of(store, root, stages.get(MASTER, {}), digests_with, files, compute.check):
+                if was_made_of(store, root, entry, digests_with, files, compute.check):
                     check_again(owner.store, owner.epoch, root, known, expected, files, compute)
                     notes = ["was done already", f"{MOVED} {files.name}"]
                     return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
                 raise DestinationRefused(
-                    f"{store.url} holds another volume (of {root['attributes']['seismill']['sources'][0]['url']}; "
+                    f"{store.url} holds another volume (of {root.state.sources[0].url}; "
                     f"{how_ingests_differ(root, survey, master)}); choose another place, or replace it with --overwrite"
                 )
         refuse_strangers(store, root, keys)
@@ -171,9 +168,9 @@ def ingest_segy(
                 owner.store.put(unpredicted_key(digest_of(request)), str(surprise).encode())
                 survey, root, listed = survey.unpredicted(near=files.local), None, None
         new = finish(stage, survey, records, as_words, digest_of(request), expected, sums)
-    notes = [*new["attributes"]["seismill"]["sources"][0]["notes"], *expected.doubts]
+    notes = [*new.state.sources[0].notes, *expected.doubts]
     if as_words:
-        count = new["attributes"]["seismill"]["exceptions"]
+        count = new.state.exceptions
         notes.append(
             f"float32 does not give back {count:,} IBM words: the file was read again and all were kept."
         )
@@ -195,7 +192,7 @@ def _blocks(
     body: dict[str, Any],
     follow: Follow,
     request: str,
-    root: dict[str, Any] | None,
+    root: Root | None,
     listed: list[str] | None,
 ) -> tuple[Stage, list[Record], list[Record]]:
     """Run all blocks. Return the stage, its entries, and those of the pass that keeps words as they are, if needed."""
@@ -227,9 +224,7 @@ def _blocks(
     return stage, records, run_blocks(stage, raw_samples_block, range(count, 2 * count), of=2 * count)
 
 
-def _spill(
-    owner: Owner, survey: Survey, root: dict[str, Any] | None, request: str
-) -> tuple[Survey, dict[str, Any]]:
+def _spill(owner: Owner, survey: Survey, root: Root | None, request: str) -> tuple[Survey, dict[str, Any]]:
     """Store the traces sorted beside the volume; the survey then has a grid."""
     store, body = owner.store, spill_body(survey)
     log.info(

@@ -554,11 +554,11 @@ class Copies(_Parameters):
 
 def _by_name(text: str, kinds: tuple[str, ...]) -> dict[str, str]:
     """Return what a text such as snr=40,fast_time=lossless says by name, that of all others by no name."""
-    said: dict[str, str] = {}
+    stated: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = part.partition("=")
-        said |= {name: value} if equals and name not in kinds else {"": part}
-    return said
+        stated |= {name: value} if equals and name not in kinds else {"": part}
+    return stated
 
 
 class Levels(_Parameters):
@@ -590,7 +590,7 @@ class Levels(_Parameters):
 
 
 class Following(_Parameters):
-    """What is made of a master after it; planned with it, so that what cannot be made is refused at once."""
+    """Copies and levels that follow a master. They are planned with it, so that impossible ones are refused at once."""
 
     copies: Copies | None = Field(default=None, title="Copies", description="Copies of the master")
     levels: Levels | None = Field(default=None, title="Pyramid", description="Coarser levels of the master")
@@ -644,7 +644,7 @@ class Export(_Parameters):
     file_format: Literal["source", "segy"] = Field(
         default="source",
         title="File format",
-        description="segy: SEG-Y also of Seismic Unix data, with made headers, in big endian if none is named",
+        description="segy: write SEG-Y even from Seismic Unix data, with generated headers; big endian by default",
     )
     order: Literal["source", "grid"] = Field(
         default="source",

@@ -52,9 +52,13 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
     images = plan_of_master(found) if found.of_images else None
     name = "compared" if images else "proven"
     at, by = f"{name}_at", f"{name}_plan"
-    if (shown := found.state.get(at)) and not run.dry_run:
-        if found.state.get(by) == found.state["stages"][found.master]["plan"]:
-            return ended(store, "proof", [], began, before, notes=["was done already"], **{at: shown})
+    state = found.state
+    shown, plan = (state.compared_at, state.compared_plan) if images else (state.proven_at, state.proven_plan)
+    if shown and not run.dry_run:
+        if plan == found.master_plan:
+            return ended(
+                store, "proof", [], began, before, notes=["was done already"], **dict[str, Any]({at: shown})
+            )
     if run.dry_run:
         return {"dry_run": True, "volume": store.url, "stage": "proof", "arrays": [], "notes": []}
     with using(compute, run) as compute:
@@ -64,12 +68,10 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
             result = {"crc32c": prove_bytes(found, compute)}
     with held(store, run) as (writable, epoch):
         root = current_root(writable)
-        if root is None or root["attributes"]["seismill"]["stages"] != found.state["stages"]:
+        if root is None or root.state.stages != state.stages:
             raise InputRefused(f"the volume at {store.url} changed while it was proven; prove it again")
-        state = root["attributes"]["seismill"]
         # A fixed time stamp stands for the whole run, so that two runs of one plan end with the same bytes.
-        state[at] = run.created_on or datetime.now(UTC).isoformat()
-        state[by] = state["stages"][found.master]["plan"]
-        commit(writable, epoch, root)
+        shown = run.created_on or datetime.now(UTC).isoformat()
+        commit(writable, epoch, root.with_state(**{at: shown, by: found.master_plan}))
     log.info("%s: %s, %s", store.url, name, result)
-    return ended(store, "proof", [], began, before, **{at: state[at]}, **result)
+    return ended(store, "proof", [], began, before, **result | {at: shown})

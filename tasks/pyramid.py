@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.parameters import ArrayPath, Levels, OptionalUrl, Run, Url
 from tasks.volume.arrays.reader import PYRAMID, Volume
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute
 from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused
@@ -83,21 +84,21 @@ def pyramid(
     if meaning.has_gaps:  # values are made floats with NaN for a while
         need += need * 16 // specs[0].numpy.itemsize
 
-    def body_of(root: dict[str, Any]) -> dict[str, Any]:
+    def body_of(root: Root) -> dict[str, Any]:
         volume = Volume(store, root)
         return {
             "verb": "pyramid",
-            "master": volume.state["stages"][specs[0].path]["plan"],
+            "master": volume.state.stages[specs[0].path].plan,
             "origin": found.origin,
             "mask": volume.spec("trace_mask").to_json() if volume.has("trace_mask") else None,
             "factors": factors,
             "method": method,
             "arrays": [spec.to_json() for spec in specs],
-            "passes": [one.to_json() for one in passes],
+            "passes": [step.to_json() for step in passes],
         } | ({"gaps": replace(meaning, carried={}).to_json()} if meaning.has_gaps else {})
 
-    def made_of(root: dict[str, Any]) -> str:
-        return str(root["attributes"]["seismill"]["stages"].get(PYRAMID, {}).get("request", ""))
+    def made_of(root: Root) -> str:
+        return root.state.stages[PYRAMID].request if PYRAMID in root.state.stages else ""
 
     def fit(compute: Compute) -> Compute:
         if made_of(found.root) == digest_of(body_of(found.root)):
@@ -110,18 +111,18 @@ def pyramid(
         owned(store, run, compute, fit) as owner,
     ):
         root = root_under_lock(owner.store, found.root)
-        body, made = body_of(root), made_of(root)
+        body, known = body_of(root), made_of(root)
         request = digest_of(body)
-        if made == request:
+        if known == request:
             return ended(store, "pyramid", array_rows(root, paths), began, before, notes=["was done already"])
-        if made and not overwrite:
+        if known and not overwrite:
             raise DestinationRefused(
                 f"{store.url} has other pyramid levels ({how_levels_differ(Volume(store, root), specs[1:])}); "
                 "replace them with --overwrite, or leave them as they are"
             )
         refuse_taken(store, root, paths)
         found = Volume(store, root)
-        after = without_levels(root) if made else root
+        after = without_levels(root) if known else root
         stage = owner.begin(
             "pyramid",
             body,
@@ -129,8 +130,7 @@ def pyramid(
             present=root,
             after=after,
             read=lambda: refuse_damaged(found, compute),
-            created_on=root["attributes"]["seismill"]["created_on"],
+            created_on=root.state.created_on,
         )
-        root = after
-        add_levels(stage, root, request)
+        root = add_levels(stage, after, request)
     return ended(store, "pyramid", array_rows(root, paths), began, before, stage=stage)

@@ -33,14 +33,14 @@ from tasks.volume.copies.target import chosen, target_of
 from tasks.volume.derived.readings import Reading
 from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused, InputRefused
-from tasks.volume.protocol.deletion import clear_run, without
+from tasks.volume.protocol.deletion import clear_run
 from tasks.volume.protocol.foreign_target import open_master
 from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.lock import held_epoch
 from tasks.volume.protocol.owner import Fit, any_memory, owned
 from tasks.volume.protocol.place import refuse_inside_volume, refuse_taken
 from tasks.volume.protocol.plan import digest_of
-from tasks.volume.protocol.root import members, root_under_lock
+from tasks.volume.protocol.root import root_under_lock
 from tasks.volume.protocol.summary import array_rows, ended, fitting, planned_row, using
 from tasks.volume.store.objects import Store, Traffic, locate, traffic
 from tasks.volume.store.room import refuse_full
@@ -133,13 +133,13 @@ def rechunk(
         requests = {spec.path: digest_of(request_of(root, found.master, spec)) for spec in specs}
         found = Volume(store, root)
         targets = {spec.path: target_of(spec) for spec in specs if target_of(spec)}
-        if not overwrite and (differ := [s for s in not_there(found, specs) if s.path in members(root)]):
+        if not overwrite and (differ := [s for s in not_there(found, specs) if s.path in root.members]):
             raise DestinationRefused(
                 f"{store.url} has {how_copies_differ(found, differ)}; replace with --overwrite, or give the copy "
                 "another name"
             )
         todo, readings, fitted = planned_copies(found, specs, compute, chosen)
-        replaced = [s.path for s in todo if s.path in members(root)]
+        replaced = [s.path for s in todo if s.path in root.members]
         if not todo:
             return ended(store, "copies", array_rows(root, names), began, before, notes=["were done already"])
         refuse_taken(store, root, names)
@@ -147,9 +147,7 @@ def rechunk(
             log.info("%s: %s", store.url, note)
         after = root
         if replaced:
-            after = without(root, replaced)
-            for path in replaced:
-                del after["attributes"]["seismill"]["stages"][path]
+            after = root.without(replaced).with_stages(dict.fromkeys(replaced))
         stage = owner.begin(
             "copies",
             body_of(found, todo, readings),
@@ -158,11 +156,11 @@ def rechunk(
             after=after,
             read=lambda: refuse_damaged(found, compute),
             leave_chunks=[s.path for s in todo if s.path in replaced and decode_alike(found.spec(s.path), s)],
-            created_on=found.state["created_on"],
+            created_on=found.state.created_on,
         )
         bare = Volume(store, after)
-        made = make_copies(stage, bare, todo)
-        if again := missed(made, targets):
+        finished = make_copies(stage, bare, todo)
+        if again := missed(finished, targets):
             log.info(
                 "%s: %s did not reach the target, and is made again",
                 store.url,
@@ -177,11 +175,11 @@ def rechunk(
                 after=after,
                 keep=[stage.plan.digest],
                 leave_chunks=[s.path for s in todo],
-                created_on=found.state["created_on"],
+                created_on=found.state.created_on,
             )
             anew = {copy.spec.path: copy for copy in make_copies(second, bare, again)}
-            made = [anew.get(copy.spec.path, copy) for copy in made]
-        root, notes = publish_copies(bare, made, requests, targets)
+            finished = [anew.get(copy.spec.path, copy) for copy in finished]
+        root, notes = publish_copies(bare, finished, requests, targets)
         if len(again) == len(todo):  # nothing is of the first attempt
             clear_run(owner.store, owner.epoch, stage.plan.digest)
     notes += [note] if note else []
@@ -191,8 +189,10 @@ def rechunk(
 def _of(copies: Sequence[ArraySpec], readings: Sequence[Reading]) -> list[Reading]:
     """Return the readings in which some of the copies are made, for them alone."""
     paths = {spec.path for spec in copies}
-    fewer = [replace(one, paths=tuple(path for path in one.paths if path in paths)) for one in readings]
-    return [one for one in fewer if one.paths]
+    fewer = [
+        replace(reading, paths=tuple(path for path in reading.paths if path in paths)) for reading in readings
+    ]
+    return [entry for entry in fewer if entry.paths]
 
 
 def _regrouped(
@@ -245,11 +245,11 @@ def _explored(found: Volume, target: str, overwrite: bool, run: Run, before: Tra
     if place.exists(name) and not overwrite:
         raise DestinationRefused(f"{target} is there already; name another, or replace it with --overwrite")
     trials = explored(found)
-    told: dict[str, Any] = {"dry_run": True} if run.dry_run else {"pictures": [f"{folder}/{name}"]}
+    facts: dict[str, Any] = {"dry_run": True} if run.dry_run else {"pictures": [f"{folder}/{name}"]}
     if not run.dry_run:
         unit = str(found.array_attributes(found.master).get("units", ""))
         title = f"{found.master_name} of {found.store.url.rpartition('/')[2]}: lossy copies, on a sample"
         place.put(name, draw_tradeoff(title, unit, trials))
     return ended(
-        found.store, "explore", [], began, before, trials=[trial.to_json() for trial in trials], **told
+        found.store, "explore", [], began, before, trials=[trial.to_json() for trial in trials], **facts
     )

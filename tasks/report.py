@@ -107,7 +107,7 @@ def copies_of(volume: Volume) -> list[str]:
 
 def rows_of(volume: Volume) -> list[dict[str, Any]]:
     """Return one row per array: master, copies, levels; for another tool's array its place and listed size."""
-    levels = [level["path"] for level in volume.state["levels"] if level["path"] != volume.master]
+    levels = [level.path for level in volume.state.levels if level.path != volume.master]
     rows = array_rows(volume.root, [volume.master, *copies_of(volume), *levels])
     if volume.origin:
         stored = sum(size for _, size, _ in volume.store_of(volume.master).listing(""))

@@ -134,19 +134,19 @@ def _words(sample: Sample, fmt: FileFormat) -> list[dict[str, Any]]:
     }
     return [
         {
-            "byte": one.byte,
-            "name": _NAMES[one.byte],
-            "type": one.type,
-            "first": one.low,
-            "last": one.high,
-            "step": one.step,
-            "count": one.distinct,
-            "density": one.distinct / one.span,
-            "order": one.direction,
-            "changes": float(np.count_nonzero(np.diff(one.values)[adjacent]) / max(1, adjacent.sum())),
+            "byte": word.byte,
+            "name": _NAMES[word.byte],
+            "type": word.type,
+            "first": word.low,
+            "last": word.high,
+            "step": word.step,
+            "count": word.distinct,
+            "density": word.distinct / word.span,
+            "order": word.direction,
+            "changes": float(np.count_nonzero(np.diff(word.values)[adjacent]) / max(1, adjacent.sum())),
         }
-        | read.get(one.byte, {})
-        for one in varying(sample.headers[once], fmt.byte_order, complete=complete)
+        | read.get(word.byte, {})
+        for word in varying(sample.headers[once], fmt.byte_order, complete=complete)
     ]
 
 
@@ -175,8 +175,8 @@ def _coordinates(sample: Sample, fmt: FileFormat) -> list[dict[str, Any]]:
 def _files(files: Files) -> list[dict[str, Any]]:
     """Return one row for each of several files."""
     return [
-        {"url": one.url, "bytes": one.size, "revision": fmt.revision, "traces": fmt.n_traces}
-        for one, fmt in zip(files.listed, files.formats, strict=True)
+        {"url": file.url, "bytes": file.size, "revision": fmt.revision, "traces": fmt.n_traces}
+        for file, fmt in zip(files.listed, files.formats, strict=True)
     ]
 
 

@@ -61,7 +61,7 @@ class Ending:
 
 
 class Publisher(Protocol):
-    """Who carries attempts out: this process, or the runs of a deployment."""
+    """Runner of attempts: this process, or the runs of a deployment."""
 
     at_once: int
 
@@ -133,14 +133,14 @@ def sweep(
             listed, found = look_under(source, target, publication, kinds)
             actions = decide(found, catalogue, again="nothing", settle=settle)
             carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
-        present = {file.name: (file.bytes, file.identity) for one in found for file in one.files}
+        present = {file.name: (file.bytes, file.identity) for entry in found for file in entry.files}
         catalogue.put(TABLE, as_csv(catalogue.records.values(), present).encode())
-    outcomes = [outcome_of(one, actions, catalogue, dry=run.dry_run) for one in found]
+    outcomes = [outcome_of(entry, actions, catalogue, dry=run.dry_run) for entry in found]
     files, not_segy = listed.account(found, [outcome["state"] for outcome in outcomes])
     accounted = {"objects": len(listed.files), "files": files, "not_segy": not_segy}
     if not run.dry_run:
-        told = {"staging": source.url, "listed_at": _now().isoformat(), **accounted}
-        catalogue.put(ACCOUNT, json.dumps(told, indent=1).encode())
+        facts = {"staging": source.url, "listed_at": _now().isoformat(), **accounted}
+        catalogue.put(ACCOUNT, json.dumps(facts, indent=1).encode())
     spent = traffic.since(before)
     return {
         "stage": "sweep",
@@ -178,85 +178,89 @@ def carry_out(
     began, done, bytes_done = time.monotonic(), 0, 0
     active: dict[str, Submission] = {}
     due: deque[StagedSource] = deque()
-    followed = [one for one in found if actions[one.name] == "follow"]
-    known = publisher.look([catalogue.records[one.name].run for one in followed])
-    for one in sorted(found, key=lambda one: (one.bytes, one.name)):
-        record, action = catalogue.records[one.name], actions[one.name]
+    followed = [entry for entry in found if actions[entry.name] == "follow"]
+    known = publisher.look([catalogue.records[entry.name].run for entry in followed])
+    for item in sorted(found, key=lambda entry: (entry.bytes, entry.name)):
+        record, action = catalogue.records[item.name], actions[item.name]
         if action == "refuse":
             catalogue.write(
-                replace(record, state="quarantined", sentence=one.sentence, plan=plan_of(one), run="")
+                replace(record, state="quarantined", sentence=item.sentence, plan=plan_of(item), run="")
             )
         elif action == "wait" and not record.changed_at:
             catalogue.write(record)
         elif action == "publish":
-            due.append(one)
+            due.append(item)
         elif action == "follow":
             ending = known.get(record.run)
             if ending is None and record.run in known:
-                active[record.run] = Submission(one, run, record.run)
+                active[record.run] = Submission(item, run, record.run)
             elif ending is None or ending.state == "resumable":  # forgotten by its server, or stopped
-                due.append(one)
+                due.append(item)
             else:
-                _write_down(one, ending, catalogue, run)
+                _write_down(item, ending, catalogue, run)
     total = len(active) + len(due)
     while due or active:
         while due and len(active) < publisher.at_once and not stopping.is_set():
-            one = due.popleft()
+            item = due.popleft()
             try:
-                job, name = _begin(one, catalogue, publisher, run)
+                job, name = _begin(item, catalogue, publisher, run)
             except (Resumable, DestinationRefused):  # the catalogue cannot be written
                 raise
             except Exception as error:  # this one cannot even be begun; the others can
-                log.exception("%s could not be begun", one.name)
-                said = str(error) if isinstance(error, Outcome) else f"could not be begun: {reason(error)}"
-                ending = Ending("quarantined", f"{one.url}: {said}")
-                _write_down(one, ending, catalogue, run)
-                done, bytes_done = done + 1, bytes_done + one.bytes
+                log.exception("%s could not be begun", item.name)
+                sentence = (
+                    str(error) if isinstance(error, Outcome) else f"could not be begun: {reason(error)}"
+                )
+                ending = Ending("quarantined", f"{item.url}: {sentence}")
+                _write_down(item, ending, catalogue, run)
+                done, bytes_done = done + 1, bytes_done + item.bytes
                 continue
             if name:
                 active[name] = job
         if stopping.is_set():
             raise Resumable(f"the sweep stopped after {done} of {total} sources; run it again to go on")
         for name, ending in (publisher.wait(active) if active else {}).items():
-            one = active.pop(name).found
-            _write_down(one, ending, catalogue, run)
-            done, bytes_done = done + 1, bytes_done + one.bytes
+            item = active.pop(name).found
+            _write_down(item, ending, catalogue, run)
+            done, bytes_done = done + 1, bytes_done + item.bytes
             report(Progress("sweep", done, total, bytes_done, time.monotonic() - began))
 
 
-def _begin(one: StagedSource, catalogue: Catalogue, publisher: Publisher, run: Run) -> tuple[Submission, str]:
+def _begin(
+    source: StagedSource, catalogue: Catalogue, publisher: Publisher, run: Run
+) -> tuple[Submission, str]:
     """Begin the next attempt at a source; its name among those under way, empty if another sweep was first."""
-    record, plan = catalogue.records[one.name], plan_of(one)
+    record, plan = catalogue.records[source.name], plan_of(source)
     attempt = record.attempts + 1
     # The attempt belongs to the key: for the key of a failed run a server gives that failed run back.
-    key = digest_of({"source": one.url, "identity": one.identity, "plan": plan, "attempt": attempt})
-    job = Submission(one, run, key)
+    key = digest_of({"source": source.url, "identity": source.identity, "plan": plan, "attempt": attempt})
+    job = Submission(source, run, key)
     # Killed between these two lines, the next sweep makes the same attempt and gets the same flow run.
     begun = publisher.submit(job)
     record = replace(record, state="running", sentence="", attempts=attempt, run=begun, plan=plan)
     return job, (begun or key) if catalogue.write(record) else ""
 
 
-def _write_down(one: StagedSource, ending: Ending, catalogue: Catalogue, run: Run) -> None:
-    record, given = catalogue.records[one.name], Receipt(one.files, "")
+def _write_down(source: StagedSource, ending: Ending, catalogue: Catalogue, run: Run) -> None:
+    record, given = catalogue.records[source.name], Receipt(source.files, "")
     if ending.state == "published":
         try:
-            given = receipt(one, run)
+            given = receipt(source, run)
         except Resumable as outcome:
             ending = Ending("resumable", str(outcome))
         except Outcome as outcome:
             ending = Ending("quarantined", str(outcome))
         except Exception as error:  # a volume that cannot be read back is one source's affair
-            log.exception("%s: what was published cannot be read", one.name)
-            ending = Ending("quarantined", f"{one.volume} cannot be read back: {reason(error)}")
-    log.info("%s: %s%s", one.name, ending.state, f": {ending.sentence}" if ending.sentence else "")
+            log.exception("%s: what was published cannot be read", source.name)
+            ending = Ending("quarantined", f"{source.volume} cannot be read back: {reason(error)}")
+    log.info("%s: %s%s", source.name, ending.state, f": {ending.sentence}" if ending.sentence else "")
     catalogue.write(
         replace(
             record,
             state=ending.state,
             sentence=ending.sentence,
-            crc32c="" if one.group else given.files[0].crc32c,
-            group=given.files if one.recorded else (),
+            crc32c="" if source.group else given.files[0].crc32c,
+            group=given.files if source.recorded else (),
             proven_at=given.proven_at,
         )
     )
@@ -272,7 +276,7 @@ def _settled_later(
     waits: Callable[[list[str], datetime], None],
 ) -> bool:
     """Wait until what is arriving may have settled; whether there was anything to wait for."""
-    names = [one.name for one in found if actions[one.name] == "wait"]
+    names = [entry.name for entry in found if actions[entry.name] == "wait"]
     arriving = [catalogue.records[name].seen_at for name in names]
     if not arriving:
         return False

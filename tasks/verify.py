@@ -19,7 +19,8 @@ import numpy as np
 
 from tasks.parameters import Fraction, OptionalUrl, Repairs, Run, Url
 from tasks.volume.arrays.codecs import tolerance_of
-from tasks.volume.arrays.reader import Volume, read_region
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import Compute, Progress, regions
 from tasks.volume.derived.errors import add_errors_of
@@ -31,9 +32,9 @@ from tasks.volume.integrity.repair import Repair, flags_for
 from tasks.volume.integrity.unlisted import undecodable, unlisted
 from tasks.volume.kernels.error_sums import MAX_ABS_ERROR
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
+from tasks.volume.protocol.commits import commit_count
 from tasks.volume.protocol.lock import check_epoch, writer_of
 from tasks.volume.protocol.owner import held
-from tasks.volume.protocol.root import commit_count
 from tasks.volume.protocol.summary import ended, using
 from tasks.volume.pyramid.coarsen import coarsen
 from tasks.volume.store.objects import Store, traffic
@@ -224,9 +225,9 @@ def _promises(volume: Volume, compute: Compute) -> list[Finding]:
     for path, member in sorted(volume.members.items()):
         if member.get("attributes", {}).get("copy_of") == volume.master_name:
             findings += _compare_copy(volume, path, compute.memory_bytes)
-    levels = volume.state["levels"]
+    levels = volume.state.levels
     for fine, coarse in itertools.pairwise(levels):
-        findings += _compare_level(volume, fine["path"], coarse["path"], compute.memory_bytes)
+        findings += _compare_level(volume, fine.path, coarse.path, compute.memory_bytes)
     if volume.has("segy_files/0"):
         try:
             prove_bytes(volume, compute)
@@ -275,8 +276,12 @@ def _mask_of(volume: Volume, path: str) -> np.ndarray | None:
 
 def _compare_level(volume: Volume, fine: str, coarse: str, memory_bytes: int) -> list[Finding]:
     above, spec = volume.spec(fine), volume.spec(coarse)
-    made, mask = volume.array_attributes(coarse), _mask_of(volume, fine)
-    factor, method, store = tuple(made["factor"]), made["method"], volume.store_of(fine)
+    level_attributes, mask = volume.array_attributes(coarse), _mask_of(volume, fine)
+    factor, method, store = (
+        tuple(level_attributes["factor"]),
+        level_attributes["method"],
+        volume.store_of(fine),
+    )
     # What is averaged is larger than the mean by the factors.
     block = _compared(spec, memory_bytes // 4 // math.prod(factor))
     for region in regions(spec.shape, block):

@@ -1,4 +1,4 @@
-"""What a dataset knows of its volume beyond its variables: `ds.seismill`, with the names of MDIO's reader.
+"""Add `ds.seismill` to datasets: headers, exports and thumbnails of their volume, with the names of MDIO's reader.
 
 What writes is imported when it is called, because compiled kernels take longer to import than opening a volume takes.
 """
@@ -92,7 +92,7 @@ class SeismillAccessor:
         """Return the number of traces of the volume."""
         attributes = self._finest.volume.array_attributes(self._finest.array)
         if "live_traces" not in attributes:
-            raise InputRefused(f"{self.url} has no traces; only volumes made from SEG-Y have")
+            raise InputRefused(f"{self.url} has no traces; only volumes made from SEG-Y have them")
         return int(attributes["live_traces"])
 
     @property

@@ -85,7 +85,7 @@ class SeismillBackend(BackendEntrypoint):
         return dataset
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Return False: a volume is a Zarr group, which other engines open too, so this one is always named."""
+        """Return False: other engines open Zarr groups, too, so this engine is always named."""
         return False
 
 

@@ -1,4 +1,4 @@
-"""Where the traces of an open volume lie on the ground, and which of them a line through the survey meets."""
+"""Locate the traces of an open volume on the ground, and find those that a line through the survey meets."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""What leaves a dataset in another form: a trace header, SEG-Y, a copy of the volume."""
+"""Return a trace header of a dataset's volume, export SEG-Y from it, or copy it."""
 
 import tempfile
 from collections.abc import Mapping, Sequence

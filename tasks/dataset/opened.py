@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import StorageOptions
-from tasks.volume.arrays.mdio_v0 import MARK, MdioV0
+from tasks.volume.arrays.mdio_v0 import MdioV0
 from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.reading.choice import Cost, ReadableArray, candidates, fastest
 from tasks.volume.reading.indexing import Group, read_arrays, read_selection, taken
@@ -35,7 +36,7 @@ class Opened:
     def __init__(self, volume: Volume, level: int, max_error: float, masked: bool) -> None:
         """Open a level; nothing is read."""
         self.volume, self.level, self.max_error, self.masked = volume, level, max_error, masked
-        self.array: str = volume.state["levels"][level]["path"] or volume.master
+        self.array: str = volume.state.levels[level].path or volume.master
         self.candidates = candidates(volume, self.array, max_error)
         self._headers: tuple[Any, np.ndarray] | None = None
 
@@ -111,10 +112,10 @@ class Opened:
         else:
             values = read_arrays(self.volume.store, specs)
         found = dict(zip((dim for dim in self.dims if self.has(dim)), values, strict=True))
-        base = self.volume.state["levels"][self.level]
+        base = self.volume.state.levels[self.level]
         for axis, dim in enumerate(self.dims):
             if dim not in found:
-                found[dim] = base["translation"][axis] + base["scale"][axis] * np.arange(self.shape[axis])
+                found[dim] = base.translation[axis] + base.scale[axis] * np.arange(self.shape[axis])
         return {dim: found[dim] for dim in self.dims}
 
     def at_level(self, level: int, max_error: float) -> "Opened":
@@ -194,9 +195,9 @@ class Opened:
 
 
 def _opened_again(
-    url: str, options: StorageOptions, root: dict[str, Any], level: int, max_error: float, masked: bool
+    url: str, options: StorageOptions, root: Root, level: int, max_error: float, masked: bool
 ) -> Opened:
-    if MARK in root["attributes"]["seismill"]:
+    if root.state.mdio_v0:
         return Opened(MdioV0(url, options).as_volume(), level, max_error, masked)
     return Opened(Volume(Store(url, options), root), level, max_error, masked)
 
@@ -207,7 +208,7 @@ def level_of(volume: Volume, level: int, max_samples: int) -> int:
     Raises:
         InputRefused: There is no such level.
     """
-    levels = volume.state["levels"]
+    levels = volume.state.levels
     if not all(isinstance(number, int | np.integer) for number in (level, max_samples)):
         raise InputRefused(f"level is {level!r} and max_samples {max_samples!r}; give whole numbers")
     if level and max_samples:
@@ -218,7 +219,7 @@ def level_of(volume: Volume, level: int, max_samples: int) -> int:
         )
     if not max_samples:
         return level % len(levels)
-    sizes = [math.prod(volume.spec(entry["path"] or volume.master).shape) for entry in levels]
+    sizes = [math.prod(volume.spec(entry.path or volume.master).shape) for entry in levels]
     for number, size in enumerate(sizes):
         if size <= max_samples:
             return number

@@ -29,7 +29,7 @@ def thumbnail(opened: Opened, dim: str, label: float | None, size: int) -> np.nd
     axis = opened.dims.index(dim) if dim else -1
     last = len(opened.dims) - 1
     plane = [a for a in (last, last - 1, last - 2) if a >= 0 and a != axis][:2][::-1]
-    for level in reversed(range(opened.level, len(opened.volume.state["levels"]))):
+    for level in reversed(range(opened.level, len(opened.volume.state.levels))):
         source = opened.at_level(level, np.inf) if level != opened.level else opened
         if max(source.shape[a] for a in plane) >= size or level == opened.level:
             break

@@ -7,7 +7,7 @@ import numpy as np
 import xarray
 
 from tasks.dataset.opened import TRACE_MASK, Opened
-from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
+from tasks.volume.arrays.spec import MEASURED, RAW_SAMPLES, STATISTICS, ArraySpec
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.reading.choice import ReadableArray
 from tasks.volume.reading.indexing import Group, whole
@@ -42,20 +42,9 @@ LONG_NAMES = {
 STANDARD_NAMES = {"cdp_x": "projection_x_coordinate", "cdp_y": "projection_y_coordinate"}
 CF_UNITS = {"deg": "degree"}  # the others that are stored (ms, m, ft, micrometer …) are UDUNITS as they are
 KEPT = (
-    *(
-        "count",
-        "min",
-        "max",
-        "mean",
-        "rms",
-        "std",
-        "nonfinite_count",
-        "zero_count",
-        "live_traces",
-        "zero_traces",
-    ),
-    *("tolerance", "max_abs_error", "rmse", "nrmse", "snr_db", "psnr_db", "copy_of", "method", "factor"),
-    *("description", "voxel_length", "voxel_origin", "voxel_unit"),
+    *STATISTICS,
+    *MEASURED,
+    *("copy_of", "method", "factor", "description", "voxel_length", "voxel_origin", "voxel_unit"),
 )
 
 
@@ -142,8 +131,8 @@ def answer_attributes(opened: Opened) -> dict[str, Any]:
     answers: dict[str, ReadableArray] = {}
     for axis, dim in enumerate(opened.dims):
         middle = opened.shape[axis] // 2
-        one = Group((axis,), (range(middle, middle + 1),))
-        answers[dim] = opened.answer([one if a == axis else g for a, g in enumerate(everything)])[0]
+        entry = Group((axis,), (range(middle, middle + 1),))
+        answers[dim] = opened.answer([entry if a == axis else g for a, g in enumerate(everything)])[0]
     answers["all"] = opened.answer(everything)[0]
     return {
         "max_error": float(opened.max_error),
@@ -169,8 +158,8 @@ def dataset_attributes(opened: Opened) -> dict[str, Any]:
     root, state = opened.volume.attributes, opened.volume.state
     described = {key: root[key] for key in ("name", "createdOn", "apiVersion") if key in root}
     described |= {k: v for k, v in root.get("attributes", {}).items() if not isinstance(v, dict)}
-    described |= {k: v for k, v in state.get("attributes", {}).items() if not isinstance(v, dict)}
-    sources = [source["url"] for source in state.get("sources", []) if "url" in source]
+    described |= {k: v for k, v in state.attributes.items() if not isinstance(v, dict)}
+    sources = [source.url for source in state.sources]
     named = sources[0] if len(sources) == 1 else f"{len(sources)} files" if sources else ""
     return (
         described
@@ -178,7 +167,7 @@ def dataset_attributes(opened: Opened) -> dict[str, Any]:
         | {
             "defaultVariableName": opened.name,
             "volume": opened.where,
-            "proven_at": state.get("proven_at", ""),
+            "proven_at": state.proven_at,
             "level": opened.level,
         }
     )

@@ -1,4 +1,4 @@
-"""What a screen asks for, and what it shows."""
+"""Define the request of a screen and its answer."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from tasks.viewer.scene import Plane
 
 @dataclass(frozen=True)
 class Request:
-    """What a screen asks for.
+    """The request of a screen.
 
     Attributes:
         plane: The plane.
@@ -28,7 +28,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a screen shows.
+    """The answer to a screen's request.
 
     Attributes:
         values: float32 of shape (down, across), NaN where nothing is; thinned to what the screen can show.

@@ -1,4 +1,4 @@
-"""What is at the right: the place, sample and header under the cursor, the colours, a histogram and a spectrum."""
+"""Show the right column: place, sample and header under the cursor, colours, a histogram and a spectrum."""
 
 from html import escape
 from typing import Any

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.volume.arrays.reader import Volume, read_region
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region
 

@@ -115,7 +115,7 @@ def _heading(looked: LookedAt) -> str:
     cells = int(np.prod([axis.size for axis in looked.axes], dtype=object))
     raw = cells * looked.finest.candidates[0].spec.numpy.itemsize
     size = f"{raw / 1e9:.3g} GB" if raw >= 1e9 else f"{raw / 1e6:.3g} MB"
-    levels = len(looked.volume.state["levels"])
+    levels = len(looked.volume.state.levels)
     return (
         f"<b>{escape(url.rstrip('/').rpartition('/')[2])}</b><br><small title='{escape(url, quote=True)}'>"
         f"{escape(names)}<br>{extents} samples, {size}<br>{levels} level{'s' * (levels > 1)}, "

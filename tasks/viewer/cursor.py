@@ -1,4 +1,4 @@
-"""What is under the cursor: labels, X and Y, the sample as it is stored, and the header of its trace."""
+"""Look up what is under the cursor: labels, X and Y, the stored sample, and the header of its trace."""
 
 from typing import Any
 

@@ -16,7 +16,7 @@ COORDINATES = ("cdp_x", "cdp_y")
 
 @dataclass(frozen=True, eq=False)
 class SurveyMap:
-    """What the map shows.
+    """The content of the map.
 
     Attributes:
         live: uint8 of shape (up, across): 1 where a trace is.
@@ -81,7 +81,7 @@ def map_of(looked: LookedAt) -> SurveyMap | None:
 
 def _live(looked: LookedAt) -> np.ndarray:
     """Return which cells of the first two axes hold a trace, from the coarsest level that is sharp enough."""
-    count = len(looked.volume.state["levels"])
+    count = len(looked.volume.state.levels)
     for level in reversed(range(count)):
         opened = looked.finest.at_level(level, 0.0) if level else looked.finest
         if level and (not opened.has(TRACE_MASK) or max(opened.shape[:2]) < MAP_PIXELS):

@@ -1,4 +1,4 @@
-"""What the keyboard does, and the page that says so."""
+"""Handle keys, and describe them on a help page."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is measured of the samples that are seen: limits of the colours, a histogram, a spectrum."""
+"""Measure the samples on the screen: limits of the colours, a histogram, a spectrum."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def limits(values: Sequence[np.ndarray], percent: float) -> tuple[float, float]:
         values: What is seen.
         percent: From 50 to 100.
     """
-    seen = np.concatenate([finite(one) for one in values]) if values else np.empty(0)
+    seen = np.concatenate([finite(value) for value in values]) if values else np.empty(0)
     if seen.size == 0:
         return -1.0, 1.0
     if seen.min() < 0 < seen.max():

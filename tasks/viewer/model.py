@@ -41,7 +41,7 @@ class LookedAt:
             InputRefused: There is no volume, or nothing in it can be drawn.
         """
         self.volume = open_any(Store(url, options))
-        count = len(self.volume.state["levels"])
+        count = len(self.volume.state.levels)
         self._levels = {
             error: [Opened(self.volume, level, error, True) for level in range(count)]
             for error in (np.inf, 0.0)

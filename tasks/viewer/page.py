@@ -29,7 +29,7 @@ FIRST_CLIP = 99.0
 
 
 class Page:
-    """What one visitor sees."""
+    """The page of one visitor."""
 
     def __init__(self, document: Document, looked: LookedAt, pool: Executor) -> None:
         """Fill a document."""

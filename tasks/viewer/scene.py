@@ -49,7 +49,7 @@ class ShownAxis:
         return float((coordinate - self.labels[0]) / self.step) if self.step else float(coordinate)
 
     def cell(self, coordinate: float) -> int | None:
-        """Return the position whose cell a coordinate is in; None outside of the axis."""
+        """Return the position of the cell that holds a coordinate; None outside of the axis."""
         found = int(np.floor(self.position(coordinate) + 0.5))
         return found if 0 <= found < self.size else None
 
@@ -106,8 +106,8 @@ def unit_of(volume: Volume, name: str, axis: int) -> str:
     if volume.has(name):
         stored = volume.array_attributes(name)
         return str(stored.get("units") or next(iter(stored.get("unitsV1", {}).values()), ""))
-    annex = volume.state.get("annex", {})
-    return str(annex["axes"][axis].get("unit", "")) if annex.get("axes") else ""
+    annex = volume.state.annex
+    return str(annex.axes[axis].get("unit", "")) if annex.axes else ""
 
 
 def planes_of(opened: Opened) -> list[Plane]:

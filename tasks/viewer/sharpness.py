@@ -18,7 +18,7 @@ Spans = tuple[tuple[int, int], ...]  # start and stop along each axis, at level 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What answers a request.
+    """The stored array that answers a request.
 
     Attributes:
         opened: The level.
@@ -37,10 +37,10 @@ class Choice:
 
 def factors_of(opened: Opened) -> tuple[float, ...]:
     """Return how many positions of level 0 one position of a level stands for, along each axis."""
-    levels = opened.volume.state["levels"]
+    levels = opened.volume.state.levels
     return tuple(
         (fine_step and coarse / fine_step) or 1.0
-        for coarse, fine_step in zip(levels[opened.level]["scale"], levels[0]["scale"], strict=True)
+        for coarse, fine_step in zip(levels[opened.level].scale, levels[0].scale, strict=True)
     )
 
 
@@ -103,7 +103,7 @@ def chosen(
         opened, _, array, cost = affordable[0]
         return Choice(opened, array, cost, spans, False)
     opened, local = levels[-1], levels[-1].volume.store.local
-    array = min(opened.candidates, key=lambda one: cost_of(one, groups, local=local).decoded_bytes)
+    array = min(opened.candidates, key=lambda entry: cost_of(entry, groups, local=local).decoded_bytes)
     return _middle(opened, array, spans, groups_at, limit_bytes)
 
 

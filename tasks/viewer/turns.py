@@ -13,7 +13,7 @@ from tasks.volume.outcomes import Outcome
 
 
 class Asked(Protocol):
-    """What an answer is for: `version` counts what was asked, `is_busy` says that an answer is awaited."""
+    """State of requests: `version` counts them, `is_busy` is true while an answer is awaited."""
 
     version: int
     is_busy: bool

@@ -1,1 +1,1 @@
-"""What a volume is, wherever it lies: stores, layout, blocks, the run protocol, codecs, SEG-Y, kernels."""
+"""Define a volume: stores, arrays, blocks, the run protocol, codecs, SEG-Y, images, kernels."""

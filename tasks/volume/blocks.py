@@ -59,7 +59,7 @@ class Compute:
     needs: list[int] | None = None
 
     def check(self) -> None:
-        """Return if the run was not asked to stop.
+        """Check that the run was not asked to stop.
 
         Raises:
             Resumable: It was.

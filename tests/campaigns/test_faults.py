@@ -28,7 +28,7 @@ from tasks.prove import prove
 from tasks.verify import verify
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Outcome, Resumable
 from tasks.volume.protocol.lock import locked
-from tasks.volume.protocol.root import commit, current_root, new_root
+from tasks.volume.protocol.root import commit, current_root
 from tasks.volume.store import calls
 from tasks.volume.store.objects import Source, Store, open_upload
 from tasks.volume.store.writable import WritableStore
@@ -504,20 +504,20 @@ def test_a_root_whose_put_was_asleep_on_its_way_does_not_replace_the_one_of_the_
     monkeypatch.setattr(calls, "TRY_SECONDS", 60.0)
     monkeypatch.setattr(calls, "DEADLINE_SECONDS", 60.0)
     with locked(store, wait_seconds=0) as epoch:
-        commit(store, epoch, new_root({"name": "first"}))
+        commit(store, epoch({"name": "first"}))
     asleep = threading.Event()
     on_its_way = r"ifGenerationMatch=[1-9]" if store.url.startswith("gs:") else r"\.zarr/zarr\.json"
     method = "POST" if store.url.startswith("gs:") else "PUT"
     proxy.do(Rule("stall", method=method, match=on_its_way, times=1, until=asleep))
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(commit, store, epoch, new_root({"name": "second"}))
+        late = pool.submit(commit, store, epoch({"name": "second"}))
         while not proxy.fired:
             time.sleep(0.01)
         with locked(store, wait_seconds=0) as next_epoch:
             root = current_root(store)
             assert root
-            assert root["attributes"]["name"] == "second", "it was committed"
-            commit(store, next_epoch, new_root({"name": "third"}))
+            assert root.attributes["name"] == "second", "it was committed"
+            commit(store, next_epoch({"name": "third"}))
             whole = store.get("zarr.json")
             asleep.set()
             with pytest.raises(Resumable, match="took over"):

@@ -27,7 +27,7 @@ from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.report import report
 from tasks.volume.arrays.codecs import crc32c
-from tasks.volume.protocol.root import Commit
+from tasks.volume.protocol.commits import Commit
 from tests.campaigns.test_nothing_is_lost import Killed, killed_at
 from tests.support.survey import make_survey
 from tests.support.warm import Forks

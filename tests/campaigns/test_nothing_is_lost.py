@@ -40,7 +40,7 @@ from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.outcomes import Outcome
-from tasks.volume.protocol.root import newest_commit
+from tasks.volume.protocol.commits import newest_commit
 from tasks.volume.store.writable import WritableStore
 from tests.support.survey import make_survey
 from tests.support.volumes import STAMP

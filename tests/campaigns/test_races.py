@@ -28,8 +28,9 @@ from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume import blocks
 from tasks.volume.outcomes import InputRefused, Outcome, Resumable
+from tasks.volume.protocol.commits import COMMITS, newest_commit
 from tasks.volume.protocol.lock import highest, locked
-from tasks.volume.protocol.root import COMMITS, commit, current_root, new_root, newest_commit
+from tasks.volume.protocol.root import commit, current_root
 from tasks.volume.store.calls import Line
 from tasks.volume.store.clouds.faults import Transient
 from tasks.volume.store.clouds.in_memory import Memory
@@ -168,7 +169,7 @@ def race_of_eight(pool: ThreadPoolExecutor, url: str) -> Store:
             try:
                 with locked(store, wait_seconds=1) as epoch:
                     if current_root(store) is None:
-                        commit(store, epoch, new_root({"by": number}))
+                        commit(store, epoch({"by": number}))
                         return "committed"
                     return "found"
             except Resumable:

@@ -23,17 +23,7 @@ from flows.command import CHAINS, told_in_one_sentence
 from flows.flags import UsageError, flattened
 from flows.stages import as_stage, load_verb
 from tasks.demo import make_survey
-from tasks.parameters import (
-    Copies,
-    Copy,
-    Index,
-    Levels,
-    Master,
-    Run,
-    Step,
-    StorageOptions,
-    Url,
-)
+from tasks.parameters import Copies, Copy, Index, Levels, Master, Run, Step, StorageOptions, Url
 from tasks.volume.outcomes import IntegrityFailure, Resumable
 
 VERBS = [

@@ -17,7 +17,7 @@ from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.outcomes import InputRefused, Outcome
-from tasks.volume.protocol.root import Commit, newest_commit
+from tasks.volume.protocol.commits import Commit, newest_commit
 from tasks.volume.store.url import checked_addresses, stored_address
 from tasks.volume.store.writable import WritableStore
 from tests.support.survey import make_survey

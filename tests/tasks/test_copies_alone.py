@@ -1,6 +1,7 @@
 """Copies without their lossless array say so of themselves, and samples of a copy are exported with right headers.
 
-Covers tasks/copy.py, copies/left_out.py, export/rebuild.py, export/rewrite.py and export/independent.py.
+Covers tasks/copy.py, copies/left_out.py, export/rebuild.py, export/segy_parts.py, export/rewrite.py
+and export/independent.py.
 """
 
 import json

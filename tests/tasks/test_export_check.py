@@ -15,7 +15,8 @@ from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Export, Master
 from tasks.volume.arrays.reader import open_volume
 from tasks.volume.export.independent import compare
-from tasks.volume.export.rebuild import open_parts, windows
+from tasks.volume.export.rebuild import windows
+from tasks.volume.export.segy_parts import open_parts
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.store.writable import WritableStore
 from tests.support.kinds import revision_2, shards, words

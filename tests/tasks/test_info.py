@@ -1,6 +1,6 @@
 """A volume says what it is by one small read, at once.
 
-Covers arrays/documents.py.
+Covers arrays/documents.py, arrays/root_schema.py and arrays/volume_root.py.
 """
 
 import json

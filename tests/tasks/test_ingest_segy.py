@@ -1,6 +1,7 @@
 """SEG-Y in: every value, header and coordinate of small odd cubes against their twins, and all that is refused.
 
-Covers ingest/block.py, ingest/survey.py, protocol/stage.py, protocol/summary.py, protocol/writer.py,
+Covers ingest/block.py, ingest/columns.py, ingest/intake.py, ingest/survey.py,
+protocol/stage.py, protocol/summary.py, protocol/writer.py,
 ingest/plan.py, ingest/finish.py, ingest/sources.py, ingest/small_arrays.py, ingest/master_plan.py.
 """
 

@@ -32,13 +32,7 @@ from tasks.volume.store.writable import WritableStore
 from tasks.volume.sweeps.catalogue import Catalogue, CatalogueEntry, as_csv, safe_to_release
 from tasks.volume.sweeps.policy import action_for, plan_of
 from tasks.volume.sweeps.sidecar import read_sidecar
-from tasks.volume.sweeps.staging import (
-    StagedSource,
-    found_under,
-    size_class,
-    volume_name,
-    without_collisions,
-)
+from tasks.volume.sweeps.staging import StagedSource, found_under, size_class, volume_name, without_collisions
 
 QUICK = Publication(steps=["proof"])
 LONG_AGO = "2026-01-01T00:00:00+00:00"

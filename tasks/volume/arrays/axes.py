@@ -1,4 +1,4 @@
-"""What an axis holds in a line: first and last value, step, count and unit."""
+"""Summarise an axis in a line: first and last value, step, count and unit."""
 
 from typing import Any
 

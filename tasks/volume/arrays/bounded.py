@@ -14,7 +14,7 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 class TooLarge(ValueError):
-    """What is stored would decode to more than belongs there."""
+    """A stored chunk would decode to more bytes than it may have."""
 
 
 def most_between(chunk_bytes: int) -> int:
@@ -70,7 +70,7 @@ def _of_blocks(view: memoryview) -> int:
 
 def _stream(codec: Any, name: str, view: memoryview, most: int) -> bytes:
     """Decode a stream, and those behind it, up to one byte more than there may be."""
-    made, left = [], bytes(view)
+    pieces, left = [], bytes(view)
     room = most + 1
     while left and room:
         decoder: Any
@@ -82,11 +82,11 @@ def _stream(codec: Any, name: str, view: memoryview, most: int) -> bytes:
             raw = codec.format == lzma.FORMAT_RAW
             decoder = lzma.LZMADecompressor(codec.format, filters=codec.filters if raw else None)
         piece = decoder.decompress(left, room)
-        made.append(piece)
+        pieces.append(piece)
         room -= len(piece)
         if room and not decoder.eof:
             raise ValueError("the stream is cut off")
         left = decoder.unused_data if name != "zlib" else b""
     if not room:
         raise TooLarge(f"more than the {most:,} bytes that belong there")
-    return b"".join(made)
+    return b"".join(pieces)

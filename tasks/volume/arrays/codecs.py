@@ -133,8 +133,8 @@ def decode_chunk(spec: ArraySpec, data: bytes | memoryview, *, where: str = "") 
     if is_zfp(spec):
         import zfpy
 
-        told = zfpy.header(body.tobytes())
-        extents = tuple(n for n in (told["nw"], told["nz"], told["ny"], told["nx"]) if n)
+        header = zfpy.header(body.tobytes())
+        extents = tuple(n for n in (header["nw"], header["nz"], header["ny"], header["nx"]) if n)
         if extents != spec.chunks:
             raise _no_chunk(spec, where)
         return zfpy.decompress_numpy(body.tobytes())

@@ -18,12 +18,7 @@ import numpy as np
 import zarr
 from numcodecs import Blosc, GZip, Zstd
 from numcodecs.checksum32 import CRC32C
-from zarr.abc.store import (
-    ByteRequest,
-    OffsetByteRequest,
-    RangeByteRequest,
-    SuffixByteRequest,
-)
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.abc.store import Store as ZarrStore
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype
@@ -162,7 +157,7 @@ def dims_of(array: zarr.Array[Any]) -> tuple[str, ...]:
 
 
 def refuse_absurd(shape: Sequence[int], unit: Sequence[int], where: str) -> None:
-    """Return if an array has no more axes and stored objects than a run can go through.
+    """Check that an array has no more axes and stored objects than a run can go through.
 
     Raises:
         InputRefused: It has, and whatever it is said to hold is not there.

@@ -1,4 +1,4 @@
-"""What readers see of a committed root: the group's zarr.json, or what was added to a group of somebody else's.
+"""Edit the metadata of another tool's group, so that its readers find our copies and levels.
 
 A volume is ours: its root is its zarr.json. An annex (levels and copies of an array that another tool wrote) has its
 root beside, and the group's own documents are only added to: OME-Zarr datasets, and members where metadata
@@ -9,28 +9,16 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from tasks.volume.arrays.documents import object_from, root_from
+from tasks.volume.arrays.documents import object_from
 from tasks.volume.arrays.level_names import is_elsewhere
+from tasks.volume.arrays.root_schema import LevelEntry
+from tasks.volume.arrays.volume_root import ANNEX, ROOT, Root, root_from
 from tasks.volume.store.writable import WritableStore
 
-ROOT, ANNEX = "zarr.json", ".seismill/annex.json"  # where the root of a volume and of an annex lies
 GROUP: dict[str, Any] = {"attributes": {}, "zarr_format": 3, "node_type": "group"}
 
-LABELS = "labels"  # group of the label volumes in the group of an image
 
-
-def label_names(root: Mapping[str, Any]) -> list[str]:
-    """Return the names of the label volumes that an image's root lists."""
-    group = root["consolidated_metadata"]["metadata"].get(LABELS, {})
-    return list(group.get("attributes", {}).get("ome", {}).get("labels", []))
-
-
-def is_annex(root: Mapping[str, Any]) -> bool:
-    """Return whether a root is that of an annex."""
-    return "annex" in root["attributes"].get("seismill", {})
-
-
-def add_to_groups(store: WritableStore, root: Mapping[str, Any]) -> None:
+def add_to_groups(store: WritableStore, root: Root) -> None:
     """Add an annex to the documents of its group and of the groups above, before its root is put."""
     try:
         before = root_from(store.get(ANNEX), f"{store.url}/{ANNEX}")
@@ -38,14 +26,14 @@ def add_to_groups(store: WritableStore, root: Mapping[str, Any]) -> None:
         before = None
     gone, added = _ours(before), _ours(root)
     group = _amended(store, "", gone, added, root)
-    for up in range(1, root["attributes"]["seismill"]["annex"]["above"] + 1):
+    for up in range(1, root.state.annex.above + 1):
         above, *names = store.url.rsplit("/", up)
         _amended(WritableStore(above, store.options), "/".join(names), gone, added, root, group=group)
 
 
-def _ours(root: Mapping[str, Any] | None) -> dict[str, Any]:
+def _ours(root: Root | None) -> dict[str, Any]:
     """Return the arrays that an annex added, by path."""
-    metadata = root["consolidated_metadata"]["metadata"] if root else {}
+    metadata = root.members if root else {}
     return {path: member for path, member in metadata.items() if path}
 
 
@@ -54,7 +42,7 @@ def _amended(
     names: str,
     gone: Collection[str],
     added: Mapping[str, Any],
-    root: Mapping[str, Any],
+    root: Root,
     *,
     group: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -81,36 +69,36 @@ def _amended(
             return document
 
 
-def _with_levels(
-    attributes: Mapping[str, Any], root: Mapping[str, Any], gone: Collection[str]
-) -> dict[str, Any]:
+def _with_levels(attributes: Mapping[str, Any], root: Root, gone: Collection[str]) -> dict[str, Any]:
     """Return a group's attributes with the levels as datasets of the array's image, or of a new image."""
-    state = root["attributes"]["seismill"]
-    annex = state["annex"]
-    base, *levels = state["levels"]
-    beside = [] if is_elsewhere(annex["array"]) else [dataset(annex["array"], base)]
-    made = [dataset(level["path"], level) for level in levels]
-    mine = {one["path"] for one in beside} | set(gone) | {one["path"] for one in made}
+    state = root.state
+    annex = state.annex
+    base, *levels = state.levels
+    beside = [] if is_elsewhere(annex.array) else [dataset(annex.array, base)]
+    ours = [dataset(level.path, level) for level in levels]
+    mine = {dataset["path"] for dataset in beside} | set(gone) | {entry["path"] for entry in ours}
     ome = json.loads(json.dumps(attributes.get("ome", {})))
     for image in ome.get("multiscales", []):
-        if mine & {one["path"] for one in image["datasets"]}:
-            stale = set(gone) | {one["path"] for one in made}
-            image["datasets"] = [one for one in image["datasets"] if one["path"] not in stale] + made
-            ome["multiscales"] = [one for one in ome["multiscales"] if one["datasets"]]
+        if mine & {dataset["path"] for dataset in image["datasets"]}:
+            stale = set(gone) | {entry["path"] for entry in ours}
+            image["datasets"] = [
+                dataset for dataset in image["datasets"] if dataset["path"] not in stale
+            ] + ours
+            ome["multiscales"] = [image for image in ome["multiscales"] if image["datasets"]]
             kept = {"ome": ome} if ome["multiscales"] else {}
             return {k: v for k, v in attributes.items() if k != "ome"} | kept
-    if ome or not made or not annex["axes"]:
+    if ome or not ours or not annex.axes:
         return dict(attributes)
-    image = {"name": annex["name"], "axes": annex["axes"], "datasets": beside + made}
+    image = {"name": annex.name, "axes": annex.axes, "datasets": beside + ours}
     return dict(attributes) | {"ome": {"version": "0.5", "multiscales": [image]}}
 
 
-def dataset(path: str, level: Mapping[str, Any]) -> dict[str, Any]:
+def dataset(path: str, level: LevelEntry) -> dict[str, Any]:
     """Return a level as OME-Zarr describes it."""
     return {
         "path": path,
         "coordinateTransformations": [
-            {"type": "scale", "scale": level["scale"]},
-            {"type": "translation", "translation": level["translation"]},
+            {"type": "scale", "scale": level.scale},
+            {"type": "translation", "translation": level.translation},
         ],
     }

@@ -13,13 +13,13 @@ from tasks.parameters import StorageOptions
 from tasks.volume.arrays.documents import object_from
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import AS_FOUND, DTYPES
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Store
 from tasks.volume.store.url import Location
 
 DOCUMENT = ".zmetadata"  # the consolidated metadata, without which multidimio opens nothing
 SAMPLES, LIVE, HEADERS, FILE_HEADER = "amplitude", "trace_mask", "headers", "segy_file_header"
-MARK = "mdio_v0"  # in the state of such a volume: the version that wrote it
 STATISTICS = ("mean", "std", "rms", "min", "max")
 _PATTERN = re.compile(r"data/(chunked_\w+)/\.zarray")
 
@@ -121,9 +121,17 @@ class MdioV0(Store):
             "apiVersion": self.version,
             "createdOn": self.attributes.get("created", ""),
             "attributes": {"defaultVariableName": SAMPLES},
-            "seismill": {"levels": [level], "stages": {}, "sources": [], MARK: self.version},
+            "seismill": {
+                "format": 1,
+                "writer": "",
+                "created_on": str(self.attributes.get("created", "")),
+                "levels": [level],
+                "stages": {},
+                "sources": [],
+                "mdio_v0": self.version,
+            },
         }
-        return Volume(self, {"attributes": attributes, "consolidated_metadata": {"metadata": members}})
+        return Volume(self, Root.new(attributes).with_members(members))
 
 
 def _tolerance(document: dict[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""What an array of another tool says of its values: which of them mean "no data", packing, labels, attributes.
+"""Interpret the attributes of another tool's array: values that mean "no data", packing, labels.
 
 It is read here alone, after CF (_FillValue, missing_value, valid_range, scale_factor, flag_values), xarray's way to
 write them, and OME-Zarr's image labels. Copies, levels and their refusals go by it.
@@ -25,7 +25,7 @@ _NOT_CARRIED = frozenset(
 
 @dataclass(frozen=True)
 class Meaning:
-    """What values mean.
+    """The meaning of an array's values.
 
     Attributes:
         missing: Values that mean "no data", the one to write first.
@@ -57,7 +57,7 @@ class Meaning:
         return cls(**fields)
 
     def refuse_levels(self, dtype: np.dtype, method: str) -> None:
-        """Return if cells can be made of such values.
+        """Check that cells can be made of such values.
 
         Raises:
             InputRefused: What came out would be wrong.
@@ -84,7 +84,7 @@ class Meaning:
 def meaning_of(
     dtype: np.dtype,
     fill_value: Any,
-    said: Mapping[str, Any],
+    attributes: Mapping[str, Any],
     around: Mapping[str, Any],
     *,
     below_labels: bool,
@@ -94,13 +94,13 @@ def meaning_of(
     Args:
         dtype: Of its values.
         fill_value: What Zarr gives where nothing is stored.
-        said: Its attributes.
+        attributes: Its attributes.
         around: Those of the group that it lies in.
         below_labels: Whether that group lies in one of labels.
     """
-    carried = {name: value for name, value in said.items() if name not in _NOT_CARRIED}
+    carried = {name: value for name, value in attributes.items() if name not in _NOT_CARRIED}
     # Of Zarr v2, xarray writes and reads this as CF's _FillValue; other tools leave Zarr's 0 there, which is data.
-    if "_ARRAY_DIMENSIONS" in said and "_FillValue" not in said and fill_value is not None:
+    if "_ARRAY_DIMENSIONS" in attributes and "_FillValue" not in attributes and fill_value is not None:
         plain = fill_value.item() if hasattr(fill_value, "item") else fill_value
         carried["_FillValue"] = (
             base64.b64encode(struct.pack("<d", plain)).decode() if dtype.kind == "f" else plain
@@ -112,14 +112,14 @@ def meaning_of(
             number = _number(value, dtype)
             if number is not None and number not in missing:
                 missing.append(number)
-    valid = _valid(said, dtype)
+    valid = _valid(attributes, dtype)
     around_ome = around.get("ome") if isinstance(around.get("ome"), Mapping) else {}
     named = "image-label" in around or "image-label" in (around_ome or {}) or below_labels
-    flags = "flag_values" in said and "flag_masks" not in said
+    flags = "flag_values" in attributes and "flag_masks" not in attributes
     return Meaning(
         missing=tuple(missing[:MOST_MISSING]),
         valid=valid,
-        packed=any(name in said for name in ("scale_factor", "add_offset", "_Unsigned")),
+        packed=any(name in attributes for name in ("scale_factor", "add_offset", "_Unsigned")),
         labels=dtype.kind == "b" or (dtype.kind in "iu" and (named or flags)),
         carried=carried,
     )
@@ -162,11 +162,13 @@ def _number(value: Any, dtype: np.dtype) -> float | None:
     return float(value)
 
 
-def _valid(said: Mapping[str, Any], dtype: np.dtype) -> tuple[float, ...]:
+def _valid(attributes: Mapping[str, Any], dtype: np.dtype) -> tuple[float, ...]:
     """Least and greatest valid value, of valid_range or valid_min and valid_max."""
-    both = said.get("valid_range")
+    both = attributes.get("valid_range")
     pair = (
-        both if isinstance(both, list) and len(both) == 2 else [said.get("valid_min"), said.get("valid_max")]
+        both
+        if isinstance(both, list) and len(both) == 2
+        else [attributes.get("valid_min"), attributes.get("valid_max")]
     )
     if dtype.kind not in "iuf" or all(value is None for value in pair):
         return ()

@@ -8,30 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from tasks.volume.arrays.codecs import (
-    is_zfp,
-    join_shard,
-)
-from tasks.volume.arrays.reader import read_region
-from tasks.volume.arrays.spec import (
-    ArraySpec,
-    round_up,
-)
+from tasks.volume.arrays.codecs import is_zfp, join_shard
+from tasks.volume.arrays.regions import read_region
+from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import on_chunks, on_io
 from tasks.volume.derived.edges import continue_cells
 from tasks.volume.derived.errors import encode_measured
 from tasks.volume.derived.readings import block_of
 from tasks.volume.derived.superblocks import chunks_owned, hull
-from tasks.volume.kernels.error_sums import (
-    MAX_ABS_ERROR,
-    finite_or_zero,
-)
+from tasks.volume.kernels.error_sums import MAX_ABS_ERROR, finite_or_zero
 from tasks.volume.protocol.foreign_target import origin_of
 from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.plan import plan_at
-from tasks.volume.protocol.stage import (
-    Job,
-)
+from tasks.volume.protocol.stage import Job
 from tasks.volume.store.writable import WritableStore
 
 CACHE_LINE_BYTES = 64
@@ -122,7 +111,7 @@ def _store_copy(
     store: WritableStore,
     copy: ArraySpec,
     objects: list[tuple[int, ...]],
-    one: Any,
+    entry: Any,
     sums: np.ndarray,
 ) -> list[Stored]:
     """Encode, measure and store the objects of one copy; the sums are added in the order of its chunks."""
@@ -132,7 +121,7 @@ def _store_copy(
     stored: list[Stored] = []
 
     def direct(position: tuple[int, ...]) -> tuple[Stored | None, list[float]]:
-        data, errors = one((copy, position))
+        data, errors = entry((copy, position))
         return (job.put(store, copy, position, data) if data else None), errors
 
     if not copy.shards and store.local:
@@ -146,7 +135,7 @@ def _store_copy(
             for place in (tuple(p * n + i for p, n, i in zip(position, per, at, strict=True)) for at in inner)
             if all(p < m for p, m in zip(place, limit, strict=True))
         ]
-        done = on_chunks(one, [(copy, place) for place in chunks])
+        done = on_chunks(entry, [(copy, place) for place in chunks])
         encoded = {}
         for place, (data, errors) in zip(chunks, done, strict=True):
             add_errors(sums, errors)

@@ -1,4 +1,4 @@
-"""What lossy copies of a master would be, over tolerances, on a sample of it: nothing is stored.
+"""Measure lossy copies over a range of tolerances, on a sample of the master; nothing is stored.
 
 Tolerances are powers of two, from a noise above the signal down to one that nothing shows. The sample is the one from
 which the tolerance of a target is chosen, so that a row reads as what a copy would have.
@@ -25,7 +25,7 @@ FIRST_DB, LAST_DB = 5, 85  # of noise below the signal, about
 
 @dataclass(frozen=True)
 class Trial:
-    """What a codec with a tolerance has on the sample; figures in dB are infinite where there is no error."""
+    """Figures of a codec with a tolerance on the sample; those in dB are infinite if there is no error."""
 
     codec: str
     tolerance: float
@@ -41,7 +41,7 @@ class Trial:
 
 
 def explored(volume: Volume) -> list[Trial]:
-    """Return what ZFP and, of floats, rounding have over tolerances, the largest first.
+    """Return the figures of ZFP, and of rounding for floats, over tolerances from the largest down.
 
     Raises:
         InputRefused: Lossy copies of such a master cannot be made, or its statistics are not known.

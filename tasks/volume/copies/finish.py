@@ -5,37 +5,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.volume.arrays.codecs import (
-    is_zfp,
-    metadata_of,
-    tolerance_of,
-)
-from tasks.volume.arrays.group_metadata import is_annex
+from tasks.volume.arrays.codecs import is_zfp, metadata_of, tolerance_of
 from tasks.volume.arrays.reader import Volume
-from tasks.volume.arrays.spec import (
-    ArraySpec,
-)
+from tasks.volume.arrays.root_schema import StageEntry
+from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.copies.block import rechunk_block
 from tasks.volume.copies.likeness import display_range, least_similarity
 from tasks.volume.copies.target import Target
 from tasks.volume.derived.readings import count_of
 from tasks.volume.images.spacing import ROCKVERSE
-from tasks.volume.kernels.error_sums import (
-    COUNT,
-    MAX_ABS_ERROR,
-    NONFINITE,
-    SUM_OF_SQUARES,
-)
+from tasks.volume.kernels.error_sums import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.foreign_target import foreign_meaning, refuse_changed
 from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.ready import Ready, put_arrays
-from tasks.volume.protocol.root import members
-from tasks.volume.protocol.stage import (
-    Stage,
-    publish_root,
-    run_blocks,
-)
+from tasks.volume.protocol.stage import Stage, publish_root, run_blocks
 
 SHARED = ("coordinates", *ROCKVERSE)  # attributes that a copy has from its master
 HOLES = "trace_mask decides where traces are; where none is, values are near 0, within the tolerance"
@@ -70,10 +55,10 @@ def make_copies(stage: Stage, volume: Volume, specs: Sequence[ArraySpec]) -> lis
     refuse_changed(volume)
     attributes = volume.array_attributes(volume.master)
     live_bytes = attributes.get("raw_bytes", master.raw_bytes)
-    made = [
+    result = [
         Made(spec, stage, entries, _errors(spec, volume, entries, attributes, live_bytes)) for spec in specs
     ]
-    for copy in made:
+    for copy in result:
         bound = tolerance_of(copy.spec) or 0.0
         if not copy.figures["max_abs_error"] <= bound:
             raise IntegrityFailure(
@@ -88,13 +73,13 @@ def make_copies(stage: Stage, volume: Volume, specs: Sequence[ArraySpec]) -> lis
             )
         if volume.of_images and bound:
             copy.figures["ssim"] = least_similarity(volume, copy.spec)
-    return made
+    return result
 
 
-def missed(made: Sequence[Made], targets: Mapping[str, str]) -> list[ArraySpec]:
+def missed(copies: Sequence[Made], targets: Mapping[str, str]) -> list[ArraySpec]:
     """Return the copies that did not reach their target, with half their tolerance (twice it, for a ratio)."""
     short = []
-    for copy in made:
+    for copy in copies:
         if (text := targets.get(copy.spec.path)) and not Target.of(text).reached(copy.figures, room=0):
             factor = 2.0 if Target.of(text).kind == "ratio" else 0.5
             tolerance = factor * (tolerance_of(copy.spec) or 0.0)
@@ -104,14 +89,14 @@ def missed(made: Sequence[Made], targets: Mapping[str, str]) -> list[ArraySpec]:
 
 
 def publish_copies(
-    volume: Volume, made: Sequence[Made], requests: Mapping[str, str], targets: Mapping[str, str]
-) -> tuple[dict[str, Any], list[str]]:
+    volume: Volume, copies: Sequence[Made], requests: Mapping[str, str], targets: Mapping[str, str]
+) -> tuple[Root, list[str]]:
     """Make copies visible and commit them; return the new root, and notes on targets that were missed."""
     carried = foreign_meaning(volume).carried
     attributes = carried | volume.array_attributes(volume.master)
     root, notes = volume.root, []
-    arrays: dict[str, list[Ready]] = {copy.stage.plan.digest: [] for copy in made}
-    for copy in made:
+    arrays: dict[str, list[Ready]] = {copy.stage.plan.digest: [] for copy in copies}
+    for copy in copies:
         spec = copy.spec
         # ZFP stores 0 for what is not a number, so nothing there has the value for it.
         about = {k: v for k, v in carried.items() if k != "_FillValue" or not is_zfp(spec)} | copy.figures
@@ -124,7 +109,7 @@ def publish_copies(
                 notes.append(f"{spec.path} does not reach {text}: {_in_words(copy.figures)}")
         if is_zfp(spec) and volume.has("trace_mask"):
             about["comment"] = HOLES
-        elif is_zfp(spec) and is_annex(volume.root) and (gaps := copy.figures["nonfinite_count"]):
+        elif is_zfp(spec) and volume.root.is_annex and (gaps := copy.figures["nonfinite_count"]):
             notes.append(
                 f"{spec.path} holds numbers where {gaps:,} values are NaN or Inf; rounded copies keep these "
                 "(--lossy-codec rounded)"
@@ -135,15 +120,12 @@ def publish_copies(
             )
         objects = [o for entry in copy.entries for o in entry.objects if o.key.startswith(f"{spec.path}/c/")]
         arrays[copy.stage.plan.digest].append(Ready(spec.path, metadata_of(spec, about), objects))
-        root["attributes"]["seismill"]["stages"][spec.path] = {
-            "plan": copy.stage.plan.digest,
-            "request": requests[spec.path],
-        }
-    stages = {copy.stage.plan.digest: copy.stage for copy in made}
+        entry = StageEntry(plan=copy.stage.plan.digest, request=requests[spec.path])
+        root = root.with_stages({spec.path: entry})
+    stages = {copy.stage.plan.digest: copy.stage for copy in copies}
     for digest, stage in stages.items():
-        members(root).update(put_arrays(stage, arrays[digest]))
-    publish_root(*stages.values(), root=root)
-    return root, notes
+        root = root.with_members(put_arrays(stage, arrays[digest]))
+    return publish_root(*stages.values(), root=root), notes
 
 
 def _in_words(figures: Mapping[str, Any]) -> str:

@@ -1,20 +1,18 @@
-"""What of a volume is copied to another place: copies and levels, all or some, with or without the lossless array."""
+"""Select the arrays of a volume to copy elsewhere: copies and levels, with or without the lossless array."""
 
-import json
-from typing import Any
+from collections.abc import Callable
 
-from tasks.volume.arrays.group_metadata import LABELS
 from tasks.volume.arrays.reader import PYRAMID, Volume
 from tasks.volume.arrays.spec import RAW_SAMPLES, STATISTICS
+from tasks.volume.arrays.volume_root import LABELS, Root
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.protocol.root import members
 
 LEFT_OUT = (
     "without {0} the copies are lossy only: no proof, no export of the source, and no copies or levels of it"
 )
 
 
-def selected_root(source: Volume, includes: list[str], excludes: list[str]) -> dict[str, Any]:
+def selected_root(source: Volume, includes: list[str], excludes: list[str]) -> Root:
     """Return the root of a copy: the volume's, without the copies and levels that are left out.
 
     Without the master, its most exact copy stands in its place, and the root says so.
@@ -44,40 +42,46 @@ def selected_root(source: Volume, includes: list[str], excludes: list[str]) -> d
         raise InputRefused(
             f"without {source.master} and {', '.join(copies)} nothing would be left of {source.store.url}; leave one in"
         )
-    root: dict[str, Any] = json.loads(json.dumps(source.root))
-    for path in [path for path in members(root) if path.split("/")[0] == LABELS]:
-        del members(root)[path]  # label volumes are not copied
-    for path in list(members(root)):
-        if any(path == name or path.startswith(f"{name}/") for name in gone):
-            del members(root)[path]
-    attributes = root["attributes"]
+    root = source.root.without([LABELS, *gone])  # label volumes are not copied
     if source.master in gone:
         gone.remove(source.master)  # its plan, with the grid of traces, stays
-        _leave_master_out(source, root, min(left, key=lambda p: source.array_attributes(p)["max_abs_error"]))
-    for name in gone:
-        attributes["seismill"]["stages"].pop(name, None)
-    attributes["seismill"]["levels"] = [
-        level for level in attributes["seismill"]["levels"] if level["path"] in members(root)
-    ]
-    for image in attributes.get("ome", {}).get("multiscales", []):
-        image["datasets"] = [dataset for dataset in image["datasets"] if dataset["path"] in members(root)]
-    return root
+        root = _left_out(source, root, min(left, key=lambda p: source.array_attributes(p)["max_abs_error"]))
+    root = root.with_stages(dict.fromkeys(gone))
+    root = root.with_levels(level for level in root.state.levels if level.path in root.members)
+    return _with_datasets(root, lambda path: path if path in root.members else "")
 
 
-def _leave_master_out(source: Volume, root: dict[str, Any], standing_in: str) -> None:
-    """Change a root to that of copies without their master, its words and what only an export of it needs."""
-    master, state = source.master, root["attributes"]["seismill"]
-    for path in list(members(root)):
-        if path.split("/")[0] in (RAW_SAMPLES, "sample_exceptions") or path == f"unplaced/{RAW_SAMPLES}":
-            del members(root)[path]
-    root["attributes"]["attributes"]["defaultVariableName"] = standing_in
-    about = source.array_attributes(master)
+def _left_out(source: Volume, root: Root, standing_in: str) -> Root:
+    """Return the root of copies without their master, its words and what only an export of it needs."""
+    about = source.array_attributes(source.master)
     statistics = {name: about[name] for name in STATISTICS if name in about}
-    state["left_out"] = {"array": master, "statistics": statistics}
-    for name in ("proven_at", "proven_plan", "compared_at", "compared_plan", "exceptions"):
-        state.pop(name, None)
-    for level in state["levels"]:
-        level["path"] = standing_in if level["path"] == master else level["path"]
-    for image in root["attributes"].get("ome", {}).get("multiscales", []):
-        for dataset in image["datasets"]:
-            dataset["path"] = standing_in if dataset["path"] == master else dataset["path"]
+    attributes = {**root.attributes["attributes"], "defaultVariableName": standing_in}
+    root = root.without([RAW_SAMPLES, "sample_exceptions", f"unplaced/{RAW_SAMPLES}"])
+    root = root.with_attributes(attributes=attributes).with_state(
+        left_out={"array": source.master, "statistics": statistics},
+        **dict.fromkeys(("proven_at", "proven_plan", "compared_at", "compared_plan", "exceptions")),
+    )
+
+    def stood_in(path: str) -> str:
+        return standing_in if path == source.master else path
+
+    root = root.with_levels(
+        level.model_copy(update={"path": stood_in(level.path)}) for level in root.state.levels
+    )
+    return _with_datasets(root, stood_in)
+
+
+def _with_datasets(root: Root, named: Callable[[str], str]) -> Root:
+    """Return a root whose images have datasets of other paths; one whose path is empty goes."""
+    if "multiscales" not in (ome := root.attributes.get("ome", {})):
+        return root
+    images = [
+        image
+        | {
+            "datasets": [
+                dataset | {"path": path} for dataset in image["datasets"] if (path := named(dataset["path"]))
+            ]
+        }
+        for image in ome["multiscales"]
+    ]
+    return root.with_attributes(ome=ome | {"multiscales": images})

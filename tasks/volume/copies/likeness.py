@@ -5,7 +5,8 @@ Source: Wang, Bovik, Sheikh and Simoncelli (2004), with uniform windows of 7 x 7
 
 import numpy as np
 
-from tasks.volume.arrays.reader import Volume, read_region
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region
 
@@ -16,7 +17,7 @@ STABLE = (0.01, 0.03)  # of the display window: what keeps the quotients finite 
 
 def display_range(volume: Volume) -> float:
     """Return the width of the window that viewers open an image with; of a survey, greatest less least sample."""
-    window = volume.state.get("looks", {}).get("window") or []
+    window = volume.state.looks.window or []
     if len(window) == 2 and window[1] > window[0]:
         return float(window[1] - window[0])
     attributes = volume.array_attributes(volume.master)
@@ -38,17 +39,22 @@ def least_similarity(volume: Volume, copy: ArraySpec) -> float:
     return least
 
 
-def similarity(one: np.ndarray, other: np.ndarray, extent: float) -> float:
-    """Return the mean SSIM of two slices.
+def similarity(master: np.ndarray, other: np.ndarray, extent: float) -> float:
+    """Return the mean SSIM of two slices; as `windows_alike`."""
+    return float(windows_alike(master, other, extent).mean())
+
+
+def windows_alike(master: np.ndarray, other: np.ndarray, extent: float) -> np.ndarray:
+    """Return the SSIM of each window of two slices.
 
     Args:
-        one: A slice of two axes.
+        master: A slice of two axes.
         other: The same shape.
         extent: The width of the window of values that is shown.
     """
-    side = min(WINDOW, *one.shape)
+    side = min(WINDOW, *master.shape)
     count = side * side
-    x, y = one.astype(np.float64), other.astype(np.float64)
+    x, y = master.astype(np.float64), other.astype(np.float64)
     shift = x.mean()  # the sums of squares lose no digits to a level that both have
     x, y = x - shift, y - shift
     mean_x, mean_y = _means(x, side), _means(y, side)
@@ -58,10 +64,9 @@ def similarity(one: np.ndarray, other: np.ndarray, extent: float) -> float:
     both = unbiased * (_means(x * y, side) - mean_x * mean_y)
     mean_x, mean_y = mean_x + shift, mean_y + shift
     low, high = ((share * extent) ** 2 for share in STABLE)
-    quotient = ((2 * mean_x * mean_y + low) * (2 * both + high)) / (
+    return ((2 * mean_x * mean_y + low) * (2 * both + high)) / (
         (mean_x**2 + mean_y**2 + low) * (var_x + var_y + high)
     )
-    return float(quotient.mean())
 
 
 def _means(values: np.ndarray, side: int) -> np.ndarray:

@@ -6,15 +6,10 @@ from typing import Any
 
 from tasks.parameters import Copies
 from tasks.volume.arrays.chunking import unsharded
-from tasks.volume.arrays.codecs import (
-    is_zfp,
-    tolerance_of,
-)
+from tasks.volume.arrays.codecs import is_zfp, tolerance_of
 from tasks.volume.arrays.reader import Volume
-from tasks.volume.arrays.spec import (
-    MOST_ZFP_DIMENSIONS,
-    ArraySpec,
-)
+from tasks.volume.arrays.spec import MOST_ZFP_DIMENSIONS, ArraySpec
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute
 from tasks.volume.copies.footprints import block_memory, fitted, shared_out_in_shards
 from tasks.volume.copies.presets import clipped, preset_chunks
@@ -71,31 +66,32 @@ def more_readings(readings: Sequence[Reading]) -> str:
     if times <= NOT_SAID:
         return ""
     alone = ", then ".join(" with ".join(reading.paths) for reading in readings)
-    made = f": {alone}" if len(readings) > 1 else ""
-    return f"the master is read {times:.2f} times, for want of memory{made}"
+    in_words = f": {alone}" if len(readings) > 1 else ""
+    return f"the master is read {times:.2f} times, for want of memory{in_words}"
 
 
 def not_there(volume: Volume, specs: Sequence[ArraySpec]) -> list[ArraySpec]:
     """Return the copies that are not in the volume as they are asked for."""
-    root, stages = volume.root, volume.state["stages"]
+    root, stages = volume.root, volume.state.stages
     return [
         spec
         for spec in specs
-        if stages.get(spec.path, {}).get("request") != digest_of(request_of(root, volume.master, spec))
+        if spec.path not in stages
+        or stages[spec.path].request != digest_of(request_of(root, volume.master, spec))
     ]
 
 
-def request_of(root: dict[str, Any], master: str, spec: ArraySpec) -> dict[str, Any]:
+def request_of(root: Root, master: str, spec: ArraySpec) -> dict[str, Any]:
     """Return the request of a copy; it is equal for a copy that need not be made again."""
-    made = root["attributes"]["seismill"]["stages"][master]
+    entry = root.state.stages[master]
     # Shards are chosen here, for all copies that are made together: in other company it is the same copy.
-    return {"verb": "rechunk", "master": made["plan"], "copy": spec.at(spec.path, shards=()).to_json()}
+    return {"verb": "rechunk", "master": entry.plan, "copy": spec.at(spec.path, shards=()).to_json()}
 
 
-def decode_alike(one: ArraySpec, other: ArraySpec) -> bool:
+def decode_alike(entry: ArraySpec, other: ArraySpec) -> bool:
     """Return whether a reader of one reads chunks of the other as what they are."""
-    kinds = [spec.codec.partition(":")[0] for spec in (one, other)]
-    return kinds[0] == kinds[1] and one.at("", codec="", fill="0") == other.at("", codec="", fill="0")
+    kinds = [spec.codec.partition(":")[0] for spec in (entry, other)]
+    return kinds[0] == kinds[1] and entry.at("", codec="", fill="0") == other.at("", codec="", fill="0")
 
 
 def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec]:
@@ -204,7 +200,7 @@ def _begun(
 
     What is free differs from run to run, and with it blocks and shards; what was done in others would be lost.
     """
-    done = {made["plan"] for made in volume.state["stages"].values()}
+    done = {entry.plan for entry in volume.state.stages.values()}
     if "" in done:  # a master that is not written yet
         return None
     store, master = volume.store, volume.spec(volume.master)
@@ -236,7 +232,7 @@ def body_of(volume: Volume, specs: list[ArraySpec], readings: Sequence[Reading])
         "origin": volume.origin,
         "master": {
             "spec": volume.spec(volume.master).to_json(),
-            "plan": volume.state["stages"][volume.master]["plan"],
+            "plan": volume.master_plan,
         },
         "mask": volume.spec("trace_mask").to_json() if volume.has("trace_mask") else None,
         "copies": [spec.to_json() for spec in specs],

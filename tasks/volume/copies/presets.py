@@ -57,7 +57,7 @@ def _has(volume: Volume, name: str, chunks: tuple[int, ...]) -> bool:
     chunks = clipped(chunks, master.shape)
     if volume.has(name):
         return volume.spec(name).chunks == chunks
-    made_by = {stage["plan"] for stage in volume.state["stages"].values()}
+    made_by = {stage.plan for stage in volume.state.stages.values()}
     if "" in made_by:  # a master that is not written yet
         return False
     bodies = (plan.body for plan in unfinished_plans(volume.store, done=made_by))

@@ -1,4 +1,4 @@
-"""What is asked of the quality of each copy, as a codec: lossless, or with a tolerance or a target.
+"""Turn the quality of each copy into a codec: lossless, or with a tolerance or a target.
 
 Data that do not swing about zero are stored lossless unless a quality is named: of velocities, labels and counts an
 error is not noise.
@@ -40,8 +40,8 @@ def codec_of(volume: Volume, copies: Copies, name: str) -> tuple[str, str, str]:
     """
     master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
     quality, kind = copies.quality_of(name), copies.codec_of(name)
-    said, _, figure = quality.partition("=")
-    tolerance = float(figure) if said == "tolerance" else 0.0
+    stated, _, figure = quality.partition("=")
+    tolerance = float(figure) if stated == "tolerance" else 0.0
     if quality == copies.common_quality:
         tolerance = tolerance or copies.tolerance
     by_default = quality == "auto" and not tolerance
@@ -56,7 +56,7 @@ def codec_of(volume: Volume, copies: Copies, name: str) -> tuple[str, str, str]:
             "(_FillValue, missing_value, valid_range), and a number that is nearly right means another thing",
             flags=_LOSSLESS,
         )
-    if volume.state.get("looks", {}).get("is_labels") or meaning.labels:
+    if volume.state.looks.is_labels or meaning.labels:
         raise InputRefused(
             "the voxels are labels, and a label that is nearly right is another one", flags=_LOSSLESS
         )
@@ -78,7 +78,7 @@ def codec_of(volume: Volume, copies: Copies, name: str) -> tuple[str, str, str]:
             flags=_LOSSLESS,
         )
     fill, dtype = (master.fill, master.dtype) if kind == "rounded" else ("0", ZFP_DTYPES[master.dtype])
-    if by_default or said in TARGETS:
+    if by_default or stated in TARGETS:
         return with_target(kind, DEFAULT_TARGET if by_default else quality), fill, dtype
     if not tolerance:
         tolerance = (
@@ -93,7 +93,7 @@ def codec_of(volume: Volume, copies: Copies, name: str) -> tuple[str, str, str]:
 
 
 def _refuse_inexact(master: ArraySpec, attributes: Mapping[str, Any]) -> None:
-    """Return if a lossy copy of an image can stand for it: its voxels are floats, and all of them are numbers.
+    """Check that a lossy copy of an image can stand for it: its voxels are floats, and all of them are numbers.
 
     Raises:
         InputRefused: It cannot.

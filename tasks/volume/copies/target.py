@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.volume.arrays.reader import Volume, read_region
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, round_up
 from tasks.volume.blocks import Region
 from tasks.volume.copies.likeness import display_range
@@ -33,7 +34,7 @@ SMALLEST = 2.0**-120
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked of a lossy copy: a kind (snr, psnr, ratio) and the least value of it."""
+    """The target of a lossy copy: a kind (snr, psnr, ratio) and its least value."""
 
     kind: str
     least: float

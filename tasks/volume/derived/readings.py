@@ -68,7 +68,7 @@ def fewest_readings(
             best = whole
     if not best:
         refused = [reading([array]) for array in arrays]
-        raise next(one for one in [*refused, reading(arrays)] if isinstance(one, InputRefused))
+        raise next(array for array in [*refused, reading(arrays)] if isinstance(array, InputRefused))
     return best
 
 
@@ -119,7 +119,7 @@ def count_of(body: Mapping[str, Any], arrays: Sequence[ArraySpec], shape: tuple[
 def block_of(
     body: Mapping[str, Any], arrays: Sequence[ArraySpec], shape: tuple[int, ...], number: int
 ) -> tuple[list[ArraySpec], Region]:
-    """Return what block `number` of a plan makes, and its region of the master."""
+    """Return the copies that block `number` of a plan makes, and its region of the master."""
     for group, block in planned(body, arrays):
         count = block_count(shape, block)
         if number < count:

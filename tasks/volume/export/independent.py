@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tasks.volume.arrays.spec import RAW_SAMPLES
-from tasks.volume.export.rebuild import SegyParts, Window, in_format
+from tasks.volume.export.rebuild import in_format
+from tasks.volume.export.segy_parts import SegyParts, Window
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.headers import TRACE_HEADER_DTYPE
@@ -26,7 +27,7 @@ IBM_STEP = 2.0**-20  # relative; an IBM fraction has at least 21 bits
 
 
 def refuse_unreadable(url: str, fmt: FileFormat, trailer: bytes, *, local: bool) -> None:
-    """Return if segyio can read a file that is to be written.
+    """Check that segyio can read a file that is to be written.
 
     Raises:
         InputRefused: It cannot.

@@ -14,7 +14,8 @@ import numpy as np
 
 from tasks.volume.arrays.group_metadata import dataset
 from tasks.volume.arrays.plain_v2 import array_document, plain_chunk, stored_dtype
-from tasks.volume.arrays.reader import Volume, read_region
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec
 from tasks.volume.blocks import Compute, Progress, Region, block_count, on_chunks, regions
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
@@ -29,7 +30,7 @@ BLOCK_BYTES = 64 << 20  # of voxels read at once; one row of chunks if that is m
 
 @dataclass(frozen=True)
 class OmeGroup:
-    """What is exported: the levels, finest first, and the attributes of the group.
+    """The group to export: its levels, finest first, and its attributes.
 
     Attributes:
         volume: The volume.
@@ -46,10 +47,10 @@ class OmeGroup:
     @property
     def digest(self) -> str:
         """Return the identity of the export: equal if the same voxels would be written."""
-        stages = self.volume.state["stages"]
-        made = {name: stages[name]["plan"] for name in (self.volume.master, "pyramid") if name in stages}
+        stages = self.volume.state.stages
+        plans = {name: stages[name].plan for name in (self.volume.master, "pyramid") if name in stages}
         arrays = [target.to_json() for target in self.targets]
-        return digest_of({"verb": "export_ome", "stages": made, "arrays": arrays, "about": self.attributes})
+        return digest_of({"verb": "export_ome", "stages": plans, "arrays": arrays, "about": self.attributes})
 
     @property
     def memory_bytes(self) -> int:
@@ -75,8 +76,8 @@ def ome_group_of(volume: Volume) -> OmeGroup:
             f"{volume.store.url} has {len(master.shape)} dimensions ({', '.join(master.dims)}), which are no axes of "
             "OME-Zarr; export volumes of 2 or 3 dimensions"
         )
-    levels = volume.state["levels"]
-    sources = [volume.spec(level["path"]) for level in levels]
+    levels = volume.state.levels
+    sources = [volume.spec(level.path) for level in levels]
     chunks = _chunks(master)
     targets = [
         ArraySpec(
@@ -128,7 +129,7 @@ def export_group(group: OmeGroup, target: WritableStore, compute: Compute) -> tu
 
 
 def refuse_other(target: Store, present: set[str], note: bytes) -> None:
-    """Return if a target is empty or holds this very export.
+    """Check that a target is empty or holds this very export.
 
     Raises:
         DestinationRefused: It holds something else.
@@ -145,8 +146,8 @@ def refuse_other(target: Store, present: set[str], note: bytes) -> None:
 def _image_of(volume: Volume) -> Mapping[str, Any]:
     """Return name and axes of the image that a volume is, or that another tool's array is."""
     if volume.origin:
-        annex = volume.state["annex"]
-        return {"name": annex["name"], "axes": annex["axes"]}
+        annex = volume.state.annex
+        return {"name": annex.name, "axes": annex.axes}
     images = volume.attributes.get("ome", {}).get("multiscales") or [{}]
     return {"name": images[0].get("name", volume.master), "axes": images[0].get("axes", [])}
 

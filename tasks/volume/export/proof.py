@@ -6,7 +6,8 @@ import numpy as np
 
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import Compute, Progress
-from tasks.volume.export.rebuild import FilePart, fitting_windows, open_parts, rebuilt_windows
+from tasks.volume.export.rebuild import fitting_windows, rebuilt_windows
+from tasks.volume.export.segy_parts import FilePart, open_parts
 from tasks.volume.ingest.records import PART_BYTES, Segment, checksums, whole_checksums
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.summary import fitting
@@ -39,14 +40,14 @@ def _compare(volume: Volume, file: FilePart, segments: list[Segment]) -> str:
     if file.trailer:
         segments += checksums(np.frombuffer(file.trailer, np.uint8), file.fmt.trace_offset(file.fmt.n_traces))
     sums, whole = whole_checksums(segments, file.size)
-    expected = [int(text, 16) for text in file.source["crc32c_parts"]]
+    expected = [int(text, 16) for text in file.source.crc32c_parts]
     wrong = [i for i, (got, wanted) in enumerate(zip(sums, expected, strict=True)) if got != wanted]
-    if wrong or f"{whole:08x}" != file.source["crc32c"]:
+    if wrong or f"{whole:08x}" != file.source.crc32c:
         where = ", ".join(
             f"{i * PART_BYTES:,} to {min((i + 1) * PART_BYTES, file.size):,}" for i in wrong[:5]
         )
         raise IntegrityFailure(
-            f"{volume.store.url} does not give back bytes {where or 'of its source'} of {file.source['url']}; keep the "
+            f"{volume.store.url} does not give back bytes {where or 'of its source'} of {file.source.url}; keep the "
             "source and run seismill verify"
         )
     return f"{whole:08x}"

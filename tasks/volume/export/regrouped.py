@@ -22,7 +22,7 @@ from tasks.volume.arrays.codecs import document_bytes, metadata_of
 from tasks.volume.arrays.foreign import dims_of, foreign_array, refuse_absurd, spec_as_found
 from tasks.volume.arrays.foreign_documents import attributes_of, documents, is_array
 from tasks.volume.arrays.group_metadata import GROUP
-from tasks.volume.arrays.reader import read_region
+from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import ArraySpec, chunks_by_default, positions, round_up, shards_by_default
 from tasks.volume.blocks import Compute, Progress, Region, block_count, on_chunks, on_io, regions
 from tasks.volume.export.ome_group import NOTE, refuse_other

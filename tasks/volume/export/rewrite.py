@@ -11,7 +11,7 @@ import numpy as np
 
 from tasks.parameters import Export
 from tasks.volume.blocks import on_chunks
-from tasks.volume.export.rebuild import SegyParts
+from tasks.volume.export.segy_parts import SegyParts
 from tasks.volume.export.selection import Selection, select
 from tasks.volume.segy.convert import Lost, convert_samples
 from tasks.volume.segy.format import ByteOrder, FileFormat
@@ -72,7 +72,7 @@ def edition_of(parts: SegyParts, export: Export) -> Edition | None:
         )
     chosen = select(parts.volume, export.selection, export.mask)
     numbers, source_numbers = _numbered(parts.trace_numbers, chosen, by_grid=export.order == "grid")
-    formats = {one.name: one for one in SAMPLE_FORMATS.values()}
+    formats = {sample_format.name: sample_format for sample_format in SAMPLE_FORMATS.values()}
     orders: dict[str, ByteOrder] = {
         "big": ">",
         "little": "<",
@@ -101,7 +101,7 @@ def edition_of(parts: SegyParts, export: Export) -> Edition | None:
 
 
 def _own_words(parts: SegyParts) -> tuple[tuple[int, int], ...]:
-    own = parts.volume.state["index"]
+    own = parts.volume.state.index
     types = [*own["types"], *own.get("coordinate_types", ["int32"] * len(own["coordinate_bytes"]))]
     widths = [word_bytes(word_type) for word_type in types]
     return tuple(sorted(set(zip([*own["bytes"], *own["coordinate_bytes"]], widths, strict=True))))

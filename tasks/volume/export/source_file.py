@@ -3,7 +3,7 @@
 import numpy as np
 
 from tasks.volume.export.output import Sink
-from tasks.volume.export.rebuild import FilePart
+from tasks.volume.export.segy_parts import FilePart
 from tasks.volume.ingest.records import PART_BYTES, Segment, checksums, whole_checksums
 from tasks.volume.outcomes import IntegrityFailure
 
@@ -23,9 +23,9 @@ class SourceFile:
     def keep(self) -> None:
         """Go on with what an interrupted export left."""
         source = self._file.source
-        if source["crc32c_part_bytes"] != PART_BYTES:
+        if source.crc32c_part_bytes != PART_BYTES:
             return
-        sums = [int(text, 16) for text in source["crc32c_parts"]]
+        sums = [int(text, 16) for text in source.crc32c_parts]
         self.kept = self._sink.kept(sums, PART_BYTES)
         for number, crc in enumerate(sums[: -(-self.kept // PART_BYTES)]):
             start = number * PART_BYTES
@@ -51,10 +51,10 @@ class SourceFile:
         if self._file.trailer:
             self.put(fmt.trace_offset(fmt.n_traces), np.frombuffer(self._file.trailer, np.uint8))
         crc = f"{whole_checksums(self._segments, self._file.size)[1]:08x}"
-        if crc != source["crc32c"]:
+        if crc != source.crc32c:
             self._sink.discard()
             raise IntegrityFailure(
-                f"the export of {volume} would have checksum {crc}, but the source had {source['crc32c']}; nothing was "
+                f"the export of {volume} would have checksum {crc}, but the source had {source.crc32c}; nothing was "
                 "written, run seismill verify to find what changed"
             )
         self._sink.commit()

@@ -1,1 +1,1 @@
-"""Where voxels come from: files of slices in the formats of imaging labs, described before any voxel is read."""
+"""Read voxels from files of slices in the formats of imaging labs; each file is described before a voxel is read."""

@@ -21,7 +21,7 @@ _BMP_TYPES = {0: "BI_RGB", 1: "BI_RLE8", 2: "BI_RLE4", 3: "BI_BITFIELDS", 4: "BI
 
 @dataclass(frozen=True)
 class Frame:
-    """What a JPEG's frame header says (ITU-T T.81, B.2.2)."""
+    """The frame header of a JPEG (ITU-T T.81, B.2.2)."""
 
     kind: str
     bits: int

@@ -124,7 +124,7 @@ def decode(data: bytes, details: dict[str, Any], out: np.ndarray, where: str) ->
 
 
 def refuse_larger(data: bytes, voxels: int, where: str) -> None:
-    """Return if a PNG or JPEG 2000 inside of another file says that it holds no more than `voxels`.
+    """Check that a PNG or JPEG 2000 inside of another file says that it holds no more than `voxels`.
 
     Raises:
         IntegrityFailure: It says more, or nothing.

@@ -22,7 +22,7 @@ SCRATCH_BYTES = READ_BYTES + 2 * PIECE_BYTES + PLACES * (48 << 10)
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a decoder stands: bytes decoded, and where in the file it goes on."""
+    """Position of a decoder: bytes decoded, and the place in the file at which it goes on."""
 
     decoded: int
     at: int
@@ -50,8 +50,8 @@ class Deflated:
             IntegrityFailure: The stream is damaged, or does not hold `size` bytes.
         """
         with self._lock:
-            before = [one for one in (*self._places.values(), self._last) if one.decoded <= start]
-            place = max(before, key=lambda one: one.decoded)
+            before = [value for value in (*self._places.values(), self._last) if value.decoded <= start]
+            place = max(before, key=lambda entry: entry.decoded)
             decoder, decoded, at = place.decoder.copy(), place.decoded, place.at
             stop, data = start + len(out), b""
             while decoded < stop:

@@ -1,4 +1,4 @@
-"""What programs write into the description of a TIFF's first page: ImageJ, OME and tifffile itself."""
+"""Parse the description of a TIFF's first page as ImageJ, OME and tifffile write it."""
 
 import math
 import re

@@ -73,7 +73,7 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
             warnings.simplefilter("ignore")
             data = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
             at = file.tell()
-            said = DicomHeader(data)
+            header = DicomHeader(data)
     except Outcome:
         raise
     except Exception as error:  # pydicom raises what its arithmetic does
@@ -83,39 +83,43 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
             f"{source.url} is not a DICOM file that can be read: {shown(str(error))}"
         ) from None
     pixels = _pixels(file, at, syntax, source.size)
-    if pixels is None or min(said.rows, said.columns) < 1:
+    if pixels is None or min(header.rows, header.columns) < 1:
         raise InputRefused(
-            f"{source.url} is a DICOM file without an image (class {said.sop_class or 'unknown'}); take it out"
+            f"{source.url} is a DICOM file without an image (class {header.sop_class or 'unknown'}); take it out"
         )
-    if said.samples != 1 or said.photometric.startswith(("RGB", "YBR", "PALETTE")):
+    if header.samples != 1 or header.photometric.startswith(("RGB", "YBR", "PALETTE")):
         refuse_colour(source.url, 3)
-    if said.allocated not in (1, 8, 16, 32) or not 1 <= said.stored <= said.allocated or said.allocated == 1:
+    if (
+        header.allocated not in (1, 8, 16, 32)
+        or not 1 <= header.stored <= header.allocated
+        or header.allocated == 1
+    ):
         raise InputRefused(
-            f"{source.url} is a DICOM image of {said.stored} in {said.allocated} bits, which is not read; "
+            f"{source.url} is a DICOM image of {header.stored} in {header.allocated} bits, which is not read; "
             "save it with 8, "
             "16 or 32"
         )
-    dtype = np.dtype(f"{'' if said.signed else 'u'}int{said.allocated}")
-    count, shape = said.frames, (said.rows, said.columns)
-    details: dict[str, Any] = {"bits": said.stored} if said.stored < said.allocated else {}
-    voxels, in_series = said.voxels, said.in_series
-    if said.photometric == "MONOCHROME1":
+    dtype = np.dtype(f"{'' if header.signed else 'u'}int{header.allocated}")
+    count, shape = header.frames, (header.rows, header.columns)
+    details: dict[str, Any] = {"bits": header.stored} if header.stored < header.allocated else {}
+    voxels, in_series = header.voxels, header.in_series
+    if header.photometric == "MONOCHROME1":
         voxels = replace(
             voxels,
             notes=(*voxels.notes, "DICOM shows the least value as white; values were taken as they are"),
         )
     if syntax in _PLAIN:
-        wanted = count * said.rows * said.columns * dtype.itemsize
+        wanted = count * header.rows * header.columns * dtype.itemsize
         if pixels.length < wanted or pixels.offset + wanted > source.size:
             raise InputRefused(
-                f"{source.url} says it has {count} x {said.rows} x {said.columns} voxels of "
-                f"{said.allocated} bits, but "
+                f"{source.url} says it has {count} x {header.rows} x {header.columns} voxels of "
+                f"{header.allocated} bits, but "
                 f"{max(0, min(pixels.length, source.size - pixels.offset)):,} bytes of them; it is cut off or damaged"
             )
         swap = dtype.itemsize > 1 and (syntax == _BIG) != (np.dtype(">u2").isnative)
         details |= {"offset": pixels.offset, "swap": bool(swap)}
         slices = Slices("plain", count, shape, dtype.name, details, voxels=voxels)
-        return opened.file, replace(slices, kept=said.kept, in_series=in_series)
+        return opened.file, replace(slices, kept=header.kept, in_series=in_series)
     if syntax not in _JPEG2000 | _JPEG | {_RLE}:
         name = pydicom.uid.UID_dictionary.get(syntax, (shown(syntax),))[0]
         raise InputRefused(
@@ -131,20 +135,20 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
         frame = jpeg_frame(source.read(start, min(length, 64 << 10)))
         if frame is None or (frame.rows, frame.columns) != shape:
             raise InputRefused(
-                f"{source.url} holds a JPEG of another size than its {said.rows} x {said.columns} voxels"
+                f"{source.url} holds a JPEG of another size than its {header.rows} x {header.columns} voxels"
             )
         coded_as = jpeg_dtype(frame, source.url)
         if np.dtype(coded_as).itemsize != dtype.itemsize:
             raise InputRefused(
-                f"{source.url} holds a JPEG of {frame.bits} bits for {said.allocated}; it is damaged"
+                f"{source.url} holds a JPEG of {frame.bits} bits for {header.allocated}; it is damaged"
             )
     coded = {"frames": frames, "bits": 8 * dtype.itemsize}
-    coded |= {"stored": said.stored} if details else {}
+    coded |= {"stored": header.stored} if details else {}
     coded |= {"rle": True} if syntax == _RLE else {}
     encoded = max(sum(length for _, length in frame) for frame in frames)
-    scratch = JPEG2000_BYTES * said.rows * said.columns
+    scratch = JPEG2000_BYTES * header.rows * header.columns
     slices = Slices("coded", count, shape, dtype.name, coded, encoded, scratch, voxels)
-    return opened.file, replace(slices, kept=said.kept, in_series=in_series)
+    return opened.file, replace(slices, kept=header.kept, in_series=in_series)
 
 
 def ordered(files: Sequence[tuple[VoxelFile, Slices]], where: str) -> list[tuple[VoxelFile, Slices]]:

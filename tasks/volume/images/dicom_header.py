@@ -1,4 +1,4 @@
-"""What the data set of a DICOM file says of its voxels, as plain values."""
+"""Extract the description of voxels from the data set of a DICOM file."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from tasks.volume.images.text_header import shown
 
 
 class DicomHeader:
-    """What a data set says, as plain values."""
+    """The description of voxels in a data set, as plain values."""
 
     def __init__(self, data: Any) -> None:
         self._data = data
@@ -32,9 +32,9 @@ class DicomHeader:
 
     def _numbers(self, name: str, group: str) -> tuple[float, ...]:
         """Numbers of an element, of the data set or of a functional group."""
-        held = [self._data, *(_first(one.get(group)) for one in self._groups)]
-        for one in held:
-            found = _numbers(one.get(name)) if one is not None else ()
+        held = [self._data, *(_first(entry.get(group)) for entry in self._groups)]
+        for item in held:
+            found = _numbers(item.get(name)) if item is not None else ()
             if found:
                 return found
         return ()

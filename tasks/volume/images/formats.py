@@ -110,8 +110,17 @@ FORMATS = (
 )
 READ = ", ".join(row.name for row in FORMATS) + " and raw binary"
 
-# What a file is that is recognised but not read: first bytes, or suffixes.
 _OLE = "a compound file of OLE2 (Zeiss .txm or .txrm, Olympus .oib, Zeiss .zvi)"
+ARCHIVES = (
+    ("a ZIP archive", (b"PK\3\4",), ()),
+    ("a gzip file", (b"\x1f\x8b",), (".gz",)),
+    ("a bzip2 file", (b"BZh",), (".bz2",)),
+    ("a Zstandard file", (b"\x28\xb5\x2f\xfd",), (".zst",)),
+    ("a 7z archive", (b"7z\xbc\xaf\x27\x1c",), (".7z",)),
+    ("a RAR archive", (b"Rar!",), (".rar",)),
+    ("a tar archive", (), (".tar", ".tgz")),
+)
+# What a file is that is recognised but not read: first bytes, or suffixes.
 NOT_READ: tuple[tuple[str, tuple[bytes, ...], tuple[str, ...]], ...] = (
     ("a Zeiss CZI file", (b"ZISRAWFILE",), (".czi",)),
     ("a Nikon ND2 file", (b"\xda\xce\xbe\n",), (".nd2",)),
@@ -136,13 +145,7 @@ NOT_READ: tuple[tuple[str, tuple[bytes, ...], tuple[str, ...]], ...] = (
     ("a Photoshop file", (b"8BPS",), (".psd", ".psb")),
     ("a PGM or PPM file", (b"P5\n", b"P6\n", b"P2\n"), (".pgm", ".ppm", ".pnm")),
     ("a PDF file", (b"%PDF",), (".pdf",)),
-    ("a ZIP archive", (b"PK\3\4",), ()),
-    ("a gzip file", (b"\x1f\x8b",), (".gz",)),
-    ("a bzip2 file", (b"BZh",), (".bz2",)),
-    ("a Zstandard file", (b"\x28\xb5\x2f\xfd",), (".zst",)),
-    ("a 7z archive", (b"7z\xbc\xaf\x27\x1c",), (".7z",)),
-    ("a RAR archive", (b"Rar!",), (".rar",)),
-    ("a tar archive", (), (".tar", ".tgz")),
+    *ARCHIVES,
     ("a header of Analyze 7.5", (b"\x5c\1\0\0", b"\0\0\1\x5c"), (".hdr",)),
     ("a NIfTI voxel file without its header", (), (".img",)),
     ("a SEG-Y file", (), (".sgy", ".segy")),

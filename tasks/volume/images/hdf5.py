@@ -102,7 +102,7 @@ class _File:
         self.file.close()
 
     def chunk(self, path: str, corner: tuple[int, ...]) -> tuple[int, int, int] | None:
-        """Offset, stored size and filter mask of a chunk; None if it was never written."""
+        """Return offset, stored size and filter mask of a chunk; None if it was never written."""
         with self.lock:
             try:
                 if path not in self._sets:

@@ -1,4 +1,4 @@
-"""What one file of slices holds, as far as its header says: a value that every format gives and every reader takes."""
+"""Define `Slices`, the description of a file of slices that every format gives and every reader takes."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +46,7 @@ METERS = {
 
 @dataclass(frozen=True)
 class Voxels:
-    """Where voxels lie, axes z, y, x; what the file does not say is empty.
+    """The lattice of voxels, axes z, y, x; a field is empty if the file does not state it.
 
     Attributes:
         length: Distance of neighbours per axis.

@@ -133,7 +133,7 @@ def _refuse_gaps(names: list[str], numbers: list[int], where: str) -> None:
             f"{where} holds slice {numbers[twice]} twice: {names[twice]} and {names[twice + 1]}; remove one"
         )
     step = Counter(steps).most_common(1)[0][0]
-    if all(one == step for one in steps):
+    if all(entry == step for entry in steps):
         return
     missing = [n for n in range(numbers[0], numbers[-1] + 1, step) if n not in set(numbers)] if step else []
     between = [name for name, n in zip(names, numbers, strict=True) if (n - numbers[0]) % step]

@@ -1,4 +1,4 @@
-"""What names of files say of images: which are volumes, which may be pictures, and which have no header."""
+"""Tell by their names which files are volumes, which may be pictures, and which have no header."""
 
 from tasks.volume.images.suffixes import FORMAT_OF
 

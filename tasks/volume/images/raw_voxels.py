@@ -165,7 +165,7 @@ def plain(
 
 
 def _refuse_stream(source: Source, stream: int, offset: int, size: int, *, bare: bool) -> None:
-    """Return if a stream can be one of so many bytes, as far as its ends tell."""
+    """Check that a stream can be one of so many bytes, as far as its ends tell."""
     if offset < 0:
         raise InputRefused(
             f"{source.url} counts its voxels from the end, which a compressed file cannot; write a byte skip"

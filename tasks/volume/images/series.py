@@ -59,7 +59,7 @@ def places_of_slices(
                 )
         distance = distance_of(places)
         if distance is None:
-            wide = next(k for k, one in enumerate(steps) if abs(one - usual) > least) if usual else 0
+            wide = next(k for k, step in enumerate(steps) if abs(step - usual) > least) if usual else 0
             raise InputRefused(
                 f"the slices of {where} lie {usual:g} apart, but {steps[wide]:g} between {names[order[wide]]} and "
                 f"{names[order[wide + 1]]}; bring those that are missing, or name the files of one scan "

@@ -1,4 +1,4 @@
-"""What scanners write beside raw files and slices: the voxel length, in files of their own that are read line by line.
+"""Read the voxel length from the files that scanners write beside raw files and slices.
 
 Known are .vgi (VGStudio), .xtekct (Nikon), .log (SkyScan, NRecon) and .pcr or .pca (phoenix datos|x).
 """

@@ -29,7 +29,7 @@ class _Wanted:
 
     @property
     def decoded(self) -> np.ndarray:
-        """Where its voxels go, as decoders fill it: rows, columns and, of several values per voxel, these last."""
+        """Return the part that decoders fill: rows, columns and, of several values per voxel, these last."""
         return self.out if self.slices.samples == 1 else np.moveaxis(self.out, 0, -1)
 
 
@@ -113,35 +113,37 @@ def stored_as(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
 def _decode_all(wanted: Sequence[_Wanted], options: StorageOptions) -> None:
     """Fetch and decode slices, in parallel."""
 
-    def fetch(one: _Wanted) -> Any:
-        if one.slices.kind == "tiff":
+    def fetch(wanted: _Wanted) -> Any:
+        if wanted.slices.kind == "tiff":
             from tasks.volume.images.tiff import fetch_tiff
 
-            if one.slices.count > 1 or one.slices.planes:
-                return fetch_tiff(_source(one.file, options), one.slices.details, one.number, one.decoded)
-            with closing(one.file.open(options)) as source:
-                return fetch_tiff(source, one.slices.details, one.number, one.decoded)
-        with closing(one.file.open(options)) as source:
-            if frames := one.slices.details.get("frames"):
-                return b"".join(source.read(*fragment) for fragment in frames[one.number])
+            if wanted.slices.count > 1 or wanted.slices.planes:
+                return fetch_tiff(
+                    _source(wanted.file, options), wanted.slices.details, wanted.number, wanted.decoded
+                )
+            with closing(wanted.file.open(options)) as source:
+                return fetch_tiff(source, wanted.slices.details, wanted.number, wanted.decoded)
+        with closing(wanted.file.open(options)) as source:
+            if frames := wanted.slices.details.get("frames"):
+                return b"".join(source.read(*fragment) for fragment in frames[wanted.number])
             return source.read(0, source.size)
 
-    def decode(one: _Wanted, fetched: Any) -> None:
+    def decode(wanted: _Wanted, fetched: Any) -> None:
         if fetched is None:  # the voxels were read as they are
             return
-        if one.slices.kind == "tiff":
+        if wanted.slices.kind == "tiff":
             from tasks.volume.images.tiff import decode_tiff
 
-            decode_tiff(fetched, one.decoded, f"slice {one.number} of {one.file.url}")
+            decode_tiff(fetched, wanted.decoded, f"slice {wanted.number} of {wanted.file.url}")
         else:
-            coded.decode(fetched, one.slices.details, one.decoded, one.file.url)
+            coded.decode(fetched, wanted.slices.details, wanted.decoded, wanted.file.url)
 
     if not wanted:
         return
     if locate(wanted[0].file.url).local:
-        on_chunks(lambda one: decode(one, fetch(one)), wanted)
+        on_chunks(lambda entry: decode(entry, fetch(entry)), wanted)
         return
-    step = fetched_at_once(max(one.slices.encoded_bytes for one in wanted))
+    step = fetched_at_once(max(entry.slices.encoded_bytes for entry in wanted))
     for start in range(0, len(wanted), step):
         some = wanted[start : start + step]
         on_chunks(lambda pair: decode(*pair), zip(some, on_io(fetch, some), strict=True))

@@ -1,4 +1,4 @@
-"""Where voxels lie, from the parameters and the files, and the attributes that say it to RockVerse."""
+"""Decide the voxel lattice from parameters and files, and write it as RockVerse's attributes."""
 
 import math
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ ROCKVERSE = (
 RESERVED = {*AXES, "pyramid", "labels", "c", "trace_mask"}
 
 
-def agreed(said: Sequence[Voxels]) -> Voxels:
+def agreed(voxels: Sequence[Voxels]) -> Voxels:
     """Return what the files of a stack say of their voxels, if they agree on the lengths.
 
     Files of single slices may each have an origin of their own; their distance along z is then that of the slices.
     """
-    distinct = list(dict.fromkeys(said))
+    distinct = list(dict.fromkeys(voxels))
     if len(distinct) == 1:
         return distinct[0]
-    lengths = list(dict.fromkeys((one.length, one.unit) for one in distinct))
-    notes = tuple(dict.fromkeys(note for one in distinct for note in one.notes))[:_MOST_NOTES]
+    lengths = list(dict.fromkeys((entry.length, entry.unit) for entry in distinct))
+    notes = tuple(dict.fromkeys(note for entry in distinct for note in entry.notes))[:_MOST_NOTES]
     if len(lengths) > 1:
         known = [
             f"{' x '.join(f'{x:g}' for x in length) or 'none'} {unit}".strip() for length, unit in lengths
@@ -44,8 +44,8 @@ def agreed(said: Sequence[Voxels]) -> Voxels:
                 f"the files give {len(lengths)} voxel lengths ({', '.join(known[:3])}); none was taken",
             )
         )
-    first = replace(said[0], notes=notes)
-    origins = [one.origin for one in said]
+    first = replace(voxels[0], notes=notes)
+    origins = [entry.origin for entry in voxels]
     step = distance_of([origin[0] for origin in origins]) if all(origins) else None
     if step is None or any(origin[1:] != origins[0][1:] for origin in origins):
         return replace(first, origin=(), notes=(*notes, "the files' origins are not a row; none was taken"))
@@ -65,12 +65,12 @@ def chosen(own: Voxels, beside: Voxels) -> Voxels:
     return replace(own, notes=(*own.notes, *beside.notes))
 
 
-def place_of(image: Image, said: Voxels) -> Voxels:
+def place_of(image: Image, voxels: Voxels) -> Voxels:
     """Length, unit and origin of the voxels, complete.
 
     Args:
         image: The user's parameters; what they leave open is taken from the files.
-        said: What the files say.
+        voxels: The lattice that the files state.
 
     Raises:
         InputRefused: A parameter is no length or place, or contradicts the files.
@@ -84,33 +84,31 @@ def place_of(image: Image, said: Voxels) -> Voxels:
     if origin and (len(origin) != 3 or not all(math.isfinite(x) for x in origin)):
         raise InputRefused(f"voxel_origin {list(origin)} is not a place; give three numbers, z, y and x")
     given = {"auto": "", "none": ""}.get(image.voxel_unit, image.voxel_unit)
-    if not length and given and said.length and said.unit and said.unit != given:
+    if not length and given and voxels.length and voxels.unit and voxels.unit != given:
         raise InputRefused(
-            f"the files give the voxel length as {said.length} {said.unit}, but the unit asked for is {given}; "
+            f"the files give the voxel length as {voxels.length} {voxels.unit}, but the unit asked for is {given}; "
             "give voxel_length too"
         )
-    from_files = not length and bool(said.length)
-    unit = said.unit if from_files and image.voxel_unit == "auto" else given
-    length = length or said.length or (1.0, 1.0, 1.0)
-    return Voxels(length, unit, origin or (said.origin if from_files else ()) or (0.0, 0.0, 0.0))
+    from_files = not length and bool(voxels.length)
+    unit = voxels.unit if from_files and image.voxel_unit == "auto" else given
+    length = length or voxels.length or (1.0, 1.0, 1.0)
+    return Voxels(length, unit, origin or (voxels.origin if from_files else ()) or (0.0, 0.0, 0.0))
 
 
-def calibration_of(image: Image, said: Voxels, place: Voxels) -> str:
+def calibration_of(image: Image, voxels: Voxels, place: Voxels) -> str:
     """Return the sentence that says where the voxel length comes from.
 
     Args:
         image: The user's parameters.
-        said: What the files say.
+        voxels: The lattice that the files state.
         place: What was made of both.
     """
     lengths = " x ".join(f"{x:.6g}" for x in place.length)
     unit = place.unit or "(no unit)"
     if image.voxel_length:
         return f"voxel length (z, y, x): {lengths} {unit}, as given by --voxel-length"
-    if said.length:
-        return (
-            f"voxel length (z, y, x): {lengths} {unit}, taken from {said.taken or 'the headers of the files'}"
-        )
+    if voxels.length:
+        return f"voxel length (z, y, x): {lengths} {unit}, taken from {voxels.taken or 'the headers of the files'}"
     return (
         f"no voxel length was found in the files or beside them: it is {lengths} {unit}; give --voxel-length and "
         "--voxel-unit if you know them"
@@ -137,12 +135,12 @@ def rockverse_attributes(
 
     Source: RockVerse 1.2, voxel_image.create. It calls the first axis x, whichever it is.
     """
-    said = image.model_dump() if isinstance(image, Image) else image
+    fields = image.model_dump() if isinstance(image, Image) else image
     return {
         "_ROCKVERSE_DATATYPE": "VoxelImage",
-        "description": said["description"],
-        "field_name": said["field_name"],
-        "field_unit": said["field_unit"],
+        "description": fields["description"],
+        "field_name": fields["field_name"],
+        "field_unit": fields["field_unit"],
         "voxel_unit": unit,
         "voxel_origin": list(origin),
         "voxel_length": list(length),

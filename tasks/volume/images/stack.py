@@ -187,7 +187,7 @@ def fetched_at_once(encoded_bytes: int) -> int:
 
 
 def _slices_of(stored: dict[str, Any]) -> Slices:
-    said = stored["voxels"]
-    voxels = Voxels(tuple(said["length"]), said["unit"], tuple(said["origin"]))
+    stated = stored["voxels"]
+    voxels = Voxels(tuple(stated["length"]), stated["unit"], tuple(stated["origin"]))
     planes = tuple((str(name), int(count)) for name, count in stored.get("planes", ()))
     return Slices(**stored | {"shape": tuple(stored["shape"]), "voxels": voxels, "planes": planes})

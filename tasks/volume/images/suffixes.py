@@ -1,4 +1,4 @@
-"""What files of each format are called, and paths of arrays inside of a file."""
+"""List the suffixes of each format, and split paths of arrays inside a file."""
 
 import re
 

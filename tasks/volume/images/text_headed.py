@@ -166,7 +166,7 @@ def listed_as(source: Source) -> VoxelFile:
 def _is_numbered(name: str) -> bool:
     """Return whether a data file is named as a pattern and the numbers that it stands for."""
     words = name.split(" ")[1:]
-    return any(one.isdecimal() and after[:1].isdecimal() for one, after in itertools.pairwise(words))
+    return any(word.isdecimal() and after[:1].isdecimal() for word, after in itertools.pairwise(words))
 
 
 def _shown(fields: dict[str, str], name: str) -> str:

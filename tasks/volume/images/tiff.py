@@ -89,8 +89,8 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
             f"{source.url} says it holds {' x '.join(f'{n} {axis}' for axis, n in planes)} slices, but has {count} "
             "pages; it is cut off or damaged"
         )
-    said = voxels(file.tiff, first, chosen.described)
-    said = replace(said, notes=(*notes, *meaning_of_values(first), *said.notes))
+    stated = voxels(file.tiff, first, chosen.described)
+    stated = replace(stated, notes=(*notes, *meaning_of_values(first), *stated.notes))
     channels = channels_said(chosen.described)
     if count > len(kinds):  # ImageJ and tifffile write long stacks behind one page's description
         wanted = first.dataoffsets[0] + count * first.nbytes
@@ -100,7 +100,7 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
             )
         details = {"offset": first.dataoffsets[0], "swap": swapped(file.tiff, dtype)}
         return Slices(
-            "plain", depth, (rows, columns), dtype, details, voxels=said, planes=planes, channels=channels
+            "plain", depth, (rows, columns), dtype, details, voxels=stated, planes=planes, channels=channels
         )
     return Slices(
         "tiff",
@@ -110,7 +110,7 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
         {"offsets": offsets},
         encoded,
         scratch,
-        said,
+        stated,
         samples=samples,
         planes=planes,
         channels=channels,

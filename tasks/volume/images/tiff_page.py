@@ -1,4 +1,4 @@
-"""What a page of a TIFF file says of itself, held against the file before any decoder is called."""
+"""Read a page of a TIFF file and check it against the file before a decoder is called."""
 
 import math
 from typing import Any
@@ -82,7 +82,7 @@ def laid(page: Any) -> tuple[int, ...]:
 
 
 def refuse_other_frame(page: Any, segment: bytes, where: str) -> None:
-    """Return if a JPEG in a page holds no more than its strip or tile.
+    """Check that a JPEG in a page holds no more than its strip or tile.
 
     Raises:
         IntegrityFailure: It holds more, or is no JPEG of eight bits.

@@ -57,7 +57,7 @@ def choose_image(tiff: Any, description: str, wanted: int, where: str) -> Chosen
         )
     number = max(0, wanted)
     all_counts = [ome_counts(part) for _, part in images]
-    planes = [one["Z"] * one["C"] * one["T"] for one in all_counts]
+    planes = [count["Z"] * count["C"] * count["T"] for count in all_counts]
     first = all_counts[number]["first"]
     begin = first if first >= 0 else sum(planes[:number])
     kept = {name: all_counts[number][name] for name in "ZCT"}

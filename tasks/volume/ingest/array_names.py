@@ -34,7 +34,7 @@ STORED = frozenset(
 
 
 def refuse_names(placement: Placement) -> None:
-    """Return if every dimension and coordinate can be an array of that name.
+    """Check that every dimension and coordinate can be an array of that name.
 
     Raises:
         InputRefused: A name is stored already, stands twice, or is no name of an array.

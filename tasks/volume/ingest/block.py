@@ -6,24 +6,19 @@ while it is in the cache: file words, values with statistics and a check that th
 beyond those of the grid take the traces that have no cell.
 """
 
-import io
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tasks.parameters import StorageOptions
-from tasks.volume.arrays.array_archive import arrays_of
-from tasks.volume.arrays.codecs import crc32c, encode_chunk, encoded_bound, join_shard
+from tasks.volume.arrays.codecs import encode_chunk, encoded_bound
 from tasks.volume.arrays.spec import RAW_SAMPLES, ArraySpec
-from tasks.volume.blocks import Region, block_count, nth_region, on_chunks, on_io
+from tasks.volume.blocks import on_io
+from tasks.volume.ingest.columns import columns, objects
 from tasks.volume.ingest.coordinates import coordinate_parts, own_coordinates
-from tasks.volume.ingest.files import Files
 from tasks.volume.ingest.footprint import block_footprint
+from tasks.volume.ingest.intake import Intake, intake_of
 from tasks.volume.ingest.records import Records, read_records
 from tasks.volume.ingest.spill import FETCH_BYTES, read_spilled
 from tasks.volume.ingest.survey import IDENTIFICATION
@@ -31,14 +26,11 @@ from tasks.volume.kernels.header_fields import swap_fields
 from tasks.volume.kernels.traces import merge_stats
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.ledger import Record, Stored
-from tasks.volume.protocol.plan import GRID, Plan
-from tasks.volume.protocol.remembered import recall
+from tasks.volume.protocol.plan import Plan
 from tasks.volume.protocol.stage import Job
 from tasks.volume.segy.format import FileFormat
-from tasks.volume.segy.geometry import Grid
 from tasks.volume.segy.header_counts import tallies_of
 from tasks.volume.segy.headers import FIELD_WIDTHS, word
-from tasks.volume.segy.placement import Placement
 from tasks.volume.segy.samples import Decoded, decode_column, merge_extremes, words_of_column
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
@@ -62,109 +54,6 @@ class Unpredicted(Exception):
     """A header is not what the file's first ones promised, so its geometry must be scanned."""
 
 
-def grid_key(plan: Plan) -> str:
-    """Return the key of the plan's grid."""
-    return f"{plan.folder}/{GRID}"
-
-
-def grid_bytes(grid: Grid, n_traces: int) -> bytes:
-    """Return a grid as one object, with the traces that it has no cell for."""
-    arrays = {"trace_numbers": grid.trace_numbers, "unplaced": unplaced_traces(grid, n_traces)}
-    arrays |= {f"axis_{i}": axis.values for i, axis in enumerate(grid.axes)}
-    buffer = io.BytesIO()
-    # As numpy.savez_compressed, but in an eighth of its time: level 6 makes trace numbers no smaller.
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, values in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, values, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def load_grid(store: Store, plan: Plan) -> dict[str, np.ndarray]:
-    """Return the arrays of a plan's grid: trace_numbers, unplaced and axis_0 to axis_n.
-
-    Raises:
-        IntegrityFailure: It is not as it was written.
-    """
-    data = recall(store, grid_key(plan)) or store.get(grid_key(plan))
-    try:
-        arrays = arrays_of(data)
-        numbers = np.ascontiguousarray(arrays["trace_numbers"]).view(np.uint8).reshape(-1)
-        whole = crc32c(numbers) == plan.body["grid"] and "unplaced" in arrays
-    except (ValueError, LookupError, OSError, zipfile.BadZipFile, zlib.error):
-        whole = False
-    if not whole:
-        raise IntegrityFailure(
-            f"{store.url}/{grid_key(plan)} is not as it was written; repair the volume, or, if there is none yet, "
-            f"remove {plan.folder} and run the same command again"
-        )
-    return arrays
-
-
-def unplaced_traces(grid: Grid, n_traces: int) -> np.ndarray:
-    """Numbers of the traces that have no cell, int64, ascending."""
-    placed = np.zeros(n_traces, bool)
-    flat = grid.trace_numbers.reshape(-1)
-    for start in range(0, len(flat), 1 << 20):  # in parts, for a grid takes much memory
-        numbers = flat[start : start + (1 << 20)]
-        placed[numbers[numbers >= 0]] = True
-    return np.flatnonzero(~placed)
-
-
-@dataclass(frozen=True, eq=False)
-class Intake:
-    """What every block of one ingest shares."""
-
-    fmt: FileFormat
-    specs: dict[str, ArraySpec]
-    axes: tuple[np.ndarray, ...]
-    trace_numbers: np.ndarray
-    unplaced: np.ndarray
-    block: tuple[int, ...]
-    predicted: bool
-    placement: Placement
-    auxiliary: tuple[int, ...]
-    spill: dict[str, Any]
-    files: Files
-
-    @property
-    def master(self) -> ArraySpec:
-        """Return the lossless array."""
-        return self.specs["master"]
-
-    @property
-    def blocks(self) -> int:
-        """Return the number of blocks of the grid; later blocks hold traces without a cell."""
-        return block_count(self.trace_numbers.shape, self.block)
-
-    def region(self, number: int) -> Region:
-        """Return the cells of a block, over the dimensions without the samples."""
-        return nth_region(self.trace_numbers.shape, self.block, number)
-
-
-@lru_cache(maxsize=4)
-def intake_of(store: Store, plan: Plan, options: StorageOptions) -> Intake:
-    """Return the plan's shared part, read once in each process."""
-    body = plan.body
-    stored = load_grid(store, plan)
-    axes = tuple(stored[f"axis_{i}"] for i in range(len(body["index"]["names"])))
-    trace_numbers, unplaced = stored["trace_numbers"], stored["unplaced"]
-    files = Files.from_json(body["sources"], options)
-    return Intake(
-        fmt=files.fmt,
-        specs={name: ArraySpec.from_json(plain) for name, plain in body["arrays"].items()},
-        axes=axes,
-        trace_numbers=trace_numbers,
-        unplaced=unplaced,
-        block=tuple(body["block"]),
-        predicted=body["predicted"],
-        placement=Placement.from_json(body["index"]),
-        auxiliary=tuple(body["index"]["auxiliary"]),
-        spill=body["spill"],
-        files=files,
-    )
-
-
 def ingest_block(job: Job) -> Record:
     """Store one block of the master, of the headers and of the coordinates."""
     store, plan = job.open_ahead()
@@ -181,8 +70,8 @@ def ingest_block(job: Job) -> Record:
     headers = records.data[rows[cells >= 0], : intake.fmt.trace_header_bytes]
     codes = _compare_index(intake, job.block, cells, headers)
     decode = _decoder(job, store, plan, intake, records)
-    done = _columns(job, store, intake, intake.master, job.block, rows, decode)
-    stored = _objects(job, store, intake.master, done)
+    done = columns(job, store, intake, intake.master, job.block, rows, decode)
+    stored = objects(job, store, intake.master, done)
     stored += _put_headers(job, store, intake, cells >= 0, headers)
     parts = coordinate_parts(intake.placement, region, cells, headers, intake.fmt.byte_order)
     if parts:
@@ -237,11 +126,13 @@ def _unplaced_block(job: Job, store: WritableStore, plan: Plan, intake: Intake) 
     headers = records.data[rows[rows >= 0], : intake.fmt.trace_header_bytes]
     for name, part in (("unplaced_headers", headers[:, :240]), ("unplaced_extensions", headers[:, 240:])):
         if name in intake.specs:
-            one = intake.specs[name]
-            values = np.zeros(one.chunks, one.numpy)
-            values[: len(part)] = part if one.numeric else np.ascontiguousarray(part).view(one.numpy)[:, 0]
-            place = (number, *(0 for _ in one.chunks[1:]))
-            stored.append(job.put(store, one, place, encode_chunk(one, values)))
+            entry = intake.specs[name]
+            values = np.zeros(entry.chunks, entry.numpy)
+            values[: len(part)] = (
+                part if entry.numeric else np.ascontiguousarray(part).view(entry.numpy)[:, 0]
+            )
+            place = (number, *(0 for _ in entry.chunks[1:]))
+            stored.append(job.put(store, entry, place, encode_chunk(entry, values)))
     facts = NOTHING | {
         "exceptions": decoded.exception_count,
         "exception_parts": [key] if key else [],
@@ -288,8 +179,8 @@ def raw_samples_block(job: Job) -> Record:
         return Record(job.block, [], 0, {})
     records = _read(store, intake, live)
     spec = raw_samples_spec(intake.master)
-    done = _columns(job, store, intake, spec, number, records.rows_of(cells), take)
-    return Record(job.block, _objects(job, store, spec, done), int(live.size) * intake.fmt.trace_bytes, {})
+    done = columns(job, store, intake, spec, number, records.rows_of(cells), take)
+    return Record(job.block, objects(job, store, spec, done), int(live.size) * intake.fmt.trace_bytes, {})
 
 
 def unplaced_blocks(specs: Mapping[str, ArraySpec]) -> int:
@@ -351,99 +242,26 @@ def block_memory(
     return records + fetched + encoded + threads * (column + 48 * found)
 
 
-@dataclass(frozen=True, eq=False)
-class _Column:
-    """What became of one chunk column: `position` in the array's grid of chunks, without the sample axis.
-
-    `seen` is what filling it gave, None where there is no trace.
-    """
-
-    position: tuple[int, ...]
-    encoded: list[bytes]
-    stored: list[Stored]
-    seen: Any
-
-
 def _compare_index(intake: Intake, block: int, cells: np.ndarray, headers: np.ndarray) -> np.ndarray:
     """Check that each trace lies where the plan says it does; return their identification codes."""
     region, where = intake.region(block), np.nonzero(cells >= 0)
     order = intake.fmt.byte_order
-    for dimension, one in intake.placement.compared:
-        found = word(headers, one.byte, one.type, order)
+    for dimension, entry in intake.placement.compared:
+        found = word(headers, entry.byte, entry.type, order)
         expected = intake.axes[dimension][region[dimension]][where[dimension]]
         wrong = np.flatnonzero(found != expected)
         if wrong.size:
             trace = int(cells[tuple(w[wrong[0]] for w in where)])
             if intake.predicted:
-                raise Unpredicted(f"trace {trace} has {found[wrong[0]]} at byte {one.byte}")
+                raise Unpredicted(f"trace {trace} has {found[wrong[0]]} at byte {entry.byte}")
             raise IntegrityFailure(
-                f"trace {trace} of {intake.files.name} has {found[wrong[0]]} at byte {one.byte}, but had "
+                f"trace {trace} of {intake.files.name} has {found[wrong[0]]} at byte {entry.byte}, but had "
                 f"{expected[wrong[0]]} when it was scanned; the source changed or was read wrongly, run again"
             )
     codes = word(headers, IDENTIFICATION.byte, IDENTIFICATION.type, order)
     if intake.predicted and np.isin(codes, intake.auxiliary).any():
         raise Unpredicted("some traces are auxiliary ones")
     return codes
-
-
-def _columns(
-    job: Job,
-    store: WritableStore,
-    intake: Intake,
-    spec: ArraySpec,
-    block: int,
-    rows: np.ndarray,
-    fill: Callable[[np.ndarray, np.ndarray], Any],
-) -> list[_Column]:
-    """Fill, encode and, where chunks are objects, store all chunk columns of a block of one array.
-
-    Args:
-        job: The job.
-        store: The volume.
-        intake: What all blocks share.
-        spec: The array.
-        block: Which block of its cells.
-        rows: The record of each cell, -1 where there is none.
-        fill: Fills the chunks of a column from the records of its cells.
-    """
-    chunks, depth = spec.chunks[:-1], -(-spec.shape[-1] // spec.chunks[-1])
-    corner = tuple(r.start // c for r, c in zip(intake.region(block), chunks, strict=True))
-
-    def column(position: tuple[int, ...]) -> _Column:
-        mine = np.full(chunks, -1, np.int64)
-        part = rows[tuple(slice(p * c, (p + 1) * c) for p, c in zip(position, chunks, strict=True))]
-        mine[tuple(slice(0, n) for n in part.shape)] = part
-        mine = mine.ravel()
-        place = tuple(k + p for k, p in zip(corner, position, strict=True))
-        if (mine < 0).all():
-            return _Column(place, [], [], None)
-        out = np.empty((depth, mine.size, spec.chunks[-1]), spec.numpy)
-        seen = fill(mine, out)
-        encoded = [encode_chunk(spec, out[k].reshape(spec.chunks)) for k in range(depth)]
-        if spec.shards:
-            return _Column(place, encoded, [], seen)
-        placed = [((*place, k), data) for k, data in enumerate(encoded)]
-        if store.local:
-            return _Column(place, [], [job.put(store, spec, *pair) for pair in placed], seen)
-        return _Column(place, [], on_io(lambda pair: job.put(store, spec, *pair), placed), seen)
-
-    return on_chunks(column, np.ndindex(*(-(-n // c) for n, c in zip(rows.shape, chunks, strict=True))))
-
-
-def _objects(job: Job, store: WritableStore, spec: ArraySpec, done: list[_Column]) -> list[Stored]:
-    """Write the shards of a block; return the stored objects of one array."""
-    if not spec.shards:
-        return [stored for column in done for stored in column.stored]
-    per = spec.chunks_per_shard
-    shards: dict[tuple[int, ...], dict[tuple[int, ...], bytes]] = {}
-    for column in done:
-        for k, data in enumerate(column.encoded):
-            place = (*column.position, k)
-            shard = tuple(p // n for p, n in zip(place, per, strict=True))
-            shards.setdefault(shard, {})[tuple(p % n for p, n in zip(place, per, strict=True))] = data
-    return on_io(
-        lambda item: job.put(store, spec, item[0], join_shard(spec, item[1])), sorted(shards.items())
-    )
 
 
 def _put_headers(

@@ -48,7 +48,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the files of one ingest must have.
+    """The checksums that the files of an ingest must have.
 
     Attributes:
         urls: Of the files, in their order.
@@ -69,14 +69,14 @@ class Expected:
             return ""
         return digest_of(
             {
-                self.urls[file]: sorted((one.kind, one.value) for one in said)
-                for file, said in self.said.items()
+                self.urls[file]: sorted((entry.kind, entry.value) for entry in stated)
+                for file, stated in self.said.items()
             }
         )
 
     def of_kind(self, kind: str) -> list[int]:
         """Return the files of which a checksum of this kind is expected."""
-        return [file for file, said in self.said.items() if any(one.kind == kind for one in said)]
+        return [file for file, stated in self.said.items() if any(entry.kind == kind for entry in stated)]
 
     def notes(self, files: Sequence[int]) -> list[str]:
         """Return the notes to log before these files are read once more."""
@@ -95,17 +95,17 @@ class Expected:
         return [f"{self.unknown[0]}{more} may not be read: if it holds a checksum, that was not compared."]
 
     def refuse(self, file: int, sums: Sums) -> None:
-        """Return if a file has what is expected of it, as far as `sums` tells.
+        """Check that a file has what is expected of it, as far as `sums` tells.
 
         Raises:
             IntegrityFailure: It has another checksum.
         """
-        for one in self.said.get(file, ()):
-            if sums.get(one.kind, one.value) != one.value:
-                where = f" ({one.where})" if one.where else ""
+        for entry in self.said.get(file, ()):
+            if sums.get(entry.kind, entry.value) != entry.value:
+                where = f" ({entry.where})" if entry.where else ""
                 raise IntegrityFailure(
-                    f"{self.urls[file]} has the {_NAMES[one.kind]} {sums[one.kind]}, but {one.value} is expected of it"
-                    f"{where}; copy the file again, or correct the checksum"
+                    f"{self.urls[file]} has the {_NAMES[entry.kind]} {sums[entry.kind]}, but {entry.value} is expected "
+                    f"of it{where}; copy the file again, or correct the checksum"
                 )
 
 
@@ -121,7 +121,7 @@ def expected_of(files: Mapping[str, int], given: Sequence[str], options: Storage
         InputRefused: What is given or lies beside a file is no checksum of one of the files.
     """
     urls = list(files)
-    said: dict[int, list[Said]] = defaultdict(list)
+    stated: dict[int, list[Said]] = defaultdict(list)
     for text in given:
         match = _GIVEN.fullmatch(text)
         if not match:
@@ -135,11 +135,11 @@ def expected_of(files: Mapping[str, int], given: Sequence[str], options: Storage
             raise InputRefused(
                 f"the checksum {text!r} is for {len(found)} of {len(urls)} files, wanted one; name it as in its URL"
             )
-        said[found[0]].append(Said(_KINDS[len(value)], value))
+        stated[found[0]].append(Said(_KINDS[len(value)], value))
     beside, unknown = _beside(urls, options)
     for file, value in beside.items():
-        said[file].append(Said("md5", value, f"{urls[file]}{BESIDE}"))
-    of_file = {file: tuple(said[file]) for file in sorted(said)}
+        stated[file].append(Said("md5", value, f"{urls[file]}{BESIDE}"))
+    of_file = {file: tuple(stated[file]) for file in sorted(stated)}
     expected = Expected(tuple(urls), tuple(files.values()), of_file, tuple(unknown))
     for doubt in expected.doubts:
         log.warning("%s", doubt)
@@ -179,8 +179,8 @@ def _beside(urls: Sequence[str], options: StorageOptions) -> tuple[dict[int, str
             if present is None or name + BESIDE in present:
                 asked.append((store, file, below + name))
 
-    def read(one: tuple[Store, int, str]) -> str:
-        store, file, key = one
+    def read(entry: tuple[Store, int, str]) -> str:
+        store, file, key = entry
         try:
             return _md5_in(store.get(key + BESIDE), urls[file], key.rpartition("/")[2])
         except FileNotFoundError:

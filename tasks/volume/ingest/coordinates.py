@@ -21,29 +21,33 @@ from tasks.volume.segy.placement import Coordinate, Placement
 
 def shared(placement: Placement) -> list[Coordinate]:
     """Return the coordinates that do not vary along every dimension."""
-    return [one for one in placement.coordinates if one.dims != placement.dims]
+    return [coordinate for coordinate in placement.coordinates if coordinate.dims != placement.dims]
 
 
-def coordinate_values(one: Coordinate, headers: np.ndarray, byte_order: str, scalar: int = 0) -> np.ndarray:
+def coordinate_values(
+    coordinate: Coordinate, headers: np.ndarray, byte_order: str, scalar: int = 0
+) -> np.ndarray:
     """Return a coordinate of some traces from their headers, in its stored type.
 
     Args:
-        one: The coordinate.
+        coordinate: The coordinate.
         headers: Uint8, shape (trace, byte).
         byte_order: Of the files.
         scalar: Of all traces, instead of what byte 71 of each says; 0 leaves it to that.
     """
-    values = word(headers, one.byte, one.type, byte_order)
-    return scaled(values, headers, byte_order, scalar) if one.scaled else values.astype(one.dtype)
+    values = word(headers, coordinate.byte, coordinate.type, byte_order)
+    return (
+        scaled(values, headers, byte_order, scalar) if coordinate.scaled else values.astype(coordinate.dtype)
+    )
 
 
 def own_coordinates(placement: Placement, headers: np.ndarray, byte_order: str) -> dict[str, np.ndarray]:
     """Return the coordinates of some traces that vary along every dimension, by name; headers as above."""
     scalar = placement.corrections.coordinate_scalar
     return {
-        one.name: coordinate_values(one, headers, byte_order, scalar)
-        for one in placement.coordinates
-        if one.dims == placement.dims
+        coordinate.name: coordinate_values(coordinate, headers, byte_order, scalar)
+        for coordinate in placement.coordinates
+        if coordinate.dims == placement.dims
     }
 
 
@@ -62,10 +66,10 @@ def coordinate_parts(
     found: dict[str, Any] = {}
     live = np.nonzero(cells >= 0)
     numbers = cells[live]
-    for one in shared(placement):
-        key = "|".join(one.dims)
+    for coordinate in shared(placement):
+        key = "|".join(coordinate.dims)
         if key not in found:
-            axes = [placement.dims.index(dim) for dim in one.dims]
+            axes = [placement.dims.index(dim) for dim in coordinate.dims]
             shape = [cells.shape[axis] for axis in axes]
             inside = np.ravel_multi_index([live[axis] for axis in axes], shape)
             order = np.lexsort((numbers, inside))
@@ -73,8 +77,8 @@ def coordinate_parts(
             found[key] = kept
             found[f"{key}|cells"] = np.stack([live[axis][kept] + region[axis].start for axis in axes])
             found[f"{key}|numbers"] = numbers[kept]
-        found[f"={one.name}"] = coordinate_values(
-            one, headers[found[key]], byte_order, placement.corrections.coordinate_scalar
+        found[f"={coordinate.name}"] = coordinate_values(
+            coordinate, headers[found[key]], byte_order, placement.corrections.coordinate_scalar
         )
     if not found:
         return b""
@@ -92,17 +96,19 @@ def merged(placement: Placement, shape: tuple[int, ...], parts: Iterable[bytes])
         parts: As `coordinate_parts` gives them, of all blocks.
     """
     values, firsts = {}, {}
-    for one in shared(placement):
-        extents = tuple(shape[placement.dims.index(dim)] for dim in one.dims)
-        values[one.name] = np.full(extents, np.nan if one.dtype == "float64" else 0, one.dtype)
-        firsts[one.name] = np.full(math.prod(extents), np.iinfo(np.int64).max)
+    for coordinate in shared(placement):
+        extents = tuple(shape[placement.dims.index(dim)] for dim in coordinate.dims)
+        values[coordinate.name] = np.full(
+            extents, np.nan if coordinate.dtype == "float64" else 0, coordinate.dtype
+        )
+        firsts[coordinate.name] = np.full(math.prod(extents), np.iinfo(np.int64).max)
     for part in parts:
         found = arrays_of(part)
-        for one in shared(placement):
-            key = "|".join(one.dims)
-            cells = np.ravel_multi_index(tuple(found[f"{key}|cells"]), values[one.name].shape)
+        for coordinate in shared(placement):
+            key = "|".join(coordinate.dims)
+            cells = np.ravel_multi_index(tuple(found[f"{key}|cells"]), values[coordinate.name].shape)
             numbers = found[f"{key}|numbers"]
-            earlier = numbers < firsts[one.name][cells]
-            firsts[one.name][cells[earlier]] = numbers[earlier]
-            values[one.name].reshape(-1)[cells[earlier]] = found[f"={one.name}"][earlier]
+            earlier = numbers < firsts[coordinate.name][cells]
+            firsts[coordinate.name][cells[earlier]] = numbers[earlier]
+            values[coordinate.name].reshape(-1)[cells[earlier]] = found[f"={coordinate.name}"][earlier]
     return values

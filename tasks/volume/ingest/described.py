@@ -1,4 +1,4 @@
-"""What axes and coordinates of a survey measure: names, units and reference system, for MDIO and for CF readers.
+"""Describe axes and coordinates of a survey for MDIO and CF readers: names, units, reference system.
 
 MDIO's `unitsV1` is an object; `units` and `long_name` say the same to readers of CF, such as xarray. An axis in
 milliseconds has the unit "ms", which no version of xarray takes for a time difference.
@@ -80,7 +80,7 @@ def axis_attributes(
 
 
 def coordinate_attributes(
-    one: Coordinate,
+    coordinate: Coordinate,
     placement: Placement,
     tallies: Tallies,
     binary: Mapping[str, int],
@@ -90,22 +90,22 @@ def coordinate_attributes(
     """Return the attributes of a coordinate.
 
     Args:
-        one: The coordinate.
+        coordinate: The coordinate.
         placement: For what the user says of units.
         tallies: What trace headers say.
         binary: The binary header.
         extents: Least and greatest value of coordinates by name.
         epsg: Code of the reference system; 0 if it is not known.
     """
-    if not one.scaled:
-        return cf_attributes(one.name, units_of(one.kind, binary))
-    said = placement.corrections.coordinate_unit
+    if not coordinate.scaled:
+        return cf_attributes(coordinate.name, units_of(coordinate.kind, binary))
+    stated = placement.corrections.coordinate_unit
     unit = coordinate_unit(tallies, binary["measurement_system_code"])
-    if said:
-        unit = {} if said == NO_UNIT else {"angle" if said == "deg" else "length": said}
+    if stated:
+        unit = {} if stated == NO_UNIT else {"angle" if stated == "deg" else "length": stated}
     elif "angle" in unit and beyond_degrees(extents):
         unit = {}
-    attributes = cf_attributes(one.name, {"unitsV1": unit} if unit else {})
+    attributes = cf_attributes(coordinate.name, {"unitsV1": unit} if unit else {})
     return attributes | ({"grid_mapping": CRS} if epsg else {})
 
 

@@ -1,4 +1,4 @@
-"""What earlier versions asked for with the same parameters, so that the volumes that they made are recognised.
+"""Compute the requests of earlier versions for the same parameters, so that their volumes are recognised.
 
 They took every field of the header as int32, and coordinates from bytes 181 and 185 whatever lay there.
 """

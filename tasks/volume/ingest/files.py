@@ -28,13 +28,13 @@ from tasks.volume.store.url import locate
 MOST_OPEN = 64
 
 
-def opened(one: Listed, fmt: FileFormat, options: StorageOptions) -> Any:
+def opened(listed: Listed, fmt: FileFormat, options: StorageOptions) -> Any:
     """Return a file opened for reading, as it was listed; of a part only its traces are seen."""
-    if not one.part:
-        return open_source(one.url, options, one.identity, size=one.size)
-    whole = open_source(one.url, options, one.identity)
+    if not listed.part:
+        return open_source(listed.url, options, listed.identity, size=listed.size)
+    whole = open_source(listed.url, options, listed.identity)
     tail = fmt.file_size - fmt.trace_offset(fmt.n_traces)
-    runs = [(fmt.trace_offset(first), count * fmt.trace_bytes) for first, count in one.part]
+    runs = [(fmt.trace_offset(first), count * fmt.trace_bytes) for first, count in listed.part]
     return PartSource(whole, [(0, fmt.first_trace_offset), *runs, (whole.size - tail, tail)])
 
 
@@ -99,15 +99,15 @@ class Files:
         if len(listed) == 1:
             return cls.of(open_source(listed[0].url, options), given)
 
-        def look(one: Listed) -> tuple[Listed, FileFormat]:
-            file = open_source(one.url, options, one.identity, size=one.size)
+        def look(listed: Listed) -> tuple[Listed, FileFormat]:
+            file = open_source(listed.url, options, listed.identity, size=listed.size)
             try:
                 return Listed(file.url, file.size, file.identity), format_of(file, given)
             finally:
                 file.close()
 
         found = on_io(look, listed)
-        files = cls([one for one, _ in found], [fmt for _, fmt in found], options)
+        files = cls([entry for entry, _ in found], [fmt for _, fmt in found], options)
         _refuse_different(files)
         return files
 
@@ -181,25 +181,25 @@ class Files:
     def to_json(self) -> list[dict[str, Any]]:
         """Return the files as a plan stores them: URL, identity and format of each."""
         return [
-            {"url": one.url, "bytes": one.size, "identity": one.identity, "file": fmt.to_json()}
-            | ({"part": [list(run) for run in one.part]} if one.part else {})
-            for one, fmt in zip(self.listed, self.formats, strict=True)
+            {"url": file.url, "bytes": file.size, "identity": file.identity, "file": fmt.to_json()}
+            | ({"part": [list(run) for run in file.part]} if file.part else {})
+            for file, fmt in zip(self.listed, self.formats, strict=True)
         ]
 
     @classmethod
     def from_json(cls, plain: Sequence[Mapping[str, Any]], options: StorageOptions) -> "Files":
         """Return the inverse of `to_json`."""
         listed = [
-            Listed(one["url"], one["bytes"], one["identity"], tuple(map(tuple, one.get("part", ()))))
-            for one in plain
+            Listed(entry["url"], entry["bytes"], entry["identity"], tuple(map(tuple, entry.get("part", ()))))
+            for entry in plain
         ]
-        return cls(listed, [FileFormat.from_json(one["file"]) for one in plain], options)
+        return cls(listed, [FileFormat.from_json(entry["file"]) for entry in plain], options)
 
 
 def _refuse_different(files: Files) -> None:
     """Refuse files whose traces one volume could not hold."""
     first = files.fmt
-    for one, fmt in zip(files.listed, files.formats, strict=True):
+    for entry, fmt in zip(files.listed, files.formats, strict=True):
         differing = [
             f"{what} {there} and not {here}"
             for what, here, there in (
@@ -214,5 +214,5 @@ def _refuse_different(files: Files) -> None:
         ]
         if differing:
             raise InputRefused(
-                f"{one.url} has {', '.join(differing)} as {files.listed[0].url} has; ingest files that differ apart"
+                f"{entry.url} has {', '.join(differing)} as {files.listed[0].url} has; ingest files that differ apart"
             )

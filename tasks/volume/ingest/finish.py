@@ -9,30 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from tasks.volume.arrays.attributes import (
-    NAN_FILL,
-    axis_scale,
-    mdio_attributes,
-    ome_attributes,
-    statistics,
-)
+from tasks.volume.arrays.attributes import NAN_FILL, axis_scale, mdio_attributes, ome_attributes, statistics
 from tasks.volume.arrays.axes import axis_in_short
 from tasks.volume.arrays.codecs import metadata_of
-from tasks.volume.arrays.spec import (
-    MASTER,
-    ArraySpec,
-)
+from tasks.volume.arrays.spec import MASTER, ArraySpec
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import block_count, on_io
-from tasks.volume.ingest.block import (
-    coordinates_key,
-    exceptions_of,
-    raw_samples_spec,
-    unplaced_traces,
-)
-from tasks.volume.ingest.checksums import (
-    Expected,
-    Sums,
-)
+from tasks.volume.ingest.block import coordinates_key, exceptions_of, raw_samples_spec
+from tasks.volume.ingest.checksums import Expected, Sums
 from tasks.volume.ingest.coordinates import merged, shared
 from tasks.volume.ingest.described import (
     CRS,
@@ -43,6 +27,7 @@ from tasks.volume.ingest.described import (
     sentences,
 )
 from tasks.volume.ingest.footprint import footprint, merged_extents
+from tasks.volume.ingest.intake import unplaced_traces
 from tasks.volume.ingest.master_plan import fill_of
 from tasks.volume.ingest.small_arrays import scalar, small_chunks
 from tasks.volume.ingest.sources import described_sources, refuse_misread
@@ -50,11 +35,7 @@ from tasks.volume.ingest.survey import Survey
 from tasks.volume.kernels.traces import LIVE, merge_stats
 from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.ready import Ready, put_arrays
-from tasks.volume.protocol.root import members, new_root
-from tasks.volume.protocol.stage import (
-    Stage,
-    publish_root,
-)
+from tasks.volume.protocol.stage import Stage, publish_root
 from tasks.volume.protocol.writer import small_array
 from tasks.volume.segy.field_contents import field_contents
 from tasks.volume.segy.geometry import sample_axis
@@ -81,7 +62,7 @@ def finish(
     request: str,
     expected: Expected,
     sums: dict[int, Sums],
-) -> dict[str, Any]:
+) -> Root:
     """Store what all blocks together tell, make every array visible, and commit."""
     store, body, fmt, grid, files = stage.store, stage.plan.body, survey.fmt, survey.grid, survey.files
     assert grid is not None
@@ -130,18 +111,18 @@ def finish(
         shown_axes.append(axis_in_short(name, values, about.get("units", "")))
     labelled = {}
     if placement.coordinates:
-        labelled = {"coordinates": " ".join(one.name for one in placement.coordinates)}
+        labelled = {"coordinates": " ".join(coordinate.name for coordinate in placement.coordinates)}
     together = _shared_coordinates(stage, survey)
     extents, (epsg, _) = merged_extents(places), reference_system(placement, fmt)
     unit = ""
-    for one in placement.coordinates:
-        about = coordinate_attributes(one, placement, tallies, binary, extents, epsg)
-        unit = about.get("units", "") if one.scaled else unit
-        about |= {"_FillValue": NAN_FILL} if fill_of(one.dtype) == "NaN" else {}
-        if one.name in specs:
-            large(specs[one.name], about)
+    for item in placement.coordinates:
+        about = coordinate_attributes(item, placement, tallies, binary, extents, epsg)
+        unit = about.get("units", "") if item.scaled else unit
+        about |= {"_FillValue": NAN_FILL} if fill_of(item.dtype) == "NaN" else {}
+        if item.name in specs:
+            large(specs[item.name], about)
         else:
-            small(_shared_spec(one, together[one.name].shape), together[one.name], about)
+            small(_shared_spec(item, together[item.name].shape), together[item.name], about)
     flat: dict[str, Any] = {"shape": grid.shape, "chunks": small_chunks(grid.shape), "dims": grid.names}
     small(ArraySpec("trace_mask", dtype="bool", **flat), grid.trace_numbers >= 0, labelled)
     small(ArraySpec("trace_number", dtype="int64", **flat), grid.trace_numbers, labelled)
@@ -205,7 +186,7 @@ def finish(
     level = {"path": MASTER, "scale": [s for s, _ in scales], "translation": [t for _, t in scales]}
     created_on = stage.plan.created_on
     ome = ome_attributes(MASTER, master.dims, [level], described["min"], described["max"])
-    root = new_root(
+    root = Root.new(
         mdio_attributes(placement.template, created_on, MASTER, given(placement.overrides))
         | ({"ome": ome} if len(master.dims) in OME_DIMENSIONS else {})
         | {
@@ -213,7 +194,9 @@ def finish(
                 "format": 1,
                 "writer": stage.plan.versions["seismill"],
                 "created_on": created_on,
-                "sources": [one | sums.get(file, {}) | {"notes": notes} for file, one in enumerate(sources)],
+                "sources": [
+                    entry | sums.get(file, {}) | {"notes": notes} for file, entry in enumerate(sources)
+                ],
                 "index": survey.index_json() | {"placement": survey.placement_json()},
                 "axes": shown_axes,
                 "place": footprint(placement, grid.axes, places, unit=unit),
@@ -225,8 +208,10 @@ def finish(
             },
         }
     )
-    members(root).update(put_arrays(stage, arrays, {group: {} for group in groups}, everything=True))
-    publish_root(stage, root=root, leftovers=[request, *([body["spill"]["digest"]] if body["spill"] else [])])
+    root = root.with_members(put_arrays(stage, arrays, {group: {} for group in groups}, everything=True))
+    root = publish_root(
+        stage, root=root, leftovers=[request, *([body["spill"]["digest"]] if body["spill"] else [])]
+    )
     log.info("%s: %d traces of %s", store.url, files.n_traces, files.name)
     return root
 
@@ -250,8 +235,15 @@ def _shared_coordinates(stage: Stage, survey: Survey) -> dict[str, np.ndarray]:
     return merged(survey.placement, survey.grid.shape, parts)
 
 
-def _shared_spec(one: Coordinate, shape: tuple[int, ...]) -> ArraySpec:
-    return ArraySpec(one.name, shape, small_chunks(shape), one.dtype, one.dims, fill=fill_of(one.dtype))
+def _shared_spec(coordinate: Coordinate, shape: tuple[int, ...]) -> ArraySpec:
+    return ArraySpec(
+        coordinate.name,
+        shape,
+        small_chunks(shape),
+        coordinate.dtype,
+        coordinate.dims,
+        fill=fill_of(coordinate.dtype),
+    )
 
 
 def _exceptions(stage: Stage, records: list[Record]) -> list[Ready]:

@@ -1,4 +1,4 @@
-"""Where a survey lies: extents of its coordinates, corner points, bin sizes and directions of its lines.
+"""Compute the place of a survey: extents of coordinates, corner points, bin sizes, directions of lines.
 
 Blocks sum up what their traces say, as counts, means and products of deviations, which add exactly. The plane through
 all traces then gives the coordinates of corners that have no trace, too.
@@ -41,9 +41,9 @@ def block_footprint(
     """
     scalar = placement.corrections.coordinate_scalar
     values = {
-        one.name: coordinate_values(one, headers, byte_order, scalar)
-        for one in placement.coordinates
-        if one.scaled
+        coordinate.name: coordinate_values(coordinate, headers, byte_order, scalar)
+        for coordinate in placement.coordinates
+        if coordinate.scaled
     }
     facts: Facts = {"extents": {}, "moments": []}
     for first, second in _pairs(values):
@@ -102,8 +102,8 @@ def footprint(
 
 def footprint_of(volume: Volume) -> dict[str, Any]:
     """Return where the survey of a volume lies whose root does not say it, from its coordinates."""
-    placement = Placement.from_json(volume.state["index"]["placement"])
-    xy = [one for one in placement.coordinates if one.name in XY]
+    placement = Placement.from_json(volume.state.index["placement"])
+    xy = [coordinate for coordinate in placement.coordinates if coordinate.name in XY]
     if len(xy) != len(XY) or math.prod(volume.spec(XY[0]).shape) > _MOST_READ:
         return {}
     x, y = (volume.read(name) for name in XY)
@@ -165,9 +165,9 @@ def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _lines(placement: Placement) -> list[int]:
     """Return the dimensions of inlines and crosslines along which X and Y vary; none if they vary otherwise."""
-    xy: list[Coordinate] = [one for one in placement.coordinates if one.name in XY]
+    xy: list[Coordinate] = [coordinate for coordinate in placement.coordinates if coordinate.name in XY]
     wanted = ("inline", "crossline")
-    if len(xy) != len(XY) or not all(set(wanted) <= set(one.dims) for one in xy):
+    if len(xy) != len(XY) or not all(set(wanted) <= set(coordinate.dims) for coordinate in xy):
         return []
     return [placement.dims.index(name) for name in wanted]
 

@@ -74,7 +74,7 @@ def index_of_line(index: Index, line: dict[str, Any]) -> Index:
 
 
 def _one_each(files: Files) -> list[SourceLine]:
-    names = [PurePosixPath(one.url).stem for one in files.listed]
+    names = [PurePosixPath(file.url).stem for file in files.listed]
     if len(set(names)) < len(names):
         names = [f"line_{number}" for number in range(1, len(names) + 1)]
     firsts = files.firsts.tolist()

@@ -4,12 +4,7 @@ import numpy as np
 
 from tasks.parameters import Master
 from tasks.volume.arrays.chunking import unsharded
-from tasks.volume.arrays.spec import (
-    MASTER,
-    ArraySpec,
-    chunks_by_default,
-    shards_by_default,
-)
+from tasks.volume.arrays.spec import MASTER, ArraySpec, chunks_by_default, shards_by_default
 from tasks.volume.blocks import block_count, nth_region
 from tasks.volume.ingest.survey import Survey
 from tasks.volume.outcomes import InputRefused

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from tasks.parameters import StorageOptions
+from tasks.volume.arrays.root_schema import SourceEntry, StageEntry
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.ingest.files import Files
 from tasks.volume.ingest.from_mdio_v0 import open_source
 from tasks.volume.ingest.named_files import list_files
@@ -40,8 +42,8 @@ def crc32c_of(source: Source, check: Callable[[], None] = lambda: None) -> str:
 
 def was_made_of(
     store: Store,
-    root: dict[str, Any],
-    stage: dict[str, Any],
+    root: Root,
+    stage: StageEntry,
     digests_with: Callable[[list[dict[str, Any]]], Sequence[str]],
     files: Files,
     check: Callable[[], None],
@@ -56,11 +58,11 @@ def was_made_of(
         files: The files as they are named now.
         check: Called before each part is read; raises to end it.
     """
-    made_of = root["attributes"]["seismill"]["sources"]
-    if [one.size for one in files.listed] != [source["bytes"] for source in made_of]:
+    made_of = root.state.sources
+    if [file.size for file in files.listed] != [source.bytes for source in made_of]:
         return False
     try:
-        sources = load_plan(store, stage["plan"]).body["sources"]
+        sources = load_plan(store, stage.plan).body["sources"]
     except (IntegrityFailure, FileNotFoundError):
         return False
     # The same formats, as they are read now: what samples are is part of what was asked for.
@@ -68,17 +70,17 @@ def was_made_of(
         now | {"url": then["url"], "identity": then["identity"]}
         for now, then in zip(files.to_json(), sources, strict=True)
     ]
-    if stage.get("request") not in digests_with(moved):
+    if stage.request not in digests_with(moved):
         return False
     for file, source in enumerate(made_of):
         with files.reading(file) as opened:
-            if crc32c_of(opened, check) != source["crc32c"]:
+            if crc32c_of(opened, check) != source.crc32c:
                 return False
     return True
 
 
 def found_again(
-    made_of: Sequence[dict[str, Any]], source: str, options: StorageOptions, check: Callable[[], None]
+    made_of: Sequence[SourceEntry], source: str, options: StorageOptions, check: Callable[[], None]
 ) -> list[str]:
     """Return where each file that a volume was made of is now, in their order.
 
@@ -91,7 +93,7 @@ def found_again(
     Raises:
         InputRefused: None of the named files has the size and CRC32C of one of them.
     """
-    sizes = {one["bytes"] for one in made_of}
+    sizes = {entry.bytes for entry in made_of}
     places: dict[tuple[int, str], str] = {}
     for listed in list_files(source, options):
         opened = open_source(listed.url, of_sources(options))
@@ -100,10 +102,10 @@ def found_again(
                 places[opened.size, crc32c_of(opened, check)] = listed.url
         finally:
             opened.close()
-    for one in made_of:
-        if (one["bytes"], one["crc32c"]) not in places:
+    for entry in made_of:
+        if (entry.bytes, entry.crc32c) not in places:
             raise InputRefused(
-                f"{source} names no file that {one['url']} was when the volume was made of it ({one['bytes']:,} bytes, "
-                f"CRC32C {one['crc32c']}); name one that has these with --source"
+                f"{source} names no file that {entry.url} was when the volume was made of it ({entry.bytes:,} bytes, "
+                f"CRC32C {entry.crc32c}); name one that has these with --source"
             )
-    return [places[one["bytes"], one["crc32c"]] for one in made_of]
+    return [places[entry.bytes, entry.crc32c] for entry in made_of]

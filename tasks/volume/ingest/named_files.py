@@ -42,18 +42,18 @@ def list_files(source: str, options: StorageOptions) -> list[Listed]:
         InputRefused: A pattern matches nothing or is not in the file's name, or a file is named twice.
     """
     options = of_sources(options)
-    if _SEVERAL.search(source) and is_one_name(source) and (one := _literal(source, options)):
-        return [one]
+    if _SEVERAL.search(source) and is_one_name(source) and (item := _literal(source, options)):
+        return [item]
     found: list[Listed] = []
     for part in filter(None, (part.strip() for part in source.split(","))):
         if not _PATTERN.search(part):
             file, member = archive_and_member(part)
             found.append(Listed(file_at(file, options).url + (f":{member}" if member else "")))
-        elif part != source and (one := _literal(part, options)):
-            found.append(one)
+        elif part != source and (item := _literal(part, options)):
+            found.append(item)
         else:
             found += _matching(part, options)
-    urls = [one.url for one in found]
+    urls = [entry.url for entry in found]
     if len(set(urls)) != len(urls):
         twice = next(url for url in urls if urls.count(url) > 1)
         raise InputRefused(f"{twice} is named twice; name each file once")

@@ -49,8 +49,8 @@ def expected_of_parts(files: Files, given: Sequence[str], options: StorageOption
     Raises:
         InputRefused: A checksum is given for a part, or is none of the files.
     """
-    sizes = {one.url: one.size for one in files.listed}
-    parts = [one.url for one in files.listed if one.part]
+    sizes = {file.url: file.size for file in files.listed}
+    parts = [file.url for file in files.listed if file.part]
     if not parts:
         return expected_of(sizes, given, options)
     if given:
@@ -106,17 +106,17 @@ def part_of(files: Files, runs: Runs, options: StorageOptions) -> Files:
         options: Of their store.
     """
     listed, formats = [], []
-    for file, (one, fmt) in enumerate(zip(files.listed, files.formats, strict=True)):
+    for file, (entry, fmt) in enumerate(zip(files.listed, files.formats, strict=True)):
         start, stop = int(files.firsts[file]), int(files.firsts[file + 1])
         own = [(max(first, start), min(first + n, stop)) for first, n in runs]
         inside = tuple((a - start, b - a) for a, b in own if a < b)
         count = sum(n for _, n in inside)
         if count == fmt.n_traces:
-            listed.append(one)
+            listed.append(entry)
             formats.append(fmt)
         elif count:
             size = fmt.file_size - (fmt.n_traces - count) * fmt.trace_bytes
             part = replace(fmt, n_traces=count, file_size=size)
-            listed.append(Listed(one.url, part.file_size, one.identity, inside))
+            listed.append(Listed(entry.url, part.file_size, entry.identity, inside))
             formats.append(part)
     return Files(listed, formats, options)

@@ -13,23 +13,15 @@ import numpy as np
 from tasks.parameters import Master
 from tasks.volume.arrays.chunking import many_objects
 from tasks.volume.arrays.codecs import crc32c
-from tasks.volume.arrays.spec import (
-    MASTER,
-    ArraySpec,
-    spec_of,
-)
+from tasks.volume.arrays.spec import MASTER, ArraySpec, spec_of
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, block_count, cpu_count
-from tasks.volume.ingest.block import (
-    block_memory,
-)
-from tasks.volume.ingest.checksums import (
-    Expected,
-)
+from tasks.volume.ingest.block import block_memory
+from tasks.volume.ingest.checksums import Expected
 from tasks.volume.ingest.master_plan import block_of_traces, fill_of, is_scattered, master_spec_of
 from tasks.volume.ingest.survey import Survey
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.owner import Fit
-from tasks.volume.protocol.root import members
 from tasks.volume.protocol.summary import fitting, peak_bytes, planned_row
 from tasks.volume.store.objects import Store
 
@@ -105,14 +97,16 @@ def layout_of(store: Store, survey: Survey, master: Master, spilled: dict[str, A
             "dims": (*dims[:-1], "byte"),
         }
         arrays["raw_header_extensions"] = ArraySpec("raw_header_extensions", dtype="uint8", **flat | whole)
-    for one in survey.placement.coordinates:
-        if one.dims == survey.names:
-            arrays[one.name] = ArraySpec(one.name, dtype=one.dtype, fill=fill_of(one.dtype), **flat)
+    for coordinate in survey.placement.coordinates:
+        if coordinate.dims == survey.names:
+            arrays[coordinate.name] = ArraySpec(
+                coordinate.name, dtype=coordinate.dtype, fill=fill_of(coordinate.dtype), **flat
+            )
     unplaced = survey.files.n_traces - grid.placed
     if unplaced:
         arrays |= _unplaced_arrays(spec, unplaced, extra)
     return {
-        "arrays": {name: one.to_json() for name, one in arrays.items()},
+        "arrays": {name: array.to_json() for name, array in arrays.items()},
         "block": block,
         "grid": crc32c(np.ascontiguousarray(grid.trace_numbers).view(np.uint8).reshape(-1)),
         "predicted": survey.predicted,
@@ -145,32 +139,32 @@ def _unplaced_arrays(master: ArraySpec, count: int, extra: int) -> dict[str, Arr
     return arrays
 
 
-def how_ingests_differ(root: dict[str, Any], survey: Survey, master: Master) -> str:
+def how_ingests_differ(root: Root, survey: Survey, master: Master) -> str:
     """Return what differs between the ingest that made a volume and the one that is asked for, field by field."""
-    state = root["attributes"]["seismill"]
-    sources = state["sources"]
+    state = root.state
+    sources = state.sources
     files = [(file.url, file.size) for file in survey.files.listed]
-    there = [(source.get("url"), source.get("bytes")) for source in sources]
-    if "index" not in state:
+    there = [(source.url, source.bytes) for source in sources]
+    if not state.has("index"):
         return "it holds images"
-    made = spec_of(MASTER, members(root)[MASTER]) if MASTER in members(root) else None
+    result = spec_of(MASTER, root.members[MASTER]) if MASTER in root.members else None
     differing = []
     if files != there:
         differing.append(
             f"source {', '.join(f'{url} of {size:,} bytes' for url, size in files[:NAMED_FILES])} is asked for"
         )
-    elif [file.identity for file in survey.files.listed] != [source.get("etag") for source in sources]:
+    elif [file.identity for file in survey.files.listed] != [source.etag for source in sources]:
         differing.append("the source was written to since")
-    before, now = state.get("index", {}).get("placement", {}), json.loads(json.dumps(survey.placement_json()))
+    before, now = state.index.get("placement", {}), json.loads(json.dumps(survey.placement_json()))
     differing += [
         f"{name} {before.get(name)}, asked for {value}"
         for name, value in now.items()
         if value != before.get(name)
     ]
-    if made is not None and master.chunks and tuple(master.chunks) != made.chunks:
-        differing.append(f"chunks {made.chunks}, asked for {tuple(master.chunks)}")
-    if made is not None and master.codec != made.codec:
-        differing.append(f"codec {made.codec}, asked for {master.codec}")
+    if result is not None and master.chunks and tuple(master.chunks) != result.chunks:
+        differing.append(f"chunks {result.chunks}, asked for {tuple(master.chunks)}")
+    if result is not None and master.codec != result.codec:
+        differing.append(f"codec {result.codec}, asked for {master.codec}")
     return "; ".join(differing) or "with other chunks, shards or sample settings"
 
 

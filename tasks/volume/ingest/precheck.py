@@ -2,20 +2,18 @@
 
 import logging
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 
 from tasks.parameters import Master
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute
 from tasks.volume.ingest.checksums import Expected, Sums, noted_of
 from tasks.volume.ingest.files import Files
 from tasks.volume.ingest.plan import Follow, fit_of
 from tasks.volume.ingest.read_in_order import checked_before, refuse_what_stores_have
 from tasks.volume.ingest.survey import Survey
-from tasks.volume.protocol.deletion import (
-    clear_run,
-)
+from tasks.volume.protocol.deletion import clear_run
 from tasks.volume.protocol.plan import folder_of
 from tasks.volume.store.writable import WritableStore
 
@@ -34,7 +32,7 @@ def read_before(
     follow: Follow,
     expected: Expected,
     request: str,
-    root: dict[str, Any] | None,
+    root: Root | None,
     keys: Collection[str],
     compute: Compute,
 ) -> tuple[Survey, dict[int, Sums]]:
@@ -68,25 +66,25 @@ def _same_grid(survey: Survey, other: Survey) -> bool:
     assert grid is not None
     assert scanned is not None
     return np.array_equal(grid.trace_numbers, scanned.trace_numbers) and all(
-        np.array_equal(one.values, same.values) for one, same in zip(grid.axes, scanned.axes, strict=True)
+        np.array_equal(entry.values, same.values) for entry, same in zip(grid.axes, scanned.axes, strict=True)
     )
 
 
 def check_again(
     store: WritableStore,
     epoch: int,
-    root: dict[str, Any],
+    root: Root,
     request: str,
     expected: Expected,
     files: Files,
     compute: Compute,
 ) -> None:
-    """Return if a volume was made of files that have what is expected of them now.
+    """Check that a volume was made of files that have what is expected of them now.
 
     Raises:
         IntegrityFailure: One has another checksum.
     """
-    known = noted_of(root["attributes"]["seismill"]["sources"])
+    known = noted_of([source.to_json() for source in root.state.sources])
     for file in expected.said:
         expected.refuse(file, known[file])
     unread = [file for file in expected.of_kind("md5") if "md5" not in known[file]]

@@ -7,9 +7,10 @@ import numpy as np
 from tasks.volume.blocks import on_io
 from tasks.volume.ingest.files import Files
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.geometry import Grid, RegularGrid, grid_from_regular, grid_of, predict_regular
+from tasks.volume.segy.geometry import Grid, grid_of
 from tasks.volume.segy.headers import word
 from tasks.volume.segy.placement import Placement, Word
+from tasks.volume.segy.regular_grid import RegularGrid, grid_from_regular, predict_regular
 from tasks.volume.segy.sorted_lines import predict_runs
 
 # Headers looked at one by one to find the ends of lines: a request each, where reading takes one for a MB or more,
@@ -34,9 +35,9 @@ def predicted_grid(
         if placement.dims:
             return grid_from_regular(RegularGrid((1,), (1,), (n,), (0,)), placement.dims)
         return None
-    if not placement.direct or any(one.type in ("float32", "ibm32") for one in placement.words):
+    if not placement.direct or any(word.type in ("float32", "ibm32") for word in placement.words):
         return None
-    words = [one for _, one in sorted(placement.compared, key=lambda pair: pair[0])]
+    words = [entry for _, entry in sorted(placement.compared, key=lambda pair: pair[0])]
     known = dict(zip(numbers.tolist(), range(len(numbers)), strict=True))
 
     def index_of(some: np.ndarray) -> np.ndarray:
@@ -77,6 +78,6 @@ def predicted_grid(
 def field_values(fields: Iterable[Word], headers: np.ndarray, byte_order: str) -> list[np.ndarray]:
     """Return the values of some fields of trace headers; 1 for a field that files need not have."""
     return [
-        word(headers, one.byte, one.type, byte_order) if one.byte else np.ones(len(headers), np.int32)
-        for one in fields
+        word(headers, field.byte, field.type, byte_order) if field.byte else np.ones(len(headers), np.int32)
+        for field in fields
     ]

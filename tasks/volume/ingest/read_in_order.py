@@ -59,7 +59,8 @@ def checked_before(
     todo = [
         file
         for file in files
-        if file not in noted or any(noted[file].get(one.kind) != one.value for one in expected.said[file])
+        if file not in noted
+        or any(noted[file].get(entry.kind) != entry.value for entry in expected.said[file])
     ]
     for note in expected.notes(todo):
         log.info("%s", note)
@@ -75,7 +76,7 @@ def checked_before(
         for file, sums in _read_in_order(expected, todo, open_file, compute):
             expected.refuse(file, sums)  # and it is not noted: it may have been damaged on the way
             fresh[file] = sums
-            if sum(expected.sizes[one] for one in fresh) >= NOTED_BYTES:
+            if sum(expected.sizes[file] for file in fresh) >= NOTED_BYTES:
                 note_down()
     finally:
         note_down()
@@ -125,7 +126,7 @@ def _read_in_order(
 
 
 def refuse_what_stores_say(expected: Expected, open_file: Open) -> None:
-    """Return if the checksums that stores keep of whole files are those that are expected; nothing was read yet.
+    """Check that the checksums that stores keep of whole files are those that are expected; nothing was read yet.
 
     Raises:
         IntegrityFailure: One is another.
@@ -140,7 +141,7 @@ def refuse_what_stores_say(expected: Expected, open_file: Open) -> None:
 
 
 def refuse_what_stores_have(open_file: Open, read: Mapping[int, str], urls: Sequence[str]) -> None:
-    """Return if files were read with the checksums that their stores keep of them, as far as they keep any.
+    """Check that files were read with the checksums that their stores keep of them, as far as they keep any.
 
     Args:
         open_file: Opens a file by its number.

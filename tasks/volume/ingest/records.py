@@ -122,7 +122,7 @@ def _read_file(
         np.concatenate(([0], breaks + 1)), np.concatenate((breaks, [numbers.size - 1])), strict=True
     ):
         stretch = records[int(rows[begin]) : int(rows[end]) + 1].reshape(-1)
-        segments += [(file, *one) for one in checksums(stretch, fmt.trace_offset(int(numbers[begin])))]
+        segments += [(file, *number) for number in checksums(stretch, fmt.trace_offset(int(numbers[begin])))]
     return records, rows, segments
 
 

@@ -1,4 +1,4 @@
-"""What is looked at of files before anything is decided: headers from both ends and between, and some samples."""
+"""Sample files before anything is decided: headers from both ends and between, and some samples."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SAMPLED_TRACES, SAMPLED_SAMPLES = 12, 4096
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What was looked at before anything is decided.
+    """Headers and samples that were read before anything is decided.
 
     Attributes:
         numbers: Of some traces, from 0.
@@ -49,17 +49,17 @@ def _samples(files: Files) -> np.ndarray:
 
     def read(trace: int) -> bytes:
         file = files.file_of(trace)
-        one = files.formats[file]
-        start = one.trace_offset(trace - int(files.firsts[file])) + one.trace_header_bytes
+        entry = files.formats[file]
+        start = entry.trace_offset(trace - int(files.firsts[file])) + entry.trace_header_bytes
         return files.read(file, start, length)
 
     return np.frombuffer(b"".join(on_io(read, traces)), np.uint8).reshape(len(traces), length)
 
 
 def _sampled_headers(files: Files, *, near: bool) -> tuple[np.ndarray, np.ndarray]:
-    for one, fmt in zip(files.listed, files.formats, strict=True):
+    for item, fmt in zip(files.listed, files.formats, strict=True):
         if fmt.n_traces < 1:
-            raise InputRefused(f"{one.url} holds no trace; check that the file is complete")
+            raise InputRefused(f"{item.url} holds no trace; check that the file is complete")
     if near and files.size <= ALL_HEADERS_BYTES:
         parts = [headers for _, headers in all_headers(files)]
         return np.arange(files.n_traces), np.concatenate(parts)
@@ -80,7 +80,9 @@ def _sampled_headers(files: Files, *, near: bool) -> tuple[np.ndarray, np.ndarra
         raw = np.frombuffer(files.read(file, fmt.trace_offset(first), length), np.uint8)
         return raw.reshape(n, -1)[:, : fmt.trace_header_bytes].copy()
 
-    headers = [read(*one) for one in stretches] if near else on_io(lambda one: read(*one), stretches)
+    headers = (
+        [read(*stretch) for stretch in stretches] if near else on_io(lambda entry: read(*entry), stretches)
+    )
     numbers = [int(files.firsts[file]) + np.arange(first, first + n) for file, first, n in stretches]
     return np.concatenate(numbers), np.concatenate(headers)
 

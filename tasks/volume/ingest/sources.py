@@ -5,19 +5,12 @@ from typing import Any
 import numpy as np
 
 from tasks.volume.blocks import on_io
-from tasks.volume.ingest.checksums import (
-    Expected,
-    Sums,
-)
+from tasks.volume.ingest.checksums import Expected, Sums
 from tasks.volume.ingest.files import Files
 from tasks.volume.ingest.records import PART_BYTES, Segment, checksums, whole_checksums
 from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.protocol.deletion import (
-    clear_run,
-)
-from tasks.volume.protocol.stage import (
-    Stage,
-)
+from tasks.volume.protocol.deletion import clear_run
+from tasks.volume.protocol.stage import Stage
 from tasks.volume.store.scratch import Spill
 
 
@@ -33,7 +26,7 @@ def described_sources(
     for file, offset, length, crc in segments:
         of_file.setdefault(file, []).append((offset, length, crc))
     sources, ends = [], []
-    for file, (one, fmt) in enumerate(zip(files.listed, files.formats, strict=True)):
+    for file, (entry, fmt) in enumerate(zip(files.listed, files.formats, strict=True)):
         tail_at = fmt.trace_offset(fmt.n_traces)
         head = np.frombuffer(files.read(file, 0, fmt.first_trace_offset), np.uint8)
         tail = head[:0]
@@ -47,9 +40,9 @@ def described_sources(
         ends.append((head, tail))
         sources.append(
             {
-                "url": one.url,
-                "bytes": one.size,
-                "etag": one.identity,
+                "url": entry.url,
+                "bytes": entry.size,
+                "etag": entry.identity,
                 "first_trace": int(files.firsts[file]),
                 "trace_count": fmt.n_traces,
                 "crc32c": f"{whole:08x}",
@@ -57,7 +50,7 @@ def described_sources(
                 "crc32c_parts": [f"{part:08x}" for part in parts],
                 "file": fmt.to_json(),
             }
-            | ({"part": [list(run) for run in one.part]} if one.part else {})
+            | ({"part": [list(run) for run in entry.part]} if entry.part else {})
             | ({"archive": archive} if archive.get("member") else {})
         )
     return sources, ends
@@ -70,7 +63,7 @@ def refuse_misread(
     expected: Expected,
     sums: dict[int, Sums],
 ) -> None:
-    """Return if what was read of every file is what its store has of it, and what is expected of it.
+    """Check that what was read of every file is what its store has of it, and what is expected of it.
 
     A range comes without a checksum of its own, so a bit that turned over on the way is only seen here. S3 (full-object
     CRC32C) and GCS keep one of the whole, and so does every store of what was written here; for other objects there is

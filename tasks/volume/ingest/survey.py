@@ -1,4 +1,4 @@
-"""What files hold, found out with as little reading as their order allows: format, index and grid.
+"""Find format, index and grid of files with as few reads as their order allows.
 
 A trace is about as long as a page, so looking at every header reads a whole file. Files whose headers
 look like a full regular grid are therefore only sampled; of those that are sorted but not full, the ends of the lines
@@ -72,22 +72,22 @@ class Survey:
     @property
     def index_bytes(self) -> tuple[int, ...]:
         """First byte of each index word."""
-        return tuple(one.byte for one in self.placement.words if one.byte)
+        return tuple(word.byte for word in self.placement.words if word.byte)
 
     @property
     def coordinate_bytes(self) -> tuple[int, ...]:
         """First bytes of X and Y of the CDPs; () if no words hold them."""
-        return tuple(one.byte for one in self.placement.coordinates if one.name in XY)
+        return tuple(coordinate.byte for coordinate in self.placement.coordinates if coordinate.name in XY)
 
     def index_json(self) -> dict[str, Any]:
         """Return the index in short, for people."""
         short: dict[str, Any] = {
             "bytes": list(self.index_bytes),
-            "types": [one.type for one in self.placement.words if one.byte],
+            "types": [word.type for word in self.placement.words if word.byte],
             "names": list(self.names),
             "coordinate_bytes": list(self.coordinate_bytes),
         }
-        types = [one.type for one in self.placement.coordinates if one.name in XY]
+        types = [coordinate.type for coordinate in self.placement.coordinates if coordinate.name in XY]
         return short | ({"coordinate_types": types} if set(types) - {"int32"} else {})
 
     def placement_json(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _survey(files: Files, index: Index, sample: Sample, *, near: bool) -> Survey
         _refuse_other_delays(files, headers[:1])
     codes = field_values([IDENTIFICATION], headers, fmt.byte_order)[0]
     choice = _choose(files, headers, numbers, ~np.isin(codes, index.unplaced_codes), index)
-    placement, said = in_its_domain(choice.placement, fmt, sample.samples, index)
+    placement, domain_notes = in_its_domain(choice.placement, fmt, sample.samples, index)
     known_codes: tuple[int, ...] = AUXILIARY_REV_2 if fmt.revision.startswith("2") else AUXILIARY
     known_codes = AUXILIARY_SU if fmt.revision == SEISMIC_UNIX else known_codes
     # Where every trace has such a code it says nothing: somebody wrote a number there.
@@ -152,7 +152,7 @@ def _survey(files: Files, index: Index, sample: Sample, *, near: bool) -> Survey
         grid=None,
         predicted=False,
         delay_ms=placement.corrections.first_sample(commonest(tallies_of(headers, fmt), "delay")),
-        notes=tuple(dict.fromkeys((*oddities(files, sample), *choice.notes, *said))),
+        notes=tuple(dict.fromkeys((*oddities(files, sample), *choice.notes, *domain_notes))),
         before=choice.before or (choice.placement if placement != choice.placement else None),
     )
     if not np.isin(codes, auxiliary).any() and (
@@ -178,12 +178,12 @@ def _choose(
 
 def oddities(files: Files, sample: Sample) -> list[str]:
     """Sentences on what is odd, whatever the index."""
-    found = [note for one in files.formats for note in one.oddities]
-    for one in files.listed:
-        if one.part:
-            first, count = one.part[0]
-            more = f" and {len(one.part) - 1} more ranges" if len(one.part) > 1 else ""
-            found.append(f"Of {one.url} this is a part: traces {first + 1:,} to {first + count:,}{more}.")
+    found = [note for file in files.formats for note in file.oddities]
+    for entry in files.listed:
+        if entry.part:
+            first, count = entry.part[0]
+            more = f" and {len(entry.part) - 1} more ranges" if len(entry.part) > 1 else ""
+            found.append(f"Of {entry.url} this is a part: traces {first + 1:,} to {first + count:,}{more}.")
     likelier = likelier_reading(files.fmt, sample.samples)
     return [*found, likelier.sentence(files.fmt)] if likelier else found
 
@@ -217,10 +217,10 @@ def grid_from_words(
         raise InputRefused(
             f"all {n_traces:,} traces are auxiliary ones (byte 29); there is no survey to place"
         )
-    named = dict(zip((one.name for one in placement.words), columns, strict=True))
+    named = dict(zip((word.name for word in placement.words), columns, strict=True))
     columns.clear()
     values = override(named, placement.dims, placement.overrides, count)
-    places = [one.byte for _, one in placement.compared] if placement.direct else []
+    places = [entry.byte for _, entry in placement.compared] if placement.direct else []
     return grid_of(values, placement.dims, index_bytes=places, numbers=numbers)
 
 

@@ -16,12 +16,22 @@ from collections.abc import Collection
 
 from tasks.volume.arrays.documents import object_from
 from tasks.volume.arrays.foreign_documents import fingerprint
-from tasks.volume.arrays.group_metadata import ANNEX, ROOT
 from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.volume_root import ANNEX, ROOT
 from tasks.volume.blocks import on_io
 from tasks.volume.integrity.check import Finding, fetch
 from tasks.volume.limits import GAPS
 from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.protocol.commits import (
+    COMMITS,
+    SUPERSEDED,
+    Commit,
+    commit_count,
+    commit_in,
+    newest_commit,
+    superseded,
+    superseded_by,
+)
 from tasks.volume.protocol.lock import highest, numbers_in
 from tasks.volume.protocol.lock_content import LOCKS, is_whole, released_lock
 from tasks.volume.protocol.manifest import (
@@ -33,17 +43,7 @@ from tasks.volume.protocol.manifest import (
     listed_at,
 )
 from tasks.volume.protocol.plan import PLAN, RUNS, is_begun, load_plan
-from tasks.volume.protocol.root import (
-    COMMITS,
-    SUPERSEDED,
-    Commit,
-    commit_count,
-    commit_in,
-    newest_commit,
-    present_root,
-    superseded,
-    superseded_by,
-)
+from tasks.volume.protocol.root import present_root
 from tasks.volume.store.objects import Store
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def notes_on(volume: Volume, *, errors: bool) -> list[str]:
     if not volume.origin:
         return []
     name, origin = volume.origin, volume.store_of(volume.master)
-    if fingerprint(origin, "") == volume.state["stages"][volume.master]["plan"]:
+    if fingerprint(origin, "") == volume.master_plan:
         return [
             f"{name} is another tool's: its objects have the sizes and etags that they had, and no checksums."
         ]
@@ -221,7 +221,7 @@ def _report(store: Store) -> list[Finding]:
     if listed is None:
         findings.append(Finding(REPORT_LIST, "", "", f"{ALTERED}; {DRAW_AGAIN}"))
         elsewhere = (listed_at(REPORT_LIST, fetch(store, key) or b"") for key in present)
-        listed = next((one for one in elsewhere if one), [])  # it changed places with another file
+        listed = next((entry for entry in elsewhere if entry), [])  # it changed places with another file
     contents = on_io(lambda stored: fetch(store, stored.key), listed)
     for stored, content in zip(listed, contents, strict=True):
         if not stored.fits(content):
@@ -233,7 +233,7 @@ def _report(store: Store) -> list[Finding]:
 def _plans(volume: Volume) -> list[Finding]:
     """Plans of unfinished runs; those of stages that are done are checked by the root."""
     store = volume.store
-    done = {made["plan"] for made in volume.state.get("stages", {}).values()}
+    done = {entry.plan for entry in volume.state.stages.values()}
     findings = []
     for key in store.keys(RUNS):
         folder, _, name = key.rpartition("/")

@@ -1,4 +1,4 @@
-"""What is not as it was written in a volume, object by object.
+"""Check every object of a volume against the checksum that was stored with it.
 
 Everything that is stored can be told right from wrong by something else that is stored: objects by the manifest of
 their array, a manifest by its first line, metadata and what is kept of runs by the root, the root by its commit and
@@ -7,26 +7,20 @@ the commit by the root.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tasks.volume.arrays.codecs import ABSENT, decode_chunk, document_bytes, read_index
-from tasks.volume.arrays.documents import root_from
-from tasks.volume.arrays.group_metadata import ANNEX, GROUP, ROOT
+from tasks.volume.arrays.group_metadata import GROUP
 from tasks.volume.arrays.reader import Volume, open_any
+from tasks.volume.arrays.root_schema import AxisEntry
 from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.arrays.volume_root import ANNEX, ROOT, Root, root_from
 from tasks.volume.blocks import on_chunks, on_io
 from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.protocol.commits import Commit, checksum_of, newest_commit, promised_checksum
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_key
 from tasks.volume.protocol.plan import RUNS, TWIN, folder_of
-from tasks.volume.protocol.root import (
-    Commit,
-    checksum_of,
-    newest_commit,
-    present_root,
-    promised_checksum,
-    root_key,
-)
+from tasks.volume.protocol.root import present_root
 from tasks.volume.store.objects import Store
 
 BATCH = 32  # objects in memory at once, at most
@@ -72,8 +66,8 @@ def open_checked(store: Store) -> tuple[Volume, list[Finding]]:
             volume = open_any(store)
         except IntegrityFailure:
             raise _neither(store, ROOT, first) from None
-        if not _describes(store, document_bytes(volume.root)):
-            raise _neither(store, root_key(volume.root), first)
+        if not _describes(store, volume.root.content):
+            raise _neither(store, volume.root.key, first)
         return volume, [Finding(first.key, "", "", "is missing")]
     if newest.whole and not newest.document:
         return open_any(store), []
@@ -81,7 +75,7 @@ def open_checked(store: Store) -> tuple[Volume, list[Finding]]:
     if promised == checksum_of(b"") and not store.exists(ROOT):
         return open_any(store), []
     committed = _root_in(store, newest) if newest.whole else None
-    where = root_key(committed) if committed else (ANNEX if store.exists(ANNEX) else ROOT)
+    where = committed.key if committed else (ANNEX if store.exists(ANNEX) else ROOT)
     present, identity = present_root(store, where)
     if committed is not None and present == newest.document:  # whatever the commit before says
         return open_any(store), []
@@ -109,7 +103,7 @@ def open_checked(store: Store) -> tuple[Volume, list[Finding]]:
     raise _neither(store, where, newest)
 
 
-def _root_in(store: Store, commit: Commit) -> dict[str, Any] | None:
+def _root_in(store: Store, commit: Commit) -> Root | None:
     """Return the root that a commit holds; None if what it holds is none."""
     try:
         return root_from(commit.document, f"in {store.url}/{commit.key}")
@@ -135,7 +129,7 @@ def _describes(store: Store, document: bytes) -> bool:
     known = all(
         text == document_bytes(volume.members[path]) for path, text in zip(stored, texts, strict=True)
     )
-    return known and document_bytes(volume.root) == document
+    return known and volume.root.content == document
 
 
 def entries_of(volume: Volume) -> tuple[list[ManifestEntry], list[Finding]]:
@@ -161,11 +155,9 @@ def entries_of(volume: Volume) -> tuple[list[ManifestEntry], list[Finding]]:
 
 def _noted(volume: Volume) -> list[ManifestEntry]:
     """Return the kept documents of each stage, with their backup copies."""
-    stages = {made["plan"]: made.get("kept", {}) for made in volume.state.get("stages", {}).values()}
+    stages = {entry.plan: entry.kept for entry in volume.state.stages.values()}
     return [
-        ManifestEntry(
-            RUNS, Stored(f"{folder_of(digest)}/{name}{more}", about["bytes"], int(about["crc32c"], 16))
-        )
+        ManifestEntry(RUNS, Stored(f"{folder_of(digest)}/{name}{more}", about.bytes, int(about.crc32c, 16)))
         for digest, kept in sorted(stages.items())
         for name, about in sorted(kept.items())
         for more in ("", TWIN)
@@ -268,18 +260,18 @@ def region_of(volume: Volume, path: str, key: str) -> str:
     if "/c/" not in key:
         return ""
     spec = volume.spec(path)
-    axes = {axis["name"]: axis for axis in volume.state.get("axes", [])}
+    axes = {axis.name: axis for axis in volume.state.axes}
     return ", ".join(
-        _stretch(dim, p * u, min((p + 1) * u, n) - 1, n, axes.get(dim, {}))
+        _stretch(dim, p * u, min((p + 1) * u, n) - 1, n, axes.get(dim))
         for dim, p, u, n in zip(spec.dims, position_of(key), spec.unit, spec.shape, strict=True)
     )
 
 
-def _stretch(dim: str, first: int, last: int, extent: int, axis: dict[str, Any]) -> str:
+def _stretch(dim: str, first: int, last: int, extent: int, axis: AxisEntry | None) -> str:
     """Return a part of an axis for people: in its numbers, or as positions, of levels and where steps vary."""
-    if axis.get("count") != extent or isinstance(axis["step"], str):
+    if axis is None or axis.count != extent or isinstance(axis.step, str):
         return f"{dim} positions {first} to {last}"
-    low, high = (axis["first"] + at * axis["step"] for at in (first, last))
+    low, high = (axis.first + at * axis.step for at in (first, last))
     return f"{dim} {low:g} to {high:g}"
 
 

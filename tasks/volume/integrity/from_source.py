@@ -20,15 +20,14 @@ from tasks.volume.images.listing import VoxelFile, find_files
 from tasks.volume.images.slab import read_block, stored_as
 from tasks.volume.images.stack import Stack
 from tasks.volume.ingest.block import (
-    Intake,
     coordinates_key,
     exceptions_of,
     ingest_block,
-    intake_of,
     raw_samples_block,
     unplaced_blocks,
 )
 from tasks.volume.ingest.coordinates import merged, shared
+from tasks.volume.ingest.intake import Intake, intake_of
 from tasks.volume.ingest.moved import found_again
 from tasks.volume.integrity.check import position_of
 from tasks.volume.integrity.from_volume import plan_of_master, values_of
@@ -175,8 +174,8 @@ def places_of(volume: Volume, source: str, options: StorageOptions, check: Calla
     Raises:
         InputRefused: These are other files.
     """
-    if "crc32c" in volume.state["sources"][0]:
-        return found_again(volume.state["sources"], source, options, check)
+    if volume.state.sources[0].crc32c:
+        return found_again(volume.state.sources, source, options, check)
     stored = [file for file, _ in Stack.from_json(plan_of_master(volume).body["stack"]).files]
     files = find_files(source, options)
     # Slices that say where they lie may be stored in another order than that of their names.
@@ -231,7 +230,7 @@ def _of_all_blocks(
     for path in sorted({key.partition("/c/")[0] for key in keys}):
         if path.startswith("segy_files/"):
             values[path] = _beside_traces(intake, path)
-    common = {one.name for one in shared(intake.placement)}
+    common = {coordinate.name for coordinate in shared(intake.placement)}
     if any(path in common or path.startswith("sample_exceptions/") for path in _paths(keys)):
         records = [carry_out(block) for block in range(_blocks(intake))]
         if any(record.facts["exceptions"] for record in records):

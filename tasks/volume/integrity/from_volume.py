@@ -10,11 +10,12 @@ from tasks.volume.arrays.assembly import ChunkOf, stored_object, whole_chunk
 from tasks.volume.arrays.attributes import level_labels
 from tasks.volume.arrays.codecs import document_bytes, is_zfp
 from tasks.volume.arrays.group_metadata import GROUP
-from tasks.volume.arrays.reader import Volume, read_region
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region
 from tasks.volume.derived.edges import continue_cells
-from tasks.volume.ingest.block import load_grid
+from tasks.volume.ingest.intake import load_grid
 from tasks.volume.integrity.check import position_of
 from tasks.volume.kernels.error_sums import finite_or_zero
 from tasks.volume.protocol.plan import RUNS, TWIN, Plan, load_plan
@@ -46,7 +47,7 @@ def made_again(volume: Volume, path: str, key: str, *, continued: bool = True) -
         return stored_object(
             spec, position_of(key), lambda spec, region: _of_copy(volume, spec, region, continued)
         )
-    levels = [level["path"] for level in volume.state["levels"]]
+    levels = [level.path for level in volume.state.levels]
     if path in levels[1:]:
         fine = levels[levels.index(path) - 1]
         return stored_object(
@@ -58,7 +59,7 @@ def made_again(volume: Volume, path: str, key: str, *, continued: bool = True) -
 
 def plan_of_master(volume: Volume) -> Plan:
     """Return the plan that the master was made with, as it was stored then."""
-    return load_plan(volume.store, volume.state["stages"][volume.left_out or volume.master]["plan"])
+    return load_plan(volume.store, volume.state.stages[volume.left_out or volume.master].plan)
 
 
 def values_of(values: np.ndarray) -> ChunkOf:
@@ -88,13 +89,13 @@ def _of_copy(volume: Volume, spec: ArraySpec, region: Region, continued: bool) -
 
 def _of_level(volume: Volume, fine: str, spec: ArraySpec, region: Region) -> np.ndarray | None:
     """Return a whole chunk of a level; None where nothing but NaN comes out."""
-    made, above = volume.array_attributes(spec.path), volume.spec(fine)
+    level_attributes, above = volume.array_attributes(spec.path), volume.spec(fine)
     source = tuple(
         slice(r.start * f, min(r.stop * f, n))
-        for r, f, n in zip(region, made["factor"], above.shape, strict=True)
+        for r, f, n in zip(region, level_attributes["factor"], above.shape, strict=True)
     )
     values, live = read_region(volume.store_of(fine), above, source), _live(volume, fine, source)
-    level = coarsen(values, tuple(made["factor"]), made["method"], live)
+    level = coarsen(values, tuple(level_attributes["factor"]), level_attributes["method"], live)
     if live is not None and level.dtype.kind == "f" and np.isnan(level).all():
         return None
     return whole_chunk(spec, level)
@@ -109,33 +110,33 @@ def _live(volume: Volume, path: str, region: Region) -> np.ndarray | None:
 def _of_level_axis(volume: Volume, path: str) -> np.ndarray | None:
     """Return the labels of an axis of a level, or where it is live."""
     _, number, name = path.split("/")
-    levels = volume.state["levels"][: int(number) + 1]
-    made = [volume.array_attributes(level["path"]) for level in levels[1:]]
+    levels = volume.state.levels[: int(number) + 1]
+    level_attributes = [volume.array_attributes(level.path) for level in levels[1:]]
     if name == "trace_mask":
-        above = f"pyramid/{int(number) - 1}/trace_mask" if len(made) > 1 else "trace_mask"
-        fine, factor = volume.read(above), made[-1]["factor"]
-        return coarsen_live(fine, tuple(factor[: fine.ndim]), made[-1]["method"])
+        above = f"pyramid/{int(number) - 1}/trace_mask" if len(level_attributes) > 1 else "trace_mask"
+        fine, factor = volume.read(above), level_attributes[-1]["factor"]
+        return coarsen_live(fine, tuple(factor[: fine.ndim]), level_attributes[-1]["method"])
     spec = volume.spec(volume.master)
     axis = spec.dims.index(name)
     values = volume.read(name) if volume.has(name) else np.arange(spec.shape[axis])
-    factor = int(np.prod([one["factor"][axis] for one in made]))
-    scale, translation = (levels[-1][key][axis] for key in ("scale", "translation"))
-    return level_labels(values, factor, scale, translation, made[-1]["method"])
+    factor = int(np.prod([entry["factor"][axis] for entry in level_attributes]))
+    scale, translation = levels[-1].scale[axis], levels[-1].translation[axis]
+    return level_labels(values, factor, scale, translation, level_attributes[-1]["method"])
 
 
 def _of_master_axis(volume: Volume, path: str) -> np.ndarray | None:
     """Return the labels of an axis of the master, where its traces lie in the file, and where it is live."""
-    base, spec = volume.state["levels"][0], volume.spec(volume.master)
+    base, spec = volume.state.levels[0], volume.spec(volume.master)
     if path == "trace_mask":
         return volume.read("trace_number") >= 0
     if volume.of_images:
         if path not in spec.dims:
             return None
         axis = spec.dims.index(path)
-        return base["translation"][axis] + base["scale"][axis] * np.arange(spec.shape[axis])
+        return base.translation[axis] + base.scale[axis] * np.arange(spec.shape[axis])
     if path == spec.dims[-1]:
-        fmt = FileFormat.from_json(volume.state["sources"][0]["file"])
-        return sample_axis(fmt, base["translation"][-1], depth=path == "depth")[1]
+        fmt = FileFormat.from_json(volume.state.sources[0].file)
+        return sample_axis(fmt, base.translation[-1], depth=path == "depth")[1]
     plan = plan_of_master(volume)
     kept = {"trace_number": "trace_numbers", "unplaced/trace_number": "unplaced"}
     kept |= {name: f"axis_{axis}" for axis, name in enumerate(spec.dims[:-1])}

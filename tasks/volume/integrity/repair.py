@@ -1,4 +1,4 @@
-"""What is broken in a volume, put back with the bytes that were written.
+"""Restore damaged objects of a volume, with the bytes that were written.
 
 Nothing is put that does not have the checksum of what was written, and nothing that is whole is touched. A manifest
 that is broken is made again from its objects, whose chunks tell by checksums of their own that they are whole, and
@@ -19,17 +19,10 @@ from tasks.volume.integrity.from_source import made_from_source
 from tasks.volume.integrity.from_volume import made_again, plan_of_master
 from tasks.volume.integrity.unlisted import NOT_WRITTEN, may_be_absent
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tasks.volume.protocol.commits import COMMITS, Commit, checksum_of, newest_commit, promised_checksum
 from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_bytes, manifest_key
 from tasks.volume.protocol.plan import RUNS
-from tasks.volume.protocol.root import (
-    COMMITS,
-    Commit,
-    checksum_of,
-    newest_commit,
-    promised_checksum,
-    root_key,
-)
 from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
@@ -59,7 +52,7 @@ def flags_for(volume: Volume, findings: Collection[Finding], tried: Repairs) -> 
 
 @dataclass(frozen=True)
 class Repair:
-    """What repairing is done with.
+    """The means of a repair.
 
     Attributes:
         volume: As its root or, where that is broken, its newest commit describes it.
@@ -114,8 +107,8 @@ class Repair:
             for finding in repair(own, written):
                 own.remove(finding)
                 yield finding
-        made = [finding for finding in broken if self._rank(finding.array) > 1]
-        yield from self._from_volume(made, written)
+        result = [finding for finding in broken if self._rank(finding.array) > 1]
+        yield from self._from_volume(result, written)
         for finding in lists:
             text = self._manifest(finding.array)
             if self._put(finding.key, text):
@@ -136,7 +129,7 @@ class Repair:
         """Return -1 for run documents, 0 for small arrays, 1 for the master, more for levels and copies."""
         if path == RUNS:
             return -1
-        levels = [level["path"] for level in self.volume.state["levels"]]
+        levels = [level.path for level in self.volume.state.levels]
         if path in levels:
             return 1 + levels.index(path)
         known = self.volume.has(path)
@@ -188,7 +181,7 @@ class Repair:
 
     def _root(self, key: str) -> bytes | None:
         store, newest = self.volume.store, newest_commit(self.volume.store)
-        where = root_key(self.volume.root)
+        where = self.volume.root.key
         if key == where:
             return newest.document if newest is not None and newest.whole else None
         number = newest.number if newest is not None else 1
@@ -240,15 +233,15 @@ class Repair:
         metadata = Stored.document(f"{path}/zarr.json", document_bytes(volume.members[path]))
         present = fetch(volume.store, manifest_key(path))
         for listed in (chunks, early):
-            made = manifest_bytes(path, [*listed, metadata])
-            if present is None or _is_twin(made, present):
+            result = manifest_bytes(path, [*listed, metadata])
+            if present is None or _is_twin(result, present):
                 for key, data in anew.items():
                     self._put(key, data)
-                return made
+                return result
         return None
 
 
-def _is_twin(made: bytes, present: bytes) -> bool:
+def _is_twin(result: bytes, present: bytes) -> bool:
     """Return whether a manifest is the made one but for its first line, or but for the lines which that describes."""
-    first, _, rest = made.partition(b"\n")
+    first, _, rest = result.partition(b"\n")
     return present.startswith(first) or present.endswith(rest)

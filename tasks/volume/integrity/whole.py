@@ -5,7 +5,8 @@ The old copy or level may be the last good data: it goes only when the new can b
 
 import time
 
-from tasks.volume.arrays.reader import Volume, read_region
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import Compute, Progress, regions
 from tasks.volume.integrity.check import ManifestEntry, checked, fetch
@@ -17,7 +18,7 @@ AT_ONCE_BYTES = 64 << 20  # of samples of another tool's array
 
 
 def refuse_damaged(volume: Volume, compute: Compute) -> None:
-    """Return if the master, the trace mask and the coordinates are as they were written.
+    """Check that the master, the trace mask and the coordinates are as they were written.
 
     An array that another tool wrote has no manifest; it is decoded instead.
 

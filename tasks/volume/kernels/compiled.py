@@ -53,7 +53,7 @@ def part(function: Callable[..., Any]) -> Kernel:
 
 @dataclass(frozen=True)
 class OfNumba:
-    """What stands for a function of numba that kernels call."""
+    """Stand-in for a function of numba that kernels call."""
 
     module: str
     name: str

@@ -1,4 +1,4 @@
-"""What a lossy copy is made from, and how far it is off: samples without NaN and Inf, and errors in float64."""
+"""Replace NaN and Inf in the samples of a lossy copy, and sum its errors in float64."""
 
 import numpy as np
 

@@ -9,13 +9,11 @@ Under the path of an array of its own, a chunk that the new array does not have 
 readers take an absent chunk for fill values, so a stale one would be data.
 """
 
-import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
-from tasks.volume.arrays.group_metadata import ROOT
+from tasks.volume.arrays.volume_root import ROOT, Root
 from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.protocol.lock import check_epoch
@@ -23,7 +21,7 @@ from tasks.volume.protocol.manifest import REPORT, REPORT_TEXT, path_of_manifest
 from tasks.volume.protocol.own_names import OWN, chunk_of, names_of
 from tasks.volume.protocol.plan import PLAN, RUNS, folder_of, notes_of
 from tasks.volume.protocol.remembered import forget
-from tasks.volume.protocol.root import commit, members
+from tasks.volume.protocol.root import commit
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
 
@@ -37,8 +35,8 @@ _OF_REPORTS |= {f"{REPORT}/{name}.png" for name in ("inline", "crossline", "time
 def take_away(
     store: WritableStore,
     epoch: int,
-    present: dict[str, Any] | None,
-    after: dict[str, Any] | None,
+    present: Root | None,
+    after: Root | None,
     *,
     keep_digests: Iterable[str] = (),
     leave_chunks: Sequence[str] = (),
@@ -66,7 +64,7 @@ def take_away(
     forget(store)
     keys = store.keys("") if listed is None else listed
     own = [key for key in keys if key.startswith(f"{OWN}/")]
-    known = set(members(after)) if after else set()
+    known = set(after.members) if after else set()
     # What stays because the root names it needs no plan to tell whose it is.
     doubtful = [
         key for key in keys if key != ROOT and not key.startswith(f"{OWN}/") and _part_of(key) not in known
@@ -75,8 +73,8 @@ def take_away(
     if after is not present:
         commit(store, epoch, after)
     kept = {f"{folder_of(digest)}/" for digest in keep_digests}
-    done = after["attributes"]["seismill"]["stages"].values() if after else ()
-    kept |= {key for stage in done for key in notes_of(stage["plan"])}
+    done = after.state.stages.values() if after else ()
+    kept |= {key for stage in done for key in notes_of(stage.plan)}
     stray = [
         key for key in doubtful if names and (owner := names.owner(key)) is not None and owner not in known
     ]
@@ -212,12 +210,3 @@ def remove_of_runs(
     for digest in runs:
         forget(store, f"{folder_of(digest)}/")
     store.delete_many(sorted(gone, key=lambda key: key.endswith(f"/{PLAN}")), guard=guard)
-
-
-def without(root: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
-    """Return a root that lacks some arrays and groups, and what lies below those."""
-    fewer: dict[str, Any] = json.loads(json.dumps(root))
-    for path in list(members(fewer)):
-        if any(path == other or path.startswith(f"{other}/") for other in paths):
-            del members(fewer)[path]
-    return fewer

@@ -12,17 +12,17 @@ from importlib.metadata import version
 from typing import Any, TypeGuard
 
 from tasks.parameters import Run
-from tasks.volume.arrays.documents import root_from
 from tasks.volume.arrays.foreign_documents import attributes_of, documents, fingerprint, is_array
-from tasks.volume.arrays.group_metadata import ANNEX, ROOT, is_annex
 from tasks.volume.arrays.level_names import is_elsewhere, level_0
 from tasks.volume.arrays.meaning import Meaning, meaning_of
 from tasks.volume.arrays.reader import Volume, open_volume
+from tasks.volume.arrays.root_schema import LevelEntry, StageEntry
+from tasks.volume.arrays.volume_root import ANNEX, ROOT, Root, root_from
 from tasks.volume.images.header import unit_of
 from tasks.volume.images.spacing import AXES, ROCKVERSE
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.plan import FORMAT, Plan, time_stamp
-from tasks.volume.protocol.root import known_root, members, new_root
+from tasks.volume.protocol.root import known_root
 from tasks.volume.store.objects import Store
 from tasks.volume.store.url import stored_address
 
@@ -96,7 +96,7 @@ def _image_above(holder: Store, name: str, run: Run) -> tuple[Store, str] | None
     place, path = Store(parent, run.storage_options), f"{group}/{name}"
     found = documents(place, "")
     images = attributes_of(found).get("ome", {}).get("multiscales") or []
-    listed = [one.get("path") for image in images for one in image.get("datasets", [])]
+    listed = [dataset.get("path") for image in images for dataset in image.get("datasets", [])]
     return (place, path) if "zarr.json" in found and path in listed else None
 
 
@@ -110,15 +110,15 @@ def origin_of(store: Store, plan: Plan) -> Store:
 
 
 def refuse_changed(volume: Volume) -> None:
-    """Return if the array that another tool wrote is still what was read.
+    """Check that the array that another tool wrote is still what was read.
 
     Raises:
         InputRefused: It was written to meanwhile.
     """
-    if not is_annex(volume.root):
+    if not volume.root.is_annex:
         return
     place = volume.store_of(volume.master)
-    if fingerprint(place, "") != volume.state["stages"][volume.master]["plan"]:
+    if fingerprint(place, "") != volume.master_plan:
         raise InputRefused(
             f"{place.url} was written to while it was read; run this again when nothing writes it"
         )
@@ -138,22 +138,20 @@ def _annex(
 
     spec = foreign_spec(origin, "")
     described = documents(origin, "")
-    said = attributes_of(described)
-    named = described.get("zarr.json", {}).get("dimension_names") or "_ARRAY_DIMENSIONS" in said
+    attributes = attributes_of(described)
+    named = described.get("zarr.json", {}).get("dimension_names") or "_ARRAY_DIMENSIONS" in attributes
     usual = named or not 2 <= len(spec.dims) <= len(AXES)
-    scale, translation, axes = _where(spec.dims if usual else AXES[-len(spec.dims) :], said, groups)
+    scale, translation, axes = _where(spec.dims if usual else AXES[-len(spec.dims) :], attributes, groups)
     array = name if beside else origin.url
     try:
         root = root_from(place.get(ANNEX), f"{place.url}/{ANNEX}")
-        if root["attributes"]["seismill"]["annex"]["array"] != array:
-            raise DestinationRefused(
-                f"{place.url} holds levels of {root['attributes']['seismill']['annex']['array']}; name another group"
-            )
-        earlier = root["attributes"]["seismill"]["annex"]["axes"]
-        if not usual and [axis["name"] for axis in earlier] == list(spec.dims):
-            axes = earlier  # what was made before such arrays got z, y and x is recognised
+        earlier = root.state.annex
+        if earlier.array != array:
+            raise DestinationRefused(f"{place.url} holds levels of {earlier.array}; name another group")
+        if not usual and [axis["name"] for axis in earlier.axes] == list(spec.dims):
+            axes = earlier.axes  # what was made before such arrays got z, y and x is recognised
     except FileNotFoundError:
-        root = new_root(
+        root = Root.new(
             {
                 "attributes": {"defaultVariableName": ""},
                 "seismill": {
@@ -162,26 +160,27 @@ def _annex(
                     "created_on": time_stamp(run.created_on),
                     "stages": {},
                     "sources": [],
+                    "annex": {},
+                    "levels": [],
                 },
             }
         )
     dims = spec.dims if named or not axes else [axis["name"] for axis in axes]
-    state = root["attributes"]["seismill"]
-    state["annex"] = {"array": array, "name": name, "axes": axes, "above": above}
+    annex = {"array": array, "name": name, "axes": axes, "above": above}
     meaning = meaning_of(
         spec.numpy,
         described.get(".zarray", {}).get("fill_value"),
-        said,
+        attributes,
         groups[name],
         below_labels=_below_labels(origin),
     )
     if plain := meaning.to_json():
-        state["annex"]["meaning"] = plain
-    base = {"path": "", "scale": scale, "translation": translation}
-    state["levels"] = [base, *state.get("levels", [])[1:]]
-    state["stages"][""] = {"plan": fingerprint(origin, "")}
-    kept = {key: said[key] for key in (*ROCKVERSE, "units") if key in said}
-    members(root)[""] = {
+        annex["meaning"] = plain
+    base = LevelEntry(path="", scale=scale, translation=translation)
+    root = root.with_state(annex=annex).with_levels([base, *root.state.levels[1:]])
+    root = root.with_stages({"": StageEntry(plan=fingerprint(origin, ""))})
+    kept = {key: attributes[key] for key in (*ROCKVERSE, "units") if key in attributes}
+    described_here = {
         "node_type": "array",
         "shape": list(spec.shape),
         "data_type": spec.dtype,
@@ -192,7 +191,7 @@ def _annex(
         "attributes": kept,
         "shards": list(spec.shards),
     }
-    return Volume(place, root)
+    return Volume(place, root.with_members({"": described_here}))
 
 
 def _below_labels(origin: Store) -> bool:
@@ -203,11 +202,11 @@ def _below_labels(origin: Store) -> bool:
 
 def foreign_meaning(volume: Volume) -> Meaning:
     """Return the meaning of the values of another tool's array; our own arrays need none."""
-    return Meaning.from_json(volume.state.get("annex", {}).get("meaning", {}))
+    return Meaning.from_json(volume.state.annex.meaning)
 
 
 def _refuse_place(place: Store, origin: Store) -> None:
-    """Return if a group for levels may be at `place`."""
+    """Check that a group for levels may be at `place`."""
     there = documents(place, "")
     if is_array(there) or ".zgroup" in there:
         raise DestinationRefused(
@@ -218,7 +217,7 @@ def _refuse_place(place: Store, origin: Store) -> None:
         raise DestinationRefused(f"{place.url} lies in the array itself; name another place")
     if "seismill" in attributes_of(there):
         raise DestinationRefused(f"{place.url} is a volume; name another place")
-    if not there and (present := [one for one in place.children() if one != ".seismill"]):
+    if not there and (present := [child for child in place.children() if child != ".seismill"]):
         raise DestinationRefused(
             f"{place.url} is not empty and no Zarr group (it holds {present[0]}); name a place that does not exist yet"
         )
@@ -227,25 +226,25 @@ def _refuse_place(place: Store, origin: Store) -> None:
 def _no_array(origin: Store, described: Mapping[str, Any]) -> str:
     if not described:
         return f"there is no Zarr array at {origin.url}; check the path"
-    said = attributes_of(dict(described))
-    images = (said.get("ome") or said).get("multiscales") or []
+    attributes = attributes_of(dict(described))
+    images = (attributes.get("ome") or attributes).get("multiscales") or []
     # The finest level of an image comes first.
     found = [
         path for image in images for path in [d.get("path") for d in image.get("datasets", [])][:1] if path
     ]
-    for one in origin.children()[:100]:
-        if one.startswith("."):
+    for child in origin.children()[:100]:
+        if child.startswith("."):
             continue
-        inner = documents(origin, one) if one not in found else {}
-        found += [one] if is_array(inner) else []
-        if inner and not is_array(inner) and is_array(documents(origin, f"{one}/0")):
-            found.append(f"{one}/0")
+        inner = documents(origin, child) if child not in found else {}
+        found += [child] if is_array(inner) else []
+        if inner and not is_array(inner) and is_array(documents(origin, f"{child}/0")):
+            found.append(f"{child}/0")
     named = f", such as --array {found[0]} ({len(found)} seen)" if found else ""
     return f"{origin.url} is a Zarr group that Seismill did not write; name an array in it{named}"
 
 
 def _where(
-    dims: Sequence[str], said: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]
+    dims: Sequence[str], attributes: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[float], list[float], list[dict[str, Any]]]:
     """Scale, translation and OME-Zarr axes: as the group says (0.4 or 0.5), else RockVerse's attributes, else indices.
 
@@ -253,25 +252,25 @@ def _where(
 
     Args:
         dims: Names of the array's dimensions.
-        said: Its attributes.
+        attributes: Its attributes.
         groups: Attributes of groups above it, by the array's path from there.
     """
-    told = [
+    images = [
         (path, image)
         for path, around in groups.items()
         for image in (around.get("ome") or around).get("multiscales") or []
     ]
-    for name, image in told:
-        for one in image.get("datasets", []):
-            if one.get("path") == name and len(image.get("axes", [])) == len(dims):
-                steps = {t["type"]: t[t["type"]] for t in one.get("coordinateTransformations", [])}
+    for name, image in images:
+        for dataset in image.get("datasets", []):
+            if dataset.get("path") == name and len(image.get("axes", [])) == len(dims):
+                steps = {t["type"]: t[t["type"]] for t in dataset.get("coordinateTransformations", [])}
                 scale = [float(s) for s in steps.get("scale", [1.0] * len(dims))]
                 first = [float(t) for t in steps.get("translation", [0.0] * len(dims))]
                 return scale, first, [a if isinstance(a, dict) else {"name": a} for a in image["axes"]]
     axes = [{"name": dim, "type": "space"} for dim in dims] if 2 <= len(dims) <= 3 else []
-    lengths, origin = (said.get(key) for key in ("voxel_length", "voxel_origin"))
+    lengths, origin = (attributes.get(key) for key in ("voxel_length", "voxel_origin"))
     if _numbers(lengths, len(dims)) and min(lengths) > 0 and _numbers(origin, len(dims)):
-        if unit := unit_of(str(said.get("voxel_unit", ""))):  # RockVerse takes any text, such as um
+        if unit := unit_of(str(attributes.get("voxel_unit", ""))):  # RockVerse takes any text, such as um
             axes = [axis | {"unit": unit} for axis in axes]
         return [float(s) for s in lengths], [float(t) for t in origin], axes
     return [1.0] * len(dims), [0.0] * len(dims), axes

@@ -11,14 +11,15 @@ from typing import Any
 
 from tasks.parameters import Run
 from tasks.volume.arrays.codecs import document_bytes
-from tasks.volume.arrays.group_metadata import GROUP, LABELS, label_names
+from tasks.volume.arrays.group_metadata import GROUP
 from tasks.volume.arrays.reader import Volume, open_any
+from tasks.volume.arrays.volume_root import LABELS
 from tasks.volume.blocks import Compute
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.lock import unkept_locks
 from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_taken
-from tasks.volume.protocol.root import commit, members
+from tasks.volume.protocol.root import commit
 from tasks.volume.protocol.stage import settle
 from tasks.volume.store.objects import Store
 
@@ -53,20 +54,19 @@ def _list(labels: Volume, run: Run, compute: Compute) -> None:
         if root is None:
             raise InputRefused(f"the image {image.url} was taken away; publish it and its labels again")
         refuse_taken(image, root, [LABELS])
-        others = [other for other in label_names(root) if other != name]
+        others = [other for other in root.label_names if other != name]
         names = sorted([name, *(other for other in others if image.exists(f"{LABELS}/{other}/zarr.json"))])
         listed = {
             path: member
-            for path, member in members(root).items()
+            for path, member in root.members.items()
             if path.split("/")[0] != LABELS or (path.split("/")[1:2] or [name])[0] in set(names) - {name}
         }
         group = GROUP | {
             "attributes": {"ome": {"version": "0.5", "labels": names}, "seismill": {"lists": LABELS}}
         }
         listed |= {LABELS: group} | _described(labels, f"{LABELS}/{name}")
-        if members(root) != listed:
-            root["consolidated_metadata"]["metadata"] = listed
-            commit(owner.store, owner.epoch, root)
+        if root.members != listed:
+            commit(owner.store, owner.epoch, root.without([LABELS]).with_members(listed))
         settle(owner.store, owner.epoch, f"{LABELS}/zarr.json", document_bytes(group))
 
 

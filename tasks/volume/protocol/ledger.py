@@ -82,7 +82,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Record:
-    """What one block did.
+    """The result of one block.
 
     Attributes:
         block: Its number in the plan.

@@ -106,7 +106,7 @@ def held_token(store: Store) -> str:
 
 
 def check_epoch(store: Store, epoch: int) -> None:
-    """Return if `epoch` still owns the volume.
+    """Check that `epoch` still owns the volume.
 
     Raises:
         Resumable: Another run took over.
@@ -266,7 +266,7 @@ def _acquire(
     listed: int | None,
 ) -> int:
     began = time.monotonic()
-    seen, seen_at, told, lost, before = b"", began, False, 0, -1
+    seen, seen_at, noted, lost, before = b"", began, False, 0, -1
     while True:  # until wait_seconds are over
         top, listed = highest(store) if listed is None else listed, None
         lost, before = (lost + 1 if top == before else 0), top
@@ -293,7 +293,7 @@ def _acquire(
         lost = 0
         if time.monotonic() - began >= wait_seconds:
             raise Resumable(f"{lock['holder']} is writing {store.url}; run this again when it has finished")
-        if not told:
+        if not noted:
             say(f"waiting up to {wait_seconds:.0f} s for {lock['holder']}, which is writing {store.url}")
-            told = True
+            noted = True
         time.sleep(min(1.0, max(0.05, wait_seconds / 20)))

@@ -1,4 +1,4 @@
-"""What in a volume is its own: what its root, its plans and its manifests name.
+"""Tell the volume's own objects from others: its root, its plans and its manifests name them.
 
 `zarr.json` and chunk keys of arrays, `zarr.json` of the groups above them, and the kinds of object below
 `.seismill/` that are listed here. Everything else belongs to somebody else.
@@ -7,16 +7,14 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tasks.volume.arrays.documents import object_from, value_from
 from tasks.volume.arrays.foreign_documents import attributes_of
-from tasks.volume.arrays.group_metadata import LABELS
 from tasks.volume.arrays.spec import RAW_SAMPLES
+from tasks.volume.arrays.volume_root import LABELS, Root
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.manifest import path_of_manifest
 from tasks.volume.protocol.plan import PLAN, RUNS, Plan, folder_of, is_begun, load_plan
-from tasks.volume.protocol.root import members
 from tasks.volume.store.objects import Store
 
 OWN = ".seismill"
@@ -51,7 +49,7 @@ def chunk_of(key: str) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Names:
-    """What a volume names of itself.
+    """The arrays that a volume names.
 
     Attributes:
         ranks: Number of dimensions that each array has or had, by path; `ANY_RANK` where it is not known.
@@ -83,7 +81,7 @@ def groups_above(path: str) -> Iterator[str]:
         yield path
 
 
-def names_of(store: Store, root: dict[str, Any] | None, keys: Sequence[str] | None = None) -> Names:
+def names_of(store: Store, root: Root | None, keys: Sequence[str] | None = None) -> Names:
     """Return what the root, the plans and the manifests of a volume name.
 
     Args:
@@ -97,8 +95,8 @@ def names_of(store: Store, root: dict[str, Any] | None, keys: Sequence[str] | No
     ranks: dict[str, set[int]] = {}
     done = set()
     if root is not None:
-        done = {made["plan"] for made in root["attributes"]["seismill"]["stages"].values()}
-        for path, member in members(root).items():
+        done = root.plans
+        for path, member in root.members.items():
             if path and member["node_type"] == "array" and not path.startswith(f"{LABELS}/"):
                 ranks.setdefault(path, set()).add(len(member["shape"]))
     for key in store.keys(OWN) if keys is None else keys:
@@ -118,10 +116,10 @@ def names_of(store: Store, root: dict[str, Any] | None, keys: Sequence[str] | No
     return Names(ranks, _lists_labels(store, root))
 
 
-def _lists_labels(store: Store, root: dict[str, Any] | None) -> bool:
+def _lists_labels(store: Store, root: Root | None) -> bool:
     """Return whether the group of labels is the volume's own; without a root its own attribute says so."""
     if root is not None:
-        return LABELS in members(root)
+        return LABELS in root.members
     try:
         group = object_from(store.get(f"{LABELS}/zarr.json"), f"{store.url}/{LABELS}/zarr.json")
     except (FileNotFoundError, IsADirectoryError, IntegrityFailure):
@@ -135,20 +133,23 @@ def planned_ranks(store: Store, plan: Plan) -> dict[str, int]:
     if body["verb"] == "copy":
         return _copied(store, plan)
     if body["verb"] == "rechunk":
-        return {one["path"]: len(one["shape"]) for one in body["copies"]}
+        return {copy["path"]: len(copy["shape"]) for copy in body["copies"]}
     if body["verb"] == "pyramid":
         levels = body["arrays"][1:]
         beside = {
-            f"{one['path'].rpartition('/')[0]}/{name}": rank
-            for one in levels
-            if "/" in one["path"]
-            for name, rank in (*((dim, 1) for dim in one["dims"]), ("trace_mask", len(one["shape"]) - 1))
+            f"{dataset['path'].rpartition('/')[0]}/{name}": rank
+            for dataset in levels
+            if "/" in dataset["path"]
+            for name, rank in (
+                *((dim, 1) for dim in dataset["dims"]),
+                ("trace_mask", len(dataset["shape"]) - 1),
+            )
         }
-        return beside | {one["path"]: len(one["shape"]) for one in levels}
+        return beside | {dataset["path"]: len(dataset["shape"]) for dataset in levels}
     arrays = body.get("arrays", {})
     if not isinstance(arrays, dict) or "master" not in arrays:
         return {}
-    ranks = {one["path"]: len(one["shape"]) for one in arrays.values()}
+    ranks = {array["path"]: len(array["shape"]) for array in arrays.values()}
     ranks |= dict.fromkeys(arrays["master"]["dims"], 1)
     if body["verb"] == "ingest_segy":
         ranks |= _OF_SEGY

@@ -21,7 +21,8 @@ from typing import Any
 
 from tasks.parameters import Run
 from tasks.volume.arrays.codecs import document_bytes
-from tasks.volume.arrays.group_metadata import GROUP, ROOT, is_annex
+from tasks.volume.arrays.group_metadata import GROUP
+from tasks.volume.arrays.volume_root import ROOT, Root
 from tasks.volume.blocks import Compute, together
 from tasks.volume.protocol.deletion import take_away
 from tasks.volume.protocol.lock import held_epoch, highest, locked
@@ -63,7 +64,7 @@ class Owner:
     run: Run
     compute: Compute
 
-    def root(self, where: str = ROOT) -> dict[str, Any] | None:
+    def root(self, where: str = ROOT) -> Root | None:
         """Return the root as the newest commit has it; None if there is no volume."""
         return current_root(self.store, where)
 
@@ -73,8 +74,8 @@ class Owner:
         body: dict[str, Any],
         fit: Fit,
         *,
-        present: dict[str, Any] | None,
-        after: dict[str, Any] | None,
+        present: Root | None,
+        after: Root | None,
         read: Callable[[], None] = nothing,
         keep: Sequence[str] = (),
         leave_chunks: Sequence[str] = (),
@@ -104,7 +105,7 @@ class Owner:
         digest = digest_of(body)
         if after is not present and not is_begun(self.store, digest):
             read()
-        if present is not None and is_annex(present):
+        if present is not None and present.is_annex:
             # Readers list what lies in somebody else's group while we write: the folder of our notes is a group, too.
             settle(self.store, self.epoch, f"{OWN}/zarr.json", document_bytes(GROUP))
         stage = begin_stage(name, self.store, body, self.epoch, self.run, compute, created_on=created_on)

@@ -3,14 +3,13 @@
 import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
 
 from tasks.volume.arrays.foreign_documents import documents
-from tasks.volume.arrays.group_metadata import LABELS, is_annex, label_names
+from tasks.volume.arrays.volume_root import LABELS, Root
 from tasks.volume.blocks import on_io, together
 from tasks.volume.outcomes import DestinationRefused
+from tasks.volume.protocol.commits import COMMITS
 from tasks.volume.protocol.own_names import OWN, groups_above, names_of
-from tasks.volume.protocol.root import COMMITS, members
 from tasks.volume.store.objects import Store
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ NAMED = 3  # objects that a refusal names
 
 
 def refuse_occupied(store: Store, image: str = "") -> None:
-    """Return if a new volume may be written at this place, as far as one listing tells.
+    """Check that a new volume may be written at this place, as far as one listing tells.
 
     Args:
         store: The place.
@@ -47,7 +46,7 @@ def refuse_occupied(store: Store, image: str = "") -> None:
 
 
 def refuse_inside_volume(store: Store, image: str = "") -> None:
-    """Return if no folder above this place is a volume: a volume inside one would be in the way of it.
+    """Check that no folder above this place is a volume: a volume inside one would be in the way of it.
 
     Args:
         store: The place.
@@ -102,7 +101,7 @@ def _refuse_catalogue(store: Store, own: Sequence[str]) -> None:
 
 
 def refuse_volume(store: Store) -> None:
-    """Return if a place neither is a volume nor lies inside one, so that volumes may lie below it.
+    """Check that a place neither is a volume nor lies inside one, so that volumes may lie below it.
 
     Raises:
         DestinationRefused: It is or does.
@@ -112,8 +111,8 @@ def refuse_volume(store: Store) -> None:
     refuse_inside_volume(store)
 
 
-def refuse_strangers(store: Store, root: dict[str, Any] | None, keys: Sequence[str] | None = None) -> None:
-    """Return if everything at a place is the volume's own, so that a whole new volume may take its place.
+def refuse_strangers(store: Store, root: Root | None, keys: Sequence[str] | None = None) -> None:
+    """Check that everything at a place is the volume's own, so that a whole new volume may take its place.
 
     Args:
         store: The place.
@@ -128,7 +127,7 @@ def refuse_strangers(store: Store, root: dict[str, Any] | None, keys: Sequence[s
     if not others:
         return
     if root is not None and (
-        held := [name for name in label_names(root) if f"{LABELS}/{name}/zarr.json" in keys]
+        held := [name for name in root.label_names if f"{LABELS}/{name}/zarr.json" in keys]
     ):
         raise DestinationRefused(
             f"{store.url} has labels in it ({_shown(held)}), which a new image would not fit; move "
@@ -143,15 +142,15 @@ def refuse_strangers(store: Store, root: dict[str, Any] | None, keys: Sequence[s
         )
 
 
-def refuse_taken(store: Store, root: dict[str, Any], paths: Iterable[str]) -> None:
-    """Return if each array and group that is to be made is the volume's own or not there yet.
+def refuse_taken(store: Store, root: Root, paths: Iterable[str]) -> None:
+    """Check that each array and group that is to be made is the volume's own or not there yet.
 
     Raises:
         DestinationRefused: Somebody else has something where one would go.
     """
-    known = set(members(root))
+    known = set(root.members)
     wanted = [path for path in paths if path not in known]
-    if not is_annex(root) or any("/" in path for path in wanted):
+    if not root.is_annex or any("/" in path for path in wanted):
         wanted += [group for path in wanted for group in groups_above(path) if group not in known]
     # One listing tells of nearly all that nothing is there.
     listed = set(store.children()) if wanted else set()
@@ -163,9 +162,7 @@ def refuse_taken(store: Store, root: dict[str, Any], paths: Iterable[str]) -> No
     names = names_of(store, root)
     for path in taken:
         if names.owner(f"{path}/zarr.json") is None:
-            other = (
-                "name a group for what is made with --target" if is_annex(root) else "give it another name"
-            )
+            other = "name a group for what is made with --target" if root.is_annex else "give it another name"
             raise DestinationRefused(
                 f"{store.url}/{path} is there already, and Seismill did not write it; move it away, or {other}"
             )

@@ -1,4 +1,4 @@
-"""What this process wrote of a volume under the lock that it still holds, so that it need not read it again.
+"""Remember what this process wrote under the lock that it still holds, so that it need not read it again.
 
 Nobody else may change those objects meanwhile. A run that lost its lock finds so before it writes, as ever.
 """

@@ -19,7 +19,9 @@ from typing import Any
 from tasks.parameters import Run, StorageOptions
 from tasks.volume.arrays.codecs import crc32c, document_bytes
 from tasks.volume.arrays.group_metadata import GROUP
+from tasks.volume.arrays.root_schema import KeptEntry
 from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, Progress, io_pool, on_io, run_window, together
 from tasks.volume.outcomes import Resumable
 from tasks.volume.protocol.deletion import remove_of_runs
@@ -115,7 +117,7 @@ class Stage:
     ledger: Ledger
     run: Run
     compute: Compute
-    twins: dict[str, Future[dict[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
+    twins: dict[str, Future[KeptEntry]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def resumed(self) -> int:
@@ -218,8 +220,8 @@ def run_blocks(
     return [ledger.records[number] for number in blocks]
 
 
-def publish_root(*stages: Stage, root: dict[str, Any], leftovers: Sequence[str] = ()) -> None:
-    """Commit the root that stages made, and drop what only unfinished ones need.
+def publish_root(*stages: Stage, root: Root, leftovers: Sequence[str] = ()) -> Root:
+    """Commit the root that stages made, and drop what only unfinished ones need. Return it with what they keep.
 
     Args:
         stages: The stages.
@@ -228,8 +230,8 @@ def publish_root(*stages: Stage, root: dict[str, Any], leftovers: Sequence[str] 
     """
     last = stages[-1]
     made_by = {stage.plan.digest: stage for stage in stages}
-    own = [made for made in root["attributes"]["seismill"]["stages"].values() if made["plan"] in made_by]
-    digests = dict.fromkeys(made["plan"] for made in own)
+    own = {name: entry for name, entry in root.state.stages.items() if entry.plan in made_by}
+    digests = dict.fromkeys(entry.plan for entry in own.values())
     notes = [(made_by[digest], name) for digest in digests for name in _notes(made_by[digest])]
     unfinished = dict.fromkeys(made_by, ("ledger", "spill", "parts")) | dict.fromkeys(leftovers, ("",))
     calls: list[Callable[[], Any]] = [
@@ -237,12 +239,20 @@ def publish_root(*stages: Stage, root: dict[str, Any], leftovers: Sequence[str] 
         *(partial(_twin_of, *note) for note in notes),
     ]
     _, *kept = on_io(lambda call: call(), calls)
-    for made in own:
-        made["kept"] = {
-            name: told
-            for (stage, name), told in zip(notes, kept, strict=True)
-            if stage.plan.digest == made["plan"]
+    root = root.with_stages(
+        {
+            name: entry.model_copy(
+                update={
+                    "kept": {
+                        note: about
+                        for (stage, note), about in zip(notes, kept, strict=True)
+                        if stage.plan.digest == entry.plan
+                    }
+                }
+            )
+            for name, entry in own.items()
         }
+    )
     listed, _ = together(
         lambda: [key for digest in unfinished for key in last.store.keys(folder_of(digest))],
         partial(commit, last.store, last.epoch, root),
@@ -251,6 +261,7 @@ def publish_root(*stages: Stage, root: dict[str, Any], leftovers: Sequence[str] 
     guard = partial(recheck_epoch, last.store, last.epoch)
     remove_of_runs(last.store, unfinished, listed, guard=guard)
     ended_tidy(last.store)
+    return root
 
 
 def _settle_group(stage: Stage) -> None:
@@ -267,15 +278,15 @@ def _notes(stage: Stage) -> Sequence[str]:
     return NOTES if "grid" in stage.plan.body else NOTES[:1]
 
 
-def _twin_of(stage: Stage, name: str) -> dict[str, Any]:
+def _twin_of(stage: Stage, name: str) -> KeptEntry:
     """Return bytes and checksum of a note when its twin is stored."""
     under_way = stage.twins.get(name)
     return under_way.result() if under_way else _kept_twice(stage, name)
 
 
-def _kept_twice(stage: Stage, name: str) -> dict[str, Any]:
+def _kept_twice(stage: Stage, name: str) -> KeptEntry:
     """Make a twin of a note; return its bytes and checksum."""
     key = f"{stage.plan.folder}/{name}"
     data = stage.plan.content if name == PLAN else recall(stage.store, key) or stage.store.get(key)
     stage.settle(f"{key}{TWIN}", data)
-    return {"bytes": len(data), "crc32c": f"{crc32c(data):08x}"}
+    return KeptEntry(bytes=len(data), crc32c=f"{crc32c(data):08x}")

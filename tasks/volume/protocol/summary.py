@@ -1,4 +1,4 @@
-"""What a verb tells when it has ended, and the compute it runs on when none is given."""
+"""Build the summary of a verb, and the default compute."""
 
 import time
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from typing import Any
 
 from tasks.parameters import Run
 from tasks.volume.arrays.spec import MEASURED, ArraySpec, spec_of
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, block_count
 from tasks.volume.memory import memory_budget
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.protocol.root import members
 from tasks.volume.protocol.stage import Stage
 from tasks.volume.store.objects import Store, Traffic, traffic
 
@@ -66,11 +66,11 @@ def planned_row(spec: ArraySpec) -> dict[str, Any]:
     }
 
 
-def array_rows(root: dict[str, Any], paths: list[str]) -> list[dict[str, Any]]:
+def array_rows(root: Root, paths: list[str]) -> list[dict[str, Any]]:
     """Return one row per array: shape, sizes, and errors where they were measured."""
     rows = []
     for path in paths:
-        spec, attributes = spec_of(path, members(root)[path]), members(root)[path]["attributes"]
+        spec, attributes = spec_of(path, root.members[path]), root.members[path]["attributes"]
         raw, stored = attributes.get("raw_bytes", spec.raw_bytes), attributes.get("stored_bytes", 0)
         row = {
             "path": path,

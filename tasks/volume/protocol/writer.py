@@ -65,13 +65,13 @@ def put_region(
 
     if direct:
         results = on_chunks(encode, np.ndindex(*counts))
-        return [kept for kept, _ in results if isinstance(kept, Stored)], [one for _, one in results]
+        return [kept for kept, _ in results if isinstance(kept, Stored)], [entry for _, entry in results]
     stored: list[Stored] = []
     measured: dict[tuple[int, ...], Any] = {}
     for group in _groups(counts, spec):
         places = [at for members in group.values() for at in members]
         done = dict(zip(places, on_chunks(encode, places), strict=True))
-        measured |= {at: one for at, (_, one) in done.items()}
+        measured |= {at: entry for at, (_, entry) in done.items()}
         objects = []
         for position, members in group.items():
             encoded = {_inside(at, spec): data for at in members if isinstance(data := done[at][0], bytes)}

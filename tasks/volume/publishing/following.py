@@ -11,9 +11,10 @@ from tasks.parameters import Following
 from tasks.volume.arrays.codecs import metadata_of
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute
 from tasks.volume.copies.plan import copy_specs, planned_copies
-from tasks.volume.protocol.root import members, new_root
+from tasks.volume.protocol.plan import FORMAT
 from tasks.volume.protocol.summary import fitting
 from tasks.volume.pyramid.levels import block_memory, level_specs
 from tasks.volume.store.objects import Store
@@ -24,7 +25,7 @@ VARYING = {"min": -1.0, "max": 1.0, "mean": 0.0, "std": 1.0}
 
 @dataclass(frozen=True)
 class OfVoxels:
-    """What the root of an image volume has and plans ask for; empty for a survey.
+    """Fields of an image volume's root that plans need; empty for a survey.
 
     Attributes:
         attributes: Of the master, beside its statistics.
@@ -82,12 +83,19 @@ def _unwritten(store: Store, master: ArraySpec, voxels: OfVoxels) -> Volume:
         "scale": [1.0] * len(master.shape),
         "translation": [0.0] * len(master.shape),
     }
-    root = new_root(
+    root = Root.new(
         {
             "attributes": {"defaultVariableName": master.path},
-            "seismill": {"levels": [level], "stages": {master.path: {"plan": ""}}, "sources": []}
+            "seismill": {
+                "format": FORMAT,
+                "writer": "",
+                "created_on": "",
+                "levels": [level],
+                "stages": {master.path: {"plan": ""}},
+                "sources": [],
+            }
             | ({"looks": dict(voxels.looks)} if voxels.looks else {}),
         }
     )
-    members(root)[master.path] = metadata_of(master, VARYING | dict(voxels.attributes))
-    return Volume(store, root)
+    metadata = metadata_of(master, VARYING | dict(voxels.attributes))
+    return Volume(store, root.with_members({master.path: metadata}))

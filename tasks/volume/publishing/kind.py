@@ -4,7 +4,7 @@ from contextlib import closing
 from fnmatch import fnmatchcase
 
 from tasks.parameters import Image, Index, StorageOptions
-from tasks.volume.images.formats import NOT_READ
+from tasks.volume.images.formats import ARCHIVES, NOT_READ
 from tasks.volume.images.listing import LIST_SUFFIXES, is_folder
 from tasks.volume.images.names import RAW_SUFFIXES, is_image
 from tasks.volume.images.stack import find_stack
@@ -14,8 +14,7 @@ from tasks.volume.segy.not_segy import SUFFIXES, is_text
 from tasks.volume.store.objects import Source, Store
 
 # Of files of images that are not read, which are refused for what they are. An archive may hold a SEG-Y.
-_ARCHIVES = {".zip", ".gz", ".bz2", ".zst", ".7z", ".rar", ".tar", ".tgz"}
-_UNREAD = {suffix for _, _, suffixes in NOT_READ for suffix in suffixes} - {*SUFFIXES, *_ARCHIVES}
+_UNREAD = {suffix for row in NOT_READ if row not in ARCHIVES for suffix in row[2]} - {*SUFFIXES}
 _TEXT_BYTES = 3200
 
 

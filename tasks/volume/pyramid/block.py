@@ -7,22 +7,15 @@ from functools import lru_cache
 import numpy as np
 
 from tasks.volume.arrays.meaning import Meaning, hidden, shown
-from tasks.volume.arrays.reader import read_pieces, read_region
+from tasks.volume.arrays.regions import read_pieces, read_region
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region
 from tasks.volume.protocol.foreign_target import origin_of
 from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.plan import Plan
-from tasks.volume.protocol.stage import (
-    Job,
-)
+from tasks.volume.protocol.stage import Job
 from tasks.volume.protocol.writer import put_region
-from tasks.volume.pyramid.coarsen import (
-    coarsen,
-    coarsen_in_parts,
-    coarsen_live,
-    fit_together,
-)
+from tasks.volume.pyramid.coarsen import coarsen, coarsen_in_parts, coarsen_live, fit_together
 from tasks.volume.pyramid.levels import planned_levels
 from tasks.volume.pyramid.plan import finer_region, place_of
 from tasks.volume.store.objects import Store
@@ -43,32 +36,39 @@ def pyramid_block(job: Job) -> Record:
     """Store one block of each level of a pass."""
     store, plan = job.open_ahead()
     specs, factors, passes = planned_levels(plan)
-    one, region = place_of(job.block, passes, specs)
+    entry, region = place_of(job.block, passes, specs)
     masks = masks_of(store, plan)
 
     def live_in(level: int, part: tuple[slice, ...]) -> np.ndarray | None:
         return masks[level][part[:-1]] if masks else None
 
-    below = factors[one.source : one.coarsest]
-    source = finer_region(region, below, specs[one.source].shape)
+    below = factors[entry.source : entry.coarsest]
+    source = finer_region(region, below, specs[entry.source].shape)
     # Of a coarser level, chunks in which nothing but NaN came out are left out even where traces live.
-    must = live_in(0, source) if one.source == 0 else None
+    must = live_in(0, source) if entry.source == 0 else None
     if not masks:
         must = np.ones(tuple(r.stop - r.start for r in source[:-1]), bool)
-    above = origin_of(store, plan) if one.source == 0 else store
+    above = origin_of(store, plan) if entry.source == 0 else store
     method, part = plan.body["method"], source
     gaps = Meaning.from_json(plan.body.get("gaps", {}))
     stored: list[Stored] = []
     values = read_coarsened(
-        above, specs[one.source], source, factors[one.source], method, live_in(one.source, source), must, gaps
+        above,
+        specs[entry.source],
+        source,
+        factors[entry.source],
+        method,
+        live_in(entry.source, source),
+        must,
+        gaps,
     )
-    for number in range(one.source, one.coarsest):
-        if number > one.source:
+    for number in range(entry.source, entry.coarsest):
+        if number > entry.source:
             values = _known(coarsen_in_parts, values, factors[number], method, live_in(number, part), gaps)
         spec = specs[number + 1]
-        part = finer_region(region, factors[number + 1 : one.coarsest], spec.shape)
+        part = finer_region(region, factors[number + 1 : entry.coarsest], spec.shape)
         stored += put_region(job, store, spec, part, values, empty=_nothing if masks else _never)[0]
-    raw_bytes = math.prod(r.stop - r.start for r in source) * specs[one.source].numpy.itemsize
+    raw_bytes = math.prod(r.stop - r.start for r in source) * specs[entry.source].numpy.itemsize
     return Record(job.block, stored, raw_bytes, {})
 
 

@@ -8,42 +8,39 @@ import numpy as np
 from tasks.volume.arrays.attributes import NAN_FILL, level_labels, level_scale
 from tasks.volume.arrays.codecs import metadata_of
 from tasks.volume.arrays.reader import PYRAMID, Volume
+from tasks.volume.arrays.root_schema import LevelEntry, StageEntry
 from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import block_count
 from tasks.volume.images.spacing import rockverse_attributes
 from tasks.volume.protocol.foreign_target import foreign_meaning, refuse_changed
 from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.own_names import groups_above
 from tasks.volume.protocol.ready import Ready, put_arrays
-from tasks.volume.protocol.root import members
-from tasks.volume.protocol.stage import (
-    Stage,
-    publish_root,
-    run_blocks,
-)
+from tasks.volume.protocol.stage import Stage, publish_root, run_blocks
 from tasks.volume.protocol.writer import small_array
 from tasks.volume.pyramid.block import masks_of, pyramid_block
-from tasks.volume.pyramid.levels import describe_levels, is_flat, planned_levels
+from tasks.volume.pyramid.levels import described_levels, is_flat, planned_levels
 
 
-def add_levels(stage: Stage, root: dict[str, Any], request: str) -> None:
-    """Make the levels and commit them; `root` is changed to have them."""
+def add_levels(stage: Stage, root: Root, request: str) -> Root:
+    """Make the levels and commit them; return the root that has them."""
     specs, _, passes = planned_levels(stage.plan)
-    counts = [block_count(specs[one.coarsest].shape, one.block) for one in passes]
+    counts = [block_count(specs[step.coarsest].shape, step.block) for step in passes]
     records: list[Record] = []
     for number, count in enumerate(counts):
         first = sum(counts[:number])
         records += run_blocks(stage, pyramid_block, range(first, first + count), of=sum(counts))
     refuse_changed(Volume(stage.store, root))
-    _publish(stage, root, records, request)
+    return _publish(stage, root, records, request)
 
 
-def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request: str) -> None:
+def _publish(stage: Stage, root: Root, records: list[Record], request: str) -> Root:
     """Make every level visible, with coordinates of its own, and commit."""
     store, volume, method = stage.store, Volume(stage.store, root), stage.plan.body["method"]
     specs, factors, _ = planned_levels(stage.plan)
     masks = masks_of(store, stage.plan)
-    base, master = volume.state["levels"][0], volume.array_attributes(specs[0].path)
+    base, master = volume.state.levels[0], volume.array_attributes(specs[0].path)
     axes = [
         volume.read(dim) if volume.has(dim) else np.arange(n)
         for dim, n in zip(specs[0].dims, specs[0].shape, strict=True)
@@ -57,7 +54,7 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
         # `nearest` takes the first sample of each cell, which stays where it was.
         scaled = [
             level_scale(s, t, f) if method != "nearest" else (s * f, t)
-            for s, t, f in zip(base["scale"], base["translation"], steps, strict=True)
+            for s, t, f in zip(base.scale, base.translation, steps, strict=True)
         ]
         for dim, values, f, n, (scale, translation) in zip(
             spec.dims, axes, steps, spec.shape, scaled, strict=True
@@ -93,14 +90,12 @@ def _publish(stage: Stage, root: dict[str, Any], records: list[Record], request:
         }
         arrays.append(Ready(spec.path, metadata_of(spec, attributes), objects))
         levels.append(
-            {"path": spec.path, "scale": [s for s, _ in scaled], "translation": [t for _, t in scaled]}
+            LevelEntry(path=spec.path, scale=[s for s, _ in scaled], translation=[t for _, t in scaled])
         )
     if not is_flat(root):
         groups = [*(f"{PYRAMID}/{number}" for number in range(1, len(specs))), PYRAMID]
     else:
         groups = [group for spec in specs[1:] for group in groups_above(spec.path)]
-    members(root).update(put_arrays(stage, arrays, {group: {} for group in groups}))
-    volume.state["levels"] = levels
-    volume.state["stages"][PYRAMID] = {"plan": stage.plan.digest, "request": request}
-    describe_levels(root)
-    publish_root(stage, root=root)
+    root = root.with_members(put_arrays(stage, arrays, {group: {} for group in groups})).with_levels(levels)
+    root = root.with_stages({PYRAMID: StageEntry(plan=stage.plan.digest, request=request)})
+    return publish_root(stage, root=described_levels(root))

@@ -1,45 +1,35 @@
 """Plan the levels of a master: their shapes, what makes each of them, and what memory that takes."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from tasks.parameters import Levels
 from tasks.volume.arrays.attributes import ome_attributes
 from tasks.volume.arrays.chunking import unsharded
 from tasks.volume.arrays.foreign_documents import reading_bytes
-from tasks.volume.arrays.group_metadata import is_annex
-from tasks.volume.arrays.reader import PYRAMID, WHOLE_SHARD_FRACTION, Volume
+from tasks.volume.arrays.reader import PYRAMID, Volume
+from tasks.volume.arrays.regions import WHOLE_SHARD_FRACTION
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, as_written
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import cpu_count
-from tasks.volume.protocol.deletion import without
 from tasks.volume.protocol.foreign_target import foreign_meaning
 from tasks.volume.protocol.own_names import groups_above
 from tasks.volume.protocol.plan import Plan
-from tasks.volume.protocol.root import members
 from tasks.volume.protocol.writer import writing_bytes
-from tasks.volume.pyramid.coarsen import (
-    MOST_COARSENED,
-    cell_bytes,
-    fit_together,
-)
+from tasks.volume.pyramid.coarsen import MOST_COARSENED, cell_bytes, fit_together
 from tasks.volume.pyramid.plan import Pass, level_factors, passes_of, read_bytes
 
 
-def without_levels(root: dict[str, Any]) -> dict[str, Any]:
+def without_levels(root: Root) -> Root:
     """Return a root that lacks its levels."""
-    levels = [level["path"] for level in root["attributes"]["seismill"]["levels"][1:]]
+    levels = [level.path for level in root.state.levels[1:]]
     groups = [group for level in levels for group in groups_above(level)]
-    fewer = without(root, [*levels, *groups] if is_flat(root) else [PYRAMID])
-    state = fewer["attributes"]["seismill"]
-    state["levels"] = state["levels"][:1]
-    del state["stages"][PYRAMID]
-    describe_levels(fewer)
-    return fewer
+    fewer = root.without([*levels, *groups] if is_flat(root) else [PYRAMID])
+    return described_levels(fewer.with_levels(root.state.levels[:1]).with_stages({PYRAMID: None}))
 
 
-def is_flat(root: dict[str, Any]) -> bool:
+def is_flat(root: Root) -> bool:
     """Return whether levels lie in the group itself, where one set of coordinates has its place."""
-    return is_annex(root) or "image" in root["attributes"]["seismill"].get("looks", {})
+    return root.is_annex or bool(root.state.looks.image)
 
 
 def level_specs(
@@ -51,7 +41,7 @@ def level_specs(
         InputRefused: The factor does not fit the master.
     """
     master = volume.spec(volume.master)
-    kept = [axis.get("type") in ("time", "channel") for axis in volume.state.get("annex", {}).get("axes", [])]
+    kept = [axis.get("type") in ("time", "channel") for axis in volume.state.annex.axes]
     if any(kept) and not levels.factor:  # a channel is never mixed with its neighbour unless it was asked for
         most = MOST_COARSENED - kept[-1]  # the last axis counts among them
         space = [axis for axis, apart in enumerate(kept) if not apart][-most:]
@@ -68,15 +58,15 @@ def level_specs(
 
 def _lengths(volume: Volume) -> list[float]:
     """Distance of neighbours along each axis of space, where all have one unit and none but t and c is no space."""
-    axes = volume.state.get("annex", {}).get("axes", [])
+    axes = volume.state.annex.axes
     kinds = {(axis.get("type"), axis.get("unit")) for axis in axes}
-    given = volume.state["levels"][0]["scale"] if len(kinds) == 1 and axes[0].get("type") == "space" else []
+    given = volume.state.levels[0].scale if len(kinds) == 1 and axes[0].get("type") == "space" else []
     return list(volume.array_attributes(volume.master).get("voxel_length", given))
 
 
 def method_of(volume: Volume, levels: Levels) -> str:
     """Return the method asked for; labels are counted, all else is averaged, unless it was said."""
-    labels = volume.state.get("looks", {}).get("is_labels") or foreign_meaning(volume).labels
+    labels = volume.state.looks.is_labels or foreign_meaning(volume).labels
     return {"auto": "mode" if labels else "mean"}.get(levels.method, levels.method)
 
 
@@ -88,10 +78,10 @@ def block_memory(
     Objects of a cloud's own arrays are fetched together, and what does not fit together is read as a whole.
     """
     most = 0
-    for one in passes:
-        spec, factor = specs[one.source], factors[one.source]
-        read = read_bytes(one, specs, factors)
-        made = cell_bytes(read, factor, spec.numpy)
+    for step in passes:
+        spec, factor = specs[step.source], factors[step.source]
+        read = read_bytes(step, specs, factors)
+        result = cell_bytes(read, factor, spec.numpy)
         fetched = reading_bytes(spec, local=local)
         if (
             spec.codec != AS_FOUND and spec.shards
@@ -101,7 +91,7 @@ def block_memory(
         if one_by_one and fit_together(spec.pieces, spec.shape, factor):
             read = 0
         read += fetched
-        most = max(most, read + made + writing_bytes(specs[one.source + 1], local=local))
+        most = max(most, read + result + writing_bytes(specs[step.source + 1], local=local))
     return most
 
 
@@ -115,25 +105,22 @@ def planned_levels(plan: Plan) -> tuple[list[ArraySpec], list[tuple[int, ...]], 
     )
 
 
-def describe_levels(root: dict[str, Any]) -> None:
-    """Rewrite the OME-Zarr attributes from the levels."""
-    attributes = root["attributes"]
-    master = attributes["attributes"]["defaultVariableName"]
-    described = members(root)[master]
-    if "ome" in attributes:
-        attributes["ome"] = ome_attributes(
-            master,
-            described["dimension_names"],
-            attributes["seismill"]["levels"],
-            described["attributes"]["min"],
-            described["attributes"]["max"],
-            attributes["seismill"].get("looks"),
-        )
+def described_levels(root: Root) -> Root:
+    """Return a root whose OME-Zarr attributes describe its levels."""
+    if "ome" not in root.attributes:
+        return root
+    master = root.members[root.master]
+    about, levels = master["attributes"], [level.to_json() for level in root.state.levels]
+    looks = root.state.looks.to_json() if root.state.has("looks") else None
+    dims = master["dimension_names"]
+    return root.with_attributes(
+        ome=ome_attributes(root.master, dims, levels, about["min"], about["max"], looks)
+    )
 
 
 def how_levels_differ(volume: Volume, specs: Sequence[ArraySpec]) -> str:
     """Return what differs between the levels that are there and those that are asked for."""
-    there = [volume.spec(level["path"]) for level in volume.state["levels"][1:]]
+    there = [volume.spec(level.path) for level in volume.state.levels[1:]]
     if len(there) != len(specs):
         return f"{len(there)}, asked for {len(specs)}"
     for before, now in zip(there, specs, strict=True):

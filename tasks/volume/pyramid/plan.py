@@ -137,15 +137,15 @@ def passes_of(
     while len(specs) <= len(factors):
         source = specs[-1] if passes else written
         rest = factors[len(specs) - 1 :]
-        made = 2 if len(rest) > 1 and _read_bytes(source, source.chunks, rest[:2]) <= TWICE_BYTES else 1
+        result = 2 if len(rest) > 1 and _read_bytes(source, source.chunks, rest[:2]) <= TWICE_BYTES else 1
         shapes = [source.shape]
-        for factor in rest[:made]:
+        for factor in rest[:result]:
             shapes.append(tuple(-(-n // f) for n, f in zip(shapes[-1], factor, strict=True)))
-        block = _block(source, shapes[-1], rest[:made])
-        passes.append(Pass(len(specs) - 1, made, block))
-        for number in range(1, made + 1):
+        block = _block(source, shapes[-1], rest[:result])
+        passes.append(Pass(len(specs) - 1, result, block))
+        for number in range(1, result + 1):
             # What a block gives of this level, as far as the level goes.
-            below = [math.prod(axis) for axis in zip(*rest[number:made], strict=True)] or [1] * len(block)
+            below = [math.prod(axis) for axis in zip(*rest[number:result], strict=True)] or [1] * len(block)
             unit = tuple(
                 min(b * f, round_up(n, c))
                 for b, f, n, c in zip(block, below, shapes[number], written.chunks, strict=True)
@@ -174,17 +174,17 @@ def _read_bytes(source: ArraySpec, block: Sequence[int], factors: Sequence[tuple
     return math.prod(min(w, n) for w, n in zip(wide, source.shape, strict=True)) * source.numpy.itemsize
 
 
-def read_bytes(one: Pass, specs: Sequence[ArraySpec], factors: Sequence[tuple[int, ...]]) -> int:
+def read_bytes(step: Pass, specs: Sequence[ArraySpec], factors: Sequence[tuple[int, ...]]) -> int:
     """Return the most that a block of a pass reads."""
-    return _read_bytes(specs[one.source], one.block, factors[one.source : one.coarsest])
+    return _read_bytes(specs[step.source], step.block, factors[step.source : step.coarsest])
 
 
 def place_of(number: int, passes: Sequence[Pass], specs: Sequence[ArraySpec]) -> tuple[Pass, Region]:
     """Return the pass of a block, and its region in the coarsest level of that pass."""
-    for one in passes:
-        count = block_count(specs[one.coarsest].shape, one.block)
+    for step in passes:
+        count = block_count(specs[step.coarsest].shape, step.block)
         if number < count:
-            return one, nth_region(specs[one.coarsest].shape, one.block, number)
+            return step, nth_region(specs[step.coarsest].shape, step.block, number)
         number -= count
     raise ValueError(f"there is no block {number} after the last one")
 

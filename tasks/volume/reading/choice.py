@@ -42,7 +42,7 @@ class ReadableArray:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a selection takes from one array."""
+    """The cost of a selection from one array."""
 
     chunks: int
     decoded_bytes: int

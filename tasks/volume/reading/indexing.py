@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tasks.volume.arrays.codecs import decode_chunk
-from tasks.volume.arrays.reader import fetch_chunks, missing_chunk, read_region
+from tasks.volume.arrays.regions import fetch_chunks, missing_chunk, read_region
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec
 from tasks.volume.blocks import IO_THREADS, Region, on_chunks, on_io
 from tasks.volume.store.objects import Store
@@ -81,7 +81,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What lies of a group in one unit: its place in the grid, positions inside it, and places in the result."""
+    """The part of a group in one unit: its place in the grid, positions inside it, and places in the result."""
 
     unit: tuple[int, ...]
     inside: tuple[np.ndarray, ...]
@@ -275,15 +275,3 @@ def _as_slice(positions: Positions) -> slice | None:
         return None
     stop = int(positions[-1]) + (1 if step > 0 else -1)
     return slice(int(positions[0]), stop if stop >= 0 else None, step)
-
-
-def _taken_points(
-    values: np.ndarray, groups: Sequence[Group], positions: Sequence[tuple[Positions, ...]]
-) -> np.ndarray:
-    """Return what lies at points of several axes, where any group has more than one."""
-    index: list[np.ndarray] = [np.empty(0)] * values.ndim
-    for number, (group, columns) in enumerate(zip(groups, positions, strict=True)):
-        shape = [-1 if n == number else 1 for n in range(len(groups))]
-        for axis, column in zip(group.axes, columns, strict=True):
-            index[axis] = np.asarray(column).reshape(shape)
-    return values[tuple(index)]

@@ -43,7 +43,7 @@ def read_ahead(
 def sample_regions(
     spec: ArraySpec, most_bytes: int = SAMPLE_BYTES, most_chunks: int = SAMPLE_CHUNKS
 ) -> list[Region]:
-    """Chunks spread evenly over an array, few enough to be read in a moment; all of them if they are few."""
+    """Return chunks spread evenly over an array, few enough to be read in a moment; all of them if they are few."""
     total = block_count(spec.shape, spec.chunks)
     count = min(total, most_chunks, max(1, most_bytes // spec.chunk_bytes))
     numbers = np.arange(count)

@@ -103,7 +103,7 @@ def draw_report(
         first=len(maps),
         first_tables=3,
         notes=[VOXEL_LEGEND if look.voxels else LEGEND, *notes],
-        made=f"Seismill {volume.state['writer']}, created {volume.state['created_on']}",
+        made=f"Seismill {volume.state.writer}, created {volume.state.created_on}",
         labels={str(value): "#{:02x}{:02x}{:02x}".format(*rgb) for value, rgb in sorted(look.labels.items())},
     )
     return rendered(page), pictures, notes
@@ -154,10 +154,10 @@ def _texts(volume: Volume) -> list[tuple[str, str, str]]:
     """Return the text header and the binary header, where there are any."""
     if not volume.has(TEXT_HEADER):
         return []
-    said = volume.array_attributes(TEXT_HEADER)
-    numbers = {name: value for name, value in said.get("binaryHeader", {}).items() if value}
+    attributes = volume.array_attributes(TEXT_HEADER)
+    numbers = {name: value for name, value in attributes.get("binaryHeader", {}).items() if value}
     return [
-        ("text-header", "Text header", str(said.get("textHeader", ""))),
+        ("text-header", "Text header", str(attributes.get("textHeader", ""))),
         (
             "binary-header",
             "Binary header, but for zeros",

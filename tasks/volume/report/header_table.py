@@ -1,10 +1,9 @@
-"""What the trace headers of a survey hold, field by field: least, greatest, whether constant, and what is odd.
+"""Tabulate the trace headers of a survey by field: least, greatest, whether constant, and what is odd.
 
 Of a large survey a sample of chunks that are spread evenly is read, and the caption says so.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ MOST_CODES = 6
 
 @dataclass(frozen=True)
 class FieldFacts:
-    """What one field holds in the traces that were read."""
+    """The values of one field in the traces that were read."""
 
     name: str
     byte: int
@@ -85,11 +84,10 @@ class _Oddities:
     """Sentences on fields whose values surprise, or that hold something else than their name says."""
 
     def __init__(self, volume: Volume, codes: set[int]) -> None:
-        sources: list[dict[str, Any]] = volume.state["sources"]
         self.contents: dict[str, str] = volume.array_attributes(HEADERS).get("field_contents", {})
-        self.files = [source["file"] for source in sources if "file" in source]
+        self.files = [source.file for source in volume.state.sources if source.file]
         self.codes = codes
-        placement = volume.state.get("index", {}).get("placement", {})
+        placement = volume.state.index.get("placement", {})
         self.axes = {word[1]: str(word[0]) for word in placement.get("words", []) if word[1]}
         self.bytes_of = {field.name: field.byte for field in TRACE_HEADER_FIELDS}
 

@@ -113,14 +113,14 @@ def _errors(axes: Any, errors: Sequence[tuple[str, np.ndarray, float]], colours:
 
 
 def _spectra(axes: Any, spectra: Sequence[Spectrum], colours: dict[str, str]) -> None:
-    top = max(float(made.values.max()) for made in spectra)
-    axes.set(xlim=(0, max(float(made.frequencies[-1]) for made in spectra)), ylim=(FLOOR_DB, 3))
+    top = max(float(spectrum.values.max()) for spectrum in spectra)
+    axes.set(xlim=(0, max(float(spectrum.frequencies[-1]) for spectrum in spectra)), ylim=(FLOOR_DB, 3))
     spare = [MASTER, *COPIES]
-    for number, made in enumerate(spectra):
-        level = 20 * np.log10(np.maximum(made.values / top, 1e-12))
-        colour = colours.get(made.name, spare[number % len(spare)])
+    for number, result in enumerate(spectra):
+        level = 20 * np.log10(np.maximum(result.values / top, 1e-12))
+        colour = colours.get(result.name, spare[number % len(spare)])
         style = {"linewidth": 2.2} if number == 0 else {"linewidth": 0.8}
-        axes.plot(made.frequencies, level, color=colour, label=f" {made.name}", **style)
+        axes.plot(result.frequencies, level, color=colour, label=f" {result.name}", **style)
     _heading(axes, "Spectrum (dB)")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_locator(FixedLocator([-80, -60, -40, -20, 0]))

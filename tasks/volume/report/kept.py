@@ -30,7 +30,12 @@ def name_of(volume: Volume) -> str:
 def made_of(volume: Volume) -> str:
     """Return a digest of all that a report shows: the root, the name, another tool's array, and the limits."""
     limits = [slices.SLICE_BYTES, slices.SLICE_SAMPLES, slices.DETAIL_BYTES, ahead.SAMPLE_BYTES]
-    facts: dict[str, Any] = {"layout": LAYOUT, "name": name_of(volume), "root": volume.root, "limits": limits}
+    facts: dict[str, Any] = {
+        "layout": LAYOUT,
+        "name": name_of(volume),
+        "root": volume.root.document,
+        "limits": limits,
+    }
     if volume.origin:
         facts["origin"] = fingerprint(volume.store_of(volume.master), "")
     return digest_of(facts)

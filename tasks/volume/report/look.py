@@ -34,20 +34,20 @@ def look_of(volume: Volume) -> Look:
     spec, state = volume.spec(volume.master), volume.state
     if volume.has("trace_mask") or set(spec.dims) & set(SAMPLE_AXES):
         return Look()
-    looks = state.get("looks", {})
+    looks = state.looks
     colours = {
         int(item["label-value"]): (int(item["rgba"][0]), int(item["rgba"][1]), int(item["rgba"][2]))
         for item in volume.attributes.get("ome", {}).get("image-label", {}).get("colors", [])
     }
-    labels = {int(value): colours.get(int(value), _unnamed(int(value))) for value in looks.get("labels", [])}
-    low, high = looks.get("window") or (0.0, 0.0)
-    axes = state.get("annex", {}).get("axes") or [{}]
+    labels = {int(value): colours.get(int(value), _unnamed(int(value))) for value in looks.labels}
+    low, high = looks.window or (0.0, 0.0)
+    axes = state.annex.axes or [{}]
     return Look(
         voxels=True,
         window=(float(low), float(high)) if high > low else None,
-        labels=(colours | labels) if looks.get("is_labels") else {},
-        unit=looks.get("unit", axes[-1].get("unit", "")),
-        voxel=tuple(float(length) for length in state["levels"][0]["scale"]),
+        labels=(colours | labels) if looks.is_labels else {},
+        unit=looks.unit if looks.unit or volume.of_images else axes[-1].get("unit", ""),
+        voxel=tuple(float(length) for length in state.levels[0].scale),
     )
 
 

@@ -75,7 +75,7 @@ class Table:
 
 @dataclass(frozen=True)
 class ReportPage:
-    """What a page shows, in this order.
+    """The parts of a page, in this order.
 
     Attributes:
         title: The name of the volume.

@@ -46,30 +46,29 @@ def what_it_is(volume: Volume, look: Look) -> Table:
         rows.append(["voxel size", voxel_size(volume, look)])
         length = " x ".join(f"{abs(v) * n:g}" for v, n in zip(look.voxel, spec.shape, strict=True))
         rows.append(["size", f"{length} {look.unit}".strip()])
-        said = volume.array_attributes(volume.master)
+        attributes = volume.array_attributes(volume.master)
         rows += [
-            [name, str(said[key])]
+            [name, str(attributes[key])]
             for name, key in (("unit of values", "field_unit"), ("description", "description"))
-            if said.get(key)
+            if attributes.get(key)
         ]
-    for axis in state.get("axes", []):
-        step = axis["step"] if isinstance(axis["step"], str) else f"step {axis['step']:g}"
-        ends = f"{axis['first']:g} to {axis['last']:g} {axis.get('unit', '')}".strip()
-        rows.append([axis["name"], f"{ends}, {step}, {axis['count']:,} values"])
-    place = state.get("place", {})
-    for name in ("x", "y"):
-        if place.get(name):
-            low, high = place[name]
-            rows.append([name.upper(), f"{low:,.10g} to {high:,.10g} {place.get('unit', '')}".strip()])
-    for axis, size in place.get("bin_size", {}).items():
-        azimuth = place.get("azimuth", {}).get(axis)
+    for axis in state.axes:
+        step = axis.step if isinstance(axis.step, str) else f"step {axis.step:g}"
+        ends = f"{axis.first:g} to {axis.last:g} {axis.unit}".strip()
+        rows.append([axis.name, f"{ends}, {step}, {axis.count:,} values"])
+    place = state.place
+    for name, extent in (("X", place.x), ("Y", place.y)):
+        if extent:
+            rows.append([name, f"{extent[0]:,.10g} to {extent[1]:,.10g} {place.unit}".strip()])
+    for along, size in place.bin_size.items():
+        azimuth = place.azimuth.get(along)
         turned = f", azimuth {azimuth:.2f}°" if azimuth is not None else ""
-        rows.append([f"step of {axis}", f"{size:.6g} {place.get('unit', '')}".strip() + turned])
-    if "misfit" in place:
-        rows.append(["misfit of the grid", f"{place['misfit']:.3g} {place.get('unit', '')}"])
-    if state.get("epsg"):
-        rows.append(["EPSG", str(state["epsg"])])
-    index = state.get("index", {}).get("bytes")
+        rows.append([f"step of {along}", f"{size:.6g} {place.unit}".strip() + turned])
+    if place.misfit is not None:
+        rows.append(["misfit of the grid", f"{place.misfit:.3g} {place.unit}"])
+    if state.epsg:
+        rows.append(["EPSG", str(state.epsg)])
+    index = state.index.get("bytes")
     if index:
         rows.append(["index bytes", ", ".join(map(str, index))])
     return Table("volume", "Volume", [], rows)
@@ -86,9 +85,9 @@ def voxel_size(volume: Volume, look: Look) -> str:
 
 def statistics(volume: Volume, look: Look) -> Table:
     """Return the statistics of the master that were taken when it was stored."""
-    said = volume.array_attributes(volume.master)
+    attributes = volume.array_attributes(volume.master)
     names = STATISTICS | ({"count": "finite voxels"} if look.voxels else {})
-    rows: Rows = [[name, Cell.of(said[key])] for key, name in names.items() if key in said]
+    rows: Rows = [[name, Cell.of(attributes[key])] for key, name in names.items() if key in attributes]
     caption = "Of all finite samples where there is a trace." if volume.has("trace_mask") else ""
     return Table("statistics", "Statistics", [], rows, caption)
 
@@ -105,12 +104,12 @@ def copies_table(rows: list[Row], similarities: Mapping[str, float | None], mast
         "RMS error / deviation",
     ]
     columns += ["SNR (dB)", "PSNR (dB)", "SSIM", "ratio", "NaN or Inf", "target"]
-    made: Rows = []
+    pieces: Rows = []
     for row in rows:
         bound, error = row.get("tolerance"), row.get("max_abs_error")
         share = Cell(f"{100 * error / bound:.1f} %", error / bound) if bound and error is not None else ""
         alike = similarities.get(row["path"])
-        made.append(
+        pieces.append(
             [
                 row["path"],
                 times(row["chunks"]),
@@ -132,13 +131,13 @@ def copies_table(rows: list[Row], similarities: Mapping[str, float | None], mast
         "deviation is the standard deviation of the master, also in SNR; PSNR is relative to its range. SSIM: "
         "mean over windows of 7 x 7 in the slices shown; its dynamic range is the width of the colours of the master."
     )
-    return Table("copies", "Copies", columns, made, caption, wide=True)
+    return Table("copies", "Copies", columns, pieces, caption, wide=True)
 
 
 def arrays_table(rows: list[Row]) -> Table:
     """Return all arrays with their sizes."""
     columns = ["array", "extent", "type", "chunks", "shards", "codec", "bytes", "stored bytes", "ratio"]
-    made = [
+    result = [
         [
             row["path"],
             times(row["shape"]),
@@ -152,19 +151,19 @@ def arrays_table(rows: list[Row]) -> Table:
         ]
         for row in rows
     ]
-    return Table("arrays", "Arrays", columns, made)
+    return Table("arrays", "Arrays", columns, result)
 
 
 def spectra_table(spectra: list[Spectrum], samples: str) -> Table:
     """Return where spectra have their peaks and how wide they are."""
     rows: Rows = [
         [
-            made.name,
-            Cell.of(made.peak, ".4g"),
-            *(Cell.of(end, ".4g") for end in made.band),
-            Cell.of(made.lines),
+            spectrum.name,
+            Cell.of(spectrum.peak, ".4g"),
+            *(Cell.of(end, ".4g") for end in spectrum.band),
+            Cell.of(spectrum.lines),
         ]
-        for made in spectra
+        for spectrum in spectra
     ]
     unit = spectra[0].unit if spectra else ""
     columns = ["spectrum", f"peak ({unit})", "from", "to (within 20 dB)", samples]
@@ -198,25 +197,21 @@ def headers_table(facts: HeaderFacts) -> Table:
 def sources_table(volume: Volume) -> Table:
     """Return what the volume was made from, with checksums and whatever was notable."""
     rows: Rows = []
-    for number, source in enumerate(volume.state["sources"]):
-        rows.append(
-            [f"source {number + 1}" if len(volume.state["sources"]) > 1 else "source", str(source["url"])]
-        )
-        rows.append(["bytes", Cell.of(int(source["bytes"]))])
-        for key in ("crc32c", "md5", "etag"):
-            if source.get(key):
-                rows.append([key.upper() if key != "etag" else "ETag", str(source[key])])
-        if "trace_count" in source:
-            rows.append(["traces", Cell.of(int(source["trace_count"]))])
-        if source.get("files"):
-            rows.append(["files, slices", f"{source['files']:,}, {source.get('slice_count', 0):,}"])
-        read = source.get("file", {})
+    for number, source in enumerate(volume.state.sources):
+        rows.append([f"source {number + 1}" if len(volume.state.sources) > 1 else "source", source.url])
+        rows.append(["bytes", Cell.of(source.bytes)])
+        for name, text in (("CRC32C", source.crc32c), ("MD5", source.md5), ("ETag", source.etag)):
+            if text:
+                rows.append([name, text])
+        if source.has("trace_count"):
+            rows.append(["traces", Cell.of(source.trace_count)])
+        if source.files:
+            rows.append(["files, slices", f"{source.files:,}, {source.slice_count:,}"])
+        read = source.file
         for name, key in _READ.items():
             if read.get(key) not in (None, "", 0):
                 rows.append([name, str(read[key])])
-        rows += [
-            ["notable", str(sentence)] for sentence in [*read.get("oddities", []), *source.get("notes", [])]
-        ]
+        rows += [["notable", str(sentence)] for sentence in [*read.get("oddities", []), *source.notes]]
     return Table("sources", "Source", [], rows)
 
 
@@ -233,8 +228,8 @@ _READ = {
 
 def done_table(volume: Volume) -> Table:
     """Return what was done to make each array, when, and with which versions."""
-    stages = volume.state["stages"]
-    digests = list(dict.fromkeys(stage["plan"] for stage in stages.values()))
+    stages = volume.state.stages
+    digests = list(dict.fromkeys(stage.plan for stage in stages.values()))
 
     def load(digest: str) -> Plan | None:
         try:
@@ -245,22 +240,22 @@ def done_table(volume: Volume) -> Table:
     plans = dict(zip(digests, on_io(load, digests), strict=True))
     rows = []
     for name, stage in stages.items():
-        plan = plans[stage["plan"]]
+        plan = plans[stage.plan]
         versions = ", ".join(f"{key} {value}" for key, value in plan.versions.items()) if plan else ""
-        verb, made = (str(plan.body.get("verb", "")), plan.created_on) if plan else ("another tool's", "")
-        rows.append([name or volume.master_name, verb.replace("_", "-"), made, stage["plan"], versions])
+        verb, planned = (str(plan.body.get("verb", "")), plan.created_on) if plan else ("another tool's", "")
+        rows.append([name or volume.master_name, verb.replace("_", "-"), planned, stage.plan, versions])
     return Table("done", "What was done", ["array", "by", "planned", "plan", "versions"], rows)
 
 
 def proof_of(volume: Volume) -> tuple[str, str]:
     """Return in a sentence whether the volume is proven, and a class for it."""
     state = volume.state
-    plan = state["stages"][volume.master]["plan"]
-    if (proven := state.get("proven_at")) and state.get("proven_plan") == plan:
+    plan = volume.master_plan
+    if (proven := state.proven_at) and state.proven_plan == plan:
         return f"proven {proven}: exporting the volume gives back its source, byte for byte", "good"
-    if (compared := state.get("compared_at")) and state.get("compared_plan") == plan:
+    if (compared := state.compared_at) and state.compared_plan == plan:
         return f"compared {compared}: each voxel is the source's", "good"
-    if any("crc32c" in source for source in state["sources"]):
+    if any(source.crc32c for source in state.sources):
         return "not proven yet: run seismill prove", "open"
     return "every chunk ends in a checksum: seismill verify reads them all", ""
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-WINDOW = 7
+from tasks.volume.copies.likeness import WINDOW, windows_alike
+
 MOST_SAMPLES = 1 << 20  # of one slice
 
 
@@ -37,40 +38,12 @@ def _middle(plane: np.ndarray) -> np.ndarray:
 
 def _windows(master: np.ndarray, copy: np.ndarray, shown: np.ndarray, width: float) -> tuple[float, int]:
     """Return the sum of SSIM over all windows, and their number."""
-    sides = tuple(min(WINDOW, n) for n in master.shape)
-    size = sides[0] * sides[1]
+    side = min(WINDOW, *master.shape)
     shown = shown & np.isfinite(master) & np.isfinite(copy)
-    if size < 2 or not shown.any():
+    whole = np.lib.stride_tricks.sliding_window_view(shown, (side, side)).all(axis=(-2, -1))
+    if side < 2 or not whole.any():
         return 0.0, 0
-    # About the middle of the values and in units of the range: sums of squares keep their digits.
-    with np.errstate(invalid="ignore", over="ignore"):
-        middle = float(master[shown].astype(np.float64).mean())
-        first, second = (
-            np.where(shown, (part.astype(np.float64) - middle) / width, 0.0) for part in (master, copy)
-        )
-    whole = _sums(shown.astype(np.float64), sides) > size - 0.5
-    if not whole.any():
-        return 0.0, 0
-    mean_1, mean_2 = (_sums(part, sides) / size for part in (first, second))
-    spread = size / (size - 1)
-    var_1 = spread * (_sums(first * first, sides) / size - mean_1 * mean_1)
-    var_2 = spread * (_sums(second * second, sides) / size - mean_2 * mean_2)
-    both = spread * (_sums(first * second, sides) / size - mean_1 * mean_2)
-    shift = middle / width
-    mean_1, mean_2 = mean_1 + shift, mean_2 + shift
-    c1, c2 = 0.01**2, 0.03**2
-    found = (2 * mean_1 * mean_2 + c1) * (2 * both + c2)
-    found /= (mean_1**2 + mean_2**2 + c1) * (var_1 + var_2 + c2)
-    return float(found[whole].sum()), int(np.count_nonzero(whole))
-
-
-def _sums(plane: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
-    """Return the sum over every window of a plane."""
-    for axis, side in enumerate(sides):
-        sums = np.cumsum(plane, axis=axis)
-        first = np.take(sums, [side - 1], axis)
-        rest = np.take(sums, range(side, plane.shape[axis]), axis) - np.take(
-            sums, range(plane.shape[axis] - side), axis
-        )
-        plane = np.concatenate([first, rest], axis)
-    return plane
+    # What does not count is filled with a value that is there: no window that counts has it.
+    first, second = (np.where(shown, part, part[shown][0]) for part in (master, copy))
+    alike = windows_alike(first, second, width)[whole]
+    return float(alike.sum()), alike.size

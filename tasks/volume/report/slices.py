@@ -120,16 +120,16 @@ def mask_of(volume: Volume) -> Mask:
 def sides_of(volume: Volume) -> list[Side]:
     """Return the coordinates of the master's axes; positions where a volume stores none."""
     spec, sides = volume.spec(volume.master), []
-    annex, base = volume.state.get("annex", {}), volume.state["levels"][0]
+    annex, base = volume.state.annex, volume.state.levels[0]
     stored = read_ahead(volume, [(name, None) for name in spec.dims if volume.has(name)])
     for axis, (name, count) in enumerate(zip(spec.dims, spec.shape, strict=True)):
         if volume.has(name):
-            said = volume.array_attributes(name)
-            unit = next(iter(said.get("unitsV1", {}).values()), said.get("units", ""))
+            attributes = volume.array_attributes(name)
+            unit = next(iter(attributes.get("unitsV1", {}).values()), attributes.get("units", ""))
             sides.append(Side(name, unit, next(stored)))
-        elif annex:  # of another tool's array what its group says is all there is
-            unit = annex["axes"][axis].get("unit", "") if annex["axes"] else ""
-            sides.append(Side(name, unit, base["translation"][axis] + base["scale"][axis] * np.arange(count)))
+        elif volume.origin:  # of another tool's array what its group says is all there is
+            unit = annex.axes[axis].get("unit", "") if annex.axes else ""
+            sides.append(Side(name, unit, base.translation[axis] + base.scale[axis] * np.arange(count)))
         else:
             sides.append(Side(name, "", np.arange(count)))
     return sides
@@ -207,7 +207,7 @@ def slice_of(
             ratio=None if cell is None else _shown_ratio(cells[0] / cells[1] * cell, voxels),
             master=flat(values),
             live=flat(mask.live(window)),
-            master_title=(volume.master_name, captions[volume.master_name]),
+            master_title=(volume.master_name, captions[volume.origin or volume.master]),
             copy=None if copy is None else flat(copy),
             copy_title=(path, captions[path]) if path else ("", ""),
             detail=window != full,
@@ -245,7 +245,7 @@ def _cell_ratio(volume: Volume, region: Region, across: int, down: int, voxels: 
     Of an image, by the lengths of a voxel.
     """
     if voxels:
-        lengths = [abs(float(length)) for length in volume.state["levels"][0]["scale"]]
+        lengths = [abs(float(length)) for length in volume.state.levels[0].scale]
         return lengths[across] / lengths[down] if lengths[across] and lengths[down] else 1.0
     if not (volume.has("cdp_x") and volume.has("cdp_y")):
         return 1.0
@@ -269,7 +269,7 @@ def sample(volume: Volume, path: str, mask: Mask) -> tuple[np.ndarray, str]:
     read = sum(math.prod(r.stop - r.start for r in region) for region in chosen)
     every = -(-read // SAMPLE_VALUES)
     parts = []
-    chunks = read_ahead(volume, [(path, one) for one in chosen], ahead=CHUNKS_AHEAD)
+    chunks = read_ahead(volume, [(path, entry) for entry in chosen], ahead=CHUNKS_AHEAD)
     for region, values in zip(chosen, chunks, strict=True):
         kept = values[mask.live(region)][::every]
         parts.append(kept[np.isfinite(kept)])
@@ -280,8 +280,8 @@ def sample(volume: Volume, path: str, mask: Mask) -> tuple[np.ndarray, str]:
 def compared(path: str, slices: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
     """Return copy and master at the samples of the slices, finite in the master, thinned to some millions."""
     pairs = []
-    for one in slices:
-        view = one.views[path]
+    for member in slices:
+        view = member.views[path]
         assert view.copy is not None
         shown = view.live & np.isfinite(view.master)
         every = 1 + np.count_nonzero(shown) // SAMPLE_VALUES

@@ -82,10 +82,10 @@ def spectra_of(slices: Mapping[str, Slice], voxels: bool, unit: str) -> list[Spe
                 if side.name not in seen and len(side.values) > 1:
                     step = abs(float(side.values[1] - side.values[0]))
                     per = f"cycles per {unit}" if unit else "cycles per unit"
-                    made = spectrum_of(f"along {side.name}", lines, live, step, per)
-                    seen |= {side.name} if made else set()
-                    found.append(made)
-        return [made for made in found if made]
+                    built = spectrum_of(f"along {side.name}", lines, live, step, per)
+                    seen |= {side.name} if built else set()
+                    found.append(built)
+        return [result for result in found if result]
     for shown in slices.values():
         views = list(shown.views.values())
         side = views[0].down
@@ -101,4 +101,4 @@ def spectra_of(slices: Mapping[str, Slice], voxels: bool, unit: str) -> list[Spe
                 finite = view.live & np.isfinite(view.master)
                 found.append(spectrum_of(view.copy_title[0], view.copy.T, finite.T, step, name, scale))
         break
-    return [made for made in found if made]
+    return [result for result in found if result]

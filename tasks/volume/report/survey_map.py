@@ -44,7 +44,7 @@ class TraceMap:
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """Least and greatest X, least and greatest Y of the traces."""
+        """Return least and greatest X, then least and greatest Y of the traces."""
         return float(self.x.min()), float(self.x.max()), float(self.y.min()), float(self.y.max())
 
 
@@ -115,7 +115,7 @@ def _few_chunks(volume: Volume, name: str) -> bool:
 
 def _by_corners(volume: Volume, sides: Sequence[Side]) -> tuple[np.ndarray, np.ndarray] | None:
     """Return X and Y of every cell of a plane grid; None if the grid is none."""
-    corners = volume.state.get("place", {}).get("corners", [])
+    corners = volume.state.place.corners
     names = [side.name for side in sides[:-1]]
     if len(names) != 2 or len(corners) < 3 or not all(name in corner for corner in corners for name in names):
         return None
@@ -129,9 +129,9 @@ def _by_corners(volume: Volume, sides: Sequence[Side]) -> tuple[np.ndarray, np.n
 
 
 def _titled(volume: Volume, name: str) -> str:
-    said = volume.array_attributes(name)
-    unit = said.get("units") or next(iter(said.get("unitsV1", {}).values()), "")
-    return f"{said.get('long_name', name)} ({unit})" if unit else str(said.get("long_name", name))
+    attributes = volume.array_attributes(name)
+    unit = attributes.get("units") or next(iter(attributes.get("unitsV1", {}).values()), "")
+    return f"{attributes.get('long_name', name)} ({unit})" if unit else str(attributes.get("long_name", name))
 
 
 def _lines(
@@ -150,7 +150,7 @@ def _lines(
 
 
 def _corners(volume: Volume, sides: Sequence[Side]) -> list[tuple[str, float, float]]:
-    corners = volume.state.get("place", {}).get("corners", [])
+    corners = volume.state.place.corners
     names = [side.name for side in sides]
     return [
         (

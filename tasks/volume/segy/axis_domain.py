@@ -29,7 +29,7 @@ _SWINGING = 0.2  # of the samples at least are on either side of zero
 
 @dataclass(frozen=True)
 class Domain:
-    """What is said and seen of the sample axis of a file: `domain` with the reason for depth, or a doubt about time."""
+    """Evidence on the sample axis of a file: `domain`, with the reason for depth or a doubt about time."""
 
     domain: str
     reason: str = ""
@@ -55,17 +55,17 @@ def domain_of(
         stacked_grid: The traces are stacked, on a grid of inlines and crosslines.
         swinging: The samples swing about zero, as amplitudes do and velocities do not.
     """
-    said = evidence_in(text)
+    stated = evidence_in(text)
     usual = interval_us == 0 or interval_us in _TIME_INTERVALS_US
-    if said.depth and (not said.time or "DOMAIN" in said.depth or not usual):
-        return Domain(DEPTH, f'the text header says "{said.depth}"')
-    if said.time and "DOMAIN" in said.time:
+    if stated.depth and (not stated.time or "DOMAIN" in stated.depth or not usual):
+        return Domain(DEPTH, f'the text header says "{stated.depth}"')
+    if stated.time and "DOMAIN" in stated.time:
         return Domain(TIME)
-    if said.hint and not said.time and not usual:
+    if stated.hint and not stated.time and not usual:
         return Domain(
-            DEPTH, f'the text header says "{said.hint}", and {_milli(interval_us)} ms is no usual interval'
+            DEPTH, f'the text header says "{stated.hint}", and {_milli(interval_us)} ms is no usual interval'
         )
-    if not said.time and not usual:
+    if not stated.time and not usual:
         length_s, unit = interval_us * n_samples / 1e6, LENGTHS.get(system, "")
         if length_s > _LONGEST_RECORD_S and 1000 * length_s <= _DEEPEST[unit]:
             return Domain(DEPTH, f"in time the traces would be {length_s:.3g} s long")
@@ -76,8 +76,8 @@ def domain_of(
             return Domain(DEPTH, f"{_milli(interval_us)} ms are too coarse for stacked amplitudes in time")
         if interval_us >= _COARSE_US:
             return Domain(TIME, doubt=f"{_milli(interval_us)} ms is an unusual interval in time")
-    if said.depth or (said.hint and not said.time):
-        return Domain(TIME, doubt=f'the text header says "{said.depth or said.hint}"')
+    if stated.depth or (stated.hint and not stated.time):
+        return Domain(TIME, doubt=f'the text header says "{stated.depth or stated.hint}"')
     return Domain(TIME)
 
 

@@ -13,30 +13,30 @@ from tasks.volume.segy.trace_reading import TEXT_BYTES, Announced, TraceLayout
 def contradictions(layout: TraceLayout, announced: Announced) -> list[str]:
     """Return the statements of headers that contradict the layout."""
     oddities = []
-    said, there = announced, layout
-    if said.first not in (0, there.first):
+    stated, there = announced, layout
+    if stated.first not in (0, there.first):
         oddities.append(
-            f"The binary header says that the first trace begins at offset {said.first:,} (byte {FIRST_TRACE.byte}); "
+            f"The binary header says that the first trace begins at offset {stated.first:,} (byte {FIRST_TRACE.byte}); "
             f"by the size of the file it begins at {there.first:,}."
         )
-    elif said.texts not in (there.extended_texts, -1):
+    elif stated.texts not in (there.extended_texts, -1):
         oddities.append(
-            f"The binary header says {said.texts} extended textual headers (byte 3505); by the "
-            f"{'offset of the first trace' if said.first else 'size of the file'} there are {there.extended_texts}."
+            f"The binary header says {stated.texts} extended textual headers (byte 3505); by the "
+            f"{'offset of the first trace' if stated.first else 'size of the file'} there are {there.extended_texts}."
         )
-    if there.extra_headers not in (said.extra_headers or (0,)):
+    if there.extra_headers not in (stated.extra_headers or (0,)):
         oddities.append(
-            f"The binary header says {said.extra_headers[0]:,} additional trace headers (byte {EXTRA_HEADERS.byte}); "
+            f"The binary header says {stated.extra_headers[0]:,} additional trace headers (byte {EXTRA_HEADERS.byte}); "
             f"by the size of the file there are {there.extra_headers}."
         )
-    if said.trailer_texts not in (there.trailer_bytes // TEXT_BYTES, -1):
+    if stated.trailer_texts not in (there.trailer_bytes // TEXT_BYTES, -1):
         oddities.append(
-            f"The binary header says {said.trailer_texts:,} records after the last trace (byte {TRAILER_TEXTS.byte}); "
-            f"by the size of the file there are {there.trailer_bytes // TEXT_BYTES}."
+            f"The binary header says {stated.trailer_texts:,} records after the last trace "
+            f"(byte {TRAILER_TEXTS.byte}); by the size of the file there are {there.trailer_bytes // TEXT_BYTES}."
         )
-    if said.n_traces not in (0, there.whole):
+    if stated.n_traces not in (0, there.whole):
         oddities.append(
-            f"The binary header says {said.n_traces:,} traces (byte {TRACE_COUNT.byte}); {there.whole:,} are there."
+            f"The binary header says {stated.n_traces:,} traces (byte {TRACE_COUNT.byte}); {there.whole:,} are there."
         )
     if there.padding:
         oddities.append(

@@ -1,4 +1,4 @@
-"""Where the coordinates of traces lie in the header, and in which type: as the user says, or found by what varies.
+"""Locate the coordinates of traces in the header, as the user says or by what varies.
 
 The standard has X and Y of a CDP at bytes 181 and 185. Files of revision 0 hold them where sources or groups have
 theirs, others where the standard has inline and crossline. Fields that are the same in every trace are no coordinates.
@@ -95,7 +95,9 @@ def find_coordinates(
 def _of_source_or_group(readings: dict[tuple[int, int], PairReading]) -> PairReading | None:
     """Return the reading of source or group fields where one of them alone varies, or both are equal."""
     source, group = (readings.get(places) for places in (_SOURCE, _GROUP))
-    found = [one for one in (source, group) if one is not None and one.varies and np.isfinite(one.misfit)]
+    found = [
+        entry for entry in (source, group) if entry is not None and entry.varies and np.isfinite(entry.misfit)
+    ]
     if len(found) == 2 and (found[0].lows, found[0].highs) != (found[1].lows, found[1].highs):
         return None
     return found[0] if found else None
@@ -120,7 +122,7 @@ def typed_coordinates(traces: Traces, placement: Placement, index: Index) -> Pla
         placement: Coordinates with the types of the standard.
         index: What the user says; types that it names are kept.
     """
-    named = {one.name: one for one in placement.coordinates}
+    named = {coordinate.name: coordinate for coordinate in placement.coordinates}
     for x, y in _PAIRS:
         if x not in named or y not in named or {x, y} & set(index.names) or named[x].type != INTEGER:
             continue
@@ -140,7 +142,7 @@ def coordinate_notes(traces: Traces, placement: Placement, index: Index) -> list
         index: What the user says.
     """
     notes = []
-    named = {one.name: one for one in placement.coordinates}
+    named = {coordinate.name: coordinate for coordinate in placement.coordinates}
     for x, y in _PAIRS:
         if x in named and y in named:
             notes += _type_note(traces, named[x], named[y], index)
@@ -174,8 +176,12 @@ def _type_note(traces: Traces, x: Coordinate, y: Coordinate, index: Index) -> li
 
 def _as_likely(traces: Traces, chosen: PairReading) -> PairReading | None:
     """Return the reading as the other type of float where that makes nearly as much sense."""
-    others = [one for one in traces.judge(chosen.bytes) if one.type in FLOATS and one.type != chosen.type]
-    return next((one for one in others if one.misfit < chosen.misfit + _NEARLY), None)
+    others = [
+        candidate
+        for candidate in traces.judge(chosen.bytes)
+        if candidate.type in FLOATS and candidate.type != chosen.type
+    ]
+    return next((entry for entry in others if entry.misfit < chosen.misfit + _NEARLY), None)
 
 
 def _place_notes(traces: Traces, xy: tuple[Coordinate, Coordinate], index: Index) -> list[str]:
@@ -199,7 +205,7 @@ def _place_notes(traces: Traces, xy: tuple[Coordinate, Coordinate], index: Index
 
 def _none_notes(traces: Traces, placement: Placement) -> list[str]:
     """Say that no coordinates are stored although 181,185 could hold some, and which other fields vary."""
-    fields = [(one.byte, one.type) for one in placement.words if one.byte]
+    fields = [(word.byte, word.type) for word in placement.words if word.byte]
     if _taken(_CDP, fields):
         return []
     standard = traces.read(_CDP, INTEGER)

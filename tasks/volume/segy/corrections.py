@@ -1,4 +1,4 @@
-"""What the user says better than a file's headers say it: where samples begin, units, scalar, reference system.
+"""Define the user's corrections of headers: first sample, units, scalar, reference system.
 
 Corrections are part of a placement, so plans and volumes hold them; only those that were given are written.
 """
@@ -16,7 +16,7 @@ NO_UNIT = "none"
 
 @dataclass(frozen=True)
 class Corrections:
-    """What is said instead of headers; None, "" and 0 leave it to these.
+    """Corrections of headers; None, "" and 0 leave the header's value.
 
     Attributes:
         delay: Time or depth of the first sample.
@@ -63,7 +63,7 @@ _NOTHING = Corrections()
 
 def given_of(index: Index) -> Given:
     """Return what the user says of samples and traces, before a file is looked at."""
-    codes = {one.name: code for code, one in SAMPLE_FORMATS.items()}
+    codes = {sample_format.name: code for code, sample_format in SAMPLE_FORMATS.items()}
     orders: dict[str, Literal["", ">", "<"]] = {"header": "", "big": ">", "little": "<"}
     return Given(
         code=codes.get(index.sample_format, 0),

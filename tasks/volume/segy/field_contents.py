@@ -1,4 +1,4 @@
-"""What the named fields of `headers` hold where index and coordinates lie elsewhere than the standard has them.
+"""Name the content of fields of `headers` that hold something else than the standard says.
 
 The names stay those of the standard, because multidimio writes header bytes by them; an attribute tells the contents.
 """
@@ -19,8 +19,12 @@ def field_contents(placement: Placement) -> dict[str, str]:
     Args:
         placement: Of the volume.
     """
-    words = {one.name: (one.byte, one.type) for one in placement.words if one.byte}
-    words |= {one.name: (one.byte, one.type) for one in placement.coordinates if one.byte}
+    words = {word.name: (word.byte, word.type) for word in placement.words if word.byte}
+    words |= {
+        coordinate.name: (coordinate.byte, coordinate.type)
+        for coordinate in placement.coordinates
+        if coordinate.byte
+    }
     contents: dict[str, str] = {}
     for name, (byte, kind) in words.items():
         for field in _covered(byte, word_bytes(kind)):

@@ -183,22 +183,22 @@ def judge_pair(
         return []
     readings = [read_pair(headers, numbers, places, name, byte_order) for name in types]
     if "int16" in types and not _are_halves(readings, byte_order):
-        readings = [one for one in readings if one.type != "int16"]
+        readings = [reading for reading in readings if reading.type != "int16"]
     own, other = (FLOATS[1], FLOATS[0]) if ibm else FLOATS
-    degrees = any(one.type == own and _could_be_degrees(one) for one in readings)
+    degrees = any(reading.type == own and _could_be_degrees(reading) for reading in readings)
     tie = _TIE if degrees else 0.0 if ibm else _SMALL_TIE
-    return sorted(readings, key=lambda one: one.misfit + (tie if one.type == other else 0.0))
+    return sorted(readings, key=lambda entry: entry.misfit + (tie if entry.type == other else 0.0))
 
 
-def _could_be_degrees(one: PairReading) -> bool:
+def _could_be_degrees(reading: PairReading) -> bool:
     """Return whether a survey of this extent is likelier one in degrees than one in metres or feet."""
-    far = max(map(abs, (*one.lows, *one.highs)))
-    return far <= _MOST_DEGREES and max(np.subtract(one.highs, one.lows)) <= _WIDEST_DEGREES
+    far = max(map(abs, (*reading.lows, *reading.highs)))
+    return far <= _MOST_DEGREES and max(np.subtract(reading.highs, reading.lows)) <= _WIDEST_DEGREES
 
 
 def _are_halves(readings: list[PairReading], byte_order: str) -> bool:
     """Return whether 16 bits tell traces apart as well as 32 do that make no sense; no field that fits is cut."""
-    of = {one.type: one for one in readings}
+    of = {reading.type: reading for reading in readings}
     if INTEGER not in of:
         return True
     # In little endian these are the lower halves of integers, which look regular wherever they do not overflow.

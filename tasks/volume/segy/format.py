@@ -1,4 +1,4 @@
-"""What a SEG-Y file is made of: revision, sample format, byte order, and where its traces lie.
+"""Determine the format of a SEG-Y file: revision, sample format, byte order, and the place of its traces.
 
 Headers lie, so what they say is believed where it agrees with the size of the file; contradictions are
 resolved and reported as oddities, and what cannot be read is refused with one sentence that says where.
@@ -56,7 +56,7 @@ class ByteSource(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """What somebody knows better than the file's headers; 0, "" and None leave it to these.
+    """Corrections by the user; 0, "" and None leave the header's value.
 
     Attributes:
         code: Sample format.
@@ -77,7 +77,7 @@ class Given:
 
 @dataclass(frozen=True)
 class FileFormat:
-    """What a file is made of.
+    """The format of a file.
 
     `first_trace_offset` counts from 0 and `trace_bytes` includes the trace header and the `extra_headers` of 240
     bytes after it; `n_traces` whole traces are followed by `trailer_bytes`. `byte_order_reason` and `oddities`
@@ -168,8 +168,8 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
     read = reader_with(head, source)
     binary = head[TEXT_BYTES:HEADERS_BYTES]
     order, reason = _byte_order(name, size, binary, given)
-    said = _word(binary, 3225, "H", order)
-    sample_format = _sample_format(name, given.code or said)
+    stated = _word(binary, 3225, "H", order)
+    sample_format = _sample_format(name, given.code or stated)
     revision, oddities = _revision(binary, order)
 
     def value(feature: Feature) -> Any:
@@ -200,12 +200,12 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
             f"and {layout.whole:,} are there; fetch it again"
         )
     turned = given.order not in ("", order)
-    otherwise = turned or sample_format.code != said
+    otherwise = turned or sample_format.code != stated
     if otherwise:
         oddities.append(
             f"The samples are read as {FORMAT_NAMES[sample_format.code]} in {ORDER_NAMES[given.order or order]}, as "
-            f"was asked; the headers are in {ORDER_NAMES[order]} and say {said} (byte 3225, "
-            f"{FORMAT_NAMES.get(said, 'not in the standard')})."
+            f"was asked; the headers are in {ORDER_NAMES[order]} and say {stated} (byte 3225, "
+            f"{FORMAT_NAMES.get(stated, 'not in the standard')})."
         )
     header = read(layout.first, TRACE_HEADER_BYTES)
     if given.interval_us is None:
@@ -331,7 +331,7 @@ def extra_header_words(binary: bytes, fmt: FileFormat) -> tuple[tuple[int, int],
         binary: The binary header.
         fmt: What the file is made of.
     """
-    revision = next(one for one in REVISIONS if one.name == fmt.revision)
+    revision = next(revision for revision in REVISIONS if revision.name == fmt.revision)
     fields = extra_header_fields(revision)
     counts = _extra_headers(binary, fmt.byte_order, revision)
     holding = [field for field, count in zip(fields, counts, strict=True) if count == fmt.extra_headers]

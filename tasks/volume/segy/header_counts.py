@@ -1,4 +1,4 @@
-"""What trace headers say of samples, time and place, counted over all traces of a file.
+"""Count what trace headers say of samples, time and place, over all traces of a file.
 
 Each trace repeats what holds for the file, and in real files some disagree. Blocks count the values as they pass;
 at the end contradictions are settled by the commonest value and said in sentences, never in silence.
@@ -90,16 +90,16 @@ def merge_tallies(parts: Iterable[Tallies]) -> Tallies:
             if name not in merged:
                 merged[name] = tally
                 continue
-            one = merged[name]
-            counts = {value: count for value, count in one["counts"]}
+            entry = merged[name]
+            counts = {value: count for value, count in entry["counts"]}
             for value, count in tally["counts"]:
                 counts[value] = counts.get(value, 0) + count
             merged[name] = _shortened(
                 {
-                    "low": min(one["low"], tally["low"]),
-                    "high": max(one["high"], tally["high"]),
+                    "low": min(entry["low"], tally["low"]),
+                    "high": max(entry["high"], tally["high"]),
                     "counts": list(counts.items()),
-                    "cut": one["cut"] or tally["cut"],
+                    "cut": entry["cut"] or tally["cut"],
                 }
             )
     return merged
@@ -147,12 +147,14 @@ def doubts(
             f"{commonest(tallies, 'delay'):g}, where most traces do, and no trace is shifted."
         )
     if depth and fmt.sample_interval_us:
-        said = fmt.sample_interval_us
+        stated = fmt.sample_interval_us
         whole = (
-            f"; if it is meant in whole units, say --sample-interval {said:g}" if said < _FINEST_DEPTH else ""
+            f"; if it is meant in whole units, say --sample-interval {stated:g}"
+            if stated < _FINEST_DEPTH
+            else ""
         )
         sentences.append(
-            f"Depth is taken from the sample interval in thousandths: {said:g} at byte 3217 is {said / 1000:g} a "
+            f"Depth is taken from the sample interval in thousandths: {stated:g} at byte 3217 is {stated / 1000:g} a "
             f"sample{whole}."
         )
     if not corrections.coordinate_scalar:

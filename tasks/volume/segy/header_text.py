@@ -1,4 +1,4 @@
-"""What the text of a file's headers says of its samples and coordinates: depth or time, units, EPSG code.
+"""Parse the text of a file's headers: depth or time, units, EPSG code.
 
 Text is written by people, so a clear statement counts, a history of processing only beside other evidence, and the
 depth of water, sources or cables not at all.
@@ -55,7 +55,7 @@ _EPSG = re.compile(
 
 @dataclass(frozen=True)
 class TextEvidence:
-    """What a text says of the sample axis.
+    """The sample axis according to a text.
 
     Attributes:
         depth: The words that say depth clearly.

@@ -22,12 +22,12 @@ class IndexChoice:
     @property
     def bytes(self) -> tuple[int, ...]:
         """First byte of each index word."""
-        return tuple(one.byte for one in self.placement.words)
+        return tuple(word.byte for word in self.placement.words)
 
     @property
     def types(self) -> tuple[str, ...]:
         """Type of each."""
-        return tuple(one.type for one in self.placement.words)
+        return tuple(word.type for word in self.placement.words)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -37,4 +37,4 @@ class IndexChoice:
     @property
     def coordinate_bytes(self) -> tuple[int, ...]:
         """First bytes of X and Y of the CDPs; () if no words hold them."""
-        return tuple(one.byte for one in self.placement.coordinates if one.name in XY)
+        return tuple(coordinate.byte for coordinate in self.placement.coordinates if coordinate.name in XY)

@@ -32,14 +32,7 @@ from tasks.volume.segy.index_prestack import (
     off_the_grid,
     path,
 )
-from tasks.volume.segy.index_score import (
-    STANDARD,
-    Candidate,
-    HeaderWord,
-    anywhere,
-    judge,
-    repeated,
-)
+from tasks.volume.segy.index_score import STANDARD, Candidate, HeaderWord, anywhere, judge, repeated
 from tasks.volume.segy.line_detect import refuse_lines
 from tasks.volume.segy.named_fields import asked
 from tasks.volume.segy.placement import XY, Word, place
@@ -103,19 +96,21 @@ def choose_index(
             )
         words = {n: Word(n, b, t) for n, b, t in zip(names, chosen.bytes, chosen.types, strict=False)}
         plain = {
-            name: replace(one, type=INTEGER) if one.type in FLOATS else one for name, one in words.items()
+            name: replace(word, type=INTEGER) if word.type in FLOATS else word for name, word in words.items()
         }
         template, notes = chosen.template, [note, *_type_notes(words)]
     else:
         words, notes = _typed_words(seen, words, index)
         template = LINE if index.bytes == "trace" else ""
     traces = Traces(seen.headers, seen.numbers, byte_order, ibm)
-    fields = [(one.byte, one.type) for one in words.values() if one.byte]
+    fields = [(word.byte, word.type) for word in words.values() if word.byte]
     stacked = place(index, words, template=template).template.startswith(("PostStack", CUSTOM))
     xy = find_coordinates(traces, fields, index, stacked=stacked)
     placement = place(index, words, xy.bytes if xy else (), template=template)
     placement = typed_coordinates(traces, placement, index)
-    if "," in index.coordinate_bytes and not {one.name for one in placement.coordinates} & set(XY):
+    if "," in index.coordinate_bytes and not {coordinate.name for coordinate in placement.coordinates} & set(
+        XY
+    ):
         raise InputRefused(
             f"{placement.template} has no coordinates of CDPs, so coordinate bytes {index.coordinate_bytes} have no "
             "place",
@@ -132,9 +127,9 @@ def choose_index(
 def _type_notes(words: dict[str, Word]) -> list[str]:
     """Return a sentence on each word that is no integer."""
     return [
-        f"The values at byte {one.byte} ({name}) are {one.type}; another type is said with --index-types."
-        for name, one in words.items()
-        if one.type != INTEGER
+        f"The values at byte {word.byte} ({name}) are {word.type}; another type is said with --index-types."
+        for name, word in words.items()
+        if word.type != INTEGER
     ]
 
 
@@ -143,21 +138,23 @@ def _typed_words(seen: Seen, words: dict[str, Word], index: Index) -> tuple[dict
     if index.types:
         return words, []
     typed, notes = {}, []
-    starts = {one.byte for one in words.values()}
-    for name, one in words.items():
-        kind = one.type
-        if one.byte and kind == INTEGER and one.byte + 2 in starts:
+    starts = {word.byte for word in words.values()}
+    for name, entry in words.items():
+        kind = entry.type
+        if entry.byte and kind == INTEGER and entry.byte + 2 in starts:
             kind = "int16"  # no more of it is left before the next field
-        elif one.byte and kind == INTEGER and one.byte - 2 in starts and _beyond_numbers(seen, one.byte):
+        elif (
+            entry.byte and kind == INTEGER and entry.byte - 2 in starts and _beyond_numbers(seen, entry.byte)
+        ):
             kind = "int16"  # as the field before it
-        elif one.byte and kind == INTEGER:
+        elif entry.byte and kind == INTEGER:
             measure = bool(quantity(name).kind)
-            kind = number_type(seen.headers, one.byte, seen.byte_order, measure=measure, ibm=seen.ibm)
-        if kind != one.type:
+            kind = number_type(seen.headers, entry.byte, seen.byte_order, measure=measure, ibm=seen.ibm)
+        if kind != entry.type:
             notes.append(
-                f"The values at byte {one.byte} ({name}) are {kind}; another type is said with --index-types."
+                f"The values at byte {entry.byte} ({name}) are {kind}; another type is said with --index-types."
             )
-        typed[name] = replace(one, type=kind)
+        typed[name] = replace(entry, type=kind)
     return typed, notes
 
 

@@ -135,7 +135,7 @@ def irregular_option(seen: Seen) -> str:
         numbers, offset = words[:-1], words[-1]
         if names[-1] != "offset" or set(coordinates) & set(places) or offset.low == offset.high:
             continue
-        counts = [one.distinct for one in numbers]
+        counts = [number.distinct for number in numbers]
         again, _, _ = repeated(*numbers)
         groups = len(seen.numbers) - again
         changes = seen.changes(numbers[-1].positions)
@@ -164,14 +164,14 @@ def lines(seen: Seen) -> list[Candidate]:
     """Return the readings of a 2-D line: numbered by CDP or by shot point; last, in trace order."""
     found = []
     for name, byte in _LINES:
-        one = seen.word(byte)
-        steps = np.diff(one.values)
+        entry = seen.word(byte)
+        steps = np.diff(entry.values)
         objection = ""
-        if one.low == one.high and (seen.n_traces > 1 or one.low == 0):
-            objection = f"byte {byte} is {one.low} in all traces"
-        elif not ((steps > 0).all() or (steps < 0).all() or (seen.repeats and one.direction)):
+        if entry.low == entry.high and (seen.n_traces > 1 or entry.low == 0):
+            objection = f"byte {byte} is {entry.low} in all traces"
+        elif not ((steps > 0).all() or (steps < 0).all() or (seen.repeats and entry.direction)):
             objection = f"byte {byte} does not number the traces one by one"
-        found.append(_candidate(seen, LINE, (name,), [one], objection))
+        found.append(_candidate(seen, LINE, (name,), [entry], objection))
     n = seen.n_traces
     return [*found, Candidate((), (), (1,), (n,), (1,), (n,), 1.0, "", ("trace",), LINE)]
 
@@ -199,7 +199,7 @@ def off_the_grid(seen: Seen, first: HeaderWord, second: HeaderWord) -> str:
     track = seen.track
     if track is None or path(seen) != "on" or first.low == first.high or second.low == second.high:
         return ""
-    steps = [(one.values - one.low) / one.step for one in (first, second)]
+    steps = [(entry.values - entry.low) / entry.step for entry in (first, second)]
     grid = np.stack([*steps, np.ones(len(seen.numbers))], axis=1)
     ground = np.stack([track.x - track.x[0], track.y - track.y[0]], axis=1)
     fitted = np.linalg.lstsq(grid, ground, rcond=None)[0]
@@ -214,13 +214,13 @@ def off_the_grid(seen: Seen, first: HeaderWord, second: HeaderWord) -> str:
 def _candidate(
     seen: Seen, template: str, names: tuple[str, ...], words: Sequence[HeaderWord], objection: str
 ) -> Candidate:
-    counts = tuple(one.count for one in words)
+    counts = tuple(word.count for word in words)
     return Candidate(
-        bytes=tuple(one.byte for one in words),
-        types=tuple(one.type for one in words),
-        lows=tuple(one.low for one in words),
-        highs=tuple(one.high for one in words),
-        steps=tuple(one.step for one in words),
+        bytes=tuple(word.byte for word in words),
+        types=tuple(word.type for word in words),
+        lows=tuple(word.low for word in words),
+        highs=tuple(word.high for word in words),
+        steps=tuple(word.step for word in words),
         counts=counts,
         density=seen.n_traces / float(np.prod(counts, dtype=np.float64)),
         objection=objection,
@@ -231,14 +231,14 @@ def _candidate(
 
 def _objection(seen: Seen, words: Sequence[HeaderWord]) -> str:
     """Return the evidence that these fields do not index the gathers; empty without any."""
-    for one in words:
-        if one.low == one.high:
-            return f"byte {one.byte} is {one.low} in all traces"
-        if one.distinct == len(seen.numbers) > 1:
-            return f"byte {one.byte} differs in every trace"
+    for entry in words:
+        if entry.low == entry.high:
+            return f"byte {entry.byte} is {entry.low} in all traces"
+        if entry.distinct == len(seen.numbers) > 1:
+            return f"byte {entry.byte} differs in every trace"
     if words[0].like_coordinates:
         return "the values look like coordinates"
-    cells = float(np.prod([one.count for one in words], dtype=np.float64))
+    cells = float(np.prod([word.count for word in words], dtype=np.float64))
     if cells > MOST_CELLS_PER_TRACE * seen.n_traces:
         return f"{cells:,.0f} cells for {seen.n_traces:,} traces"
     slow, fast = seen.changes(words[0].values), seen.changes(words[-1].values)
@@ -251,4 +251,4 @@ def _objection(seen: Seen, words: Sequence[HeaderWord]) -> str:
 def _same(seen: Seen, candidate: Candidate, words: Sequence[HeaderWord]) -> bool:
     """Return whether words number the same gathers as a candidate does, by any numbers."""
     others = [seen.word(byte) for byte in candidate.bytes]
-    return all(one.same_lines(other) for one, other in zip(words, others, strict=True))
+    return all(word.same_lines(other) for word, other in zip(words, others, strict=True))

@@ -199,8 +199,8 @@ def _objection(first: HeaderWord, second: HeaderWord, n_traces: int, *, repeats:
 def repeated(*words: HeaderWord) -> tuple[int, int, int]:
     """Return how many sampled traces repeat an earlier one's fields, and the positions of the first such pair."""
     cells = words[0].positions
-    for one in words[1:]:
-        cells = np.unique(cells, return_inverse=True)[1] * one.distinct + one.positions
+    for field in words[1:]:
+        cells = np.unique(cells, return_inverse=True)[1] * field.distinct + field.positions
     _, earliest, cell = np.unique(cells, return_index=True, return_inverse=True)
     again = np.flatnonzero(earliest[cell] != np.arange(len(cells)))
     return (len(again), int(earliest[cell][again[0]]), int(again[0])) if len(again) else (0, -1, -1)
@@ -216,7 +216,7 @@ def varying(headers: np.ndarray, byte_order: str, *, complete: bool) -> list[Hea
         header_word(headers, byte, byte_order, word_type=kind, complete=complete)
         for byte, kind in types.items()
     )
-    return [one for one in words if one.low != one.high]
+    return [word for word in words if word.low != word.high]
 
 
 def anywhere(
@@ -234,16 +234,16 @@ def anywhere(
     unassigned = [(byte, "int32") for byte in range(181, 238, 4)]
     words: list[HeaderWord] = []
     for byte, word_type in dict.fromkeys(fields + unassigned):
-        one = header_word(headers, byte, byte_order, word_type=word_type, complete=complete)
-        if one.low == one.high or one.distinct < 3 or one.count >= n_traces:
+        item = header_word(headers, byte, byte_order, word_type=word_type, complete=complete)
+        if item.low == item.high or item.distinct < 3 or item.count >= n_traces:
             continue
-        if not any(one.same_lines(other) for other in words):
-            words.append(one)
+        if not any(item.same_lines(other) for other in words):
+            words.append(item)
     adjacent = np.diff(numbers) == 1
-    changes = {one.byte: int(np.count_nonzero(np.diff(one.values)[adjacent])) for one in words}
+    changes = {word.byte: int(np.count_nonzero(np.diff(word.values)[adjacent])) for word in words}
     found = []
     for pair in itertools.combinations(words, 2):
-        slow, fast = sorted(pair, key=lambda one: one.byte)
+        slow, fast = sorted(pair, key=lambda entry: entry.byte)
         if changes[slow.byte] > 2 * changes[fast.byte]:
             slow, fast = fast, slow
         if not overlap([slow.byte], [fast.byte], word_bytes(slow.type), word_bytes(fast.type)):

@@ -130,12 +130,12 @@ def contradicts(seen: Seen, first: HeaderWord, second: HeaderWord) -> bool:
         order[np.unique(np.linspace(a, b - 1, _PER_LINE).astype(np.int64))]
         for a, b in zip(starts, ends, strict=True)
     ]
-    if _turning(track, second, [used[one] for one in picked]) > _MOST_WRONG:
+    if _turning(track, second, [used[entry] for entry in picked]) > _MOST_WRONG:
         return True
     away = _away_from_grid(track, first, second, used[np.concatenate(picked)])
     extent = float(np.hypot(np.ptp(track.x[used]), np.ptp(track.y[used])))
     limit = max(_STEPS * track.usual, _PART * extent)
-    edges = np.cumsum([len(one) for one in picked])[:-1]
+    edges = np.cumsum([len(entry) for entry in picked])[:-1]
     off = [float(np.median(part)) > limit for part in np.split(away, edges)]
     return sum(off) > _MOST_WRONG * len(off)
 
@@ -159,7 +159,7 @@ def _turning(track: Track, second: HeaderWord, lines: list[np.ndarray]) -> float
 
 def _away_from_grid(track: Track, first: HeaderWord, second: HeaderWord, rows: np.ndarray) -> np.ndarray:
     """Return how far from the linear map that fits most of them some traces lie."""
-    numbers = [(one.values[rows] - one.low) / one.step for one in (first, second)]
+    numbers = [(entry.values[rows] - entry.low) / entry.step for entry in (first, second)]
     grid = np.stack([*numbers, np.ones(len(rows))], axis=1).astype(np.float64)
     ground = np.stack([track.x[rows] - track.x[rows[0]], track.y[rows] - track.y[rows[0]]], axis=1)
     weights = np.ones(len(rows))
@@ -198,5 +198,5 @@ def _is_survey(seen: Seen, line: HeaderWord) -> bool:
     lengths = np.diff(np.append(starts, len(line.values)))
     rank = HeaderWord(0, "int32", seen.numbers - np.repeat(seen.numbers[starts], lengths), seen.complete)
     others = [seen.word(byte) for byte in _WITHIN_LINE if byte != line.byte]
-    seconds = [one for one in (rank, *others) if one.low != one.high]
+    seconds = [entry for entry in (rank, *others) if entry.low != entry.high]
     return not all(contradicts(seen, line, second) for second in seconds)

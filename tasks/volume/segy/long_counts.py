@@ -16,7 +16,7 @@ Read = Callable[[int, int], bytes]
 
 
 def long_counts(
-    room: int, head: int, bytes_per_sample: int, said: Sequence[int], n_traces: int = 0
+    room: int, head: int, bytes_per_sample: int, stated: Sequence[int], n_traces: int = 0
 ) -> list[int]:
     """Return the numbers of samples with which traces fill a file, least first: a multiple would merge traces.
 
@@ -26,18 +26,18 @@ def long_counts(
         room: Bytes from the first trace to the end of the file.
         head: Bytes of the headers of a trace.
         bytes_per_sample: Of the sample format.
-        said: What the 16 bits say, in each place where they stand.
+        stated: The number in each of the 16-bit fields.
         n_traces: In the file; 0 if nothing says it.
     """
     most = min((room - head) // bytes_per_sample, _MOST_SAMPLES)
     found = set()
-    for low in dict.fromkeys(said):
+    for low in dict.fromkeys(stated):
         for samples in range(low + SHORT, most + 1, SHORT):
             whole, rest = divmod(room, head + samples * bytes_per_sample)
             if rest == 0 and n_traces in (0, whole):
                 found.add(samples)
-    if _CLAMPED & set(said):
-        least = 1 if _CLAMPED.issuperset(said) else SHORT
+    if _CLAMPED & set(stated):
+        least = 1 if _CLAMPED.issuperset(stated) else SHORT
         # One trace fills any file, so nothing would show that a single one is right.
         for whole in range(2, min(room // (head + least * bytes_per_sample), _MOST_TRACES) + 1):
             samples, rest = divmod(room // whole - head, bytes_per_sample)

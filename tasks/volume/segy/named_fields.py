@@ -53,12 +53,12 @@ def asked(index: Index, *, header_bytes: int = TRACE_HEADER_BYTES) -> dict[str, 
             f"{len(types)} index types are given for {len(places)} index bytes; give one for each"
         )
     words = {n: Word(n, byte, kind) for n, byte, kind in zip(names, places, types, strict=True)}
-    for one in words.values():
-        last = header_bytes - word_bytes(one.type) + 1
-        calculated = one.byte == 0 and one.name == _CABLE and index.overrides.CalculateCable
-        if not calculated and not 1 <= one.byte <= last:
+    for word in words.values():
+        last = header_bytes - word_bytes(word.type) + 1
+        calculated = word.byte == 0 and word.name == _CABLE and index.overrides.CalculateCable
+        if not calculated and not 1 <= word.byte <= last:
             raise InputRefused(
-                f"index byte {one.byte} is not in a trace header; {one.type} words start at bytes 1 to {last}"
+                f"index byte {word.byte} is not in a trace header; {word.type} words start at bytes 1 to {last}"
             )
     return words if template is None else _complete(template, words, index.overrides)
 
@@ -111,11 +111,11 @@ def _complete(template: Template, words: dict[str, Word], overrides: Overrides) 
         )
     standard = {name: quantity(name) for name in template.words}
     result = {name: words.get(name) or Word(name, its.byte, its.type) for name, its in standard.items()}
-    made = {"cable"} if overrides.CalculateCable else set()
-    missing = [name for name, one in result.items() if not one.byte and name not in made | {"component"}]
+    built = {"cable"} if overrides.CalculateCable else set()
+    missing = [name for name, entry in result.items() if not entry.byte and name not in built | {"component"}]
     if missing:
         raise InputRefused(
             f"{template.name} needs header bytes for {', '.join(missing)}, which the standard has no place for; give "
             f"them, such as --index-names {','.join(missing)} --index-bytes {','.join('…' for _ in missing)}"
         )
-    return result | {name: one for name, one in words.items() if name not in result}
+    return result | {name: word for name, word in words.items() if name not in result}

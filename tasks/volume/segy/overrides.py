@@ -50,8 +50,8 @@ def overridden_dims(
             missing.remove("gun")
         if missing:
             raise InputRefused(
-                f"{name} needs the header words {', '.join(KEYS[name])}; without a name: {', '.join(missing)}; name "
-                "them with --index-names and --index-bytes"
+                f"{name} needs the header fields {', '.join(KEYS[name])}; these have no name: {', '.join(missing)}; "
+                "name them with --index-names and --index-bytes"
             )
     wrapped = [name for name in ("ChannelWrap", "CalculateCable") if name in on]
     if wrapped and not overrides.ChannelsPerCable:
@@ -77,7 +77,7 @@ def overridden_dims(
         missing = [name for name in overrides.non_binned_dims if name not in words]
         if missing:
             raise InputRefused(
-                f"NonBinned needs the header words {', '.join(overrides.non_binned_dims)}; without a name: "
+                f"NonBinned needs the header fields {', '.join(overrides.non_binned_dims)}; these have no name: "
                 f"{', '.join(missing)}; name them with --index-names and --index-bytes"
             )
         return (*(dim for dim in dims if dim not in overrides.non_binned_dims), TRACE), overrides.chunksize
@@ -106,19 +106,19 @@ def override(
     """
     if not columns:
         return [count_within([], count)]
-    made: Columns = dict(columns)
+    result: Columns = dict(columns)
     if overrides.CalculateCable:
-        made["cable"] = (made["channel"].astype(np.int64) - 1) // overrides.ChannelsPerCable + 1
+        result["cable"] = (result["channel"].astype(np.int64) - 1) // overrides.ChannelsPerCable + 1
     if overrides.ChannelWrap:
-        made["channel"] = (made["channel"].astype(np.int64) - 1) % overrides.ChannelsPerCable + 1
+        result["channel"] = (result["channel"].astype(np.int64) - 1) % overrides.ChannelsPerCable + 1
     if overrides.AutoChannelWrap:
-        made["channel"] = wrap_channels(made["cable"], made["channel"])
+        result["channel"] = wrap_channels(result["cable"], result["channel"])
     if overrides.AutoShotWrap or overrides.CalculateShotIndex:
         line = "sail_line" if overrides.AutoShotWrap else "shot_line"
-        made[SHOT_INDEX] = shot_index(made[line], made.get("gun"), made["shot_point"])
+        result[SHOT_INDEX] = shot_index(result[line], result.get("gun"), result["shot_point"])
     if TRACE in dims:
-        made[TRACE] = count_within([made[dim] for dim in dims if dim != TRACE], count)
-    return [made[dim] for dim in dims]
+        result[TRACE] = count_within([result[dim] for dim in dims if dim != TRACE], count)
+    return [result[dim] for dim in dims]
 
 
 def wrap_channels(cable: np.ndarray, channel: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ def without_padding(
     """Return the reading with what follows its last trace as padding: zeros, or anything if it is to be kept."""
     end, size_of_trace = size - layout.trailer_bytes, layout.trace_bytes
     # Where every header says its number of samples, a header without is none.
-    told = layout.said > 0 and layout.agrees is not True
+    doubtful = layout.said > 0 and layout.agrees is not True
 
     def is_trace(trace: int) -> bool:
         header = read(
@@ -73,13 +73,13 @@ def without_padding(
         )
         return samples_said(header, byte_order) == layout.said
 
-    if not layout.rest and (not told or is_trace(layout.whole - 1)):
+    if not layout.rest and (not doubtful or is_trace(layout.whole - 1)):
         return layout
-    told = told and layout.whole > 1
-    padding = zeros_after_traces(read, end, layout.rest, size_of_trace, whole_traces=told)
+    doubtful = doubtful and layout.whole > 1
+    padding = zeros_after_traces(read, end, layout.rest, size_of_trace, whole_traces=doubtful)
     if padding == 0 and keep:
         most = MOST_BESIDE_BYTES // size_of_trace
-        whole = traces_before_others(is_trace, layout.whole, most) if told else layout.whole
+        whole = traces_before_others(is_trace, layout.whole, most) if doubtful else layout.whole
         padding = layout.rest + (layout.whole - whole) * size_of_trace
     if padding == 0:
         return layout
@@ -132,12 +132,12 @@ def refuse_rest(
     start, trace, lengths, intervals = layout.first, 0, set[int](), set[bytes]()
     while start + TRACE_HEADER_BYTES <= size and trace < _MOST_WALKED:
         header = read(start, TRACE_HEADER_BYTES)
-        said = samples_said(header, byte_order)
+        stated = samples_said(header, byte_order)
         intervals.add(header[SAMPLES_BYTE + 1 : SAMPLES_BYTE + 3])
-        if said == 0 or len(intervals) > 1:  # these are samples, not headers
+        if stated == 0 or len(intervals) > 1:  # these are samples, not headers
             break
-        lengths.add(said)
-        start += TRACE_HEADER_BYTES * (1 + layout.extra_headers) + said * bytes_per_sample
+        lengths.add(stated)
+        start += TRACE_HEADER_BYTES * (1 + layout.extra_headers) + stated * bytes_per_sample
         trace += 1
     if len(lengths) > 1 and (start == size - layout.trailer_bytes or trace == _MOST_WALKED):
         raise InputRefused(

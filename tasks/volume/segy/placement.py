@@ -46,7 +46,7 @@ class Coordinate:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where traces go.
+    """The rule that gives each trace its cell.
 
     Attributes:
         template: MDIO's name, or `Custom`.
@@ -105,7 +105,7 @@ class Placement:
             plain["template"],
             plain["domain"],
             tuple(plain["names"]),
-            tuple(Word(*one) for one in plain["words"]),
+            tuple(Word(*word) for word in plain["words"]),
             tuple(
                 Coordinate(name, byte, kind, tuple(dims), *rest)
                 for name, byte, kind, dims, *rest in plain["coordinates"]

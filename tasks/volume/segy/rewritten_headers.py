@@ -86,13 +86,13 @@ def file_header(header: bytes, fmt: FileFormat, target: FileFormat) -> bytes:
             (EXTENDED_SAMPLES, "u4", target.n_samples),
             (TRACE_COUNT, "u8", target.n_traces),
         ):
-            said = word(raw, feature.byte - _TEXT_BYTES, "uint32", target.byte_order)[0]
+            stated = word(raw, feature.byte - _TEXT_BYTES, "uint32", target.byte_order)[0]
             more = (
                 word(raw, feature.byte - _TEXT_BYTES + 4, "uint32", target.byte_order)[0]
                 if kind == "u8"
                 else 0
             )
-            if said or more or (feature is EXTENDED_SAMPLES and value >= 1 << 16):
+            if stated or more or (feature is EXTENDED_SAMPLES and value >= 1 << 16):
                 put(feature.byte, kind, value)
         if raw[0, BYTE_ORDER_CONSTANT - _TEXT_BYTES - 1 :][:4].any():
             put(BYTE_ORDER_CONSTANT, "u4", 0x01020304)
@@ -132,8 +132,14 @@ def trace_headers(
         _put(raw, 109, "i2", _delays(raw, target, first_sample), order)
     if not any(byte < _SEQUENCE_BYTE + 4 and _SEQUENCE_BYTE < byte + width for byte, width in own_words):
         # Only where it is the position in the file: some writers have something else there.
-        said = word(raw, _SEQUENCE_BYTE, "int32", order)
-        _put(raw, _SEQUENCE_BYTE, "i4", np.where(said == source_numbers + 1, target_numbers + 1, said), order)
+        stated = word(raw, _SEQUENCE_BYTE, "int32", order)
+        _put(
+            raw,
+            _SEQUENCE_BYTE,
+            "i4",
+            np.where(stated == source_numbers + 1, target_numbers + 1, stated),
+            order,
+        )
     if fmt.extra_headers and _is_standard_extension(raw).all():
         byte = _TRACE_HEADER_BYTES + EXTENSION_SAMPLES
         _put(raw, byte, "u4", np.where(word(raw, byte, "uint32", order) > 0, target.n_samples, 0), order)

@@ -1,4 +1,4 @@
-"""What samples look like, whatever the binary header says of them: a file marked wrongly reads without an error.
+"""Guess the sample format from the samples, because a file with a wrong format code reads without an error.
 
 Two marks tell 4-byte readings apart. A reading in the wrong byte order or of the wrong kind has magnitudes that no
 survey has. And IBM floats are normalised: the first hexadecimal digit of their fraction is not 0. Read as IEEE this
@@ -40,10 +40,10 @@ class Resemblance:
 
     def sentence(self, fmt: FileFormat) -> str:
         """Return the warning."""
-        said = f"{FORMAT_NAMES[fmt.sample_format.code]} in {ORDER_NAMES[fmt.sample_order]}"
+        stated = f"{FORMAT_NAMES[fmt.sample_format.code]} in {ORDER_NAMES[fmt.sample_order]}"
         return (
             f"The samples look like {FORMAT_NAMES[self.code]} in {ORDER_NAMES[self.byte_order]} ({self.reason}), but "
-            f"are read as {said}, as {_given_by(fmt)}; "
+            f"are read as {stated}, as {_given_by(fmt)}; "
             f"if they are, ingest it with {self.option}."
         )
 
@@ -73,15 +73,15 @@ def likelier_reading(fmt: FileFormat, samples: np.ndarray) -> Resemblance | None
         return None
     floats = [(code, o) for o in (order, other) for code in (declared, _IBM, _IEEE) if code != _INTEGER]
     readings = [(declared, order), *floats, (_INTEGER, order), (_INTEGER, other)]
-    found = next((one for one in readings if _plausible(words[one[1]], one[0])), None)
+    found = next((reading for reading in readings if _plausible(words[reading[1]], reading[0])), None)
     if found is None:
         return None
     code, at = found
     reason = f"as {SAMPLE_FORMATS[declared].name} in {ORDER_NAMES[order]} their magnitudes would be absurd"
     if code != _INTEGER:
-        code, told = _which_float(words[at], code)
+        code, float_reason = _which_float(words[at], code)
         if at == order and declared != _INTEGER:
-            reason = told or reason
+            reason = float_reason or reason
     return None if (code, at) == (declared, order) else Resemblance(code, at, reason)
 
 

@@ -29,33 +29,33 @@ def sample_interval(
     Raises:
         InputRefused: The interval is negative.
     """
-    said = struct.unpack_from(f"{order}H", binary, _BINARY_BYTE - TEXT_BYTES - 1)[0]
+    stated = struct.unpack_from(f"{order}H", binary, _BINARY_BYTE - TEXT_BYTES - 1)[0]
     if extended:
         odd = f"The extended sample interval (byte {EXTENDED_INTERVAL.byte}) is {extended:g}"
         if LEAST_INTERVAL_US < extended < MOST_INTERVAL_US:
-            differs = said not in (0, round(extended), int(extended))
+            differs = stated not in (0, round(extended), int(extended))
             return float(extended), [
-                f"{odd}, the other (byte {_BINARY_BYTE}) {said}; the first is used."
+                f"{odd}, the other (byte {_BINARY_BYTE}) {stated}; the first is used."
             ] if differs else []
         interval, oddities = sample_interval(name, binary, order, trace_header, 0)
         return interval, [f"{odd}, which is no interval; {interval:g} is used.", *oddities]
     trace_said = struct.unpack_from(f"{order}H", trace_header, _TRACE_BYTE - 1)[0]
-    for byte, value in ((_BINARY_BYTE, said), (_TRACE_BYTE, trace_said)):
-        if value and is_negative(value) and (byte == _BINARY_BYTE or not said):
+    for byte, value in ((_BINARY_BYTE, stated), (_TRACE_BYTE, trace_said)):
+        if value and is_negative(value) and (byte == _BINARY_BYTE or not stated):
             raise InputRefused(
                 f"{name} has a negative sample interval, {value - 65536} (byte {byte})",
                 flags=f"--sample-interval {(65536 - value) / 1000:g}",
             )
-    if trace_said in (0, said) and said:
-        return float(said), []
+    if trace_said in (0, stated) and stated:
+        return float(stated), []
     if trace_said == 0:
         return 0.0, [
             "The sample interval is 0 in the binary header (byte 3217) and the first trace (byte 117); samples are "
             "numbered from 0."
         ]
-    return float(said or trace_said), [
-        f"The sample interval is {said} in the binary header (byte 3217) and {trace_said} in the first trace "
-        f"(byte 117); {said or trace_said} is used."
+    return float(stated or trace_said), [
+        f"The sample interval is {stated} in the binary header (byte 3217) and {trace_said} in the first trace "
+        f"(byte 117); {stated or trace_said} is used."
     ]
 
 

@@ -18,7 +18,7 @@ _FIRST_EXCEPTIONS = 4096
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """What was seen while a column was decoded.
+    """Counts taken while a column was decoded.
 
     Attributes:
         stats: As `kernels.traces.new_stats`.

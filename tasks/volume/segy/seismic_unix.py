@@ -136,7 +136,7 @@ def _layout(
         if (layout := _reading(size, read, order, given.n_samples, bytes_per_sample))
     }
     # Text that a reading makes sense of is no text: a header of mostly zeros may look like it.
-    if not any(one.agrees or one.fills for one in readings.values()) and is_text(
+    if not any(reading.agrees or reading.fills for reading in readings.values()) and is_text(
         read(0, min(size, TEXT_BYTES))
     ):
         raise InputRefused(
@@ -150,7 +150,10 @@ def _layout(
         )
     # What later headers repeat counts most, then whether traces fill the file, then which numbers are small.
     sizes = {order: _bits(header, order) for order in readings}
-    rank = {o: (one.agrees is True, one.fills, one.agrees is None, -sizes[o]) for o, one in readings.items()}
+    rank = {
+        o: (reading.agrees is True, reading.fills, reading.agrees is None, -sizes[o])
+        for o, reading in readings.items()
+    }
     best = max(readings, key=lambda order: rank[order])
     layout = readings[best]
     if layout.agrees is False and not layout.fills:
@@ -176,16 +179,16 @@ def _reading(
     size: int, read: Read, order: ByteOrder, given_samples: int, bytes_per_sample: int
 ) -> TraceLayout | None:
     """Return the traces as their first header has them in one byte order; None if it has none."""
-    said = samples_said(read(0, TRACE_HEADER_BYTES), order)
-    samples = given_samples or said
+    stated = samples_said(read(0, TRACE_HEADER_BYTES), order)
+    samples = given_samples or stated
     trace_bytes = TRACE_HEADER_BYTES + samples * bytes_per_sample
     whole, rest = divmod(size, trace_bytes)
     if samples == 0 or whole == 0:
         return None
     later = sorted({trace for trace in (1, whole // 2, whole - 1) if 0 < trace < whole})
     found = {samples_said(read(trace * trace_bytes, TRACE_HEADER_BYTES), order) for trace in later}
-    agrees = None if not found - {0} or found == {0, said} else found == {said}
-    return TraceLayout(0, 0, samples, trace_bytes, 0, whole, rest, said, agrees)
+    agrees = None if not found - {0} or found == {0, stated} else found == {stated}
+    return TraceLayout(0, 0, samples, trace_bytes, 0, whole, rest, stated, agrees)
 
 
 def _bits(header: bytes, order: ByteOrder) -> int:
@@ -199,14 +202,14 @@ def _interval(name: str, header: bytes, order: ByteOrder, given: Given) -> tuple
     """Return the sample interval in microseconds, and sentences on it."""
     if given.interval_us is not None:
         return given.interval_us, []
-    said = struct.unpack_from(f"{order}H", header, _INTERVAL_BYTE - 1)[0]
-    if is_negative(said):
+    stated = struct.unpack_from(f"{order}H", header, _INTERVAL_BYTE - 1)[0]
+    if is_negative(stated):
         raise InputRefused(
-            f"{name} has a negative sample interval, {said - 65536} (byte {_INTERVAL_BYTE})",
-            flags=f"--sample-interval {(65536 - said) / 1000:g}",
+            f"{name} has a negative sample interval, {stated - 65536} (byte {_INTERVAL_BYTE})",
+            flags=f"--sample-interval {(65536 - stated) / 1000:g}",
         )
-    if said:
-        return float(said), []
+    if stated:
+        return float(stated), []
     d1 = struct.unpack_from(f"{order}f", header, 180)[0]
     own = f" d1 (byte 181) is {d1:g}; say it with --sample-interval if it is the interval." if d1 > 0 else ""
     return 0.0, [f"The sample interval is 0 (byte {_INTERVAL_BYTE}); samples are numbered from 0.{own}"]

@@ -1,4 +1,4 @@
-"""Where the lines of a sorted file begin and end, told from few of its headers.
+"""Find where the lines of a sorted file begin and end, from few of its headers.
 
 In a sorted file one index word goes on by the same step from trace to trace until a line ends or traces are missing.
 Two traces of one line that are as far apart in that word as in the file have every trace between them; where they

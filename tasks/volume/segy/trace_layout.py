@@ -1,4 +1,4 @@
-"""Where the traces of a file lie, by what its headers say and what its size allows.
+"""Find the traces of a file by its headers and its size.
 
 The number of samples stands in the binary header and in every trace header, and in real files they contradict
 each other; so does the number of extended textual headers, and from rev 2 on whatever else moves traces. Each
@@ -65,9 +65,9 @@ def find_layout(
             "0) or has no room for a trace; fetch it again, or say the number with --samples-per-trace"
         )
     if layout.whole == 0:
-        said = "as was asked" if announced.given_samples else "byte 3221"
+        stated = "as was asked" if announced.given_samples else "byte 3221"
         raise InputRefused(
-            f"{name} holds no whole trace: one of {layout.n_samples:,} samples ({said}) takes "
+            f"{name} holds no whole trace: one of {layout.n_samples:,} samples ({stated}) takes "
             f"{layout.trace_bytes:,} bytes, and {size - layout.first:,} follow the headers; fetch it again, or say the "
             "number with --samples-per-trace"
         )
@@ -111,15 +111,15 @@ def _readings(
     """Yield all readings, those of the binary header first."""
 
     def said_at(start: int, extra: int) -> int:
-        said = samples_said(read(start, TRACE_HEADER_BYTES * (1 + min(extra, 1))), byte_order)
+        stated = samples_said(read(start, TRACE_HEADER_BYTES * (1 + min(extra, 1))), byte_order)
         # A word of 16 bits cannot say it.
-        return 0 if said < 1 << 16 <= announced.extended_samples else said
+        return 0 if stated < 1 << 16 <= announced.extended_samples else stated
 
     given = announced.given_samples
     for first, extra in _beginnings(size, announced, texts):
         head = TRACE_HEADER_BYTES * (1 + extra)
-        said = said_at(first, extra)
-        counts = (given,) if given else (announced.extended_samples, announced.n_samples, said)
+        text = said_at(first, extra)
+        counts = (given,) if given else (announced.extended_samples, announced.n_samples, text)
         for samples in dict.fromkeys(counts):
             if samples == 0:
                 continue
@@ -128,8 +128,8 @@ def _readings(
                 whole, rest = divmod(size - first - trailer, trace_bytes)
                 later = sorted({trace for trace in (1, whole // 2, whole - 1) if 0 < trace < whole})
                 found = {said_at(first + trace * trace_bytes, extra) for trace in later}
-                agrees = None if not found - {0} or found == {0, said} else found == {said}
-                yield TraceLayout(first, extra, samples, trace_bytes, trailer, whole, rest, said, agrees)
+                agrees = None if not found - {0} or found == {0, text} else found == {text}
+                yield TraceLayout(first, extra, samples, trace_bytes, trailer, whole, rest, text, agrees)
 
 
 def _beginnings(size: int, announced: Announced, texts: int) -> Iterator[tuple[int, int]]:
@@ -150,15 +150,15 @@ def _long_reading(
         return None
     for first, extra in _beginnings(size, announced, texts):
         head = TRACE_HEADER_BYTES * (1 + extra)
-        said = samples_said(read(first, head), byte_order)
-        short = dict.fromkeys((announced.n_samples, said))
+        stated = samples_said(read(first, head), byte_order)
+        short = dict.fromkeys((announced.n_samples, stated))
         for samples in long_counts(size - first, head, bytes_per_sample, tuple(short), announced.n_traces):
             trace_bytes = head + samples * bytes_per_sample
             whole = (size - first) // trace_bytes
             if repeats(read, first, trace_bytes, whole):
                 if samples < SHORT:  # it would stand in its field; the user must say it
                     break
-                return TraceLayout(first, extra, samples, trace_bytes, 0, whole, 0, said, None)
+                return TraceLayout(first, extra, samples, trace_bytes, 0, whole, 0, stated, None)
     return None
 
 

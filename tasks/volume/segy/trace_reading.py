@@ -16,7 +16,7 @@ Read = Callable[[int, int], bytes]
 
 @dataclass(frozen=True)
 class Announced:
-    """What the binary header says of where traces lie; 0 says nothing, and below rev 2 all but two are 0.
+    """Fields of the binary header on the place of traces; 0 is unset, and below rev 2 all but two are 0.
 
     Attributes:
         n_samples: Per trace (byte 3221).

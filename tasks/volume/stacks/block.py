@@ -14,9 +14,7 @@ from tasks.volume.kernels.traces import merge_stats, new_stats
 from tasks.volume.kernels.voxels import add_voxels
 from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.plan import Plan
-from tasks.volume.protocol.stage import (
-    Job,
-)
+from tasks.volume.protocol.stage import Job
 from tasks.volume.protocol.writer import put_region
 
 SAMPLED = 1 << 18  # voxels of a block that its quantiles are taken from

@@ -4,7 +4,8 @@ import time
 
 import numpy as np
 
-from tasks.volume.arrays.reader import Volume, read_region
+from tasks.volume.arrays.reader import Volume
+from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Compute, Progress, Region, block_count, nth_region, regions
 from tasks.volume.images.slab import read_block, stored_as

@@ -1,7 +1,6 @@
 """Make the coordinates and the master of a stack visible, and commit."""
 
 import logging
-from typing import Any
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from tasks.parameters import Image
 from tasks.volume.arrays.attributes import NAN_FILL, image_attributes, ome_attributes, voxel_statistics
 from tasks.volume.arrays.codecs import metadata_of
 from tasks.volume.arrays.spec import ArraySpec
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.images.header import Voxels
 from tasks.volume.images.spacing import AXES, rockverse_attributes
 from tasks.volume.images.stack import Stack
@@ -17,11 +17,7 @@ from tasks.volume.kernels.traces import merge_stats
 from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.protocol.ready import Ready, put_arrays
-from tasks.volume.protocol.root import members, new_root
-from tasks.volume.protocol.stage import (
-    Stage,
-    publish_root,
-)
+from tasks.volume.protocol.stage import Stage, publish_root
 from tasks.volume.protocol.writer import small_array
 from tasks.volume.stacks.block import MOST_LABELS
 from tasks.volume.stacks.channels import channels_of, full, window_of
@@ -37,7 +33,7 @@ def finish_stack(
     place: Voxels,
     records: list[Record],
     expected: Expected,
-) -> dict[str, Any]:
+) -> Root:
     """Make the coordinates and the master visible, and commit."""
     stats = merge_stats([np.array(record.facts["stats"]) for record in records])
     limits = [record.facts["limits"] for record in records if record.facts["limits"]]
@@ -45,9 +41,9 @@ def finish_stack(
     arrays = []
     lengths, origins = full(place.length, stack, 1.0), full(place.origin, stack, 0.0)
     for axis, n, length, origin in zip(spec.dims, spec.shape, lengths, origins, strict=True):
-        one = ArraySpec(axis, (n,), (n,), "float64", (axis,))
+        entry = ArraySpec(axis, (n,), (n,), "float64", (axis,))
         units = {"units": place.unit} if place.unit and axis in AXES else {}
-        arrays.append(small_array(one, origin + length * np.arange(n), units))
+        arrays.append(small_array(entry, origin + length * np.arange(n), units))
     objects = [stored for record in records for stored in record.objects]
     described = rockverse_attributes(image, place.length, place.unit, place.origin) | voxel_statistics(
         stats, extremes
@@ -68,7 +64,7 @@ def finish_stack(
     } | ({"channels": channels} if (channels := channels_of(stack, records)) else {})
     looks |= {"image": stage.plan.body["labels_of"]} if "labels_of" in stage.plan.body else {}
     created_on = stage.plan.created_on
-    root = new_root(
+    root = Root.new(
         image_attributes(image.description, created_on, spec.path)
         | {
             "ome": ome_attributes(spec.path, spec.dims, [level], described["min"], described["max"], looks),
@@ -93,7 +89,7 @@ def finish_stack(
             },
         }
     )
-    members(root).update(put_arrays(stage, arrays, everything=True))
-    publish_root(stage, root=root)
+    root = root.with_members(put_arrays(stage, arrays, everything=True))
+    root = publish_root(stage, root=root)
     log.info("%s: %s voxels of %s from %d files", stage.store.url, spec.shape, spec.dtype, len(stack.files))
     return root

@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 from tasks.parameters import Image, StorageOptions
-from tasks.volume.arrays.group_metadata import LABELS
 from tasks.volume.arrays.reader import Volume, open_volume
+from tasks.volume.arrays.volume_root import LABELS
 from tasks.volume.images.header import METERS, Voxels
 from tasks.volume.images.stack import Stack
 from tasks.volume.outcomes import DestinationRefused, InputRefused
@@ -55,7 +55,7 @@ def image_to_label(labels_of: str, options: StorageOptions) -> Volume:
     image = open_volume(Store(labels_of, options))
     if not image.of_images:
         raise InputRefused(f"{image.store.url} is a survey; labels are of an image volume")
-    if image.state["looks"].get("is_labels"):
+    if image.state.looks.is_labels:
         raise InputRefused(f"{image.store.url} holds labels itself; name the volume of the image")
     refuse_taken(image.store, image.root, [LABELS])
     return image

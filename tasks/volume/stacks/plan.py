@@ -11,12 +11,12 @@ import numpy as np
 from tasks.parameters import Master, StorageOptions
 from tasks.volume.arrays.chunking import chosen_chunks, chosen_shards, many_objects
 from tasks.volume.arrays.spec import DEFAULT_CHUNKS, ArraySpec, spec_of
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, Progress, block_count, nth_region
 from tasks.volume.images.slab import read_block
 from tasks.volume.images.stack import Stack
 from tasks.volume.ingest.checksums import Expected
 from tasks.volume.outcomes import InputRefused, Resumable
-from tasks.volume.protocol.root import members
 from tasks.volume.protocol.summary import planned_row
 from tasks.volume.protocol.writer import writing_bytes
 from tasks.volume.store.objects import Store
@@ -135,25 +135,23 @@ def planned_stack(
     }
 
 
-def how_images_differ(
-    root: dict[str, Any], spec: ArraySpec, source: str, attributes: Mapping[str, Any]
-) -> str:
+def how_images_differ(root: Root, spec: ArraySpec, source: str, attributes: Mapping[str, Any]) -> str:
     """Return what differs between the images that made a volume and those that are asked for, field by field."""
-    there = members(root).get(spec.path)
-    if there is None or "index" in root["attributes"]["seismill"]:
+    there = root.members.get(spec.path)
+    if there is None or root.state.has("index"):
         return f"it has no array {spec.path}"
-    made, plain = spec_of(spec.path, there), json.loads(json.dumps(dict(attributes)))
+    before, plain = spec_of(spec.path, there), json.loads(json.dumps(dict(attributes)))
     fields = {
-        "source": (root["attributes"]["seismill"]["sources"][0].get("url"), source),
-        "shape": (made.shape, spec.shape),
-        "chunks": (made.chunks, spec.chunks),
-        "shards": (made.shards, spec.shards),
-        "codec": (made.codec, spec.codec),
-        "data type": (made.dtype, spec.dtype),
+        "source": (root.state.sources[0].url, source),
+        "shape": (before.shape, spec.shape),
+        "chunks": (before.chunks, spec.chunks),
+        "shards": (before.shards, spec.shards),
+        "codec": (before.codec, spec.codec),
+        "data type": (before.dtype, spec.dtype),
     } | {name: (there["attributes"].get(name), value) for name, value in plain.items()}
     differing = [
-        f"{name} {before or 'none'}, asked for {now or 'none'}"
-        for name, (before, now) in fields.items()
-        if before != now
+        f"{name} {has or 'none'}, asked for {asked or 'none'}"
+        for name, (has, asked) in fields.items()
+        if has != asked
     ]
     return "; ".join(differing) or "made of other files, or with other settings"

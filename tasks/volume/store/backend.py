@@ -1,4 +1,4 @@
-"""What `LocalObjects` and `CloudObjects` have in common: the calls that a `Store` makes, by whole paths.
+"""Define the calls that a `Store` makes, by whole paths; `LocalObjects` and `CloudObjects` have them.
 
 A call either does what it says or raises an `Outcome` whose sentence says what to do, except for errors that callers
 ask for: that an object is missing (`FileNotFoundError`) or a folder (`IsADirectoryError`).

@@ -1,14 +1,14 @@
 """Some ranges of a file, one after the other, as a file of their own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.volume.store.source import Source
+from tasks.volume.store.source import InRanges, Source
 from tasks.volume.store.url import Location
 
 
-class PartSource:
+class PartSource(InRanges):
     """An open file, of which only some traces are seen.
 
     Attributes:
@@ -45,11 +45,6 @@ class PartSource:
         for at, length in self._pieces(start, len(out)):
             self._source.read_into(at, out[done : done + length])
             done += length
-
-    def ranges(self, length: int) -> Iterator[tuple[int, int]]:
-        """Give (start, length) of the ranges that read the part once from end to end."""
-        for start in range(0, self.size, length):
-            yield start, min(length, self.size - start)
 
     def _pieces(self, start: int, length: int) -> list[tuple[int, int]]:
         """Return where bytes of the part lie in the whole file."""

@@ -1,4 +1,4 @@
-"""Who a process is, so that another one on the same machine can tell for sure that it has ended, and if it slept.
+"""Identify a process, so that another on this machine can tell whether it has ended or slept.
 
 A process number alone is not enough: numbers are used again, and containers count for themselves.
 """

@@ -28,7 +28,7 @@ LOOKED_AFTER = 64 << 20  # bytes after which the free space is looked at again
 
 @dataclass(frozen=True)
 class Spill:
-    """What is known of a file that was written to the scratch folder.
+    """A file in the scratch folder.
 
     Attributes:
         member: Its name in the archive; empty outside of one.
@@ -139,7 +139,7 @@ class Bounded(io.FileIO):
         return len(view)
 
     def fit(self, more: int) -> None:
-        """Return if `more` bytes fit.
+        """Check that `more` bytes fit.
 
         Raises:
             InputRefused: They do not.

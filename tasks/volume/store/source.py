@@ -50,7 +50,18 @@ def _identity(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-class Source:
+class InRanges:
+    """A file that is read in ranges."""
+
+    size: int
+
+    def ranges(self, length: int) -> Iterator[tuple[int, int]]:
+        """Yield (start, length) of ranges that read the file once, in order."""
+        for start in range(0, self.size, length):
+            yield start, min(length, self.size - start)
+
+
+class Source(InRanges):
     """A file, open for reading from many threads.
 
     Attributes:
@@ -266,8 +277,3 @@ class Source:
             f"{self.url} gave {got} bytes of {wanted} from byte {start}: it ends at byte {self.size}, before what its "
             "headers say; name a whole copy of it"
         )
-
-    def ranges(self, length: int) -> Iterator[tuple[int, int]]:
-        """Yield (start, length) of ranges that read the file once, in order."""
-        for start in range(0, self.size, length):
-            yield start, min(length, self.size - start)

@@ -8,7 +8,6 @@ machine reads the packed one, and most runs have one machine. A run that goes on
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -19,7 +18,7 @@ from tasks.volume.store.archives import gunzip, unzip
 from tasks.volume.store.calls import count, line_of
 from tasks.volume.store.clouds.faults import Changed, NoRanges, Rejected
 from tasks.volume.store.scratch import Bounded, NotSpilled, Spill, scratch_folder, spilled
-from tasks.volume.store.source import Source
+from tasks.volume.store.source import InRanges, Source
 from tasks.volume.store.url import WEB, Location, locate, stored_address
 
 _ARCHIVE = re.compile(r"(?i)^(?P<archive>.*\.zip)(?::(?P<member>[^:]+))?$|^(?P<packed>.*\.gz)$")
@@ -76,7 +75,7 @@ def open_source(url: str, options: StorageOptions, identity: str = "", *, size: 
         source.close()
 
 
-class SpilledSource:
+class SpilledSource(InRanges):
     """A file, open for reading from the scratch folder.
 
     Attributes:
@@ -136,11 +135,6 @@ class SpilledSource:
                 f"{self.url} gave {done} bytes of {len(out)} from byte {start}: it ends at byte {self.size}, before "
                 "what its headers say; name a whole copy of it"
             )
-
-    def ranges(self, length: int) -> Iterator[tuple[int, int]]:
-        """Yield (start, length) of ranges that read the file once, in order."""
-        for start in range(0, self.size, length):
-            yield start, min(length, self.size - start)
 
 
 def _of_a_simple_server(url: str, options: StorageOptions, identity: str, fault: NoRanges) -> SpilledSource:

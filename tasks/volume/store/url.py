@@ -1,4 +1,4 @@
-"""Where something lies: a URL taken apart, what is refused in one, and how any name can be written in one.
+"""Parse URLs, refuse those that cannot be used, and encode any name in one.
 
 Object stores and disks allow names with "@", "?", ",", "*" or "[" in them. In a parameter these characters mean
 credentials, queries, lists and patterns. So a name may be written with percent-encoding (`at%4025m.sgy`), and a file
@@ -146,7 +146,7 @@ def _escaped(url: str, local: bool) -> str:
 
 @contextmanager
 def checked_addresses(check: Callable[[str], None]) -> Iterator[None]:
-    """Have `check` called with each source and each address of a stored document while open, in all threads.
+    """Call `check` with each source and each address of a stored document while open, in all threads.
 
     Args:
         check: Raises if the run may not touch that address.

@@ -1,4 +1,4 @@
-"""What sweeps know of each source, kept beside the volumes: one record per source, with its history.
+"""Keep one record per source beside the volumes, with its history.
 
 Version n + 1 of a record is created next to version n, and the highest one counts. So nothing but create-if-absent is
 needed for two sweeps not to overwrite each other's word: who comes second is told, and looks again. The older

@@ -53,7 +53,7 @@ class File:
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies under a staging prefix.
+    """The content of a staging prefix.
 
     Attributes:
         files: Everything that was listed, by name.
@@ -85,7 +85,7 @@ class Listing:
             IntegrityFailure: A candidate is part of no source, or a source names what was not listed.
         """
         state_of = {
-            file.name: state for one, state in zip(sources, states, strict=True) for file in one.files
+            file.name: state for entry, state in zip(sources, states, strict=True) for file in entry.files
         }
         files = dict(Counter(state_of.values()))
         others = Counter(suffix_of(name) or "(none)" for name in self.files if name not in state_of)
@@ -100,7 +100,7 @@ class Listing:
 
 
 class OfFiles(Protocol):
-    """What is made of files."""
+    """An entry that names its files."""
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -205,11 +205,11 @@ def packed(file: File, present: Collection[str]) -> str:
         return ""
     target = file.url[: len(file.url) - len(suffix)]
     scheme = file.url.partition("://")[0] if "://" in file.url else ""
-    source, made = shlex.quote(file.url), shlex.quote(target)
+    source, unpacked = shlex.quote(file.url), shlex.quote(target)
     if copy := _COPY.get(scheme):
-        command = f"{copy} {source} - | {UNPACK[suffix]} | {copy} - {made}"
+        command = f"{copy} {source} - | {UNPACK[suffix]} | {copy} - {unpacked}"
     elif not scheme:
-        command = f"{UNPACK[suffix]} {source} > {made}"
+        command = f"{UNPACK[suffix]} {source} > {unpacked}"
     else:
         command = f"{UNPACK[suffix]} {shlex.quote(file.name.rpartition('/')[2])}"
     return f"{file.url} is compressed in a way that is not read; unpack it beside: {command}"

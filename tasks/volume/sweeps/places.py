@@ -1,4 +1,4 @@
-"""Where the volumes of a sweep go, by the names of their sources."""
+"""Name the volumes of a sweep after their sources."""
 
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.sweeps.keys import stem_of
@@ -26,8 +26,8 @@ def _plain_part(part: str) -> str:
 
 def refuse_nested(staging: str, volumes: str) -> None:
     """Raise a refusal if one prefix lies in the other."""
-    one, other = f"{staging}/", f"{volumes}/"
-    if one.startswith(other) or other.startswith(one):
+    entry, other = f"{staging}/", f"{volumes}/"
+    if entry.startswith(other) or other.startswith(entry):
         raise InputRefused(
             f"{staging} and {volumes} lie in each other; give staging and volumes prefixes of their own, because a "
             "listing of one would go through all objects of the other"

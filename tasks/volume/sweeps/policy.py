@@ -1,4 +1,4 @@
-"""What is to be done with each source of a sweep, from its record and how it lies there now; nothing is written."""
+"""Decide what to do with each source of a sweep, from its record and its present state; nothing is written."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -20,86 +20,86 @@ def decide(
 ) -> dict[str, Action]:
     """Return the action for each source, by name; every source has an entry then, if only in memory."""
     actions = {}
-    for one in found:
-        record = catalogue.records.get(one.name)
-        if record is None or (_is_of(record, one) and _content(record) != _content(one)):
+    for entry in found:
+        record = catalogue.records.get(entry.name)
+        if record is None or (_is_of(record, entry) and _content(record) != _content(entry)):
             version = record.version if record else 0
             record = CatalogueEntry(
-                one.name,
-                one.url,
-                one.bytes,
-                one.identity,
-                one.volume,
+                entry.name,
+                entry.url,
+                entry.bytes,
+                entry.identity,
+                entry.volume,
                 "arriving",
                 seen_at=_now().isoformat(),
-                group=one.recorded,
+                group=entry.recorded,
                 version=version,
             )
-            catalogue.records[one.name] = record
-        actions[one.name] = action_for(record, one, again=again, settle=settle)
+            catalogue.records[entry.name] = record
+        actions[entry.name] = action_for(record, entry, again=again, settle=settle)
     return actions
 
 
-def action_for(record: CatalogueEntry, one: StagedSource, *, again: Retry, settle: timedelta) -> Action:
+def action_for(record: CatalogueEntry, source: StagedSource, *, again: Retry, settle: timedelta) -> Action:
     """Return the action for a source whose entry is of its present content."""
-    if not _is_of(record, one):
+    if not _is_of(record, source):
         return "foreign"
-    if one.sentence:
-        return "leave" if record.sentence == one.sentence and record.state == "quarantined" else "refuse"
+    if source.sentence:
+        return "leave" if record.sentence == source.sentence and record.state == "quarantined" else "refuse"
     if record.state == "arriving":
         settled = _now() - datetime.fromisoformat(record.seen_at) >= settle
         return "publish" if settled else "wait"
     if record.state == "quarantined":
         # Another plan means that somebody corrected something, most likely the sidecar.
-        return "publish" if again == "quarantined" or record.plan != plan_of(one) else "leave"
+        return "publish" if again == "quarantined" or record.plan != plan_of(source) else "leave"
     if record.state == "published":
         return "leave"
     return "follow" if record.run else "publish"
 
 
-def plan_of(one: StagedSource) -> str:
+def plan_of(source: StagedSource) -> str:
     """Return a digest of how a source is published; equal for what sweeps of earlier versions recorded."""
-    asked = {"volume": one.volume, "attributes": one.attributes, "md5": one.beside}
-    publication = one.publication.model_dump()
+    asked = {"volume": source.volume, "attributes": source.attributes, "md5": source.beside}
+    publication = source.publication.model_dump()
     if publication["copies"]["quality"] == "auto":
         publication["copies"]["quality"] = "low"  # as it was recorded when that was the default
-    return digest_of(asked | {"publication": publication, "refused": one.sentence})
+    return digest_of(asked | {"publication": publication, "refused": source.sentence})
 
 
 def outcome_of(
-    one: StagedSource, actions: Mapping[str, Action], catalogue: Catalogue, *, dry: bool
+    source: StagedSource, actions: Mapping[str, Action], catalogue: Catalogue, *, dry: bool
 ) -> dict[str, Any]:
     """Return the outcome of a source, as a row."""
-    record, action = catalogue.records[one.name], actions[one.name]
+    record, action = catalogue.records[source.name], actions[source.name]
     state, sentence = str(record.state), record.sentence
     if action == "foreign":
         state = "quarantined"
         sentence = f"the catalogue knows it as {record.source}; give each staging prefix volumes of its own"
     elif dry and action == "refuse":
-        state, sentence = "quarantined", one.sentence
+        state, sentence = "quarantined", source.sentence
     elif dry and action in ("publish", "follow"):
-        state, sentence = "due", f"would become {one.volume}"
+        state, sentence = "due", f"would become {source.volume}"
     elif dry and action == "wait":
-        sentence = f"would become {one.volume} when it was unchanged for long enough"
-    elif state == "published" and one.name not in catalogue.written:
+        sentence = f"would become {source.volume} when it was unchanged for long enough"
+    elif state == "published" and source.name not in catalogue.written:
         state = "unchanged"
     return {
-        "source": one.name,
+        "source": source.name,
         "state": state,
         "sentence": sentence,
-        "bytes": one.bytes,
-        "size": size_class(one.bytes),
+        "bytes": source.bytes,
+        "size": size_class(source.bytes),
         "attempts": record.attempts,
         "run": record.run,
-        "new": one.name in catalogue.written,
+        "new": source.name in catalogue.written,
     }
 
 
-def _is_of(record: CatalogueEntry, one: StagedSource) -> bool:
+def _is_of(record: CatalogueEntry, source: StagedSource) -> bool:
     """Return whether a record is of the file at a URL, also if it was written before names were percent-encoded."""
-    if record.source == one.url:
+    if record.source == source.url:
         return True
-    decoded = unescaped(locate(one.url))
+    decoded = unescaped(locate(source.url))
     return decoded is not None and record.source.partition("://")[2] == decoded.path
 
 

@@ -24,57 +24,56 @@ ROOT_KEY, SUFFIX = "zarr.json", ".zarr"
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a volume says of its sources: the files with their CRC32C, and when the export was shown to be them."""
+    """The sources of a volume: files with their CRC32C, and the time at which the export was identical."""
 
     files: tuple[File, ...]
     proven_at: str
 
 
-def receipt(one: StagedSource, run: Run) -> Receipt:
+def receipt(entry: StagedSource, run: Run) -> Receipt:
     """Add the sidecar's attributes to the volume; return what the volume states of its source.
 
     Raises:
         InputRefused: There is no volume.
         Resumable: The volume is not (yet) the one of this content.
     """
-    store = Store(one.volume, run.storage_options)
-    if one.publication.index.split != "no":
-        return _of_parts(one, volumes_at(store), run)
+    store = Store(entry.volume, run.storage_options)
+    if entry.publication.index.split != "no":
+        return _of_parts(entry, volumes_at(store), run)
     volume = open_volume(store)
-    if one.images:
-        return _of_images(one, volume, run)
+    if entry.images:
+        return _of_images(entry, volume, run)
     state = volume.state
     # The listing has the bytes of an archive, and a volume holds those of the file inside.
-    sizes = [source.get("archive", source)["bytes"] for source in state["sources"]]
-    read = [
-        (source["url"], size, source["etag"]) for source, size in zip(state["sources"], sizes, strict=True)
-    ]
-    if read != [(file.url, file.bytes, file.identity) for file in one.files]:
-        raise Resumable(f"{one.name} was replaced while it was published; the next sweep looks at it again")
+    sizes = [source.archive.get("bytes", source.bytes) for source in state.sources]
+    read = [(source.url, size, source.etag) for source, size in zip(state.sources, sizes, strict=True)]
+    if read != [(file.url, file.bytes, file.identity) for file in entry.files]:
+        raise Resumable(f"{entry.name} was replaced while it was published; the next sweep looks at it again")
     files = tuple(
-        replace(file, crc32c=source["crc32c"])
-        for file, source in zip(one.files, state["sources"], strict=True)
+        replace(file, crc32c=source.crc32c) for file, source in zip(entry.files, state.sources, strict=True)
     )
-    if one.attributes and state.get("attributes") != one.attributes:
-        describe(store, one.attributes, run)
-    return Receipt(files, state.get("proven_at", ""))
+    if entry.attributes and state.attributes != entry.attributes:
+        describe(store, entry.attributes, run)
+    return Receipt(files, state.proven_at)
 
 
-def _of_images(one: StagedSource, volume: Volume, run: Run) -> Receipt:
+def _of_images(source: StagedSource, volume: Volume, run: Run) -> Receipt:
     """Return what an image volume says of its source. It holds no file, so no staging file is safe to release.
 
     Raises:
         Resumable: The volume is not (yet) the one of these slices.
     """
-    plan = load_plan(volume.store, volume.state["stages"][volume.master]["plan"])
+    plan = load_plan(volume.store, volume.master_plan)
     read = Counter((file["bytes"], file["identity"]) for file, _ in plan.body["stack"]["files"])
-    listed = Counter((file.bytes, file.identity) for file in one.files)
+    listed = Counter((file.bytes, file.identity) for file in source.files)
     # A header that names the file of the voxels is not among the files that were read.
-    if read != listed and suffix_of(one.name) not in HEADERS:
-        raise Resumable(f"{one.name} was replaced while it was published; the next sweep looks at it again")
-    if one.attributes and volume.state.get("attributes") != one.attributes:
-        describe(volume.store, one.attributes, run)
-    return Receipt(one.files, "")
+    if read != listed and suffix_of(source.name) not in HEADERS:
+        raise Resumable(
+            f"{source.name} was replaced while it was published; the next sweep looks at it again"
+        )
+    if source.attributes and volume.state.attributes != source.attributes:
+        describe(volume.store, source.attributes, run)
+    return Receipt(source.files, "")
 
 
 def volumes_at(store: Store) -> list[Store]:
@@ -86,36 +85,36 @@ def volumes_at(store: Store) -> list[Store]:
     return parts or [store]
 
 
-def _of_parts(one: StagedSource, volumes: list[Store], run: Run) -> Receipt:
+def _of_parts(entry: StagedSource, volumes: list[Store], run: Run) -> Receipt:
     """Return what the volumes of a split source say of it; it is proven where all are, and hold all of its traces.
 
     Raises:
         InputRefused: There is no volume.
         Resumable: The volumes are not (yet) those of this content.
     """
-    held = dict.fromkeys(((file.url, file.identity) for file in one.files), 0)
+    held = dict.fromkeys(((file.url, file.identity) for file in entry.files), 0)
     beside = dict(held)
     proven = []
     for store in volumes:
         state = open_volume(store).state
-        mine = [source for source in state["sources"] if (source["url"], source["etag"]) in held]
+        mine = [source for source in state.sources if (source.url, source.etag) in held]
         for source in mine:
             file, traces = (
-                (source["url"], source["etag"]),
-                source["trace_count"] * source["file"]["trace_bytes"],
+                (source.url, source.etag),
+                source.trace_count * source.file["trace_bytes"],
             )
             held[file] += traces
-            beside[file] = source["bytes"] - traces
+            beside[file] = source.bytes - traces
         if mine:
-            proven.append(state.get("proven_at", ""))
-        if mine and one.attributes and state.get("attributes") != one.attributes:
-            describe(store, one.attributes, run)
+            proven.append(state.proven_at)
+        if mine and entry.attributes and state.attributes != entry.attributes:
+            describe(store, entry.attributes, run)
     if not proven or not all(held.values()):
-        raise Resumable(f"{one.name} was replaced while it was published; the next sweep looks at it again")
+        raise Resumable(f"{entry.name} was replaced while it was published; the next sweep looks at it again")
     whole = all(
-        held[file.url, file.identity] + beside[file.url, file.identity] == file.bytes for file in one.files
+        held[file.url, file.identity] + beside[file.url, file.identity] == file.bytes for file in entry.files
     )
-    return Receipt(one.files, max(proven) if whole and all(proven) else "")
+    return Receipt(entry.files, max(proven) if whole and all(proven) else "")
 
 
 def describe(store: Store, attributes: Mapping[str, Any], run: Run) -> None:
@@ -128,5 +127,4 @@ def describe(store: Store, attributes: Mapping[str, Any], run: Run) -> None:
         root = current_root(writable)
         if root is None:
             raise Resumable(f"the volume at {store.url} was taken away meanwhile")
-        root["attributes"]["seismill"]["attributes"] = dict(attributes)
-        commit(writable, epoch, root)
+        commit(writable, epoch, root.with_state(attributes=dict(attributes)))

@@ -15,7 +15,7 @@ from tasks.volume.sweeps.sidecar import Sidecar, sidecar_of
 
 @dataclass(frozen=True)
 class Scan:
-    """What becomes one image volume.
+    """Files that become one image volume.
 
     Attributes:
         name: Below the staging prefix; of a folder of slices with a "/" at its end.

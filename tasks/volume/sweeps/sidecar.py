@@ -32,7 +32,7 @@ _Md5 = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
 
 
 class Sidecar(BaseModel):
-    """What a sidecar may say."""
+    """The content of a sidecar."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,18 +57,18 @@ class Sidecar(BaseModel):
             ValueError: One checksum is given for several files, or one for a file that is not among them.
         """
         expected: list[str] = []
-        for kind, said in (("crc32c", self.crc32c), ("md5", self.md5)):
-            if isinstance(said, dict):
-                of_file = {f"{folder_of(name)}{PurePosixPath(own)}": value for own, value in said.items()}
+        for kind, stated in (("crc32c", self.crc32c), ("md5", self.md5)):
+            if isinstance(stated, dict):
+                of_file = {f"{folder_of(name)}{PurePosixPath(own)}": value for own, value in stated.items()}
                 if unknown := sorted(of_file.keys() - files.keys()):
                     raise ValueError(f"{kind} names {unknown[0]}, which is not one of its files")
                 expected += [f"{files[file]}={value}" for file, value in of_file.items() if value]
-            elif said and len(files) > 1:
+            elif stated and len(files) > 1:
                 raise ValueError(
                     f"{kind} is one checksum for {len(files)} files; give one for each, by its name"
                 )
-            elif said:
-                expected.append(said)
+            elif stated:
+                expected.append(stated)
         return expected
 
 
@@ -93,7 +93,7 @@ def read_sidecars(staging: Store, names: list[str]) -> dict[str, Sidecar | str]:
             return without_secrets(reason(error))
 
     found = zip(names, on_io(read, names), strict=True)
-    return {name: one for name, one in found if one is not None}
+    return {name: entry for name, entry in found if entry is not None}
 
 
 def _fetched(staging: Store, name: str) -> bytes:
@@ -177,13 +177,15 @@ def members_of(name: str, sidecar: Sidecar, present: Collection[str]) -> list[st
         if wanted in present or not set(path.name) & set(_PATTERN):  # a name comes before a pattern
             found = [wanted] if wanted in present else []
         else:
-            beside = [one for one in present if folder_of(one) == folder_of(wanted)]
-            matching = [one for one in beside if fnmatch.fnmatchcase(one.rpartition("/")[2], path.name)]
+            beside = [entry for entry in present if folder_of(entry) == folder_of(wanted)]
+            matching = [
+                dataset for dataset in beside if fnmatch.fnmatchcase(dataset.rpartition("/")[2], path.name)
+            ]
             found = in_natural_order(matching)
         if not found:
             raise ValueError(f"files names {without_secrets(own)}, but no such SEG-Y is there")
         members += found
-    if twice := [one for one, times in Counter(members).items() if times > 1]:
+    if twice := [entry for entry, times in Counter(members).items() if times > 1]:
         raise ValueError(f"files names {twice[0]} twice")
     return members
 

@@ -1,4 +1,4 @@
-"""What lies under a staging prefix, and where each SEG-Y and each scan there would go.
+"""List a staging prefix, and decide the volume of each SEG-Y and each scan.
 
 `staging/a/b.sgy`, or the slices in the folder `staging/a/b/`, become `volumes/a/b.zarr`, and so do the files that
 `staging/a/b.seismill.yaml` groups. Two sources that would become one volume are told apart from all others by a
@@ -41,7 +41,7 @@ _LARGEST: dict[SizeClass, int] = {"s": 2 * 10**9, "m": 100 * 10**9}
 
 @dataclass(frozen=True)
 class StagedSource:
-    """What becomes one volume: a SEG-Y in staging, several that a sidecar groups, or a scan.
+    """Files that become one volume: a SEG-Y in staging, several that a sidecar groups, or a scan.
 
     Attributes:
         name: Below the staging prefix, with '/'; of a group its sidecar's, of slices their folder's with a last '/'.
@@ -124,11 +124,11 @@ def look_under(
     def single(file: File) -> StagedSource:
         place = f"{volumes.url}/{volume_name(file.name)}"
         own = of_format(surveys, [file.name])
-        one = StagedSource(file.name, file.url, file.bytes, file.identity, place, own)
+        entry = StagedSource(file.name, file.url, file.bytes, file.identity, place, own)
         sentence = listed.unusable.get(file.name, "") or packed(file, files)
         if sentence:
-            return replace(one, sentence=sentence)
-        return _described(one, sidecars.get(sidecar_of(file.name)))
+            return replace(entry, sentence=sentence)
+        return _described(entry, sidecars.get(sidecar_of(file.name)))
 
     def grouped(name: str, sidecar: Sidecar) -> StagedSource:
         place = f"{volumes.url}/{volume_name(name)}"
@@ -158,7 +158,7 @@ def look_under(
         slices = scan.name.endswith("/")
         url = exactly(staging.location.protocol, staging.path(scan.name.rstrip("/"))).url
         identity = digest_of({"files": [(file.name, file.bytes, file.identity) for file in scan.files]})
-        one = StagedSource(
+        entry = StagedSource(
             scan.name,
             url,
             sum(file.bytes for file in scan.files),
@@ -169,21 +169,25 @@ def look_under(
             group=scan.files if slices else (),
             images=True,
         )
-        return _described(one, sidecars.get(sidecar_of(scan.name)))
+        return _described(entry, sidecars.get(sidecar_of(scan.name)))
 
     scans = scans_in(listed.files, sidecars, partial(_holds_a_volume, staging)) if kinds == "all" else []
     surveys = publication.model_copy(update={"image": Image()})
-    groups = [grouped(name, one) for name, one in sidecars.items() if isinstance(one, Sidecar) and one.files]
+    groups = [
+        grouped(name, entry) for name, entry in sidecars.items() if isinstance(entry, Sidecar) and entry.files
+    ]
     taken = {file.name for group in groups for file in group.group}
     singles = [single(file) for name, file in files.items() if name not in taken]
-    told = [replace(one, beside=_beside(one, listed.files)) for one in (*singles, *groups)]
-    told += [scanned(scan) for scan in scans if scan.files[0].name not in listed.unusable]
-    found = _held_back(_in_one_group(told, sidecars), sidecars)
+    parts = [replace(group, beside=_beside(group, listed.files)) for group in (*singles, *groups)]
+    parts += [scanned(scan) for scan in scans if scan.files[0].name not in listed.unusable]
+    found = _held_back(_in_one_group(parts, sidecars), sidecars)
     # What is never published takes no other's place.
-    apart = {one.name for one in found if one.sentence and is_packed(one.name)} | listed.unusable.keys()
-    told = without_collisions([one for one in found if one.name not in apart])
-    told += [one for one in found if one.name in apart]
-    return listed, sorted(told, key=lambda one: one.name)
+    apart = {
+        entry.name for entry in found if entry.sentence and is_packed(entry.name)
+    } | listed.unusable.keys()
+    parts = without_collisions([entry for entry in found if entry.name not in apart])
+    parts += [entry for entry in found if entry.name in apart]
+    return listed, sorted(parts, key=lambda entry: entry.name)
 
 
 def _holds_a_volume(staging: Store, file: File) -> bool:
@@ -194,55 +198,55 @@ def _holds_a_volume(staging: Store, file: File) -> bool:
         return False
 
 
-def _beside(one: StagedSource, listed: Mapping[str, File]) -> dict[str, str]:
+def _beside(source: StagedSource, listed: Mapping[str, File]) -> dict[str, str]:
     """Identities of the `<file>.md5` that lie beside the files of a source, by name."""
-    names = [f"{file.name}{BESIDE}" for file in one.files]
+    names = [f"{file.name}{BESIDE}" for file in source.files]
     return {name: listed[name].identity for name in names if name in listed}
 
 
-def _described(one: StagedSource, sidecar: Sidecar | str | None) -> StagedSource:
+def _described(source: StagedSource, sidecar: Sidecar | str | None) -> StagedSource:
     """Return a source with its sidecar's words; the sidecar may be a sentence that says why it cannot be used."""
-    if sidecar is None or one.sentence:
-        return one
+    if sidecar is None or source.sentence:
+        return source
     try:
         if isinstance(sidecar, str):
             raise ValueError(sidecar)
-        other = "index" if one.images else "image"
+        other = "index" if source.images else "image"
         if getattr(sidecar, other):
-            raise ValueError(f"{other} is not of {'images' if one.images else 'SEG-Y'}")
-        publication = publication_of(sidecar, one.publication)
-        expected = sidecar.checksums(one.name, {file.name: file.url for file in one.files})
-        of_kind: Index | Image = publication.image if one.images else publication.index
+            raise ValueError(f"{other} is not of {'images' if source.images else 'SEG-Y'}")
+        publication = publication_of(sidecar, source.publication)
+        expected = sidecar.checksums(source.name, {file.name: file.url for file in source.files})
+        of_kind: Index | Image = publication.image if source.images else publication.index
         of_kind = of_kind.model_copy(update={"checksums": [*of_kind.checksums, *expected]})
-        publication = publication.model_copy(update={"image" if one.images else "index": of_kind})
+        publication = publication.model_copy(update={"image" if source.images else "index": of_kind})
         # What a digest or a stored document cannot hold is found here, and not while others are published.
         json.dumps([publication.model_dump(), sidecar.attributes], allow_nan=False)
     except Exception as error:  # whatever a sidecar does, it does to its own source alone
-        name = sidecar_of(one.name)
+        name = sidecar_of(source.name)
         return replace(
-            one, sentence=f"the sidecar {name} cannot be used: {reason(error)}; correct or remove it"
+            source, sentence=f"the sidecar {name} cannot be used: {reason(error)}; correct or remove it"
         )
-    return replace(one, publication=publication, attributes=sidecar.attributes)
+    return replace(source, publication=publication, attributes=sidecar.attributes)
 
 
 def _in_one_group(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str]) -> list[StagedSource]:
     """Return the same, of which groups whose file is in another one too, or has a sidecar of its own, say so."""
     groups: dict[str, list[str]] = defaultdict(list)
-    for one in found:
-        for file in one.group:
-            groups[file.name].append(one.name)
-    told = []
-    for one in found:
-        for file in one.group:
-            also = [name for name in groups[file.name] if name != one.name]
+    for entry in found:
+        for file in entry.group:
+            groups[file.name].append(entry.name)
+    parts = []
+    for entry in found:
+        for file in entry.group:
+            also = [name for name in groups[file.name] if name != entry.name]
             own = sidecar_of(file.name)
-            also += [own] if own in sidecars and own not in (one.name, *also) else []
-            if also and not one.sentence:
-                one = replace(
-                    one, sentence=f"{file.name} belongs to {one.name} and to {also[0]}; keep it in one"
+            also += [own] if own in sidecars and own not in (entry.name, *also) else []
+            if also and not entry.sentence:
+                entry = replace(
+                    entry, sentence=f"{file.name} belongs to {entry.name} and to {also[0]}; keep it in one"
                 )
-        told.append(one)
-    return told
+        parts.append(entry)
+    return parts
 
 
 def _held_back(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str]) -> list[StagedSource]:
@@ -250,44 +254,44 @@ def _held_back(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str])
 
     A sidecar with the name of a file beside it holds back that one alone.
     """
-    described = {sidecar_of(one.name) for one in found}
+    described = {sidecar_of(entry.name) for entry in found}
     unread = {
         folder_of(name): (name, why)
         for name, why in sidecars.items()
         if isinstance(why, str) and name not in described
     }
-    told = []
-    for one in found:
-        name, why = unread.get(folder_of(one.name), ("", ""))
-        if name and not one.sentence and sidecar_of(one.name) not in sidecars:
-            one = replace(
-                one,
+    parts = []
+    for item in found:
+        name, why = unread.get(folder_of(item.name), ("", ""))
+        if name and not item.sentence and sidecar_of(item.name) not in sidecars:
+            item = replace(
+                item,
                 sentence=f"the sidecar {name}, which may group it, cannot be used: {why}; correct or remove it",
             )
-        told.append(one)
-    return told
+        parts.append(item)
+    return parts
 
 
 def without_collisions(found: list[StagedSource]) -> list[StagedSource]:
     """Return the same sources, of which all that would share a volume, or lie in another's, say so."""
     by_volume: dict[str, list[StagedSource]] = defaultdict(list)
-    for one in found:
-        by_volume[one.volume].append(one)
-    told = []
-    for one in found:
-        others = [other.name for other in by_volume[one.volume] if other is not one]
-        around = [str(folder) for folder in PurePosixPath(one.volume).parents if _key(folder) in by_volume]
+    for entry in found:
+        by_volume[entry.volume].append(entry)
+    parts = []
+    for entry in found:
+        others = [other.name for other in by_volume[entry.volume] if other is not entry]
+        around = [str(folder) for folder in PurePosixPath(entry.volume).parents if _key(folder) in by_volume]
         if others:
-            one = replace(
-                one,
-                sentence=f"{one.name} and {', '.join(others)} would both become {one.volume}; rename all but one",
+            entry = replace(
+                entry,
+                sentence=f"{entry.name} and {', '.join(others)} would both become {entry.volume}; rename all but one",
             )
         elif around:
-            one = replace(
-                one, sentence=f"{one.volume} would lie inside of the volume {around[0]}; rename one"
+            entry = replace(
+                entry, sentence=f"{entry.volume} would lie inside of the volume {around[0]}; rename one"
             )
-        told.append(one)
-    return told
+        parts.append(entry)
+    return parts
 
 
 def _key(folder: PurePosixPath) -> str:

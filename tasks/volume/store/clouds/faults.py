@@ -1,4 +1,4 @@
-"""What can go wrong with one request to a store, in the same words for every store.
+"""Classify the failures of a request, in the same terms for every store.
 
 The SDKs name the same thing in many ways, some of which mislead (s3fs makes a throttled request an OSError without a
 number, gcsfs a refused one an OSError without a class). Each cloud translates what it gets into these, so that
@@ -121,25 +121,25 @@ def fault(status: int, code: str, what: str) -> OSError:
         code: The store's own word for it, if it gave one.
         what: The request, for people.
     """
-    said = f"{what}: {status}{f' {code}' if code and code != str(status) else ''}"
+    stated = f"{what}: {status}{f' {code}' if code and code != str(status) else ''}"
     if code in _SETTINGS:
-        return Misconfigured(f"{said}: {_SETTINGS[code]}")
+        return Misconfigured(f"{stated}: {_SETTINGS[code]}")
     if code in _EXPIRED or status == 401:
-        return Expired(said)
+        return Expired(stated)
     if code in _ARCHIVED:
-        return Archived(said)
+        return Archived(stated)
     if code in _SKEWED:
-        return Rejected(f"{said}: the clock of this machine is wrong; set it")
+        return Rejected(f"{stated}: the clock of this machine is wrong; set it")
     if code in _EXISTS:
-        return FileExistsError(said)
+        return FileExistsError(stated)
     if code in _BUSY or status in (429, 503):
-        return Busy(said)
+        return Busy(stated)
     if code in _TRANSIENT or status in (408, 425) or (status >= 500 and status != 501):
-        return Transient(said)
+        return Transient(stated)
     if status == 404:
-        return FileNotFoundError(said)
+        return FileNotFoundError(stated)
     if status == 403:
-        return PermissionError(said)
+        return PermissionError(stated)
     if status in (304, 412):
-        return Changed(said)
-    return Rejected(said)
+        return Changed(stated)
+    return Rejected(stated)

@@ -124,7 +124,7 @@ class Gcs:
         return self._fs.credentials.credentials is None
 
     def _refuse_unread_credentials(self, what: str) -> None:
-        """Return if credentials are used where some are set; gcsfs goes on without those that it cannot read.
+        """Check that credentials are used where some are set; gcsfs goes on without those that it cannot read.
 
         Raises:
             Misconfigured: They cannot be read.

@@ -1,4 +1,4 @@
-"""What in the settings keeps a store from being asked at all, as one sentence that names the setting.
+"""Name the setting that keeps a store from being asked at all, in one sentence.
 
 What may pass is a list: connections, time-outs, damaged answers. What an SDK raises besides is a setting that no
 waiting mends, such as a profile that is not there, a broken file, an address without a scheme, or TLS.

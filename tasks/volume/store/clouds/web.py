@@ -213,8 +213,8 @@ class _Resolver(aiohttp.abc.AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[aiohttp.abc.ResolveResult]:
         found = await self._names.resolve(host, port, family)
-        for one in found:
-            _refuse_private(one["host"], anywhere=self._anywhere, what=host)
+        for entry in found:
+            _refuse_private(entry["host"], anywhere=self._anywhere, what=host)
         return found
 
     async def close(self) -> None:

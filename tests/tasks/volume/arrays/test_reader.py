@@ -1,4 +1,7 @@
-"""Regions of stored arrays: equal to NumPy's, whether chunks lie alone or in shards, and errors where bytes changed."""
+"""Regions of stored arrays: equal to NumPy's, whether chunks lie alone or in shards, and errors where bytes changed.
+
+Covers arrays/regions.py.
+"""
 
 import itertools
 import json
@@ -18,8 +21,10 @@ from tasks.volume.arrays.codecs import (
     join_shard,
     metadata_of,
 )
-from tasks.volume.arrays.reader import Volume, fetch_chunks, open_volume, read_region
+from tasks.volume.arrays.reader import Volume, open_volume
+from tasks.volume.arrays.regions import fetch_chunks, read_region
 from tasks.volume.arrays.spec import ArraySpec, spec_of
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
@@ -196,11 +201,9 @@ def test_where_there_is_no_volume_of_ours_that_is_said(tmp_path: Path) -> None:
 
 def test_a_volume_names_its_arrays_when_asked_for_one_it_does_not_have(tmp_path: Path) -> None:
     metadata = metadata_of(LAYOUTS["chunks"], {})
-    root = {
-        "attributes": {"attributes": {"defaultVariableName": "a"}, "seismill": {}},
-        "consolidated_metadata": {"metadata": {"a": metadata}},
-    }
-    volume = Volume(WritableStore(str(tmp_path)), root)
+    state = {"format": 1, "writer": "", "created_on": "", "stages": {}, "levels": [], "sources": []}
+    root = Root.new({"attributes": {"defaultVariableName": "a"}, "seismill": state})
+    volume = Volume(WritableStore(str(tmp_path)), root.with_members({"a": metadata}))
     assert volume.master == "a"
     assert volume.spec("a") == spec_of("a", metadata)
     with pytest.raises(InputRefused, match="has no array b; it has a"):

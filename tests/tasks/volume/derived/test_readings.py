@@ -18,11 +18,11 @@ from tasks.volume.arrays.spec import (
     fitted_extent,
     shards_by_default,
 )
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.copies.footprints import block_memory, fitted, shared_out_in_shards
 from tasks.volume.copies.presets import PRESET_AXES, clipped
 from tasks.volume.derived.readings import block_of, count_of, decoded, fewest_readings, to_json
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.protocol.root import members, new_root
 from tasks.volume.store.objects import Store
 
 DIMS = ("inline", "crossline", "offset", "time")
@@ -35,9 +35,9 @@ def master_of(shape: tuple[int, ...], dtype: str, *, sharded: bool) -> Volume:
     dims = (*DIMS[: len(shape) - 1], "time")
     spec = ArraySpec("amplitude", shape, chunks, dtype, dims, shards=shards, fill="NaN")
     attributes = {"defaultVariableName": "amplitude"}
-    stages = {"levels": [], "stages": {"amplitude": {"plan": ""}}, "sources": []}
-    root = new_root({"attributes": attributes, "seismill": stages})
-    members(root)["amplitude"] = metadata_of(spec, {"nonfinite_count": 0})
+    state = {"format": 1, "writer": "", "created_on": "", "levels": [], "sources": []}
+    root = Root.new({"attributes": attributes, "seismill": state | {"stages": {"amplitude": {"plan": ""}}}})
+    root = root.with_members({"amplitude": metadata_of(spec, {"nonfinite_count": 0})})
     return Volume(Store(f"memory://{uuid.uuid4().hex}"), root)
 
 

@@ -12,9 +12,10 @@ from tasks.parameters import Copies, Run
 from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tasks.volume.protocol.commits import newest_commit
 from tasks.volume.protocol.deletion import take_away
 from tasks.volume.protocol.lock import highest, locked
-from tasks.volume.protocol.root import current_root, newest_commit
+from tasks.volume.protocol.root import current_root
 from tasks.volume.store.writable import WritableStore
 from tests.support.survey import make_survey
 

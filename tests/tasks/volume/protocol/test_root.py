@@ -1,20 +1,17 @@
-"""The root: made visible by one commit after the other, whoever is interrupted where."""
+"""The root: made visible by one commit after the other, whoever is interrupted where.
+
+Covers protocol/commits.py.
+"""
 
 from pathlib import Path
 
 import pytest
 
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tasks.volume.protocol.commits import COMMITS, newest_commit
 from tasks.volume.protocol.lock import locked
-from tasks.volume.protocol.root import (
-    COMMITS,
-    commit,
-    current_root,
-    members,
-    new_root,
-    newest_commit,
-    root_under_lock,
-)
+from tasks.volume.protocol.root import commit, current_root, root_under_lock
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
 
@@ -24,9 +21,14 @@ def store(tmp_path: Path) -> Store:
     return WritableStore(str(tmp_path / "volume"))
 
 
-def root_of(name: str) -> dict:
+def root_of(name: str) -> Root:
     """A root whose name tells it from others."""
-    return new_root({"name": name})
+    return Root.new({"name": name})
+
+
+def name_in(root: Root | None) -> str:
+    assert root is not None
+    return str(root.attributes["name"])
 
 
 def number_of_commits(store: Store) -> int:
@@ -37,13 +39,12 @@ def number_of_commits(store: Store) -> int:
 def test_there_is_no_root_before_the_first_commit_and_then_the_committed_one(store: Store) -> None:
     with locked(store, wait_seconds=0) as epoch:
         assert current_root(store) is None
-        root = root_of("first")
-        members(root).update({"b": {"node_type": "array"}, "a": {"node_type": "group"}})
+        root = root_of("first").with_members({"b": {"node_type": "array"}, "a": {"node_type": "group"}})
         commit(store, epoch, root)
-        assert current_root(store) == root
-        assert list(members(current_root(store) or {})) == ["a", "b"], "the same content is the same text"
+        assert (committed := current_root(store)) == root
+        assert list(committed.members) == ["a", "b"], "the same content is the same text"
         commit(store, epoch, root_of("second"))
-        assert (current_root(store) or {})["attributes"]["name"] == "second"
+        assert name_in(current_root(store)) == "second"
         assert number_of_commits(store) == 2
 
 
@@ -61,7 +62,7 @@ def test_a_commit_that_was_interrupted_before_its_put_is_finished_by_the_next_ho
     else:
         store.put("zarr.json", older)
     with locked(store, wait_seconds=0):
-        assert (current_root(store) or {})["attributes"]["name"] == "second"
+        assert name_in(current_root(store)) == "second"
     assert store.get("zarr.json") == newer
 
 
@@ -75,7 +76,7 @@ def test_an_unpublished_volume_has_no_root_even_if_its_removal_was_interrupted(s
         assert current_root(store) is None
         assert not store.exists("zarr.json")
         commit(store, epoch, root_of("second"))
-        assert (current_root(store) or {})["attributes"]["name"] == "second"
+        assert name_in(current_root(store)) == "second"
 
 
 def test_a_group_of_somebody_else_is_refused_and_left_as_it_is(store: Store) -> None:
@@ -91,7 +92,7 @@ def test_who_lost_the_volume_cannot_commit(store: Store) -> None:
     with locked(store, wait_seconds=0) as next_epoch:
         with pytest.raises(Resumable, match="took over"):
             commit(store, epoch, root_of("late"))
-        assert (current_root(store) or {})["attributes"]["name"] == "first"
+        assert name_in(current_root(store)) == "first"
         commit(store, next_epoch, root_of("second"))
     assert number_of_commits(store) == 2
 
@@ -128,7 +129,7 @@ def test_who_falls_asleep_in_the_middle_of_a_commit_and_loses_the_volume_changes
     # The lock was released, so that the next one is had at once: to the sleeper it looks as after the lease.
     with pytest.raises(Resumable):
         commit(Sleeper(store.url), epoch, root_of("late"))
-    assert (current_root(store) or {})["attributes"]["name"] == "owner"
+    assert name_in(current_root(store)) == "owner"
     assert b"late" not in store.get("zarr.json")
 
 
@@ -140,12 +141,11 @@ def test_numbers_of_commits_stay_taken(store: Store) -> None:
 
 
 def test_a_volume_whose_master_was_replaced_since_it_was_looked_at_is_not_worked_on(store: Store) -> None:
-    def volume_root(plan: str) -> dict:
+    def volume_root(plan: str) -> Root:
         state = {"format": 1, "writer": "", "created_on": "", "levels": [], "sources": []}
         state["stages"] = {"amplitude": {"plan": plan, "request": plan}}
-        root = new_root({"attributes": {"defaultVariableName": "amplitude"}, "seismill": state})
-        members(root)["amplitude"] = {"node_type": "array"}
-        return root
+        root = Root.new({"attributes": {"defaultVariableName": "amplitude"}, "seismill": state})
+        return root.with_members({"amplitude": {"node_type": "array"}})
 
     with locked(store, wait_seconds=0) as epoch:
         with pytest.raises(InputRefused, match="taken away meanwhile; publish it again"):

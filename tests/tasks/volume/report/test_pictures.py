@@ -11,14 +11,7 @@ import pytest
 from PIL import Image
 
 from tasks.volume.report.histograms import amplitude_range, draw_curves
-from tasks.volume.report.pictures import (
-    NO_TRACE,
-    NOT_FINITE,
-    SEISMIC,
-    colour_scale,
-    draw_views,
-    pixels_of,
-)
+from tasks.volume.report.pictures import NO_TRACE, NOT_FINITE, SEISMIC, colour_scale, draw_views, pixels_of
 from tasks.volume.report.sheet import THUMBNAIL_BASE64_BYTES
 from tasks.volume.report.slices import Side, View
 

@@ -1,4 +1,7 @@
-"""Grids against a dictionary of cells, predictions against files in row-major order, coordinates by hand."""
+"""Grids against a dictionary of cells, predictions against files in row-major order, coordinates by hand.
+
+Covers segy/regular_grid.py.
+"""
 
 import itertools
 import math
@@ -11,14 +14,8 @@ from hypothesis import strategies as st
 
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import read_format
-from tasks.volume.segy.geometry import (
-    RegularGrid,
-    coordinates,
-    grid_from_regular,
-    grid_of,
-    predict_regular,
-    sample_axis,
-)
+from tasks.volume.segy.geometry import coordinates, grid_of, sample_axis
+from tasks.volume.segy.regular_grid import RegularGrid, grid_from_regular, predict_regular
 
 NAMES = ("inline", "crossline")
 steps = st.integers(-7, 7).filter(bool)

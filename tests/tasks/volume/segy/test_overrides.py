@@ -156,7 +156,7 @@ def test_two_million_traces_are_placed():
 def test_an_override_fails_with_the_names_of_the_words_it_needs(name):
     parameters = {"ChannelsPerCable": 4} if name in ("ChannelWrap", "CalculateCable") else {}
     with pytest.raises(
-        InputRefused, match=f"{name} needs the header words {', '.join(KEYS[name])}; without a name: "
+        InputRefused, match=f"{name} needs the header fields {', '.join(KEYS[name])}; these have no name: "
     ):
         overridden_dims(
             ("inline", "crossline"), ("inline", "crossline"), Overrides(**{name: True}, **parameters)
@@ -185,7 +185,7 @@ def test_an_override_fails_with_the_names_of_the_words_it_needs(name):
             STREAMER,
             STREAMER,
             Overrides(NonBinned=True, chunksize=8, non_binned_dims=["azimuth"]),
-            "NonBinned needs the header words azimuth; without a name: azimuth; name",
+            "NonBinned needs the header fields azimuth; these have no name: azimuth; name",
         ),
         (
             STREAMER,

@@ -1,0 +1,156 @@
+"""Read and build commits: `.seismill/commits/<n>` holds a root, or the checksum of the root after it."""
+
+import re
+from dataclasses import dataclass
+
+from tasks.volume.arrays.codecs import crc32c
+from tasks.volume.limits import ROUNDS
+from tasks.volume.outcomes import Resumable
+from tasks.volume.protocol.lock import numbers_in
+from tasks.volume.store.objects import Store
+
+COMMITS = ".seismill/commits"
+SUPERSEDED = b"superseded"  # and, after a blank, the CRC32C of the root that the next commit holds
+_CHECKSUM = re.compile(r"[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit as it is stored.
+
+    Attributes:
+        number: From 1.
+        document: The new root; empty if the volume was taken away.
+        checksum: What the CRC32C of `before` and the document is to be, in hexadecimal.
+        before: The CRC32C of the root before.
+        missing: Whether there is no such object, although the commit before says that there was.
+    """
+
+    number: int
+    document: bytes
+    checksum: str
+    before: str
+    missing: bool = False
+
+    @property
+    def key(self) -> str:
+        """Return its key."""
+        return f"{COMMITS}/{self.number:08d}"
+
+    @property
+    def root_checksum(self) -> str:
+        """Return the CRC32C of the new root."""
+        return checksum_of(self.document)
+
+    @property
+    def whole(self) -> bool:
+        """Return whether it is as it was written."""
+        return self.fits(self.document)
+
+    @property
+    def readable(self) -> bool:
+        """Return whether its first line is one that a commit begins with."""
+        return bool(_CHECKSUM.fullmatch(self.checksum) and _CHECKSUM.fullmatch(self.before))
+
+    @property
+    def content(self) -> bytes:
+        """Return the stored bytes."""
+        return f"{self.checksum} {self.before}\n".encode() + self.document
+
+    def fits(self, document: bytes) -> bool:
+        """Return whether this is the root that was committed."""
+        return checksum_of(f"{self.before}\n".encode() + document) == self.checksum
+
+    def follows(self, present: bytes) -> bool:
+        """Return whether this is the root before."""
+        return checksum_of(present) == self.before
+
+    @classmethod
+    def of(cls, number: int, document: bytes, present: bytes) -> "Commit":
+        """Return a new one, which takes the place of the root `present`."""
+        return cls.after(number, document, checksum_of(present))
+
+    @classmethod
+    def after(cls, number: int, document: bytes, before: str) -> "Commit":
+        """Return the commit of a root that takes the place of one with the CRC32C `before`."""
+        return cls(number, document, checksum_of(f"{before}\n".encode() + document), before)
+
+
+def checksum_of(document: bytes) -> str:
+    """Return the CRC32C of a root in hexadecimal, as commits hold it."""
+    return f"{crc32c(document):08x}"
+
+
+def commit_count(store: Store) -> int:
+    """Return the number of the newest commit; 0 before the first."""
+    return max(numbers_in(store, COMMITS), default=0)
+
+
+def newest_commit(store: Store, listed: int | None = None) -> Commit | None:
+    """Return the newest commit; None before the first.
+
+    A commit is superseded only after the next one was created. One that is superseded and nevertheless the last
+    tells that the next one was lost.
+
+    Args:
+        store: The volume.
+        listed: What `commit_count` gave just now; it is asked if not given.
+
+    Raises:
+        Resumable: New commits appear faster than they can be read.
+    """
+    number = commit_count(store) if listed is None else listed
+    for _ in range(ROUNDS):
+        if not number:
+            return None
+        try:
+            content = store.get(f"{COMMITS}/{number:08d}")
+        except FileNotFoundError:  # removed since the list was made
+            content = SUPERSEDED
+        if not content and (in_force := _in_force(store, number - 1)):
+            number, content = number - 1, in_force  # a run was killed between taking a name and writing to it
+        if superseded_by(number, content) is None:  # also that of another number, which lies here by mistake
+            return commit_in(number, content)
+        latest = commit_count(store)
+        if latest == number:
+            return Commit(number + 1, b"", "", "", missing=True)
+        number = latest
+    raise Resumable(f"{store.url} is committed to all the time; run this again when other runs have ended")
+
+
+def commit_in(number: int, content: bytes) -> Commit:
+    """Return a commit from what is stored."""
+    first, _, document = content.partition(b"\n")
+    checksum, _, before = first.decode(errors="replace").partition(" ")
+    return Commit(number, document, checksum, before)
+
+
+def promised_checksum(store: Store, number: int) -> str:
+    """Return the CRC32C of the root in a commit, as the commit before it keeps it; empty where none does."""
+    try:
+        return superseded_by(number - 1, store.get(f"{COMMITS}/{number - 1:08d}")) or ""
+    except FileNotFoundError:
+        return ""
+
+
+def superseded_by(number: int, content: bytes) -> str | None:
+    """Return what a superseded commit keeps of the root after it; empty if nothing, None if it is damaged."""
+    if content == SUPERSEDED:
+        return ""
+    checksum = content.decode(errors="replace").removeprefix(SUPERSEDED.decode() + " ").partition(" ")[0]
+    return checksum if _CHECKSUM.fullmatch(checksum) and content == superseded(number, checksum) else None
+
+
+def superseded(number: int, checksum: str) -> bytes:
+    """Return what a commit holds that a root of that CRC32C took the place of, with a CRC32C of that and its number."""
+    text = SUPERSEDED + f" {checksum}".encode()
+    return text + f" {checksum_of(text + f' {number}'.encode())}".encode()
+
+
+def _in_force(store: Store, number: int) -> bytes:
+    """Return a commit that nothing took the place of; empty if there is none of that number."""
+    try:
+        content = store.get(f"{COMMITS}/{number:08d}")
+    except FileNotFoundError:
+        return b""
+    return b"" if content.startswith(SUPERSEDED) else content
