@@ -579,13 +579,14 @@ class Levels(_Parameters):
         ge=0,
         le=16,
         title="Levels",
-        description="Number of levels. 0: until one is as small as Until states, or a single chunk",
+        description="Most levels; one that is a single chunk is the last, unless Until is given. 0: no limit",
     )
     until: int = Field(
         default=0,
         ge=0,
         title="Until",
-        description="Stop at the first level whose longest axis has at most this many samples. 0: use Levels",
+        description="Stop at the first level whose longest axis has at most this many samples, also below a single "
+        "chunk. 0: at a single chunk",
     )
 
 

@@ -27,6 +27,7 @@ from tasks.volume.protocol.summary import array_rows, ended, fitting, planned_ro
 from tasks.volume.pyramid.finish import add_levels
 from tasks.volume.pyramid.levels import (
     block_memory,
+    ended_early,
     how_levels_differ,
     level_specs,
     method_of,
@@ -74,10 +75,10 @@ def pyramid(
     specs, factors, passes = level_specs(found, levels, local=store.local)
     method, meaning = method_of(found, levels), foreign_meaning(found)
     meaning.refuse_levels(specs[0].numpy, method)
-    paths = [spec.path for spec in specs[1:]]
+    paths, notes = [spec.path for spec in specs[1:]], ended_early(specs, levels)
     if run.dry_run:
         rows = [planned_row(s) for s in specs[1:]]
-        return {"dry_run": True, "volume": store.url, "stage": "pyramid", "arrays": rows, "notes": []}
+        return {"dry_run": True, "volume": store.url, "stage": "pyramid", "arrays": rows, "notes": notes}
     if not held_epoch(store):
         refuse_taken(store, found.root, paths)
     need = block_memory(specs, factors, passes, local=store.local)
@@ -105,6 +106,8 @@ def pyramid(
             return compute
         return fitting(compute, need, "a block of samples and what is made of it")
 
+    if not paths and not made_of(found.root):
+        return ended(store, "pyramid", [], began, before, notes=notes)
     with (
         using(compute, run) as compute,
         listed_in_image(store, run, compute),
@@ -133,4 +136,4 @@ def pyramid(
             created_on=root.state.created_on,
         )
         root = add_levels(stage, after, request)
-    return ended(store, "pyramid", array_rows(root, paths), began, before, stage=stage)
+    return ended(store, "pyramid", array_rows(root, paths), began, before, stage=stage, notes=notes)

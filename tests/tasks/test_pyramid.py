@@ -115,8 +115,24 @@ def test_a_level_opens_in_xarray_with_its_labels(tmp_path: Path) -> None:
 def test_levels_end_where_nothing_is_left_to_average(tmp_path: Path) -> None:
     survey = publish(tmp_path, inlines=range(3), crosslines=range(2), n_samples=4, master=Master())
     volume = survey.path.with_suffix(".zarr")
-    summary = pyramid(str(volume), Levels(levels=9), run=FIXED)
+    summary = pyramid(str(volume), Levels(levels=9, until=1), run=FIXED)
     assert [array["shape"] for array in summary["arrays"]] == [[2, 1, 2], [1, 1, 1]]
+
+
+def test_below_a_single_chunk_there_are_levels_only_where_they_were_made_before(tmp_path: Path) -> None:
+    survey = publish(tmp_path, inlines=range(20), crosslines=range(20), n_samples=20, master=Master())
+    volume, before = str(survey.path.with_suffix(".zarr")), Levels(levels=3, until=1)
+    summary = pyramid(volume, Levels(levels=2), run=FIXED)
+    assert (summary["arrays"], "pyramid" in zarr.open_group(volume, mode="r")) == ([], False)
+    assert summary["notes"] == [
+        "amplitude is a single chunk, so there is no coarser level; --until says how small one may be"
+    ]
+    with stopping_after(1) as compute, pytest.raises(Resumable):
+        pyramid(volume, before, run=FIXED, compute=compute)
+    went_on = pyramid(volume, Levels(levels=3), run=FIXED)
+    assert (went_on["blocks_resumed"], len(went_on["arrays"])) == (1, 3)
+    for levels in (before, Levels(levels=3)):
+        assert pyramid(volume, levels, run=FIXED)["notes"] == ["was done already"]
 
 
 @pytest.mark.parametrize("factor", [[2, 2], [1, 1, 1], [2, 0, 2], [2, 2, 2, 2]])

@@ -138,6 +138,10 @@ def test_labels_are_counted_unless_it_is_said_otherwise(tmp_path):
 @pytest.mark.parametrize(
     ("levels", "shapes"),
     [
+        (
+            Levels(levels=7),
+            [[19, 11, 33], [10, 6, 17], [5, 3, 9], [3, 2, 5]],
+        ),  # no level of a chunk has a coarser one
         (Levels(levels=0), [[19, 11, 33], [10, 6, 17], [5, 3, 9], [3, 2, 5]]),  # until it is one chunk
         (Levels(levels=0, until=20), [[19, 11, 33], [10, 6, 17]]),
         (Levels(levels=1, until=20), [[19, 11, 33]]),

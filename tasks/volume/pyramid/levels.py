@@ -1,6 +1,8 @@
 """Plan the levels of a master: their shapes, what makes each of them, and what memory that takes."""
 
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from tasks.parameters import Levels
 from tasks.volume.arrays.attributes import ome_attributes
@@ -13,7 +15,7 @@ from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import cpu_count
 from tasks.volume.protocol.foreign_target import foreign_meaning
 from tasks.volume.protocol.own_names import groups_above
-from tasks.volume.protocol.plan import Plan
+from tasks.volume.protocol.plan import Plan, unfinished_plans
 from tasks.volume.protocol.writer import writing_bytes
 from tasks.volume.pyramid.coarsen import MOST_COARSENED, cell_bytes, fit_together
 from tasks.volume.pyramid.plan import Pass, level_factors, passes_of, read_bytes
@@ -47,13 +49,43 @@ def level_specs(
         space = [axis for axis, apart in enumerate(kept) if not apart][-most:]
         factor = [2 if axis in space else 1 for axis in range(len(kept))]
         levels = levels.model_copy(update={"factor": factor})
-    factors = level_factors(master.shape, as_written(master).chunks, levels, _lengths(volume))
+    chunks, lengths = as_written(master).chunks, _lengths(volume)
+    factors = level_factors(master.shape, chunks, levels, lengths)
+    more = level_factors(master.shape, chunks, levels, lengths, below_chunk=True)
+    if more != factors and _has(volume, more):
+        factors = more
     paths = [volume.level(number) for number in range(1, len(factors) + 1)]
     specs, passes = passes_of(master, paths, factors, local=local)
     there = any(volume.has(path) for path in paths)  # which keep the form that they have
     if local and not there and not all(unsharded(s.shape, s.chunks, local=local) for s in specs[1:]):
         specs, passes = passes_of(master, paths, factors, local=False)
     return specs, factors, passes
+
+
+def ended_early(specs: list[ArraySpec], levels: Levels) -> list[str]:
+    """Return a note that there are fewer levels than asked for, because one of them is a single chunk."""
+    if levels.until or len(specs) > (levels.levels or len(specs) - 1):
+        return []
+    return [
+        f"{specs[-1].path} is a single chunk, so there is no coarser level; --until says how small one may be"
+    ]
+
+
+def _has(volume: Volume, factors: list[tuple[int, ...]]) -> bool:
+    """Return whether the volume, or a plan of a stopped run on it, has the levels that such factors give."""
+    state = volume.state
+    if PYRAMID in state.stages:
+        steps = [level.scale for level in state.levels]
+        pairs = list(itertools.pairwise(steps))
+        return [tuple(round(b / a) for a, b in zip(*pair, strict=True)) for pair in pairs] == factors
+    made_by = volume.root.plans
+    if "" in made_by:  # a master that is not written yet
+        return False
+    bodies = (plan.body for plan in unfinished_plans(volume.store, done=made_by))
+    begun = [
+        planned_factors(body) for body in bodies if body["verb"] == "pyramid" and body["master"] in made_by
+    ]
+    return factors in begun
 
 
 def _lengths(volume: Volume) -> list[float]:
@@ -100,9 +132,14 @@ def planned_levels(plan: Plan) -> tuple[list[ArraySpec], list[tuple[int, ...]], 
     body = plan.body
     return (
         [ArraySpec.from_json(plain) for plain in body["arrays"]],
-        [tuple(factor) for factor in body["factors"]],
+        planned_factors(body),
         [Pass.from_json(plain) for plain in body["passes"]],
     )
+
+
+def planned_factors(body: dict[str, Any]) -> list[tuple[int, ...]]:
+    """Return the factors from each level to the next, from the body of a plan."""
+    return [tuple(factor) for factor in body["factors"]]
 
 
 def described_levels(root: Root) -> Root:

@@ -53,16 +53,22 @@ class Pass:
 
 
 def level_factors(
-    shape: Sequence[int], chunks: Sequence[int], levels: Levels, lengths: Sequence[float] = ()
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    levels: Levels,
+    lengths: Sequence[float] = (),
+    *,
+    below_chunk: bool = False,
 ) -> list[tuple[int, ...]]:
     """Return samples per cell and axis from each level to the next.
 
     Args:
         shape: Of the master.
-        chunks: Of the master, for the rule that ends at a single chunk.
+        chunks: Of the master: a level that is a single one is the last, unless `until` asks for smaller ones.
         levels: What was asked for.
         lengths: Voxel length per axis: without a factor given, fine axes are coarsened alone until all are alike. Of
             fewer than the master's axes they are the last ones; the others are channels and times, which stay.
+        below_chunk: Go on below a single chunk, as version 0.1.0 did.
 
     Raises:
         InputRefused: The factor does not fit the master.
@@ -75,14 +81,14 @@ def level_factors(
     while len(factors) < (levels.levels or MOST_LEVELS):
         if levels.until and max(extents) <= levels.until:
             break
-        if (
-            not levels.levels
-            and not levels.until
-            and all(n <= c for n, c in list(zip(extents, chunks, strict=True))[lead:])
-        ):
-            break
         usual = (1,) * lead + _toward_isotropy(steps, extents[lead:]) if steps else factor_by_default(rank)
         wanted = given or usual
+        if not levels.until and not (below_chunk and levels.levels):
+            axes: Sequence[int] = range(lead, rank)
+            if not below_chunk and (given or not steps):  # an axis that stays as it is can be many chunks
+                axes = [axis for axis in axes if wanted[axis] > 1]
+            if all(extents[axis] <= chunks[axis] for axis in axes):
+                break
         # A cell holds no more samples than there are: one sample keeps its place.
         factor = tuple(min(f, n) for f, n in zip(wanted, extents, strict=True))
         if max(factor) == 1:
