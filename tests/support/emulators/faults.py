@@ -21,6 +21,7 @@ ANSWERS = {
     "403": (403, "AccessDenied"),
     "skewed": (403, "RequestTimeTooSkewed"),
     "expired": (400, "ExpiredToken"),
+    "unknown-key": (403, "InvalidAccessKeyId"),
     "401": (401, "Unauthorized"),
     "412": (412, "PreconditionFailed"),
 }
