@@ -32,7 +32,7 @@ UNPACK = {
 _COPY = {"s3": "aws s3 cp", "gs": "gcloud storage cp"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
     """A file in staging.
 
@@ -175,7 +175,8 @@ def _on_disk(staging: Store, *, su: bool) -> Iterator[tuple[str, int, str, str]]
 def is_candidate(name: str, *, su: bool = False) -> bool:
     """Return whether a name is that of SEG-Y, or of Seismic Unix where this is a source too, compressed or not."""
     suffixes = (*SUFFIXES, SU_SUFFIX) if su else SUFFIXES
-    return _unpacked(name).lower().endswith(suffixes) and not name.startswith(".seismill/")
+    plain = name if name.lower().endswith(suffixes) else _unpacked(name)
+    return plain.lower().endswith(suffixes) and not name.startswith(".seismill/")
 
 
 def is_su(name: str) -> bool:

@@ -152,6 +152,8 @@ def of_format(publication: Publication, names: Sequence[str]) -> Publication:
         names: Of files that are candidates.
     """
     own: Literal["segy", "su"] = "su" if all(is_su(name) for name in names) else "segy"
+    if publication.index.file_format == own:
+        return publication  # one for all sources, for there may be a million
     index = publication.index.model_copy(update={"file_format": own})
     return publication.model_copy(update={"index": index})
 

@@ -39,7 +39,7 @@ SizeClass = Literal["s", "m", "l"]
 _LARGEST: dict[SizeClass, int] = {"s": 2 * 10**9, "m": 100 * 10**9}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StagedSource:
     """Files that become one volume: a SEG-Y in staging, several that a sidecar groups, or a scan.
 
