@@ -54,6 +54,7 @@ def publish_chain(
         image: What voxels mean and where they lie.
     """
     # Here, because `--help` imports this module and none of what reads images.
+    from flows.compute import kept_clients
     from tasks.volume.protocol.lock import kept_locks
     from tasks.volume.publishing.kind import is_images, refuse_other_kind
     from tasks.volume.stacks.labels import volume_of_labels
@@ -77,7 +78,7 @@ def publish_chain(
         copies=copies if "copies" in steps else None, levels=pyramid if "pyramid" in steps else None
     )
     ingest: dict[str, Any] = {"master": master, "overwrite": overwrite, "run": run, "following": following}
-    with kept_locks():  # from one stage to the next
+    with kept_clients(), kept_locks():  # from one stage to the next
         summaries = [
             stages["ingest_images"](source, volume, image=image, **ingest)
             if images

@@ -1,7 +1,8 @@
 """Run blocks in threads of this process, in processes of this machine, or on a Dask cluster.
 
 The only module that knows Dask. A compute is opened inside the stage that uses it and closed with it, because
-executors cannot be stored or sent; between stages travel only addresses.
+executors cannot be stored or sent; between stages travel only addresses. The client under it, and with it the workers'
+processes and what they have imported, is kept for all stages of a publication.
 """
 
 import asyncio
@@ -11,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from tasks.parameters import Run
@@ -33,6 +35,9 @@ _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
+_kept: ContextVar[tuple[ExitStack, dict[str, tuple["Client", str]]] | None] = ContextVar(
+    "_kept", default=None
+)
 CONNECT_SECONDS = 30  # also how long a client looks for a scheduler that it lost
 WORKERLESS_SECONDS = 600.0  # spot machines that were taken away may come back; as long as the lease of a lock
 
@@ -51,7 +56,7 @@ def open_compute(
     report: Callable[[Progress], None] = lambda progress: None,
     stopping: threading.Event | None = None,
 ) -> Iterator[Compute]:
-    """Open the compute that `run.dask` names, for one stage.
+    """Open the compute that `run.dask` names, for one stage; inside `kept_clients`, with the client of the one before.
 
     Args:
         run: Its `dask` says where: "threads", "local:N", "cluster" (the address in SEISMILL_DASK) or a scheduler's
@@ -75,11 +80,35 @@ def open_compute(
             raise
         pool.shutdown()
     else:
-        with _open_client(run.dask) as (client, address), _loss_told(client, address):
+        with _client_of(run.dask) as (client, address), _loss_told(client, address):
             threads, memory_bytes = _room(client, address, run.memory)
             yield Compute(
                 _Cluster(client, address), threads, memory_bytes, report, stopping, _watch_of(client, address)
             )
+
+
+@contextmanager
+def kept_clients() -> Iterator[None]:
+    """Keep the client, and the processes of "local:N", that a stage opens inside the `with` for those after it."""
+    with ExitStack() as opened:
+        before = _kept.set((opened, {}))
+        try:
+            yield
+        finally:
+            _kept.reset(before)
+
+
+@contextmanager
+def _client_of(dask: str) -> Iterator[tuple["Client", str]]:
+    """Yield the client that this run has open, or one for this stage alone."""
+    if (kept := _kept.get()) is None:
+        with _open_client(dask) as found:
+            yield found
+        return
+    opened, clients = kept
+    if dask not in clients:
+        clients[dask] = opened.enter_context(_open_client(dask))
+    yield clients[dask]
 
 
 class _Cluster(Executor):

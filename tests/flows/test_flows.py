@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from flows.allowed import refuse_foreign_compute, refuse_foreign_stores, refuse_outside
 from flows.chains import ALL_STEPS, DEMO_STAGES, PUBLISH_STAGES, demo_chain, publish_chain
-from flows.compute import open_compute
+from flows.compute import kept_clients, open_compute
 from flows.progress import sent_apart, shown_by
 from flows.stages import as_stage, load_verb
 from flows.summary import (
@@ -60,11 +60,16 @@ def process_and_malloc(number: int) -> tuple[int, str | None]:
     return os.getpid(), os.environ.get("MALLOC_TRIM_THRESHOLD_")
 
 
-def test_local_processes_share_the_memory_given_and_keep_what_they_freed():
-    with open_compute(Run(dask="local:2", memory="200 MB")) as compute:
-        found = {compute.executor.submit(process_and_malloc, number).result() for number in range(6)}
-        assert (compute.workers, compute.memory_bytes) == (2, 100_000_000)
-    assert os.getpid() not in {pid for pid, _ in found}
+def test_local_processes_share_the_memory_given_keep_what_they_freed_and_serve_the_next_stage():
+    found = set()
+    with kept_clients():
+        for _ in ("ingest", "rechunk"):
+            with open_compute(Run(dask="local:2", memory="200 MB")) as compute:
+                found |= {compute.executor.submit(process_and_malloc, number).result() for number in range(6)}
+                assert (compute.workers, compute.memory_bytes) == (2, 100_000_000)
+    pids = {pid for pid, _ in found}
+    assert os.getpid() not in pids
+    assert len(pids) <= 2, "processes of one stage serve the next"
     assert {trim for _, trim in found} == {str(1 << 30)}  # the nanny's own 64 KiB halves the codecs' speed
 
 
