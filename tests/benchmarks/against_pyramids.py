@@ -61,12 +61,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--peer", metavar="PYTHON", default=os.environ.get("SEISMILL_IMAGES_PYTHON"))
-    parser.add_argument("--stack", metavar="PYTHON", default="", help="of an environment with stack-to-chunk")
+    parser.add_argument(
+        "--stack",
+        metavar="PYTHON",
+        default=os.environ.get("SEISMILL_STACK_PYTHON", ""),
+        help="of an environment with stack-to-chunk",
+    )
     parser.add_argument("--size", type=int, default=1024, help="voxels along each axis, default: 1024")
     parser.add_argument("--data", choices=("noise", "ct", "sampler"), default="noise")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="default: 3")
     parser.add_argument("--folder", help="where files go; default: the system's temporary folder")
     parser.add_argument("--only", default="", metavar="NAMES", help="only these tools, separated by commas")
+    parser.add_argument("--json", action="store_true", help="also print every run as one JSON object")
     parser.add_argument("--job", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--test-image", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -97,6 +103,8 @@ def main() -> None:
                     flush=True,
                 )
     print_table(costs, chosen.data, chosen.size, chosen.repeats)
+    if chosen.json:
+        print(json.dumps(costs))
 
 
 def make(folder: Path, size: int, data: str, peer: str) -> None:
