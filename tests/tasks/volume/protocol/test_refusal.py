@@ -7,10 +7,11 @@ Covers integrity/whole.py, protocol/owner.py, ingest/precheck.py.
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,25 @@ import numpy as np
 import pytest
 import zarr
 
+from flows.chains import ALL_STEPS, PUBLISH_STAGES, publish_chain
+from flows.publishers import direct_sweep
+from flows.stages import as_stage, load_verb
 from tasks.copy import copy
 from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Copies, Copy, Image, Index, Levels, Master, Run
+from tasks.parameters import Copies, Copy, Image, Index, Levels, Master, Publication, Run
+from tasks.prove import prove
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
+from tasks.report import report
 from tasks.verify import verify
 from tasks.volume.blocks import Compute
 from tasks.volume.outcomes import IntegrityFailure, Outcome, Resumable
+from tasks.volume.protocol.lock import locked
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
 from tests.support.survey import Survey, make_survey
-from tests.support.volumes import STAMP
+from tests.support.volumes import STAMP, differences
 
 STAMPED = Run(created_on=STAMP)
 LOSSLESS = Copies(presets=[], more=[Copy(name="across", chunks=[9, 2, 4])], quality="lossless")
@@ -255,3 +262,144 @@ def test_an_object_that_may_not_be_removed_ends_resumable_and_the_same_command_c
             return
     public = {key: data for key, data in objects(volume).items() if not key.startswith(".seismill/")}
     assert public == {key: data for key, data in objects(fresh).items() if not key.startswith(".seismill/")}
+
+
+# Verb x refusal: whatever refuses, the volume is byte-equal.
+
+TABLE_RUN = Run(created_on=STAMP, lock_wait=0)
+
+
+def table_work(verb: str, below: str, made: Path, run: Run, index: Index) -> Callable[[], Any]:
+    """Return the call of a verb that is to replace part of a volume, all of it, or what is kept beside it."""
+    url, source, more = f"{below}/v.zarr", str(made / "b.sgy"), {"overwrite": True, "run": run}
+    match verb:
+        case "publish":
+            stages = {name: as_stage(load_verb(name)) for name in PUBLISH_STAGES}
+            parts = {"master": Master(), "copies": OTHER, "pyramid": Levels(), "steps": list(ALL_STEPS)}
+            return lambda: publish_chain(stages, source=source, volume=url, index=index, **parts, **more)
+        case "sweep":
+            how = Publication(index=index, copies=OTHER, steps=["copies"])
+            return lambda: direct_sweep(
+                staging=str(made / "staging"), volumes=below, settle_minutes=0, publication=how, run=run
+            )
+        case "ingest_segy":
+            return lambda: ingest_segy(source, url, index, **more)
+        case "ingest_images":
+            image = VOXELS.model_copy(update={"checksums": index.checksums})
+            return lambda: ingest_images(str(made / "b.npy"), url, image, **more)
+        case "rechunk":
+            return lambda: rechunk(url, OTHER, **more)
+        case "pyramid":
+            return lambda: pyramid(url, Levels(factor=[3, 3, 3]), **more)
+        case "copy":
+            return lambda: copy(f"{below}/w.zarr", url, **more)
+        case "prove":
+            return lambda: prove(url, run=run)
+        case "report":
+            return lambda: report(url, run=run)
+        case _:
+            return lambda: verify(url, repair="from_source", run=run)
+
+
+def exit_code(work: Callable[[], Any]) -> int:
+    try:
+        work()
+    except Outcome as outcome:
+        return outcome.exit_code
+    return 0
+
+
+def stranger(below: WritableStore, *keys: str) -> None:
+    for key in keys:
+        below.put(key, b"theirs")
+
+
+HARMS: dict[str, Callable[[WritableStore, Path], Any]] = {
+    "memory": lambda below, made: None,  # these three are in the parameters
+    "checksum": lambda below, made: None,
+    "locked": lambda below, made: None,
+    "master": lambda below, made: flip(below, "v.zarr/amplitude/c/0/0/0"),
+    "mask": lambda below, made: flip(below, "v.zarr/trace_mask/c/0/0"),
+    "coordinate": lambda below, made: flip(below, "v.zarr/inline/c/0"),
+    "array metadata": lambda below, made: flip(below, "v.zarr/amplitude/zarr.json"),
+    "manifest": lambda below, made: flip(below, "v.zarr/.seismill/manifests/amplitude.jsonl"),
+    "root and commit": lambda below, made: [
+        below.put(key, b"{}") for key in [*below.keys("v.zarr/.seismill/commits"), "v.zarr/zarr.json"]
+    ],
+    "others' objects": lambda below, made: stranger(
+        below, "v.zarr/amplitude/c/mine", "v.zarr/across/old/c/0", "v.zarr/pyramid/1/amplitude/c/mine"
+    ),
+    "a volume inside": lambda below, made: stranger(
+        below, "v.zarr/in.zarr/zarr.json", "v.zarr/in.zarr/.seismill/lock/00000001"
+    ),
+    "no source": lambda below, made: [
+        (made / name).unlink() for name in ("a.sgy", "b.sgy", "b.npy", "staging/v.sgy")
+    ],
+    "source cut": lambda below, made: [
+        os.truncate(made / name, 3800) for name in ("a.sgy", "b.sgy", "b.npy", "staging/v.sgy")
+    ],
+    "source of the copy": lambda below, made: flip(below, "w.zarr/amplitude/c/0/0/0"),
+}
+# How many of them refuse a verb; the others do not concern it, or are repaired, or put into quarantine.
+REFUSED = {
+    "publish": 8, "sweep": 2, "ingest_segy": 8, "ingest_images": 8, "rechunk": 8, "pyramid": 8, "copy": 6,
+    "prove": 4, "report": 5, "verify": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two volumes and their sources."""
+    made = tmp_path_factory.mktemp("table")
+    for name, seed, place in (("a.sgy", 1, "v.zarr"), ("b.sgy", 5, "w.zarr")):
+        make_survey(made / name, seed=seed, n_samples=11)
+        ingest_segy(str(made / name), str(made / "below" / place), run=STAMPED)
+    np.save(made / "b.npy", np.zeros((4, 50, 60), "u2"))
+    rechunk(str(made / "below/v.zarr"), LOSSLESS, run=STAMPED)
+    pyramid(str(made / "below/v.zarr"), Levels(factor=[2, 2, 2]), run=STAMPED)
+    (made / "staging").mkdir()
+    shutil.copy(made / "b.sgy", made / "staging/v.sgy")
+    return made
+
+
+def put_all(below: WritableStore, content: dict[str, bytes], seen: dict[str, str]) -> None:
+    """Make a store hold this content and nothing else, with few requests."""
+    there = {key: identity for key, _, identity in below.listing("")}
+    below.delete_many([key for key in there if key not in content])
+    for key, data in content.items():
+        if key not in there or there[key] != seen.get(key):
+            below.put(key, data)
+    seen.update({key: identity for key, _, identity in below.listing("")})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", REFUSED)
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_whatever_refuses_a_verb_leaves_the_volume_as_it_was(
+    table: Path, verb: str, kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind == "s3":
+        request.getfixturevalue("s3")
+    below = WritableStore(str(tmp_path / "below") if kind == "local" else "s3://volumes/below")
+    whole = Store(str(table / "below"))
+    content = {key: whole.get(key) for key in whole.keys("")}
+    seen: dict[str, str] = {}
+    refused = {}
+    for harm, damage in HARMS.items():
+        made = tmp_path / harm
+        shutil.copytree(table, made, ignore=shutil.ignore_patterns("below"))
+        put_all(below, content, seen)
+        damage(below, made)
+        store = Store(f"{below.url}/v.zarr")
+        before = objects(store)
+        index = Index(checksums=["00000000"]) if harm == "checksum" else Index()
+        run = TABLE_RUN.model_copy(update={"memory": "1kB"} if harm == "memory" else {})
+        work = table_work(verb, below.url, made, run, index)
+        with locked(WritableStore(store.url), wait_seconds=0) if harm == "locked" else nullcontext():
+            code = exit_code(work)
+        if code or verb == "sweep":
+            assert differences(objects(store), before) == [], (harm, code)
+        if code:
+            refused[harm] = code
+            assert code in ((75,) if harm == "locked" else (3, 4, 5)), (harm, code)
+    assert len(refused) == REFUSED[verb], sorted(refused.items())
