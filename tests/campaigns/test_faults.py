@@ -9,10 +9,13 @@ Covers store/calls.py, clouds/faults.py.
 import base64
 import hashlib
 import itertools
+import os
+import random
 import re
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,10 +24,12 @@ from typing import TypeVar
 import google_crc32c
 import pytest
 
+from tasks.copy import copy
 from tasks.export_segy import export_segy
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Master, Run, StorageOptions
+from tasks.parameters import Copies, Copy, Master, Run, StorageOptions
 from tasks.prove import prove
+from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Outcome, Resumable
 from tasks.volume.protocol.lock import locked
@@ -41,6 +46,9 @@ DEADLINE, SHORT, TRY = 12.0, 4.0, 4.0  # seconds; a busy machine may take one fo
 ENDS, SOON = 1.0, 0.75  # deadlines where a fault never ends
 MOST = 60.0  # no call may take so long with these, on any machine
 DATA = bytes(range(256)) * 40
+FAULTS = int(os.environ.get("SEISMILL_FAULTS", "20"))
+SEED = int(os.environ.get("SEISMILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
+EXPIRED = {"s3": "expired", "gs": "401", "az": "401"}
 PASSING = [
     kind for kind in KINDS if kind not in ("401", "403", "skewed", "expired")
 ]  # others are never tried again
@@ -70,8 +78,6 @@ def proxy(
 
 def through(cloud: str, upstream: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Send what is for a store to another address."""
-    import os
-
     import fsspec.config
 
     if cloud == "s3":
@@ -412,6 +418,56 @@ def test_a_run_that_meets_an_endless_fault_is_gone_on_with_when_it_has_passed(
     keys = [key for key in one.keys("") if not key.startswith(".seismill/")]
     assert keys == [key for key in other.keys("") if not key.startswith(".seismill/")]
     assert [key for key in keys if one.get(key) != other.get(key)] == []
+
+
+@pytest.mark.campaign
+def test_a_fault_at_any_request_of_a_verb_changes_no_result(
+    store: Store, proxy: FaultProxy, survey: Survey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEISMILL_FAULTS says how many are tried, SEISMILL_SEED which: acknowledgements lost, tokens that ran out."""
+    monkeypatch.setattr(calls, "DEADLINE_SECONDS", 60.0)
+    monkeypatch.setattr(calls, "TRY_SECONDS", 30.0)
+    drawn = random.Random(SEED)
+    staging = WritableStore(f"{store.location.protocol}://staging")
+    staging.put("a.sgy", survey.content)
+    run, quiet = Run(created_on=STAMP), f"{store.url}/ingest"
+    copies = Copies(presets=[], more=[Copy(name="across", chunks=[8, 2, 8])], quality="lossless")
+    verbs: dict[str, Callable[[str], object]] = {
+        "ingest": lambda place: ingest_segy(
+            f"{staging.url}/a.sgy", place, master=Master(chunks=[4, 4, 8]), run=run
+        ),
+        "copy": lambda place: copy(quiet, place, run=run),
+        "rechunk": lambda place: rechunk(place, copies, run=run),
+    }
+
+    def content(place: str) -> dict[str, bytes]:
+        volume = Store(place)
+        return {key: volume.get(key) for key in volume.keys("") if not key.startswith(".seismill/")}
+
+    asked, wanted = {}, {}
+    for name, verb in verbs.items():
+        place = f"{store.url}/{name}"
+        if name == "rechunk":
+            copy(quiet, place, run=run)
+        proxy.do()
+        verb(place)
+        asked[name], wanted[name] = proxy.requests, content(place)
+    ended: Counter[str] = Counter()
+    for number in range(FAULTS):
+        name, place = drawn.choice(sorted(verbs)), f"{store.url}/{number}"
+        if name == "rechunk":
+            copy(quiet, place, run=run)
+        kind = drawn.choice(["lost_ack", "lost_ack", EXPIRED[store.location.protocol], "503", "reset_mid"])
+        proxy.do(Rule(kind, after=drawn.randrange(asked[name]), times=drawn.choice([1, 1, 3])))
+        _, outcome = ended_well(lambda: verbs[name](place))  # noqa: B023  # it runs at once
+        fired = proxy.fired
+        proxy.do()
+        assert outcome is None or isinstance(outcome, Resumable), (SEED, number, name, kind, outcome)
+        if outcome:
+            verbs[name](place)
+        assert content(place) == wanted[name], (SEED, number, name, kind)
+        ended[f"{name} {kind} {fired and type(outcome).__name__}"] += 1
+    print(f"SEISMILL_SEED={SEED}: {dict(ended)}")
 
 
 @pytest.mark.parametrize("share", ["some", pytest.param("every", marks=pytest.mark.campaign)])
