@@ -4,6 +4,7 @@ Which package may import which is written in pyproject.toml ([tool.importlinter]
 """
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -55,6 +56,11 @@ def test_from_a_modules_name_its_tests_are_found():
     assert without == [], (
         "name the test file after the module, or name the module in its docstring (Covers …)"
     )
+
+
+def test_benchmarks_import_what_is_there():
+    for path in (ROOT / "tests" / "benchmarks").glob("[a-z]*.py"):
+        importlib.import_module(f"tests.benchmarks.{path.stem}")
 
 
 def test_one_command_says_what_to_run():

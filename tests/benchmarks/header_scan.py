@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tasks.parameters import Index, StorageOptions
 from tasks.volume.ingest.files import Files
-from tasks.volume.ingest.survey import SCAN_BYTES, survey_files
+from tasks.volume.ingest.sampling import SCAN_BYTES
+from tasks.volume.ingest.survey import survey_files
 
 TRACES, OFFSETS, CROSSLINES = 20_000_000, 40, 1000
 TRACE_BYTES, STEP = 244, 1 << 18  # one sample each
