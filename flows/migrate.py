@@ -25,7 +25,7 @@ def migrate(
     overwrite: bool = False,
     update: bool = False,
 ) -> Summary:
-    """Turn a volume that multidimio 0.8 wrote into a volume: samples, trace headers, text and binary header.
+    """Make a Seismill volume of one that multidimio 0.8 wrote: samples, trace headers, text and binary header.
 
     What multidimio did not keep of the SEG-Y is named in the summary. The old volume is only read.
 

@@ -126,7 +126,7 @@ def register(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]:
 
     Args:
         kinds: Types of pool, such as kubernetes.
-        values: The operator's, by name.
+        values: What the operator sets (environment variables), by name.
 
     Raises:
         InputRefused: A value is missing.

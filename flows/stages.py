@@ -32,7 +32,7 @@ def as_stage(
 
     Args:
         verb: A function with a keyword `compute`, or without one: that is a stage already.
-        report_for: Opens what hears of the progress, given the volume.
+        report_for: Opens the receiver of progress for a volume.
         stopping: Set from outside to end the stage resumable.
     """
     signature = inspect.signature(verb)

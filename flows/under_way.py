@@ -30,10 +30,10 @@ def refuse_under_way(api: str, *, has_worker: bool, command: str) -> None:
     Args:
         api: The server's address.
         has_worker: Whether a worker lives, which may be about to start a run that is pending.
-        command: What was asked for; the refusal says how it can be had.
+        command: The command that was typed; the refusal shows it with `--stop-runs`.
 
     Raises:
-        UnderWay: One is.
+        UnderWay: A run is under way.
     """
     processes = runs_of(api)
     known = _runs(api)

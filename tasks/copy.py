@@ -166,7 +166,7 @@ def manifest_of(store: Store, path: str) -> list[Stored]:
 
 
 def blocks_of(objects: list[Stored]) -> list[list[Stored]]:
-    """Return the objects in blocks: neighbours, up to some bytes and some number."""
+    """Return the objects in blocks of neighbours, each of at most `BLOCK_BYTES` and `BLOCK_OBJECTS`."""
     return list(_grouped(objects, BLOCK_BYTES, BLOCK_OBJECTS))
 
 

@@ -68,7 +68,7 @@ class LookedAt:
 
     @property
     def modes(self) -> list[str]:
-        """Return all that can be shown."""
+        """Return the choices of what to show: the fastest array, the lossless one, each copy, each difference."""
         paths = [array.path for array in self.copies]
         return [FASTEST, LOSSLESS, *paths, *(f"{DIFFERENCE}{path}" for path in paths)]
 

@@ -64,7 +64,7 @@ class Turns:
             self._pool.submit(call).add_done_callback(hand_over)
 
     def end(self, context: Any) -> None:
-        """Show nothing any more."""
+        """Stop showing answers: the session of the document has ended."""
         self._is_over = True
 
 

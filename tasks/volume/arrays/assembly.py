@@ -37,7 +37,7 @@ def stored_object(spec: ArraySpec, position: tuple[int, ...], chunk_of: ChunkOf)
 
 
 def whole_chunk(spec: ArraySpec, part: np.ndarray, fill: np.ndarray | None = None) -> np.ndarray:
-    """Return a chunk from its part inside the array, with the array's fill value, or another, beyond the end."""
+    """Return a whole chunk: its part inside the array, and `fill` (else the array's fill value) beyond the end."""
     chunk = np.full(spec.chunks, spec.fill_value if fill is None else fill, spec.numpy)
     chunk[tuple(slice(0, n) for n in part.shape)] = part
     return chunk

@@ -18,7 +18,7 @@ class TooLarge(ValueError):
 
 
 def most_between(chunk_bytes: int) -> int:
-    """Return the most bytes that stand between two codecs of a chunk of so many bytes."""
+    """Return the most bytes that a codec of the chain may decode to, for a chunk of `chunk_bytes`."""
     return GROWTH * chunk_bytes + SLACK
 
 

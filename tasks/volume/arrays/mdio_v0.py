@@ -1,6 +1,6 @@
-"""Volumes that multidimio 0.8 wrote (Zarr v2), read as those of this software: arrays by the names they have here.
+"""Read volumes of multidimio 0.8 (Zarr v2) like our own; their arrays are given the names that ours have.
 
-Such a volume keeps its dimensions, texts and statistics in attributes. Nothing of it is changed.
+Such a volume keeps its dimensions, texts and statistics in attributes. It is only read, never changed.
 """
 
 import json

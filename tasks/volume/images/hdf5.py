@@ -150,7 +150,8 @@ def _described(opened: OpenFile, file: _File) -> tuple[VoxelFile, Slices]:
     shape = (1, *shape) if len(shape) == 2 else shape
     if len(shape) != 3 or min(shape) < 1:
         raise InputRefused(
-            f"{where} has the shape {array.shape}; wanted three axes longer than 1: export one channel and time alone"
+            f"{where} has the shape {array.shape}; wanted at most three axes longer than 1: export one channel at one "
+            "time as an array of its own"
         )
     voxels = voxels_of(array, axes)
     file_of = VoxelFile(opened.file.url, opened.file.bytes, opened.file.identity)

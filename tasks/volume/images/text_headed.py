@@ -153,7 +153,8 @@ def beside(source: Source, name: str, options: StorageOptions) -> Source:
         raise InputRefused(f"{source.url} names no file as its data; the header is damaged, or was cut off")
     if "/" in name or "\\" in name or name.startswith("."):
         raise InputRefused(
-            f"{source.url} names {name} as its data, which lies elsewhere; put both into one folder"
+            f"{source.url} names {name} as its data file, which lies elsewhere; put both into one folder, and write "
+            "the name without a folder into the header"
         )
     return Source(f"{source.url.rpartition('/')[0]}/{name}", of_sources(options))
 

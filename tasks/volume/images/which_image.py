@@ -27,7 +27,7 @@ class Chosen:
 
 
 def choose_image(tiff: Any, description: str, wanted: int, where: str) -> Chosen:
-    """Return the image of a file that is meant.
+    """Return the image that is to be read of a file that may hold several.
 
     Args:
         tiff: tifffile's `TiffFile`.
@@ -36,7 +36,7 @@ def choose_image(tiff: Any, description: str, wanted: int, where: str) -> Chosen
         where: The file, for people.
 
     Raises:
-        InputRefused: There are several, or no such one.
+        InputRefused: There are several and none was chosen, or no image has the number.
     """
     images = ome_images(description) if tiff.is_ome else []
     if wanted >= max(1, len(images)):

@@ -55,7 +55,7 @@ def is_of_mdio_v0(url: str) -> bool:
 
 
 def open_source(url: str, options: StorageOptions, identity: str = "", *, size: int = -1) -> Any:
-    """Return a source open for reading by ranges, as `spilled.open_source` does; also of multidimio 0.8."""
+    """Open a source for reading by ranges, as `spilled.open_source` does, or SEG-Y rebuilt of multidimio 0.8."""
     if not is_of_mdio_v0(url):
         return spilled.open_source(url, options, identity, size=size)
     source = Source(url, options, identity)

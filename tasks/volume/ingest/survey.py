@@ -128,7 +128,7 @@ def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | Non
             _survey(files, found, sample, near=near)
         except InputRefused:
             raise refusal from None
-        raise InputRefused(f"{refusal}; others are found", flags="--index-bytes auto") from refusal
+        raise InputRefused(f"{refusal}; other bytes do fit", flags="--index-bytes auto") from refusal
 
 
 def _survey(files: Files, index: Index, sample: Sample, *, near: bool) -> Survey:

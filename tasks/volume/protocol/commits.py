@@ -44,7 +44,7 @@ class Commit:
 
     @property
     def whole(self) -> bool:
-        """Return whether it is as it was written."""
+        """Return whether its checksum fits its content."""
         return self.fits(self.document)
 
     @property
@@ -67,7 +67,7 @@ class Commit:
 
     @classmethod
     def of(cls, number: int, document: bytes, present: bytes) -> "Commit":
-        """Return a new one, which takes the place of the root `present`."""
+        """Return the commit of a root that takes the place of the root `present`."""
         return cls.after(number, document, checksum_of(present))
 
     @classmethod

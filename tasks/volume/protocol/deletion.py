@@ -1,4 +1,4 @@
-"""The law of deletion: which objects of a volume are its own, and every way in which any of them is removed.
+"""The law of deletion: which objects of a volume are its own, and the ways in which they are removed.
 
 A volume's own objects are named by it: `zarr.json` and chunks of each array that its root, a plan or a manifest of it
 names, `zarr.json` of the groups above such an array, and the kinds of object below `.seismill/` that are listed here.
@@ -7,6 +7,9 @@ it is never removed, and a run that would have to write over it is refused first
 
 Under the path of an array of its own, a chunk that the new array does not have is removed even if nothing names it:
 readers take an absent chunk for fill values, so a stale one would be data.
+
+Two deletions lie elsewhere: `root` removes the root of a volume that is unpublished, and a repair (`integrity.repair`)
+removes an object of an array that its manifest does not list.
 """
 
 import logging

@@ -56,7 +56,7 @@ def plan_following(
         master: Its lossless array.
         following: What is asked for.
         compute: With the memory of the run.
-        voxels: What an image volume has beside its master.
+        voxels: Attributes that images give the master and the root; empty for a survey.
 
     Raises:
         InputRefused: A parameter does not fit the master, or memory does not hold one block of a stage.

@@ -26,7 +26,7 @@ def positions_of(labels: np.ndarray, wanted: np.ndarray, name: str, where: str) 
 
 
 def traces_along(corners: np.ndarray) -> np.ndarray:
-    """Return the cells that a line through corners passes, each once in a row, int64 of shape (trace, 2).
+    """Return the cells along a line through corners, in its order and none twice in a row, int64 (trace, 2).
 
     From one cell to the next neither position changes by more than 1.
 

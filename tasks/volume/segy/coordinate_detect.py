@@ -51,16 +51,16 @@ def find_coordinates(
     """Find the fields of X and Y, or take those that the user names.
 
     Args:
-        traces: Those at hand.
+        traces: The traces that were read.
         fields: First byte and type of each index field.
-        index: What the user says.
+        index: What the user says of the coordinates.
         stacked: Whether traces are stacked, so that fields of a source or group can hold the X and Y of the CDP.
 
     Returns:
         The fields; None where none hold coordinates.
 
     Raises:
-        InputRefused: What the user says cannot be.
+        InputRefused: The user names bytes or types that cannot hold X and Y.
     """
     types = index.coordinate_types
     if len(types) > 2 or (len(types) == 2 and types[0] != types[1]):
@@ -118,7 +118,7 @@ def typed_coordinates(traces: Traces, placement: Placement, index: Index) -> Pla
     """Return a placement whose coordinates of sources, groups and CDPs have the types that their fields have.
 
     Args:
-        traces: Those at hand.
+        traces: The traces that were read.
         placement: Coordinates with the types of the standard.
         index: What the user says; types that it names are kept.
     """
@@ -137,7 +137,7 @@ def coordinate_notes(traces: Traces, placement: Placement, index: Index) -> list
     """Return sentences on where coordinates lie and in which type, where that is not the standard's.
 
     Args:
-        traces: Those at hand.
+        traces: The traces that were read.
         placement: With the types of its coordinates.
         index: What the user says.
     """

@@ -48,7 +48,7 @@ class ByteSource(Protocol):
 
     @property
     def name(self) -> str:
-        """Return the name for messages."""
+        """Return the name of the source, as messages give it."""
 
     def read(self, start: int, length: int) -> bytes:
         """Exactly `length` bytes from `start`, or an error."""

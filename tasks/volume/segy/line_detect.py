@@ -62,11 +62,11 @@ def refuse_lines(seen: Seen, chosen: Candidate | None) -> list[str]:
     """Return notes on coordinates that do not fit the index, if traces are not those of several 2-D lines.
 
     Args:
-        seen: Headers at hand.
-        chosen: What would index them; None if nothing does.
+        seen: The headers that were read.
+        chosen: The fields that would index the traces; None if none do.
 
     Raises:
-        SeveralLines: They are.
+        SeveralLines: The traces are those of several 2-D lines.
     """
     word, notes = None, []
     if chosen is None:

@@ -170,8 +170,8 @@ def _trace_words(
     if fmt.extra_headers:
         if fmt.extra_headers > 1 or not _is_standard_extension(headers).all():
             raise InputRefused(
-                "the additional trace headers are not the standard's first, so nobody knows how to turn them to "
-                "another byte order; export in the source's"
+                "there are additional trace headers other than the first that SEG-Y rev 2 defines, so their words are "
+                "not known and cannot be turned to another byte order; export in the byte order of the source"
             )
         words += [(_TRACE_HEADER_BYTES + byte, width) for byte, width in EXTENSION_WORDS]
     free = [

@@ -62,7 +62,7 @@ def likelier_reading(fmt: FileFormat, samples: np.ndarray) -> Resemblance | None
         samples: Of some traces as in the file, uint8, shape (trace, byte).
 
     Returns:
-        None if they may well be what the file says, for samples that are not 4 bytes long too.
+        None if the samples may well be what the file says, or are not 4 bytes long.
     """
     declared, order = fmt.sample_format.code, fmt.sample_order
     if declared not in _CODES:

@@ -79,7 +79,7 @@ def _quantiles(values: np.ndarray) -> list[float]:
 
 
 def quantiles(values: Any, shares: Any) -> list[float]:
-    """Return quantiles of finite values, also where two are farther apart than a float says."""
+    """Return quantiles of finite values, even if the distance between two of them overflows float64."""
     huge = np.abs(values).max() > np.finfo(np.float64).max / 2
     return np.quantile(values, shares, method="nearest" if huge else "linear").tolist()
 

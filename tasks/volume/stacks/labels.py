@@ -54,7 +54,9 @@ def image_to_label(labels_of: str, options: StorageOptions) -> Volume:
     """
     image = open_volume(Store(labels_of, options))
     if not image.of_images:
-        raise InputRefused(f"{image.store.url} is a survey; labels are of an image volume")
+        raise InputRefused(
+            f"{image.store.url} is a survey, and labels belong to images; name a volume of images"
+        )
     if image.state.looks.is_labels:
         raise InputRefused(f"{image.store.url} holds labels itself; name the volume of the image")
     refuse_taken(image.store, image.root, [LABELS])

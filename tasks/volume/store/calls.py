@@ -144,7 +144,7 @@ class Line:
             except Changed as error:
                 if conditional:
                     raise
-                raise Transient(f"{error}, although nothing was asked for") from error
+                raise Transient(f"{error}, although the request named no condition") from error
             except Misconfigured as error:
                 if not self._answered:
                     raise InputRefused(f"{self._name} cannot be used: {error}") from error
@@ -277,9 +277,9 @@ def _run(
     """Return the result of a coroutine on fsspec's event loop; cancel it after some seconds.
 
     Args:
-        work: It is awaited.
-        seconds: It is cancelled after these.
-        late: Seconds, and what is called with them if there is no result by then.
+        work: The coroutine.
+        seconds: How long it may take before it is cancelled.
+        late: After how many seconds without a result to call a function, and that function.
     """
     future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, seconds), get_loop())
     try:

@@ -25,10 +25,10 @@ def refuse_full(store: Store, most_bytes: int, least: Callable[[], int]) -> None
     Args:
         store: The place. What lies there already counts as room: it is replaced, or part of what is stored.
         most_bytes: About what is stored if nothing can be compressed.
-        least: Gives what is stored at least; asked only where there is no room for `most_bytes`.
+        least: Returns the least bytes that are stored; called only if there is no room for `most_bytes`.
 
     Raises:
-        DestinationRefused: It has not.
+        DestinationRefused: The disk has less room than `least` returns.
     """
     if not store.local or most_bytes <= _free(store):
         return

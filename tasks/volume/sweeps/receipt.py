@@ -1,4 +1,4 @@
-"""After a source was published: what its volume says of it, and what its sidecar says of the volume."""
+"""Read from a published volume what it says of its source, and add to it the attributes of the sidecar."""
 
 import logging
 from collections import Counter

@@ -167,7 +167,7 @@ async def look(cloud: Cloud, path: str) -> Found:
     try:
         return await cloud.head(path)
     except Changed as error:
-        raise Transient(f"{error}, although nothing was asked for") from error
+        raise Transient(f"{error}, although the request named no condition") from error
 
 
 def open_cloud(location: Location, options: StorageOptions) -> Cloud:
