@@ -28,7 +28,7 @@ def refuse_outside(urls: Iterable[str], allowed: str) -> None:
             if only "/": without one it is the address of a store, which `refuse_foreign_stores` reads.
 
     Raises:
-        InputRefused: One does not.
+        InputRefused: A URL lies outside of them.
     """
     prefixes = _prefixes(allowed)
     for url in (file for several in urls for file in _places(several)):
@@ -42,10 +42,10 @@ def refuse_stored(url: str, allowed: str) -> None:
 
     Args:
         url: The address.
-        allowed: As of `refuse_outside`.
+        allowed: Same as in `refuse_outside`.
 
     Raises:
-        InputRefused: It does not.
+        InputRefused: The address lies outside of them.
     """
     prefixes = _prefixes(allowed)
     for place in dict.fromkeys((url, archive_and_member(url)[0])):
@@ -83,10 +83,10 @@ def refuse_foreign_stores(options: StorageOptions, allowed: str) -> None:
 
     Args:
         options: The run's; an Azure account counts as the address https://ACCOUNT.blob.core.windows.net.
-        allowed: As of `refuse_outside`, with addresses, such as https://minio.example, among the prefixes.
+        allowed: Same as in `refuse_outside`, with addresses, such as https://minio.example, among the prefixes.
 
     Raises:
-        InputRefused: They name another one.
+        InputRefused: The options name a store that is not allowed.
     """
     addresses = [word.rstrip("/") for word in _words(allowed) if word.startswith(_ADDRESS)]
     accounts = [
@@ -106,7 +106,7 @@ def refuse_foreign_compute(dask: str) -> None:
     """Check that a triggered run computes only where it may: on this worker's threads or the operator's cluster.
 
     Raises:
-        InputRefused: It names another place, which could read and write with this worker's identity.
+        InputRefused: The run names another place, which could read and write with this worker's identity.
     """
     if dask not in ("threads", "cluster"):
         raise InputRefused(

@@ -42,16 +42,16 @@ def publish_chain(
     Args:
         stages: The callables of `PUBLISH_STAGES`.
         source: The SEG-Y, or the images.
-        volume: Where the volume goes.
+        volume: URL of the volume.
         index: How traces are placed.
         master: How the lossless array is stored.
-        copies: What `rechunk` writes.
-        pyramid: What `pyramid` writes.
-        steps: What is done beyond the master.
+        copies: Parameters of `rechunk`.
+        pyramid: Parameters of `pyramid`.
+        steps: Steps after the master.
         run: How all stages are carried out.
         overwrite: Replace a volume of another source or plan, and copies and levels that differ.
         update: Replace copies and levels that differ; a master that differs is refused.
-        image: What voxels mean and where they lie.
+        image: Meaning and position of voxels.
     """
     # Here, because `--help` imports this module and none of what reads images.
     from flows.compute import kept_clients
@@ -108,7 +108,7 @@ def migrate_chain(
         source: The volume of multidimio 0.8.
         index: How traces are placed; the fields that hold its dimensions are found in its headers.
         run: How all stages are carried out.
-        **rest: As of `publish_chain`.
+        **rest: Same as in `publish_chain`.
     """
     from tasks.volume.ingest.from_mdio_v0 import what_to_publish
 
@@ -136,7 +136,7 @@ def _publish_lines(
     Args:
         stages: The callables of `PUBLISH_STAGES`.
         source: The SEG-Y.
-        folder: Where the volumes go, each named after its line.
+        folder: Folder of the volumes, each named after its line.
         index: How traces are placed.
         run: How all stages are carried out.
         publication: The rest of how each is published.

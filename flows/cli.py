@@ -499,7 +499,7 @@ def up(
     Run it again at any time: it leaves running parts alone.
 
     Args:
-        root: What triggered runs may read and write: a folder, or URLs separated by commas
+        root: Folder, or URLs separated by commas, that triggered runs may read and write
         home: Folder for the server's database and logs; empty: seismill/server below XDG_STATE_HOME or ~/.local/state
         stop_runs: Stop runs under way if another root needs another worker; they go on with that one
         debug: Show the traceback of an error
@@ -575,7 +575,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     """Print the completion script of a shell.
 
     Args:
-        shell: Of these, the one that is used
+        shell: Shell to complete commands in
     """
     script = app.generate_completion(shell=shell)
     # Places are files and folders as well, which bash offers where the script has no answer.

@@ -46,7 +46,7 @@ def spawn(
         command: Its words.
         folder: Its current folder.
         log: The file that its output is added to.
-        environment: All of its environment.
+        environment: The whole environment of the process.
         keeps: Descriptors that it inherits.
         stdin: Its standard input.
     """
@@ -87,7 +87,7 @@ def ask(url: str, body: bytes | None = None, *, seconds: float = 5) -> bytes:
     """Return what a server on the loopback address answers, never through a proxy.
 
     Raises:
-        OSError: It refuses, or does not answer in time.
+        OSError: The server refuses, or does not answer in time.
     """
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     with _DIRECT.open(request, timeout=seconds) as answer:
@@ -100,12 +100,12 @@ def wait_for_api(api: str, log: Path, alive: Callable[[], bool], say: Callable[[
 
     Args:
         api: Its address.
-        log: Where its output goes.
+        log: File of the process's output.
         alive: Says whether its process is there.
         say: Called with a sentence when this takes long.
 
     Raises:
-        NotStarted: It ended, or did not answer in `START_SECONDS`.
+        NotStarted: The server ended, or did not answer in `START_SECONDS`.
     """
     began, warned = time.monotonic(), False
     while True:

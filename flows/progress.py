@@ -27,8 +27,8 @@ def shown_by(report: Report, sentences: Callable[[str], None] | None = None) -> 
     """Send progress of the stages in this context to `report` too, for a flow run started at a terminal.
 
     Args:
-        report: What is called with progress.
-        sentences: What is called with the sentences of `say`; as before if not given.
+        report: Function that is called with progress.
+        sentences: Function that is called with the sentences of `say`; unchanged if not given.
     """
     token, words = _terminal.set(report), _sentences.set(sentences or _sentences.get())
     try:

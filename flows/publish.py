@@ -34,7 +34,7 @@ def publish(
     Args:
         source: The SEG-Y, such as s3://staging/survey.sgy, or images: a file, a folder of slices, a pattern, a list
         volume: The volume to write, such as s3://volumes/survey.zarr
-        index: Of SEG-Y: header fields that place a trace
+        index: For SEG-Y: header fields that place a trace
         master: Storage of the lossless array
         copies: Copies in other chunks; of SEG-Y mostly lossy, of images lossless, and those alone that are named
         pyramid: Coarser levels
@@ -42,7 +42,7 @@ def publish(
         run: Settings of the run; none changes the data
         overwrite: Replace a volume of another source or plan, and copies and levels that differ
         update: Replace copies and levels that differ; a master that differs is refused
-        image: Of images: meaning and position of the voxels
+        image: For images: meaning and position of the voxels
     """
     return publish_chain(
         _STAGES,

@@ -113,7 +113,7 @@ def direct_sweep(
     """Run a sweep without Prefect.
 
     Raises:
-        InputRefused: It names a deployment, whose runs only a server can start.
+        InputRefused: The policy names a deployment, whose runs only a server can start.
     """
     if deployment:
         raise InputRefused(

@@ -94,7 +94,7 @@ def deployments_in(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]
     """Return the name of every deployment whose pool has one of these types.
 
     Raises:
-        InputRefused: One of them needs a value that is missing.
+        InputRefused: A value that a deployment needs is missing.
     """
     pools = {pool_name(kind) for kind in kinds}
     chosen = [
@@ -126,7 +126,7 @@ def register(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]:
 
     Args:
         kinds: Types of pool, such as kubernetes.
-        values: What the operator sets (environment variables), by name.
+        values: Environment variables that the operator sets, by name.
 
     Raises:
         InputRefused: A value is missing.

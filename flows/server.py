@@ -38,7 +38,7 @@ def start(root: str, *, home: str, port: int, stop_runs: bool = False) -> None:
     Args:
         root: What triggered runs may touch: a folder, or prefixes separated by commas.
         home: Folder for state and logs; empty for the user's own.
-        port: Of the API and the UI.
+        port: Port of the API and the UI.
         stop_runs: Stop runs that the present worker has under way, if it must be replaced.
 
     Raises:
@@ -125,7 +125,7 @@ def _held(home: str) -> Iterator[Path]:
     """Hold a server's folder against other `up` and `down` commands inside the `with`; yield the folder.
 
     Raises:
-        NoPlace: It cannot be written, or one is at work.
+        NoPlace: The folder cannot be written, or another command is at work in it.
     """
     try:
         state = Path(home).resolve() if home else state_folder() / "server"

@@ -75,7 +75,7 @@ def make_private(folder: Path) -> None:
     """Make a folder that nobody else can read, unless it is there, and see that it can be written.
 
     Raises:
-        OSError: It cannot be made or written.
+        OSError: The folder cannot be made or written.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
@@ -88,7 +88,7 @@ def server_environment(home: Path, api: str, environment: Mapping[str, str] = os
     Args:
         home: Its folder, in which its database is.
         api: Its address.
-        environment: What else it has; settings of Prefect that name another place are left out.
+        environment: Environment of the server; settings of Prefect that name another place are left out.
     """
     kept = {name: value for name, value in environment.items() if not name.upper().startswith(_ELSEWHERE)}
     shield(kept)

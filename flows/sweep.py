@@ -135,7 +135,7 @@ class Deployed:
 
         Raises:
             InputRefused: The server takes no run with these parameters.
-            Resumable: It takes none at all now.
+            Resumable: The server accepts no flow runs now.
         """
         # Not a subflow: it outlives the sweep, and is retried and cancelled on its own.
         try:

@@ -43,7 +43,7 @@ def audit(
     """Verify a share of the objects of every published volume in the catalogue of some sweeps.
 
     Args:
-        volumes: Where the volumes and the catalogue are, as a sweep was given it.
+        volumes: Prefix of the volumes and the catalogue, as a sweep was given it.
         fraction: Share of the objects of each volume.
         errors: Also compare copies and pyramids with their masters, and repeat the proofs; reads all of each volume.
         run: How to run.

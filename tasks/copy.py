@@ -52,9 +52,9 @@ def copy(
 
     Args:
         volume: The published volume.
-        target: Where its copy is to be.
-        includes: Of the copies and the pyramid only these (fast_inline, pyramid …); empty: all.
-        excludes: Of the copies and the pyramid none of these; with the master among them, copies alone are delivered.
+        target: Place of the copy.
+        includes: Names of the only copies and pyramid to deliver (fast_inline, pyramid …); empty: all.
+        excludes: Names of copies and pyramid to leave out; with the master among them, copies alone are delivered.
         overwrite: Replace a volume that is there already.
         run: How to run.
         compute: Where blocks run; threads of this process if not given.
@@ -185,7 +185,7 @@ def _whole(source: Store, stored: Stored) -> bytes:
     """Return an object as it was written.
 
     Raises:
-        IntegrityFailure: It is missing or has other bytes.
+        IntegrityFailure: The object is missing or has other bytes.
     """
     try:
         data = source.get(stored.key)

@@ -40,7 +40,7 @@ def make_survey(path: str, *, shape: tuple[int, int, int] = (120, 96, 501), seed
     Args:
         path: A local file; replaced if it is there.
         shape: Inlines, crosslines and samples.
-        seed: Of beds, noise and dead traces.
+        seed: Seed of beds, noise and dead traces.
 
     Raises:
         InputRefused: The shape is not of a volume that SEG-Y rev 1 can hold.

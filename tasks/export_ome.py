@@ -21,7 +21,7 @@ def export_ome(
 
     Args:
         volume: The published volume, or a group of another tool with levels of ours.
-        target: Where the group is to be: an empty place outside of every volume.
+        target: Place of the group: empty, and outside of every volume.
         run: How to run.
         compute: Where to run; threads of this process if not given.
 

@@ -67,7 +67,7 @@ def export_segy(
         InputRefused: There is no volume, it was not made from SEG-Y, or it has nothing of what is asked for; or
             segyio cannot read what is to be checked.
         DestinationRefused: The target is there already.
-        IntegrityFailure: What would be written is not what was read from the source, or segyio reads it otherwise.
+        IntegrityFailure: The bytes to write differ from those of the source, or segyio reads other values.
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()

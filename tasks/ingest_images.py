@@ -71,12 +71,12 @@ def ingest_images(
     Args:
         source: A file, an array in one (scan.h5:/exchange/data), a folder of slices, a pattern such as a/*.tif, or a
             list of files (.txt).
-        volume: Where the volume is to be.
-        image: What the voxels are, and where they lie.
+        volume: URL or folder of the volume.
+        image: Meaning and position of the voxels.
         master: Chunks, shards and codec.
         overwrite: Replace a volume that is there already.
         run: How to run.
-        following: What is made of the master after it, which is planned with it.
+        following: Stages to make from the master after it, which are planned with it.
         compute: Where blocks run; threads of this process if not given.
 
     Returns:

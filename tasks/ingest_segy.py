@@ -79,12 +79,12 @@ def ingest_segy(
 
     Args:
         source: The SEG-Y file, or several: URLs separated by commas, or a pattern such as line_*.sgy.
-        volume: Where the volume is to be.
+        volume: URL or folder of the volume.
         index: Which header words say where traces lie, and what samples are where headers are wrong.
         master: Chunks, shards and codec.
         overwrite: Replace a volume that is there already.
         run: How to run.
-        following: What is made of the master after it, which is planned with it.
+        following: Stages to make from the master after it, which are planned with it.
         compute: Where blocks run; threads of this process if not given.
 
     Returns:

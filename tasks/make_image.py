@@ -39,7 +39,7 @@ def make_image(
         volume: The Zarr v3 group that it lies in; made if it is not there.
         array: Its path in the group, such as field/0, beside which levels find their place.
         form: Its shape, chunks and type.
-        seed: Of the noise.
+        seed: Seed of the noise.
         storage_options: Non-secret options of the store.
 
     Returns:

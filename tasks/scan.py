@@ -42,7 +42,7 @@ def scan(
 
     Args:
         source: The SEG-Y file, or several of one survey: URLs separated by commas, or a pattern such as line_*.sgy.
-        index: What an ingest would be told, to see what it makes of it; nothing: what it finds by itself.
+        index: Parameters that an ingest would get, to see their effect; nothing: detected ones.
         storage_options: Non-secret options of its store.
 
     Returns:

@@ -95,7 +95,7 @@ def sweep(
     Args:
         staging: The prefix that is listed, however deep; `a/b.sgy` below it becomes `a/b.zarr` below `volumes`, and
             what `a/b.seismill.yaml` groups, and the slices in the folder `a/b/`, become that, too.
-        volumes: Where volumes and the catalogue are.
+        volumes: Prefix of the volumes and the catalogue.
         settle_minutes: A source is taken when its size and identity have not changed for so long. When what had
             settled is done, the sweep waits for what it saw first, and looks once more.
         retry: "quarantined" tries those again, too.

@@ -264,9 +264,9 @@ class SeismillAccessor:
         Args:
             target: The file to write, local or in a cloud.
             mask: Traces of the volume's grid that are wanted, bool; all if not given.
-            sample_format: Of the samples that are written.
+            sample_format: Sample format of the file.
             endian: Byte order of headers and samples.
-            order: Of the traces.
+            order: Order of the traces.
             overwrite: Replace a file that is there.
 
         Returns:

@@ -18,7 +18,7 @@ def line_dims(opened: Opened) -> tuple[str, str]:
     """Return the two dimensions that number the lines of a 3-D survey.
 
     Raises:
-        InputRefused: It is none.
+        InputRefused: The volume is not a 3-D survey.
     """
     first, second = ((*opened.dims, "", "")[:2]) if len(opened.dims) > 2 else ("", "")
     if not opened.volume.has("trace_mask") or (first, second) != ("inline", "crossline"):

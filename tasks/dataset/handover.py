@@ -75,7 +75,7 @@ def ranges_of(dataset: xarray.Dataset, opened: Opened) -> list[str]:
     """Return the ranges of coordinates that a dataset is of its volume, as an export takes them.
 
     Raises:
-        InputRefused: It is a coarser level, or no range.
+        InputRefused: The dataset is a coarser level, or its coordinates are not a range.
     """
     if opened.level:
         raise InputRefused(f"level {opened.level} of {opened.where} cannot be written as SEG-Y; open level 0")

@@ -40,9 +40,9 @@ class Answer:
         partial: Whether this is the middle of what was asked for.
         full: The values before they were thinned.
         step: Positions of level 0 from one row and column of `full` to the next: across, down.
-        distance: Of an arbitrary line, the distance on the ground for each column of `full`.
+        distance: For an arbitrary line, the distance on the ground for each column of `full`.
         is_first: Whether this is a coarser level, to be shown until a sharper answer is there.
-        traces: Of an arbitrary line, the positions along both axes of lines for each column of `full`.
+        traces: For an arbitrary line, the positions along both axes of lines for each column of `full`.
     """
 
     values: np.ndarray

@@ -22,9 +22,9 @@ class Beside:
     """The column at the right.
 
     Attributes:
-        at: Where the cursor is.
-        version: As in a panel.
-        is_busy: As in a panel.
+        at: Position of the cursor.
+        version: Same as in `Panel`.
+        is_busy: Same as in `Panel`.
     """
 
     def __init__(self, looked: LookedAt, mapper: LinearColorMapper) -> None:

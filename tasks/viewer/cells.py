@@ -41,7 +41,7 @@ class CellCache:
         Args:
             volume: The volume.
             spec: The array.
-            region: What is wanted.
+            region: Region to read.
             live: Which traces of the array exist, bool of its shape without the last axis: their chunks must be there.
 
         Raises:

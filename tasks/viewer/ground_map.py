@@ -21,7 +21,7 @@ class SurveyMap:
     Attributes:
         live: uint8 of shape (up, across): 1 where a trace is.
         extent: Left, right, bottom and top edge.
-        titles: Of the axis across and of the axis up.
+        titles: Titles of the horizontal and the vertical axis.
         on_ground: Whether the axes are X and Y, of one scale.
         track: X and Y of the traces of a single line.
         track_axis: The axis along which these are.
@@ -198,7 +198,7 @@ def parsed_corners(text: str) -> list[tuple[float, float]]:
     """Return corners from text such as "100,300; 180,420".
 
     Raises:
-        InputRefused: It is none.
+        InputRefused: The text is not a line of at least two corners.
     """
     try:
         pairs = [

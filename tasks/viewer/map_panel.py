@@ -136,8 +136,8 @@ class LinePanel:
 
     Attributes:
         corners: Pairs of line numbers.
-        version: As in a panel.
-        is_busy: As in a panel.
+        version: Same as in `Panel`.
+        is_busy: Same as in `Panel`.
     """
 
     def __init__(self, looked: LookedAt, mapper: LinearColorMapper) -> None:

@@ -23,7 +23,7 @@ def limits(values: Sequence[np.ndarray], percent: float) -> tuple[float, float]:
     leave out 100 - `percent` at each end.
 
     Args:
-        values: What is seen.
+        values: Values in view.
         percent: From 50 to 100.
     """
     seen = np.concatenate([finite(value) for value in values]) if values else np.empty(0)

@@ -106,7 +106,7 @@ class LookedAt:
         """Return what a screen shows.
 
         Args:
-            request: What is asked for.
+            request: Request to answer.
             quick: Return a coarser level, marked as `is_first`, if what the screen can show takes long.
 
         Raises:
@@ -144,7 +144,7 @@ class LookedAt:
             corners: Pairs of inline and crossline.
             at: The position along each other axis.
             pixels: Width and height of the screen.
-            shown: As in a request.
+            shown: Same as in `Request`.
 
         Raises:
             InputRefused: The line leaves the survey, or the volume has no inlines and crosslines.

@@ -33,8 +33,8 @@ class Panel:
 
     Attributes:
         plane: The plane.
-        figure: What Bokeh draws.
-        answer: What it shows; None before the first answer.
+        figure: Figure that Bokeh draws.
+        answer: Answer that is shown; None before the first one.
         version: Counts what was asked for, so that an outdated answer is followed by another.
         is_busy: Whether an answer is awaited.
     """

@@ -18,7 +18,7 @@ class ShownAxis:
 
     Attributes:
         name: Its name.
-        unit: Of its labels; empty if none is stored.
+        unit: Unit of the labels; empty if none is stored.
         labels: float64, the label of each position at level 0, such as inline numbers or times.
     """
 
@@ -159,7 +159,7 @@ def to_scale(
         ratio: Length of one unit of the axis downwards, in units of the axis across.
 
     Returns:
-        What is added at the left and right, and at the top and bottom, in the coordinates of each axis.
+        Lengths added at the left and right, and at the top and bottom, in the coordinates of each axis.
     """
     width, height = extents[0], extents[1] * ratio
     wanted = screen[0] / screen[1]

@@ -87,7 +87,7 @@ class ViewServer:
     """A server of one volume's pages, from `start` to `stop`.
 
     Attributes:
-        url: Where a browser finds it, with the token if there is one.
+        url: Address for a browser, with the token if there is one.
         token: Empty on loopback.
     """
 

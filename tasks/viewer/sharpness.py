@@ -23,8 +23,8 @@ class Choice:
     Attributes:
         opened: The level.
         array: The stored array.
-        cost: What it takes.
-        spans: What is read, in positions of level 0.
+        cost: Cost of reading.
+        spans: Ranges to read, in positions of level 0.
         partial: Whether that is the middle of what was asked for, because all of it would take too much.
     """
 
@@ -58,9 +58,9 @@ def is_sharp(spans: Spans, factors: Sequence[float], pixels: dict[int, int]) -> 
     """Return whether a level shows all that level 0 could show on a screen.
 
     Args:
-        spans: What is seen, in positions of level 0.
-        factors: Of the level.
-        pixels: Of the screen along each axis that is shown.
+        spans: Ranges in view, in positions of level 0.
+        factors: Factors of the level.
+        pixels: Pixels of the screen along each axis that is shown.
     """
     return all(
         (spans[axis][1] - spans[axis][0]) / factors[axis] >= min(spans[axis][1] - spans[axis][0], count)
@@ -82,8 +82,8 @@ def chosen(
 
     Args:
         levels: The levels that may answer, the finest first.
-        spans: What is seen, in positions of level 0.
-        pixels: Of the screen along each axis that is shown.
+        spans: Ranges in view, in positions of level 0.
+        pixels: Pixels of the screen along each axis that is shown.
         groups_at: Makes spans of a level a selection; a box if not given.
         limit_bytes: Most bytes of chunks to decode.
     """

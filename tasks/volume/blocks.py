@@ -62,7 +62,7 @@ class Compute:
         """Check that the run was not asked to stop.
 
         Raises:
-            Resumable: It was.
+            Resumable: The run was asked to stop.
         """
         if self.stopping.is_set():
             raise Resumable("stopped; run the same command again to go on")

@@ -17,7 +17,7 @@ def stored_object(spec: ArraySpec, position: tuple[int, ...], chunk_of: ChunkOf)
 
     Args:
         spec: The array.
-        position: Of the object in the array's grid of objects.
+        position: Position of the object in the array's grid of objects.
         chunk_of: Returns the whole chunk at a region of the array, or None if it is all fill.
     """
     encoded = {}

@@ -34,10 +34,10 @@ def mdio_attributes(
     """Return the attributes of the root group after MDIO v1 (dataset metadata).
 
     Args:
-        name: Of the template; of one that MDIO does not have nothing is said of the survey.
+        name: Name of the template; if MDIO does not have it, the survey is not described.
         created_on: ISO 8601.
         master: Path of the lossless array.
-        grid_overrides: As MDIO names them.
+        grid_overrides: Overrides under MDIO's names.
     """
     template = TEMPLATES.get(name)
     return {
@@ -74,7 +74,7 @@ def statistics(stats: np.ndarray, extremes: tuple[int, int] | None = None) -> di
     """Return attributes that describe the samples: MDIO's statsV1 as JSON text, and the same as plain numbers.
 
     Args:
-        stats: As `kernels.traces.new_stats`.
+        stats: Counts and sums, laid out as `kernels.traces.new_stats` makes them.
         extremes: Least and greatest sample if they are integers, which float64 may not hold.
     """
     # JSON has no Inf: what float64 samples sum up to beyond its range becomes the nearest number that it has.
@@ -169,13 +169,13 @@ def ome_attributes(
     """Return OME-Zarr 0.5 `ome`: multiscales with one image, and a one-channel omero window or what labels have.
 
     Args:
-        name: Of the image.
+        name: Name of the image.
         dims: Names of the axes, equal to the arrays' dimension names.
         levels: Finest first: `path`, `scale` and `translation` per axis.
         low: Smallest sample.
         high: Largest sample.
-        looks: Of voxels: `unit` of the axes, `window` of values to show, `is_labels`, the `labels` that occur, and
-            of the labels of an image the way from them to its `image`; `channels`, each with `label`, `color`, `active`
+        looks: Display of voxels: `unit` of the axes, `window` of values to show, `is_labels`, the `labels` present; for
+            labels, the relative path to their `image`; `channels`, each with `label`, `color`, `active`
             and `window`. Without it axes have no unit, and the window is symmetric.
     """
     looks = looks or {}

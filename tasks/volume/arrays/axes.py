@@ -11,9 +11,9 @@ def axis_in_short(name: str, values: np.ndarray, unit: str = "") -> dict[str, An
     """Return an axis as JSON holds it; the step is "irregular" where it varies.
 
     Args:
-        name: Of the axis.
-        values: Of all its positions.
-        unit: Of the values; "" if there is none.
+        name: Name of the axis.
+        values: Values at all its positions.
+        unit: Unit of the values; "" if there is none.
     """
     steps = np.diff(values.astype(np.float64) if values.dtype.kind == "f" else values.astype(np.int64))
     same = bool(steps.size) and bool(np.allclose(steps, steps[0], rtol=1e-9, atol=0))

@@ -29,7 +29,7 @@ def decoded(codec: Any, data: Any, most: int) -> Any:
     change no size or are of a library that checks it, decode as they do.
 
     Raises:
-        TooLarge: It would be more than `most` bytes.
+        TooLarge: The result would be more than `most` bytes.
     """
     name = codec.codec_id
     view = memoryview(data).cast("B")

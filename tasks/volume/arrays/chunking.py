@@ -28,7 +28,7 @@ def chosen_chunks(wanted: Sequence[int], shape: tuple[int, ...], default: tuple[
     """Return the requested chunks, or `default` if there are none.
 
     Raises:
-        InputRefused: They do not fit the shape.
+        InputRefused: The chunks do not fit the shape.
     """
     if not wanted:
         return default
@@ -51,15 +51,15 @@ def chosen_shards(
     """Return the requested shards, or those by default; () for none.
 
     Args:
-        wanted: As the user gave them: empty to choose, [0] for none.
-        shape: Of the array.
-        chunks: Of the array.
+        wanted: Shards of the user: empty to choose, [0] for none.
+        shape: Shape of the array.
+        chunks: Chunks of the array.
         itemsize: Bytes of an element.
         local: The store is this machine's disk, where chunks of their own are best, unless there are too many.
         last_axis_first: Along which axes shards chosen here grow first.
 
     Raises:
-        InputRefused: They are not multiples of the chunks.
+        InputRefused: The shards are not multiples of the chunks.
     """
     if list(wanted) == [0] or (not wanted and unsharded(shape, chunks, local=local)):
         return ()

@@ -206,7 +206,7 @@ def checksum_of_chunks(data: bytes, places: int) -> int:
 
     Args:
         data: The stored object.
-        places: Of the index at its end; 0 if it is one chunk.
+        places: Entries of the index at its end; 0 if it is one chunk.
     """
     import google_crc32c
 

@@ -29,7 +29,7 @@ def object_from(data: bytes, where: str, failure: type[Outcome] = IntegrityFailu
 
     Args:
         data: The document.
-        where: What it is, for people.
+        where: Name of the document for messages.
         failure: The outcome to raise.
     """
     problem = ""
@@ -53,7 +53,7 @@ def refuse_path(path: str, where: str) -> None:
     """Check that a path in a stored document stays in its volume.
 
     Raises:
-        IntegrityFailure: It leads out of it.
+        IntegrityFailure: The path leads out of the volume.
     """
     if path.startswith("/") or "://" in path or ".." in path.split("/") or "\0" in path:
         raise IntegrityFailure(

@@ -160,7 +160,7 @@ def refuse_absurd(shape: Sequence[int], unit: Sequence[int], where: str) -> None
     """Check that an array has no more axes and stored objects than a run can go through.
 
     Raises:
-        InputRefused: It has, and whatever it is said to hold is not there.
+        InputRefused: The array has more, so its metadata cannot be true.
     """
     counts = [-(-n // max(1, u)) for n, u in zip(shape, unit, strict=True)]
     if len(shape) > DIMENSIONS or max(counts, default=0) > AXIS_CHUNKS or math.prod(counts) > CHUNKS:
@@ -178,7 +178,7 @@ def read_foreign(
     What is not stored holds the array's own fill value.
 
     Raises:
-        IntegrityFailure: What is stored does not decode.
+        IntegrityFailure: A stored object does not decode.
     """
     array = _opened(store, spec.path)
     decode = _decoder(store, spec.path)

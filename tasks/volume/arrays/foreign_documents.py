@@ -17,7 +17,7 @@ def documents(store: Store, path: str, known: bytes = b"") -> dict[str, dict[str
     Args:
         store: The group or volume.
         path: In it.
-        known: What its `zarr.json` holds, if it was read already.
+        known: Content of its `zarr.json`, if it was read already.
     """
     found = {}
     for name in ("zarr.json", ".zarray", ".zgroup", ".zattrs"):

@@ -28,8 +28,8 @@ class MdioV0(Store):
     """The objects of such a volume, below the names that its arrays have in a volume of this software.
 
     Attributes:
-        attributes: Those of its root.
-        header: Those of its SEG-Y headers: `text_header` and `binary_header`.
+        attributes: Attributes of its root.
+        header: Attributes of its SEG-Y headers: `text_header` and `binary_header`.
         arrays: The `.zarray` of each array by its name here.
     """
 

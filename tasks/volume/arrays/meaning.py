@@ -60,7 +60,7 @@ class Meaning:
         """Check that cells can be made of such values.
 
         Raises:
-            InputRefused: What came out would be wrong.
+            InputRefused: Means of these values would be wrong.
         """
         if method == "nearest":
             return
@@ -92,10 +92,10 @@ def meaning_of(
     """Return what an array says of itself.
 
     Args:
-        dtype: Of its values.
-        fill_value: What Zarr gives where nothing is stored.
+        dtype: Type of its values.
+        fill_value: Value that Zarr gives where nothing is stored.
         attributes: Its attributes.
-        around: Those of the group that it lies in.
+        around: Attributes of the group that it lies in.
         below_labels: Whether that group lies in one of labels.
     """
     carried = {name: value for name, value in attributes.items() if name not in _NOT_CARRIED}

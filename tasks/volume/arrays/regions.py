@@ -30,7 +30,7 @@ def read_region(
         store: The volume's store.
         spec: The array.
         region: Slices per axis; all of it if None.
-        out: Where to put the values, of the region's shape; made if None.
+        out: Array to fill, of the region's shape; made if None.
         live: Which traces of the region exist, bool of its shape without the last axis: their chunks must be there.
 
     Raises:

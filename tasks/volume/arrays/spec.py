@@ -71,15 +71,15 @@ class ArraySpec:
     """One stored array.
 
     Attributes:
-        path: Where it lies in the volume, such as `pyramid/1/amplitude`.
+        path: Path in the volume, such as `pyramid/1/amplitude`.
         shape: Extents, slowest axis first.
-        chunks: What a reader decodes, per axis.
-        shards: What the store holds as one object, per axis, a multiple of `chunks`; () if that is a chunk.
+        chunks: Shape of the part that a reader decodes at once.
+        shards: Shape of a stored object, a multiple of `chunks`; () if an object is a chunk.
         dtype: NumPy's name, or `trace_header` or `raw240`.
         dims: The name of each axis.
         codec: `zstd-1`, `lz4-5` and so on (byte shuffle before), `zfp:<tolerance>`, `rounded:<tolerance>` (stored as
             `DEFAULT_CODEC`), `raw`, or `AS_FOUND`, which is only read.
-        fill: What readers see where nothing is stored: `NaN` or `0`.
+        fill: Value where nothing is stored: `NaN` or `0`.
     """
 
     path: str
@@ -219,8 +219,8 @@ def chunks_by_default(
     as powers of two and within `CHUNK_BYTES`.
 
     Args:
-        shape: Of the master.
-        itemsize: Of a sample, bytes.
+        shape: Shape of the master.
+        itemsize: Bytes of a sample.
         fixed: Extents that are given, by axis.
     """
     rank, fixed = len(shape), fixed or {}

@@ -149,7 +149,7 @@ def root_from(data: bytes, where: str) -> Root:
     """Return the root of a volume or annex, in the form in which this software writes it.
 
     Raises:
-        IntegrityFailure: It is not of that form.
+        IntegrityFailure: The document does not have that form.
     """
     root = Root(object_from(data, f"the root {where}"))
 

@@ -32,9 +32,9 @@ class Made:
 
     Attributes:
         spec: The copy.
-        stage: What made it.
-        entries: Of the stage's ledger.
-        figures: What was measured of it, over live finite samples.
+        stage: Stage that made it.
+        entries: Entries of the stage's ledger.
+        figures: Measurements over live finite samples.
     """
 
     spec: ArraySpec

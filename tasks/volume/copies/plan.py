@@ -98,7 +98,7 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
     """Return the requested arrays; none if only presets are requested and this rank has none.
 
     Raises:
-        InputRefused: They contradict each other, or do not fit the master.
+        InputRefused: The requested arrays contradict each other, or do not fit the master.
     """
     master = volume.spec(volume.master)
     rank = len(master.shape)

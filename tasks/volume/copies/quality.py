@@ -96,7 +96,7 @@ def _refuse_inexact(master: ArraySpec, attributes: Mapping[str, Any]) -> None:
     """Check that a lossy copy of an image can stand for it: its voxels are floats, and all of them are numbers.
 
     Raises:
-        InputRefused: It cannot.
+        InputRefused: The voxels are not floats, or some of them are not numbers.
     """
     if master.numpy.kind != "f":
         raise InputRefused(

@@ -90,8 +90,8 @@ def tolerance_for(volume: Volume, codec: str, dtype: str) -> float:
 
     Args:
         volume: The volume, with statistics of all samples in the master's attributes.
-        codec: As `with_target` returns it.
-        dtype: Of the copies, a float.
+        codec: Codec that `with_target` returned.
+        dtype: Type of the copies, a float.
     """
     kind, _, text = codec.partition(_TARGET)
     target = Target.of(text)
@@ -134,11 +134,11 @@ def figures_of(
     """Return `ratio`, `max_abs_error` and, if there are errors, `snr_db` and `psnr_db` that a codec has on a sample.
 
     Args:
-        samples: As `sampled` yields them.
-        dtype: Of the copy.
+        samples: Samples that `sampled` yields.
+        dtype: Type of the copy.
         codec: zfp or rounded, with a tolerance.
-        std: Of all samples of the master.
-        extent: Of all samples, the largest less the least.
+        std: Standard deviation of all samples of the master.
+        extent: Range of all samples, the largest less the least.
     """
     sums, stored, raw = np.zeros(4), 0, 0
     for chunk, values, live in samples:

@@ -18,7 +18,7 @@ def continue_cells(values: np.ndarray, region: Region) -> None:
 
     Args:
         values: The samples of the region, in its first corner, and room behind them.
-        region: Where they lie in the array; cells begin at multiples of 4.
+        region: Position of the cells in the array; cells begin at multiples of 4.
     """
     for axis, part in enumerate(region):
         count = part.stop - part.start

@@ -30,10 +30,10 @@ def encode_measured(
 
     Args:
         spec: The copy.
-        chunk: As `encode_chunk`; where `original` is live and finite, the same values.
+        chunk: Same as in `encode_chunk`; where `original` is live and finite, the same values.
         original: The samples it was made from, NaN and Inf still in it; less than a chunk at the volume's end.
         live: bool, over the leading axes of `original`.
-        sums: As `kernels.error_sums.error_sums`.
+        sums: Same as in `kernels.error_sums.error_sums`.
         nonfinite: Whether `original` may hold NaN and Inf.
     """
     tolerance = tolerance_of(spec)
@@ -57,7 +57,7 @@ def add_errors_of(
         original: Numbers or booleans, 1 to 4 axes.
         decoded: The same shape; a wider type than `original` has in a lossy copy of whole numbers.
         live: bool, over the leading axes; None when all is live.
-        sums: As `kernels.error_sums.error_sums`.
+        sums: Same as in `kernels.error_sums.error_sums`.
     """
     if original.dtype.kind != "f" and original.dtype == decoded.dtype and np.array_equal(original, decoded):
         rows = (

@@ -21,7 +21,7 @@ class Reading:
     """Arrays made from one reading of the master.
 
     Attributes:
-        paths: Of the arrays.
+        paths: Paths of the arrays.
         blocks: How the master is cut.
     """
 
@@ -39,10 +39,10 @@ def fewest_readings(
     """Return the readings that decode the fewest chunks of the master, all in all.
 
     Args:
-        shape: Of the master.
-        arrays: What is made of it.
-        budget_of: What the samples of one block of some of the arrays may take, in bytes.
-        chunks: Of the master.
+        shape: Shape of the master.
+        arrays: Arrays to make from it.
+        budget_of: Function that gives the most bytes of samples in a block of some of the arrays.
+        chunks: Chunks of the master.
 
     Raises:
         InputRefused: Memory does not hold a block of one array, even alone.

@@ -38,9 +38,9 @@ def super_blocks(
     """Return the blocks for these copies.
 
     Args:
-        shape: Of the master.
+        shape: Shape of the master.
         copies: Their specs.
-        budget_bytes: What the samples of one block may take.
+        budget_bytes: Most bytes of samples in a block.
         chunks: The master's: one that a cut goes through is decoded in two blocks.
 
     Raises:

@@ -30,7 +30,7 @@ def refuse_unreadable(url: str, fmt: FileFormat, trailer: bytes, *, local: bool)
     """Check that segyio can read a file that is to be written.
 
     Raises:
-        InputRefused: It cannot.
+        InputRefused: segyio cannot read such a file.
     """
     reasons = {
         "local files only; export to a local file": not local,
@@ -63,12 +63,12 @@ def compare(
 
     Args:
         path: The file.
-        parts: What the volume keeps of it; `trace_numbers` are those of the file plus `first_trace`.
+        parts: Parts of the file that the volume keeps; `trace_numbers` are those of the file plus `first_trace`.
         windows: Which cells are compared at a time.
-        fmt: Of the file.
-        first_trace: What the file's first trace is called in `parts`.
+        fmt: Format of the file.
+        first_trace: Number of the file's first trace in `parts`.
         first_sample: Which of the volume's samples is the file's first.
-        own_bytes: Of a rewritten file, first byte and width of fields that are not where the standard has them.
+        own_bytes: First byte and width of those fields of a rewritten file that are not at their standard place.
         converted: Whether the samples are of another format than the source's.
         on_window: Called after each window with the number of traces compared so far.
 

@@ -132,7 +132,7 @@ def refuse_other(target: Store, present: set[str], note: bytes) -> None:
     """Check that a target is empty or holds this very export.
 
     Raises:
-        DestinationRefused: It holds something else.
+        DestinationRefused: The target holds something else.
     """
     if not present:
         return

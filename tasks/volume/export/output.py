@@ -169,7 +169,7 @@ def refuse_target(url: str, options: StorageOptions, *, file: bool) -> None:
     """Return if an export may go to a place: it lies in no volume, and is no folder where a file is to be.
 
     Raises:
-        DestinationRefused: It may not.
+        DestinationRefused: The place lies in a volume, or is a folder.
     """
     location = locate(url)
     refuse_inside_volume(Store(location, options))

@@ -30,7 +30,7 @@ def in_format(fmt: FileFormat, values: np.ndarray) -> np.ndarray:
     """Return samples of a copy as the nearest that the file's format holds, in the type of the lossless array.
 
     Args:
-        fmt: What the file is made of.
+        fmt: Format of the file.
         values: Floats, or already of that type.
     """
     dtype, bits = np.dtype(fmt.sample_format.dtype), 8 * fmt.sample_format.bytes_per_sample

@@ -89,7 +89,7 @@ def regrouped(source: Store, wanted: str, *, local: bool) -> Regrouped:
         local: The target is a local disk, where chunks are objects of their own.
 
     Raises:
-        InputRefused: It is no group of another tool, a dimension is not known, or an array cannot be read.
+        InputRefused: The group is not another tool's, a dimension is not known, or an array cannot be read.
     """
     paths = sorted({key.rpartition("/")[0] for key in source.keys("") if key.rpartition("/")[2] in _NAMES})
     paths = [path for path in paths if ".seismill" not in path.split("/")]

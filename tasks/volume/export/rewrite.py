@@ -30,10 +30,10 @@ class Edition:
     """A file to be written.
 
     Attributes:
-        parts: Of the source, its traces numbered as they follow each other in the new file.
+        parts: Parts of the source, its traces numbered in the order of the new file.
         source_numbers: int64: the number in the source of each of its traces.
-        fmt: What it is made of.
-        header: All bytes before its first trace.
+        fmt: Format of the new file.
+        header: All bytes before the first trace.
         first_sample: The source's sample that is its first.
         own_words: First byte and width of the words that say where traces lie.
     """

@@ -39,7 +39,7 @@ def select(volume: Volume, ranges: Sequence[str], mask: str) -> Selection:
     Args:
         volume: The volume.
         ranges: Such as `inline=100:200`, `crossline=300` or `time=:1500`, of dimensions or coordinates of the grid.
-        mask: Where a .npy file of booleans lies; empty: none.
+        mask: Path of a .npy file of booleans; empty: none.
 
     Raises:
         InputRefused: A range or the mask cannot be read, or nothing is selected.

@@ -45,7 +45,7 @@ class SourceFile:
         """Write what comes after the last trace and give the file its name; return its CRC32C.
 
         Raises:
-            IntegrityFailure: It is not the source's.
+            IntegrityFailure: The CRC32C is not that of the source.
         """
         fmt, source = self._file.fmt, self._file.source
         if self._file.trailer:

@@ -73,7 +73,7 @@ def jpeg_dtype(frame: Frame, where: str, most: int = 1) -> str:
     """Return the voxel type of a JPEG of one value per voxel or, if it may have these, of `most`.
 
     Raises:
-        InputRefused: It is coded in a way that is not read.
+        InputRefused: The JPEG has a coding that is not supported.
     """
     if frame.components not in (1, most):
         refuse_colour(where, frame.components)
@@ -132,7 +132,7 @@ def decode_bmp(data: bytes, details: dict[str, Any], out: np.ndarray, where: str
     """Fill `out` with the slice of a BMP file.
 
     Raises:
-        IntegrityFailure: It is in colour, or shorter than before.
+        IntegrityFailure: The file is in colour, or shorter than before.
     """
     rows, columns = out.shape
     stride, bits, begin = details["stride"], details["bits"], details["offset"]

@@ -84,7 +84,7 @@ def decode(data: bytes, details: dict[str, Any], out: np.ndarray, where: str) ->
     """Fill `out` with the slice that the bytes of a whole file hold.
 
     Raises:
-        IntegrityFailure: They do not hold what the header said.
+        IntegrityFailure: The bytes do not hold the image that the header describes.
     """
     import imagecodecs
 
@@ -127,7 +127,7 @@ def refuse_larger(data: bytes, voxels: int, where: str) -> None:
     """Check that a PNG or JPEG 2000 inside of another file says that it holds no more than `voxels`.
 
     Raises:
-        IntegrityFailure: It says more, or nothing.
+        IntegrityFailure: The image gives a larger size, or none.
     """
     if data.startswith(PNG):
         width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
@@ -155,7 +155,7 @@ def coded_slice(
     """Return the description of a file of one slice that is decoded whole.
 
     Raises:
-        InputRefused: It is empty.
+        InputRefused: The file is empty.
     """
     if min(height, width) < 1:
         raise InputRefused(f"{source.url} says it has {height} x {width} voxels; it is damaged")

@@ -42,7 +42,7 @@ def page_order(tiff: Any, page: Any, described: str) -> str:
     Args:
         tiff: tifffile's `TiffFile`.
         page: Its first `TiffPage` of full size.
-        described: Of OME, the XML of the image that is meant.
+        described: For OME, the XML of the image that is meant.
     """
     if tiff.is_ome:
         order = re.search(r'\bDimensionOrder="XY([ZCT]{3})"', described)
@@ -72,7 +72,7 @@ def voxels(tiff: Any, page: Any, described: str = "") -> Voxels:
     Args:
         tiff: tifffile's `TiffFile`.
         page: Its first `TiffPage` of full size.
-        described: Of OME, the XML of the image that is meant.
+        described: For OME, the XML of the image that is meant.
     """
     if tiff.is_ome:
         sizes = {axis: (_real(value), unit or "µm") for axis, value, unit in _physical_sizes(described)}
@@ -138,7 +138,7 @@ def _calibrated(sizes: dict[str, tuple[float, str]], what: str) -> Voxels:
 
     Args:
         sizes: Length and unit of each axis that the description gives.
-        what: What it calls them.
+        what: Name of the lengths in the description.
     """
     notes = []
     known: dict[str, tuple[float, str]] = {}

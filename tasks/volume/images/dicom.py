@@ -55,7 +55,7 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     """Return the slices of a DICOM file.
 
     Raises:
-        InputRefused: It holds no image, a coloured one, or one coded in a way that is not read.
+        InputRefused: The file holds no image, a coloured one, or one with a coding that is not supported.
     """
     source = opened.source
     syntax = _syntax(source.read(0, min(source.size, 4096)))

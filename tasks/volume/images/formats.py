@@ -24,7 +24,7 @@ class OpenFile:
     """A file to be described.
 
     Attributes:
-        file: As it was listed.
+        file: File that was listed.
         source: The same, open.
         options: Non-secret options of the store.
         raw: Layout of files without a header.
@@ -48,10 +48,10 @@ class Format:
     """A format that is read.
 
     Attributes:
-        name: As people call it; its suffixes are in `suffixes.SUFFIXES`.
+        name: Name of the format for people; its suffixes are in `suffixes.SUFFIXES`.
         begins: Whether a file is of it, by its first bytes and its URL in lower case.
         describe: Module of this package, and its function of an `OpenFile`.
-        library: What the function imports of the extra `imaging`.
+        library: Library of the extra `imaging` that the function imports.
         of_parts: Whether a file holds arrays by name, as in scan.h5:/exchange/data.
     """
 

@@ -24,15 +24,15 @@ def decoded(
     """Return the bytes of a chunk.
 
     Args:
-        data: As they are stored.
+        data: Stored bytes.
         filters: Number of each filter, and its parameters, in the order of writing.
         mask: Bits of the filters that were left out for this chunk.
-        size: What it must decode to.
+        size: Bytes that it must decode to.
         itemsize: Bytes of a voxel.
         where: The chunk, for people.
 
     Raises:
-        IntegrityFailure: It does not.
+        IntegrityFailure: The chunk does not decode to `size` bytes.
     """
     try:
         for number, *values in reversed([f for k, f in enumerate(filters) if not mask >> k & 1]):
@@ -86,7 +86,7 @@ def _unshuffled_bits(values: Sequence[int], data: bytes, size: int, itemsize: in
     Args:
         values: The filter's parameters: version (2), size of an element, elements of a block, coding (2: LZ4, 3: zstd).
         data: With a header of 12 bytes if coded.
-        size: What it must decode to.
+        size: Bytes that it must decode to.
         itemsize: Bytes of a voxel.
     """
     import imagecodecs

@@ -52,8 +52,8 @@ class Voxels:
         length: Distance of neighbours per axis.
         unit: OME-Zarr's name of the unit of `length` and `origin`.
         origin: Place of the first voxel per axis.
-        notes: What was assumed or converted, for people; no part of a plan.
-        taken: Where the lengths were taken from, for people; no part of a plan.
+        notes: Assumptions and conversions, for people; no part of a plan.
+        taken: Origin of the lengths, for people; no part of a plan.
     """
 
     length: tuple[float, ...] = ()
@@ -87,10 +87,10 @@ class Slices:
         count: How many slices.
         shape: Rows and columns of each.
         dtype: NumPy's name of the voxels' type, without byte order.
-        details: What reading takes beside the file; plain JSON.
-        encoded_bytes: What is read to decode one slice, at most; 0 where slices are read as they are.
-        scratch_bytes: What decoding one slice takes beside that and the voxels it gives, at most.
-        voxels: Where they lie.
+        details: Values that reading needs beside the file; plain JSON.
+        encoded_bytes: Most bytes read to decode one slice; 0 where slices are stored uncoded.
+        scratch_bytes: Most bytes of memory to decode one slice, beside those read and the voxels.
+        voxels: Length, unit and origin of the voxels.
         slow_axis: The slow axis in the file: 0, slices follow each other; 2, columns do (Fortran order).
         kept: Attributes of the array that the file gives, such as the rescaling of its values.
         in_series: Place among the slices of a scan; no part of a plan.
@@ -165,7 +165,7 @@ def kept_dtype(dtype: np.dtype, where: str) -> str:
     """Return the name of a voxel type that a volume can hold.
 
     Raises:
-        InputRefused: It is another.
+        InputRefused: A volume cannot hold this type.
     """
     name = dtype.newbyteorder("=").name
     if name not in DTYPES:

@@ -30,7 +30,7 @@ class VoxelFile:
     Attributes:
         url: Its URL.
         bytes: Its size.
-        identity: As of a `store.Source`.
+        identity: Same as in `store.Source`.
         part: Path of the array in it, if it holds several.
     """
 

@@ -52,7 +52,7 @@ def npy_header(data: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtype
     """Return shape, whether in Fortran order, type, and the offset of the voxels that a NumPy header gives.
 
     Raises:
-        InputRefused: It is none.
+        InputRefused: The bytes are not a NumPy header.
     """
     head = io.BytesIO(data)
     try:
@@ -74,7 +74,7 @@ def read_plain(source: Source, details: dict[str, Any], first: int, out: np.ndar
 
     Args:
         source: The file that holds the voxels.
-        details: As `Slices.details`.
+        details: Same as in `Slices`.
         first: The first one wanted.
         out: C-contiguous, native byte order; the slow axis of the file is its first.
     """
@@ -124,10 +124,10 @@ def plain(
     Args:
         source: The file that holds the voxels.
         dtype: Type and byte order of a voxel.
-        shape: Of two or three axes, the slow one first.
+        shape: Two or three extents, the slow axis first.
         offset: Bytes before the first voxel; of what a stream decodes to, if there is one.
         fortran: Whether the last axis is the slow one.
-        voxels: Where they lie.
+        voxels: Length, unit and origin of the voxels.
         stream: Offset of the stream of zlib or gzip that holds the voxels.
         more: Further `details`, and of a stream its `end` and `wbits`.
         exact: Whether nothing may stand behind the voxels.

@@ -101,7 +101,7 @@ def calibration_of(image: Image, voxels: Voxels, place: Voxels) -> str:
     Args:
         image: The user's parameters.
         voxels: The lattice that the files state.
-        place: What was made of both.
+        place: Position that was made from both.
     """
     lengths = " x ".join(f"{x:.6g}" for x in place.length)
     unit = place.unit or "(no unit)"

@@ -30,7 +30,7 @@ class Stack:
 
     Attributes:
         files: Every file and the slices it holds; all have one shape and type.
-        beside: Where voxels lie by a file beside them; no part of a plan, which has what was made of it.
+        beside: Position of the voxels in a file beside them; a plan has only its result.
     """
 
     files: tuple[tuple[VoxelFile, Slices], ...]
@@ -134,9 +134,9 @@ def find_stack(url: str, options: StorageOptions, raw: Raw = Raw(), image: int =
     """Return the stack that `url` names, every header of which was looked at.
 
     Args:
-        url: As `listing.find_files`.
+        url: Same as in `listing.find_files`.
         options: Non-secret options of the store.
-        raw: What files without a header hold.
+        raw: Description of the voxels in files without a header.
         image: Number of the image in files of several, from 0; -1: the only one.
 
     Raises:

@@ -24,7 +24,7 @@ def lines_of(head: bytes, where: str) -> Iterator[tuple[str, int]]:
         where: The file, for people.
 
     Raises:
-        InputRefused: It has more lines than a header has, or a longer one.
+        InputRefused: The header has too many lines, or a line that is too long.
     """
     at = 0
     for _ in range(HEADER_LINES):
@@ -82,7 +82,7 @@ def numbers(text: str, kind: Any, where: str) -> tuple[Any, ...]:
     """Return the numbers in a value, separated by blanks.
 
     Raises:
-        InputRefused: They are none, or more than an array has dimensions.
+        InputRefused: The value holds anything but numbers, or more numbers than an array has dimensions.
     """
     try:
         found = tuple(kind(part) for part in text[:4096].split())
@@ -97,7 +97,7 @@ def number(text: str, where: str) -> int:
     """Return the whole number that a value is.
 
     Raises:
-        InputRefused: It is none.
+        InputRefused: The value is not a whole number.
     """
     found = numbers(text, int, where)
     if len(found) != 1:

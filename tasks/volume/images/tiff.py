@@ -140,7 +140,7 @@ def decode_tiff(fetched: Any, out: np.ndarray, where: str) -> None:
     """Fill `out` with the slice that was fetched.
 
     Raises:
-        IntegrityFailure: It cannot be decoded.
+        IntegrityFailure: The slice cannot be decoded.
     """
     page, start, data = fetched
     for number, (offset, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):

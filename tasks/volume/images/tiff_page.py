@@ -85,7 +85,7 @@ def refuse_other_frame(page: Any, segment: bytes, where: str) -> None:
     """Check that a JPEG in a page holds no more than its strip or tile.
 
     Raises:
-        IntegrityFailure: It holds more, or is no JPEG of eight bits.
+        IntegrityFailure: The JPEG holds more, or is not an eight-bit JPEG.
     """
     frame, (rows, columns) = jpeg_frame(segment), segment_shape(page)
     values = 1 if page.planarconfig == PLANAR else page.samplesperpixel

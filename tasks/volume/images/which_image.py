@@ -16,7 +16,7 @@ class Chosen:
     """The image that is meant.
 
     Attributes:
-        described: Of OME, the XML about it.
+        described: For OME, the XML about it.
         counts: Its slices Z, channels C and times T, where OME says them.
         pages: Numbers of its pages; None: all.
     """
@@ -31,7 +31,7 @@ def choose_image(tiff: Any, description: str, wanted: int, where: str) -> Chosen
 
     Args:
         tiff: tifffile's `TiffFile`.
-        description: Of its first page.
+        description: Description of the first page.
         wanted: Number of the image, from 0; -1: the only one.
         where: The file, for people.
 

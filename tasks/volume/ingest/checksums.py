@@ -51,10 +51,10 @@ class Expected:
     """The checksums that the files of an ingest must have.
 
     Attributes:
-        urls: Of the files, in their order.
+        urls: URLs of the files, in their order.
         sizes: Their bytes.
-        said: What is said of a file, by its number.
-        unknown: What may hold a checksum and may not be read: URLs.
+        said: Expected checksums of a file, by its number.
+        unknown: URLs that may hold a checksum and may not be read.
     """
 
     urls: tuple[str, ...]
@@ -98,7 +98,7 @@ class Expected:
         """Check that a file has what is expected of it, as far as `sums` tells.
 
         Raises:
-            IntegrityFailure: It has another checksum.
+            IntegrityFailure: The file has another checksum.
         """
         for entry in self.said.get(file, ()):
             if sums.get(entry.kind, entry.value) != entry.value:
@@ -115,10 +115,10 @@ def expected_of(files: Mapping[str, int], given: Sequence[str], options: Storage
     Args:
         files: URLs and the bytes of each.
         given: A checksum alone, if there is one file, or `name=checksum`; the name is the end of a file's URL.
-        options: Of their store.
+        options: Options of their store.
 
     Raises:
-        InputRefused: What is given or lies beside a file is no checksum of one of the files.
+        InputRefused: A checksum that is given or lies beside a file belongs to none of the files.
     """
     urls = list(files)
     stated: dict[int, list[Said]] = defaultdict(list)

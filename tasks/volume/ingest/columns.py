@@ -42,7 +42,7 @@ def columns(
     Args:
         job: The job.
         store: The volume.
-        intake: What all blocks share.
+        intake: Data that all blocks share.
         spec: The array.
         block: Which block of its cells.
         rows: The record of each cell, -1 where there is none.

@@ -32,8 +32,8 @@ def coordinate_values(
     Args:
         coordinate: The coordinate.
         headers: Uint8, shape (trace, byte).
-        byte_order: Of the files.
-        scalar: Of all traces, instead of what byte 71 of each says; 0 leaves it to that.
+        byte_order: Byte order of the files.
+        scalar: Coordinate scalar of all traces; 0 takes it from byte 71 of each.
     """
     values = word(headers, coordinate.byte, coordinate.type, byte_order)
     return (
@@ -57,11 +57,11 @@ def coordinate_parts(
     """Return one block's part of the shared coordinates; empty without any.
 
     Args:
-        placement: Of the volume.
+        placement: Placement of the volume.
         region: Cells of the block.
         cells: Trace numbers of the region, -1 where none.
-        headers: Of its traces, in the order of the cells.
-        byte_order: Of the files.
+        headers: Headers of its traces, in the order of the cells.
+        byte_order: Byte order of the files.
     """
     found: dict[str, Any] = {}
     live = np.nonzero(cells >= 0)
@@ -91,9 +91,9 @@ def merged(placement: Placement, shape: tuple[int, ...], parts: Iterable[bytes])
     """Return the shared coordinates of a whole volume by name, NaN (0 in integers) where no trace is.
 
     Args:
-        placement: Of the volume.
-        shape: Of its grid.
-        parts: As `coordinate_parts` gives them, of all blocks.
+        placement: Placement of the volume.
+        shape: Shape of its grid.
+        parts: Results of `coordinate_parts` for all blocks.
     """
     values, firsts = {}, {}
     for coordinate in shared(placement):

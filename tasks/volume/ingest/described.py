@@ -64,7 +64,7 @@ def axis_attributes(
     """Return the attributes of an axis; samples that are only numbered have no unit.
 
     Args:
-        name: Of the axis.
+        name: Name of the axis.
         placement: For the domain, and what the user says of units.
         fmt: For the interval and the text header.
         binary: The binary header.
@@ -92,7 +92,7 @@ def coordinate_attributes(
     Args:
         coordinate: The coordinate.
         placement: For what the user says of units.
-        tallies: What trace headers say.
+        tallies: Counts over the trace headers.
         binary: The binary header.
         extents: Least and greatest value of coordinates by name.
         epsg: Code of the reference system; 0 if it is not known.

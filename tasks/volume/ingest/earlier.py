@@ -19,8 +19,8 @@ def digest_before(request: dict[str, Any], survey: Survey) -> str:
     """Return the digest of the request that earlier versions made of these parameters; empty if it is the same.
 
     Args:
-        request: Of an ingest now.
-        survey: What its files hold.
+        request: Request of an ingest now.
+        survey: Survey of its files.
     """
     if survey.before is None:
         return ""

@@ -43,9 +43,9 @@ class Files:
 
     Attributes:
         listed: URL, size and identity of each.
-        formats: What each is made of.
+        formats: Format of each file.
         firsts: int64: number of the first trace of each, and of all traces.
-        fmt: What all files have in common, with the traces and bytes of all.
+        fmt: Format that all files share, with the traces and bytes of all.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class Files:
 
         Args:
             source: The file.
-            given: What its samples are, where its headers are wrong.
+            given: Properties of its samples, where its headers are wrong.
 
         Raises:
-            InputRefused: It is not SEG-Y that is read.
+            InputRefused: The source is not SEG-Y, or a kind of SEG-Y that is not supported.
         """
         fmt = format_of(source, given)
         files = cls([Listed(source.name, source.size, getattr(source, "identity", ""))], [fmt])
@@ -88,8 +88,8 @@ class Files:
 
         Args:
             source: The parameter.
-            options: Of its store.
-            given: What the samples of all are, where their headers are wrong.
+            options: Options of its store.
+            given: Properties of the samples of all, where their headers are wrong.
 
         Raises:
             InputRefused: A file is not there or not SEG-Y that is read, or they are made of different things.

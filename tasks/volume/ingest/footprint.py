@@ -32,12 +32,12 @@ def block_footprint(
     """Return what the traces of a block say of their place, as JSON holds it.
 
     Args:
-        placement: Of the volume.
+        placement: Placement of the volume.
         axes: Values of each dimension.
         region: Cells of the block.
         cells: Trace numbers of the region, -1 where none.
-        headers: Of its traces, in the order of the cells.
-        byte_order: Of the files.
+        headers: Headers of its traces, in the order of the cells.
+        byte_order: Byte order of the files.
     """
     scalar = placement.corrections.coordinate_scalar
     values = {
@@ -78,10 +78,10 @@ def footprint(
     """Return where the survey lies; nothing where no coordinates say it.
 
     Args:
-        placement: Of the volume.
-        axes: Of its grid.
-        parts: As `block_footprint` gives them, of all blocks.
-        unit: Of the coordinates; angles have no distances.
+        placement: Placement of the volume.
+        axes: Axes of its grid.
+        parts: Results of `block_footprint` for all blocks.
+        unit: Unit of the coordinates; angles have no distances.
 
     Returns:
         `x` and `y` as least and greatest value; and for lines on a plane grid `corners`, `bin_size` per step and

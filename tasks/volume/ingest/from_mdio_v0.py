@@ -69,11 +69,11 @@ def what_to_publish(url: str, index: Index, options: StorageOptions) -> tuple[st
 
     Args:
         url: The volume.
-        index: As it is given; bytes that are "auto" become the fields that hold the volume's dimensions.
-        options: Of the run.
+        index: Parameters of the user; bytes that are "auto" become the fields that hold the volume's dimensions.
+        options: Options of the run.
 
     Raises:
-        InputRefused: It is no such volume, or no header field holds a dimension of it.
+        InputRefused: The source is not such a volume, or no header field holds one of its dimensions.
     """
     old = MdioV0(url, of_sources(options))
     volume = old.as_volume()
@@ -200,9 +200,9 @@ def _write_column(volume: Volume, code: int, grid: np.ndarray, region: Region, o
 
     Args:
         volume: The volume.
-        code: Of the sample format.
+        code: Code of the sample format.
         grid: Number of the trace in each cell of the region, from 0; -1 where there is none.
-        region: Of the grid of traces.
+        region: Region of the grid of traces.
         out: The file.
     """
     here = grid >= 0

@@ -46,7 +46,7 @@ def load_grid(store: Store, plan: Plan) -> dict[str, np.ndarray]:
     """Return the arrays of a plan's grid: trace_numbers, unplaced and axis_0 to axis_n.
 
     Raises:
-        IntegrityFailure: It is not as it was written.
+        IntegrityFailure: The stored grid differs from the one that was written.
     """
     data = recall(store, grid_key(plan)) or store.get(grid_key(plan))
     try:

@@ -37,7 +37,7 @@ def lines_of(files: Files, index: Index) -> list[SourceLine]:
 
     Args:
         files: Whole ones.
-        index: What the user says.
+        index: Index parameters of the user.
 
     Raises:
         InputRefused: Nothing tells lines apart.
@@ -61,8 +61,8 @@ def index_of_line(index: Index, line: dict[str, Any]) -> Index:
     """Return how one line is indexed: as the whole, without the field that numbers lines.
 
     Args:
-        index: Of the whole, with `split`.
-        line: As `SourceLine.to_json` gives it.
+        index: Index parameters of the whole file, with `split`.
+        line: Line in the form of `SourceLine.to_json`.
     """
     update: dict[str, Any] = {"traces": line["traces"]}
     _, comma, rest = index.bytes.partition(",")

@@ -134,7 +134,7 @@ def chunks_and_shards(
     """Chunks and shards where they do not depend on the shape, () and None where they do.
 
     Raises:
-        InputRefused: They do not fit the dimensions or each other.
+        InputRefused: Chunks or shards do not fit the dimensions or each other.
     """
     rank = len(survey.names) + 1
     chunks = tuple(master.chunks)

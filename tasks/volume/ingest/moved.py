@@ -53,7 +53,7 @@ def was_made_of(
     Args:
         store: The volume.
         root: Its root.
-        stage: What the root says of the stage that made the master.
+        stage: Entry of the root for the stage that made the master.
         digests_with: Returns the digests of the request if its sources were others.
         files: The files as they are named now.
         check: Called before each part is read; raises to end it.
@@ -85,13 +85,13 @@ def found_again(
     """Return where each file that a volume was made of is now, in their order.
 
     Args:
-        made_of: What the root says of the files.
-        source: Where they are said to be.
-        options: Of their store.
+        made_of: Source files that the root lists.
+        source: New place of the files.
+        options: Options of their store.
         check: Called before each part is read; raises to end it.
 
     Raises:
-        InputRefused: None of the named files has the size and CRC32C of one of them.
+        InputRefused: For one of them, no named file has its size and CRC32C.
     """
     sizes = {entry.bytes for entry in made_of}
     places: dict[tuple[int, str], str] = {}

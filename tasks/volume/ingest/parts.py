@@ -77,10 +77,10 @@ def from_text(text: str, n_traces: int) -> Runs:
 
     Args:
         text: Such as 31-80,95.
-        n_traces: Of all files.
+        n_traces: Number of traces of all files.
 
     Raises:
-        InputRefused: They are not ascending, or beyond the last trace.
+        InputRefused: The trace numbers are not ascending, or beyond the last trace.
     """
     runs: list[tuple[int, int]] = []
     end = 0
@@ -102,8 +102,8 @@ def part_of(files: Files, runs: Runs, options: StorageOptions) -> Files:
 
     Args:
         files: Whole ones.
-        runs: Of their traces, counted over all.
-        options: Of their store.
+        runs: Runs of traces, counted over all files.
+        options: Options of their store.
     """
     listed, formats = [], []
     for file, (entry, fmt) in enumerate(zip(files.listed, files.formats, strict=True)):

@@ -82,7 +82,7 @@ def check_again(
     """Check that a volume was made of files that have what is expected of them now.
 
     Raises:
-        IntegrityFailure: One has another checksum.
+        IntegrityFailure: A file has another checksum.
     """
     known = noted_of([source.to_json() for source in root.state.sources])
     for file in expected.said:

@@ -24,10 +24,10 @@ def predicted_grid(
     """Return the grid that some headers promise; None where they do not, or fields are not the index itself.
 
     Args:
-        files: As one run of traces.
-        placement: What places traces.
-        numbers: Of some traces, from 0.
-        headers: Of these traces, uint8, shape (trace, byte).
+        files: All files as one run of traces.
+        placement: Rules that place traces.
+        numbers: Numbers of some traces, from 0.
+        headers: Headers of these traces, uint8, shape (trace, byte).
         near: Whether reading a header is cheap.
     """
     order, n = files.fmt.byte_order, files.n_traces

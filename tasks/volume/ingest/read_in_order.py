@@ -40,8 +40,8 @@ def checked_before(
 
     Args:
         store: The volume.
-        folder: Of the run, where it is noted which files were read.
-        expected: What their checksums must be.
+        folder: Folder of the run, with the notes of files already read.
+        expected: Expected checksums of the files.
         files: The numbers of those to be read.
         open_file: Opens one, as it is in the plan.
         compute: Who is told of progress, and what stops this.
@@ -129,7 +129,7 @@ def refuse_what_stores_say(expected: Expected, open_file: Open) -> None:
     """Check that the checksums that stores keep of whole files are those that are expected; nothing was read yet.
 
     Raises:
-        IntegrityFailure: One is another.
+        IntegrityFailure: A store has another checksum of a file.
     """
 
     def look(file: int) -> None:
@@ -146,10 +146,10 @@ def refuse_what_stores_have(open_file: Open, read: Mapping[int, str], urls: Sequ
     Args:
         open_file: Opens a file by its number.
         read: CRC32C of each file as read, in hexadecimal.
-        urls: Of the files.
+        urls: URLs of the files.
 
     Raises:
-        IntegrityFailure: One was read with another.
+        IntegrityFailure: A file was read with another checksum.
     """
 
     def look(file: int) -> None:

@@ -68,7 +68,7 @@ def read_records(files: Files, numbers: np.ndarray) -> Records:
     """Read the records of some traces.
 
     Args:
-        files: As one run of traces.
+        files: All files as one run of traces.
         numbers: int64, ascending, without repeats.
     """
     several = files.split(numbers) if len(numbers) else ()

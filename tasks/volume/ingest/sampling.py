@@ -23,9 +23,9 @@ class Sample:
     """Headers and samples that were read before anything is decided.
 
     Attributes:
-        numbers: Of some traces, from 0.
-        headers: Of these traces, uint8, shape (trace, byte).
-        samples: Of a few traces from all over the files as they are stored, uint8, shape (trace, byte).
+        numbers: Numbers of some traces, from 0.
+        headers: Headers of these traces, uint8, shape (trace, byte).
+        samples: Stored samples of a few traces from all over the files, uint8, shape (trace, byte).
     """
 
     numbers: np.ndarray

@@ -70,7 +70,7 @@ def refuse_misread(
     what is expected, and TLS.
 
     Raises:
-        IntegrityFailure: It is not; the next run reads everything again.
+        IntegrityFailure: Bytes that were read differ; the next run reads everything again.
     """
 
     def known(file: int) -> str:

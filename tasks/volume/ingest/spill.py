@@ -84,8 +84,8 @@ def read_spilled(store: Store, spill: dict[str, Any], trace_bytes: int, numbers:
 
     Args:
         store: The volume.
-        spill: As `spill_of`.
-        trace_bytes: Of a record.
+        spill: Result of `spill_of`.
+        trace_bytes: Bytes of a record.
         numbers: int64, ascending: the traces wanted.
     """
     places = _places(store, spill["digest"], spill["blocks"])

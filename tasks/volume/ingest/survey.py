@@ -41,13 +41,13 @@ class Survey:
 
     Attributes:
         files: In order.
-        placement: What places traces.
+        placement: Rules that place traces.
         auxiliary: Trace identification codes of traces that have no cell; () where codes are not believed.
-        grid: Where each trace lies; None if only reading all files can tell.
+        grid: Position of each trace; None if only reading all files can tell.
         predicted: Whether `grid` is a guess from some headers, to be held against each when it is read.
         delay_ms: Time of the first sample, of most of the traces that were looked at.
         notes: Sentences on what was chosen and what is odd.
-        before: What earlier versions made of the same words, if that is another placement.
+        before: Placement that earlier versions made from the same words, if it differs.
     """
 
     files: Files
@@ -109,10 +109,10 @@ def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | Non
     """Find out what files hold.
 
     Args:
-        files: As one run of traces.
-        index: What the user says of the index.
+        files: All files as one run of traces.
+        index: Index parameters of the user.
         near: Whether reading them whole is cheap.
-        sample: As `sample_of` gives it, where it was read before.
+        sample: Result of `sample_of`, where it was read before.
 
     Raises:
         InputRefused: A file cannot be read, or no index is found.
@@ -199,10 +199,10 @@ def grid_from_words(
     """Return the grid of all traces that are no auxiliary ones.
 
     Args:
-        columns: As `read_words` gives them, of every trace; emptied, for they are large.
-        placement: What is made of them.
+        columns: Words of every trace from `read_words`; emptied, for they are large.
+        placement: Rules that place traces by these words.
         auxiliary: Identification codes of traces that have no cell.
-        n_traces: Of all files.
+        n_traces: Number of traces of all files.
 
     Raises:
         InputRefused: There is no grid.

@@ -181,7 +181,7 @@ def checked(
     Args:
         volume: The volume.
         entries: The objects.
-        most_bytes: Of them in memory at once, unless one is larger.
+        most_bytes: Most bytes of objects in memory at once, unless one is larger.
         on_batch: Told what is looked at next; may raise to end it.
     """
     for some in _batches(entries, most_bytes):

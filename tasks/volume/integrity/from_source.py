@@ -98,10 +98,10 @@ def made_from_source(
 
     Args:
         volume: The volume.
-        keys: Of chunks or shards.
-        options: Of the source's store.
-        memory_bytes: What a block may use.
-        places: Where the files are now, in their order, if they are not where they were.
+        keys: Keys of chunks or shards.
+        options: Options of the source's store.
+        memory_bytes: Most bytes that a block may use.
+        places: URLs of the files now, in their order, if they were moved.
 
     Raises:
         InputRefused: The source is not there any more.

@@ -34,7 +34,7 @@ def made_again(volume: Volume, path: str, key: str, *, continued: bool = True) -
         continued: Values of a lossy copy go on beyond the end of the array; before, zeros were there.
 
     Raises:
-        IntegrityFailure: What it is made of is damaged as well.
+        IntegrityFailure: The array that the object is made from is damaged as well.
     """
     if key == f"{path}/zarr.json":
         return document_bytes(volume.members.get(path, GROUP))

@@ -55,12 +55,12 @@ class Repair:
     """The means of a repair.
 
     Attributes:
-        volume: As its root or, where that is broken, its newest commit describes it.
+        volume: Volume as its root or, where that is broken, its newest commit describes it.
         store: The same place, to be written.
         source: Options of the source's store; None if only the volume itself is drawn on.
-        memory_bytes: What a block may use.
+        memory_bytes: Most bytes that a block may use.
         guard: Called before every put; raises if this run may not any more.
-        places: Where the source's files are now, in their order, if they are not where they were.
+        places: URLs of the source's files now, in their order, if they were moved.
     """
 
     volume: Volume

@@ -36,7 +36,7 @@ def decode_plain(
         swap: The file is in the other byte order than this machine.
         out: Integers or float64, shape (chunk, trace, sample in chunk), C-contiguous; every element is written,
             with 0 (NaN in float64) where there is no trace and beyond `n_samples`.
-        stats: As `traces.new_stats` makes it; added to.
+        stats: Result of `traces.new_stats`; added to.
     """
     _check(data, starts, n_samples, width, out, "out")
     if stats.dtype != np.float64 or stats.shape != (9,):

@@ -85,9 +85,9 @@ def decode_traces(
         n_samples: Samples in each trace.
         ibm: The words are IBM System/360 floats; otherwise IEEE, moved as they are, NaN payloads included.
         swap: The words are in the other byte order than this machine's.
-        fill: What cells without a trace, and samples beyond `n_samples`, hold.
+        fill: Value of cells without a trace, and of samples beyond `n_samples`.
         out: float32, shape (chunk, trace, sample in chunk), C-contiguous; every element is written.
-        stats: As `new_stats` makes it; added to.
+        stats: Result of `new_stats`; added to.
         exceptions: int64, shape (capacity, 3): receives (index into `starts`, sample, word in this machine's
             byte order) of each IBM word that `encode_traces` would not return or that became Inf, in this
             order. When the result is larger than the capacity the rest is missing: call again with fresh

@@ -17,8 +17,8 @@ def add_voxels(values: np.ndarray, stats: np.ndarray) -> tuple[int, int] | None:
     """Add voxels to statistics; return the least and the greatest if they are whole numbers.
 
     Args:
-        values: Any number type or bool, 1 to 3 axes, any strides, at most 2^30 voxels.
-        stats: As `traces.new_stats` makes it; COUNT to ZERO are added to. NaN and Inf are counted only.
+        values: Voxels of any number type or bool, 1 to 3 axes, any strides, at most 2^30.
+        stats: Result of `traces.new_stats`; COUNT to ZERO are added to. NaN and Inf are counted only.
     """
     if values.dtype.kind not in "biuf" or not 1 <= values.ndim <= 3 or values.size > 2**30:
         raise ValueError(

@@ -82,13 +82,13 @@ def encode_zfp_measured(
     """Return the same stream; add the errors of what a decoder makes of it to `sums`.
 
     Args:
-        chunk: As `encode_zfp`.
-        tolerance: As `encode_zfp`.
-        header: As `encode_zfp`.
+        chunk: Same as in `encode_zfp`.
+        tolerance: Same as in `encode_zfp`.
+        header: Same as in `encode_zfp`.
         original: float32, any strides: what the chunk was made from; less than a chunk at the volume's end. Samples
             that are live, and finite in it, are compared.
         live: bool, over the first two axes of `original`.
-        sums: As `error_sums` takes them.
+        sums: Same as in `error_sums`.
         nonfinite: Whether `original` may hold NaN and Inf.
     """
     inside, found = as_mask(live), np.zeros(2)

@@ -21,7 +21,7 @@ class Commit:
     Attributes:
         number: From 1.
         document: The new root; empty if the volume was taken away.
-        checksum: What the CRC32C of `before` and the document is to be, in hexadecimal.
+        checksum: CRC32C of `before` and the document, in hexadecimal.
         before: The CRC32C of the root before.
         missing: Whether there is no such object, although the commit before says that there was.
     """
@@ -94,7 +94,7 @@ def newest_commit(store: Store, listed: int | None = None) -> Commit | None:
 
     Args:
         store: The volume.
-        listed: What `commit_count` gave just now; it is asked if not given.
+        listed: Result of `commit_count` just now; called if not given.
 
     Raises:
         Resumable: New commits appear faster than they can be read.

@@ -53,7 +53,7 @@ def take_away(
 
     Args:
         store: The volume.
-        epoch: Of the lock.
+        epoch: Epoch of the lock.
         present: The root now; None if there is none.
         after: The root without what goes, the same object if only leftovers go; None takes the whole volume away.
         keep_digests: Plans that stay.
@@ -129,7 +129,7 @@ def clear_strays(
 
     Args:
         store: The volume.
-        epoch: Of the lock.
+        epoch: Epoch of the lock.
         listed: Keys of the objects in `chunk_folders`.
         arrays: Number of dimensions and keys of the chunks that stay, by path.
     """
@@ -154,7 +154,7 @@ def chunk_folders(store: Store, paths: Sequence[str], *, everything: bool = Fals
 
     Args:
         store: The volume.
-        paths: Of arrays.
+        paths: Paths of arrays.
         everything: Whether there are no other arrays, so that one listing does not find more than many would.
     """
     if store.local or len(paths) < 2:
@@ -172,7 +172,7 @@ def clear_report(store: WritableStore, epoch: int, before: Iterable[str], keep: 
 
     Args:
         store: The volume.
-        epoch: Of the lock.
+        epoch: Epoch of the lock.
         before: Keys that the list of the report before names.
         keep: Keys of the present report.
     """

@@ -113,7 +113,7 @@ def refuse_changed(volume: Volume) -> None:
     """Check that the array that another tool wrote is still what was read.
 
     Raises:
-        InputRefused: It was written to meanwhile.
+        InputRefused: The array was written to meanwhile.
     """
     if not volume.root.is_annex:
         return

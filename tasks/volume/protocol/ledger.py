@@ -33,7 +33,7 @@ class Stored:
     """One object as it was put.
 
     Attributes:
-        key: Where it lies.
+        key: Key of the object.
         bytes: Its size.
         crc32c: Its CRC32C; of chunks and shards `checksum_of_chunks`.
         places: How many places the index of a shard has; 0: the object is one chunk. None: `crc32c` is that of the
@@ -61,7 +61,7 @@ class Stored:
         """Return an object as a stored document describes it.
 
         Raises:
-            ValueError: It is no description of one.
+            ValueError: The document does not describe an object.
         """
         counts = [size, checksum] if places is None else [size, checksum, places]
         if not isinstance(key, str) or any(type(n) is not int or not 0 <= n < 1 << 62 for n in counts):
@@ -86,9 +86,9 @@ class Record:
 
     Attributes:
         block: Its number in the plan.
-        objects: What it stored.
+        objects: Stored objects.
         raw_bytes: How many uncompressed bytes it handled, for progress.
-        facts: What the verb wants merged in block order at the end: statistics, errors, checksums.
+        facts: Facts to merge in block order at the end: statistics, errors, checksums.
     """
 
     block: int
@@ -106,7 +106,7 @@ class Record:
         """Return the inverse of `to_json`.
 
         Raises:
-            ValueError: It is no record.
+            ValueError: The document is not a record.
         """
         try:
             objects = [

@@ -144,7 +144,7 @@ def locked(
         say: Told once, in a sentence, who is waited for.
         lease_seconds: After which a silent holder is taken for dead; the same for all who write a volume.
         heartbeat_seconds: Between two signs of life of this holder.
-        top: What `highest` gave just now; it is asked if not given.
+        top: Result of `highest` just now; called if not given.
 
     Raises:
         Resumable: Another run holds the volume and did not finish in time; or took it over, and what this one did

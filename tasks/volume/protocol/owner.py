@@ -54,9 +54,9 @@ class Owner:
 
     Attributes:
         store: The volume.
-        epoch: Of the lock.
+        epoch: Epoch of the lock.
         run: How to run.
-        compute: Where blocks run, with the memory of the whole run.
+        compute: Place where blocks run, with the memory of the whole run.
     """
 
     store: WritableStore
@@ -85,7 +85,7 @@ class Owner:
         """Begin a stage, or go on with it: fit memory, read, commit the plan, take away what it replaces.
 
         Args:
-            name: Of the stage, for progress.
+            name: Name of the stage, for progress.
             body: The plan.
             fit: Gives the compute with as many blocks in flight as fit; raises if not one does.
             present: The root now; None if there is none.
@@ -134,7 +134,7 @@ def owned(store: Store, run: Run, compute: Compute, fit: Fit) -> Iterator[Owner]
         store: The volume.
         run: How to run.
         compute: Where blocks run.
-        fit: As `Owner.begin`.
+        fit: Same as in `Owner.begin`.
 
     Raises:
         InputRefused: Memory does not hold one block.

@@ -53,7 +53,7 @@ def refuse_inside_volume(store: Store, image: str = "") -> None:
         image: URL of the one volume in which it may lie.
 
     Raises:
-        DestinationRefused: One is.
+        DestinationRefused: A folder above this place is a volume.
     """
     if inside := _inside_volume(store, image):
         raise inside
@@ -82,7 +82,7 @@ def refuse_ours(store: Store) -> None:
     """Return if a place is no volume, lies inside none and is no folder of a sweep, so that an array may go there.
 
     Raises:
-        DestinationRefused: It is or does.
+        DestinationRefused: The place is a volume or a folder of a sweep, or lies inside a volume.
     """
     _refuse_catalogue(store, _own(store))
     refuse_volume(store)
@@ -104,7 +104,7 @@ def refuse_volume(store: Store) -> None:
     """Check that a place neither is a volume nor lies inside one, so that volumes may lie below it.
 
     Raises:
-        DestinationRefused: It is or does.
+        DestinationRefused: The place is a volume, or lies inside one.
     """
     if store.keys(COMMITS):
         raise DestinationRefused(f"{store.url} is a volume; name a place outside of it")
@@ -116,8 +116,8 @@ def refuse_strangers(store: Store, root: Root | None, keys: Sequence[str] | None
 
     Args:
         store: The place.
-        root: Of the volume there; None if there is none.
-        keys: Of all objects at the place, if they were just listed under the lock.
+        root: Root of the volume there; None if there is none.
+        keys: Keys of all objects at the place, if they were just listed under the lock.
 
     Raises:
         DestinationRefused: Somebody else's objects lie there.

@@ -35,7 +35,7 @@ class Plan:
 
     Attributes:
         digest: Its identity, 32 hexadecimal digits.
-        body: What determines the bytes: verb, sources, grid, arrays, blocks.
+        body: Content that determines the bytes: verb, sources, grid, arrays, blocks.
         created_on: The volume's time stamp, ISO 8601.
         versions: Version of each library that the bytes depend on.
         content: The document as it is stored.
@@ -75,7 +75,7 @@ def time_stamp(created_on: str) -> str:
     """`created_on` if it is a time with a zone, else the present.
 
     Raises:
-        InputRefused: It is neither empty nor a time with a zone.
+        InputRefused: The text is neither empty nor a time with a zone.
     """
     if not created_on:
         return datetime.now(UTC).isoformat()
@@ -126,7 +126,7 @@ def load_plan(store: Store, digest: str) -> Plan:
     """Return the stored plan of that digest.
 
     Raises:
-        IntegrityFailure: It is not as it was written.
+        IntegrityFailure: The stored plan differs from the one that was written.
     """
     return _plan_from(store, digest, store.get(f"{folder_of(digest)}/{PLAN}"))
 
@@ -159,7 +159,7 @@ def unfinished_plans(store: Store, *, done: Collection[str]) -> Iterator[Plan]:
     """Yield the plans of a volume without those of stages that are done.
 
     Raises:
-        IntegrityFailure: One is not as it was written.
+        IntegrityFailure: A stored plan differs from the one that was written.
     """
     if tidied(store):
         return

@@ -46,10 +46,10 @@ class Ready:
     """An array that can be made to exist: all its large objects are stored.
 
     Attributes:
-        path: Where it is.
+        path: Path of the array.
         metadata: Its zarr.json.
-        objects: What holds its chunks and is stored.
-        pieces: What holds its chunks and is not stored yet.
+        objects: Objects of its chunks that are stored.
+        pieces: Parts of its chunks that are not stored yet.
     """
 
     path: str

@@ -59,7 +59,7 @@ class _Present:
 
     Attributes:
         root: The root as readers find it; empty if there is none.
-        identity: What tells it from others.
+        identity: Identity of the stored root, other for other content.
         newest: The newest commit.
         count: The highest number that a commit has.
     """

@@ -48,7 +48,7 @@ class Job:
         digest: Which plan.
         epoch: Under which lock.
         block: Which block of the plan.
-        memory_bytes: What the worker's process may use.
+        memory_bytes: Most bytes that the worker's process may use.
         accept_versions: Whether other library versions than the plan's are accepted.
         looks: At the lock, under way.
     """
@@ -103,11 +103,11 @@ class Stage:
         name: For progress.
         store: The volume.
         plan: The plan.
-        epoch: Of the lock.
+        epoch: Epoch of the lock.
         ledger: Which blocks are done.
         run: How to run.
         compute: Where blocks run.
-        twins: Of notes, under way to a distant store while blocks run.
+        twins: Writes of notes to a distant store, under way while blocks run.
     """
 
     name: str

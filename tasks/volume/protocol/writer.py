@@ -39,12 +39,12 @@ def put_region(
         store: The volume.
         spec: The array.
         region: Whole stored objects, except where the array ends.
-        values: Of the region's shape, any strides.
+        values: Array of the region's shape, any strides.
         empty: Whether a chunk holds nothing live and is left out.
         measure: Called with what of each chunk lies in the array.
 
     Returns:
-        What was stored, and what `measure` gave for every chunk in C order.
+        Descriptions of the stored objects, and the results of `measure` for every chunk in C order.
     """
     counts = [-(-(r.stop - r.start) // c) for r, c in zip(region, spec.chunks, strict=True)]
     first = [r.start // c for r, c in zip(region, spec.chunks, strict=True)]

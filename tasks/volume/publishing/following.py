@@ -28,8 +28,8 @@ class OfVoxels:
     """Fields of an image volume's root that plans need; empty for a survey.
 
     Attributes:
-        attributes: Of the master, beside its statistics.
-        looks: Of the root.
+        attributes: Attributes of the master, beside its statistics.
+        looks: Display attributes of the root, for `ome_attributes`.
     """
 
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -52,9 +52,9 @@ def plan_following(
     """Return the copies and levels that follow a master, all of which can be made.
 
     Args:
-        store: Where the volume goes.
+        store: Store of the volume.
         master: Its lossless array.
-        following: What is asked for.
+        following: Requested stages.
         compute: With the memory of the run.
         voxels: Attributes that images give the master and the root; empty for a survey.
 

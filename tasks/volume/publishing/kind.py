@@ -22,8 +22,8 @@ def is_images(source: str, image: Image, options: StorageOptions) -> bool:
     """Return whether a source is a stack of images; what is neither is taken for SEG-Y, which refuses it by name.
 
     Args:
-        source: What is to be published.
-        image: What is said of voxels; only images have any of it.
+        source: Source to publish.
+        image: Description of voxels; only images have one.
         options: Non-secret options of the store.
 
     Raises:
@@ -63,7 +63,7 @@ def refuse_other_kind(source: str, index: Index, image: Image, *, images: bool) 
     """Raise a refusal if a parameter is of the other kind of source than the one that is to be published.
 
     Raises:
-        InputRefused: It is.
+        InputRefused: A parameter is of the other kind of source.
     """
     other: Index | Image = index if images else image
     usual = type(other)()

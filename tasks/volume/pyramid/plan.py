@@ -63,9 +63,9 @@ def level_factors(
     """Return samples per cell and axis from each level to the next.
 
     Args:
-        shape: Of the master.
-        chunks: Of the master: a level that is a single one is the last, unless `until` asks for smaller ones.
-        levels: What was asked for.
+        shape: Shape of the master.
+        chunks: Chunks of the master: a level of a single chunk is the last, unless `until` asks for smaller ones.
+        levels: Requested levels.
         lengths: Voxel length per axis: without a factor given, fine axes are coarsened alone until all are alike. Of
             fewer than the master's axes they are the last ones; the others are channels and times, which stay.
         below_chunk: Go on below a single chunk, as version 0.1.0 did.
@@ -133,8 +133,8 @@ def passes_of(
 
     Args:
         master: Its array.
-        paths: Of the levels.
-        factors: As `level_factors`.
+        paths: Paths of the levels.
+        factors: Result of `level_factors`.
         local: The store is this machine's disk, where chunks of their own are best.
     """
     specs: list[ArraySpec] = [master]

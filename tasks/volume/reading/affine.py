@@ -57,7 +57,7 @@ def fitted(
 
     Args:
         first: Line numbers of traces along the first dimension.
-        second: Those along the second.
+        second: Line numbers along the second.
         x: Coordinates of the same traces.
         y: Likewise.
         steps: Difference of neighbouring line numbers along each dimension, which makes a bin.

@@ -12,7 +12,7 @@ def positions_of(labels: np.ndarray, wanted: np.ndarray, name: str, where: str) 
     """Return where line numbers lie on an axis, as fractions of positions.
 
     Raises:
-        InputRefused: One of them lies outside of the axis.
+        InputRefused: A line number lies outside of the axis.
     """
     ascending = labels if labels[0] <= labels[-1] else labels[::-1]
     outside = ~((wanted >= ascending[0]) & (wanted <= ascending[-1]))
@@ -46,7 +46,7 @@ def corners_of(points: Sequence[Sequence[float]]) -> np.ndarray:
     """Return points as float64 of shape (point, 2).
 
     Raises:
-        InputRefused: They are fewer than two, or no pairs of numbers.
+        InputRefused: There are fewer than two points, or they are not pairs of numbers.
     """
     try:
         corners = np.asarray(points, float)

@@ -50,7 +50,7 @@ def draw_report(
 
     Args:
         volume: The volume.
-        rows: Of its arrays, the master's first.
+        rows: Rows of its arrays, the master's first.
         copies: Paths of copies.
         shown: Axes of each slice, by name.
     """

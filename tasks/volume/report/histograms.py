@@ -35,12 +35,12 @@ def draw_curves(
     """Draw samples per bin of the master on a logarithmic scale, and errors of copies and spectra if there are any.
 
     Args:
-        name: Of the picture.
-        title: What stands over it.
-        quantity: What the samples are.
-        master: What was counted, and the samples, finite.
-        copies: As `Errors`; exact copies are left out.
-        spectra: What to show.
+        name: File name of the picture.
+        title: Title above the picture.
+        quantity: Quantity of the samples.
+        master: Counts of the master, and its finite samples.
+        copies: Errors of the copies; exact copies are left out.
+        spectra: Spectra to show.
     """
     panels: list[Callable[[Any], None]] = [lambda axes: _histogram(axes, quantity, *master)]
     colours = {copy[0]: COPIES[number % len(COPIES)] for number, copy in enumerate(copies)}

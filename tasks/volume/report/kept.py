@@ -85,7 +85,7 @@ def keep_report(store: WritableStore, epoch: int, files: Mapping[str, bytes]) ->
 
     Args:
         store: The volume.
-        epoch: Of the lock.
+        epoch: Epoch of the lock.
         files: By name.
     """
     before = [stored.key for stored in _listed(store)]

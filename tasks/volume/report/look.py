@@ -18,7 +18,7 @@ class Look:
         voxels: An image, not a survey: pictures have the proportions of the ground, in greys.
         window: Values at the ends of the greys; None: as the samples shown have them.
         labels: Colour of each label, if values are labels.
-        unit: Of lengths, of images.
+        unit: Unit of lengths, for images.
         voxel: Length of a voxel along each axis, of images.
     """
 

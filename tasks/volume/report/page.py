@@ -79,7 +79,7 @@ class ReportPage:
 
     Attributes:
         title: The name of the volume.
-        lead: What it is, in a line.
+        lead: Description in one line.
         badge: Whether it is proven, and a class for that.
         pictures: Name, title and PNG, in rows.
         tables: After the pictures.

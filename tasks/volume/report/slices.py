@@ -52,7 +52,7 @@ class View:
         upward: A map: rows count from the bottom.
         ratio: Width by height at which it is shown; None for a section, whose axes have no common scale.
         master: Shape (down, across).
-        live: Where there are traces; the same shape.
+        live: True where there are traces; the same shape.
         master_title: Name and subtitle.
         copy: Shape (down, across); None if there is none.
         copy_title: Name and subtitle.
@@ -176,10 +176,10 @@ def slice_of(
 
     Args:
         volume: The volume.
-        axes: Of the master, ascending; all others are fixed at their middle.
+        axes: Axes of the master, ascending; all others are fixed at their middle.
         copies: Paths of copies.
-        mask: As `mask_of`.
-        sides: As `sides_of`.
+        mask: Result of `mask_of`.
+        sides: Result of `sides_of`.
         captions: A subtitle for every path.
     """
     spec, master = volume.spec(volume.master), volume.master

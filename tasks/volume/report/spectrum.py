@@ -44,11 +44,11 @@ def spectrum_of(
     """Return the spectrum of lines of samples; None if there is none.
 
     Args:
-        name: What it is of.
+        name: Name of the samples.
         lines: Shape (lines, samples).
         live: Which samples exist, of the same shape.
         step: Between two samples.
-        unit: Of the frequencies.
+        unit: Unit of the frequencies.
         scale: Frequencies of the unit in a cycle per unit of the step.
     """
     if lines.shape[1] < 4 or not step > 0:

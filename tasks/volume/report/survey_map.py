@@ -23,10 +23,10 @@ class TraceMap:
     """Positions of traces, and lines through them.
 
     Attributes:
-        across: What X is, and in what unit.
-        up: What Y is, and in what unit.
-        x: Of live traces, thinned.
-        y: Of the same traces.
+        across: Name and unit of X.
+        up: Name and unit of Y.
+        x: X of live traces, thinned.
+        y: Y of the same traces.
         ground: Both are coordinates: their scales are equal.
         lines: The slices shown: a name, and positions along it.
         corners: Positions with labels.

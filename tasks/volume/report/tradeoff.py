@@ -27,9 +27,9 @@ def draw_tradeoff(title: str, unit: str, trials: Sequence[Trial]) -> bytes:
     """Return a PNG with a panel for each figure over the tolerance, and one of SNR over the ratio.
 
     Args:
-        title: What stands over it.
-        unit: Of the values, or nothing.
-        trials: What was tried.
+        title: Title above the picture.
+        unit: Unit of the values, or nothing.
+        trials: Results of the trials.
     """
     figure = Figure(figsize=(_WIDE, _HIGH), dpi=DPI, facecolor="white", layout="constrained")
     figure.suptitle(title, fontsize=11)

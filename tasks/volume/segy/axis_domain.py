@@ -87,10 +87,10 @@ def in_its_domain(
     """Return the placement in the domain that a file shows, and sentences on it; what the user says comes first.
 
     Args:
-        placement: As names, bytes and template make it.
-        fmt: What the file is made of.
-        samples: Of some traces as in the file, uint8, shape (trace, byte).
-        index: What the user says.
+        placement: Placement by names, bytes and template.
+        fmt: Format of the file.
+        samples: Stored bytes of some traces, uint8, shape (trace, byte).
+        index: Index parameters of the user.
     """
     found = domain_of(
         fmt.text,
@@ -125,7 +125,7 @@ def depth_unit(text: str, system: int, corrections: Corrections) -> tuple[str, l
     Args:
         text: The text header, as lines.
         system: The measurement system, byte 3255.
-        corrections: What the user says.
+        corrections: Corrections of the user.
     """
     if corrections.depth_unit:
         return corrections.depth_unit.replace(NO_UNIT, ""), []
@@ -149,8 +149,8 @@ def swings(samples: np.ndarray, fmt: FileFormat) -> bool:
     """Return whether samples swing about zero: many are on either side of it.
 
     Args:
-        samples: Of some traces as in the file, uint8, shape (trace, byte).
-        fmt: What the file is made of; every format that has a sign has it in the first bit.
+        samples: Stored bytes of some traces, uint8, shape (trace, byte).
+        fmt: Format of the file; every format that has a sign has it in the first bit.
     """
     if fmt.sample_format.name.startswith("uint"):
         return False

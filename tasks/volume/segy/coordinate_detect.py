@@ -53,7 +53,7 @@ def find_coordinates(
     Args:
         traces: The traces that were read.
         fields: First byte and type of each index field.
-        index: What the user says of the coordinates.
+        index: Parameters of the user for the coordinates.
         stacked: Whether traces are stacked, so that fields of a source or group can hold the X and Y of the CDP.
 
     Returns:
@@ -120,7 +120,7 @@ def typed_coordinates(traces: Traces, placement: Placement, index: Index) -> Pla
     Args:
         traces: The traces that were read.
         placement: Coordinates with the types of the standard.
-        index: What the user says; types that it names are kept.
+        index: Index parameters of the user; types that they name are kept.
     """
     named = {coordinate.name: coordinate for coordinate in placement.coordinates}
     for x, y in _PAIRS:
@@ -139,7 +139,7 @@ def coordinate_notes(traces: Traces, placement: Placement, index: Index) -> list
     Args:
         traces: The traces that were read.
         placement: With the types of its coordinates.
-        index: What the user says.
+        index: Index parameters of the user.
     """
     notes = []
     named = {coordinate.name: coordinate for coordinate in placement.coordinates}

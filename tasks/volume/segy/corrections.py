@@ -20,9 +20,9 @@ class Corrections:
 
     Attributes:
         delay: Time or depth of the first sample.
-        depth_unit: Of the sample axis in depth: m, ft, or none.
-        coordinate_unit: Of X and Y: m, ft, deg, or none.
-        coordinate_scalar: As byte 71 has it: positive numbers multiply, negative ones divide.
+        depth_unit: Unit of the sample axis in depth: m, ft, or none.
+        coordinate_unit: Unit of X and Y: m, ft, deg, or none.
+        coordinate_scalar: Scalar in the form of byte 71: positive numbers multiply, negative ones divide.
         epsg: Code of the reference system of the coordinates.
     """
 

@@ -17,7 +17,7 @@ def field_contents(placement: Placement) -> dict[str, str]:
     that are no int32 or lie across fields say so, as in `inline (float32)`.
 
     Args:
-        placement: Of the volume.
+        placement: Placement of the volume.
     """
     words = {word.name: (word.byte, word.type) for word in placement.words if word.byte}
     words |= {

@@ -77,7 +77,7 @@ class PairReading:
 
     Attributes:
         bytes: First byte of each.
-        type: Of both.
+        type: Type of both fields.
         lows: Least X and Y, without the scalar at byte 71.
         highs: Largest X and Y.
         varies: Whether they differ between traces.
@@ -103,9 +103,9 @@ def read_pair(
 
     Args:
         headers: Trace headers as stored, uint8, shape (traces, 240 or more).
-        numbers: Of these traces in the file, ascending.
+        numbers: Numbers of these traces in the file, ascending.
         places: First byte of each field, from 1.
-        word_type: Of both.
+        word_type: Type of both words.
         byte_order: '>' or '<', of the file.
     """
     with np.errstate(invalid="ignore"):
@@ -171,7 +171,7 @@ def judge_pair(
 
     Args:
         headers: Trace headers as stored, uint8, shape (traces, 240 or more).
-        numbers: Of these traces in the file, ascending.
+        numbers: Numbers of these traces in the file, ascending.
         places: First byte of each field, from 1.
         byte_order: '>' or '<', of the file.
         ibm: Whether the samples are IBM floats; of degrees in one of two types of float, the samples' is the likelier.

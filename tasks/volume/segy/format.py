@@ -151,7 +151,7 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
 
     Args:
         source: The file.
-        given: What its samples are, where its headers are wrong.
+        given: Properties of its samples, where its headers are wrong.
 
     Raises:
         InputRefused: The file is not SEG-Y, is damaged, or uses what is not read; the sentence says where.
@@ -329,7 +329,7 @@ def extra_header_words(binary: bytes, fmt: FileFormat) -> tuple[tuple[int, int],
 
     Args:
         binary: The binary header.
-        fmt: What the file is made of.
+        fmt: Format of the file.
     """
     revision = next(revision for revision in REVISIONS if revision.name == fmt.revision)
     fields = extra_header_fields(revision)

@@ -80,9 +80,9 @@ def grid_of(
 
     Args:
         index_values: For each dimension the index word of every trace, in file order; integers or floats.
-        names: Of the dimensions.
-        index_bytes: Where the index words lie, to name them in refusals.
-        numbers: Of these traces in the file, ascending, where they are not all.
+        names: Names of the dimensions.
+        index_bytes: First bytes of the index words, to name them in refusals.
+        numbers: Numbers of these traces in the file, ascending, unless they are all.
 
     Raises:
         InputRefused: Two traces have one cell, the words hold no grid, or the grid would be nearly empty.
@@ -158,7 +158,7 @@ def sample_axis(file_format: FileFormat, delay: float, *, depth: bool = False) -
 
     Args:
         file_format: For the number of samples and the interval (µs).
-        delay: Of the first sample, in ms (byte 109 of the trace headers).
+        delay: Delay of the first sample, in ms (byte 109 of the trace headers).
         depth: The axis is depth.
     """
     name, count = "depth" if depth else "time", file_format.n_samples

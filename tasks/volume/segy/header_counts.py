@@ -33,7 +33,7 @@ def tallies_of(headers: np.ndarray, fmt: FileFormat) -> Tallies:
 
     Args:
         headers: Trace headers as stored, uint8, shape (traces, 240 or more); at least one.
-        fmt: What the file is made of.
+        fmt: Format of the file.
     """
 
     def at(byte: int, word_type: str) -> np.ndarray:
@@ -122,11 +122,11 @@ def doubts(
     """Sentences on what traces contradict each other or the file in, and how that was settled.
 
     Args:
-        tallies: Of all traces.
-        fmt: What the file is made of.
+        tallies: Counts over all traces.
+        fmt: Format of the file.
         depth: The sample axis is depth.
         measurement_system: Byte 3255 of the file: 1 metres, 2 feet.
-        corrections: What the user says, so that headers need no doubt.
+        corrections: Corrections of the user, which replace header values.
         beyond_degrees: Some coordinate is larger than an angle can be.
     """
     sentences = []

@@ -61,7 +61,7 @@ class TextEvidence:
         depth: The words that say depth clearly.
         time: The words that say time clearly.
         hint: A word of depth that says nothing clearly.
-        unit: Of depth, m or ft.
+        unit: Unit of depth, m or ft.
     """
 
     depth: str = ""

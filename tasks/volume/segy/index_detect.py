@@ -66,7 +66,7 @@ def choose_index(
         trace_numbers: Number of each of these traces in the file, from 0.
         n_traces: In the file.
         byte_order: '>' or '<', of the file.
-        index: What the user says.
+        index: Index parameters of the user.
         ibm: Whether samples are IBM floats, which makes it likelier that fields are.
 
     Raises:

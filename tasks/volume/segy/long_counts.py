@@ -25,7 +25,7 @@ def long_counts(
     Args:
         room: Bytes from the first trace to the end of the file.
         head: Bytes of the headers of a trace.
-        bytes_per_sample: Of the sample format.
+        bytes_per_sample: Bytes of a sample in the sample format.
         stated: The number in each of the 16-bit fields.
         n_traces: In the file; 0 if nothing says it.
     """

@@ -13,8 +13,8 @@ def asked(index: Index, *, header_bytes: int = TRACE_HEADER_BYTES) -> dict[str, 
     """Return the index words that the user names, by name, slowest first; None if they are to be found in the file.
 
     Args:
-        index: What the user says.
-        header_bytes: Of a trace, extensions included.
+        index: Index parameters of the user.
+        header_bytes: Bytes of the headers of a trace, extensions included.
 
     Raises:
         InputRefused: The names, types or bytes do not go together, or words of the template have no byte.

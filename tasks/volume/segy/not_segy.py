@@ -41,7 +41,7 @@ def refuse_signature(name: str, size: int, head: bytes) -> None:
     """Raise a refusal if the first bytes of a file are the signature of another format, or the file is empty.
 
     Args:
-        name: What the file is called in the message.
+        name: Name of the file for messages.
         size: Its length in bytes.
         head: Its first bytes.
     """
@@ -56,7 +56,7 @@ def refuse_foreign(name: str, size: int, head: bytes) -> None:
     """Raise a refusal if the first bytes of a file are those of another format.
 
     Args:
-        name: What the file is called in the message.
+        name: Name of the file for messages.
         size: Its length in bytes.
         head: Its first bytes, 3,840 or more if it has as many.
     """

@@ -37,7 +37,7 @@ def overridden_dims(
     Args:
         dims: Before.
         words: Names of the header words at hand.
-        overrides: What to do.
+        overrides: Overrides to apply.
 
     Raises:
         InputRefused: A word or a parameter that an override needs is missing, or two exclude each other.
@@ -100,9 +100,9 @@ def override(
 
     Args:
         columns: Header words by name, in the order of the traces; without any, traces are counted.
-        dims: As `overridden_dims` gives them.
-        overrides: What to do.
-        count: Of the traces.
+        dims: Result of `overridden_dims`.
+        overrides: Overrides to apply.
+        count: Number of traces.
     """
     if not columns:
         return [count_within([], count)]

@@ -34,9 +34,9 @@ def zeros_after_traces(read: Read, end: int, rest: int, trace_bytes: int, *, who
 
     Args:
         read: Gives bytes of the file from a start and a length.
-        end: Of the traces and of what follows them.
+        end: End of the traces and of what follows them.
         rest: Bytes after the last whole trace.
-        trace_bytes: Of a trace with its header.
+        trace_bytes: Bytes of a trace with its header.
         whole_traces: Count traces of zeros, too: no header of a trace is all zeros.
     """
     most = rest + (MOST_BESIDE_BYTES // trace_bytes * trace_bytes if whole_traces else 0)

@@ -50,13 +50,13 @@ class Placement:
 
     Attributes:
         template: MDIO's name, or `Custom`.
-        domain: Of the sample axis, time or depth.
+        domain: Domain of the sample axis, time or depth.
         dims: Dimensions without the samples, slowest first, after overrides.
-        words: What is read of each header to place its trace.
-        coordinates: What else is stored of each header by name.
-        overrides: What is made of the words.
-        chunks: Of the template, one per dimension and the samples; () for those by rank.
-        corrections: What the user says better than headers.
+        words: Header words that place a trace.
+        coordinates: Further header words that are stored by name.
+        overrides: Overrides that are applied to the words.
+        chunks: Chunks of the template, one per dimension and the samples; () for those by rank.
+        corrections: Corrections of the user, which replace header values.
     """
 
     template: str
@@ -127,7 +127,7 @@ def place(
     """Return the placement that these words make.
 
     Args:
-        index: What the user says: template, domain, overrides.
+        index: Index parameters of the user: template, domain, overrides.
         words: By name, slowest first; those that are coordinates of the template among them.
         xy: First bytes of X and Y; () for none.
         template: Found in the file, where the user names none.

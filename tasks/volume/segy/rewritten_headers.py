@@ -112,7 +112,7 @@ def trace_headers(
     """Trace headers for the target.
 
     Args:
-        headers: As in the source with additional headers, uint8, shape (trace, byte).
+        headers: Headers of the source with additional headers, uint8, shape (trace, byte).
         fmt: The source's format.
         target: The target's.
         first_sample: The source's sample that is the target's first.

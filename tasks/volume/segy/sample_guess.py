@@ -58,11 +58,11 @@ def likelier_reading(fmt: FileFormat, samples: np.ndarray) -> Resemblance | None
     """Return the likelier reading of samples, if it differs from the file's statement.
 
     Args:
-        fmt: What the file says.
-        samples: Of some traces as in the file, uint8, shape (trace, byte).
+        fmt: Format that the file states.
+        samples: Stored bytes of some traces, uint8, shape (trace, byte).
 
     Returns:
-        None if the samples may well be what the file says, or are not 4 bytes long.
+        None if the samples fit the statement, or are not 4 bytes long.
     """
     declared, order = fmt.sample_format.code, fmt.sample_order
     if declared not in _CODES:

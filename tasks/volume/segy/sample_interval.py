@@ -20,10 +20,10 @@ def sample_interval(
     """Return the sample interval in µs, and sentences on what is odd about it.
 
     Args:
-        name: Of the file, for refusals.
+        name: Name of the file, for refusals.
         binary: The binary header.
         order: '>' or '<'.
-        trace_header: Of the first trace.
+        trace_header: Header of the first trace.
         extended: The extended sample interval of rev 2, which overrides the others; 0 says nothing.
 
     Raises:

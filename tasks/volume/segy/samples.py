@@ -21,7 +21,7 @@ class Decoded:
     """Counts taken while a column was decoded.
 
     Attributes:
-        stats: As `kernels.traces.new_stats`.
+        stats: Result of `kernels.traces.new_stats`.
         extremes: Least and greatest sample of integer formats, exact.
         exceptions: int64, shape (n, 3): index into `rows`, sample, IBM word; empty if there are more than wanted.
         exception_count: How many there are.
@@ -39,10 +39,10 @@ def decode_column(
     """Fill `out` with the samples of some records.
 
     Args:
-        fmt: What the records are made of.
+        fmt: Format of the records.
         records: uint8, shape (record, byte of the record), C-contiguous.
         rows: int64: the record of each trace of `out`, -1 where there is none.
-        out: Of the format's dtype, shape (chunk, trace, sample in chunk), C-contiguous; what is no sample of a
+        out: Array of the format's dtype, shape (chunk, trace, sample in chunk), C-contiguous; what is no sample of a
             trace becomes NaN in floats, 0 in integers.
         most_exceptions: Beyond this number they are only counted.
     """
@@ -85,8 +85,8 @@ def words_of_column(fmt: FileFormat, records: np.ndarray, rows: np.ndarray, out:
     """Fill `out` (uint32) with the 4-byte words of some records, uninterpreted, in this machine's byte order.
 
     Args:
-        fmt: What the records are made of.
-        records: As for `decode_column`.
+        fmt: Format of the records.
+        records: Same as in `decode_column`.
         rows: Likewise.
         out: Likewise, but uint32; 0 where there is no trace.
     """

@@ -224,7 +224,7 @@ def made_header(fmt: FileFormat) -> bytes:
     """Return textual and binary header of SEG-Y for traces that have none.
 
     Args:
-        fmt: What the file is made of.
+        fmt: Format of the file.
     """
     lines = [f"C{number:2d} {text}".ljust(80) for number, text in enumerate(_LINES, start=1)]
     lines += [f"C{number:2d}".ljust(80) for number in range(len(lines) + 1, 41)]

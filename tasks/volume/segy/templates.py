@@ -23,7 +23,7 @@ class Template:
         coordinates: Name and dimensions of each coordinate that is not a dimension.
         calculated: Dimensions that no header word holds; an override makes them.
         chunks: For volumes of this kind where the table by rank fits badly; () where it does.
-        domains: Of the sample axis; the first is the default.
+        domains: Domains of the sample axis; the first is the default.
     """
 
     name: str

@@ -40,12 +40,12 @@ def find_layout(
     """Return the reading that fits the file best; of equal ones, the one that the binary header says.
 
     Args:
-        name: Of the file, for refusals.
-        size: Of the file, longer than its file headers.
+        name: Name of the file, for refusals.
+        size: Size of the file, longer than its file headers.
         read: Gives bytes of the file from a start and a length.
-        announced: What the binary header says.
+        announced: Values of the binary header.
         byte_order: '>' or '<'.
-        bytes_per_sample: Of the sample format.
+        bytes_per_sample: Bytes of a sample in the sample format.
         keep: Keep whatever follows the last trace; otherwise only zeros.
 
     Raises:

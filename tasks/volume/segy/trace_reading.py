@@ -25,7 +25,7 @@ class Announced:
         extended_samples: Number of samples that overrides the other (byte 3269).
         extra_headers: Additional headers of each trace (byte 3507), in every reading of that field, likeliest first.
         n_traces: In the file (byte 3513).
-        first: Where the first trace begins (byte 3521).
+        first: First byte of the first trace (byte 3521).
         trailer_texts: Records of 3200 bytes after the last trace; -1: some (byte 3529).
     """
 
@@ -44,7 +44,7 @@ class TraceLayout:
     """One reading of a file.
 
     Attributes:
-        first: Where the first trace begins, from 0.
+        first: Offset of the first trace, from 0.
         extra_headers: Additional headers of each trace, 240 bytes each.
         n_samples: Per trace.
         trace_bytes: A trace with its headers.

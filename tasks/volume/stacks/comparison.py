@@ -21,7 +21,7 @@ def prove_voxels(volume: Volume, plan: Plan, compute: Compute) -> int:
 
     Args:
         volume: The volume.
-        plan: What its master was made with.
+        plan: Plan that its master was made with.
         compute: With the memory of the run.
 
     Raises:

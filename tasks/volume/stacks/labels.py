@@ -27,7 +27,7 @@ def volume_of_labels(volume: str, labels_of: str) -> str:
         labels_of: URL of the image.
 
     Raises:
-        DestinationRefused: It is another place than labels/NAME of the image.
+        DestinationRefused: The place is not labels/NAME of the image.
     """
     if not labels_of:
         return volume
@@ -49,7 +49,7 @@ def image_to_label(labels_of: str, options: StorageOptions) -> Volume:
     """Return the volume whose labels are to be written.
 
     Raises:
-        InputRefused: It is no volume of images, or holds labels itself.
+        InputRefused: The volume holds no images, or holds labels itself.
         DestinationRefused: Somebody else has a group of labels in it.
     """
     image = open_volume(Store(labels_of, options))
@@ -68,7 +68,7 @@ def place_in_image(stack: Stack, place: Voxels, asked: Image, image: Volume) -> 
 
     Args:
         stack: The labels.
-        place: Where parameters and files put them.
+        place: Position from parameters and files.
         asked: The parameters.
         image: The image.
 

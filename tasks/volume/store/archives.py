@@ -63,7 +63,7 @@ def gunzip(source: Source, member: str, out: Bounded) -> Spill:
     """Write what a .gz archive holds; its own CRC-32 and size are compared.
 
     Raises:
-        InputRefused: It is damaged, grows without end or does not fit.
+        InputRefused: The archive is damaged, decodes to more than is allowed or does not fit.
     """
     try:
         with gzip.GzipFile(fileobj=io.BufferedReader(ArchiveBytes(source), READ_BYTES), mode="rb") as file:
@@ -106,7 +106,7 @@ def names_in(source: Source) -> list[str]:
     """Return the names of the files in a .zip archive.
 
     Raises:
-        InputRefused: It cannot be read as one.
+        InputRefused: The archive cannot be read.
     """
     try:
         with zipfile.ZipFile(io.BufferedReader(ArchiveBytes(source), LIST_BYTES)) as archive:

@@ -18,8 +18,8 @@ def browser_link(url: str, options: StorageOptions = StorageOptions()) -> str:
     """Return the address under which a browser may open an object; the URL itself of a store without one.
 
     Args:
-        url: As Seismill names it, such as s3://volumes/survey.zarr/.seismill/report/report.html
-        options: Of the store.
+        url: URL in Seismill's form, such as s3://volumes/survey.zarr/.seismill/report/report.html
+        options: Options of the store.
     """
     place = locate(url)
     if place.local:

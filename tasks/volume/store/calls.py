@@ -125,10 +125,10 @@ class Line:
                 because it waited for its turn or this process was asleep, is not sent, and another one begins.
 
         Raises:
-            OutOfReach: It did not go well until the deadline.
+            OutOfReach: No try succeeded before the deadline.
             InputRefused: A setting keeps the store from being asked, and this process never got an answer from it.
             Resumable: The credentials ran out, and new ones are not to be had.
-            OSError: What trying again does not change, as `faults` names it.
+            OSError: A fault that no further try changes, as `faults` tells.
         """
         deadline = time.monotonic() + (DEADLINE_SECONDS if self._reached else SHORT_DEADLINE_SECONDS)
         renewed = False

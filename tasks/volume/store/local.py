@@ -34,7 +34,7 @@ def write(root: str, path: str, data: bytes, publish: Callable[[str, str], None]
     Args:
         root: The folder below which temporary names lie.
         path: The file.
-        data: What it holds.
+        data: Content of the file.
         publish: Takes the temporary name and the file's: `os.replace`, or `give_name` if the name may not exist.
     """
     temporary = f"{root}/{TEMPORARY}/{_writer(os.getpid())}-{next(_numbers)}"
@@ -69,7 +69,7 @@ def create(root: str, path: str, data: bytes) -> None:
     """Write a file that does not exist yet.
 
     Raises:
-        FileExistsError: It is.
+        FileExistsError: The file exists.
     """
     write(root, path, data, partial(give_name, root))
 
@@ -79,7 +79,7 @@ def probe(root: str) -> None:
     """Find out how the file system of `root` creates files and locks folders, and log what it lacks.
 
     Raises:
-        OSError: It can do neither, or it replaces a file that was to be created only if absent (EEXIST).
+        OSError: The file system can do neither, or replaces a file that was to be created only if absent (EEXIST).
     """
     path = f"{root}/{TEMPORARY}/{_writer(os.getpid())}-{next(_numbers)}-probe"
     try:
@@ -115,8 +115,8 @@ def open_file(path: str) -> int:
 
     Raises:
         FileNotFoundError: There is nothing of that name, or what lies above it is a file.
-        IsADirectoryError: It is a folder.
-        InputRefused: It is something else, or may not be read.
+        IsADirectoryError: The path is a folder.
+        InputRefused: The path is neither a file nor a folder, or may not be read.
     """
     try:
         return _regular(path)

@@ -46,7 +46,7 @@ def give_name(root: str, temporary: str, path: str) -> None:
 
     Raises:
         FileExistsError: The name is taken.
-        OSError: As the system says.
+        OSError: Any error of the file system.
     """
     for step in _STEPS[_STEPS.index(step_of(root)) :]:
         try:

@@ -28,7 +28,7 @@ class Store:
     """Objects under one prefix, to be read; keys are relative and use '/'.
 
     Attributes:
-        location: Where the prefix lies.
+        location: Location of the prefix.
         url: The same as text.
         options: Non-secret options of the store.
         local: Whether it is a folder of a local disk.
@@ -117,7 +117,7 @@ class Store:
         """Return size and identity (as of a `Source`) of each file directly under the prefix, with one request.
 
         Args:
-            below: What the keys begin with, up to and with a "/"; their names are without it.
+            below: Beginning of the keys, up to and with a "/"; the names leave it out.
         """
         folder = self.path(below).removesuffix("/") if below else self._root
         return {name: (size, identity) for name, size, identity in sorted(self._objects.files(folder))}

@@ -12,9 +12,9 @@ class PartSource(InRanges):
     """An open file, of which only some traces are seen.
 
     Attributes:
-        url: Of the whole file.
-        size: Of the part, in bytes.
-        identity: Of the whole file.
+        url: URL of the whole file.
+        size: Size of the part, in bytes.
+        identity: Identity of the whole file.
     """
 
     crc32c = ""  # a store knows that of the whole file only

@@ -44,7 +44,7 @@ def least_stored(sizes: Sequence[int], read: Read, arrays: int = 1) -> int:
     """Return how many bytes lossless arrays of what some files hold take at least.
 
     Args:
-        sizes: Of the files.
+        sizes: Bytes of the files.
         read: Reads part of one.
         arrays: How many such arrays are stored.
     """

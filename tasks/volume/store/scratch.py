@@ -32,10 +32,10 @@ class Spill:
 
     Attributes:
         member: Its name in the archive; empty outside of one.
-        size: Of the file, in bytes.
-        packed: Of what it was read from.
+        size: Size of the file, in bytes.
+        packed: Bytes of the file or archive that it was read from.
         crc32: That of the archive in hexadecimal, with which the bytes were compared; empty outside of one.
-        identity: Of what it was read from.
+        identity: Identity of the file or archive that it was read from.
     """
 
     member: str
@@ -119,7 +119,7 @@ class Bounded(io.FileIO):
         """Write all of `data`.
 
         Raises:
-            InputRefused: It does not fit.
+            InputRefused: The data do not fit.
         """
         view = memoryview(data)
         if self._left < len(view):
@@ -142,7 +142,7 @@ class Bounded(io.FileIO):
         """Check that `more` bytes fit.
 
         Raises:
-            InputRefused: They do not.
+            InputRefused: The bytes do not fit.
         """
         if shutil.disk_usage(self._folder).free - more < KEPT_FREE:
             self._refuse()

@@ -65,9 +65,9 @@ class Source(InRanges):
     """A file, open for reading from many threads.
 
     Attributes:
-        url: Where it is.
+        url: URL of the file.
         size: In bytes.
-        identity: What it was when it was opened; another one for other content.
+        identity: Identity when it was opened; another content has another one.
     """
 
     _descriptor = -1  # of a local file
@@ -80,7 +80,7 @@ class Source(InRanges):
         Args:
             url: A local path or URL of a single file.
             options: Non-secret options of the store.
-            identity: What the plan says the file is; empty: whatever it is now.
+            identity: Identity of the file in the plan; empty: the present one.
             size: With the identity of a file that was listed: a remote one is not looked at again.
 
         Raises:

@@ -40,13 +40,13 @@ def open_source(url: str, options: StorageOptions, identity: str = "", *, size: 
     """Return a file open for reading by ranges, which may lie in an archive, such as survey.zip:line_1.sgy.
 
     Args:
-        url: Of the file; of an archive with one file, or of a file in one.
-        options: Of its store.
-        identity: What it was when it was listed; empty: whatever it is now.
+        url: URL of a file, of an archive with one file, or of a file in an archive.
+        options: Options of its store.
+        identity: Identity when it was listed; empty: the present one.
         size: With an identity: a remote file is not looked at again.
 
     Raises:
-        InputRefused: It cannot be opened, is not what it was, or does not fit on this machine.
+        InputRefused: The file cannot be opened, has changed, or does not fit on this machine.
     """
     match = _ARCHIVE.match(url)
     if not match:
@@ -79,10 +79,10 @@ class SpilledSource(InRanges):
     """A file, open for reading from the scratch folder.
 
     Attributes:
-        url: Where it was read from.
-        size: Of the file, in bytes.
-        identity: Of what it was read from.
-        spill: What is known of it.
+        url: URL that it was read from.
+        size: Size of the file, in bytes.
+        identity: Identity of the file or archive that it was read from.
+        spill: Notes on the local copy.
     """
 
     crc32c = ""  # a store knows that of the archive

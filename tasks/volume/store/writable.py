@@ -62,7 +62,7 @@ class WritableStore(Store):
             key: The object.
             data: Its content.
             before: Called before each try to create it; raises if this run may not any more.
-            guard: As `before`, called before anything is replaced.
+            guard: Same as `before`, called before anything is replaced.
         """
         for _ in range(ROUNDS):
             if self.create(key, data, before=before):
@@ -108,7 +108,7 @@ class WritableStore(Store):
         """Check that the store refuses to create an object twice, which the run protocol needs.
 
         Raises:
-            DestinationRefused: It overwrites instead, or the prefix cannot be written.
+            DestinationRefused: The store overwrites instead, or the prefix cannot be written.
         """
         self._objects.probe()
 

@@ -38,7 +38,7 @@ class CatalogueEntry:
     """One source as far as it has come.
 
     Attributes:
-        name: Of the source below the staging prefix, with '/'.
+        name: Name of the source below the staging prefix, with '/'.
         source: Its URL.
         bytes: Its size.
         identity: ETag, generation, or size and time of modification.
@@ -49,12 +49,12 @@ class CatalogueEntry:
         attempts: How often it was started.
         run: The flow run of the last attempt, if that was one of a deployment.
         plan: Digest of how it is published; another one for another sidecar.
-        crc32c: Of the file, as read, in hexadecimal; of a group each file has its own.
+        crc32c: CRC32C of the file, as read, in hexadecimal; in a group each file has its own.
         proven_at: When its export was shown to be the file, byte for byte.
         seen_at: When it was first seen with this size and identity.
         changed_at: When this version of the record was written.
         group: The files of a group, each with its own checksum; empty for a single file.
-        version: Of the record; 0 before it is written.
+        version: Version of the record; 0 before it is written.
     """
 
     name: str
@@ -132,7 +132,7 @@ def safe_to_release(record: CatalogueEntry, file: File, present: Mapping[str, tu
     """Return whether a file of staging may be deleted: its volume was proven to give back this very file.
 
     Args:
-        record: Of the source.
+        record: Record of the source.
         file: The source, or one of its files.
         present: Size and identity of each file that lies in staging now, by name.
     """

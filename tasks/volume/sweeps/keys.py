@@ -38,10 +38,10 @@ class File:
 
     Attributes:
         name: Below the staging prefix, with '/'.
-        url: Where it is.
+        url: URL of the file.
         bytes: Its size.
-        identity: As a `Source` has it: another one for other content.
-        crc32c: Of the file, as read, in hexadecimal; empty before.
+        identity: Identity in the form of `Source`: another content has another one.
+        crc32c: CRC32C of the file, as read, in hexadecimal; empty before.
     """
 
     name: str

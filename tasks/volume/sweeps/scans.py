@@ -35,7 +35,7 @@ def scans_in(
 
     Args:
         files: Everything that was listed, by name.
-        sidecars: As `read_sidecars`.
+        sidecars: Result of `read_sidecars`.
         holds_a_volume: Whether a file has several slices; called for the first of several files in a folder.
     """
     folders: dict[str, list[File]] = defaultdict(list)

@@ -50,11 +50,11 @@ class Sidecar(BaseModel):
         """Return the expected checksums of files, as parameters of an ingest.
 
         Args:
-            name: Of the file or of the sidecar that groups `files`.
+            name: Name of the file or of the sidecar that groups `files`.
             files: URLs by name below the staging prefix.
 
         Raises:
-            ValueError: One checksum is given for several files, or one for a file that is not among them.
+            ValueError: A checksum is given for several files, or for a file that is not among them.
         """
         expected: list[str] = []
         for kind, stated in (("crc32c", self.crc32c), ("md5", self.md5)):
@@ -100,7 +100,7 @@ def _fetched(staging: Store, name: str) -> bytes:
     """Return the bytes of a sidecar, which is looked at before they are fetched.
 
     Raises:
-        ValueError: It is no file, or larger than a sidecar.
+        ValueError: The sidecar is not a file, or is too large.
     """
     url = exactly(staging.location.protocol, staging.path(name)).url
     source = Source(as_parameter(url), staging.options)
@@ -116,7 +116,7 @@ def read_sidecar(data: bytes) -> Sidecar:
     """Return a sidecar from its YAML.
 
     Raises:
-        ValueError: It is none, or it holds a URL or what looks like a credential.
+        ValueError: The file is not a sidecar, or holds a URL or what looks like a credential.
     """
     plain = plain_values(data)
     if not isinstance(plain, dict):
@@ -149,7 +149,7 @@ def of_format(publication: Publication, names: Sequence[str]) -> Publication:
 
     Args:
         publication: How all are, which says whether files of Seismic Unix are sources.
-        names: Of files that are candidates.
+        names: Names of files that are candidates.
     """
     own: Literal["segy", "su"] = "su" if all(is_su(name) for name in names) else "segy"
     if publication.index.file_format == own:
@@ -162,12 +162,12 @@ def members_of(name: str, sidecar: Sidecar, present: Collection[str]) -> list[st
     """Return names of the files that a sidecar groups, in its order; those of a pattern by the numbers in them.
 
     Args:
-        name: Of the sidecar below the staging prefix.
-        sidecar: It.
+        name: Name of the sidecar below the staging prefix.
+        sidecar: Content of the sidecar.
         present: Names of the SEG-Y files that are there.
 
     Raises:
-        ValueError: It names a file that is not there or outside of its folder, or one twice.
+        ValueError: The sidecar names a file twice, or one that is missing or outside of its folder.
     """
     folder = folder_of(name)
     members: list[str] = []

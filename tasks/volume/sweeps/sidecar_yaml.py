@@ -29,7 +29,7 @@ def plain_values(data: bytes) -> Any:
     """Return what YAML holds: dictionaries, lists, texts, truth values and finite numbers of up to 64 bits.
 
     Raises:
-        ValueError: It is no YAML, holds anything else, or is larger than a sidecar.
+        ValueError: The text is not YAML, holds anything else, or is too large.
     """
     if len(data) > SIDECAR_BYTES:
         raise ValueError(f"it has {len(data)} bytes, wanted at most {SIDECAR_BYTES}")

@@ -45,12 +45,12 @@ class StagedSource:
 
     Attributes:
         name: Below the staging prefix, with '/'; of a group its sidecar's, of slices their folder's with a last '/'.
-        url: Where that is.
+        url: URL of the file or folder of that name.
         bytes: Its size; of a group that of all its files.
-        identity: As a `Source` has it: another one for other content.
-        volume: Where its volume goes.
+        identity: Identity in the form of `Source`: another content has another one.
+        volume: URL of its volume.
         publication: How it is to be published, its sidecar included.
-        attributes: What its sidecar says of the survey.
+        attributes: Attributes of the survey from its sidecar.
         beside: Identities of the `<file>.md5` of its files, by name.
         group: The files of a group, in the order of their traces; empty for a single one.
         sentence: Why it cannot be published as it is; empty if it can.
@@ -103,8 +103,8 @@ def look_under(
     """Return all keys under a prefix, and each candidate with its sidecar's words or the reason why it cannot be used.
 
     Args:
-        staging: What is listed, once; beyond that only sidecars are read.
-        volumes: Where volumes go.
+        staging: Store that is listed, once; beyond that only sidecars are read.
+        volumes: Store of the volumes.
         publication: How sources without a sidecar are published.
         kinds: Whether scans are sources, too.
 

@@ -50,7 +50,7 @@ class Found:
         size: In bytes.
         identity: ETag or generation: another one for other content.
         writer: Who created it, if it was created here.
-        crc32c: Of its whole content in hexadecimal, if the store knows it.
+        crc32c: CRC32C of the whole content in hexadecimal, if the store knows it.
         archived: Whether it must be restored before it can be read.
     """
 
@@ -132,9 +132,9 @@ def checked(data: bytes, what: str, *, span: Span | None, total: int | None, crc
     Args:
         data: The body of an answer.
         what: The request, for people.
-        span: What was asked for; None for all.
+        span: Requested range; None for all.
         total: How large the whole object is, as far as the answer tells.
-        crc32c: Of the whole object, as far as it is known.
+        crc32c: CRC32C of the whole object, if it is known.
 
     Raises:
         Transient: The body is short or damaged.

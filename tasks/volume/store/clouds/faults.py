@@ -117,7 +117,7 @@ def fault(status: int, code: str, what: str) -> OSError:
     """Return the fault for an HTTP status.
 
     Args:
-        status: Of the answer.
+        status: HTTP status of the answer.
         code: The store's own word for it, if it gave one.
         what: The request, for people.
     """

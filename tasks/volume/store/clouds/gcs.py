@@ -127,7 +127,7 @@ class Gcs:
         """Check that credentials are used where some are set; gcsfs goes on without those that it cannot read.
 
         Raises:
-            Misconfigured: They cannot be read.
+            Misconfigured: The credentials cannot be read.
         """
         file = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
         if (

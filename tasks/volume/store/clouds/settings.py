@@ -46,8 +46,8 @@ def misconfigured(what: str, error: BaseException, *, settings: str) -> Misconfi
 
     Args:
         what: The request, for people.
-        error: What the SDK raised.
-        settings: Those of this kind of store, where the error does not tell which of them is wrong.
+        error: Error of the SDK.
+        settings: Settings of this kind of store, where the error does not tell which of them is wrong.
     """
     return Misconfigured(f"{what}: {_said(error)}; {_how(error, settings)}")
 

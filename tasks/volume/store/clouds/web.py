@@ -244,7 +244,7 @@ def _refuse_private(host: str, *, anywhere: bool, what: str) -> None:
         what: The request, for people.
 
     Raises:
-        Rejected: It is one.
+        Rejected: No request may go to the address.
     """
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
@@ -270,7 +270,7 @@ def _identity(answer: aiohttp.ClientResponse, what: str) -> str:
     """Return what the file is, as its server says.
 
     Raises:
-        Rejected: It says nothing by which a change would be seen.
+        Rejected: The server sends nothing by which a change of the file would be seen.
     """
     identity = answer.headers.get("ETag") or answer.headers.get("Last-Modified", "")
     if not identity:
