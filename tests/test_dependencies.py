@@ -36,7 +36,7 @@ TOOLS = {
 # Imported by what runs in an environment of its own (marker peer), or in benchmarks against other tools.
 OF_PEERS = {
     "against_multidimio", "mdio", "ngff_zarr", "ome_zarr", "pyramid_sampler", "pydantic_zarr", "rockverse",
-    "stack_to_chunk",
+    "seismic_zfp", "stack_to_chunk",
     "tensorstore",
 }  # fmt: skip
 OF_IMAGE = {
