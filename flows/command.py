@@ -38,7 +38,7 @@ def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool
 
     Args:
         name: The verb's, or one of `CHAINS`.
-        arguments: By parameter name.
+        arguments: Arguments by parameter name.
         flow: Through Prefect, on the API that is configured or on an embedded server.
         as_json: Words go to standard error, and one JSON object is the last line of standard output; also of an
             outcome that carries a summary, such as what `verify` found.
@@ -172,7 +172,7 @@ def _refuse_missing(source: str) -> None:
     """Refuse a local source that is not there, before a server is started for it; lists and patterns are the run's.
 
     Raises:
-        InputRefused: There is no such file or folder.
+        InputRefused: The file or folder does not exist.
     """
     if source and not set(source) & set(",*?[") and ":/" not in source and not os.path.lexists(source):
         raise InputRefused(f"there is no file {os.path.abspath(source)}; check the path")

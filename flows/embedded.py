@@ -24,7 +24,7 @@ def start_embedded() -> str:
     """Start a server for the rest of this process; return its address.
 
     Raises:
-        NotStarted: There is no place for it, or it ended or does not answer.
+        NotStarted: No folder can hold its database, or the server ended or does not answer.
     """
     folder, lock = _own_folder()
     log = folder / "server.log"

@@ -65,7 +65,7 @@ def form_signature(
     """Return a signature in the order of the form.
 
     Args:
-        signature: That of the verb or chain.
+        signature: Signature of the verb or chain.
         left_out: Parameters that no run has.
         verb: Name of the verb, of which some fields of models do nothing.
     """

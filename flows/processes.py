@@ -43,12 +43,12 @@ def spawn(
     """Start a process in a session of its own, so that a Ctrl-C at this terminal is not meant for it.
 
     Args:
-        command: Its words.
-        folder: Its current folder.
+        command: Words of the command.
+        folder: Current folder of the process.
         log: The file that its output is added to.
         environment: The whole environment of the process.
         keeps: Descriptors that it inherits.
-        stdin: Its standard input.
+        stdin: Standard input of the process.
     """
     with open(log, "ab") as output:
         return subprocess.Popen(
@@ -99,7 +99,7 @@ def wait_for_api(api: str, log: Path, alive: Callable[[], bool], say: Callable[[
     """Return when a server answers.
 
     Args:
-        api: Its address.
+        api: Address of the API.
         log: File of the process's output.
         alive: Says whether its process is there.
         say: Called with a sentence when this takes long.

@@ -86,8 +86,8 @@ def server_environment(home: Path, api: str, environment: Mapping[str, str] = os
     """Return the environment of a server of our own, and of what asks it.
 
     Args:
-        home: Its folder, in which its database is.
-        api: Its address.
+        home: Folder of the server, with its database.
+        api: Address of the server's API.
         environment: Environment of the server; settings of Prefect that name another place are left out.
     """
     kept = {name: value for name, value in environment.items() if not name.upper().startswith(_ELSEWHERE)}

@@ -59,7 +59,7 @@ def stop_under_way(api: str, worker: int | None) -> set[str]:
 
     Args:
         api: The server's address.
-        worker: Its process, which ends with this.
+        worker: Process of the worker, which ends with this.
     """
     # A worker would call a run that ends now crashed, and start the next one.
     if worker is not None:

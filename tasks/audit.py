@@ -47,7 +47,7 @@ def audit(
         fraction: Share of the objects of each volume.
         errors: Also compare copies and pyramids with their masters, and repeat the proofs; reads all of each volume.
         run: How to run.
-        seed: Which share is looked at; consecutive numbers take other objects. -1 for the number of the day.
+        seed: Number of the share to check; consecutive numbers take other objects. -1 for the number of the day.
         verify: Looks at one volume, given the parameters of the verb by name.
         stopping: Set from outside to end the audit.
         report: Told how many volumes were looked at.
@@ -57,7 +57,7 @@ def audit(
         for each damaged one, `notes` of those being written, and how many `objects` there are and were `checked`.
 
     Raises:
-        InputRefused: There is no catalogue.
+        InputRefused: The place has no catalogue.
         IntegrityFailure: A volume is damaged or gone; it carries the summary.
         Resumable: The audit was stopped.
     """

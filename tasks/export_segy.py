@@ -51,10 +51,10 @@ def export_segy(
     Args:
         volume: The published volume.
         target: The file to write; the folder, where the volume was made from several files and all are written.
-        export: Which part, and in which form.
+        export: Part and form of the file.
         overwrite: Replace a file that is there already.
         run: How to run.
-        file: Which of several source files to write, from 0; -1: all.
+        file: Number of the source file to write, from 0; -1: all.
         array: Copy whose samples are written, with the source's headers; empty: the lossless array.
         check: Read what was written with segyio, and compare its samples and header fields with the volume's.
         compute: Where to run; threads of this process if not given.
@@ -64,7 +64,7 @@ def export_segy(
         several files the checksums are joined by commas. `checked` traces were compared through segyio.
 
     Raises:
-        InputRefused: There is no volume, it was not made from SEG-Y, or it has nothing of what is asked for; or
+        InputRefused: There is no volume, it was not made from SEG-Y, or it lacks a requested part; or
             segyio cannot read what is to be checked.
         DestinationRefused: The target is there already.
         IntegrityFailure: The bytes to write differ from those of the source, or segyio reads other values.

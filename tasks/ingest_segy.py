@@ -80,7 +80,7 @@ def ingest_segy(
     Args:
         source: The SEG-Y file, or several: URLs separated by commas, or a pattern such as line_*.sgy.
         volume: URL or folder of the volume.
-        index: Which header words say where traces lie, and what samples are where headers are wrong.
+        index: Header words that place traces, and the format of samples where headers are wrong.
         master: Chunks, shards and codec.
         overwrite: Replace a volume that is there already.
         run: How to run.

@@ -37,8 +37,8 @@ def make_image(
 
     Args:
         volume: The Zarr v3 group that it lies in; made if it is not there.
-        array: Its path in the group, such as field/0, beside which levels find their place.
-        form: Its shape, chunks and type.
+        array: Path of the array in the group, such as field/0; levels are written beside it.
+        form: Shape, chunks and type of the array.
         seed: Seed of the noise.
         storage_options: Non-secret options of the store.
 

@@ -38,7 +38,7 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
 
     Raises:
         InputRefused: There is no volume, or the images that it was made of are gone or changed.
-        IntegrityFailure: Some part of the file would not come back as it was, or a voxel differs.
+        IntegrityFailure: Some part of the file would be restored with other bytes, or a voxel differs.
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()

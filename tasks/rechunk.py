@@ -65,7 +65,7 @@ def rechunk(
 
     Args:
         volume: The published volume, or any Zarr group or array.
-        copies: Which copies, and how far they may be off.
+        copies: Copies to make, and their largest errors.
         overwrite: Replace copies that are there in another form.
         run: How to run.
         array: Path of an array that another tool wrote, such as field/0; its copies lie beside it.

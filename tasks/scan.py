@@ -55,7 +55,7 @@ def scan(
         would, each with the type in which it makes sense and its extents before the scalar at byte 71.
 
     Raises:
-        InputRefused: There is no such file, it is not SEG-Y that is read, or several do not belong together.
+        InputRefused: A file does not exist or is not supported SEG-Y, or several do not belong together.
     """
     began, before = time.monotonic(), traffic.snapshot()
     files = open_whole_or_part(source, index, storage_options)

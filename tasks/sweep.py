@@ -102,7 +102,7 @@ def sweep(
         kinds: Whether scans are sources (all), or SEG-Y alone (segy).
         publication: How sources are published; the words of a sidecar count more.
         run: How to run.
-        publisher: Who carries attempts out.
+        publisher: Publisher that carries attempts out.
         stopping: Set from outside to end the sweep resumable.
         report: Told how many attempts have ended.
         say: Called with a sentence before the sweep waits.

@@ -151,7 +151,7 @@ def drawn_of(entries: list[ManifestEntry], fraction: float, seed: int) -> list[M
     Args:
         entries: The objects.
         fraction: How much of them.
-        seed: Which share: with a fraction of 1/n each object is in one of n consecutive ones.
+        seed: Number of the share: with a fraction of 1/n each object is in one of n consecutive ones.
     """
     if fraction >= 1:
         return entries

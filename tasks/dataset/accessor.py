@@ -228,7 +228,7 @@ class SeismillAccessor:
 
         Args:
             dim: The dimension that the slice is across; the first if not given.
-            label: Its coordinate, the nearest is taken; the middle if not given.
+            label: Coordinate of the slice, the nearest is taken; the middle if not given.
             size: Most pixels along each side.
 
         Returns:

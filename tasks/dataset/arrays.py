@@ -65,7 +65,7 @@ def _checked(positions: np.ndarray, extent: int) -> np.ndarray:
     """Return positions counted from the beginning.
 
     Raises:
-        IndexError: There is none such.
+        IndexError: An index lies outside of the array.
     """
     positions = positions.astype(np.int64)
     outside = (positions < -extent) | (positions >= extent)

@@ -72,7 +72,7 @@ class SeismillBackend(BackendEntrypoint):
             The dataset. `answered_by` of the samples names the stored array for each kind of request.
 
         Raises:
-            InputRefused: There is no volume, or it has nothing of what is asked for.
+            InputRefused: The place holds no volume, or the volume lacks a requested part.
         """
         if not isinstance(filename_or_obj, str | os.PathLike):
             raise InputRefused("a volume is opened by its address; give a path or a URL")
@@ -93,7 +93,7 @@ def opened_volume(store: Store) -> Volume:
     """Return a volume of this software, levels and copies of another tool's array, or a volume of multidimio 0.8.
 
     Raises:
-        InputRefused: There is none.
+        InputRefused: The place holds no volume.
     """
     try:
         return open_any(store)
@@ -107,7 +107,7 @@ def options_of(given: Mapping[str, Any] | StorageOptions | None) -> StorageOptio
     """Return storage options, also from a dictionary as fsspec takes it.
 
     Raises:
-        InputRefused: There is an option that is none, or a secret; its value is not repeated.
+        InputRefused: An option is unknown or secret; its value is not repeated.
     """
     if given is None or isinstance(given, StorageOptions):
         return given or StorageOptions()

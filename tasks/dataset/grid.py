@@ -71,7 +71,7 @@ class VolumeGrid:
         """Return a dimension by its name.
 
         Raises:
-            InputRefused: There is none.
+            InputRefused: The grid has no such dimension.
         """
         for dim in self.dims:
             if dim.name == name:

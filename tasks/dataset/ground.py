@@ -61,7 +61,7 @@ def line_positions(
     Args:
         labels: Line numbers along both dimensions.
         points: Corners of the line, pairs of inline and crossline.
-        survey: If they are pairs of X and Y instead, the map of the survey.
+        survey: Map of the survey, if the points are pairs of X and Y.
         where: The volume, for messages.
 
     Raises:

@@ -16,7 +16,7 @@ def thumbnail(opened: Opened, dim: str, label: float | None, size: int) -> np.nd
     Args:
         opened: The volume; its level is the finest that is used.
         dim: The dimension that the slice is across; of a 2-D volume it is "".
-        label: Its coordinate there, the nearest is taken; None: the middle.
+        label: Coordinate of the slice, the nearest is taken; None: the middle.
         size: Most pixels along each side.
 
     Raises:

@@ -24,7 +24,7 @@ def sample_at(looked: LookedAt, at: tuple[int, ...]) -> float:
     """Return a sample of the master; NaN where no trace is.
 
     Raises:
-        IntegrityFailure: Its chunk does not fit its checksum.
+        IntegrityFailure: The chunk does not fit its checksum.
     """
     region = tuple(slice(p, p + 1) for p in at)
     if looked.has_traces and not looked.finest.live(_groups(at)).any():
@@ -37,7 +37,7 @@ def header_at(looked: LookedAt, at: tuple[int, ...]) -> dict[str, Any]:
     """Return the fields of the header of a trace that are not 0; empty where there is none.
 
     Raises:
-        IntegrityFailure: Its chunk does not fit its checksum.
+        IntegrityFailure: The chunk does not fit its checksum.
     """
     if not (looked.has_traces and looked.volume.has(HEADERS)):
         return {}

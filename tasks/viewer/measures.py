@@ -24,7 +24,7 @@ def limits(values: Sequence[np.ndarray], percent: float) -> tuple[float, float]:
 
     Args:
         values: Values in view.
-        percent: From 50 to 100.
+        percent: Percentage from 50 to 100.
     """
     seen = np.concatenate([finite(value) for value in values]) if values else np.empty(0)
     if seen.size == 0:
@@ -56,7 +56,7 @@ def spectrum(values: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
         step: Distance of rows; frequencies are in its inverse.
 
     Returns:
-        Both empty if no column is left, or if they are shorter than 4 samples.
+        Frequencies and amplitudes; both empty if no column is left, or if they are shorter than 4 samples.
     """
     columns = values[:, :: max(1, values.shape[1] // MOST_TRACES)].astype(np.float64)
     columns = columns[:, np.isfinite(columns).all(axis=0)]

@@ -17,7 +17,7 @@ class ShownAxis:
     """One axis of the samples.
 
     Attributes:
-        name: Its name.
+        name: Name of the axis.
         unit: Unit of the labels; empty if none is stored.
         labels: float64, the label of each position at level 0, such as inline numbers or times.
     """

@@ -148,7 +148,7 @@ def level_labels(
         values: Labels of the master's axis.
         factor: Samples of the master per sample of the level.
         scale: The level's step.
-        translation: Its first coordinate.
+        translation: First coordinate of the level.
         method: How it was made; `nearest` takes the first sample of each cell, with its label.
     """
     if method == "nearest":

@@ -14,7 +14,7 @@ def value_from(data: bytes) -> Any:
     """Return the JSON value in `data`.
 
     Raises:
-        ValueError: There is none, or it is larger or nested deeper than a document of ours.
+        ValueError: The bytes are not a JSON value, or are larger or nested deeper than Seismill's documents.
     """
     if len(data) > limits.DOCUMENT_BYTES:
         raise ValueError(f"it has {len(data):,} bytes, which no such document has")

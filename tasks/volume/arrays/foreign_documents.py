@@ -16,7 +16,7 @@ def documents(store: Store, path: str, known: bytes = b"") -> dict[str, dict[str
 
     Args:
         store: The group or volume.
-        path: In it.
+        path: Path in the group.
         known: Content of its `zarr.json`, if it was read already.
     """
     found = {}

@@ -37,7 +37,7 @@ class MdioV0(Store):
         """Read the metadata of the volume at `url`.
 
         Raises:
-            InputRefused: There is none, or another version of multidimio wrote it.
+            InputRefused: The place holds no such volume, or another version of multidimio wrote it.
         """
         super().__init__(url, options)
         self._places: dict[str, str] = {}

@@ -94,7 +94,7 @@ def meaning_of(
     Args:
         dtype: Type of its values.
         fill_value: Value that Zarr gives where nothing is stored.
-        attributes: Its attributes.
+        attributes: Attributes of the array.
         around: Attributes of the group that it lies in.
         below_labels: Whether that group lies in one of labels.
     """

@@ -129,10 +129,10 @@ def open_volume(store: Store, data: bytes = b"") -> Volume:
 
     Args:
         store: The place.
-        data: Its root, if it was read already.
+        data: Content of the root, if it was read already.
 
     Raises:
-        InputRefused: There is none, or another tool wrote it.
+        InputRefused: The place holds no volume, or another tool wrote it.
     """
     try:
         data = data or store.get("zarr.json")
@@ -161,7 +161,7 @@ def open_any(store: Store, data: bytes = b"") -> Volume:
     Args as `open_volume`.
 
     Raises:
-        InputRefused: There is neither.
+        InputRefused: The place holds neither.
     """
     try:
         return open_volume(store, data)

@@ -22,7 +22,7 @@ def fitted(
     """Return copies, in smaller shards if it must be, and the readings that memory holds.
 
     Raises:
-        InputRefused: There are none; the sentence says how much memory would do.
+        InputRefused: No block fits; the sentence says how much memory is needed.
     """
     try:
         return _fitted(volume, specs, memory_bytes)

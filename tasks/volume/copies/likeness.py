@@ -49,7 +49,7 @@ def windows_alike(master: np.ndarray, other: np.ndarray, extent: float) -> np.nd
 
     Args:
         master: A slice of two axes.
-        other: The same shape.
+        other: Array of the same shape.
         extent: The width of the window of values that is shown.
     """
     side = min(WINDOW, *master.shape)

@@ -38,7 +38,7 @@ def planned_copies(
     Args:
         volume: The volume.
         specs: The copies that are asked for.
-        compute: With the memory of the run.
+        compute: Place where blocks run, with the memory of the run.
         choose: Chooses the tolerance of copies that are asked for by a target.
 
     Raises:

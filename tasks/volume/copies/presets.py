@@ -28,7 +28,7 @@ def preset_chunks(volume: Volume, presets: Sequence[str]) -> dict[str, tuple[int
 
     Args:
         volume: The volume.
-        presets: Their names.
+        presets: Names of the presets.
     """
     master = volume.spec(volume.master)
     rank = len(master.shape)

@@ -55,7 +55,7 @@ def add_errors_of(
 
     Args:
         original: Numbers or booleans, 1 to 4 axes.
-        decoded: The same shape; a wider type than `original` has in a lossy copy of whole numbers.
+        decoded: Array of the same shape; of a wider type than `original` in a lossy copy of whole numbers.
         live: bool, over the leading axes; None when all is live.
         sums: Same as in `kernels.error_sums.error_sums`.
     """

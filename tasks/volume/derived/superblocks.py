@@ -39,7 +39,7 @@ def super_blocks(
 
     Args:
         shape: Shape of the master.
-        copies: Their specs.
+        copies: Specs of the copies.
         budget_bytes: Most bytes of samples in a block.
         chunks: The master's: one that a cut goes through is decoded in two blocks.
 

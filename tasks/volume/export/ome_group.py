@@ -35,7 +35,7 @@ class OmeGroup:
     Attributes:
         volume: The volume.
         sources: The levels as the volume has them.
-        targets: The same as they are written, at "0", "1" …
+        targets: The same arrays in the target, at "0", "1" …
         attributes: The `.zattrs` of the group.
     """
 

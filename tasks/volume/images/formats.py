@@ -25,7 +25,7 @@ class OpenFile:
 
     Attributes:
         file: File that was listed.
-        source: The same, open.
+        source: The same file, open.
         options: Non-secret options of the store.
         raw: Layout of files without a header.
         image: Number of the image in a file of several, from 0; -1: the only one.

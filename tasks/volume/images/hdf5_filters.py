@@ -85,7 +85,7 @@ def _unshuffled_bits(values: Sequence[int], data: bytes, size: int, itemsize: in
 
     Args:
         values: The filter's parameters: version (2), size of an element, elements of a block, coding (2: LZ4, 3: zstd).
-        data: With a header of 12 bytes if coded.
+        data: Stored bytes, with a header of 12 bytes if coded.
         size: Bytes that it must decode to.
         itemsize: Bytes of a voxel.
     """

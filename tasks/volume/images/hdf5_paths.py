@@ -77,7 +77,7 @@ def array_at(file: Any, path: str, url: str) -> Any:
     """Return the array at a path, which no step of leads out of the file.
 
     Raises:
-        InputRefused: There is none.
+        InputRefused: The file has no such array.
     """
     item, parts = file, [part for part in path.split("/") if part not in ("", ".")]
     for k, part in enumerate(parts[:_MOST_DEPTH]):

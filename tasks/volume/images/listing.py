@@ -28,8 +28,8 @@ class VoxelFile:
     """A file that was found.
 
     Attributes:
-        url: Its URL.
-        bytes: Its size.
+        url: URL of the file.
+        bytes: Size of the file.
         identity: Same as in `store.Source`.
         part: Path of the array in it, if it holds several.
     """

@@ -21,7 +21,7 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     """Return the slices of one array in the archive: the one that is named, or the only one of two or three axes.
 
     Raises:
-        InputRefused: There is no such array, or several.
+        InputRefused: The file has no such array, or several.
     """
     source = opened.source
     try:

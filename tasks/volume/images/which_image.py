@@ -17,7 +17,7 @@ class Chosen:
 
     Attributes:
         described: For OME, the XML about it.
-        counts: Its slices Z, channels C and times T, where OME says them.
+        counts: Numbers of slices Z, channels C and times T, where OME gives them.
         pages: Numbers of its pages; None: all.
     """
 
@@ -36,7 +36,7 @@ def choose_image(tiff: Any, description: str, wanted: int, where: str) -> Chosen
         where: The file, for people.
 
     Raises:
-        InputRefused: There are several and none was chosen, or no image has the number.
+        InputRefused: The file holds several images and none was chosen, or no image has the number.
     """
     images = ome_images(description) if tiff.is_ome else []
     if wanted >= max(1, len(images)):

@@ -52,7 +52,7 @@ class Expected:
 
     Attributes:
         urls: URLs of the files, in their order.
-        sizes: Their bytes.
+        sizes: Bytes of each file.
         said: Expected checksums of a file, by its number.
         unknown: URLs that may hold a checksum and may not be read.
     """

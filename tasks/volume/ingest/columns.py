@@ -44,7 +44,7 @@ def columns(
         store: The volume.
         intake: Data that all blocks share.
         spec: The array.
-        block: Which block of its cells.
+        block: Number of the block of its cells.
         rows: The record of each cell, -1 where there is none.
         fill: Fills the chunks of a column from the records of its cells.
     """

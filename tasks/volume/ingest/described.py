@@ -65,8 +65,8 @@ def axis_attributes(
 
     Args:
         name: Name of the axis.
-        placement: For the domain, and what the user says of units.
-        fmt: For the interval and the text header.
+        placement: Placement, for the domain and the user's units.
+        fmt: Format, for the interval and the text header.
         binary: The binary header.
     """
     if name != placement.domain:
@@ -91,7 +91,7 @@ def coordinate_attributes(
 
     Args:
         coordinate: The coordinate.
-        placement: For what the user says of units.
+        placement: Placement, for the user's units.
         tallies: Counts over the trace headers.
         binary: The binary header.
         extents: Least and greatest value of coordinates by name.

@@ -52,7 +52,7 @@ def was_made_of(
 
     Args:
         store: The volume.
-        root: Its root.
+        root: Root of the volume.
         stage: Entry of the root for the stage that made the master.
         digests_with: Returns the digests of the request if its sources were others.
         files: The files as they are named now.

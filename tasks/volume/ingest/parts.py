@@ -76,7 +76,7 @@ def from_text(text: str, n_traces: int) -> Runs:
     """Return the runs that the parameter `traces` means.
 
     Args:
-        text: Such as 31-80,95.
+        text: Text such as 31-80,95.
         n_traces: Number of traces of all files.
 
     Raises:

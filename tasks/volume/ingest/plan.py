@@ -56,7 +56,7 @@ def fit_blocks(
     """Return the compute with as many blocks in flight as its memory holds.
 
     Raises:
-        InputRefused: Not one; the sentence has chunks of which one fits.
+        InputRefused: No block fits; the sentence has chunks with which one does.
     """
     need = block_memory(spec, block, survey.fmt, cpu_count(), spilled=spilled)
     if need <= compute.memory_bytes:

@@ -44,11 +44,11 @@ def checked_before(
         expected: Expected checksums of the files.
         files: The numbers of those to be read.
         open_file: Opens one, as it is in the plan.
-        compute: Who is told of progress, and what stops this.
+        compute: Receives progress, and can stop this.
 
     Raises:
         IntegrityFailure: A file has another checksum.
-        Resumable: This was stopped.
+        Resumable: The run was stopped.
     """
     noted: dict[int, Sums] = {}
     for key in store.keys(f"{folder}/in_order") if files else []:

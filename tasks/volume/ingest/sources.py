@@ -20,7 +20,7 @@ def described_sources(
     """Return the stored description of each file, and its bytes before the first and after the last trace.
 
     Raises:
-        IntegrityFailure: Some byte of a file was read never or twice.
+        IntegrityFailure: A byte of a file was never read, or twice.
     """
     of_file: dict[int, list[Segment]] = {}
     for file, offset, length, crc in segments:

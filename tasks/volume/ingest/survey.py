@@ -40,7 +40,7 @@ class Survey:
     """Files and their geometry.
 
     Attributes:
-        files: In order.
+        files: Files in order.
         placement: Rules that place traces.
         auxiliary: Trace identification codes of traces that have no cell; () where codes are not believed.
         grid: Position of each trace; None if only reading all files can tell.
@@ -205,7 +205,7 @@ def grid_from_words(
         n_traces: Number of traces of all files.
 
     Raises:
-        InputRefused: There is no grid.
+        InputRefused: The words hold no grid.
     """
     outside = np.isin(columns.pop(), auxiliary) if auxiliary else np.zeros(1, bool)
     numbers = None

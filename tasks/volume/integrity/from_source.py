@@ -172,7 +172,7 @@ def places_of(volume: Volume, source: str, options: StorageOptions, check: Calla
     Files of SEG-Y are recognized by size and CRC32C, images by their number and sizes: of these no checksum is kept.
 
     Raises:
-        InputRefused: These are other files.
+        InputRefused: The files are not those of the volume.
     """
     if volume.state.sources[0].crc32c:
         return found_again(volume.state.sources, source, options, check)

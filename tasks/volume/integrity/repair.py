@@ -56,7 +56,7 @@ class Repair:
 
     Attributes:
         volume: Volume as its root or, where that is broken, its newest commit describes it.
-        store: The same place, to be written.
+        store: Store of the volume, to write to.
         source: Options of the source's store; None if only the volume itself is drawn on.
         memory_bytes: Most bytes that a block may use.
         guard: Called before every put; raises if this run may not any more.

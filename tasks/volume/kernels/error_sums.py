@@ -15,7 +15,7 @@ def finite_or_zero(x: np.ndarray, out: np.ndarray, live: np.ndarray | None = Non
 
     Args:
         x: float32 or float64 with 1 to 4 axes, any strides.
-        out: The same shape and dtype, any strides.
+        out: Array of the same shape and dtype, any strides.
         live: bool, over the leading axes of `x`; None when all is live. What is not live becomes 0, uncounted.
     """
     if x.shape != out.shape or x.dtype != out.dtype or x.dtype.kind != "f" or not 1 <= x.ndim <= 4:
@@ -42,7 +42,7 @@ def error_sums(
 
     Args:
         original: Floats or integers, any strides; NaN and Inf still in it.
-        decoded: The same shape and dtype.
+        decoded: Array of the same shape and dtype.
         live2d: bool, over the leading axes; None when all is live.
         sums: float64: samples, greatest absolute error (Inf if a decoded sample is not finite), sum of squared
             errors, and live samples left out as not finite, at COUNT to NONFINITE of this module.

@@ -19,7 +19,7 @@ class Commit:
     """A commit as it is stored.
 
     Attributes:
-        number: From 1.
+        number: Number of the commit, from 1.
         document: The new root; empty if the volume was taken away.
         checksum: CRC32C of `before` and the document, in hexadecimal.
         before: The CRC32C of the root before.

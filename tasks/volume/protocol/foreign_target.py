@@ -252,7 +252,7 @@ def _where(
 
     Args:
         dims: Names of the array's dimensions.
-        attributes: Its attributes.
+        attributes: Attributes of the array.
         groups: Attributes of groups above it, by the array's path from there.
     """
     images = [

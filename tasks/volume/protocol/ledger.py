@@ -34,8 +34,8 @@ class Stored:
 
     Attributes:
         key: Key of the object.
-        bytes: Its size.
-        crc32c: Its CRC32C; of chunks and shards `checksum_of_chunks`.
+        bytes: Size of the object.
+        crc32c: CRC32C of the object; for chunks and shards `checksum_of_chunks`.
         places: How many places the index of a shard has; 0: the object is one chunk. None: `crc32c` is that of the
             object alone, as for documents, and for chunks in volumes of early versions.
     """
@@ -85,7 +85,7 @@ class Record:
     """The result of one block.
 
     Attributes:
-        block: Its number in the plan.
+        block: Number of the block in the plan.
         objects: Stored objects.
         raw_bytes: How many uncompressed bytes it handled, for progress.
         facts: Facts to merge in block order at the end: statistics, errors, checksums.

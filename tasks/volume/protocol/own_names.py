@@ -86,7 +86,7 @@ def names_of(store: Store, root: Root | None, keys: Sequence[str] | None = None)
 
     Args:
         store: The volume.
-        root: Its root; None if there is none.
+        root: Root of the volume; None if there is none.
         keys: Every key below `.seismill/`, if they were listed already.
 
     Raises:

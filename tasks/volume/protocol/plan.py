@@ -34,7 +34,7 @@ class Plan:
     """One stage as a value.
 
     Attributes:
-        digest: Its identity, 32 hexadecimal digits.
+        digest: Identity of the plan, 32 hexadecimal digits.
         body: Content that determines the bytes: verb, sources, grid, arrays, blocks.
         created_on: The volume's time stamp, ISO 8601.
         versions: Version of each library that the bytes depend on.
@@ -194,7 +194,7 @@ def plan_at(
     """Return the store and plan that a block's job names, opened once in each worker process.
 
     Raises:
-        DestinationRefused: This worker's library versions are not the plan's.
+        DestinationRefused: The library versions of this worker are not the plan's.
     """
     store = recalling(WritableStore(volume, options))
     plan = _begun.get((store.url, digest)) or load_plan(store, digest)

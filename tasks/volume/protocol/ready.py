@@ -30,7 +30,7 @@ class Piece:
 
     Attributes:
         spec: The array.
-        position: In its grid of objects.
+        position: Position in the array's grid of objects.
         size: Bytes that it takes in memory while it is made, about.
         make: Returns its content.
     """
@@ -47,7 +47,7 @@ class Ready:
 
     Attributes:
         path: Path of the array.
-        metadata: Its zarr.json.
+        metadata: The zarr.json of the array.
         objects: Objects of its chunks that are stored.
         pieces: Parts of its chunks that are not stored yet.
     """

@@ -105,7 +105,7 @@ def current_root(store: WritableStore, where: str = ROOT) -> Root | None:
         where: Key of the root: `ROOT` of a volume, `ANNEX` of an annex.
 
     Raises:
-        DestinationRefused: There is something else than a volume of ours.
+        DestinationRefused: The place holds something else than a volume of Seismill.
     """
     if known := _present.get((held_token(store), where)):
         return root_from(known.root, f"{store.url}/{where}") if known.root else None
@@ -174,8 +174,8 @@ def root_under_lock(store: WritableStore, seen: Root) -> Root:
     """Return the root now that nobody else can change it, after `seen` was planned with.
 
     Raises:
-        InputRefused: There is no volume any more.
-        Resumable: Its master is another one by now.
+        InputRefused: The volume is gone.
+        Resumable: The volume has another master by now.
     """
     root = current_root(store, seen.key)
     if root is None and seen.is_annex:

@@ -45,12 +45,12 @@ class Job:
     Attributes:
         volume: URL of the volume.
         options: Non-secret options of its store and the source's.
-        digest: Which plan.
-        epoch: Under which lock.
-        block: Which block of the plan.
+        digest: Digest of the plan.
+        epoch: Epoch of the lock.
+        block: Number of the block in the plan.
         memory_bytes: Most bytes that the worker's process may use.
         accept_versions: Whether other library versions than the plan's are accepted.
-        looks: At the lock, under way.
+        looks: Checks of the lock that are under way.
     """
 
     volume: str
@@ -100,11 +100,11 @@ class Stage:
     """A plan being carried out under a lock.
 
     Attributes:
-        name: For progress.
+        name: Name of the stage, for progress.
         store: The volume.
         plan: The plan.
         epoch: Epoch of the lock.
-        ledger: Which blocks are done.
+        ledger: Ledger of the blocks that are done.
         run: How to run.
         compute: Where blocks run.
         twins: Writes of notes to a distant store, under way while blocks run.

@@ -34,7 +34,7 @@ def fitting(compute: Compute, block_bytes: int, what: str, *, most: int = 0) -> 
     """Return the compute with as many blocks in flight as fit in its memory, and as `most` allows (0: any number).
 
     Raises:
-        InputRefused: Not even one does.
+        InputRefused: Not even one block fits.
     """
     fit = compute.memory_bytes // max(1, block_bytes)
     if fit < 1:

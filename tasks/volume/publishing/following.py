@@ -53,9 +53,9 @@ def plan_following(
 
     Args:
         store: Store of the volume.
-        master: Its lossless array.
+        master: Lossless array of the volume.
         following: Requested stages.
-        compute: With the memory of the run.
+        compute: Place where blocks run, with the memory of the run.
         voxels: Attributes that images give the master and the root; empty for a survey.
 
     Raises:

@@ -132,7 +132,7 @@ def passes_of(
     """Return the master and its levels, finest first, and the passes that make them.
 
     Args:
-        master: Its array.
+        master: Array of the master.
         paths: Paths of the levels.
         factors: Result of `level_factors`.
         local: The store is this machine's disk, where chunks of their own are best.

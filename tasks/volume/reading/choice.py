@@ -28,8 +28,8 @@ class ReadableArray:
     """A stored array that may answer.
 
     Attributes:
-        path: Its path in the volume.
-        spec: Its spec.
+        path: Path of the array in the volume.
+        spec: Spec of the array.
         max_abs_error: How far a sample is off at most; 0 for the master.
         stored_part: Stored bytes for each raw byte.
     """

@@ -86,7 +86,7 @@ def keep_report(store: WritableStore, epoch: int, files: Mapping[str, bytes]) ->
     Args:
         store: The volume.
         epoch: Epoch of the lock.
-        files: By name.
+        files: Content of each file, by name.
     """
     before = [stored.key for stored in _listed(store)]
     keys = {f"{REPORT}/{name}": data for name, data in files.items()}

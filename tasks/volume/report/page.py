@@ -82,10 +82,10 @@ class ReportPage:
         lead: Description in one line.
         badge: Whether it is proven, and a class for that.
         pictures: Name, title and PNG, in rows.
-        tables: After the pictures.
+        tables: Tables after the pictures.
         texts: Name, title and preformatted text.
         notes: Sentences.
-        made: With which program.
+        made: Program and version that made the page.
         labels: Colours of labels, CSS by name.
         first: How many of the pictures stand at the top.
         first_tables: How many of the tables stand beside those.

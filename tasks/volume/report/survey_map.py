@@ -27,7 +27,7 @@ class TraceMap:
         up: Name and unit of Y.
         x: X of live traces, thinned.
         y: Y of the same traces.
-        ground: Both are coordinates: their scales are equal.
+        ground: Whether X and Y are coordinates, so that their scales are equal.
         lines: The slices shown: a name, and positions along it.
         corners: Positions with labels.
         traces: How many live traces there are.

@@ -138,7 +138,7 @@ def coordinate_notes(traces: Traces, placement: Placement, index: Index) -> list
 
     Args:
         traces: The traces that were read.
-        placement: With the types of its coordinates.
+        placement: Placement with the types of its coordinates.
         index: Index parameters of the user.
     """
     notes = []

@@ -157,7 +157,7 @@ def sample_axis(file_format: FileFormat, delay: float, *, depth: bool = False) -
     int32 where all values are whole, else float64. With an interval of 0 the samples are numbered from 0.
 
     Args:
-        file_format: For the number of samples and the interval (µs).
+        file_format: Format, for the number of samples and the interval (µs).
         delay: Delay of the first sample, in ms (byte 109 of the trace headers).
         depth: The axis is depth.
     """

@@ -64,7 +64,7 @@ def choose_index(
     Args:
         headers: Trace headers as stored, uint8, shape (traces, 240 or more).
         trace_numbers: Number of each of these traces in the file, from 0.
-        n_traces: In the file.
+        n_traces: Number of traces in the file.
         byte_order: '>' or '<', of the file.
         index: Index parameters of the user.
         ibm: Whether samples are IBM floats, which makes it likelier that fields are.

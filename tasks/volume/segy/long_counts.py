@@ -27,7 +27,7 @@ def long_counts(
         head: Bytes of the headers of a trace.
         bytes_per_sample: Bytes of a sample in the sample format.
         stated: The number in each of the 16-bit fields.
-        n_traces: In the file; 0 if nothing says it.
+        n_traces: Number of traces in the file; 0 if nothing says it.
     """
     most = min((room - head) // bytes_per_sample, _MOST_SAMPLES)
     found = set()

@@ -42,8 +42,8 @@ def refuse_signature(name: str, size: int, head: bytes) -> None:
 
     Args:
         name: Name of the file for messages.
-        size: Its length in bytes.
-        head: Its first bytes.
+        size: Bytes of the file.
+        head: First bytes of the file.
     """
     if size == 0:
         raise InputRefused(f"{name} is empty; fetch it again")
@@ -57,8 +57,8 @@ def refuse_foreign(name: str, size: int, head: bytes) -> None:
 
     Args:
         name: Name of the file for messages.
-        size: Its length in bytes.
-        head: Its first bytes, 3,840 or more if it has as many.
+        size: Bytes of the file.
+        head: First bytes of the file, 3,840 or more if it has as many.
     """
     refuse_signature(name, size, head)
     opening = head[:200].removeprefix(b"\xef\xbb\xbf").lstrip().lower()

@@ -61,7 +61,7 @@ def predict_regular(
 
     Args:
         probe: Reads the index words of a trace, by its number from 0.
-        n_traces: In the file.
+        n_traces: Number of traces in the file.
         ahead: Called with the traces that are probed next, so that they can be read together.
     """
     first = probe(0)

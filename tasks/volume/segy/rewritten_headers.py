@@ -118,7 +118,7 @@ def trace_headers(
         first_sample: The source's sample that is the target's first.
         own_words: First byte and width of words that the survey uses in its own way, whatever the standard has there.
         source_numbers: Number of each trace in the source, from 0.
-        target_numbers: In the target.
+        target_numbers: Numbers of the traces in the target.
 
     Raises:
         InputRefused: Byte 109 cannot say when the first sample is, or additional headers cannot be turned.

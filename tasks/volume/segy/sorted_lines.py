@@ -31,12 +31,12 @@ def predict_runs(
         probe: Reads the index words of some traces by their numbers: int64, shape (trace, word).
         numbers: Traces whose words are known, from 0; the first and the last of the file and some that follow
             each other must be among them.
-        words: int64, shape (trace, word): theirs.
-        n_traces: In the file.
+        words: Words of these traces, int64, shape (trace, word).
+        n_traces: Number of traces in the file.
         most_probes: How many more may be read.
 
     Returns:
-        For each word one value a trace, int32 where all fit.
+        Values of every word for each trace, int32 where all fit.
     """
     numbers, once = np.unique(numbers, return_index=True)
     words = words[once]

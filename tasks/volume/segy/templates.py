@@ -22,7 +22,7 @@ class Template:
         attributes: MDIO's dataset attributes.
         coordinates: Name and dimensions of each coordinate that is not a dimension.
         calculated: Dimensions that no header word holds; an override makes them.
-        chunks: For volumes of this kind where the table by rank fits badly; () where it does.
+        chunks: Chunks for volumes of this kind where the table by rank fits badly; () where it fits.
         domains: Domains of the sample axis; the first is the default.
     """
 

@@ -49,7 +49,7 @@ def find_layout(
         keep: Keep whatever follows the last trace; otherwise only zeros.
 
     Raises:
-        InputRefused: There is no number of samples, no whole trace, or something after the last one.
+        InputRefused: The file has no number of samples, no whole trace, or something after the last one.
     """
     texts = announced.texts
     if texts == -1 and not announced.first:

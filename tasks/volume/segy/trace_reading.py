@@ -24,7 +24,7 @@ class Announced:
         texts: Extended textual headers; -1: up to SEG:EndText (byte 3505).
         extended_samples: Number of samples that overrides the other (byte 3269).
         extra_headers: Additional headers of each trace (byte 3507), in every reading of that field, likeliest first.
-        n_traces: In the file (byte 3513).
+        n_traces: Number of traces in the file (byte 3513).
         first: First byte of the first trace (byte 3521).
         trailer_texts: Records of 3200 bytes after the last trace; -1: some (byte 3529).
     """

@@ -22,7 +22,7 @@ def prove_voxels(volume: Volume, plan: Plan, compute: Compute) -> int:
     Args:
         volume: The volume.
         plan: Plan that its master was made with.
-        compute: With the memory of the run.
+        compute: Place where blocks run, with the memory of the run.
 
     Raises:
         InputRefused: A file of the source is gone, or is not the one that was read.

@@ -73,7 +73,7 @@ def place_in_image(stack: Stack, place: Voxels, asked: Image, image: Volume) -> 
         image: The image.
 
     Raises:
-        InputRefused: Their number or the lengths that were given are not those of the image.
+        InputRefused: The number of labels or the given lengths are not those of the image.
     """
     spec, about = image.spec(image.master), image.array_attributes(image.master)
     if stack.shape != spec.shape[-3:]:

@@ -78,7 +78,7 @@ def unzip(source: Source, member: str, out: Bounded) -> Spill:
     """Write a member of a .zip archive, the only one if none is named; its CRC-32 and size are compared.
 
     Raises:
-        InputRefused: There is no such member, or it is damaged, encrypted, grows without end or does not fit.
+        InputRefused: The member is missing, damaged or encrypted, decodes to more than is allowed or does not fit.
     """
     try:
         with zipfile.ZipFile(io.BufferedReader(ArchiveBytes(source), READ_BYTES)) as archive:

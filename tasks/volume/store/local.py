@@ -114,7 +114,7 @@ def open_file(path: str) -> int:
     Opening a pipe waits for a writer, and reading a device has effects of its own: neither is done.
 
     Raises:
-        FileNotFoundError: There is nothing of that name, or what lies above it is a file.
+        FileNotFoundError: Nothing has that name, or a part of the path above it is a file.
         IsADirectoryError: The path is a folder.
         InputRefused: The path is neither a file nor a folder, or may not be read.
     """
@@ -178,11 +178,11 @@ def alone_in(root: str, folder: str) -> Iterator[None]:
 
     Args:
         root: The folder below which temporary names lie.
-        folder: That one or one below it.
+        folder: The folder itself or one below it.
 
     Raises:
         FileNotFoundError: There is no such folder.
-        Resumable: Another has had it for `ALONE_SECONDS`, which is for writing a small file: it was paused.
+        Resumable: Another process has held it for `ALONE_SECONDS`, long for writing a small file: it was paused.
     """
     again = Retrying(
         retry=retry_if_exception_type(BlockingIOError),

@@ -29,7 +29,7 @@ class Store:
 
     Attributes:
         location: Location of the prefix.
-        url: The same as text.
+        url: Location as text.
         options: Non-secret options of the store.
         local: Whether it is a folder of a local disk.
     """

@@ -31,10 +31,10 @@ class Spill:
     """A file in the scratch folder.
 
     Attributes:
-        member: Its name in the archive; empty outside of one.
+        member: Name of the file in the archive; empty outside of one.
         size: Size of the file, in bytes.
         packed: Bytes of the file or archive that it was read from.
-        crc32: That of the archive in hexadecimal, with which the bytes were compared; empty outside of one.
+        crc32: CRC-32 of the archive in hexadecimal, which the bytes were compared with; empty outside of one.
         identity: Identity of the file or archive that it was read from.
     """
 

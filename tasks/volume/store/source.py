@@ -66,7 +66,7 @@ class Source(InRanges):
 
     Attributes:
         url: URL of the file.
-        size: In bytes.
+        size: Size in bytes.
         identity: Identity when it was opened; another content has another one.
     """
 
@@ -81,10 +81,10 @@ class Source(InRanges):
             url: A local path or URL of a single file.
             options: Non-secret options of the store.
             identity: Identity of the file in the plan; empty: the present one.
-            size: With the identity of a file that was listed: a remote one is not looked at again.
+            size: Size with the identity of a file that was listed: a remote one is not looked at again.
 
         Raises:
-            InputRefused: There is no such file, it may not be read, or it is not what the plan says.
+            InputRefused: The file does not exist, may not be read, or is not the one in the plan.
         """
         self.location = file_at(stored_address(url), options or StorageOptions())
         self.url = self.name = self.location.url

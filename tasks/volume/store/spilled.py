@@ -43,7 +43,7 @@ def open_source(url: str, options: StorageOptions, identity: str = "", *, size: 
         url: URL of a file, of an archive with one file, or of a file in an archive.
         options: Options of its store.
         identity: Identity when it was listed; empty: the present one.
-        size: With an identity: a remote file is not looked at again.
+        size: Size, with an identity: a remote file is not looked at again.
 
     Raises:
         InputRefused: The file cannot be opened, has changed, or does not fit on this machine.
@@ -141,7 +141,7 @@ def _of_a_simple_server(url: str, options: StorageOptions, identity: str, fault:
     """Return a file whose server gives only all of it, read once.
 
     Raises:
-        InputRefused: Its server does not state its size, or it changed.
+        InputRefused: The server does not state the size, or the file changed.
     """
     found = fault.found
     if found.size < 0:

@@ -43,7 +43,7 @@ class WritableStore(Store):
 
         Args:
             key: The object.
-            data: Its content.
+            data: Content of the object.
             before: Called before each try; raises if this run may not write it any more.
         """
         return bool(self._objects.create(self.path(key), data, self._class_of(key), before))
@@ -60,7 +60,7 @@ class WritableStore(Store):
 
         Args:
             key: The object.
-            data: Its content.
+            data: Content of the object.
             before: Called before each try to create it; raises if this run may not any more.
             guard: Same as `before`, called before anything is replaced.
         """

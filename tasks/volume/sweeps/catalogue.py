@@ -39,8 +39,8 @@ class CatalogueEntry:
 
     Attributes:
         name: Name of the source below the staging prefix, with '/'.
-        source: Its URL.
-        bytes: Its size.
+        source: URL of the source.
+        bytes: Size of the source.
         identity: ETag, generation, or size and time of modification.
         volume: The URL of its volume.
         state: How far it has come: arriving (not unchanged for long enough), running, published, resumable

@@ -39,7 +39,7 @@ class File:
     Attributes:
         name: Below the staging prefix, with '/'.
         url: URL of the file.
-        bytes: Its size.
+        bytes: Size of the file.
         identity: Identity in the form of `Source`: another content has another one.
         crc32c: CRC32C of the file, as read, in hexadecimal; empty before.
     """

@@ -75,7 +75,7 @@ def _expanded(node: Node, known: dict[int, int]) -> int:
         known: Counts of nodes that were seen, by identity; 0 of those that are being counted.
 
     Raises:
-        ValueError: Too many, a node that holds itself, or a value of a kind that is not plain.
+        ValueError: The text holds too many values, a node that holds itself, or a value of a kind that is not plain.
     """
     if id(node) in known:
         if not known[id(node)]:

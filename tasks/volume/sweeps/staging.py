@@ -46,7 +46,7 @@ class StagedSource:
     Attributes:
         name: Below the staging prefix, with '/'; of a group its sidecar's, of slices their folder's with a last '/'.
         url: URL of the file or folder of that name.
-        bytes: Its size; of a group that of all its files.
+        bytes: Size of the source; of a group that of all its files.
         identity: Identity in the form of `Source`: another content has another one.
         volume: URL of its volume.
         publication: How it is to be published, its sidecar included.

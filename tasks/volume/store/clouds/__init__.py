@@ -47,9 +47,9 @@ class Found:
     """Size, identity, writer and checksum of an object, as its store states them.
 
     Attributes:
-        size: In bytes.
+        size: Size in bytes.
         identity: ETag or generation: another one for other content.
-        writer: Who created it, if it was created here.
+        writer: Writer that created it, if it was created here.
         crc32c: CRC32C of the whole content in hexadecimal, if the store knows it.
         archived: Whether it must be restored before it can be read.
     """

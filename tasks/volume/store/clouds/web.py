@@ -149,7 +149,7 @@ class Web:
         """Give all bytes of a file, piece by piece, to `write`; more than `most` are an error of the server.
 
         Raises:
-            Rejected: There are more, or fewer.
+            Rejected: The server sends more or fewer bytes.
         """
         what = f"get {self._protocol}://{path}"
         answer = await self._open(path, Span(0, most), what)
