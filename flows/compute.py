@@ -176,8 +176,8 @@ def _loss_told(client: "Client", address: str) -> Iterator[None]:
         raise
     except KilledWorker as error:
         raise Resumable(
-            f"workers of the Dask cluster ended one after the other over the same block ({error}); see why, give them "
-            "more memory or the run less, and run the same command again to go on where it ended"
+            f"several workers of the Dask cluster ended over the same block ({error}); look in their logs, give "
+            "them more memory or the run less, and run the same command again to continue"
         ) from error
     except Exception as error:
         if client.status == "running" and not isinstance(error, (CancelledError, CommClosedError)):

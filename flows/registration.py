@@ -66,8 +66,8 @@ def template_of(kind: str, values: Mapping[str, str]) -> dict[str, Any]:
     image = values.get("SEISMILL_IMAGE", "")
     if kind != "process" and not _DIGEST.match(image):
         raise InputRefused(
-            f"SEISMILL_IMAGE is {image!r}, wanted name@sha256:… (a tag may be another image tomorrow, and "
-            "workers of one run must have the same versions) or an image of this machine, localhost/…"
+            f"SEISMILL_IMAGE is {image!r}, wanted name@sha256:… (a tag can move to another image, and workers of "
+            "one run must have the same versions) or an image of this machine, localhost/…"
         )
     return template
 

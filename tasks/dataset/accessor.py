@@ -40,7 +40,7 @@ class SeismillAccessor:
         opened: Any = self._dataset.encoding.get(ENCODED)
         if not isinstance(opened, Opened):
             raise InputRefused(
-                "this dataset does not say which volume it is of; use the dataset that "
+                "this dataset does not name its volume; use the dataset that "
                 'xarray.open_dataset(url, engine="seismill") returned, or a selection of it'
             )
         return opened
@@ -190,7 +190,7 @@ class SeismillAccessor:
         dims = line_dims(self._opened)
         if not set(dims) <= set(self._dataset.dims):
             raise InputRefused(
-                f"this selection has no dimensions {' and '.join(dims)} any more; draw the line before"
+                f"this selection lacks a dimension of {' and '.join(dims)}; draw the line before you select"
             )
         labels = {dim: self._dataset[dim].values for dim in dims}
         places = line_positions(labels, points, self._map if xy else None, self.url)

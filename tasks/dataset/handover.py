@@ -87,7 +87,7 @@ def ranges_of(dataset: xarray.Dataset, opened: Opened) -> list[str]:
         first = int(np.searchsorted(labels, here[0])) if here.size else 0
         if not here.size or not np.array_equal(here, labels[first : first + here.size]):
             raise InputRefused(
-                f"this selection is no range of {dim}, and SEG-Y is written of ranges; use slices or a mask"
+                f"this selection is not a range of {dim}, and only ranges are written as SEG-Y; use slices or a mask"
             )
         ranges.append(f"{dim}={here[0]!s}:{here[-1]!s}")
     return ranges

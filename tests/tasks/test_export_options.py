@@ -371,7 +371,7 @@ def test_what_cannot_be_chosen_is_refused_and_nothing_is_written(tmp_path, expor
 def test_a_first_sample_that_headers_cannot_say_is_refused(tmp_path):
     exported(tmp_path, plain(interval=250), Export())
     with pytest.raises(
-        InputRefused, match=r"begins 0.75 ms after .* cannot say in whole .* a multiple of 1 ms"
+        InputRefused, match=r"begins 0.75 ms after .* cannot hold in whole .* a multiple of 1 ms"
     ):
         export_segy(
             str(tmp_path / "volume.zarr"), str(tmp_path / "new.sgy"), Export(selection=["time=0.75:"])

@@ -131,7 +131,9 @@ def test_a_survey_is_not_split(tmp_path):
     write_gathers(tmp_path / "cube.sgy", words)
     with pytest.raises(InputRefused, match="is no set of 2-D lines but PostStack3DTime"):
         publish(tmp_path / "cube.sgy", tmp_path / "lines", Index(split="line"))
-    with pytest.raises(InputRefused, match=r"byte 41 of .* has 1 values in 54 traces, which number no lines"):
+    with pytest.raises(
+        InputRefused, match=r"byte 41 of .* has 1 values in 54 traces, so it does not number lines"
+    ):
         publish(tmp_path / "cube.sgy", tmp_path / "lines", Index(split="line", bytes="41,193"))
     # Whoever names the field splits even a cube.
     publish(tmp_path / "cube.sgy", tmp_path / "lines", Index(split="line", bytes="189,193"), steps=[])

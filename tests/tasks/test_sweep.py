@@ -173,7 +173,7 @@ def test_a_sidecar_counts_more_than_the_sweep_and_only_in_what_it_says(staging):
         ("crc32c: zzz", "crc32c"),
         ("md5: 0a1b2c3d", "md5"),
         ("- a list", "wanted keys such as index and attributes"),
-        ("a: [", "it is no YAML"),
+        ("a: [", "it is not YAML"),
         ("x: " + 70_000 * "y", "it has 70003 bytes, wanted at most 65536"),
     ],
 )
@@ -311,7 +311,7 @@ def test_a_sidecar_that_cannot_be_read_holds_back_what_it_may_group(lines):
     summary = swept(lines)
     assert summary["counts"] == {"published": 1, "quarantined": 3}  # other.sgy has a sidecar of its own
     assert (
-        "all.seismill.yaml, which may group it, cannot be used: it is no YAML"
+        "all.seismill.yaml, which may group it, cannot be used: it is not YAML"
         in summary["attention"][0]["sentence"]
     )
     sidecar.write_text("files: ['line_*.sgy']\n")

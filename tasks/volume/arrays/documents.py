@@ -17,7 +17,7 @@ def value_from(data: bytes) -> Any:
         ValueError: The bytes are not a JSON value, or are larger or nested deeper than Seismill's documents.
     """
     if len(data) > limits.DOCUMENT_BYTES:
-        raise ValueError(f"it has {len(data):,} bytes, which no such document has")
+        raise ValueError(f"it has {len(data):,} bytes, more than such documents have")
     try:
         return json.loads(data)
     except RecursionError:
@@ -34,14 +34,14 @@ def object_from(data: bytes, where: str, failure: type[Outcome] = IntegrityFailu
     """
     problem = ""
     if len(data) > limits.DOCUMENT_BYTES:
-        problem = f"has {len(data):,} bytes, which no such document has"
+        problem = f"has {len(data):,} bytes, more than such documents have"
     else:
         try:
             document = json.loads(data)
         except RecursionError:
             problem = "is nested too deeply"
         except ValueError as error:
-            problem = f"is no JSON: {error}"
+            problem = f"is not JSON: {error}"
         else:
             if isinstance(document, dict):
                 return document

@@ -165,8 +165,9 @@ def refuse_absurd(shape: Sequence[int], unit: Sequence[int], where: str) -> None
     counts = [-(-n // max(1, u)) for n, u in zip(shape, unit, strict=True)]
     if len(shape) > DIMENSIONS or max(counts, default=0) > AXIS_CHUNKS or math.prod(counts) > CHUNKS:
         raise InputRefused(
-            f"{where} says it has the shape {list(shape)[:DIMENSIONS]} in objects of {list(unit)[:DIMENSIONS]}, which "
-            f"are more than {CHUNKS:,}; its metadata is damaged, or it must be written in larger chunks first"
+            f"the metadata of {where} give the shape {list(shape)[:DIMENSIONS]} in objects of "
+            f"{list(unit)[:DIMENSIONS]}, more than {CHUNKS:,} objects; they are damaged, or the array must first be "
+            "written in larger chunks"
         )
 
 

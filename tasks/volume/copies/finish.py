@@ -62,13 +62,13 @@ def make_copies(stage: Stage, volume: Volume, specs: Sequence[ArraySpec]) -> lis
         bound = tolerance_of(copy.spec) or 0.0
         if not copy.figures["max_abs_error"] <= bound:
             raise IntegrityFailure(
-                f"copy {copy.spec.path} is off by {copy.figures['max_abs_error']:g}, more than its tolerance of "
-                f"{bound:g}; it was not made visible, give a larger tolerance or quality lossless"
+                f"copy {copy.spec.path} has an error of {copy.figures['max_abs_error']:g}, more than its tolerance of "
+                f"{bound:g}, and was not published; give a larger tolerance or quality lossless"
             )
         if volume.of_images and bound and copy.figures["ratio"] < 1:
             raise InputRefused(
                 f"the lossy copy {copy.spec.path} takes {copy.figures['stored_bytes']:,} bytes, more than the "
-                f"{live_bytes:,} of its voxels; it was not made visible; a larger tolerance may do",
+                f"{live_bytes:,} of its voxels, and was not published; give a larger tolerance, or lossless",
                 flags="--quality lossless",
             )
         if volume.of_images and bound:

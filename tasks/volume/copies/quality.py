@@ -52,14 +52,12 @@ def codec_of(volume: Volume, copies: Copies, name: str) -> tuple[str, str, str]:
     meaning = foreign_meaning(volume)
     if meaning.packed or meaning.has_gaps:
         raise InputRefused(
-            "the array says that its numbers are packed (scale_factor, add_offset) or that some mean no data "
-            "(_FillValue, missing_value, valid_range), and a number that is nearly right means another thing",
+            "the numbers of the array are packed (scale_factor, add_offset) or some of them mean no data "
+            "(_FillValue, missing_value, valid_range), and a small error would change their meaning",
             flags=_LOSSLESS,
         )
     if volume.state.looks.is_labels or meaning.labels:
-        raise InputRefused(
-            "the voxels are labels, and a label that is nearly right is another one", flags=_LOSSLESS
-        )
+        raise InputRefused("the voxels are labels, and any error makes another label", flags=_LOSSLESS)
     if volume.of_images:
         _refuse_inexact(master, attributes)
     if kind == "rounded" and master.dtype not in ("float32", "float64"):

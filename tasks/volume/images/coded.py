@@ -103,7 +103,7 @@ def decode(data: bytes, details: dict[str, Any], out: np.ndarray, where: str) ->
             frame = jpeg_frame(data)
             laid = (frame.rows, frame.columns, frame.components) if frame else ()
             if frame is None or laid != (*out.shape, 1)[:3]:
-                raise ValueError("its header is of another image")
+                raise ValueError("its header gives another size")
             decoder = {"lossless": imagecodecs.ljpeg_decode, "JPEG-LS": imagecodecs.jpegls_decode}
             decoder.get(frame.kind, imagecodecs.jpeg8_decode)(data, out=values)
         elif data.startswith(PNG):

@@ -112,8 +112,8 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
         wanted = count * header.rows * header.columns * dtype.itemsize
         if pixels.length < wanted or pixels.offset + wanted > source.size:
             raise InputRefused(
-                f"{source.url} says it has {count} x {header.rows} x {header.columns} voxels of "
-                f"{header.allocated} bits, but "
+                f"the header of {source.url} states {count} x {header.rows} x {header.columns} voxels of "
+                f"{header.allocated} bits, but the file has "
                 f"{max(0, min(pixels.length, source.size - pixels.offset)):,} bytes of them; it is cut off or damaged"
             )
         swap = dtype.itemsize > 1 and (syntax == _BIG) != (np.dtype(">u2").isnative)

@@ -52,7 +52,7 @@ def _undone(number: int, values: Sequence[int], data: bytes, size: int, itemsize
         decoder = zlib.decompressobj()
         found = decoder.decompress(data, most)
         if decoder.unconsumed_tail:
-            raise ValueError("it holds more than a chunk")
+            raise ValueError("it decodes to more bytes than a chunk has")
         return found
     if number == SHUFFLE:
         width = values[0] if values else itemsize
@@ -62,13 +62,13 @@ def _undone(number: int, values: Sequence[int], data: bytes, size: int, itemsize
     if number == FLETCHER32:
         stored = int.from_bytes(data[-4:], "little")
         if int(imagecodecs.h5checksum_fletcher32(data[:-4])) not in (stored, _swapped(stored)):
-            raise ValueError("its checksum is another")
+            raise ValueError("its checksum differs")
         return data[:-4]
     if number == LZF:
         return bytes(imagecodecs.lzf_decode(data, out=size))
     if number == LZ4:
         if int.from_bytes(data[:8], "big") > most:
-            raise ValueError("it holds more than a chunk")
+            raise ValueError("it decodes to more bytes than a chunk has")
         return bytes(imagecodecs.lz4h5_decode(data, out=int.from_bytes(data[:8], "big")))
     if number == ZSTD:
         return bytes(imagecodecs.zstd_decode(data, out=size))
@@ -97,12 +97,12 @@ def _unshuffled_bits(values: Sequence[int], data: bytes, size: int, itemsize: in
     at = 0
     if coding:
         if int.from_bytes(data[:8], "big") != size:
-            raise ValueError("it is of a chunk of another size")
+            raise ValueError("its header states another size than the chunk has")
         block = int.from_bytes(data[8:12], "big") // width
         at = 12
     block = block or max(128, _BLOCK // width // 8 * 8)
     if block % 8 or block * width > max(size, 1 << 20):
-        raise ValueError("its blocks make no sense")
+        raise ValueError("its block size is impossible")
     count, parts, done = size // width, [], 0
     while count - done >= 8:
         elements = min(block, (count - done) // 8 * 8)

@@ -62,7 +62,7 @@ def places_of_slices(
             wide = next(k for k, step in enumerate(steps) if abs(step - usual) > least) if usual else 0
             raise InputRefused(
                 f"the slices of {where} lie {usual:g} apart, but {steps[wide]:g} between {names[order[wide]]} and "
-                f"{names[order[wide + 1]]}; bring those that are missing, or name the files of one scan "
+                f"{names[order[wide + 1]]}; add the missing slices, or name the files of one scan "
                 "in a list (.txt)"
             )
         return order, round(distance, 9), []
@@ -71,7 +71,7 @@ def places_of_slices(
     for k, (before, after) in enumerate(itertools.pairwise(numbers)):
         if after != before + (numbers[1] - numbers[0]) or after == before:
             raise InputRefused(
-                f"the slices of {where} do not say where they lie, and their numbers do not run through: {before} "
-                f"({names[order[k]]}), {after} ({names[order[k + 1]]}); bring those that are missing"
+                f"the slices of {where} have no positions, and their numbers have a gap: {before} "
+                f"({names[order[k]]}), {after} ({names[order[k + 1]]}); add the missing slices"
             )
     return order, 0.0, ["DICOM's slices do not say where they lie; they were sorted by InstanceNumber"]

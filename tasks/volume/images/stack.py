@@ -156,8 +156,8 @@ def find_stack(url: str, options: StorageOptions, raw: Raw = Raw(), image: int =
     declared, held = max(slices.declared for _, slices in files), sum(slices.count for _, slices in files)
     if declared > held:
         raise InputRefused(
-            f"{url} says that {declared} slices belong together, but {held} are there; name the folder or a pattern of "
-            "all its files, or bring those that are missing"
+            f"the headers of {url} state {declared} slices, but {held} are there; name the folder or a pattern of all "
+            "its files, or add the missing ones"
         )
     if all(slices.in_series for _, slices in files):
         from tasks.volume.images.dicom import ordered

@@ -215,8 +215,8 @@ class _Pages:
         while offset:
             if offset in seen or offset >= self._source.size:
                 raise InputRefused(
-                    f"after {len(seen)} pages the next one of {self._source.url} is said to be at byte {offset:,}, "
-                    f"which is {'a page before' if offset in seen else 'beyond its end'}; it is cut off or damaged"
+                    f"page {len(seen) + 1} of {self._source.url} should begin at byte {offset:,}, which is "
+                    f"{'an earlier page' if offset in seen else 'beyond its end'}; the file is cut off or damaged"
                 )
             seen.add(offset)
             yield offset

@@ -51,8 +51,8 @@ def lines_of(files: Files, index: Index) -> list[SourceLine]:
     found = [SourceLine(f"line_{value}", runs_of(numbers[values == value])) for value in np.unique(values)]
     if len(found) < 2 or len(found) > files.n_traces // 2:
         raise InputRefused(
-            f"byte {byte} of {files.name} has {len(found):,} values in {files.n_traces:,} traces, which number no "
-            "lines; name the field that does, and the CDP after it, such as --index-bytes 9,21"
+            f"byte {byte} of {files.name} has {len(found):,} values in {files.n_traces:,} traces, so it does not "
+            "number lines; name the field that does, and the CDP after it, such as --index-bytes 9,21"
         )
     return found
 
@@ -97,7 +97,7 @@ def _line_field(files: Files, headers: np.ndarray, index: Index) -> tuple[int, s
     except SeveralLines as lines:
         return lines.field
     raise InputRefused(
-        f"{files.name} is no set of 2-D lines but {choice.placement.template} ({choice.notes[0].rstrip('.')}); if it "
-        "holds lines, name as index the field that numbers them, and the CDP after it; to publish it whole",
+        f"{files.name} is not a set of 2-D lines but {choice.placement.template} ({choice.notes[0].rstrip('.')}); if "
+        "it holds lines, name as index the field that numbers them, and the CDP after it; to publish it whole",
         flags="--split no",
     )

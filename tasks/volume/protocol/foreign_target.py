@@ -50,8 +50,8 @@ def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
         found = open_volume(store, data)
         if found.left_out:
             raise InputRefused(
-                f"{store.url} holds copies without the lossless array {found.left_out}, of which copies and levels are "
-                "made; make them in the volume that has it, and copy it again"
+                f"{store.url} holds copies without the lossless array {found.left_out}, which copies and levels are "
+                "made from; make them in the volume that has it, and copy that again"
             )
         if array in ("", found.master) and not target:
             return found

@@ -65,7 +65,7 @@ class Stored:
         """
         counts = [size, checksum] if places is None else [size, checksum, places]
         if not isinstance(key, str) or any(type(n) is not int or not 0 <= n < 1 << 62 for n in counts):
-            raise ValueError("it is no description of an object")
+            raise ValueError("it does not describe an object")
         return cls(key, size, checksum, places)
 
     @property
@@ -114,13 +114,13 @@ class Record:
             ]
             record = cls(plain["block"], objects, plain["raw_bytes"], plain["facts"])
         except (LookupError, TypeError, AttributeError):
-            raise ValueError("it is no record of a block") from None
+            raise ValueError("it is not a record of a block") from None
         if (
             type(record.block) is not int
             or type(record.raw_bytes) is not int
             or not isinstance(record.facts, dict)
         ):
-            raise ValueError("it is no record of a block")
+            raise ValueError("it is not a record of a block")
         return record
 
 

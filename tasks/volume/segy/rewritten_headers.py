@@ -198,8 +198,8 @@ def _delays(headers: np.ndarray, fmt: FileFormat, first_sample: int) -> np.ndarr
     if not np.allclose(delays, whole, rtol=0, atol=1e-6) or whole.min() < -(2**15) or whole.max() >= 2**15:
         least = 1000 / math.gcd(round(fmt.sample_interval_us * 1000), 1_000_000) * fmt.sample_interval_us
         raise InputRefused(
-            f"the selection begins {shift:g} ms after the first sample, which byte 109 of the trace headers cannot say "
-            f"in whole milliseconds up to 32767; begin a multiple of {least:g} ms after it"
+            f"the selection begins {shift:g} ms after the first sample, which byte 109 of the trace headers cannot "
+            f"hold in whole milliseconds up to 32767; begin a multiple of {least:g} ms after it"
         )
     return whole.astype(np.int16)
 

@@ -62,14 +62,14 @@ def find_layout(
     if layout is None:
         raise InputRefused(
             f"{name} gives no number of samples (byte 3221, and byte {SAMPLES_BYTE} of the first trace, are "
-            "0) or has no room for a trace; fetch it again, or say the number with --samples-per-trace"
+            "0) or has no room for a trace; fetch it again, or give the number with --samples-per-trace"
         )
     if layout.whole == 0:
         stated = "as was asked" if announced.given_samples else "byte 3221"
         raise InputRefused(
-            f"{name} holds no whole trace: one of {layout.n_samples:,} samples ({stated}) takes "
-            f"{layout.trace_bytes:,} bytes, and {size - layout.first:,} follow the headers; fetch it again, or say the "
-            "number with --samples-per-trace"
+            f"{name} holds no whole trace: {layout.n_samples:,} samples ({stated}) and their header take "
+            f"{layout.trace_bytes:,} bytes, and {size - layout.first:,} follow the file headers; fetch it again, or "
+            "give the number of samples with --samples-per-trace"
         )
     layout = without_padding(layout, size, read, byte_order, keep=keep)
     if not keep:

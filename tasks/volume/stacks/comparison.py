@@ -65,7 +65,7 @@ def _compare(volume: Volume, spec: ArraySpec, region: Region, stack: Stack) -> i
             )
     if count:
         raise IntegrityFailure(
-            f"{count:,} voxels of {volume.store.url} are not those of its source, the first at {where}; "
+            f"{count:,} voxels of {volume.store.url} differ from its source, the first at {where}; "
             "keep the source, and repair the volume with seismill verify --repair from_source"
         )
     return source.nbytes

@@ -86,8 +86,8 @@ def place_in_image(stack: Stack, place: Voxels, asked: Image, image: Volume) -> 
     given = bool(asked.voxel_length) and not _alike(place.length, place.unit or unit, length, unit)
     if given or (asked.voxel_origin and tuple(asked.voxel_origin) != origin):
         raise InputRefused(
-            f"the image {image.store.url} has voxels of {_by(length)} {unit} from {_by(origin, ', ')} on, but the "
-            "labels were given others; leave out --voxel-length and --voxel-origin"
+            f"the image {image.store.url} has voxels of {_by(length)} {unit} with the origin {_by(origin, ', ')}, but "
+            "other values were given for the labels; leave out --voxel-length and --voxel-origin"
         )
     return Voxels(length, unit, origin)
 

@@ -266,7 +266,7 @@ class CloudObjects:
         except PermissionError as error:
             raise DestinationRefused(
                 f"this identity may not do that at {self._url} ({error}); check its policy, which must also allow "
-                "listing: without it S3 calls forbidden what is missing"
+                "listing: without it S3 answers 403 for a missing object"
             ) from error
         except Archived as error:
             raise InputRefused(

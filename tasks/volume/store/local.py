@@ -201,8 +201,8 @@ def alone_in(root: str, folder: str) -> Iterator[None]:
                 again(take_claim, claim)
         except BlockingIOError as error:
             raise Resumable(
-                f"{folder} has been about to be written by another process for {ALONE_SECONDS:.0f} s; if that one is "
-                f"paused, end it{'' if locks else f', or remove {claim}'}, and run the same command again"
+                f"another process has held the lock of {folder} for {ALONE_SECONDS:.0f} s; if that process is paused, "
+                f"end it{'' if locks else f', or remove {claim}'}, and run the same command again"
             ) from error
         try:
             yield

@@ -45,9 +45,9 @@ def plain_values(data: bytes) -> Any:
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
-        raise ValueError(f"it is no YAML ({_problem(error)})") from None
+        raise ValueError(f"it is not YAML ({_problem(error)})") from None
     except (UnicodeDecodeError, RecursionError, OverflowError):
-        raise ValueError("it is no YAML (wanted a text in UTF-8, nested a few levels deep)") from None
+        raise ValueError("it is not YAML (wanted a text in UTF-8, nested a few levels deep)") from None
 
 
 def _measure(data: bytes) -> None:

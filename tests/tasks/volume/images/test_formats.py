@@ -463,7 +463,7 @@ TABLE = [
     Row("imagej of a screen", tiff(imagej=True, resolution=(100, 100), metadata={"axes": "ZYX", "unit": "inch"}), VALUES, (), "", (), "100 per inch is what programs write for screens"),
     Row("imagej without unit", imagej(spacing=3), VALUES, (3, 0.5, 0.5), "", (), "lengths without a unit"),
     Row("imagej of nothing", tiff(imagej=True, metadata={"axes": "ZYX"}), VALUES, (), "", (), "no voxel length was found"),
-    Row("one file of an ome set", written("a.ome.tif", lambda p: one_of_a_set(p)), sentence="says that 3 slices belong together, but 1 are there"),
+    Row("one file of an ome set", written("a.ome.tif", lambda p: one_of_a_set(p)), sentence="state 3 slices, but 1 are there"),
     Row("tiff of a palette", tiff(BYTES, photometric="palette", colormap=np.zeros((3, 256), "u2")), BYTES, sentence="by a palette of colours"),
     Row("tiff white", tiff(BYTES, photometric="miniswhite"), BYTES, sentence="TIFF shows 0 as white"),
     Row("tiff in zip", written("a.zip", lambda p: zipped(p, tiffed(VALUES), "rock.tif")), VALUES),

@@ -243,11 +243,11 @@ def test_a_chain_of_pages_that_breaks_is_refused_and_never_a_shorter_stack(tmp_p
         tags = struct.unpack_from(byteorder + counting, data, offsets[page])[0]
         return offsets[page] + struct.calcsize(counting) + tags * tag
 
-    for target, sentence in ((offsets[1], "a page before"), (10**9, "beyond its end")):
+    for target, sentence in ((offsets[1], "an earlier page"), (10**9, "beyond its end")):
         broken = bytearray(data)
         struct.pack_into(byteorder + form, broken, next_at(2), target)
         path.write_bytes(broken)
-        with pytest.raises(InputRefused, match=f"after 3 pages the next one .* {sentence}"):
+        with pytest.raises(InputRefused, match=f"page 4 of .* should begin at byte .* {sentence}"):
             find_stack(str(path), HERE)
     path.write_bytes(data[: next_at(4)])
     with pytest.raises(InputRefused, match=r"cut off|cannot be read|beyond its end|where the file, of"):

@@ -42,11 +42,11 @@ HOSTILE = {
     "binary": ("attributes: {a: !!binary aGFsbG8=}", "has a tag"),
     "a set": ("files: !!set {a, b}", "has a tag"),
     "a date that is none": ("attributes: {a: 2020-99-99, b: .nan}", "not finite"),
-    "a key that is a list": ("? [a]\n: b", "is no YAML"),
-    "two documents": ("a: 1\n--- \nb: 2", "is no YAML"),
+    "a key that is a list": ("? [a]\n: b", "is not YAML"),
+    "two documents": ("a: 1\n--- \nb: 2", "is not YAML"),
     "merged without end": ("a: &a {<<: *a}", "holds itself"),
     "nothing": ("", "no keys"),
-    "zeros": ("\0" * 100, "is no YAML"),
+    "zeros": ("\0" * 100, "is not YAML"),
     "too long": ("#" * 70_000, "wanted at most 65536"),
 }
 
