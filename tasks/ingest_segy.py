@@ -132,13 +132,13 @@ def ingest_segy(
         if root is not None:
             stages = root.state.stages
             entry = stages.get(MASTER, StageEntry(plan=""))
-            known = entry.request
-            if known in (digest_of(request), digest_before(request, survey)):
+            known = entry.request  # empty of images
+            if known and known in (digest_of(request), digest_before(request, survey)):
                 check_again(owner.store, owner.epoch, root, known, expected, files, compute)
                 notes = ["was done already", *([MADE_BEFORE] if known != digest_of(request) else [])]
                 return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
             if not overwrite:
-                if was_made_of(store, root, entry, digests_with, files, compute.check):
+                if known and was_made_of(store, root, entry, digests_with, files, compute.check):
                     check_again(owner.store, owner.epoch, root, known, expected, files, compute)
                     notes = ["was done already", f"{MOVED} {files.name}"]
                     return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)

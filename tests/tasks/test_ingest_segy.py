@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import zarr
 
+from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Index, Master, Run
 from tasks.prove import prove
@@ -556,6 +557,19 @@ def test_another_plan_is_refused_and_replaces_only_when_told_to(
     fresh = survey.path.with_name("fresh.zarr")
     ingest_segy(str(survey.path), str(fresh), run=FIXED, **more)
     assert differences(tree(volume), tree(fresh)) == [], "nothing of the old volume is left"
+
+
+def test_images_are_replaced_by_a_survey_only_when_told_to(make: Callable[..., Survey]) -> None:
+    survey = make()
+    volume = survey.path.with_suffix(".zarr")
+    np.save(survey.path.with_suffix(".npy"), np.zeros((3, 4, 5), np.uint8))
+    ingest_images(str(survey.path.with_suffix(".npy")), str(volume))
+    before = tree(volume)
+    with pytest.raises(DestinationRefused, match="it holds images"):
+        ingest(survey)
+    assert tree(volume) == before
+    group, _ = ingest(survey, overwrite=True)
+    assert np.array_equal(group["amplitude"][:], survey.values)
 
 
 def test_a_place_that_holds_something_else_is_refused_and_left_as_it_is(make: Callable[..., Survey]) -> None:
