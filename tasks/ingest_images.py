@@ -42,6 +42,7 @@ from tasks.volume.stacks.labels import (
 from tasks.volume.stacks.plan import (
     block_memory,
     decode_all,
+    differs_by_rounding,
     how_images_differ,
     master_spec,
     planned_stack,
@@ -138,10 +139,8 @@ def ingest_images(
         with closing(stack.files[file][0].open(run.storage_options)) as source:
             return source.read(start, length)
 
-    stored = lossless_arrays(following)
-    refuse_full(
-        store, stored * math.prod(spec.shape) * spec.numpy.itemsize, lambda: least_stored(sizes, read, stored)
-    )
+    stored, used = lossless_arrays(following), math.prod(spec.shape) * spec.numpy.itemsize
+    refuse_full(store, stored * used, lambda: least_stored(sizes, read, stored, used=used))
     if run.dry_run:
         with using(compute, run) as compute:
             compute = replace(compute, needs=[])
@@ -167,7 +166,11 @@ def ingest_images(
         known = stages[spec.path].request if spec.path in stages else None
         # Of a local disk, versions that gave each chunk a file of its own, however many there were, too.
         flat = replace(spec, shards=()) if store.local and not master.shards else spec
-        if known == digest_of(body_of(stack, place, flat, slab_of(flat, stack))):
+        flat_body = body_of(stack, place, flat, slab_of(flat, stack))
+        if known == digest_of(flat_body) or (
+            known not in (None, request)
+            and any(differs_by_rounding(store, stages[spec.path], asked) for asked in (body, flat_body))
+        ):
             request = known
         befores = [
             digest_of(

@@ -20,6 +20,7 @@ from tasks.ingest_images import ingest_images
 from tasks.parameters import Image, Master, Raw, Run
 from tasks.verify import verify
 from tasks.volume.blocks import Compute
+from tasks.volume.images.header import METERS
 from tasks.volume.images.stack import Stack
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tests.support.volumes import STAMP, blocks_noted, differences, stopping_after, threads, tree
@@ -233,6 +234,25 @@ def test_the_same_again_does_nothing_and_another_is_refused(tmp_path):
     assert differences(before, tree(tmp_path / "v.zarr")) == []
     ingest_images(source, volume, Image(field_name="other"), SMALL, overwrite=True)
     assert sorted(zarr.open_group(volume, mode="r").array_keys()) == ["other", "x", "y", "z"]
+
+
+def test_a_volume_whose_lengths_were_not_rounded_is_recognised(tmp_path, monkeypatch):
+    lengths = {"PhysicalSizeX": 0.7, "PhysicalSizeY": 0.7, "PhysicalSizeZ": 700.0}
+    units = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm", "PhysicalSizeZUnit": "nm"}
+    source, volume = str(tmp_path / "a.ome.tif"), str(tmp_path / "v.zarr")
+    tifffile.imwrite(source, voxels(), ome=True, metadata={"axes": "ZYX"} | lengths | units)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(
+            "tasks.volume.images.descriptions.scaled",
+            lambda length, own, unit: length if own == unit else length * METERS[own] / METERS[unit],
+        )
+        ingest_images(source, volume, Image(), SMALL)
+    assert opened(volume).attrs["voxel_length"][0] == 0.7000000000000001
+    before = tree(tmp_path / "v.zarr")
+    assert ingest_images(source, volume, Image(), SMALL)["notes"] == ["was done already"]
+    assert tree(tmp_path / "v.zarr") == before
+    with pytest.raises(DestinationRefused, match=r"codec zstd-1, asked for zstd-3"):
+        ingest_images(source, volume, Image(), Master(chunks=SMALL.chunks, codec="zstd-3"))
 
 
 def test_a_dry_run_says_what_would_be_and_writes_nothing(tmp_path):

@@ -10,13 +10,15 @@ import numpy as np
 
 from tasks.parameters import Master, StorageOptions
 from tasks.volume.arrays.chunking import chosen_chunks, chosen_shards, many_objects
+from tasks.volume.arrays.root_schema import StageEntry
 from tasks.volume.arrays.spec import DEFAULT_CHUNKS, ArraySpec, spec_of
 from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, Progress, block_count, nth_region
 from tasks.volume.images.slab import read_block
 from tasks.volume.images.stack import Stack
 from tasks.volume.ingest.checksums import Expected
-from tasks.volume.outcomes import InputRefused, Resumable
+from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
+from tasks.volume.protocol.plan import digest_of, load_plan
 from tasks.volume.protocol.summary import planned_row
 from tasks.volume.protocol.writer import writing_bytes
 from tasks.volume.store.objects import Store
@@ -133,6 +135,32 @@ def planned_stack(
             *many_objects((spec, *following), local=store.local),
         ],
     }
+
+
+def differs_by_rounding(store: Store, stage: StageEntry, body: Mapping[str, Any]) -> bool:
+    """Return whether a stage was made as `body` asks, but for the last digits of converted lengths.
+
+    Earlier versions did not round them: 700 nm were 0.7000000000000001 micrometer.
+    """
+    try:
+        before = load_plan(store, stage.plan).body
+    except (IntegrityFailure, FileNotFoundError):
+        return False
+    return {"place", "stack"} <= before.keys() and _rounded(before) == _rounded(body)
+
+
+def _rounded(body: Mapping[str, Any]) -> str:
+    plain = json.loads(json.dumps(body))
+
+    def rounded(lengths: Sequence[float]) -> list[str]:
+        return [f"{length:.12g}" for length in lengths]
+
+    length, unit, origin = plain["place"]
+    plain["place"] = [rounded(length), unit, rounded(origin)]
+    for _, slices in plain["stack"]["files"]:
+        voxels = slices["voxels"]
+        slices["voxels"] = voxels | {name: rounded(voxels[name]) for name in ("length", "origin")}
+    return digest_of(plain)
 
 
 def how_images_differ(root: Root, spec: ArraySpec, source: str, attributes: Mapping[str, Any]) -> str:
