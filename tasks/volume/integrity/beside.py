@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 
 DRAW_AGAIN = "draw the report again with seismill report"
 ALTERED = "is not as it was written"
+NOT_GIVEN = "has a number that no run gave it"
 
 
 def beside(volume: Volume) -> list[Finding]:
@@ -157,6 +158,8 @@ def _commits(store: Store) -> list[Finding]:
         return []
     numbers, strays = _numbered(store, COMMITS, newest.number)
     numbers = [number for number in numbers if number < newest.number]
+    if strays:  # below the gap lies the commit that was the newest
+        numbers = numbers[:-1]
     keys = [f"{COMMITS}/{number:08d}" for number in numbers]
     present = {present_root(store, where)[0] for where in (ROOT, ANNEX)}
     contents = on_io(lambda key: fetch(store, key), keys)
@@ -174,8 +177,8 @@ def _numbered(store: Store, folder: str, last: int) -> tuple[list[int], list[Fin
     missing = last - len(there)
     if missing <= GAPS:
         return list(range(1, last + 1)), []
-    problem = f"has a number that no run gave it: {missing:,} before it are missing; move it away"
-    return there, [Finding(f"{folder}/{last:08d}", "", "", problem)]
+    problem = f"{NOT_GIVEN}: {missing:,} before it are missing; move it away"
+    return there[:-1], [Finding(f"{folder}/{last:08d}", "", "", problem)]
 
 
 def _left(commit: Commit, newest: Commit, present: set[bytes]) -> bool:

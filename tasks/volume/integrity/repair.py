@@ -13,7 +13,7 @@ from tasks.parameters import Repairs, StorageOptions
 from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec, positions
-from tasks.volume.integrity.beside import displaced, restored
+from tasks.volume.integrity.beside import NOT_GIVEN, displaced, restored
 from tasks.volume.integrity.check import Finding, ManifestEntry, does_not_decode, fetch, position_of
 from tasks.volume.integrity.from_source import made_from_source
 from tasks.volume.integrity.from_volume import made_again, plan_of_master
@@ -78,6 +78,7 @@ class Repair:
         What others are made of comes first: the root, the master and what belongs to it, levels, copies. A manifest
         comes before its objects if these are whole or it is found in another's place, else after them.
         """
+        findings = [finding for finding in findings if not finding.problem.startswith(NOT_GIVEN)]
         written = {entry.key: entry.stored for entry in entries}
         elsewhere = displaced(self.volume.store, findings)
         lists = [

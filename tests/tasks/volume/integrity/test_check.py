@@ -185,6 +185,13 @@ def test_a_number_that_no_run_gave_is_named_at_once(volume: Path) -> None:
         IntegrityFailure, match=r"lock/99999999: has a number that no run gave it: 99,999,99\d"
     ):
         verify(str(volume))
+    before = {path: path.read_bytes() for path in (volume / ".seismill/commits").iterdir()}
+    with pytest.raises(IntegrityFailure, match=r"^2 of .*commits/99999999.*lock/99999999.*move it away$"):
+        verify(str(volume), repair="from_master")
+    assert before == {path: path.read_bytes() for path in (volume / ".seismill/commits").iterdir()}
+    for folder in ("lock", "commits"):
+        (volume / f".seismill/{folder}/99999999").unlink()
+    assert verify(str(volume))["findings"] == []
 
 
 def test_manifests_that_changed_places_are_both_put_back(volume: Path) -> None:
