@@ -6,6 +6,7 @@ all the same stops the run resumable.
 """
 
 import os
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -40,13 +41,15 @@ def refuse_full(store: Store, most_bytes: int, least: Callable[[], int]) -> None
         )
 
 
-def least_stored(sizes: Sequence[int], read: Read, arrays: int = 1) -> int:
+def least_stored(sizes: Sequence[int], read: Read, arrays: int = 1, *, used: int = 0) -> int:
     """Return how many bytes lossless arrays of what some files hold take at least.
 
     Args:
         sizes: Bytes of the files.
         read: Reads part of one.
         arrays: How many such arrays are stored.
+        used: How many bytes of the files the arrays hold at most; the others may be those that cannot be compressed.
+            0: all.
     """
     ends = np.cumsum([0, *sizes])
     total = int(ends[-1])
@@ -58,13 +61,15 @@ def least_stored(sizes: Sequence[int], read: Read, arrays: int = 1) -> int:
         words = np.frombuffer(data[: len(data) // 4 * 4], np.uint8).reshape(-1, 4)
         taken += words.size
         compressed += len(zlib.compress(words.T.tobytes(), 1))
-    return total * arrays * compressed // (2 * max(1, taken))
+    other = max(0, total - used) if used else 0
+    return max(0, total * compressed // max(1, taken) - other) * arrays // 2
 
 
 def _free(store: Store) -> int:
-    """Return how many bytes may be written to the disk on which a place lies or will lie."""
+    """Return how many bytes may be written to the disk on which a place lies or will lie; many if it does not say."""
     folder = store.location.path
     while not os.path.exists(folder):
         folder = os.path.dirname(folder) or "."
     disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
+    # Of some network file systems nothing is known.
+    return disk.f_bavail * disk.f_frsize if disk.f_blocks else sys.maxsize

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -26,7 +27,9 @@ def little(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """A function that lets disks have so much room."""
 
     def little(room: int) -> None:
-        monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=room, f_frsize=1))
+        monkeypatch.setattr(
+            os, "statvfs", lambda path: SimpleNamespace(f_bavail=room, f_frsize=1, f_blocks=1)
+        )
 
     return little
 
@@ -74,3 +77,16 @@ def test_what_is_compressed_well_or_takes_the_place_of_another_is_not_refused(
     other = make_survey(tmp_path / "b.sgy", n_samples=500, seed=2).path
     little(20_000)
     ingest_segy(str(other), str(tmp_path / "a.zarr"), overwrite=True)
+
+
+def test_one_array_of_a_file_with_others_and_a_disk_that_does_not_tell_its_size_are_not_refused(
+    tmp_path: Path, little: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 1 << 16, (40, 64, 64)).astype("u2")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"], file["zeros"] = noise, np.zeros((32, 64, 64), "u2")
+    little(100_000)
+    ingest_images(f"{tmp_path}/a.h5:/zeros", f"{tmp_path}/zeros.zarr", IMAGE)
+    np.save(tmp_path / "a.npy", noise)
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=0, f_frsize=1, f_blocks=0))
+    ingest_images(f"{tmp_path}/a.npy", f"{tmp_path}/a.zarr", IMAGE)
