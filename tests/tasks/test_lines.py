@@ -129,7 +129,7 @@ def test_a_survey_is_not_split(tmp_path):
         (185, "i4"): 25 * cdp + 5,
     }
     write_gathers(tmp_path / "cube.sgy", words)
-    with pytest.raises(InputRefused, match="is no set of 2-D lines but PostStack3DTime"):
+    with pytest.raises(InputRefused, match="is not a set of 2-D lines but PostStack3DTime"):
         publish(tmp_path / "cube.sgy", tmp_path / "lines", Index(split="line"))
     with pytest.raises(
         InputRefused, match=r"byte 41 of .* has 1 values in 54 traces, so it does not number lines"
