@@ -164,7 +164,7 @@ def publish(
 
     Args:
         source: The SEG-Y, such as s3://staging/survey.sgy, or images: a file, a folder of slices, a pattern, a list
-        volume: The volume to write, such as s3://volumes/survey.zarr; of labels their name
+        volume: The volume to write, such as s3://volumes/survey.zarr; for labels, their name
         overwrite: Replace a volume of another source or plan, and copies and levels that differ
         update: Replace copies and levels that differ; a master that differs is refused
     """
@@ -183,9 +183,9 @@ def migrate(
     overwrite: bool = False,
     update: bool = False,
 ) -> None:
-    """Make a Seismill volume of one that multidimio 0.8 wrote: samples, trace headers, text and binary header.
+    """Convert a volume of multidimio 0.8 to a Seismill volume: samples, trace headers, text and binary header.
 
-    What multidimio did not keep of the SEG-Y is named in the summary. The old volume is only read.
+    The summary names what multidimio did not keep of the SEG-Y. The old volume is only read.
 
     Args:
         source: The volume of multidimio 0.8, such as s3://volumes/old.mdio
@@ -204,7 +204,7 @@ def ingest_segy(
     overwrite: bool = False,
     run: Run = Run(),
 ) -> None:
-    """Turn a SEG-Y into a volume that holds its lossless array alone.
+    """Turn a SEG-Y into a volume that holds only its lossless array.
 
     Args:
         source: The SEG-Y, such as s3://staging/survey.sgy
@@ -250,7 +250,7 @@ def rechunk(
         overwrite: Replace existing copies of another form
         array: Path of another tool's array, such as field/0; its copies are written beside it
         target: Zarr v3 group for the copies of such an array, required if it is no level 0 (0, s0, scale0/image)
-        explore: Make no copies; show what they would be over tolerances, and draw that into this .png file
+        explore: Make no copies; measure their size and error over tolerances, and draw both in this .png file
         group: Write a whole group of another tool to the target, in chunks such as time=64,lat=128, or auto
     """
 
@@ -312,7 +312,7 @@ def export_ome(volume: Url, target: Url, run: Run = Run()) -> None:
 
 @_command
 def prove(volume: Url, run: Run = Run()) -> None:
-    """Prove that the export would be the source, byte for byte; of images, that each voxel is the source's.
+    """Prove that an export would equal the source, byte for byte; for images, that every voxel does.
 
     Args:
         volume: The volume
@@ -338,7 +338,7 @@ def verify(
         errors: Also compare copies and levels with the master, and prove the export again
         repair: Restore damaged objects: from_master restores all but the master, from_source the master too
         seed: Seed of the draw; consecutive numbers draw different objects
-        source: With --repair from_source: where the source is now, if it was moved; known by size and CRC32C
+        source: With --repair from_source: new place of the source, if it was moved; recognised by size and CRC32C
     """
 
 
@@ -357,7 +357,7 @@ def copy(
         volume: The volume
         target: The volume to write, such as gs://volumes/survey.zarr
         includes: Copies to include, such as fast_inline,pyramid. Empty: all
-        excludes: Copies to leave out, such as fast_time,pyramid; amplitude leaves lossy copies alone
+        excludes: Copies to leave out, such as fast_time,pyramid; without amplitude, only copies are delivered
         overwrite: Replace an existing volume
     """
 
@@ -411,11 +411,11 @@ def sweep(
     Args:
         staging: The prefix where files arrive, such as s3://staging; a/b.sgy, or slices in a/b/, become a/b.zarr
         volumes: The prefix of the volumes and their catalogue, such as s3://volumes
-        deployment: publish/NAME, which publishes each source; {size} stands for s, m or l. Empty: this run
+        deployment: publish/NAME, which publishes each source; {size} stands for s, m or l. Empty: publish in this run
         max_active: Most runs of the deployment under way at once
         settle_minutes: Minutes that a file must be unchanged before it is published
         retry: quarantined: also retry quarantined files
-        kinds: all: SEG-Y, and images in folders without SEG-Y, a folder of slices as one scan. segy: SEG-Y alone
+        kinds: all: SEG-Y, and images in folders without SEG-Y, a folder of slices as one scan. segy: only SEG-Y
     """
 
 
@@ -501,7 +501,7 @@ def up(
     Args:
         root: Folder, or URLs separated by commas, that triggered runs may read and write
         home: Folder for the server's database and logs; empty: seismill/server below XDG_STATE_HOME or ~/.local/state
-        stop_runs: Stop runs under way if another root needs another worker; they go on with that one
+        stop_runs: Stop runs under way if a new root needs another worker, which then resumes them
         debug: Show the traceback of an error
     """
     from flows.server import start

@@ -25,9 +25,9 @@ def migrate(
     overwrite: bool = False,
     update: bool = False,
 ) -> Summary:
-    """Make a Seismill volume of one that multidimio 0.8 wrote: samples, trace headers, text and binary header.
+    """Convert a volume of multidimio 0.8 to a Seismill volume: samples, trace headers, text and binary header.
 
-    What multidimio did not keep of the SEG-Y is named in the summary. The old volume is only read.
+    The summary names what multidimio did not keep of the SEG-Y. The old volume is only read.
 
     Args:
         source: The volume of multidimio 0.8, such as s3://volumes/old.mdio

@@ -36,9 +36,9 @@ def publish(
         volume: The volume to write, such as s3://volumes/survey.zarr
         index: For SEG-Y: header fields that place a trace
         master: Storage of the lossless array
-        copies: Copies in other chunks; of SEG-Y mostly lossy, of images lossless, and those alone that are named
+        copies: Copies in other chunks: for SEG-Y mostly lossy; for images lossless, and only those that are named
         pyramid: Coarser levels
-        steps: Stages after the master; proof compares the export, or each voxel, with the source
+        steps: Stages after the master; proof compares an export, or for images each voxel, with the source
         run: Settings of the run; none changes the data
         overwrite: Replace a volume of another source or plan, and copies and levels that differ
         update: Replace copies and levels that differ; a master that differs is refused

@@ -68,7 +68,7 @@ def sweep(
         max_active: Most runs of the deployment under way at once
         settle_minutes: Minutes that a file must be unchanged before it is published
         retry: quarantined: also retry quarantined files
-        kinds: all: SEG-Y, and images in folders without SEG-Y, a folder of slices as one scan. segy: SEG-Y alone
+        kinds: all: SEG-Y, and images in folders without SEG-Y, a folder of slices as one scan. segy: only SEG-Y
         publication: Settings for each volume; a sidecar b.seismill.yaml beside b.sgy overrides them
         run: Settings of each run; none changes the data
     """

@@ -156,26 +156,26 @@ Checksums = Annotated[
     Field(
         title="Checksums",
         description="Expected checksums of the source files, CRC32C (8 hexadecimal digits) or MD5 (32). For one file "
-        "the checksum, for several name=checksum. A file <name>.md5 beside the source counts too",
+        "the checksum, for several name=checksum. A file <name>.md5 beside the source is used too",
         examples=[["line_1.sgy=0a1b2c3d"]],
     ),
 ]
 
 
 class Overrides(_Parameters):
-    """Corrections of header fields that do not place traces as they are, by MDIO's names."""
+    """Corrections for headers that do not place traces directly, under MDIO's names."""
 
     model_config = ConfigDict(title="Grid overrides")
 
     AutoChannelWrap: bool = Field(
         default=False,
         title="AutoChannelWrap",
-        description="Number channels from 1 in each cable, if they count on from cable to cable",
+        description="Number channels from 1 in each cable, if their numbers continue from cable to cable",
     )
     ChannelWrap: bool = Field(
         default=False,
         title="ChannelWrap",
-        description="Number channels from 1 again after each ChannelsPerCable",
+        description="Number channels from 1 again after every ChannelsPerCable channels",
     )
     CalculateCable: bool = Field(
         default=False,
@@ -191,7 +191,7 @@ class Overrides(_Parameters):
     AutoShotWrap: bool = Field(
         default=False,
         title="AutoShotWrap",
-        description="Compute a dense shot index per sail line, for guns that shoot in turns",
+        description="Compute a dense shot index per sail line, for alternating guns",
     )
     CalculateShotIndex: bool = Field(
         default=False,
@@ -258,7 +258,7 @@ class Index(_Parameters):
         description="Name of each index field: a dimension, or a field of the template. Empty: the template's",
     )
     types: list[HeaderType] = Field(
-        default=[], title="Types", description="Type of each index field. Empty: found from its values"
+        default=[], title="Types", description="Type of each index field. Empty: detected from its values"
     )
     coordinate_bytes: str = Field(
         default="auto",
@@ -269,7 +269,7 @@ class Index(_Parameters):
         examples=["181,185"],
     )
     coordinate_types: list[HeaderType] = Field(
-        default=[], title="Coordinate types", description="Type of X and Y. Empty: found from their values"
+        default=[], title="Coordinate types", description="Type of X and Y. Empty: detected from their values"
     )
     template: Template = Field(
         default="auto",
@@ -308,7 +308,7 @@ class Index(_Parameters):
         default="header",
         pattern=r"^(header|\d+(\.\d+)?(e-?\d+)?)$",
         title="Sample interval",
-        description="In ms, or in the unit of depth, if headers state it wrongly. 0: samples are only numbered",
+        description="Interval in ms or in the unit of depth, if headers state it wrongly. 0: samples are only numbered",
         examples=["4", "0.5"],
     )
     delay: str = Field(
@@ -321,19 +321,19 @@ class Index(_Parameters):
     depth_unit: Literal["header", "m", "ft", "none"] = Field(
         default="header",
         title="Unit of depth",
-        description="Unit, if the text header and byte 3255 state it wrongly",
+        description="Unit of a depth axis, if the text header and byte 3255 state it wrongly",
     )
     coordinate_unit: Literal["header", "m", "ft", "deg", "none"] = Field(
         default="header",
         title="Unit of coordinates",
-        description="Unit, if bytes 89 and 3255 state it wrongly",
+        description="Unit of X and Y, if bytes 89 and 3255 state it wrongly",
     )
     coordinate_scalar: int = Field(
         default=0,
         ge=-(1 << 15),
         lt=1 << 15,
         title="Coordinate scalar",
-        description="Scalar, if byte 71 states it wrongly: -10 divides coordinates by 10, 10 multiplies. 0: byte 71",
+        description="Scalar of X and Y, if byte 71 states it wrongly: -10 divides by 10, 10 multiplies. 0: byte 71",
         examples=[-10],
     )
     epsg: int = Field(
@@ -341,19 +341,19 @@ class Index(_Parameters):
         ge=0,
         le=1_000_000,
         title="EPSG code",
-        description="Reference system of the coordinates. 0: as the text header states",
+        description="EPSG code of the coordinate reference system. 0: as the text header states",
         examples=[23031],
     )
     unplaced_codes: list[int] = Field(
         default=[],
         title="Unplaced trace codes",
-        description="Trace codes (byte 29) whose traces get no cell in the grid; export writes them again",
+        description="Trace codes (byte 29) of traces to keep outside of the grid; an export writes them back",
         examples=[[2]],
     )
     trailing: Literal["zeros", "keep"] = Field(
         default="zeros",
         title="After the last trace",
-        description="Bytes allowed after the last trace; they are kept for export. keep: any bytes",
+        description="Bytes allowed after the last trace, stored for export. zeros: only zeros. keep: any",
     )
     traces: str = Field(
         default="",
@@ -365,13 +365,13 @@ class Index(_Parameters):
     split: Literal["no", "line"] = Field(
         default="no",
         title="Split",
-        description="line: publish each 2-D line of the source as a volume of its own, in the folder that is named",
+        description="line: publish each 2-D line of the source as a volume of its own; VOLUME is then their folder",
     )
     checksums: Checksums = []
     overrides: Overrides = Field(
         default=Overrides(),
         title="Overrides",
-        description="For headers that do not place traces as they are: wrapped channels, shot lines, duplicates",
+        description="For headers that do not place traces directly: wrapped channels, shot lines, duplicates",
     )
 
 
@@ -381,13 +381,14 @@ class Master(_Parameters):
     chunks: list[int] = Field(
         default=[],
         title="Chunks",
-        description="Samples decoded at once, per axis. Empty: 512 x 512, 64 x 64 x 64, above 3-D up to 4 MiB",
+        description="Samples per chunk, decoded together, per axis. Empty: 512 x 512 in 2-D, 64 x 64 x 64 in 3-D, "
+        "else up to 4 MiB",
     )
     shards: list[int] = Field(
         default=[],
         title="Shards",
         description="Samples per stored object, per axis, multiples of the chunks. Empty: about 32 MB on object "
-        "stores, one chunk on local disk while there are 100,000 or fewer. 0: one chunk",
+        "stores, one chunk on local disk if the array has at most 100,000 chunks. 0: one chunk",
     )
     codec: Codec = Field(
         default="zstd-1", title="Codec", description="Compressor and level, after a byte shuffle"
@@ -455,7 +456,7 @@ class Image(_Parameters):
     labels_of: OptionalUrl = Field(
         default="",
         title="Labels of",
-        description="The image volume whose labels these are; the volume is then their name, as in "
+        description="The image volume that these labels describe; VOLUME is then the name of the labels, stored in "
         "rock.zarr/labels/NAME",
     )
     checksums: Checksums = []
@@ -503,17 +504,17 @@ class Copies(_Parameters):
     presets: list[Preset] = Field(
         default=["fast_inline", "fast_crossline", "fast_offset", "fast_time"],
         title="Presets",
-        description="Slices that read fast. Of a survey: across the first dimension, the second, the third of four, "
-        "or the samples. Of images: across z, y or x; publish makes those alone that are named",
+        description="One copy for each kind of slice to read fast. Surveys: slices across the first dimension, the "
+        "second, the third of four, or the samples. Images: across z, y or x; publish makes only those named here",
     )
     more: list[Copy] = Field(default=[], title="More", description="Copies with your own chunks")
     quality: Quality = Field(
         default="auto",
         title="Quality",
-        description="Least figure: snr=40 or psnr=60 (dB), ratio=10 (bytes); or largest error in standard deviations: "
-        "very_low 6, low 3, medium 1, high 0.1, very_high 0.01, ultra 0.001; or lossless. Of images psnr and these are "
-        "relative to the display window: 10 %, 5 %, 2 %, 1 %, 0.1 %, 0.01 %. auto: that of an existing copy; else "
-        "snr=40 for survey data that swing about zero, and lossless for all others, as for images. By copy: "
+        description="Least SNR or PSNR in dB (snr=40, psnr=60) or compression ratio (ratio=10); or largest error in "
+        "standard deviations: very_low 6, low 3, medium 1, high 0.1, very_high 0.01, ultra 0.001; or lossless. For "
+        "images, psnr and errors are relative to the display window: 10 %, 5 %, 2 %, 1 %, 0.1 %, 0.01 %. auto: as an "
+        "existing copy; without one, snr=40 for survey data that swing about zero, else lossless. By copy: "
         "snr=40,fast_time=lossless",
         examples=["snr=40", "high", "snr=40,fast_time=lossless"],
     )
@@ -567,7 +568,8 @@ class Levels(_Parameters):
     factor: list[int] = Field(
         default=[],
         title="Factor",
-        description="Samples combined per axis. Empty: 2 on the last three axes; for voxels, the finer axes first",
+        description="Samples combined per axis. Empty: 2 on the last three axes; for voxels of unequal "
+        "lengths, the finer axes first",
     )
     method: Method = Field(
         default="auto",
@@ -579,7 +581,7 @@ class Levels(_Parameters):
         ge=0,
         le=16,
         title="Levels",
-        description="Most levels; one that is a single chunk is the last, unless Until is given. 0: no limit",
+        description="Most levels; a level of a single chunk is the last, unless Until is given. 0: no limit",
     )
     until: int = Field(
         default=0,
@@ -601,16 +603,16 @@ class Publication(_Parameters):
     """Settings for each volume of a sweep."""
 
     index: Index = Field(
-        default=Index(), title="Index", description="Header fields that place a trace; of SEG-Y alone"
+        default=Index(), title="Index", description="Header fields that place a trace; for SEG-Y only"
     )
     image: Image = Field(
-        default=Image(), title="Image", description="Meaning and position of the voxels; of images alone"
+        default=Image(), title="Image", description="Meaning and position of the voxels; for images only"
     )
     master: Master = Field(default=Master(), title="Master", description="Storage of the lossless array")
     copies: Copies = Field(
         default=Copies(),
         title="Copies",
-        description="Copies of surveys in other chunks, mostly lossy; a scan has those that its sidecar names",
+        description="Copies of surveys in other chunks, mostly lossy; a scan gets only those that its sidecar names",
     )
     pyramid: Levels = Field(default=Levels(), title="Pyramid", description="Coarser levels")
     steps: list[Step] = Field(
@@ -691,7 +693,7 @@ class StorageOptions(_Parameters):
         examples=["eu-west-1"],
     )
     requester_pays: bool = Field(
-        default=False, title="Requester pays", description="Bill requests to us (requester pays)"
+        default=False, title="Requester pays", description="Pay for requests in place of the bucket's owner"
     )
     account_name: str = Field(
         default="",
@@ -709,7 +711,7 @@ class StorageOptions(_Parameters):
         default="",
         pattern=r"^(([\w/]+=)?[A-Za-z_]+(,([\w/]+=)?[A-Za-z_]+)*)?$",
         title="Storage class",
-        description="Storage class of chunks, for all arrays or by array. Metadata keeps the bucket's",
+        description="Storage class of chunks, for all arrays or by array. Metadata keep the bucket's class",
         examples=["STANDARD_IA", "STANDARD_IA,fast_inline=STANDARD"],
     )
     accept_unconditional_writes: bool = Field(
@@ -724,7 +726,7 @@ class StorageOptions(_Parameters):
     accept_plain_http: bool = Field(
         default=False,
         title="Accept plain HTTP",
-        description="Also read http:// sources of other machines, which anybody on the way can read and change",
+        description="Also read http:// sources of other machines, which anybody on the network can read and change",
     )
     # Options of the sources, where these lie in another store than the volumes. Empty: as for all URLs.
     source_credentials: str = Field(
@@ -762,7 +764,7 @@ class StorageOptions(_Parameters):
     source_requester_pays: bool = Field(
         default=False,
         title="Source: requester pays",
-        description="Bill requests for the sources to us (requester pays)",
+        description="Pay for requests to the sources in place of their bucket's owner",
     )
     source_anonymous: bool = Field(
         default=False, title="Source: anonymous", description="Send no credentials for the sources"

@@ -71,7 +71,7 @@ def rechunk(
         array: Path of an array that another tool wrote, such as field/0; its copies lie beside it.
         target: Zarr v3 group for the copies of such an array; needed if it is no level 0 (0, s0, scale0/image)
             of a group of Zarr v3.
-        explore: Make no copies; draw what they would be over tolerances into this PNG file.
+        explore: Make no copies; draw their size and error over tolerances in this PNG file.
         group: Write a whole group of another tool to `target`: all arrays with coordinates and attributes, losslessly,
             in chunks of these extents by dimension (time=64,lat=128), or auto.
         compute: Where blocks run; threads of this process if not given.

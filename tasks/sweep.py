@@ -93,20 +93,20 @@ def sweep(
     """Publish every source that is new and settled; quarantine what cannot be published.
 
     Args:
-        staging: The prefix that is listed, however deep; `a/b.sgy` below it becomes `a/b.zarr` below `volumes`, and
-            what `a/b.seismill.yaml` groups, and the slices in the folder `a/b/`, become that, too.
+        staging: The prefix that is listed, however deep; `a/b.sgy` below it becomes `a/b.zarr` below `volumes`, as do
+            the files that `a/b.seismill.yaml` groups, and the slices in the folder `a/b/`.
         volumes: Prefix of the volumes and the catalogue.
-        settle_minutes: A source is taken when its size and identity have not changed for so long. When what had
-            settled is done, the sweep waits for what it saw first, and looks once more.
-        retry: "quarantined" tries those again, too.
-        kinds: Whether scans are sources (all), or SEG-Y alone (segy).
-        publication: How sources are published; the words of a sidecar count more.
+        settle_minutes: Minutes that the size and identity of a source must be unchanged. After the settled sources,
+            the sweep waits for those that it saw arriving, and lists once more.
+        retry: "quarantined" tries quarantined sources again, too.
+        kinds: Whether scans are sources, too (all), or only SEG-Y (segy).
+        publication: Settings for every source; those of a sidecar take precedence.
         run: How to run.
         publisher: Publisher that carries attempts out.
-        stopping: Set from outside to end the sweep resumable.
-        report: Told how many attempts have ended.
+        stopping: Event that stops the sweep, so that it can be resumed.
+        report: Called with the number of attempts that have ended.
         say: Called with a sentence before the sweep waits.
-        waits: Told which sources are arriving, and until when the sweep waits for them.
+        waits: Called with the sources that are arriving, and the time until which the sweep waits for them.
 
     Returns:
         The summary: `counts` of sources by what became of them; how many `objects` were listed, each of which is

@@ -56,18 +56,17 @@ def verify(
     source: OptionalUrl = "",
     compute: Compute | None = None,
 ) -> dict[str, Any]:
-    """Check a volume against its manifests, and on request put back what is broken.
+    """Compare stored objects of a volume with its manifests, and on request repair damaged ones.
 
     Args:
-        volume: The published volume, or a group of another tool with levels or copies of ours: these are checked.
-        fraction: Share of the objects to look at, drawn by chance; 1 for all.
+        volume: The published volume, or a group of another tool, whose levels and copies by Seismill are checked.
+        fraction: Share of the objects to read, drawn at random; 1 for all.
         errors: Also compare copies and pyramid with the master, and repeat the proof.
-        repair: Rewrite what is broken, and nothing else, with the bytes that were written: from_master makes copies,
-            levels and metadata again; from_source also reads the source again for the master itself.
+        repair: Write damaged objects, and nothing else, again with their original bytes: from_master for copies,
+            levels and metadata; from_source also for the master, read again from the source.
         run: How to run.
-        seed: Which objects are drawn when `fraction` is below 1; consecutive numbers draw others, until none is left.
-        source: With from_source, where the source is now, if it is not where it was; SEG-Y is recognized by size and
-            CRC32C.
+        seed: Seed of the draw when `fraction` is below 1; consecutive numbers draw others, until none is left.
+        source: With from_source, the new place of the source, if it was moved; SEG-Y is recognized by size and CRC32C.
         compute: Where to run; threads of this process if not given.
 
     Returns:
