@@ -106,7 +106,7 @@ def _client_of(dask: str) -> Iterator[tuple["Client", str]]:
             yield found
         return
     opened, clients = kept
-    if dask not in clients:
+    if dask not in clients or clients[dask][0].status != "running":  # it lost its scheduler between stages
         clients[dask] = opened.enter_context(_open_client(dask))
     yield clients[dask]
 

@@ -74,7 +74,7 @@ def test_local_processes_share_the_memory_given_keep_what_they_freed_and_serve_t
 
 
 def test_blocks_run_on_the_operators_cluster(monkeypatch):
-    from distributed import LocalCluster
+    from distributed import LocalCluster, default_client
 
     with LocalCluster(
         n_workers=1, threads_per_worker=3, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
@@ -84,6 +84,11 @@ def test_blocks_run_on_the_operators_cluster(monkeypatch):
             with open_compute(Run(dask=dask, memory="90 MB")) as compute:
                 assert compute.executor.submit(sum, (1, 2)).result() == 3
                 assert (compute.workers, compute.memory_bytes) == (3, 90_000_000)
+        with kept_clients():
+            for _ in ("ingest", "rechunk"):
+                with open_compute(Run(dask="cluster", memory="90 MB")) as compute:
+                    assert compute.executor.submit(sum, (1, 2)).result() == 3
+                default_client().close()  # as one that lost its scheduler
 
 
 @pytest.mark.parametrize(
