@@ -64,11 +64,12 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
         parameters=sorted(
             _once(
                 flag.replace(
-                    annotation=shown_first(function.__name__, _flag_name(flag.name), flag.annotation)
+                    annotation=Annotated[flag.annotation, Parameter(show=False)]
+                    if flag.name in idle
+                    else shown_first(function.__name__, _flag_name(flag.name), flag.annotation)
                 )
                 for place, parameter in enumerate(signature.parameters.values())
                 for flag in _flags(parameter, 10 * place)  # between them the models inside of a model
-                if flag.name not in idle
             ),
             key=lambda flag: flag.kind,
         )

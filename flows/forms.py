@@ -14,7 +14,8 @@ from tasks.parameters import OptionalUrl, Run, StorageOptions, Url
 # Places that a run cannot do without come first, then what is wanted of it (copies, steps, what is left out), then
 # these in their order. What overrides a file's own headers, or the storage of the master, is last.
 _LATE = ("pyramid", "update", "overwrite", "run", "storage_options", "seed", "index", "image", "master")
-# Fields of the run, and of its stores, that do nothing in a verb: they are in neither its form nor its help.
+# Fields of the run, and of its stores, that do nothing in a verb: they are in neither its form nor its help, and taken
+# from scripts and schedules that give them.
 _OF_PLANS = frozenset({"accept_versions", "created_on"})
 _OF_SOURCES = frozenset(name for name in StorageOptions.model_fields if name.startswith("source_"))
 _OF_WRITING = frozenset({"storage_class", "accept_unconditional_writes"})
@@ -48,9 +49,13 @@ class _Without:
         return schema
 
     def _narrow(self, schema: dict[str, Any], handler: Any) -> None:
-        fields = handler.resolve_ref_schema(schema).get("properties", {})
-        for name in self.fields & set(fields):
-            del fields[name]
+        model = handler.resolve_ref_schema(schema)
+        fields = model.get("properties", {})
+        if idle := sorted(self.fields & set(fields)):
+            for name in idle:
+                del fields[name]
+            # Parameters and schedules of before may hold them, and Prefect refuses what a schema does not know.
+            model["patternProperties"] = {f"^({'|'.join(idle)})$": {}}
         if "storage_options" in fields:
             self._narrow({"$ref": _reference(fields["storage_options"])}, handler)
 

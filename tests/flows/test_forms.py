@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
+from cyclopts import Parameter
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import validate
 
 from flows import cli
 from flows.forms import DOES_NOTHING
@@ -68,7 +70,7 @@ def test_on_one_machine_the_deployments_that_people_start_come_first():
 
 
 @pytest.mark.parametrize("entrypoint", [one for one in ENTRYPOINTS if one.partition(":")[2] in DOES_NOTHING])
-def test_fields_that_do_nothing_are_in_neither_form_nor_flags(entrypoint):
+def test_fields_that_do_nothing_are_in_neither_form_nor_help_and_taken_from_scripts_and_schedules(entrypoint):
     module, _, name = entrypoint.partition(":")
     schema = parameter_schema(getattr(import_module(module), name)).model_dump_for_openapi()
     models = {
@@ -84,4 +86,14 @@ def test_fields_that_do_nothing_are_in_neither_form_nor_flags(entrypoint):
     )
     assert shown == known - DOES_NOTHING[name]
     flags = inspect.signature(cli.app[name.replace("_", "-")].default_command).parameters
-    assert not DOES_NOTHING[name] & set(flags)
+    hidden = {
+        flag
+        for flag in flags
+        if getattr(flags[flag].annotation, "__metadata__", [None])[-1] == Parameter(show=False)
+    }
+    assert hidden == DOES_NOTHING[name]
+    run = {field: info.default for field, info in Run.model_fields.items() if field != "storage_options"}
+    stores = {field: info.default for field, info in StorageOptions.model_fields.items()}
+    given = {"run": run | {"storage_options": stores}} if "Run" in models else {"storage_options": stores}
+    required = dict.fromkeys(schema["required"], "a.zarr")
+    validate(required | given, schema, raise_on_error=True)
