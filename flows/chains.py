@@ -43,12 +43,12 @@ def publish_chain(
         stages: The callables of `PUBLISH_STAGES`.
         source: The SEG-Y, or the images.
         volume: URL of the volume.
-        index: How traces are placed.
-        master: How the lossless array is stored.
+        index: Header fields that place traces.
+        master: Storage of the lossless array.
         copies: Parameters of `rechunk`.
         pyramid: Parameters of `pyramid`.
         steps: Steps after the master.
-        run: How all stages are carried out.
+        run: Settings of the run, for all stages.
         overwrite: Replace a volume of another source or plan, and copies and levels that differ.
         update: Replace copies and levels that differ; a master that differs is refused.
         image: Meaning and position of voxels.
@@ -106,8 +106,8 @@ def migrate_chain(
     Args:
         stages: The callables of `PUBLISH_STAGES`.
         source: The volume of multidimio 0.8.
-        index: How traces are placed; the fields that hold its dimensions are found in its headers.
-        run: How all stages are carried out.
+        index: Header fields that place traces; those that hold its dimensions are found in its headers.
+        run: Settings of the run, for all stages.
         **rest: Same as in `publish_chain`.
     """
     from tasks.volume.ingest.from_mdio_v0 import what_to_publish
@@ -137,8 +137,8 @@ def _publish_lines(
         stages: The callables of `PUBLISH_STAGES`.
         source: The SEG-Y.
         folder: Folder of the volumes, each named after its line.
-        index: How traces are placed.
-        run: How all stages are carried out.
+        index: Header fields that place traces.
+        run: Settings of the run, for all stages.
         publication: The rest of how each is published.
 
     Raises:

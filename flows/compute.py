@@ -62,7 +62,7 @@ def open_compute(
         run: Its `dask` says where: "threads", "local:N", "cluster" (the address in SEISMILL_DASK) or a scheduler's
             address; its `memory` is what the run may use on each machine.
         report: Called in the driver's thread after each finished block.
-        stopping: Set from outside (by a signal handler) to end the stage resumable.
+        stopping: Event that ends the stage, so that it can be resumed; a signal handler sets it.
 
     Raises:
         InputRefused: `run.dask` names no cluster.

@@ -33,7 +33,7 @@ def as_stage(
     Args:
         verb: A function with a keyword `compute`, or without one: that is a stage already.
         report_for: Opens the receiver of progress for a volume.
-        stopping: Set from outside to end the stage resumable.
+        stopping: Event that ends the stage, so that it can be resumed.
     """
     signature = inspect.signature(verb)
     if "compute" not in signature.parameters:

@@ -111,9 +111,9 @@ class Deployed:
 
         Args:
             deployment: "flow/deployment"; {size} in it stands for the size class.
-            at_once: How many runs may be under way.
-            poll_seconds: Between two looks at them.
-            tell_seconds: Between two reports of those that are waited for.
+            at_once: Most runs under way.
+            poll_seconds: Seconds between two looks at the runs.
+            tell_seconds: Seconds between two reports of the runs that are waited for.
 
         Raises:
             InputRefused: The server has no such deployment.

@@ -46,11 +46,11 @@ def audit(
         volumes: Prefix of the volumes and the catalogue, as a sweep was given it.
         fraction: Share of the objects of each volume.
         errors: Also compare copies and pyramids with their masters, and repeat the proofs; reads all of each volume.
-        run: How to run.
+        run: Settings of the run.
         seed: Number of the share to check; consecutive numbers take other objects. -1 for the number of the day.
         verify: Looks at one volume, given the parameters of the verb by name.
-        stopping: Set from outside to end the audit.
-        report: Told how many volumes were looked at.
+        stopping: Event that ends the audit.
+        report: Called with the number of volumes that were checked.
 
     Returns:
         The summary: `counts` of volumes that are sound, damaged or being written by another run, `attention` with a row

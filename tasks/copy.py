@@ -56,7 +56,7 @@ def copy(
         includes: Names of the only copies and pyramid to deliver (fast_inline, pyramid …); empty: all.
         excludes: Names of copies and pyramid to leave out; with the master among them, copies alone are delivered.
         overwrite: Replace a volume that is there already.
-        run: How to run.
+        run: Settings of the run.
         compute: Where blocks run; threads of this process if not given.
 
     Returns:
@@ -64,7 +64,7 @@ def copy(
 
     Raises:
         InputRefused: There is no volume, or it has no such copy.
-        DestinationRefused: Another volume is there.
+        DestinationRefused: The place holds another volume.
         IntegrityFailure: An object of the volume is not as it was written.
         Resumable: The run stopped before its end.
     """

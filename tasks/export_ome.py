@@ -22,7 +22,7 @@ def export_ome(
     Args:
         volume: The published volume, or a group of another tool with levels of ours.
         target: Place of the group: empty, and outside of every volume.
-        run: How to run.
+        run: Settings of the run.
         compute: Where to run; threads of this process if not given.
 
     Returns:
@@ -30,7 +30,7 @@ def export_ome(
 
     Raises:
         InputRefused: There is no volume, or OME-Zarr does not describe it.
-        DestinationRefused: Something else is at the target.
+        DestinationRefused: The target holds something else.
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()

@@ -53,7 +53,7 @@ def export_segy(
         target: The file to write; the folder, where the volume was made from several files and all are written.
         export: Part and form of the file.
         overwrite: Replace a file that is there already.
-        run: How to run.
+        run: Settings of the run.
         file: Number of the source file to write, from 0; -1: all.
         array: Copy whose samples are written, with the source's headers; empty: the lossless array.
         check: Read what was written with segyio, and compare its samples and header fields with the volume's.
@@ -272,7 +272,7 @@ def _is_there(url: str, file: FilePart, overwrite: bool, run: Run) -> bool:
     """Return whether an export has written this file already.
 
     Raises:
-        DestinationRefused: Another file is there.
+        DestinationRefused: The target holds another file.
     """
     folder, _, name = url.rpartition("/")
     if not Store(folder, run.storage_options).exists(name):

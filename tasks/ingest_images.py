@@ -76,7 +76,7 @@ def ingest_images(
         image: Meaning and position of the voxels.
         master: Chunks, shards and codec.
         overwrite: Replace a volume that is there already.
-        run: How to run.
+        run: Settings of the run.
         following: Stages to make from the master after it, which are planned with it.
         compute: Where blocks run; threads of this process if not given.
 
@@ -85,7 +85,7 @@ def ingest_images(
 
     Raises:
         InputRefused: The files or a parameter cannot be used.
-        DestinationRefused: Another volume is there.
+        DestinationRefused: The place holds another volume.
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()

@@ -83,7 +83,7 @@ def ingest_segy(
         index: Header words that place traces, and the format of samples where headers are wrong.
         master: Chunks, shards and codec.
         overwrite: Replace a volume that is there already.
-        run: How to run.
+        run: Settings of the run.
         following: Stages to make from the master after it, which are planned with it.
         compute: Where blocks run; threads of this process if not given.
 
@@ -92,7 +92,7 @@ def ingest_segy(
 
     Raises:
         InputRefused: A file or a parameter cannot be used.
-        DestinationRefused: Another volume is there.
+        DestinationRefused: The place holds another volume.
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()

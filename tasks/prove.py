@@ -30,7 +30,7 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
 
     Args:
         volume: The published volume.
-        run: How to run.
+        run: Settings of the run.
         compute: Where to run; threads of this process if not given.
 
     Returns:

@@ -52,9 +52,9 @@ def pyramid(
 
     Args:
         volume: The published volume, or any Zarr group or array.
-        levels: How many, and how much coarser each is.
+        levels: Number and factors of the levels.
         overwrite: Replace levels that are there in another form.
-        run: How to run.
+        run: Settings of the run.
         array: Path of an array that another tool wrote, such as field/0; its levels become field/1 …, those
             of s0 become s1 …
         target: Zarr v3 group for the levels of such an array; needed if it is no level 0 (0, s0, scale0/image)

@@ -67,7 +67,7 @@ def rechunk(
         volume: The published volume, or any Zarr group or array.
         copies: Copies to make, and their largest errors.
         overwrite: Replace copies that are there in another form.
-        run: How to run.
+        run: Settings of the run.
         array: Path of an array that another tool wrote, such as field/0; its copies lie beside it.
         target: Zarr v3 group for the copies of such an array; needed if it is no level 0 (0, s0, scale0/image)
             of a group of Zarr v3.

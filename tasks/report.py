@@ -34,7 +34,7 @@ def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
     Args:
         volume: The published volume, or a group of another tool with levels or copies of ours; the report is stored
             inside it, under `.seismill/`.
-        run: How to run.
+        run: Settings of the run.
 
     Returns:
         The summary of the stage, with the places of the page and the pictures, small versions of them, and the table

@@ -101,7 +101,7 @@ def sweep(
         retry: "quarantined" tries quarantined sources again, too.
         kinds: Whether scans are sources, too (all), or only SEG-Y (segy).
         publication: Settings for every source; those of a sidecar take precedence.
-        run: How to run.
+        run: Settings of the run.
         publisher: Publisher that carries attempts out.
         stopping: Event that stops the sweep, so that it can be resumed.
         report: Called with the number of attempts that have ended.

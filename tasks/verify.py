@@ -64,7 +64,7 @@ def verify(
         errors: Also compare copies and pyramid with the master, and repeat the proof.
         repair: Write damaged objects, and nothing else, again with their original bytes: from_master for copies,
             levels and metadata; from_source also for the master, read again from the source.
-        run: How to run.
+        run: Settings of the run.
         seed: Seed of the draw when `fraction` is below 1; consecutive numbers draw others, until none is left.
         source: With from_source, the new place of the source, if it was moved; SEG-Y is recognized by size and CRC32C.
         compute: Where to run; threads of this process if not given.
@@ -74,7 +74,7 @@ def verify(
 
     Raises:
         InputRefused: There is no volume, no source to repair it from, or the source is another one.
-        IntegrityFailure: Something is not as it was written, and was not repaired.
+        IntegrityFailure: A damaged object was not repaired.
         Resumable: The run was asked to stop before its end, or another one replaces the volume, or writes it while it
             is to be repaired.
     """
@@ -149,7 +149,7 @@ def drawn_of(entries: list[ManifestEntry], fraction: float, seed: int) -> list[M
 
     Args:
         entries: The objects.
-        fraction: How much of them.
+        fraction: Share of the objects.
         seed: Number of the share: with a fraction of 1/n each object is in one of n consecutive ones.
     """
     if fraction >= 1:

@@ -35,7 +35,7 @@ class Answer:
         extent: Left, right, first and last edge in positions of level 0: those of cells, not of their middles.
         level: The level it was read from.
         array: Path of the array it was read from; a difference names the copy.
-        max_abs_error: How far a sample is off the master's at most; NaN for a coarser level of means.
+        max_abs_error: Largest error of a sample against the master; NaN for a coarser level of means.
         every: Thinning across and down: every so manyth sample is shown.
         partial: Whether this is the middle of what was asked for.
         full: The values before they were thinned.

@@ -24,7 +24,7 @@ class CellCache:
 
     Attributes:
         limit_bytes: Most bytes that are kept.
-        bytes: How many are.
+        bytes: Bytes that are kept now.
         reads: Regions that were read from the store so far: the path of the array, and the region.
     """
 

@@ -72,7 +72,7 @@ class Plane:
     """A plane through a volume.
 
     Attributes:
-        name: How it is called.
+        name: Name of the plane.
         across: The axis from left to right.
         down: The axis from top to bottom, or from bottom to top.
         downward: Whether the first position of `down` is at the top.

@@ -149,7 +149,7 @@ def level_labels(
         factor: Samples of the master per sample of the level.
         scale: The level's step.
         translation: First coordinate of the level.
-        method: How it was made; `nearest` takes the first sample of each cell, with its label.
+        method: Method of the level; `nearest` takes the first sample of each cell, with its label.
     """
     if method == "nearest":
         return values[::factor]

@@ -36,7 +36,7 @@ def codec_of(volume: Volume, copies: Copies, name: str) -> tuple[str, str, str]:
     hold every one of them exactly, so that the bound is on the numbers themselves.
 
     Raises:
-        InputRefused: Nothing that is asked fits the master.
+        InputRefused: No requested quality fits the master.
     """
     master, attributes = volume.spec(volume.master), volume.array_attributes(volume.master)
     quality, kind = copies.quality_of(name), copies.codec_of(name)

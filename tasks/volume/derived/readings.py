@@ -22,7 +22,7 @@ class Reading:
 
     Attributes:
         paths: Paths of the arrays.
-        blocks: How the master is cut.
+        blocks: Blocks of the master.
     """
 
     paths: tuple[str, ...]

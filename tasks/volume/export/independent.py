@@ -73,7 +73,7 @@ def compare(
         on_window: Called after each window with the number of traces compared so far.
 
     Raises:
-        IntegrityFailure: Something differs.
+        IntegrityFailure: A sample or a header field differs.
     """
     import segyio
     import segyio.su

@@ -98,7 +98,7 @@ def export_group(group: OmeGroup, target: WritableStore, compute: Compute) -> tu
     """Write what is not there yet; return how many objects were written and how many were there.
 
     Raises:
-        DestinationRefused: Something else is at the target.
+        DestinationRefused: The target holds something else.
         Resumable: The run stopped.
     """
     note = json.dumps({"verb": "export_ome", "digest": group.digest}, indent=1).encode()

@@ -134,7 +134,7 @@ def write_group(group: Regrouped, target: WritableStore, compute: Compute) -> tu
     """Write what is not there yet; return how many objects were written and how many were there.
 
     Raises:
-        DestinationRefused: Something else is at the target.
+        DestinationRefused: The target holds something else.
         IntegrityFailure: A stored object of the source does not decode.
         Resumable: The run stopped.
     """

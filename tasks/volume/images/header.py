@@ -84,7 +84,7 @@ class Slices:
 
     Attributes:
         kind: Which reader takes `details`: `plain`, `tiff`, `coded` or `hdf5`.
-        count: How many slices.
+        count: Number of slices.
         shape: Rows and columns of each.
         dtype: NumPy's name of the voxels' type, without byte order.
         details: Values that reading needs beside the file; plain JSON.
@@ -97,7 +97,7 @@ class Slices:
         samples: Values per voxel, such as 3 of a colour image; they become channels.
         planes: Axes along which pages of the file follow each other, slowest first, with their counts: `t`, `c` and
             `z`. Empty: along z alone.
-        declared: How many slices the file says there are in all, in it and in the others of its set; 0: it does not.
+        declared: Number of slices that the file states for itself and the others of its set; 0: none stated.
             No part of a plan.
         channels: Names and colours (RRGGBB) of the channels, as the file gives them; no part of a plan.
     """

@@ -45,7 +45,7 @@ class Ranged(io.RawIOBase):
         """Fill `buffer` as far as the file goes.
 
         Raises:
-            InputRefused: More is wanted at once than any header holds.
+            InputRefused: More bytes are requested at once than any header holds.
         """
         view = memoryview(buffer).cast("B")
         wanted = max(0, min(len(view), self._source.size - self._at))

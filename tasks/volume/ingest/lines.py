@@ -40,7 +40,7 @@ def lines_of(files: Files, index: Index) -> list[SourceLine]:
         index: Index parameters of the user.
 
     Raises:
-        InputRefused: Nothing tells lines apart.
+        InputRefused: No header field numbers lines.
     """
     if len(files.listed) > 1 and index.bytes == "auto":
         return _one_each(files)

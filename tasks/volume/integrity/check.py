@@ -57,7 +57,7 @@ def open_checked(store: Store) -> tuple[Volume, list[Finding]]:
 
     Raises:
         InputRefused: There is no volume.
-        IntegrityFailure: Neither is whole.
+        IntegrityFailure: Both the root and its newest commit are damaged.
     """
     newest = newest_commit(store)
     if newest is None:

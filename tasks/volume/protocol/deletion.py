@@ -62,7 +62,7 @@ def take_away(
         listed: Keys of all objects of the volume, if they were just listed under the lock.
 
     Raises:
-        Resumable: Something may not be removed, or another run took over.
+        Resumable: An object may not be removed, or another run took over.
     """
     forget(store)
     keys = store.keys("") if listed is None else listed

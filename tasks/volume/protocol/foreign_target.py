@@ -38,7 +38,7 @@ def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
 
     Raises:
         InputRefused: There is no such array, or it cannot be read, or nothing can be written beside it.
-        DestinationRefused: Something else is where the levels would go.
+        DestinationRefused: The place of the levels holds something else.
     """
     store = Store(volume, run.storage_options)
     try:

@@ -30,7 +30,7 @@ def listed_in_image(store: Store, run: Run, compute: Compute) -> Iterator[None]:
 
     Args:
         store: The volume.
-        run: How to run.
+        run: Settings of the run.
         compute: Where the run's blocks run.
 
     Raises:

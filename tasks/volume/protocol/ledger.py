@@ -87,7 +87,7 @@ class Record:
     Attributes:
         block: Number of the block in the plan.
         objects: Stored objects.
-        raw_bytes: How many uncompressed bytes it handled, for progress.
+        raw_bytes: Number of uncompressed bytes, for progress.
         facts: Facts to merge in block order at the end: statistics, errors, checksums.
     """
 

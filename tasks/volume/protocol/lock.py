@@ -140,10 +140,10 @@ def locked(
 
     Args:
         store: The volume.
-        wait_seconds: How long to wait for another holder.
-        say: Told once, in a sentence, who is waited for.
-        lease_seconds: After which a silent holder is taken for dead; the same for all who write a volume.
-        heartbeat_seconds: Between two signs of life of this holder.
+        wait_seconds: Seconds to wait for another holder.
+        say: Called once with a sentence on the holder that is waited for.
+        lease_seconds: Seconds after which a silent holder is taken for dead; the same for all who write a volume.
+        heartbeat_seconds: Seconds between two signs of life of this holder.
         top: Result of `highest` just now; called if not given.
 
     Raises:

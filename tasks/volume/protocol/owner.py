@@ -55,7 +55,7 @@ class Owner:
     Attributes:
         store: The volume.
         epoch: Epoch of the lock.
-        run: How to run.
+        run: Settings of the run.
         compute: Place where blocks run, with the memory of the whole run.
     """
 
@@ -98,8 +98,8 @@ class Owner:
 
         Raises:
             InputRefused: Memory does not hold one block.
-            IntegrityFailure: Something that the new is made of is damaged.
-            Resumable: Something may not be removed, or another run took over.
+            IntegrityFailure: An object that the new one is made from is damaged.
+            Resumable: An object may not be removed, or another run took over.
         """
         compute = fit(self.compute)
         digest = digest_of(body)
@@ -132,7 +132,7 @@ def owned(store: Store, run: Run, compute: Compute, fit: Fit) -> Iterator[Owner]
 
     Args:
         store: The volume.
-        run: How to run.
+        run: Settings of the run.
         compute: Where blocks run.
         fit: Same as in `Owner.begin`.
 

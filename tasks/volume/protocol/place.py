@@ -29,7 +29,7 @@ def refuse_occupied(store: Store, image: str = "") -> None:
         image: URL of the volume whose labels it is to hold, in which it may lie.
 
     Raises:
-        DestinationRefused: Something else is there, or the place lies inside a volume.
+        DestinationRefused: The place holds something else, or lies inside a volume.
     """
     present, inside = together(store.children, partial(_inside_volume, store, image))
     own = _own(store) if OWN in present else []

@@ -105,7 +105,7 @@ class Stage:
         plan: The plan.
         epoch: Epoch of the lock.
         ledger: Ledger of the blocks that are done.
-        run: How to run.
+        run: Settings of the run.
         compute: Where blocks run.
         twins: Writes of notes to a distant store, under way while blocks run.
     """

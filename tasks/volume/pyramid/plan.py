@@ -29,7 +29,7 @@ class Pass:
 
     Attributes:
         source: The level that is read, 0 for the master.
-        made: How many levels below it are made.
+        made: Number of levels that are made below it.
         block: Extents of a block in the coarsest of them.
     """
 

@@ -30,7 +30,7 @@ class ReadableArray:
     Attributes:
         path: Path of the array in the volume.
         spec: Spec of the array.
-        max_abs_error: How far a sample is off at most; 0 for the master.
+        max_abs_error: Largest error of a sample; 0 for the master.
         stored_part: Stored bytes for each raw byte.
     """
 

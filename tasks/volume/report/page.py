@@ -87,8 +87,8 @@ class ReportPage:
         notes: Sentences.
         made: Program and version that made the page.
         labels: Colours of labels, CSS by name.
-        first: How many of the pictures stand at the top.
-        first_tables: How many of the tables stand beside those.
+        first: Number of pictures at the top.
+        first_tables: Number of tables beside those.
     """
 
     title: str

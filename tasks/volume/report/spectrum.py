@@ -47,7 +47,7 @@ def spectrum_of(
         name: Name of the samples.
         lines: Shape (lines, samples).
         live: Which samples exist, of the same shape.
-        step: Between two samples.
+        step: Distance of two samples.
         unit: Unit of the frequencies.
         scale: Frequencies of the unit in a cycle per unit of the step.
     """

@@ -30,7 +30,7 @@ class TraceMap:
         ground: Whether X and Y are coordinates, so that their scales are equal.
         lines: The slices shown: a name, and positions along it.
         corners: Positions with labels.
-        traces: How many live traces there are.
+        traces: Number of live traces.
     """
 
     across: str

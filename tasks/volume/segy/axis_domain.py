@@ -50,7 +50,7 @@ def domain_of(
     Args:
         text: The text header, as lines.
         interval_us: Sample interval as the file has it.
-        n_samples: Per trace.
+        n_samples: Samples per trace.
         system: The measurement system, byte 3255.
         stacked_grid: The traces are stacked, on a grid of inlines and crosslines.
         swinging: The samples swing about zero, as amplitudes do and velocities do not.

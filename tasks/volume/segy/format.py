@@ -61,7 +61,7 @@ class Given:
     Attributes:
         code: Sample format.
         order: Byte order of the samples.
-        n_samples: Per trace.
+        n_samples: Samples per trace.
         interval_us: Distance of the samples; in depth, thousandths of the unit.
         keep_trailing: Keep whatever follows the last trace; otherwise only zeros.
         seismic_unix: The file has traces alone, as Seismic Unix writes them.

@@ -35,7 +35,7 @@ def overridden_dims(
     """Return the dimensions after overrides, and how many traces a chunk takes along `trace`, if that is one.
 
     Args:
-        dims: Before.
+        dims: Dimensions before the overrides.
         words: Names of the header words at hand.
         overrides: Overrides to apply.
 

@@ -33,7 +33,7 @@ def zeros_after_traces(read: Read, end: int, rest: int, trace_bytes: int, *, who
     """Return how many bytes before `end` are zeros that are no part of a trace; 0 if there are others among them.
 
     Args:
-        read: Gives bytes of the file from a start and a length.
+        read: Returns bytes of the file from a start and a length.
         end: End of the traces and of what follows them.
         rest: Bytes after the last whole trace.
         trace_bytes: Bytes of a trace with its header.

@@ -24,7 +24,7 @@ class Decoded:
         stats: Result of `kernels.traces.new_stats`.
         extremes: Least and greatest sample of integer formats, exact.
         exceptions: int64, shape (n, 3): index into `rows`, sample, IBM word; empty if there are more than wanted.
-        exception_count: How many there are.
+        exception_count: Number of exceptions, also if they are not listed.
     """
 
     stats: np.ndarray

@@ -33,7 +33,7 @@ def predict_runs(
             each other must be among them.
         words: Words of these traces, int64, shape (trace, word).
         n_traces: Number of traces in the file.
-        most_probes: How many more may be read.
+        most_probes: Most further traces to read.
 
     Returns:
         Values of every word for each trace, int32 where all fit.

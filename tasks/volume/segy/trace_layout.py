@@ -42,7 +42,7 @@ def find_layout(
     Args:
         name: Name of the file, for refusals.
         size: Size of the file, longer than its file headers.
-        read: Gives bytes of the file from a start and a length.
+        read: Returns bytes of the file from a start and a length.
         announced: Values of the binary header.
         byte_order: '>' or '<'.
         bytes_per_sample: Bytes of a sample in the sample format.

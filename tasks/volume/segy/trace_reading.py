@@ -19,8 +19,8 @@ class Announced:
     """Fields of the binary header on the place of traces; 0 is unset, and below rev 2 all but two are 0.
 
     Attributes:
-        n_samples: Per trace (byte 3221).
-        given_samples: Per trace, as the user says; the other numbers then count for nothing.
+        n_samples: Samples per trace (byte 3221).
+        given_samples: Samples per trace from the user, which replaces the other numbers.
         texts: Extended textual headers; -1: up to SEG:EndText (byte 3505).
         extended_samples: Number of samples that overrides the other (byte 3269).
         extra_headers: Additional headers of each trace (byte 3507), in every reading of that field, likeliest first.
@@ -46,9 +46,9 @@ class TraceLayout:
     Attributes:
         first: Offset of the first trace, from 0.
         extra_headers: Additional headers of each trace, 240 bytes each.
-        n_samples: Per trace.
+        n_samples: Samples per trace.
         trace_bytes: A trace with its headers.
-        trailer_bytes: After the last trace.
+        trailer_bytes: Bytes after the last trace.
         whole: Traces that fit into the file.
         rest: Bytes between them and the trailer.
         padding: Bytes after the last trace that are neither traces nor announced, and are kept.

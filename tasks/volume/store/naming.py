@@ -113,7 +113,7 @@ def flocked(descriptor: int) -> bool:
     """Lock what is open, without waiting; return whether its file system can.
 
     Raises:
-        BlockingIOError: Another has it.
+        BlockingIOError: Another process has it.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

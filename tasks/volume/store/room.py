@@ -47,7 +47,7 @@ def least_stored(sizes: Sequence[int], read: Read, arrays: int = 1, *, used: int
     Args:
         sizes: Bytes of the files.
         read: Reads part of one.
-        arrays: How many such arrays are stored.
+        arrays: Number of such arrays.
         used: How many bytes of the files the arrays hold at most; the others may be those that cannot be compressed.
             0: all.
     """

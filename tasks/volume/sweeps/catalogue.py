@@ -45,14 +45,14 @@ class CatalogueEntry:
         volume: The URL of its volume.
         state: How far it has come: arriving (not unchanged for long enough), running, published, resumable
             (running it again goes on), quarantined (a person must look; the source stays where it is).
-        sentence: Why it is there.
-        attempts: How often it was started.
+        sentence: Reason for the state.
+        attempts: Number of attempts.
         run: The flow run of the last attempt, if that was one of a deployment.
         plan: Digest of how it is published; another one for another sidecar.
         crc32c: CRC32C of the file, as read, in hexadecimal; in a group each file has its own.
-        proven_at: When its export was shown to be the file, byte for byte.
-        seen_at: When it was first seen with this size and identity.
-        changed_at: When this version of the record was written.
+        proven_at: Time at which its export was shown to be the file, byte for byte.
+        seen_at: Time at which it was first seen with this size and identity.
+        changed_at: Time at which this version of the record was written.
         group: The files of a group, each with its own checksum; empty for a single file.
         version: Version of the record; 0 before it is written.
     """

@@ -37,7 +37,7 @@ class File:
     """A file in staging.
 
     Attributes:
-        name: Below the staging prefix, with '/'.
+        name: Name below the staging prefix, with '/'.
         url: URL of the file.
         bytes: Size of the file.
         identity: Identity in the form of `Source`: another content has another one.

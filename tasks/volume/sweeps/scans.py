@@ -18,7 +18,7 @@ class Scan:
     """Files that become one image volume.
 
     Attributes:
-        name: Below the staging prefix; of a folder of slices with a "/" at its end.
+        name: Name below the staging prefix; of a folder of slices with a "/" at its end.
         files: The slices, or the file.
     """
 

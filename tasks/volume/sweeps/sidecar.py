@@ -148,7 +148,7 @@ def of_format(publication: Publication, names: Sequence[str]) -> Publication:
     """Return how files are published: as Seismic Unix where all are named so, else as SEG-Y.
 
     Args:
-        publication: How all are, which says whether files of Seismic Unix are sources.
+        publication: Settings for all sources, which say whether files of Seismic Unix are sources.
         names: Names of files that are candidates.
     """
     own: Literal["segy", "su"] = "su" if all(is_su(name) for name in names) else "segy"

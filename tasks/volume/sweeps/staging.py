@@ -44,16 +44,16 @@ class StagedSource:
     """Files that become one volume: a SEG-Y in staging, several that a sidecar groups, or a scan.
 
     Attributes:
-        name: Below the staging prefix, with '/'; of a group its sidecar's, of slices their folder's with a last '/'.
+        name: Name below the staging prefix, with '/': of a group its sidecar's, of slices the folder's with a '/'.
         url: URL of the file or folder of that name.
         bytes: Size of the source; of a group that of all its files.
         identity: Identity in the form of `Source`: another content has another one.
         volume: URL of its volume.
-        publication: How it is to be published, its sidecar included.
+        publication: Settings of its publication, its sidecar included.
         attributes: Attributes of the survey from its sidecar.
         beside: Identities of the `<file>.md5` of its files, by name.
         group: The files of a group, in the order of their traces; empty for a single one.
-        sentence: Why it cannot be published as it is; empty if it can.
+        sentence: Reason why it cannot be published as it is; empty if it can.
         images: Whether it is a scan; `group` then has its slices.
     """
 
@@ -105,7 +105,7 @@ def look_under(
     Args:
         staging: Store that is listed, once; beyond that only sidecars are read.
         volumes: Store of the volumes.
-        publication: How sources without a sidecar are published.
+        publication: Settings for sources without a sidecar.
         kinds: Whether scans are sources, too.
 
     Raises:

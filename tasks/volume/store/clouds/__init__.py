@@ -133,7 +133,7 @@ def checked(data: bytes, what: str, *, span: Span | None, total: int | None, crc
         data: The body of an answer.
         what: The request, for people.
         span: Requested range; None for all.
-        total: How large the whole object is, as far as the answer tells.
+        total: Size of the whole object, if the answer states it.
         crc32c: CRC32C of the whole object, if it is known.
 
     Raises:
