@@ -15,7 +15,7 @@ from tasks.volume.arrays.reader import PYRAMID, Volume
 from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute
 from tasks.volume.integrity.whole import refuse_damaged
-from tasks.volume.outcomes import DestinationRefused
+from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.foreign_target import foreign_meaning, open_master
 from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.lock import held_epoch
@@ -122,6 +122,11 @@ def pyramid(
             raise DestinationRefused(
                 f"{store.url} has other pyramid levels ({how_levels_differ(Volume(store, root), specs[1:])}); "
                 "replace them with --overwrite, or leave them as they are"
+            )
+        if known and not paths:
+            raise InputRefused(
+                f"{store.url} is a single chunk, which has no coarser levels in the place of those that are there; "
+                "say --until 1 for smaller ones, or leave them as they are"
             )
         refuse_taken(store, root, paths)
         found = Volume(store, root)

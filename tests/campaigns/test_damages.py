@@ -72,7 +72,7 @@ def volume(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     make(tmp_path, shards)
     volume = str(tmp_path / "a.zarr")
     array = "0" if request.param == "another tool" else ""
-    pyramid(volume, levels=Levels(levels=2), run=STAMPED, array=array)
+    pyramid(volume, levels=Levels(levels=2, until=1), run=STAMPED, array=array)
     if request.param != "labels":
         copies = COPIES.model_copy(update={"quality": "lossless"}) if array else COPIES
         rechunk(volume, copies=copies, run=STAMPED, array=array)
@@ -233,7 +233,7 @@ def test_each_damage_is_named_and_repaired_or_said_to_be_lost(
 def test_damaged_documents_of_another_tool_are_named(tmp_path: Path, name: str, damage: bytes | None) -> None:
     make_of_another_tool(tmp_path, [])
     volume = tmp_path / "a.zarr"
-    pyramid(str(volume), levels=Levels(levels=1), run=STAMPED, array="0")
+    pyramid(str(volume), levels=Levels(levels=1, until=1), run=STAMPED, array="0")
     assert verify(str(volume))["notes"] == [
         "0 is another tool's: its objects have the sizes and etags that they had, and no checksums."
     ]
@@ -247,7 +247,7 @@ def test_damaged_documents_of_another_tool_are_named(tmp_path: Path, name: str, 
 def test_a_damaged_chunk_of_another_tool_is_said_and_found_by_comparing(tmp_path: Path) -> None:
     make_of_another_tool(tmp_path, [])
     volume = tmp_path / "a.zarr"
-    pyramid(str(volume), levels=Levels(levels=1), run=STAMPED, array="0")
+    pyramid(str(volume), levels=Levels(levels=1, until=1), run=STAMPED, array="0")
     chunk = volume / "0/c/0/0/0"
     for data in (chunk.read_bytes()[:-1], b"", None):
         apply({"0/c/0/0/0": data}, volume)

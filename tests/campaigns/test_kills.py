@@ -57,7 +57,18 @@ def command(source: Path, volume: Path, *more: str) -> list[str]:
     # else, and no reader of the volume asks for them.
     return [
         *("publish", str(source), str(volume), "--no-flow", "--json", "--created-on", STAMP, "--no-report"),
-        *("--chunks", "8,16,128", "--levels", "2", "--presets", "fast_time", "--copy", "slices=4,64,128"),
+        *(
+            "--chunks",
+            "8,16,128",
+            "--levels",
+            "2",
+            "--until",
+            "1",
+            "--presets",
+            "fast_time",
+            "--copy",
+            "slices=4,64,128",
+        ),
         *("--memory", "100 MB", *more),
     ]
 

@@ -131,7 +131,7 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     survey = make_survey(folder / "a.sgy", inlines=range(6), crosslines=range(5), n_samples=20)
     ingest_segy(str(survey.path), str(folder / "a.zarr"))
     rechunk(str(folder / "a.zarr"), Copies(presets=["fast_time"]))
-    pyramid(str(folder / "a.zarr"), Levels(levels=1))
+    pyramid(str(folder / "a.zarr"), Levels(levels=1, until=1))
     report(str(folder / "a.zarr"))
     for number in range(1, 40):  # a stage that is not finished, with its plan and ledger
         with suppress(Killed), killed_at(number):

@@ -113,7 +113,7 @@ def work_of(
             copies = Copies(presets=[], more=[Copy(name="across", chunks=chunks)], quality="lossless")
             return lambda: rechunk(url, copies, **more)
         case "pyramid":
-            return lambda: pyramid(url, Levels(factor=[2 + variant % 2] * 3, levels=2), **more)
+            return lambda: pyramid(url, Levels(factor=[2 + variant % 2] * 3, levels=2, until=1), **more)
         case "copy":
             other = PLACES[(PLACES.index(place) + 1) % len(PLACES)]
             return lambda: copy(f"{below}/{other}", url, **more)

@@ -361,7 +361,7 @@ def make(verb: str, source: Path, volume: Store, number: int) -> None:
         slices = Copy(name="slices", chunks=list(chunks))
         rechunk(volume.url, copies=Copies(presets=[], more=[slices]), overwrite=True, run=STAMPED)
     else:
-        levels = Levels(levels=2, factor=[number + 2] * 3)
+        levels = Levels(levels=2, until=1, factor=[number + 2] * 3)
         pyramid(volume.url, levels=levels, overwrite=True, run=STAMPED)
 
 

@@ -230,7 +230,7 @@ def test_the_whole_line_from_bucket_to_bucket_and_back(
     ingest_segy("s3://staging/survey.sgy", VOLUME, run=run)
     for work in (
         lambda: rechunk(VOLUME, Copies(quality="high"), run=run),
-        lambda: pyramid(VOLUME, Levels(levels=2), run=run),
+        lambda: pyramid(VOLUME, Levels(levels=2, until=1), run=run),
         lambda: prove(VOLUME, run=run),
     ):
         before = len(account.requests)
@@ -248,7 +248,7 @@ def test_the_whole_line_from_bucket_to_bucket_and_back(
     for work in (
         lambda: ingest_segy("s3://staging/survey.sgy", VOLUME, run=run),
         lambda: rechunk(VOLUME, Copies(quality="high"), run=run),
-        lambda: pyramid(VOLUME, Levels(levels=2), run=run),
+        lambda: pyramid(VOLUME, Levels(levels=2, until=1), run=run),
     ):
         assert work()["blocks_done"] == 0
     assert account.of("PUT", "/volumes/")[0] - before <= 3 * 4, "the lock and the probe"
@@ -303,7 +303,18 @@ def test_a_killed_run_is_gone_on_with_by_the_next_and_ends_with_the_same_objects
                 "--chunks",
                 "16,16,128",
             ),
-            *("--shards", "32,32,1024", "--presets", "fast_time", "--levels", "2", "--endpoint-url", s3),
+            *(
+                "--shards",
+                "32,32,1024",
+                "--presets",
+                "fast_time",
+                "--levels",
+                "2",
+                "--until",
+                "1",
+                "--endpoint-url",
+                s3,
+            ),
         ]
 
     def publish(volume: str) -> dict[str, Any]:

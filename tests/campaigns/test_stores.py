@@ -59,7 +59,7 @@ def publish(source: str, volume: str) -> None:
         index=Index(),
         master=Master(chunks=[4, 4, 8], shards=[4, 8, 16]),
         copies=COPIES,
-        pyramid=Levels(levels=2),
+        pyramid=Levels(levels=2, until=1),
         steps=list(ALL_STEPS),
         run=Run(created_on=STAMP),
     )
@@ -121,7 +121,7 @@ def test_stacks_of_images_and_arrays_of_other_tools_lie_in_buckets(cloud: str, t
         volume = f"{volumes}/{number}.zarr"
         ingest_images(f"{staging}/{source}", volume, master=master)
         np.testing.assert_array_equal(open_volume(WritableStore(volume)).read("attenuation"), values)
-    pyramid(volume, Levels(levels=2))
+    pyramid(volume, Levels(levels=2, until=1))
     levels = [coarsen(values, (2, 2, 2)), coarsen(coarsen(values, (2, 2, 2)), (2, 2, 2))]
     for number, level in enumerate(levels, start=1):
         np.testing.assert_array_equal(
@@ -133,7 +133,7 @@ def test_stacks_of_images_and_arrays_of_other_tools_lie_in_buckets(cloud: str, t
     for path in (tmp_path / "some.zarr").rglob("*"):
         if path.is_file():
             WritableStore(volumes).put(str(path.relative_to(tmp_path)), path.read_bytes())
-    pyramid(f"{volumes}/some.zarr", Levels(levels=2), array="field/0")
+    pyramid(f"{volumes}/some.zarr", Levels(levels=2, until=1), array="field/0")
     group = f"{volumes}/some.zarr/field"
     for number, level in enumerate(levels, start=1):
         np.testing.assert_array_equal(open_any(WritableStore(group)).read(str(number)), level)
@@ -190,7 +190,7 @@ def test_copies_and_levels_can_be_left_out_of_a_copy(survey: Survey, tmp_path: P
     assert whole.keys() - other.keys() == {k for k in whole if k.startswith("fast_slice/")}
     for name in ("b.zarr", "c.zarr"):
         assert verify(str(tmp_path / name), errors=True)["findings"] == []
-    pyramid(str(tmp_path / "b.zarr"), levels=Levels(levels=2), run=Run(created_on=STAMP))
+    pyramid(str(tmp_path / "b.zarr"), levels=Levels(levels=2, until=1), run=Run(created_on=STAMP))
     rechunk(str(tmp_path / "b.zarr"), copies=COPIES, run=Run(created_on=STAMP))
     assert {k: v for k, v in content(str(tmp_path / "b.zarr")).items() if k != "zarr.json"} == {
         k: v for k, v in whole.items() if k != "zarr.json"

@@ -28,7 +28,7 @@ def whole_line(source: Path, volume: Path, dask: str) -> int:
     summaries = [
         stages["ingest_segy"](str(source), str(volume), master=Master(chunks=[16, 16, 64]), run=run),
         stages["rechunk"](str(volume), copies=copies, run=run),
-        stages["pyramid"](str(volume), levels=Levels(levels=2), run=run),
+        stages["pyramid"](str(volume), levels=Levels(levels=2, until=1), run=run),
         stages["prove"](str(volume), run=run),
         stages["export_segy"](str(volume), f"{volume}.sgy", run=run),
     ]

@@ -48,7 +48,7 @@ def publish(source: str, volume: str) -> None:
         index=Index(),
         master=Master(),
         copies=Copies(),
-        pyramid=Levels(levels=2),
+        pyramid=Levels(levels=2, until=1),
         steps=list(ALL_STEPS),
         run=Run(created_on=STAMP),
     )

@@ -54,7 +54,7 @@ def test_the_master_of_levels_is_read_only_where_it_may_be(tmp_path: Path, secre
     zarr.open_group(str(group), mode="w").create_array(
         "0", data=np.ones((16, 16, 16), "u2"), chunks=(8, 8, 8)
     )
-    pyramid(str(group), Levels(levels=1), array="0", target=str(place))
+    pyramid(str(group), Levels(levels=1, until=1), array="0", target=str(place))
     root = json.loads((place / ".seismill/annex.json").read_bytes())
     root["attributes"]["seismill"]["annex"]["array"] = secret
     committed(place, ".seismill/annex.json", root)
@@ -65,7 +65,7 @@ def test_the_master_of_levels_is_read_only_where_it_may_be(tmp_path: Path, secre
     "verb",
     [
         partial(rechunk, copies=Copies(presets=["fast_time"], quality="lossless")),
-        partial(pyramid, levels=Levels(levels=1)),
+        partial(pyramid, levels=Levels(levels=1, until=1)),
     ],
     ids=["rechunk", "pyramid"],
 )

@@ -22,7 +22,7 @@ VERBS = {
     "verify": ["{volume}"],
     "rechunk": ["{volume}", "--presets", "fast_time", "--lock-wait", "0"],
     "export-segy": ["{volume}", "{folder}/out.sgy"],
-    "pyramid": ["{volume}", "--levels", "1", "--lock-wait", "0"],
+    "pyramid": ["{volume}", "--levels", "1", "--until", "1", "--lock-wait", "0"],
     "report": ["{volume}"],
     "copy": ["{volume}", "{folder}/copied.zarr"],
     "prove": ["{volume}"],

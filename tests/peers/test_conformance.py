@@ -46,7 +46,7 @@ def publish(survey: Survey, volume: str, shards: list[int]) -> str:
         Master(chunks=CHUNKS, shards=shards),
     )
     rechunk(volume, COPIES)
-    pyramid(volume, Levels(levels=3))
+    pyramid(volume, Levels(levels=3, until=1))
     return volume
 
 

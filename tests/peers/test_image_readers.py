@@ -144,7 +144,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     )
     shards = [16, 32, 32] if request.param == "shards" else [0]
     ingest_images(str(folder / "voxels.npy"), str(volume), image, Master(chunks=[8, 16, 16], shards=shards))
-    pyramid(str(volume), Levels(levels=2))
+    pyramid(str(volume), Levels(levels=2, until=1))
     group = zarr.open_group(volume, mode="r")
     levels = [group[path][...] for path in ("density", "pyramid/1/density", "pyramid/2/density")]
     np.testing.assert_array_equal(levels[0], values)
@@ -189,7 +189,7 @@ def test_napari_makes_a_layer_of_labels_beside_that_of_their_image(tmp_path: Pat
     ingest_images(str(tmp_path / "rock.npy"), rock, Image(voxel_length=[2.5, 2, 2], voxel_unit="micrometer"))
     ingest_images(str(tmp_path / "seg.npy"), "grains", Image(labels_of=rock))
     for volume in (rock, f"{rock}/labels/grains"):
-        pyramid(volume, Levels(levels=1))
+        pyramid(volume, Levels(levels=1, until=1))
     group = zarr.open_group(f"{rock}/labels/grains", mode="r")
     np.testing.assert_array_equal(group["label"][...], values // 3)
     np.savez(tmp_path / "truth.npz", labels0=group["label"][...], labels1=group["1"][...])
@@ -202,7 +202,7 @@ def test_napari_makes_a_layer_of_each_colour(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "rock.tif", values, photometric="rgb")
     rock = tmp_path / "rock.zarr"
     ingest_images(str(tmp_path / "rock.tif"), str(rock), Image(voxel_length=[2], voxel_unit="micrometer"))
-    pyramid(str(rock), Levels(levels=1))
+    pyramid(str(rock), Levels(levels=1, until=1))
     np.savez(tmp_path / "truth.npz", level0=np.moveaxis(values, -1, 0))
     read_elsewhere("SEISMILL_IMAGES_PYTHON", NAPARI_CHANNELS, rock, tmp_path / "truth.npz", prelude="")
 

@@ -38,7 +38,7 @@ def survey(folder: Path) -> Path:
     ingest_segy(str(made.path), volume, master=Master(chunks=[4, 4, 8]))
     rechunk(volume, COPIES)
     rechunk(volume, LOSSLESS)
-    pyramid(volume, Levels(levels=2))
+    pyramid(volume, Levels(levels=2, until=1))
     report(volume)
     prove(volume)
     describe(Store(volume), {"survey": "Test", "epsg": 23031}, Run())
@@ -96,7 +96,7 @@ def image(folder: Path) -> Path:
     volume = str(folder / "image.zarr")
     ingest_images(str(folder / "a.tif"), volume, Image(voxel_length=[2, 1, 1], voxel_unit="micrometer"))
     rechunk(volume, Copies(presets=[], more=[Copy(name="fast_plane", chunks=[1, 32, 32])]))
-    pyramid(volume, Levels(levels=1))
+    pyramid(volume, Levels(levels=1, until=1))
     return Path(volume)
 
 
@@ -106,7 +106,7 @@ def labels(folder: Path) -> Path:
     np.save(folder / "grains.npy", grains)
     volume = str(folder / "labels.zarr")
     ingest_images(str(folder / "grains.npy"), volume, Image(field_name="grains", labels=True))
-    pyramid(volume, Levels(levels=1))
+    pyramid(volume, Levels(levels=1, until=1))
     return Path(volume)
 
 
@@ -117,7 +117,7 @@ def beside(folder: Path) -> Path:
         "0", shape=(20, 21, 22), chunks=(8, 8, 8), dtype="uint16", dimension_names=("z", "y", "x")
     )
     array[...] = np.random.default_rng(3).integers(0, 1000, array.shape)
-    pyramid(str(folder / "other.zarr"), Levels(levels=1), array="0")
+    pyramid(str(folder / "other.zarr"), Levels(levels=1, until=1), array="0")
     rechunk(str(folder / "other.zarr"), LOSSLESS, array="0")
     return folder / "other.zarr"
 

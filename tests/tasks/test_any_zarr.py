@@ -37,7 +37,7 @@ from tests.support.volumes import STAMP, differences, stopping_after, threads, t
 
 FIXED = Run(created_on=STAMP)
 SHAPE = (37, 21, 65)
-TWO = Levels(levels=2)
+TWO = Levels(levels=2, until=1)
 
 
 def values(dtype="uint16", shape=SHAPE):
@@ -171,11 +171,11 @@ def test_a_field_by_its_own_path_and_any_other_array_into_a_group(tmp_path):
 
 def test_consolidated_metadata_tell_of_the_levels_and_forget_them(tmp_path):
     store = field(tmp_path, consolidated=True)
-    pyramid(str(store), Levels(levels=3), run=FIXED, array="field/0")
+    pyramid(str(store), Levels(levels=3, until=1), run=FIXED, array="field/0")
     group = zarr.open_consolidated(store)
     assert sorted(group["field"].array_keys()) == ["0", "1", "2", "3"]
     assert len(group["field"].attrs["ome"]["multiscales"][0]["datasets"]) == 4
-    pyramid(str(store), Levels(levels=1, method="max"), overwrite=True, run=FIXED, array="field/0")
+    pyramid(str(store), Levels(levels=1, until=1, method="max"), overwrite=True, run=FIXED, array="field/0")
     group = zarr.open_consolidated(store)
     assert sorted(group["field"].array_keys()) == ["0", "1"]
     assert [one["path"] for one in group["field"].attrs["ome"]["multiscales"][0]["datasets"]] == ["0", "1"]
@@ -241,7 +241,7 @@ def test_levels_that_another_tool_made_are_left_alone(tmp_path):
 def test_a_stopped_run_goes_on_and_leaves_nothing_of_others_out(tmp_path, monkeypatch, stop):
     monkeypatch.setattr("tasks.volume.pyramid.plan.READ_BYTES", 1 << 14)
     monkeypatch.setattr("tasks.volume.pyramid.plan.TWICE_BYTES", 0)
-    small = Levels(levels=3)
+    small = Levels(levels=3, until=1)
     whole, stopped = (field(tmp_path / name) for name in "ab")
     zarr.open_group(stopped / "field").create_array("mask", data=np.ones(3))
     shutil.copytree(stopped / "field/mask", whole / "field/mask")
@@ -257,7 +257,7 @@ def test_a_stopped_run_goes_on_and_leaves_nothing_of_others_out(tmp_path, monkey
     zarr.open_group(other / "field").create_array("mask", data=np.ones(3))
     with stopping_after(stop) as compute, pytest.raises(Resumable):
         pyramid(str(other), small, run=FIXED, array="field/0", compute=compute)
-    pyramid(str(other), Levels(levels=1), run=FIXED, array="field/0")
+    pyramid(str(other), Levels(levels=1, until=1), run=FIXED, array="field/0")
     assert sorted(path.name for path in (other / "field").iterdir()) == [
         ".seismill",
         "0",
@@ -414,7 +414,7 @@ def test_an_image_of_another_tool_is_taken_by_the_path_that_it_names(tmp_path, s
     image, target = shared / f"data/ome_zarr/simple_{version}", str(tmp_path / "levels.zarr")
     with pytest.raises(InputRefused, match=r"such as --array scale0/image \(1 seen\)"):
         pyramid(str(image))
-    pyramid(str(image), Levels(levels=1), array="scale0/image", target=target, run=FIXED)
+    pyramid(str(image), Levels(levels=1, until=1), array="scale0/image", target=target, run=FIXED)
     found = zarr.open_array(target, path="1", mode="r")
     given = zarr.open_array(str(image), path="scale0/image", mode="r")[...]
     np.testing.assert_array_equal(found[...], coarsen(given, (2, 1)))  # its voxels are of 4 nm by 30
@@ -576,7 +576,7 @@ def test_levels_lie_beside_level_0_whatever_it_is_named(tmp_path, path, levels):
     assert [row["path"] for row in info(store)["arrays"]] == [path, *levels]
     changed = differences(before, {k: v for k, v in tree(tmp_path / "some.zarr").items() if k in before})
     assert changed == ["zarr.json"]
-    pyramid(store, Levels(levels=1), overwrite=True, run=FIXED, array=path)
+    pyramid(store, Levels(levels=1, until=1), overwrite=True, run=FIXED, array=path)
     group = zarr.open_group(store, mode="r")
     assert [one["path"] for one in group.attrs["ome"]["multiscales"][0]["datasets"]] == [path, levels[0]]
     assert not (tmp_path / "some.zarr" / levels[1] / "zarr.json").exists()

@@ -39,7 +39,7 @@ def published(folder: Path, dtype: str = "uint16", image: Image = PLACED) -> tup
         values[0, 0, 0] = np.nan
     np.save(folder / "a.npy", values)
     ingest_images(str(folder / "a.npy"), str(folder / "v.zarr"), image, Master(chunks=[4, 8, 16]))
-    pyramid(str(folder / "v.zarr"), Levels(levels=2))
+    pyramid(str(folder / "v.zarr"), Levels(levels=2, until=1))
     return folder / "v.zarr", values
 
 
@@ -121,7 +121,7 @@ def test_what_somebody_else_has_is_never_touched(tmp_path):
         export_ome(str(volume), str(tmp_path / "a.npy"))
     export_ome(str(volume), str(tmp_path / "o.zarr"))
     before = files(tmp_path / "o.zarr")
-    pyramid(str(volume), Levels(levels=1), overwrite=True)
+    pyramid(str(volume), Levels(levels=1, until=1), overwrite=True)
     with pytest.raises(DestinationRefused, match="no export of this volume as it is now"):
         export_ome(str(volume), str(tmp_path / "o.zarr"))
     assert files(tmp_path / "o.zarr") == before
@@ -144,7 +144,7 @@ def test_surveys_and_arrays_of_other_tools_are_exported_as_well(tmp_path):
     ours = zarr.open_group(tmp_path / "s.zarr", mode="r")["amplitude"][...]
     np.testing.assert_array_equal(zarr.open_group(tmp_path / "s04.zarr", mode="r")["0"][...], ours)
     make_image(str(tmp_path / "m.zarr"), form=Form(shape=[30, 20, 10], chunks=[16, 16, 16]))
-    pyramid(str(tmp_path / "m.zarr"), Levels(levels=1), array="field/0")
+    pyramid(str(tmp_path / "m.zarr"), Levels(levels=1, until=1), array="field/0")
     export_ome(str(tmp_path / "m.zarr/field"), str(tmp_path / "m04.zarr"))
     group = zarr.open_group(tmp_path / "m04.zarr", mode="r", zarr_format=2)
     theirs: Any = zarr.open_group(tmp_path / "m.zarr", mode="r")["field"]

@@ -185,7 +185,7 @@ def test_field_records_get_a_dense_shot_index_and_wrapped_channels(tmp_path):
     )
     copies = Copies(presets=[], more=[Copy(name="shots", chunks=[1, 1, 1, 2, 4, 13])], quality="lossless")
     rechunk(str(tmp_path / "a.zarr"), copies)
-    pyramid(str(tmp_path / "a.zarr"), Levels(levels=1))
+    pyramid(str(tmp_path / "a.zarr"), Levels(levels=1, until=1))
     verify(str(tmp_path / "a.zarr"), errors=True)
     opened = zarr.open_group(tmp_path / "a.zarr", mode="r")
     np.testing.assert_array_equal(opened["shots"][...], group["amplitude"][...])
@@ -248,7 +248,7 @@ def test_gathers_have_copies_and_levels_by_rank(tmp_path, shape):
     )
     np.testing.assert_array_equal(group["amplitude"][...], samples.reshape(*shape, 13))
     added = rechunk(str(tmp_path / "a.zarr"), Copies(quality="high"))
-    pyramid(str(tmp_path / "a.zarr"), Levels(levels=2))
+    pyramid(str(tmp_path / "a.zarr"), Levels(levels=2, until=1))
     verify(str(tmp_path / "a.zarr"), errors=True)
     copies = [row["path"] for row in added["arrays"]]
     assert copies == ([] if len(shape) > 3 else ["fast_inline", "fast_crossline", "fast_offset", "fast_time"])

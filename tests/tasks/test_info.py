@@ -38,7 +38,7 @@ def volume(source: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = str(tmp_path_factory.mktemp("volume") / "survey.zarr")
     ingest_segy(source, path)
     rechunk(path, Copies(presets=["fast_time"]))
-    pyramid(path, Levels(levels=1))
+    pyramid(path, Levels(levels=1, until=1))
     return path
 
 

@@ -49,7 +49,11 @@ def write(path: Path, order: np.ndarray | None = None) -> np.ndarray:
 def publish(source: Path | str, folder: Path, index: Index, **more) -> dict:
     """Publish without Prefect."""
     stages = {name: as_stage(load_verb(name)) for name in PUBLISH_STAGES}
-    usual = {"copies": Copies(), "pyramid": Levels(levels=1), "steps": ["copies", "pyramid", "proof"]}
+    usual = {
+        "copies": Copies(),
+        "pyramid": Levels(levels=1, until=1),
+        "steps": ["copies", "pyramid", "proof"],
+    }
     given = {"master": Master(), "run": Run()} | usual | more
     return publish_chain(stages, source=str(source), volume=str(folder), index=index, **given)
 

@@ -133,6 +133,9 @@ def test_below_a_single_chunk_there_are_levels_only_where_they_were_made_before(
     assert (went_on["blocks_resumed"], len(went_on["arrays"])) == (1, 3)
     for levels in (before, Levels(levels=3)):
         assert pyramid(volume, levels, run=FIXED)["notes"] == ["was done already"]
+    with pytest.raises(InputRefused, match="--until 1"):
+        pyramid(volume, Levels(factor=[3, 3, 3]), overwrite=True, run=FIXED)
+    assert pyramid(volume, before, run=FIXED)["notes"] == ["was done already"]
 
 
 @pytest.mark.parametrize("factor", [[2, 2], [1, 1, 1], [2, 0, 2], [2, 2, 2, 2]])

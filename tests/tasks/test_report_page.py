@@ -72,7 +72,7 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = [Copy(name="flat", chunks=[8, 12, 4])]
     rechunk(str(path), Copies(presets=["fast_inline"], more=more, tolerance=8.0))
     rechunk(str(path), Copies(presets=[], more=[Copy(name="same", chunks=[8, 9, 8])], quality="lossless"))
-    pyramid(str(path), Levels(levels=1))
+    pyramid(str(path), Levels(levels=1, until=1))
     prove(str(path))
     return path
 
@@ -349,7 +349,7 @@ def voxels(folder: Path, name: str, values: np.ndarray, **image: object) -> Pars
     np.save(folder / f"{name}.npy", values)
     path = str(folder / f"{name}.zarr")
     ingest_images(str(folder / f"{name}.npy"), path, Image(**image))  # type: ignore[arg-type]
-    pyramid(path, Levels(levels=1))
+    pyramid(path, Levels(levels=1, until=1))
     rechunk(path, Copies(presets=[], more=[Copy(name="flat", chunks=[1, 32, 32])], quality="lossless"))
     report(path)
     return Parsed.of((Path(path) / ".seismill/report/report.html").read_bytes())

@@ -48,7 +48,7 @@ def volume(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     shards = [16, 10, 35] if request.param == "shards" else []
     ingest_segy(str(survey.path), str(tmp_path / "a.zarr"), master=Master(chunks=[8, 5, 7], shards=shards))
     rechunk(str(tmp_path / "a.zarr"), Copies(presets=["fast_inline", "fast_time"]))
-    pyramid(str(tmp_path / "a.zarr"), Levels(levels=2))
+    pyramid(str(tmp_path / "a.zarr"), Levels(levels=2, until=1))
     return tmp_path / "a.zarr"
 
 

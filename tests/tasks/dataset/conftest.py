@@ -49,7 +49,7 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> Made:
     ingest_segy(str(survey.path), url, master=Master(chunks=[16, 16, 32]))
     rechunk(url, EXACT)
     rechunk(url, Copies(presets=["fast_crossline", "fast_time"], quality="high"))
-    pyramid(url, Levels(levels=2))
+    pyramid(url, Levels(levels=2, until=1))
     return Made(url, survey.values, survey)
 
 
@@ -107,5 +107,5 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Made:
     about = Image(voxel_length=[2, 3, 4], voxel_unit="micrometer", field_unit="1/cm")
     ingest_images(str(folder / "a.npy"), url, about, Master(chunks=[16, 16, 16]))
     rechunk(url, Copies(presets=[], more=[Copy(name="slices", chunks=[1, 30, 50])], quality="lossless"))
-    pyramid(url, Levels(levels=1))
+    pyramid(url, Levels(levels=1, until=1))
     return Made(url, voxels)

@@ -27,7 +27,7 @@ def viewed(survey: Survey) -> str:
     url = str(survey.path.with_suffix(".zarr"))
     ingest_segy(str(survey.path), url, master=Master(chunks=[16, 16, 32]))
     rechunk(url, Copies(presets=["fast_inline", "fast_time"], quality="high"))
-    pyramid(url, Levels(levels=2))
+    pyramid(url, Levels(levels=2, until=1))
     return url
 
 

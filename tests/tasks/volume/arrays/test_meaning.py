@@ -74,7 +74,7 @@ def test_copies_and_levels_mean_what_the_array_means(tmp_path, version, encoding
     copy = opened(str(tmp_path / "copies.zarr"), "fast")
     np.testing.assert_array_equal(copy.values, air.values)
     assert (copy.attrs["units"], copy.attrs["note"]) == ("K", "made")
-    pyramid(place, Levels(levels=1), array="air", target=str(tmp_path / "levels.zarr"))
+    pyramid(place, Levels(levels=1, until=1), array="air", target=str(tmp_path / "levels.zarr"))
     level = opened(str(tmp_path / "levels.zarr"), "1")
     wanted = means(air.values)
     np.testing.assert_array_equal(np.isnan(level.values), np.isnan(wanted))
@@ -120,7 +120,7 @@ LABELS = (np.indices((10, 20, 18))[1] // 3 % 3 * np.array(100)).astype("uint16")
 def test_levels_of_labels_hold_labels_alone(tmp_path, path, values, group, attributes):
     place = made(tmp_path, path, values, attributes)
     zarr.open_group(place, path=path.rpartition("/")[0], mode="r+").attrs.update(group)
-    summary = pyramid(place, Levels(levels=2), array=path)
+    summary = pyramid(place, Levels(levels=2, until=1), array=path)
     assert len(summary["arrays"]) == 2
     for number in (1, 2):
         level = zarr.open_array(place, path=f"{path.rpartition('/')[0]}/{number}", mode="r")
@@ -143,8 +143,8 @@ def test_levels_of_labels_hold_labels_alone(tmp_path, path, values, group, attri
 def test_what_would_come_out_wrong_is_refused(tmp_path, values, attributes, sentence):
     place = made(tmp_path, "field/0", values, attributes)
     with pytest.raises(InputRefused, match=sentence):
-        pyramid(place, Levels(levels=1), array="field/0")
-    pyramid(place, Levels(levels=1, method="nearest"), array="field/0")
+        pyramid(place, Levels(levels=1, until=1), array="field/0")
+    pyramid(place, Levels(levels=1, until=1, method="nearest"), array="field/0")
     level = zarr.open_array(place, path="field/1", mode="r")
     np.testing.assert_array_equal(level[...], values[::2, ::2, ::2])
 

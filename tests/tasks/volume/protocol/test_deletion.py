@@ -32,7 +32,7 @@ from tests.support.volumes import STAMP
 STAMPED = Run(created_on=STAMP)
 LOSSLESS = Copies(presets=[], more=[Copy(name="across", chunks=[9, 2, 4])], quality="lossless")
 OTHER = Copies(presets=[], more=[Copy(name="across", chunks=[2, 5, 4])], quality="lossless")
-HALVED, THIRDED = Levels(factor=[2, 2, 2]), Levels(factor=[3, 3, 3])
+HALVED, THIRDED = Levels(factor=[2, 2, 2], until=1), Levels(factor=[3, 3, 3], until=1)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -84,14 +84,14 @@ def volume(place: Callable[[str], str], survey: Survey) -> Store:
     store = WritableStore(place("v.zarr"))
     ingest_segy(str(survey.path), store.url, run=STAMPED)
     rechunk(store.url, LOSSLESS, run=STAMPED)
-    pyramid(store.url, Levels(factor=[2, 2, 2]), run=STAMPED)
+    pyramid(store.url, Levels(factor=[2, 2, 2], until=1), run=STAMPED)
     return store
 
 
 REPLACING: dict[str, Callable[..., Any]] = {
     "rechunk": lambda store, **more: rechunk(store.url, OTHER, overwrite=True, run=STAMPED, **more),
     "pyramid": lambda store, **more: pyramid(
-        store.url, Levels(factor=[3, 3, 3]), overwrite=True, run=STAMPED, **more
+        store.url, Levels(factor=[3, 3, 3], until=1), overwrite=True, run=STAMPED, **more
     ),
 }
 
@@ -129,7 +129,7 @@ def test_in_a_group_of_another_tool_a_refusal_leaves_nothing(
     before = objects(WritableStore(str(folder)))
     run: Callable[..., Any] = {
         "rechunk": lambda compute: rechunk(str(folder), OTHER, array="field/0", compute=compute),
-        "pyramid": lambda compute: pyramid(str(folder), array="field/0", compute=compute),
+        "pyramid": lambda compute: pyramid(str(folder), Levels(until=1), array="field/0", compute=compute),
     }[verb]
     with little_memory() as compute, pytest.raises(Outcome, match="MB"):
         run(compute)
@@ -232,7 +232,9 @@ def test_an_object_that_may_not_be_removed_ends_resumable_and_the_same_command_c
     ingest_segy(str(other.path), place("w.zarr"), run=STAMPED)
     run: Callable[[], Any] = {
         "rechunk": lambda: rechunk(volume.url, OTHER, overwrite=True, run=STAMPED),
-        "pyramid": lambda: pyramid(volume.url, Levels(factor=[3, 3, 3]), overwrite=True, run=STAMPED),
+        "pyramid": lambda: pyramid(
+            volume.url, Levels(factor=[3, 3, 3], until=1), overwrite=True, run=STAMPED
+        ),
         "ingest_segy": lambda: ingest_segy(str(other.path), volume.url, overwrite=True, run=STAMPED),
         "copy": lambda: copy(place("w.zarr"), volume.url, overwrite=True, run=STAMPED),
     }[verb]
@@ -290,7 +292,7 @@ def table_work(verb: str, below: str, made: Path, run: Run, index: Index) -> Cal
         case "rechunk":
             return lambda: rechunk(url, OTHER, **more)
         case "pyramid":
-            return lambda: pyramid(url, Levels(factor=[3, 3, 3]), **more)
+            return lambda: pyramid(url, Levels(factor=[3, 3, 3], until=1), **more)
         case "copy":
             return lambda: copy(f"{below}/w.zarr", url, **more)
         case "prove":
@@ -356,7 +358,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ingest_segy(str(made / name), str(made / "below" / place), run=STAMPED)
     np.save(made / "b.npy", np.zeros((4, 50, 60), "u2"))
     rechunk(str(made / "below/v.zarr"), LOSSLESS, run=STAMPED)
-    pyramid(str(made / "below/v.zarr"), Levels(factor=[2, 2, 2]), run=STAMPED)
+    pyramid(str(made / "below/v.zarr"), Levels(factor=[2, 2, 2], until=1), run=STAMPED)
     (made / "staging").mkdir()
     shutil.copy(made / "b.sgy", made / "staging/v.sgy")
     return made

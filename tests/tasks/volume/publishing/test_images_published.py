@@ -48,7 +48,7 @@ def publish(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             "index": Index(),
             "master": SMALL,
             "copies": Copies(),
-            "pyramid": Levels(levels=2),
+            "pyramid": Levels(levels=2, until=1),
             "steps": ["copies", "pyramid", "report", "proof"],
             "run": Run(created_on=STAMP),
         }
@@ -118,8 +118,8 @@ def test_a_second_run_does_nothing_and_another_plan_needs_a_word(publish, tmp_pa
     ]
     assert differences(before, tree(tmp_path / "v.zarr")) == []
     with pytest.raises(DestinationRefused, match="--overwrite"):
-        publish(tmp_path / "scan.npy", pyramid=Levels(levels=1))
-    publish(tmp_path / "scan.npy", pyramid=Levels(levels=1), update=True)
+        publish(tmp_path / "scan.npy", pyramid=Levels(levels=1, until=1))
+    publish(tmp_path / "scan.npy", pyramid=Levels(levels=1, until=1), update=True)
     group = zarr.open_group(tmp_path / "v.zarr", mode="r")
     assert sorted(group["pyramid"]) == ["1"]
     assert group.attrs["seismill"]["compared_at"] == STAMP

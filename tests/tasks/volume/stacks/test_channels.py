@@ -128,7 +128,7 @@ def test_every_voxel_lies_at_its_channel_and_time(tmp_path, name):
     np.testing.assert_array_equal(group["attenuation"][...], expected)
     assert "".join(group["attenuation"].metadata.dimension_names) == axes
     prove(volume)
-    pyramid(volume, Levels(levels=1))
+    pyramid(volume, Levels(levels=1, until=1))
     group = zarr.open_group(volume, mode="r")
     described = group.attrs["ome"]
     assert group.attrs["seismill"]["compared_at"]
@@ -172,7 +172,7 @@ def test_channels_have_the_names_and_colours_of_the_file_and_a_window_each(tmp_p
 def test_copies_the_report_and_an_export_take_channels(tmp_path):
     volume = str(tmp_path / "v.zarr")
     ingest_images(CASES["rgb"][0](tmp_path), volume, master=SMALL)
-    pyramid(volume, Levels(levels=1))
+    pyramid(volume, Levels(levels=1, until=1))
     rechunk(volume, Copies(presets=["fast_z"]))
     group = zarr.open_group(volume, mode="r")
     np.testing.assert_array_equal(group["fast_z"][...], np.moveaxis(RGB, -1, 0))

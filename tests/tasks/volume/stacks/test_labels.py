@@ -34,7 +34,7 @@ def rock(tmp_path: Path) -> str:
     np.save(tmp_path / "seg.npy", values > 30000)
     volume = str(tmp_path / "rock.zarr")
     ingest_images(str(tmp_path / "rock.npy"), volume, Image(**LENGTH))
-    pyramid(volume, Levels(levels=1))
+    pyramid(volume, Levels(levels=1, until=1))
     return volume
 
 
@@ -44,9 +44,9 @@ def labelled(rock: str, name: str = "grains", **image) -> dict:
 
 def test_readers_find_labels_and_their_levels_from_the_image(rock, tmp_path):
     assert labelled(rock)["volume"] == f"{rock}/labels/grains"
-    pyramid(f"{rock}/labels/grains", Levels(levels=1))
+    pyramid(f"{rock}/labels/grains", Levels(levels=1, until=1))
     labelled(rock, "pores")
-    pyramid(f"{rock}/labels/pores", Levels(levels=1))
+    pyramid(f"{rock}/labels/pores", Levels(levels=1, until=1))
     group = zarr.open_group(rock, mode="r")
     assert group["labels"].attrs["ome"]["labels"] == ["grains", "pores"]
     grains = group["labels/grains"]
@@ -145,7 +145,7 @@ def test_an_image_with_labels_is_not_replaced_under_them(rock, tmp_path):
     assert {k: v for k, v in tree(Path(rock)).items() if "/lock/" not in k} == {
         k: v for k, v in before.items() if "/lock/" not in k
     }
-    pyramid(rock, Levels(levels=2), overwrite=True)
+    pyramid(rock, Levels(levels=2, until=1), overwrite=True)
     assert verify(f"{rock}/labels/grains")["findings"] == []
     assert zarr.open_group(rock, mode="r")["labels/grains/label"].shape == SHAPE
     shutil.rmtree(f"{rock}/labels/grains")
