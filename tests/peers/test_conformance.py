@@ -219,7 +219,7 @@ def real(request: pytest.FixtureRequest, shared: Path, tmp_path_factory: pytest.
     volume = str(folder / "real.zarr")
     ingest_segy(str(segy), volume)
     rechunk(volume)
-    pyramid(volume)
+    pyramid(volume, Levels(until=1))
     truth = save_truth(segy, folder / "truth.npz")
     assert np.load(truth)["samples"].shape == REAL[request.param]
     return Published(volume, Survey(segy, truth, "time"))

@@ -118,7 +118,7 @@ def test_an_archive_that_grows_without_end_is_refused(tmp_path: Path, folder: Pa
     (tmp_path / "bomb.sgy.gz").write_bytes(gzip.compress(zeros, 1))
     (tmp_path / "bomb.zip").write_bytes(zipped("folder", a_sgy=zeros))
     for name in ("bomb.sgy.gz", "bomb.zip"):
-        with pytest.raises(InputRefused, match="as no survey does"):
+        with pytest.raises(InputRefused, match=r"as no survey (or scan )?does"):
             scan(str(tmp_path / name))
     assert [f for f in folder.rglob("*") if f.is_file() and f.suffix != ".lock"] == []
 
