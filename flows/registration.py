@@ -249,10 +249,16 @@ def _is_same(present: BaseModel, wanted: BaseModel) -> bool:
 
 
 def _without_numbers(value: Any) -> Any:
-    """Return a document without the numbers that a server gives to triggers."""
+    """Return a document without the numbers that a server gives to triggers; names of events are sets, in no order."""
     if isinstance(value, dict):
         return {key: _without_numbers(inner) for key, inner in value.items() if key != "id"}
-    return [_without_numbers(inner) for inner in value] if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    return (
+        sorted(value)
+        if all(isinstance(inner, str) for inner in value)
+        else [_without_numbers(v) for v in value]
+    )
 
 
 def with_notification(document: dict[str, Any], block: str) -> dict[str, Any]:

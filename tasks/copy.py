@@ -88,7 +88,9 @@ def copy(
     arrays = [path for path, member in root.members.items() if member["node_type"] == "array"]
     listed = dict(zip(arrays, on_io(lambda path: manifest_of(source.store, path), arrays), strict=True))
     objects = [stored for path in arrays for stored in listed[path] if not stored.key.endswith("/zarr.json")]
-    rows = array_rows(root, [path for path in arrays if "stored_bytes" in root.members[path]["attributes"]])
+    rows = array_rows(
+        root, [path for path in arrays if "stored_bytes" in root.members[path].get("attributes", {})]
+    )
     total = sum(stored.bytes for stored in objects)
     refuse_full(store, total, lambda: total)
     if run.dry_run:
@@ -140,7 +142,7 @@ def copy(
             Ready(path, root.members[path], [o for o in listed[path] if not o.key.endswith("/zarr.json")])
             for path in arrays
         ]
-        groups = {p: m["attributes"] for p, m in root.members.items() if m["node_type"] == "group"}
+        groups = {p: m.get("attributes", {}) for p, m in root.members.items() if m["node_type"] == "group"}
         put_arrays(stage, ready, groups, everything=True)
         _copy_notes(source.store, stage, root)
         publish_root(stage, root=root)

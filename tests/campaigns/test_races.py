@@ -27,6 +27,7 @@ from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.verify import verify
 from tasks.volume import blocks
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.outcomes import InputRefused, Outcome, Resumable
 from tasks.volume.protocol.commits import COMMITS, newest_commit
 from tasks.volume.protocol.lock import highest, locked
@@ -169,7 +170,7 @@ def race_of_eight(pool: ThreadPoolExecutor, url: str) -> Store:
             try:
                 with locked(store, wait_seconds=1) as epoch:
                     if current_root(store) is None:
-                        commit(store, epoch({"by": number}))
+                        commit(store, epoch, Root.new({"by": number}))
                         return "committed"
                     return "found"
             except Resumable:

@@ -220,7 +220,7 @@ def test_a_dry_run_says_that_a_file_is_read_once_more(staging: Store, volume: St
     index = Index(checksums=[sums(content)["md5"]])
     planned = ingest_segy(f"{staging.url}/line_9.sgy", volume.url, index, MASTER, run=Run(dry_run=True))
     again = f"read once more, in order ({len(content):,} bytes), for the checksum that is expected."
-    assert planned["notes"][-1] == f"{staging.url}/line_9.sgy: {again}"
+    assert f"{staging.url}/line_9.sgy: {again}" in planned["notes"]
     assert volume.keys("") == []
 
 
