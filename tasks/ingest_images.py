@@ -73,7 +73,7 @@ def ingest_images(
         source: A file, an array in one (scan.h5:/exchange/data), a folder of slices, a pattern such as a/*.tif, or a
             list of files (.txt).
         volume: URL or folder of the volume.
-        image: Meaning and position of the voxels.
+        image: Meaning, unit and position of the voxels.
         master: Chunks, shards and codec.
         overwrite: Replace a volume that is there already.
         run: Settings of the run.

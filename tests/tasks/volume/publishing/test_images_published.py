@@ -141,7 +141,7 @@ def test_the_proof_names_the_first_voxel_that_differs(publish, tmp_path):
     array[17, 30, 40] = values[17, 30, 40] + 1  # a valid chunk with another voxel: no checksum shows it
     array[1, 2, 4] = 0.0  # was -0
     with pytest.raises(
-        IntegrityFailure, match=r"2 voxels .* not those of its source, the first at z 1, y 2, x 4"
+        IntegrityFailure, match=r"2 voxels .* differ from its source, the first at z 1, y 2, x 4"
     ):
         prove(str(volume))
     assert "compared_at" not in zarr.open_group(volume, mode="r").attrs["seismill"]
