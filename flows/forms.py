@@ -72,7 +72,7 @@ def form_signature(
     Args:
         signature: Signature of the verb or chain.
         left_out: Parameters that no run has.
-        verb: Name of the verb, of which some fields of models do nothing.
+        verb: Name of the verb; fields of models that do nothing in it are left out.
     """
     idle = DOES_NOTHING.get(verb, frozenset())
 

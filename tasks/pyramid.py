@@ -125,8 +125,8 @@ def pyramid(
             )
         if known and not paths:
             raise InputRefused(
-                f"{store.url} is a single chunk, which has no coarser levels in the place of those that are there; "
-                "say --until 1 for smaller ones, or leave them as they are"
+                f"the master of {store.url} is a single chunk, so that no coarser levels would replace those that "
+                "are there; ask for smaller ones with --until 1, or leave them as they are"
             )
         refuse_taken(store, root, paths)
         found = Volume(store, root)

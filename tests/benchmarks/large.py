@@ -5,8 +5,8 @@
 A cube of 203 GB and gathers of 10^8 traces are served by a process that makes each range when it is requested. Each
 row is a process of its own: the scan; the dry run of `publish`; an ingest into a local volume that is stopped after its
 first block; the same again, with all but two of the blocks in the ledger. Of gathers that are spilled first, the blocks
-are those of the spill. A sweep lists keys that are made when they are listed, all of which its catalogue has as
-published, and reads a record for each: nothing is new. Memory is the largest resident memory that the kernel counted.
+are those of the spill. The keys of a sweep are generated as it lists them. Its catalogue has each of them as published,
+and a record is read for each: nothing is new. Memory is the largest resident memory that the kernel counted.
 """
 
 import argparse

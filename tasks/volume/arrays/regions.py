@@ -1,4 +1,4 @@
-"""Read regions of stored arrays: chunks are decoded in parallel, and each object is asked for once."""
+"""Read regions of stored arrays: chunks are decoded in parallel, and each object is requested once."""
 
 import itertools
 import math

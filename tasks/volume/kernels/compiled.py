@@ -38,9 +38,10 @@ class Kernel:
 def kernel(function: Callable[..., Any]) -> Kernel:
     """Decorate what Python calls: its machine code is kept on disk, with that of all parts it calls.
 
-    A module's kernels call none of other modules. What numba compiles slowly is made outside and passed: arrays,
-    views of another type, whole slices that are assigned (that alone takes 3 s), `min` and `max` of integers. A
-    literal argument is a type of its own: `np.int64(0)` is not compiled once more.
+    A module's kernels call none of other modules: numba compiles again when the file of the kernel itself has changed,
+    and looks at no other, so short parts stand in each module that calls them. What numba compiles slowly is made
+    outside and passed: arrays, views of another type, whole slices that are assigned (that alone takes 3 s), `min` and
+    `max` of integers. A literal argument is a type of its own: `np.int64(0)` is not compiled once more.
     """
     return Kernel(function, {"cache": True, "nogil": True, "error_model": "numpy"})
 

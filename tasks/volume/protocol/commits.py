@@ -20,7 +20,7 @@ class Commit:
 
     Attributes:
         number: Number of the commit, from 1.
-        document: The new root; empty if the volume was taken away.
+        document: The new root; empty if the volume was unpublished.
         checksum: CRC32C of `before` and the document, in hexadecimal.
         before: The CRC32C of the root before.
         missing: Whether there is no such object, although the commit before says that there was.

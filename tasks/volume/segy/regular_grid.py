@@ -56,7 +56,7 @@ def predict_regular(
     """Return the full regular grid that a file seems to hold in row-major order, or None.
 
     A guess, whatever the number of traces: up to two dimensions the first, second and last trace fix
-    everything, and at most 13 others test it; above that the extents are found by bisection. Whoever uses it must
+    everything, and at most 13 others test it; above that the extents are found by bisection. The caller must
     compare each trace's words when they are read.
 
     Args:
