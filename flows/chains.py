@@ -1,17 +1,20 @@
-"""The chains of stages that `publish` and `demo` are, written once for Prefect and for the bare command line.
+"""The chains of stages that `publish`, `migrate` and `demo` are, for Prefect and for the bare command line.
 
 A chain takes its stages as a mapping of callables: plain ones on the command line, Prefect tasks in a flow.
 """
 
 import filecmp
 import os
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flows.declarations import like
 from flows.stages import Stage, load_verb
 from flows.summary import Summary, combined
-from tasks.parameters import Copies, Following, Image, Index, Levels, Master, Run, Step
+from tasks.parameters import Copies, Following, Image, Index, Levels, Master, Run, Step, Url
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 
 PUBLISH_STAGES = ("ingest_segy", "ingest_images", "rechunk", "pyramid", "prove", "report")
@@ -22,43 +25,47 @@ ALL_STEPS: tuple[Step, ...] = ("copies", "pyramid", "report", "proof")
 
 def publish_chain(
     stages: Mapping[str, Stage],
-    *,
-    source: str,
-    volume: str,
-    index: Index,
-    master: Master,
-    copies: Copies,
-    pyramid: Levels,
-    steps: list[Step],
-    run: Run,
+    source: Url,
+    volume: Url,
+    index: Index = Index(),
+    master: Master = Master(),
+    copies: Copies = Copies(),
+    pyramid: Levels = Levels(),
+    steps: list[Step] = [*ALL_STEPS],  # noqa: B006  # a default that forms show
+    run: Run = Run(),
     overwrite: bool = False,
     update: bool = False,
     image: Image = Image(),
+    stopping: threading.Event | None = None,
 ) -> Summary:
-    """Make volume, copies, levels, pictures and proof from a source; recognise what is done under the same plan.
+    """Turn SEG-Y or images into a volume: lossless master, copies, coarser levels, pictures and proof.
 
-    A stack of images gets the copies alone that are asked for.
+    Run it again at any time: it recognises finished stages, adds missing ones, and refuses another plan.
 
     Args:
         stages: The callables of `PUBLISH_STAGES`.
-        source: The SEG-Y, or the images.
-        volume: URL of the volume.
-        index: Header fields that place traces.
-        master: Storage of the lossless array.
-        copies: Parameters of `rechunk`.
-        pyramid: Parameters of `pyramid`.
-        steps: Steps after the master.
-        run: Settings of the run, for all stages.
-        overwrite: Replace a volume of another source or plan, and copies and levels that differ.
-        update: Replace copies and levels that differ; a master that differs is refused.
-        image: Meaning and position of voxels.
+        source: The SEG-Y, such as s3://staging/survey.sgy, or images: a file, a folder of slices, a pattern, a list
+        volume: The volume to write, such as s3://volumes/survey.zarr; for labels, their name
+        index: For SEG-Y: header fields that place a trace
+        master: Storage of the lossless array
+        copies: Copies in other chunks: for SEG-Y mostly lossy; for images lossless, and only those that are named
+        pyramid: Coarser levels
+        steps: Stages after the master; proof compares an export, or for images each voxel, with the source
+        run: Settings of the run; none changes the data
+        overwrite: Replace a volume of another source or plan, and copies and levels that differ
+        update: Replace copies and levels that differ; a master that differs is refused
+        image: For images: meaning and position of the voxels
+        stopping: Event that ends the estimate of a dry run; stages have their own
     """
     # Here, because `--help` imports this module and none of what reads images.
     from flows.compute import kept_clients
+    from flows.estimate import estimated
     from tasks.volume.protocol.lock import kept_locks
     from tasks.volume.publishing.kind import is_images, refuse_other_kind
     from tasks.volume.stacks.labels import volume_of_labels
+    from tasks.volume.store.calls import traffic
 
+    began, before = time.monotonic(), traffic.snapshot()
     images = index.file_format == "segy" and is_images(source, image, run.storage_options)
     refuse_other_kind(source, index, image, images=images)
     notes = []
@@ -72,8 +79,8 @@ def publish_chain(
         index = index.model_copy(update={"checksums": index.checksums or image.checksums})
     if index.split == "line" and not index.traces:
         publication = {"master": master, "copies": copies, "pyramid": pyramid, "steps": steps}
-        ways = {"overwrite": overwrite, "update": update}
-        return _publish_lines(stages, source, volume, index, run, publication | ways)
+        replacing = {"overwrite": overwrite, "update": update}
+        return _publish_lines(stages, source, volume, index, run, publication | replacing)
     following = Following(
         copies=copies if "copies" in steps else None, levels=pyramid if "pyramid" in steps else None
     )
@@ -85,7 +92,14 @@ def publish_chain(
             else stages["ingest_segy"](source, volume, index=index, **ingest)
         ]
         if run.dry_run:
-            return _published(summaries, notes)
+            ways = {"master": master, "copies": copies, "pyramid": pyramid, "steps": steps}
+            summaries = [estimated(summaries[0], source, image if images else index, run, ways, stopping)]
+            spent = traffic.since(before)
+            return _published(summaries, notes) | {
+                "seconds": round(time.monotonic() - began, 3),
+                "requests": spent.requests,
+                "bytes_read": spent.bytes_read,  # bytes are written to a temporary folder alone
+            }
         replace = overwrite or update
         if "copies" in steps:
             summaries.append(stages["rechunk"](volume, copies=copies, overwrite=replace, run=run))
@@ -98,22 +112,28 @@ def publish_chain(
         return _published(summaries, notes)
 
 
+@like(publish_chain, "image")
 def migrate_chain(
-    stages: Mapping[str, Stage], *, source: str, index: Index, run: Run, **rest: Any
+    stages: Mapping[str, Stage], source: str, index: Index, run: Run, **publication: Any
 ) -> Summary:
-    """Publish what a volume of multidimio 0.8 holds, as `publish_chain` does; what it lost is among the notes.
+    """Convert a volume of multidimio 0.8 to a Seismill volume: samples, trace headers, text and binary header.
+
+    The summary names what multidimio did not keep of the SEG-Y. The old volume is only read.
 
     Args:
         stages: The callables of `PUBLISH_STAGES`.
-        source: The volume of multidimio 0.8.
-        index: Header fields that place traces; those that hold its dimensions are found in its headers.
-        run: Settings of the run, for all stages.
-        **rest: Same as in `publish_chain`.
+        source: The volume of multidimio 0.8, such as s3://volumes/old.mdio
+        volume: The volume to write, such as s3://volumes/survey.zarr
+        index: Header fields that place a trace; auto finds those that hold the dimensions of the old volume
+        copies: Copies in other chunks, mostly lossy
+        steps: Stages after the master; proof compares the export with the SEG-Y that the old volume gives
+        run: Settings of the run; none changes the data
+        **publication: The other parameters of `publish_chain`.
     """
     from tasks.volume.ingest.from_mdio_v0 import what_to_publish
 
     segy, index, lost = what_to_publish(source, index, run.storage_options)
-    summary = publish_chain(stages, source=segy, index=index, run=run, **rest)
+    summary = publish_chain(stages, source=segy, index=index, run=run, **publication)
     return summary | {"stage": "migrate", "notes": [*(f"lost: {note}" for note in lost), *summary["notes"]]}
 
 
@@ -172,14 +192,12 @@ def _publish_lines(
     }
 
 
-def demo_chain(stages: Mapping[str, Stage], *, folder: str = "seismill-demo") -> Summary:
-    """Make a survey, publish it, export it and compare the bytes, all in one local folder.
-
-    The survey is kept when the demo is run again, so that what was published from it is recognised.
+def demo_chain(stages: Mapping[str, Stage], folder: Url = "seismill-demo") -> Summary:
+    """Make a survey, publish it, export it again and compare the bytes, without any configuration.
 
     Args:
         stages: The callables of `DEMO_STAGES`.
-        folder: Made if it is not there.
+        folder: Folder for survey, volume, pictures and export
 
     Raises:
         IntegrityFailure: The export differs from the survey.
@@ -187,21 +205,13 @@ def demo_chain(stages: Mapping[str, Stage], *, folder: str = "seismill-demo") ->
     place = Path(folder).expanduser().absolute()
     place.mkdir(parents=True, exist_ok=True)
     survey, volume, exported = place / "survey.sgy", place / "survey.zarr", place / "export.sgy"
-    if not survey.exists():
+    if (
+        not survey.exists()
+    ):  # kept when the demo is run again, so that what was published from it is recognised
         unfinished = place / "survey.sgy.partial"
         stages["make_survey"](str(unfinished))
         os.replace(unfinished, survey)
-    published = publish_chain(
-        stages,
-        source=str(survey),
-        volume=str(volume),
-        index=Index(),
-        master=Master(),
-        copies=Copies(),
-        pyramid=Levels(),
-        steps=list(ALL_STEPS),
-        run=Run(),
-    )
+    published = publish_chain(stages, str(survey), str(volume))
     export = stages["export_segy"](str(volume), str(exported), overwrite=True, check=True)
     if not filecmp.cmp(survey, exported, shallow=False):
         raise IntegrityFailure(

@@ -16,12 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from flows.credentials import provide
 from flows.entry import DEBUG_HINT, STOPPING, server_failed
+from flows.names import CHAINS
 from flows.summary import FOR_A_BROWSER, Summary
 from tasks.volume.outcomes import InputRefused, Outcome, Resumable, without_secrets
 
-CHAINS = ("publish", "migrate", "demo", "sweep", "audit")
 # The words of the command that runs, to show it again with the flags that a refusal names.
 TYPED: ContextVar[tuple[str, ...]] = ContextVar("TYPED", default=())
 # Flags that say nothing, or are refused, beside those that are added.
@@ -37,7 +36,7 @@ def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool
     """Run a verb or a chain, and show its progress and its outcome.
 
     Args:
-        name: The verb's, or one of `CHAINS`.
+        name: The verb's, or one of `names.CHAINS`.
         arguments: Arguments by parameter name.
         flow: Through Prefect, on the API that is configured or on an embedded server.
         as_json: Words go to standard error, and one JSON object is the last line of standard output; also of an
@@ -132,6 +131,7 @@ def _tell(sentence: str, debug: bool) -> None:
 
 def _directly(name: str, arguments: dict[str, Any], stopping: threading.Event) -> Summary:
     from flows import chains
+    from flows.credentials import provide
     from flows.stages import as_stage, load_verb
 
     provide(arguments.values())
@@ -147,6 +147,8 @@ def _directly(name: str, arguments: dict[str, Any], stopping: threading.Event) -
         return dict(as_stage(load_verb(name), stopping=stopping)(**arguments))
     chain = {"publish": chains.publish_chain, "migrate": chains.migrate_chain}.get(name, chains.demo_chain)
     names = chains.DEMO_STAGES if name == "demo" else chains.PUBLISH_STAGES
+    if name in ("publish", "migrate"):
+        arguments = arguments | {"stopping": stopping}
     return chain({stage: as_stage(load_verb(stage), stopping=stopping) for stage in names}, **arguments)
 
 
@@ -207,7 +209,7 @@ def interrupt_on_signals() -> None:
 
 
 def _leave_lost_output() -> None:
-    """Have what is said go nowhere where a terminal or a reader is gone: words to it would be an error."""
+    """Discard output if the terminal or the reader is gone: writing to it would be an error."""
     waiting = select.poll()
     for descriptor in (1, 2):
         waiting.register(descriptor, 0)

@@ -55,6 +55,8 @@ def open_compute(
     run: Run,
     report: Callable[[Progress], None] = lambda progress: None,
     stopping: threading.Event | None = None,
+    connect_seconds: float = CONNECT_SECONDS,
+    workerless_seconds: float = WORKERLESS_SECONDS,
 ) -> Iterator[Compute]:
     """Open the compute that `run.dask` names, for one stage; inside `kept_clients`, with the client of the one before.
 
@@ -63,6 +65,8 @@ def open_compute(
             address; its `memory` is what the run may use on each machine.
         report: Called in the driver's thread after each finished block.
         stopping: Event that ends the stage, so that it can be resumed; a signal handler sets it.
+        connect_seconds: Seconds to wait for a scheduler, and then for its first worker.
+        workerless_seconds: Seconds without any worker, after which the stage ends resumable.
 
     Raises:
         InputRefused: `run.dask` names no cluster.
@@ -80,11 +84,10 @@ def open_compute(
             raise
         pool.shutdown()
     else:
-        with _client_of(run.dask) as (client, address), _loss_told(client, address):
+        with _client_of(run.dask, connect_seconds) as (client, address), _loss_told(client, address):
             threads, memory_bytes = _room(client, address, run.memory)
-            yield Compute(
-                _Cluster(client, address), threads, memory_bytes, report, stopping, _watch_of(client, address)
-            )
+            lost = _watch_of(client, address, workerless_seconds)
+            yield Compute(_Cluster(client, address), threads, memory_bytes, report, stopping, lost)
 
 
 @contextmanager
@@ -99,15 +102,15 @@ def kept_clients() -> Iterator[None]:
 
 
 @contextmanager
-def _client_of(dask: str) -> Iterator[tuple["Client", str]]:
+def _client_of(dask: str, connect_seconds: float) -> Iterator[tuple["Client", str]]:
     """Yield the client that this run has open, or one for this stage alone."""
     if (kept := _kept.get()) is None:
-        with _open_client(dask) as found:
-            yield found
+        with _open_client(dask, connect_seconds) as client:
+            yield client
         return
     opened, clients = kept
     if dask not in clients or clients[dask][0].status != "running":  # it lost its scheduler between stages
-        clients[dask] = opened.enter_context(_open_client(dask))
+        clients[dask] = opened.enter_context(_open_client(dask, connect_seconds))
     yield clients[dask]
 
 
@@ -185,7 +188,7 @@ def _loss_told(client: "Client", address: str) -> Iterator[None]:
         raise _scheduler_lost(address) from error
 
 
-def _watch_of(client: "Client", address: str) -> Callable[[], Resumable | None]:
+def _watch_of(client: "Client", address: str, workerless_seconds: float) -> Callable[[], Resumable | None]:
     """Return a function that tells why the submitted blocks will never end; Dask waits for some of them for ever."""
     heard, without_since = None, None
 
@@ -200,10 +203,10 @@ def _watch_of(client: "Client", address: str) -> Callable[[], Resumable | None]:
                 without_since = None
                 return None
         without_since = without_since or time.monotonic()
-        if time.monotonic() - without_since <= WORKERLESS_SECONDS:
+        if time.monotonic() - without_since <= workerless_seconds:
             return None
         return Resumable(
-            f"the Dask scheduler at {address} told of no worker for {WORKERLESS_SECONDS:.0f} s; run the same command "
+            f"the Dask scheduler at {address} told of no worker for {workerless_seconds:.0f} s; run the same command "
             "again to go on where it ended, when it has some or on threads"
         )
 
@@ -218,7 +221,7 @@ def _scheduler_lost(address: str) -> Resumable:
 
 
 @contextmanager
-def _open_client(dask: str) -> Iterator[tuple["Client", str]]:
+def _open_client(dask: str, connect_seconds: float) -> Iterator[tuple["Client", str]]:
     from dask import config
     from distributed import Client, LocalCluster
 
@@ -250,18 +253,18 @@ def _open_client(dask: str) -> Iterator[tuple["Client", str]]:
             "or run on threads"
         )
     try:
-        client = Client(address, timeout=CONNECT_SECONDS)
+        client = Client(address, timeout=connect_seconds)
     except OSError as error:
         raise Resumable(
-            f"no Dask scheduler answers at {address} within {CONNECT_SECONDS} s ({error}); start one and run the same "
+            f"no Dask scheduler answers at {address} within {connect_seconds} s ({error}); start one and run the same "
             "command again, or run on threads"
         ) from error
     with _closed(client):
         try:
-            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+            client.wait_for_workers(1, timeout=connect_seconds)
         except TimeoutError as error:
             raise Resumable(
-                f"the Dask scheduler at {address} has no worker after {CONNECT_SECONDS} s; start one and run the same "
+                f"the Dask scheduler at {address} has no worker after {connect_seconds} s; start one and run the same "
                 "command again, or run on threads"
             ) from error
         except OSError as error:

@@ -16,22 +16,24 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from flows.forms import DOES_NOTHING
 from flows.help import OTHERS, shown_first
+from flows.usage import UsageError, is_harmless
 from tasks.parameters import Copy, Step, StorageOptions, Url
 
 # A field's own name, except where it would say too little without its model, or is usual in another form.
 _RENAMED = {"bytes": "index-bytes", "names": "index-names", "types": "index-types", "more": "copy"}
-_HARMLESS = re.compile(r"[\w.,+% -]{0,60}")
 _STEPS = get_args(Step)
+_STEP_TEXTS: dict[Step, str] = {
+    "copies": "Make copies in other chunks, for fast slices",
+    "pyramid": "Make coarser levels, for overviews",
+    "report": "Make the report: an HTML page with pictures, beside the volume",
+    "proof": "Stream the export through the checksums of the source; of images, compare each voxel",
+}
 _METAVARS = {
     list[int]: "INT,INT,…",
     list[float]: "NUMBER,NUMBER,…",
     list[str]: "NAME,NAME,…",
     list[Copy]: "NAME=INT,INT,…",
 }
-
-
-class UsageError(Exception):
-    """The command line cannot be read."""
 
 
 def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,7 +82,8 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
 def _flags(parameter: inspect.Parameter, place: int) -> Iterator[inspect.Parameter]:
     if parameter.annotation == list[Step]:
         for step in _STEPS:
-            flag = Parameter(name=f"--{step}", group=Group("Steps", sort_key=place))
+            text, group = _STEP_TEXTS[step], Group("Steps", sort_key=place)
+            flag = Parameter(name=f"--{step}", help=text, group=group)
             yield _keyword(f"step_{step}", Annotated[bool, flag], step in parameter.default)
     elif _is_model(parameter.annotation):
         yield from _model_flags(parameter.annotation, place)
@@ -100,7 +103,7 @@ def _flags(parameter: inspect.Parameter, place: int) -> Iterator[inspect.Paramet
 
 
 def _once(flags: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
-    """Return the flags, of which one that several models have (--checksums) is one flag that all of them get."""
+    """Return the flags without repeats: a flag of several models (--checksums) sets the field of each."""
     return list({flag.name: flag for flag in reversed(list(flags))}.values())[::-1]
 
 
@@ -178,22 +181,6 @@ def _sentence(name: str, description: str | None, error: ValidationError, *, sec
     if first["type"] == "string_pattern_mismatch" and description:  # a pattern says little to a person
         return f"{name}: {got}, wanted {description[0].lower()}{description[1:]}"
     return f"{name}: {got}; {first['msg'][0].lower()}{first['msg'][1:]}"
-
-
-def is_harmless(value: object) -> bool:
-    """Return whether a refused value may be repeated in a message: a number or a few plain words, no credential."""
-    return not isinstance(value, (str, dict, list, tuple)) or bool(
-        isinstance(value, str) and _HARMLESS.fullmatch(value)
-    )
-
-
-def without_values(sentence: str, words: Sequence[str]) -> str:
-    """Return what a parser says of the words of a command line, without those that could hold a credential."""
-    values = {part for word in words for part in (word, word.partition("=")[2])}
-    for value in sorted(filter(None, values), key=len, reverse=True):
-        if not is_harmless(value):
-            sentence = sentence.replace(value, "…").replace(repr(value)[1:-1], "…")
-    return sentence
 
 
 def _flag_name(field: str) -> str:

@@ -5,7 +5,6 @@ Prefect makes the form of the signature and the docstring. Both are those of the
 
 import inspect
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -64,14 +63,11 @@ def _reference(schema: dict[str, Any]) -> str:
     return str(schema.get("$ref") or schema["allOf"][0]["$ref"])
 
 
-def form_signature(
-    signature: inspect.Signature, left_out: Collection[str], verb: str = ""
-) -> inspect.Signature:
+def form_signature(signature: inspect.Signature, verb: str) -> inspect.Signature:
     """Return a signature in the order of the form.
 
     Args:
         signature: Signature of the verb or chain.
-        left_out: Parameters that no run has.
         verb: Name of the verb; fields of models that do nothing in it are left out.
     """
     idle = DOES_NOTHING.get(verb, frozenset())
@@ -86,18 +82,17 @@ def form_signature(
             return parameter
         return parameter.replace(annotation=Annotated[parameter.annotation, _Without(idle)])
 
-    asked = sorted((narrowed(p) for p in signature.parameters.values() if p.name not in left_out), key=rank)
+    asked = sorted((narrowed(p) for p in signature.parameters.values()), key=rank)
     # By name alone but for the places: positions are those of the form, not of the verb.
     return signature.replace(
         parameters=[p if rank(p) == -2 else p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in asked]
     )
 
 
-def form_docstring(docstring: str | None, signature: inspect.Signature) -> str:
-    """Return a docstring whose arguments that are places say where a relative path begins."""
-    text = inspect.cleandoc(docstring or "")
+def form_docstring(docstring: str, signature: inspect.Signature) -> str:
+    """Return a docstring in which each argument that is a path says where a relative one begins."""
     for name, parameter in signature.parameters.items():
         if parameter.annotation in (Url, OptionalUrl):
             entry = re.compile(rf"^(    {name}: .*(?:\n {{5,}}\S.*)*)", re.MULTILINE)
-            text = entry.sub(lambda match: f"{match[1].rstrip('.')}. {RELATIVE}", text, count=1)
-    return text
+            docstring = entry.sub(lambda match: f"{match[1].rstrip('.')}. {RELATIVE}", docstring, count=1)
+    return docstring

@@ -70,14 +70,15 @@ FLAGS = {
 }
 
 
-def arrange(app: App) -> None:
-    """Put each command into its group, with its examples below its help."""
-    places = {name: (group, place) for group, names in _GROUPS.items() for place, name in enumerate(names)}
-    for name in commands(app):
-        command = app[name]
-        command.group, command.sort_key = places.get(name, (MORE, None))
-        if name in EXAMPLES:
-            command.help_epilogue = "\n".join(("Example:", *(f"  {line}" for line in EXAMPLES[name])))
+def placed(name: str) -> dict[str, Any]:
+    """Return the group of a command and its place in it, and its examples, which are shown below its help."""
+    found: dict[str, Any] = {"group": MORE}
+    for group, names in _GROUPS.items():
+        if name in names:
+            found = {"group": group, "sort_key": names.index(name)}
+    if name in EXAMPLES:
+        found["help_epilogue"] = "\n".join(("Example:", *(f"  {line}" for line in EXAMPLES[name])))
+    return found
 
 
 def commands(app: App) -> Iterator[str]:

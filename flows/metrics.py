@@ -55,7 +55,7 @@ def note_run(verb: str, outcome: str, seconds: float, spent: Any, summary: Summa
 
     Args:
         verb: The flow's name.
-        outcome: completed, or the name of an outcome such as input-refused.
+        outcome: completed, or the name of an outcome such as input-refused; a completed dry run counts as planned.
         seconds: How long it took.
         spent: Traffic of this process meanwhile.
         summary: The run's, or an empty one.
@@ -63,11 +63,15 @@ def note_run(verb: str, outcome: str, seconds: float, spent: Any, summary: Summa
     if not os.environ.get(FOLDER):
         return
     counts: dict[str, Any] = summary.get("counts", {})
+    dry = bool(summary.get("dry_run"))
+    outcome = "planned" if dry and outcome == "completed" else outcome
     of_verb = {
         "seismill_seconds_total": seconds,
-        "seismill_blocks_total": summary.get("blocks_done", 0),
+        "seismill_blocks_total": 0 if dry else summary.get("blocks_done", 0),
         "seismill_read_bytes_total": spent.bytes_read,
-        "seismill_written_bytes_total": spent.bytes_written,
+        "seismill_written_bytes_total": 0
+        if dry
+        else spent.bytes_written,  # of an estimate, to a temporary folder
         "seismill_requests_total": spent.requests,
         "seismill_retries_total": spent.retries,
     }
@@ -78,7 +82,7 @@ def note_run(verb: str, outcome: str, seconds: float, spent: Any, summary: Summa
             for name, value in of_verb.items():
                 _add(series, name, (verb,), value)
             _set(series, "seismill_last_end_seconds", (verb, outcome), now)
-            if counts and not summary.get("dry_run"):
+            if counts and not dry:
                 place = (str(summary.get("volumes", "")),)
                 if verb == "sweep":
                     _set(series, "seismill_quarantined", place, counts.get("quarantined", 0))

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -23,13 +23,14 @@ from prefect.states import Completed, State
 from flows.allowed import refuse_foreign_compute, refuse_foreign_stores, refuse_outside, refuse_stored
 from flows.artifacts import put_summary
 from flows.credentials import provide
+from flows.declarations import documented, public
 from flows.earlier_attempts import end_open_tasks
 from flows.forms import form_docstring, form_signature
 from flows.json_logs import use_json_lines
 from flows.metrics import note_run
 from flows.progress import artifact_report
 from flows.slots import slot
-from flows.stages import Stage, as_stage
+from flows.stages import Stage, as_stage, load_verb
 from flows.summary import Summary, headline, short_name, totals
 from tasks.parameters import Export, Image, OptionalUrl, Run, StorageOptions, Url
 from tasks.prefect_tasks import as_task, outcome_state
@@ -51,7 +52,6 @@ logging.getLogger("prefect.flows").addFilter(
 
 
 _KEBAB = re.compile(r"(?<=[a-z])(?=[A-Z])")
-BETWEEN_STAGES = ("following",)  # parameters that one stage of a chain gives another
 
 
 class _Flow(Flow[..., Any]):
@@ -103,23 +103,36 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
         except Outcome as outcome:
             noted(_KEBAB.sub("-", type(outcome).__name__).lower(), getattr(outcome, "summary", {}))
             return outcome_state(outcome)
-        except BaseException:
-            noted("error", {})
+        except BaseException as error:
+            noted("error" if isinstance(error, Exception) else "stopped", {})
             raise
         noted("completed", summary)
         put_summary(summary)
         get_run_logger().info(totals(summary))
         return Completed(message=headline(summary), data=summary)
 
-    # What one stage tells another is no parameter of a run.
-    run.__signature__ = form_signature(signature, BETWEEN_STAGES, name)  # type: ignore[attr-defined]
-    run.__doc__ = form_docstring(function.__doc__, signature)
+    run.__signature__ = form_signature(public(function), name)  # type: ignore[attr-defined]
+    run.__doc__ = form_docstring(documented(function), signature)
     return _Flow(run, name=name.replace("_", "-"), flow_run_name=functools.partial(_run_name, name))
 
 
 def as_task_call(verb: Stage) -> Stage:
     """Return the verb as a call that runs it as one Prefect task, with its compute opened inside the task."""
     return _as_call(as_task(as_stage(verb, report_for=artifact_report)))
+
+
+def as_chain(chain: Callable[..., Summary], names: Collection[str]) -> Callable[..., Summary]:
+    """Return the chain as a function of its parameters alone, whose stages run as Prefect tasks."""
+    stages = {name: as_task_call(load_verb(name)) for name in names}
+    signature = public(chain)
+
+    @functools.wraps(chain)
+    def call(*args: Any, **parameters: Any) -> Summary:  # Prefect gives by place what may be given by place
+        return chain(stages=stages, **signature.bind(*args, **parameters).arguments)
+
+    call.__name__ = chain.__name__.removesuffix("_chain")
+    call.__signature__ = signature  # type: ignore[attr-defined]
+    return call
 
 
 def as_task_of_one(function: Callable[..., Summary]) -> Callable[..., Summary]:

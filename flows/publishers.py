@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.chains import PUBLISH_STAGES, publish_chain
 from flows.progress import direct_report, say, shown_by
-from flows.stages import as_stage, load_verb
+from flows.stages import SetWith, as_stage, load_verb
 from flows.summary import Summary
 from tasks.audit import Verify, audit
 from tasks.parameters import Publication, Run, Url
@@ -63,19 +63,9 @@ def publish_here(stopping: threading.Event | None = None) -> Publish:
 
     def publish(source: Url, volume: Url, publication: Publication, run: Run) -> Summary:
         """Publish one source of the sweep."""
-        mine = _SetWith(stopping)
-        return publish_chain(
-            {name: as_stage(load_verb(name), stopping=mine) for name in PUBLISH_STAGES},
-            source=source,
-            volume=volume,
-            index=publication.index,
-            image=publication.image,
-            master=publication.master,
-            copies=publication.copies,
-            pyramid=publication.pyramid,
-            steps=publication.steps,
-            run=run,
-        )
+        mine = SetWith(stopping)
+        stages = {name: as_stage(load_verb(name), stopping=mine) for name in PUBLISH_STAGES}
+        return publish_chain(stages, source, volume, run=run, **dict(publication))
 
     return publish
 
@@ -87,20 +77,9 @@ def verify_here(stopping: threading.Event | None = None) -> Verify:
     @functools.wraps(as_stage(verb))
     def verify(*args: Any, **kwargs: Any) -> Summary:
         with shown_by(lambda progress: None):  # the audit's own progress is shown
-            return dict(as_stage(verb, stopping=_SetWith(stopping))(*args, **kwargs))
+            return dict(as_stage(verb, stopping=SetWith(stopping))(*args, **kwargs))
 
     return verify
-
-
-class _SetWith(threading.Event):
-    """Event that is also set when another one is. A failing stage sets its own event only, and ends only its source."""
-
-    def __init__(self, other: threading.Event) -> None:
-        super().__init__()
-        self._other = other
-
-    def is_set(self) -> bool:
-        return super().is_set() or self._other.is_set()
 
 
 def direct_sweep(

@@ -1,8 +1,8 @@
 """Register work pools, deployments and automations on a Prefect server, from their files.
 
 infra/pools/ holds a job template for each type of pool. It fixes image, command, environment, identity and security
-context, and its schema has no other properties than sizes and labels: whoever may trigger a run can change those alone.
-What is the operator's own (image, cluster, role …) stands in the templates as ${NAME} or ${NAME:-default}.
+context, and its schema has no other properties than sizes and labels: a person who may trigger runs can change those
+alone. What is the operator's own (image, cluster, role …) stands in the templates as ${NAME} or ${NAME:-default}.
 """
 
 import json
@@ -170,10 +170,13 @@ def _runs_at_once(values: Mapping[str, str]) -> int:
 
 
 def _deploy(names: Sequence[str], values: Mapping[str, str]) -> None:
-    """Register deployments from the current folder, where their relative paths start."""
+    """Register deployments from the current folder, where their relative paths start.
+
+    The first is created last: the UI lists deployments from A to Z, or by `?sort=CREATED_DESC` the newest first.
+    """
     command = python_module("flows.prefect_module", "prefect", "--no-prompt", "deploy")
     command += ["--prefect-file", str(DEPLOYMENTS)]
-    for name in names:
+    for name in reversed(names):
         command += ["-n", name]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | values)
     if done.returncode:

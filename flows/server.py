@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.embedded import forget_half_made, locked, mark_made
+from flows.json_logs import wanted
 from flows.processes import NotStarted, end, last_line, listen, python_module, spawn, started, wait_for_api
 from flows.registration import POOL, STAGING, VOLUMES, notifications
 from flows.surroundings import make_private, prefect_folder, server_environment, state_folder
@@ -87,7 +88,9 @@ def start(root: str, *, home: str, port: int, stop_runs: bool = False) -> None:
     print(f"logs:   {state / 'server.log'}, {state / 'worker.log'}")
     print(notifications(os.environ))
     print(f"runs may read and write {allowed}")
-    print(f"UI:     http://127.0.0.1:{port}/deployments  ('{_command('down', home)}' ends it)")
+    print(
+        f"UI:     http://127.0.0.1:{port}/deployments?sort=CREATED_DESC  ('{_command('down', home)}' ends it)"
+    )
 
 
 def stop(*, home: str, stop_runs: bool = False) -> None:
@@ -167,8 +170,9 @@ def _start_worker(
     words = ["start", "--pool", POOL, "--type", "process", "--name", f"worker-{port}"]
     # The pool's command names python3, wherever its workers are.
     path = os.pathsep.join([os.path.dirname(sys.executable), environment.get("PATH", os.defpath)])
+    command = ("prefect", "worker", *words)
     process = spawn(
-        python_module("prefect", "worker", *words),
+        python_module("flows.json_logs", *command) if wanted(environment) else python_module(*command),
         folder=folder,
         log=state / "worker.log",
         environment=environment | {"SEISMILL_ALLOW": allowed, "PATH": path},

@@ -15,6 +15,18 @@ from tasks.parameters import Run
 Stage = Callable[..., Any]
 
 
+class SetWith(threading.Event):
+    """Event that is also set when another one is. A failing stage sets its own event only, and ends only its source."""
+
+    def __init__(self, other: threading.Event) -> None:
+        super().__init__()
+        self._other = other
+
+    def is_set(self) -> bool:
+        """Return whether either is set."""
+        return super().is_set() or self._other.is_set()
+
+
 def load_verb(name: str) -> Stage:
     """Return the verb `name`, imported at the first call, because numba and zarr import too slowly for `--help`."""
     module = {"make_survey": "demo"}.get(name, name)

@@ -41,7 +41,7 @@ def combined(stage: str, summaries: Sequence[Summary]) -> Summary:
         "stage": stage,
         "arrays": list(arrays.values()),
         **{name: sum(summary.get(name, 0) for summary in summaries) for name in _ADDED},
-        "notes": [note for summary in summaries for note in _notes_with_stage(summary)],
+        "notes": list(dict.fromkeys(note for summary in summaries for note in _notes_with_stage(summary))),
         "stages": [
             {name: summary[name] for name in ("stage", *_ADDED) if name in summary} for summary in summaries
         ],
@@ -99,6 +99,21 @@ def accounted(summary: Summary) -> str:
         by_suffix = ", ".join(f"{suffix} {count}" for suffix, count in others.items())
         parts.append(f"{sum(others.values())} no source by name ({by_suffix})")
     return f"{summary['objects']} objects listed: {', '.join(parts) or 'none'}"
+
+
+def estimate(summary: Summary) -> str:
+    """Return what a dry run expects of a publication, in one line."""
+    parts = [f"{size(summary['estimated_bytes'])} stored"]
+    if "writes" in summary:
+        reads = f" and {summary['reads']:,} reads" if "reads" in summary else ""
+        parts.append(f"about {summary['writes']:,} writes{reads}")
+    if "hours" in summary:
+        parts.append(f"{duration(3600 * summary['hours'])} of one machine such as this")
+    if "cost_once" in summary:
+        parts.append(f"{summary['cost_once']:.2f} once")
+    if "cost_per_month" in summary:
+        parts.append(f"{summary['cost_per_month']:.2f} a month")
+    return ", ".join(parts)
 
 
 def progress_sentence(progress: Progress) -> str:

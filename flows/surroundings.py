@@ -7,8 +7,9 @@ project has folders called flows/ and tasks/. None of these may reach the server
 import os
 import tempfile
 from collections.abc import Mapping, MutableMapping
-from importlib.metadata import version
 from pathlib import Path
+
+from flows.json_logs import logging_settings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -68,6 +69,8 @@ def state_folder() -> Path:
 
 def prefect_folder(parent: Path) -> Path:
     """Return the folder below `parent` for this version of Prefect: another version could not read the database."""
+    from importlib.metadata import version  # which imports what reads e-mail
+
     return parent / f"prefect-{version('prefect')}"
 
 
@@ -105,4 +108,5 @@ def server_environment(home: Path, api: str, environment: Mapping[str, str] = os
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks",
         "NO_COLOR": "1",
+        **logging_settings(kept),
     }

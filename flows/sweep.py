@@ -20,12 +20,13 @@ from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 
 from flows.artifacts import not_vital, put_arriving, put_attention, put_waiting
+from flows.declarations import like
+from flows.declarations import sweep as declared_sweep
 from flows.entry import server_failed
 from flows.prefect_flows import as_flow, as_task_of_one
 from flows.progress import artifact_report, say
 from flows.publishers import InThisProcess, publish_here
 from flows.summary import Summary, short_name
-from tasks.parameters import DeploymentName, Kinds, MaxActive, Publication, Retry, Run, SettleMinutes, Url
 from tasks.sweep import Ending, Publisher, Submission
 from tasks.sweep import sweep as _sweep
 from tasks.volume.outcomes import InputRefused, Resumable
@@ -45,33 +46,10 @@ _PAGE = 100  # a server gives at most 200 runs an answer
 
 
 @as_flow
-def sweep(
-    staging: Url,
-    volumes: Url,
-    deployment: DeploymentName = "",
-    max_active: MaxActive = 4,
-    settle_minutes: SettleMinutes = 10,
-    retry: Retry = "nothing",
-    kinds: Kinds = "all",
-    publication: Publication = Publication(),
-    run: Run = Run(),
+@like(declared_sweep)
+def sweep(  # noqa: D103  # as declared
+    staging: str, volumes: str, deployment: str, max_active: int, **parameters: Any
 ) -> Summary:
-    """Publish every new SEG-Y and every new scan under a staging prefix, and skip unchanged ones.
-
-    A file that cannot be published is quarantined with a sentence and stays in place. Run it again at any time.
-
-    Args:
-        staging: The prefix where files arrive, such as s3://staging; a/b.sgy, or slices in a/b/, become a/b.zarr
-        volumes: The prefix of the volumes and their catalogue, such as s3://volumes
-        deployment: Deployment that publishes each source; {size} stands for s, m or l, the size of the file.
-            Empty: this run publishes them one after the other
-        max_active: Most runs of the deployment under way at once
-        settle_minutes: Minutes that a file must be unchanged before it is published
-        retry: quarantined: also retry quarantined files
-        kinds: all: SEG-Y, and images in folders without SEG-Y, a folder of slices as one scan. segy: only SEG-Y
-        publication: Settings for each volume; a sidecar b.seismill.yaml beside b.sgy overrides them
-        run: Settings of each run; none changes the data
-    """
     publisher: Publisher = (
         Deployed(deployment, at_once=max_active)
         if deployment
@@ -81,11 +59,7 @@ def sweep(
         summary = _sweep(
             staging,
             volumes,
-            settle_minutes,
-            retry,
-            kinds,
-            publication,
-            run,
+            **parameters,
             publisher=publisher,
             report=report,
             say=say,
@@ -173,7 +147,7 @@ class Deployed:
         """Show the runs that the sweep waits for, and their states, as an artifact and in the log."""
         with not_vital("waiting"):
             with get_client(sync_client=True) as client:
-                found = [run for page in _pages(active) for run in _read(client, page)]
+                runs = [run for page in _pages(active) for run in _read(client, page)]
             rows = [
                 {
                     "source": active[str(run.id)].found.url,
@@ -181,7 +155,7 @@ class Deployed:
                     "state": run.state_name or "",
                     "sentence": (run.state.message if run.state else "") or "",
                 }
-                for run in found
+                for run in runs
             ]
             put_waiting(self._deployment, rows)
 

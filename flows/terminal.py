@@ -14,6 +14,7 @@ from flows.summary import (
     Summary,
     accounted,
     counted_as,
+    estimate,
     filled_columns,
     headline,
     progress_sentence,
@@ -26,12 +27,15 @@ from tasks.volume.blocks import Progress
 _SHOWN = {"volume", "stage", "arrays", "stages", "notes", "pictures", "dry_run", "proven_at", *FOR_A_BROWSER}
 _SHOWN |= {"compared_at"}
 _SHOWN |= {"seconds", "requests", "bytes_read", "bytes_written", "blocks_done", "blocks_resumed"}
-_SHOWN |= {"memory_bytes", "peak_bytes"}
+_SHOWN |= {"memory_bytes", "peak_bytes", "estimated_bytes", "headers_bytes", "hours", "writes", "reads"}
+_SHOWN |= {"cost_once", "cost_per_month"}
 _SHOWN |= {"source", "source_bytes", "target", "bytes", "identical", "export_identical"}
 
 _TOO_WIDE = {"shards", "dtype", "rmse"}  # the rest fits 80 columns; --json and the artifact have all
 _SHOWN |= {"axes", "place", "epsg", "counts", "staging", "volumes", "catalogue", "candidates", "words"}
 _SHOWN |= {"files", "not_segy", "trials", "oldest_proof", "attention"}
+# What a number counts, by stage and key.
+_COUNTED = {(stage, "checked"): " traces, with segyio" for stage in ("export", "demo")}
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, ())
 
 
@@ -81,12 +85,15 @@ def show(summary: Summary, console: Console) -> None:
     shown = _SHOWN | ({"objects"} if "not_segy" in summary else set())
     _show_attention(summary.get("attention", []), console)
     _show_place(summary, console)
-    _show_findings({name: value for name, value in summary.items() if name not in shown}, console)
+    findings = {name: value for name, value in summary.items() if name not in shown}
+    _show_findings(findings, console, summary.get("stage", ""))
     _show_words(summary.get("words", []), console)
     _show_candidates(summary.get("candidates", []), console)
     _show_trials(summary.get("trials", []), console)
     for note in summary.get("notes", []):
         _line(console, f"note: {note}")
+    if "estimated_bytes" in summary:
+        _line(console, f"estimate: {estimate(summary)}")
     if "peak_bytes" in summary:
         block = size(summary["memory_bytes"])
         _line(console, f"memory: about {size(summary['peak_bytes'])} at the peak; a block takes {block}")
@@ -123,14 +130,14 @@ def _described(export: Summary) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _show_findings(findings: dict[str, Any], console: Console, indent: str = "") -> None:
+def _show_findings(findings: dict[str, Any], console: Console, stage: str = "", indent: str = "") -> None:
     for name, value in findings.items():
         label = f"{indent}{str(name).replace('_', ' ')}:"
         if value in _NOTHING:
             continue
         if isinstance(value, dict):
             _line(console, label)
-            _show_findings(value, console, indent + "  ")
+            _show_findings(value, console, stage, indent + "  ")
         elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
             _line(console, label)
             for item in value:
@@ -146,7 +153,7 @@ def _show_findings(findings: dict[str, Any], console: Console, indent: str = "")
                 if not re.fullmatch(r"C\s*\d+\s*", text):  # an empty card of a textual header
                     _line(console, f"{indent}  {text.rstrip()}")
         else:
-            _line(console, f"{label} {_text(value)}")
+            _line(console, f"{label} {_text(value)}{_COUNTED.get((stage, name), '')}")
 
 
 def axis_line(axis: dict[str, Any]) -> str:
@@ -154,7 +161,7 @@ def axis_line(axis: dict[str, Any]) -> str:
     step, unit = axis["step"], axis.get("unit", "")
     by = "" if step == 1 else f", {step}" if isinstance(step, str) else f" by {step:g}"
     unit = f" {unit}" if unit not in ("", "1") else ""
-    return f"{axis['name']} {axis['first']:g} to {axis['last']:g}{by}{unit} ({axis['count']:,})"
+    return f"{axis['name']} {_text(float(axis['first']))} to {_text(float(axis['last']))}{by}{unit} ({axis['count']:,})"
 
 
 def _show_place(summary: Summary, console: Console) -> None:
@@ -263,7 +270,9 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_text, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}" if abs(value) < 1e5 else _exact(value)
+    return str(value)
 
 
 def _line(console: Console, text: str) -> None:

@@ -127,7 +127,7 @@ def _runs(api: str, runs: Mapping[str, Any] = _UNDER_WAY) -> list[dict[str, Any]
         "limit": 200,
     }
     try:
-        found: list[dict[str, Any]] = _post(f"{api}/flow_runs/filter", wanted)
+        active: list[dict[str, Any]] = _post(f"{api}/flow_runs/filter", wanted)
     except OSError:
         return None
-    return found
+    return active

@@ -1,10 +1,33 @@
 """`seismill view`: a server of one volume's pages, from the command to its end."""
 
+from flows.command import told_in_one_sentence
 from flows.credentials import provide
-from tasks.parameters import StorageOptions
+from flows.flags import flattened
+from tasks.parameters import Port, StorageOptions, Url
 from tasks.volume.outcomes import InputRefused, how_to_install
 
 PACKAGES = ("bokeh", "tornado")
+
+
+@flattened
+def view(
+    volume: Url,
+    host: str = "127.0.0.1",
+    port: Port = 5006,
+    storage_options: StorageOptions = StorageOptions(),
+    debug: bool = False,
+) -> int:
+    """Show a volume in a browser: sections, slices, map, levels, copies and differences. Reads only.
+
+    Args:
+        volume: The volume
+        host: Address to listen at; any but loopback needs the token of the printed URL
+        port: Port to listen at; 0 for a free one
+        debug: Show the traceback of an error
+    """
+    with told_in_one_sentence(debug=debug) as code:
+        view_volume(volume, host, port, storage_options)
+    return code()
 
 
 def view_volume(volume: str, host: str, port: int, storage_options: StorageOptions) -> None:

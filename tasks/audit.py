@@ -40,14 +40,14 @@ def audit(
     stopping: threading.Event | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, Any]:
-    """Verify a share of the objects of every published volume in the catalogue of some sweeps.
+    """Verify a share of every volume that a sweep published, a different share each day.
 
     Args:
-        volumes: Prefix of the volumes and the catalogue, as a sweep was given it.
-        fraction: Share of the objects of each volume.
-        errors: Also compare copies and pyramids with their masters, and repeat the proofs; reads all of each volume.
-        run: Settings of the run.
-        seed: Number of the share to check; consecutive numbers take other objects. -1 for the number of the day.
+        volumes: The prefix of the volumes and their catalogue, such as s3://volumes.
+        fraction: Share of the stored objects to read; 0.05 covers all of them in 20 days.
+        errors: Also compare copies and levels with their masters and prove the exports; reads each volume whole.
+        run: Settings of the run; none changes the data.
+        seed: Number of the share; consecutive numbers take different objects; -1 for the number of the day.
         verify: Looks at one volume, given the parameters of the verb by name.
         stopping: Event that ends the audit.
         report: Called with the number of volumes that were checked.
@@ -81,8 +81,8 @@ def audit(
             raise Resumable(f"the audit stopped after {done} of {len(volumes_of_all)} volumes; run it again")
         sentence, state = "", "sound"
         try:
-            found = verify(volume=volume, fraction=fraction, errors=errors, run=run, seed=seed)
-            checked, objects = checked + found["checked"], objects + found["objects"]
+            verified = verify(volume=volume, fraction=fraction, errors=errors, run=run, seed=seed)
+            checked, objects = checked + verified["checked"], objects + verified["objects"]
         except (IntegrityFailure, InputRefused) as outcome:  # damaged, or gone
             sentence, state = str(outcome), "damaged"
         except Resumable as outcome:

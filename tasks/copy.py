@@ -1,4 +1,4 @@
-"""Copy a published volume to another place, in any store, every object compared with its manifest on the way.
+"""Copy a published volume and labels of its image to any store, every object compared with its manifest on the way.
 
 Objects travel as they are stored, nothing is decoded. The copy is a volume like any other and, if nothing is left
 out, the same volume: equal bytes of every object that readers meet. It is written under the run protocol, so it can
@@ -8,33 +8,49 @@ be stopped and resumed, and its root comes last.
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 from tasks.parameters import Run, StorageOptions, Url
 from tasks.volume.arrays.documents import value_from
-from tasks.volume.arrays.reader import open_any
-from tasks.volume.arrays.volume_root import Root
-from tasks.volume.blocks import Compute, Progress, on_io
-from tasks.volume.copies.left_out import LEFT_OUT, selected_root
-from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
+from tasks.volume.arrays.volume_root import LABELS, Root
+from tasks.volume.blocks import Compute, on_io
+from tasks.volume.copies.to_copy import (
+    BATCH_BYTES,
+    BLOCK_OBJECTS,
+    ToCopy,
+    compare,
+    grouped,
+    or_without_labels,
+    refuse_copies,
+    volumes_to_copy,
+    whole,
+)
+from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.ledger import Record, Stored
-from tasks.volume.protocol.manifest import listed_in, manifest_key
 from tasks.volume.protocol.own_names import copied_objects
-from tasks.volume.protocol.owner import owned
-from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
+from tasks.volume.protocol.owner import Fit, Owner, owned
 from tasks.volume.protocol.plan import digest_of, notes_of
 from tasks.volume.protocol.ready import Ready, put_arrays
 from tasks.volume.protocol.stage import Job, Stage, publish_root, run_blocks, settle
-from tasks.volume.protocol.summary import array_rows, ended, fitting, using
-from tasks.volume.store.objects import Store, traffic
+from tasks.volume.protocol.summary import ended, fitting, using
+from tasks.volume.store.objects import Store, Traffic, traffic
 from tasks.volume.store.room import refuse_full
 
 log = logging.getLogger(__name__)
 
-BLOCK_BYTES, BLOCK_OBJECTS = 256 << 20, 512
-BATCH_BYTES = 64 << 20  # in memory at once; more only if one object is larger
+BLOCK_BYTES = 256 << 20
+COUNTS = (
+    "objects",
+    "bytes",
+    "blocks_done",
+    "blocks_resumed",
+    "seconds",
+    "requests",
+    "bytes_read",
+    "bytes_written",
+)
 EXTRAS = (".seismill/report/",)  # beside the arrays, as far as they are there
 
 
@@ -48,15 +64,16 @@ def copy(
     *,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
-    """Copy a volume to another place, with all of its copies and levels or some.
+    """Copy a volume to any store, and compare every object with its checksum on the way.
 
     Args:
-        volume: The published volume.
-        target: Place of the copy.
-        includes: Names of the only copies and pyramid to deliver (fast_inline, pyramid …); empty: all.
-        excludes: Names of copies and pyramid to leave out; with the master among them, copies alone are delivered.
-        overwrite: Replace a volume that is there already.
-        run: Settings of the run.
+        volume: The volume.
+        target: The volume to write, such as gs://volumes/survey.zarr.
+        includes: Copies to include, such as fast_inline,pyramid. Empty: all.
+        excludes: Copies to leave out, such as fast_time,pyramid; labels leaves out the labels of an image; without
+            amplitude, only copies are delivered.
+        overwrite: Replace an existing volume, and labels in it of the names that the image has.
+        run: Settings of the run; none changes the data.
         compute: Where blocks run; threads of this process if not given.
 
     Returns:
@@ -69,146 +86,109 @@ def copy(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    source, store = open_any(Store(volume, run.storage_options)), Store(target, run.storage_options)
-    if store.url == source.store.url:
-        raise InputRefused(f"{store.url} is to be copied onto itself; name another target")
-    if source.origin:
-        raise InputRefused(
-            f"{source.store.url} is a group of another tool, with levels or copies that Seismill made of its array "
-            f"{source.origin}; copy the whole group with a tool for files or objects (cp -r, aws s3 sync), then see "
-            "with seismill verify that all arrived"
-        )
-    root = selected_root(source, includes, excludes)
-    notes = [LEFT_OUT.format(source.master)] if source.master in excludes else []
-    if names := source.root.label_names:
-        notes.append(
-            f"the labels {', '.join(names)} of {source.store.url} are volumes of their own and were not "
-            f"copied; publish them with --labels-of {store.url}"
-        )
-    arrays = [path for path, member in root.members.items() if member["node_type"] == "array"]
-    listed = dict(zip(arrays, on_io(lambda path: manifest_of(source.store, path), arrays), strict=True))
-    objects = [stored for path in arrays for stored in listed[path] if not stored.key.endswith("/zarr.json")]
-    rows = array_rows(
-        root, [path for path in arrays if "stored_bytes" in root.members[path].get("attributes", {})]
-    )
-    total = sum(stored.bytes for stored in objects)
-    refuse_full(store, total, lambda: total)
-    if run.dry_run:
-        return {
-            "dry_run": True,
-            "volume": source.store.url,
-            "target": store.url,
-            "stage": "copy",
-            "arrays": rows,
-            "objects": len(objects),
-            "bytes": total,
-            "notes": notes,
-        }
-    refuse_occupied(store)
-    largest = max((stored.bytes for stored in objects), default=0)
+    with using(compute, run) as compute:
+        volumes = volumes_to_copy(volume, target, includes, excludes, run.storage_options)
+        image, *labels = volumes
+        total = sum(stored.bytes for each in volumes for stored in each.objects)
+        refuse_full(image.store, total, lambda: total)
+        if run.dry_run:
+            return _merged([_planned(each) for each in volumes], labels)
+        largest = max((stored.bytes for each in volumes for stored in each.objects), default=0)
 
-    def fit(compute: Compute) -> Compute:
-        return fitting(compute, 2 * max(BATCH_BYTES, largest), "a batch of objects to copy")
+        def fit(compute: Compute) -> Compute:
+            return fitting(compute, 2 * max(BATCH_BYTES, largest), "a batch of objects to copy")
 
-    with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
-        present = owner.root()
-        if present == root:
-            return ended(store, "copy", rows, began, before, notes=["was done already"], target=store.url)
-        if present is not None and not overwrite:
-            raise DestinationRefused(
-                f"{store.url} holds another volume; choose another place, or replace it with --overwrite"
-            )
-        refuse_strangers(store, present)
-        body = {
-            "verb": "copy",
-            "volume": source.store.url,
-            "root": digest_of(dict(root.document)),
-            "objects": digest_of({stored.key: [stored.bytes, stored.crc32c] for stored in objects}),
-        }
-        created_on = root.state.created_on
-        stage = owner.begin(
-            "copy",
-            body,
-            fit,
-            present=present,
-            after=None,
-            read=lambda: _compare_all(source.store, objects, compute),
-            created_on=created_on,
-        )
-        lines = "".join(json.dumps([o.key, o.bytes, o.crc32c, *o.more.values()]) + "\n" for o in objects)
-        stage.settle(copied_objects(stage.plan.digest), lines.encode())
-        run_blocks(stage, copy_block, range(len(blocks_of(objects))))
-        ready = [
-            Ready(path, root.members[path], [o for o in listed[path] if not o.key.endswith("/zarr.json")])
-            for path in arrays
-        ]
-        groups = {p: m.get("attributes", {}) for p, m in root.members.items() if m["node_type"] == "group"}
-        put_arrays(stage, ready, groups, everything=True)
-        _copy_notes(source.store, stage, root)
-        publish_root(stage, root=root)
-    log.info("%s: %d objects of %s", store.url, len(objects), source.store.url)
-    return ended(store, "copy", rows, began, before, stage=stage, target=store.url, notes=notes)
+        todo, may_stay = refuse_copies(volumes, overwrite=overwrite)
+        known: list[ToCopy] = []
+
+        def copied(each: ToCopy, began: float, before: Traffic) -> dict[str, Any]:
+            with owned(each.store, run, compute, fit) as owner:
+                present = owner.root()
+                if each.is_done(present):
+                    return _ended(each, began, before, notes=["was done already", *each.notes])
+                each.refuse_replaced(present, overwrite=overwrite, labels=may_stay if each is image else [])
+
+                def read() -> None:
+                    unread = [volume for volume in dict.fromkeys([each, *todo]) if volume not in known]
+                    compare(unread, compute)
+                    known.extend(unread)
+
+                stage = _write(owner, each, present, fit, read)
+            known.append(each)
+            log.info("%s: %d objects of %s", each.store.url, len(each.objects), each.source.store.url)
+            return _ended(each, began, before, stage=stage, notes=list(each.notes))
+
+        summaries = [copied(image, began, before)]
+        for label in labels:
+            with or_without_labels(), listed_in_image(label.store, run, compute):
+                summaries.append(copied(label, time.monotonic(), traffic.snapshot()))
+        return _merged(summaries, labels)
 
 
-def manifest_of(store: Store, path: str) -> list[Stored]:
-    """Return all objects of an array, sorted by key.
+def _ended(volume: ToCopy, began: float, before: Traffic, **more: Any) -> dict[str, Any]:
+    return ended(volume.store, "copy", volume.rows, began, before, target=volume.store.url, **more)
 
-    Raises:
-        IntegrityFailure: There is no manifest, or it is not as it was written.
+
+def _planned(volume: ToCopy) -> dict[str, Any]:
+    return {
+        "dry_run": True,
+        "volume": volume.source.store.url,
+        "target": volume.store.url,
+        "stage": "copy",
+        "arrays": volume.rows,
+        "objects": len(volume.objects),
+        "bytes": sum(stored.bytes for stored in volume.objects),
+        "notes": list(volume.notes),
+    }
+
+
+def _merged(summaries: list[dict[str, Any]], labels: list[ToCopy]) -> dict[str, Any]:
+    """Return the summary of a copy from those of the image and of its labels."""
+    summary = summaries[0]
+    for label, copied in zip(labels, summaries[1:], strict=True):
+        place = f"{LABELS}/{label.name}"
+        summary["arrays"] += [row | {"path": f"{place}/{row['path']}"} for row in copied["arrays"]]
+        summary["notes"] += [f"{place}: {note}" for note in copied["notes"]]
+        summary |= {count: summary[count] + copied[count] for count in COUNTS if count in summary}
+    return summary
+
+
+def _write(owner: Owner, volume: ToCopy, present: Root | None, fit: Fit, read: Callable[[], None]) -> Stage:
+    """Write the copy of one volume; return the stage.
+
+    Args:
+        owner: The place.
+        volume: The volume.
+        present: Root of what it takes the place of; None if nothing is there.
+        fit: Same as in `Owner.begin`.
+        read: Same as in `Owner.begin`.
     """
-    try:
-        listed = listed_in(path, store.get(manifest_key(path)))
-    except FileNotFoundError:
-        listed = None
-    if listed is None:
-        raise IntegrityFailure(
-            f"{store.url}/{manifest_key(path)} is missing or broken; run seismill verify to find what else is"
-        )
-    return listed
+    source, root, objects = volume.source, volume.root, volume.objects
+    body = {
+        "verb": "copy",
+        "volume": source.store.url,
+        "root": digest_of(dict(root.document)),
+        "objects": digest_of({stored.key: [stored.bytes, stored.crc32c] for stored in objects}),
+    }
+    created_on = root.state.created_on
+    stage = owner.begin("copy", body, fit, present=present, after=None, read=read, created_on=created_on)
+    lines = "".join(json.dumps([o.key, o.bytes, o.crc32c, *o.more.values()]) + "\n" for o in objects)
+    stage.settle(copied_objects(stage.plan.digest), lines.encode())
+    run_blocks(stage, copy_block, range(len(blocks_of(objects))))
+    ready = [
+        Ready(path, root.members[path], [o for o in listed if not o.key.endswith("/zarr.json")])
+        for path, listed in volume.listed.items()
+    ]
+    groups = {p: m.get("attributes", {}) for p, m in root.members.items() if m["node_type"] == "group"}
+    put_arrays(stage, ready, groups, everything=True)
+    _copy_notes(source.store, stage, root)
+    publish_root(stage, root=root)
+    return stage
 
 
 def blocks_of(objects: list[Stored]) -> list[list[Stored]]:
     """Return the objects in blocks of neighbours, each of at most `BLOCK_BYTES` and `BLOCK_OBJECTS`."""
-    return list(_grouped(objects, BLOCK_BYTES, BLOCK_OBJECTS))
-
-
-def _grouped(objects: list[Stored], most_bytes: int, most: int) -> Iterator[list[Stored]]:
-    group: list[Stored] = []
-    for stored in objects:
-        if group and (len(group) == most or sum(o.bytes for o in group) + stored.bytes > most_bytes):
-            yield group
-            group = []
-        group.append(stored)
-    if group:
-        yield group
-
-
-def _whole(source: Store, stored: Stored) -> bytes:
-    """Return an object as it was written.
-
-    Raises:
-        IntegrityFailure: The object is missing or has other bytes.
-    """
-    try:
-        data = source.get(stored.key)
-    except FileNotFoundError:
-        data = b""
-    if not stored.fits(data):
-        raise IntegrityFailure(
-            f"{source.url}/{stored.key} is not as it was written; run seismill verify on the volume, then copy it again"
-        )
-    return data
-
-
-def _compare_all(source: Store, objects: list[Stored], compute: Compute) -> None:
-    """Read every object once, so that a damaged one is refused before what it would replace is taken away."""
-    began, done = time.monotonic(), 0
-    for group in _grouped(objects, BATCH_BYTES, BLOCK_OBJECTS):
-        if compute.stopping.is_set():
-            raise Resumable("the run stopped while the volume was read; run the same command again")
-        on_io(lambda stored: len(_whole(source, stored)), group)
-        done += len(group)
-        compute.report(Progress("compare", done, len(objects), 0, time.monotonic() - began))
+    return list(grouped(objects, BLOCK_BYTES, BLOCK_OBJECTS))
 
 
 def copy_block(job: Job) -> Record:
@@ -218,11 +198,11 @@ def copy_block(job: Job) -> Record:
     mine = _blocks_at(job.volume, job.options, plan.digest)[job.block]
 
     def one(stored: Stored) -> Stored:
-        settle(store, job.epoch, stored.key, _whole(source, stored))
+        settle(store, job.epoch, stored.key, whole(source, stored))
         return stored
 
     copied: list[Stored] = []
-    for group in _grouped(mine, BATCH_BYTES, BLOCK_OBJECTS):
+    for group in grouped(mine, BATCH_BYTES, BLOCK_OBJECTS):
         copied += on_io(one, group)
     return Record(job.block, copied, sum(stored.bytes for stored in copied))
 

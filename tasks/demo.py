@@ -12,8 +12,8 @@ import numpy as np
 
 from tasks.volume.kernels.traces import encode_traces
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.format import HEADERS_BYTES, TEXT_BYTES
 from tasks.volume.segy.headers import BINARY_HEADER_FIELDS, REVISION_BYTE, TRACE_HEADER_FIELDS
+from tasks.volume.segy.trace_reading import HEADERS_BYTES, TEXT_BYTES
 
 SAMPLE_INTERVAL_US = 4000
 FIRST_INLINE, FIRST_CROSSLINE, CROSSLINE_STEP = 1001, 2040, 2

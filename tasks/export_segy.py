@@ -46,17 +46,17 @@ def export_segy(
     array: ArrayPath = "",
     compute: Compute | None = None,
 ) -> dict[str, Any]:
-    """Write the SEG-Y file that a volume was made from, with every byte as it was unless something else is asked for.
+    """Write a volume as SEG-Y: the source byte for byte, part of it, or in another form.
 
     Args:
-        volume: The published volume.
-        target: The file to write; the folder, where the volume was made from several files and all are written.
+        volume: The volume.
+        target: The SEG-Y to write, local or in a store; a folder if the volume has several sources.
         export: Part and form of the file.
-        overwrite: Replace a file that is there already.
-        run: Settings of the run.
-        file: Number of the source file to write, from 0; -1: all.
-        array: Copy whose samples are written, with the source's headers; empty: the lossless array.
-        check: Read what was written with segyio, and compare its samples and header fields with the volume's.
+        overwrite: Replace an existing file.
+        run: Settings of the run; none changes the data.
+        file: Number of the source to write, from 0; -1 for all.
+        array: Copy whose samples are written, such as fast_inline, with the source's headers; lossy as the copy is.
+        check: Read the file with segyio and compare samples and header fields with the volume's; local files only.
         compute: Where to run; threads of this process if not given.
 
     Returns:
@@ -72,8 +72,8 @@ def export_segy(
     """
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
-    found = open_volume(store)
-    parts = open_parts(found, () if file < 0 else [file], array)
+    opened = open_volume(store)
+    parts = open_parts(opened, () if file < 0 else [file], array)
     edition = edition_of(parts, export)
     refuse_target(target, run.storage_options, file=bool(edition) or len(parts.files) == 1)
     if check:
@@ -99,7 +99,7 @@ def export_segy(
         if done:
             crc, in_order = parts.files[0].source.crc32c, True
         elif len(parts.files) > 1:
-            crc, in_order = _export_all(found, parts, target, overwrite, run, compute)
+            crc, in_order = _export_all(opened, parts, target, overwrite, run, compute)
         else:
             crc, in_order, kept = _export_one(parts, target, overwrite, run, compute)
         checked = {"checked": _check(parts, locate(target).path, compute)} if check else {}

@@ -23,12 +23,12 @@ LOSSY_ONLY = (
 def info(
     volume: Url, text: bool = False, storage_options: StorageOptions = StorageOptions()
 ) -> dict[str, Any]:
-    """Say what a volume holds: sources, axes, place, arrays with sizes and errors, levels, statistics, and proof.
+    """Show what a volume holds, from its metadata.
 
     Args:
-        volume: The published volume, or a group of another tool with levels or copies of ours.
-        text: Show the textual header of the first source, too.
-        storage_options: Non-secret options of its store.
+        volume: The volume, or another tool's group with levels or copies by Seismill.
+        text: Also show the textual header of the first source.
+        storage_options: Options of the store.
 
     Returns:
         `axes` has first and last value, step ("irregular" where it varies), count and unit of each; `place` the
@@ -41,36 +41,36 @@ def info(
         InputRefused: There is no volume.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    found = open_any(Store(volume, storage_options))
-    state, attributes = found.state, found.array_attributes(found.master)
-    rows = _rows(found)
-    listed = {row["path"] for row in rows} | {found.master}
+    opened = open_any(Store(volume, storage_options))
+    state, attributes = opened.state, opened.array_attributes(opened.master)
+    rows = _rows(opened)
+    listed = {row["path"] for row in rows} | {opened.master}
     others = [
         path
-        for path, member in found.members.items()
+        for path, member in opened.members.items()
         if member["node_type"] == "array" and path not in listed
     ]
-    about = _about(found, text=text)
-    attributes = state.left_out.statistics if found.left_out else attributes
-    notes = [LOSSY_ONLY.format(found.left_out, found.master)] if found.left_out else []
+    about = _about(opened, text=text)
+    attributes = state.left_out.statistics if opened.left_out else attributes
+    notes = [LOSSY_ONLY.format(opened.left_out, opened.master)] if opened.left_out else []
     spent = traffic.since(before)
     return {
-        "volume": found.store.url,
+        "volume": opened.store.url,
         "stage": "info",
-        **(_of_voxels(found) if found.of_images else {"template": found.attributes.get("name", "")}),
+        **(_of_voxels(opened) if opened.of_images else {"template": opened.attributes.get("name", "")}),
         "format": state.format,
         "writer": state.writer,
         "created_on": state.created_on,
-        **({} if found.of_images else {"proven_at": state.proven_at}),
-        **({"left_out": found.left_out} if found.left_out else {}),
+        **({} if opened.of_images else {"proven_at": state.proven_at}),
+        **({"left_out": opened.left_out} if opened.left_out else {}),
         "attributes": state.attributes,
         "sources": [_source(source) for source in state.sources],
         **about,
         "arrays": rows,
         "others": others,
-        "levels": [level.to_json() | {"path": level.path or found.origin} for level in state.levels],
+        "levels": [level.to_json() | {"path": opened.shown(level.path)} for level in state.levels],
         "statistics": {name: attributes[name] for name in STATISTICS if name in attributes},
-        **({} if found.of_images else _of_traces(state)),
+        **({} if opened.of_images else _of_traces(state)),
         "seconds": round(time.monotonic() - began, 3),
         "requests": spent.requests,
         "bytes_read": spent.bytes_read,
@@ -150,7 +150,7 @@ def _rows(volume: Volume) -> list[dict[str, Any]]:
         raw, stored = attributes.get("raw_bytes", spec.raw_bytes), attributes.get("stored_bytes", 0)
         rows.append(
             {
-                "path": path or volume.origin,
+                "path": volume.shown(path),
                 "kind": kind,
                 "dims": list(spec.dims),
                 "shape": list(spec.shape),

@@ -14,7 +14,7 @@ from typing import Any
 
 from tasks.parameters import Following, Image, Master, Run, Url
 from tasks.volume.arrays.spec import ArraySpec
-from tasks.volume.blocks import Compute, block_count
+from tasks.volume.blocks import Compute, block_count, limits_of
 from tasks.volume.images.header import Voxels
 from tasks.volume.images.spacing import calibration_of, field_of, place_of, rockverse_attributes
 from tasks.volume.images.stack import Stack, find_stack
@@ -44,12 +44,13 @@ from tasks.volume.stacks.plan import (
     decode_all,
     differs_by_rounding,
     how_images_differ,
+    least_of_voxels,
     master_spec,
     planned_stack,
     slab_of,
 )
 from tasks.volume.store.objects import Store, traffic
-from tasks.volume.store.room import least_stored, refuse_full
+from tasks.volume.store.room import refuse_full
 
 log = logging.getLogger(__name__)
 
@@ -67,16 +68,16 @@ def ingest_images(
     following: Following | None = None,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
-    """Turn a stack of images into a volume's lossless array.
+    """Turn a stack of images into a volume: TIFF, DICOM, NIfTI, HDF5, NRRD, raw and others.
 
     Args:
-        source: A file, an array in one (scan.h5:/exchange/data), a folder of slices, a pattern such as a/*.tif, or a
-            list of files (.txt).
-        volume: URL or folder of the volume.
+        source: A file, a folder of slices, a pattern in quotes such as 's3://scans/core/*.tif', a list (.txt), or an
+            array in a file, such as scan.h5:/exchange/data.
+        volume: The volume to write, such as s3://volumes/core.zarr.
         image: Meaning, unit and position of the voxels.
         master: Chunks, shards and codec.
-        overwrite: Replace a volume that is there already.
-        run: Settings of the run.
+        overwrite: Replace an existing volume.
+        run: Settings of the run; none changes the data.
         following: Stages to make from the master after it, which are planned with it.
         compute: Where blocks run; threads of this process if not given.
 
@@ -105,8 +106,9 @@ def ingest_images(
         {file.url: file.bytes for file, _ in stack.files}, image.checksums, run.storage_options
     )
     store = Store(volume, run.storage_options)
-    spec = master_spec(stack, master, field_of(image), local=store.local)
-    block = slab_of(spec, stack)
+    limits = limits_of(compute)
+    spec = master_spec(stack, master, field_of(image), limits, local=store.local)
+    block = slab_of(spec, stack, limits)
 
     def body_of(
         stack: Stack, place: Voxels, spec: ArraySpec = spec, block: Sequence[int] = block
@@ -133,18 +135,17 @@ def ingest_images(
         voxels = OfVoxels(attributes, looks)
         return plan_following(store, spec, following or Following(), compute, voxels)
 
-    sizes = [file.bytes for file, _ in stack.files]
-
-    def read(file: int, start: int, length: int) -> bytes:
-        with closing(stack.files[file][0].open(run.storage_options)) as source:
-            return source.read(start, length)
-
     stored, used = lossless_arrays(following), math.prod(spec.shape) * spec.numpy.itemsize
-    refuse_full(store, stored * used, lambda: least_stored(sizes, read, stored, used=used))
+
+    def least() -> int:
+        with using(compute, run) as sized:
+            return least_of_voxels(stack, stored, sized.memory_bytes, run.storage_options)
+
+    refuse_full(store, stored * used, least)
     if run.dry_run:
         with using(compute, run) as compute:
             compute = replace(compute, needs=[])
-            planned = planned_stack(store, stack, spec, block, expected, follow(compute))
+            planned = planned_stack(store, stack, spec, block, expected, limits, follow(compute))
             fitting(compute, planned["memory_bytes"], f"a slab of {block} voxels in chunks of {spec.chunks}")
         return planned | {"peak_bytes": peak_bytes(compute), "notes": [*planned["notes"], *notes]}
     refuse_occupied(store, shown.store.url if shown else "")
@@ -166,7 +167,7 @@ def ingest_images(
         known = stages[spec.path].request if spec.path in stages else None
         # Of a local disk, versions that gave each chunk a file of its own, however many there were, too.
         flat = replace(spec, shards=()) if store.local and not master.shards else spec
-        flat_body = body_of(stack, place, flat, slab_of(flat, stack))
+        flat_body = body_of(stack, place, flat, slab_of(flat, stack, limits))
         if known == digest_of(flat_body) or (
             known not in (None, request)
             and any(differs_by_rounding(store, stages[spec.path], asked) for asked in (body, flat_body))
@@ -174,7 +175,9 @@ def ingest_images(
             request = known
         befores = [
             digest_of(
-                body_of(was, _place_before(image, was), replace(flat, dtype=dtype), slab_of(flat, stack))
+                body_of(
+                    was, _place_before(image, was), replace(flat, dtype=dtype), slab_of(flat, stack, limits)
+                )
             )
             for was in [stack, *stack.before()]
             for dtype in {spec.dtype, stack.first.dtype}

@@ -18,7 +18,7 @@ from tasks.parameters import Following, Index, Master, Run, Url
 from tasks.volume.arrays.root_schema import StageEntry
 from tasks.volume.arrays.spec import MASTER, ArraySpec
 from tasks.volume.arrays.volume_root import Root
-from tasks.volume.blocks import Compute, block_count, together
+from tasks.volume.blocks import Compute, block_count, limits_of, together
 from tasks.volume.ingest.array_names import refuse_names
 from tasks.volume.ingest.block import (
     Unpredicted,
@@ -44,7 +44,14 @@ from tasks.volume.ingest.plan import (
 )
 from tasks.volume.ingest.precheck import check_again, read_before, unpredicted_key
 from tasks.volume.ingest.read_in_order import refuse_what_stores_say
-from tasks.volume.ingest.spill import index_columns, spill_block, spill_blocks, spill_body, spill_of
+from tasks.volume.ingest.spill import (
+    fit_spill,
+    index_columns,
+    spill_block,
+    spill_blocks,
+    spill_body,
+    spill_of,
+)
 from tasks.volume.ingest.survey import Survey, grid_from_words, survey_files
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.deletion import clear_run
@@ -54,7 +61,7 @@ from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
 from tasks.volume.protocol.plan import GRID, digest_of
 from tasks.volume.protocol.root import present_root
 from tasks.volume.protocol.stage import Stage, run_blocks
-from tasks.volume.protocol.summary import array_rows, ended, fitting, using
+from tasks.volume.protocol.summary import array_rows, ended, using
 from tasks.volume.publishing.following import lossless_arrays, plan_following
 from tasks.volume.store.objects import Store, traffic
 from tasks.volume.store.room import least_stored, refuse_full
@@ -75,15 +82,16 @@ def ingest_segy(
     following: Following | None = None,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
-    """Turn SEG-Y files into a volume's lossless array, so that each can be given back byte for byte.
+    """Turn a SEG-Y into a volume that holds only its lossless array.
 
     Args:
-        source: The SEG-Y file, or several: URLs separated by commas, or a pattern such as line_*.sgy.
-        volume: URL or folder of the volume.
-        index: Header words that place traces, and the format of samples where headers are wrong.
+        source: The SEG-Y, such as s3://staging/survey.sgy, or several of one survey, separated by commas or as a quoted
+            pattern such as 'line_*.sgy'.
+        volume: The volume to write, such as s3://volumes/survey.zarr.
+        index: Header fields that place a trace, and corrections of what headers say.
         master: Chunks, shards and codec.
-        overwrite: Replace a volume that is there already.
-        run: Settings of the run.
+        overwrite: Replace an existing volume.
+        run: Settings of the run; none changes the data.
         following: Stages to make from the master after it, which are planned with it.
         compute: Where blocks run; threads of this process if not given.
 
@@ -96,7 +104,7 @@ def ingest_segy(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    files = open_files(source, index, run.storage_options)
+    files = open_files(source, index, run.storage_options, limits_of(compute))
     with ThreadPoolExecutor(1) as beside:  # what lies beside the files is looked at meanwhile
         asked = beside.submit(expected_of_parts, files, index.checksums, run.storage_options)
         survey = survey_files(files, index, near=files.local)
@@ -124,9 +132,10 @@ def ingest_segy(
     refuse_full(store, stored * sum(sizes), lambda: least_stored(sizes, files.read, stored))
     if run.dry_run:
         with using(compute, run) as compute:
-            return planned(store, survey, master, expected, follow, compute)
+            to_try = index if following is not None else None
+            return planned(store, survey, master, expected, follow, compute, to_try=to_try)
     done, _ = together(partial(_recognised, store, digest_of(request)), partial(refuse_occupied, store))
-    fit = any_memory if survey.grid is None or done else fit_of(store, survey, master, follow)
+    fit = any_memory if done else fit_of(store, survey, master, follow)
     with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
         keys, root = together(partial(store.keys, ""), owner.root)
         if root is not None:
@@ -230,11 +239,10 @@ def _spill(owner: Owner, survey: Survey, root: Root | None, request: str) -> tup
     log.info(
         "%s is not in the order of its grid: it is read once and spilled to %s", survey.files.name, store.url
     )
-    need = body["traces_per_range"] * survey.fmt.trace_bytes * 3
     stage = owner.begin(
         "spill",
         body,
-        lambda compute: fitting(compute, need, "a range to spill"),
+        fit_spill(survey),
         present=root,
         after=root,
         keep=[request],

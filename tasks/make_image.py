@@ -33,14 +33,14 @@ def make_image(
     seed: int = 0,
     storage_options: StorageOptions = StorageOptions(),
 ) -> dict[str, Any]:
-    """Make a Zarr array of grains and noise, to try things on.
+    """Make a Zarr array of grains and noise, to try levels, copies and viewers on.
 
     Args:
-        volume: The Zarr v3 group that it lies in; made if it is not there.
-        array: Path of the array in the group, such as field/0; levels are written beside it.
+        volume: The Zarr group for the array; made if it does not exist.
+        array: Path of the array in the group, such as field/0.
         form: Shape, chunks and type of the array.
         seed: Seed of the noise.
-        storage_options: Non-secret options of the store.
+        storage_options: Options of the store.
 
     Returns:
         The summary.

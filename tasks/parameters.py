@@ -99,7 +99,7 @@ VoxelUnit = Literal[
 
 class _Parameters(BaseModel):
     # Inputs are not repeated: they may hold credentials that do not belong there.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -401,7 +401,9 @@ class Raw(_Parameters):
     model_config = ConfigDict(title="Raw binary")
 
     dtype: VoxelType = Field(
-        default="unknown", title="Type", description="Type of the voxels in a raw binary file"
+        default="unknown",
+        title="Type",
+        description="Type of the voxels in a raw binary file. unknown: as a .vgi, .xtekct or .pcr beside it says",
     )
     shape: list[int] = Field(
         default=[],
@@ -498,8 +500,16 @@ class Copy(_Parameters):
     )
 
 
+def _quality_first(schema: dict[str, Any]) -> None:
+    """Let forms ask for the quality of copies before the rest; stored requests keep their order."""
+    fields = schema["properties"]
+    schema["properties"] = {"quality": fields["quality"]} | fields
+
+
 class Copies(_Parameters):
     """Copies of the master in other chunks, each for one way of reading."""
+
+    model_config = ConfigDict(json_schema_extra=_quality_first)
 
     presets: list[Preset] = Field(
         default=["fast_inline", "fast_crossline", "fast_offset", "fast_time"],
@@ -548,7 +558,7 @@ class Copies(_Parameters):
 
     @property
     def named(self) -> list[str]:
-        """Return the copies of which something is asked by name."""
+        """Return the copies whose quality or codec is requested by name."""
         named = _by_name(self.quality, _FIGURES) | _by_name(self.lossy_codec, ())
         return [name for name in named if name]
 

@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 
 
 def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> dict[str, Any]:
-    """Show that the export is the source, byte for byte, or that each voxel is the source's, and record when.
+    """Prove that an export would equal the source, byte for byte; for images, that every voxel does.
 
     Args:
-        volume: The published volume.
-        run: Settings of the run.
+        volume: The volume.
+        run: Settings of the run; none changes the data.
         compute: Where to run; threads of this process if not given.
 
     Returns:
@@ -43,19 +43,19 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
     """
     began, before = time.monotonic(), traffic.snapshot()
     store = Store(volume, run.storage_options)
-    found = open_volume(store, known_root(store))
-    if found.left_out:
+    opened = open_volume(store, known_root(store))
+    if opened.left_out:
         raise InputRefused(
-            f"{store.url} holds copies without the lossless array {found.left_out}, so it cannot give its source back; "
-            "prove the volume that it was copied from"
+            f"{store.url} holds copies without the lossless array {opened.left_out}, so it cannot give its source "
+            "back; prove the volume that it was copied from"
         )
-    images = plan_of_master(found) if found.of_images else None
+    images = plan_of_master(opened) if opened.of_images else None
     name = "compared" if images else "proven"
     at, by = f"{name}_at", f"{name}_plan"
-    state = found.state
+    state = opened.state
     shown, plan = (state.compared_at, state.compared_plan) if images else (state.proven_at, state.proven_plan)
     if shown and not run.dry_run:
-        if plan == found.master_plan:
+        if plan == opened.master_plan:
             return ended(
                 store, "proof", [], began, before, notes=["was done already"], **dict[str, Any]({at: shown})
             )
@@ -63,15 +63,15 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
         return {"dry_run": True, "volume": store.url, "stage": "proof", "arrays": [], "notes": []}
     with using(compute, run) as compute:
         if images:
-            result: dict[str, Any] = {"compared_voxels": prove_voxels(found, images, compute)}
+            result: dict[str, Any] = {"compared_voxels": prove_voxels(opened, images, compute)}
         else:
-            result = {"crc32c": prove_bytes(found, compute)}
+            result = {"crc32c": prove_bytes(opened, compute)}
     with held(store, run) as (writable, epoch):
         root = current_root(writable)
         if root is None or root.state.stages != state.stages:
             raise InputRefused(f"the volume at {store.url} changed while it was proven; prove it again")
         # A fixed time stamp stands for the whole run, so that two runs of one plan end with the same bytes.
         shown = run.created_on or datetime.now(UTC).isoformat()
-        commit(writable, epoch, root.with_state(**{at: shown, by: found.master_plan}))
+        commit(writable, epoch, root.with_state(**{at: shown, by: opened.master_plan}))
     log.info("%s: %s, %s", store.url, name, result)
     return ended(store, "proof", [], began, before, **result | {at: shown})

@@ -6,14 +6,19 @@ a level starts when that level is complete, and no level is visible before all a
 """
 
 import logging
+import shlex
 import time
 from dataclasses import replace
 from typing import Any
 
-from tasks.parameters import ArrayPath, Levels, OptionalUrl, Run, Url
-from tasks.volume.arrays.reader import PYRAMID, Volume
+from tasks.parameters import ArrayPath, Copies, Copy, Levels, OptionalUrl, Run, Url
+from tasks.volume.arrays.group_metadata import exact_copy
+from tasks.volume.arrays.groups import PYRAMID
+from tasks.volume.arrays.level_names import is_elsewhere
+from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.volume_root import Root
-from tasks.volume.blocks import Compute
+from tasks.volume.blocks import Compute, limits_of
+from tasks.volume.copies.add import add_copies
 from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.foreign_target import foreign_meaning, open_master
@@ -33,9 +38,11 @@ from tasks.volume.pyramid.levels import (
     method_of,
     without_levels,
 )
-from tasks.volume.store.objects import traffic
+from tasks.volume.store.objects import locate, traffic
 
 log = logging.getLogger(__name__)
+
+BASE = "full"  # the copy of level 0; names of copies begin with a letter
 
 
 def pyramid(
@@ -45,20 +52,20 @@ def pyramid(
     run: Run = Run(),
     array: ArrayPath = "",
     target: OptionalUrl = "",
+    leave_base: bool = False,
     *,
     compute: Compute | None = None,
 ) -> dict[str, Any]:
-    """Add coarser levels of the master, or of any Zarr array, so that an overview reads fast.
+    """Add coarser levels to a volume, or to any Zarr array.
 
     Args:
-        volume: The published volume, or any Zarr group or array.
+        volume: The volume, or any Zarr group or array.
         levels: Number and factors of the levels.
-        overwrite: Replace levels that are there in another form.
-        run: Settings of the run.
-        array: Path of an array that another tool wrote, such as field/0; its levels become field/1 …, those
-            of s0 become s1 …
-        target: Zarr v3 group for the levels of such an array; needed if it is no level 0 (0, s0, scale0/image)
-            of a group of Zarr v3.
+        overwrite: Replace existing levels of another form.
+        run: Settings of the run; none changes the data.
+        array: Path of another tool's array, such as field/0; its levels become field/1, field/2 … (of s0: s1, s2 …).
+        target: Zarr v3 group for the levels of such an array, required if it is no level 0 (0, s0, scale0/image).
+        leave_base: Do not copy the array of an image (axes t, c, z, y, x) into a new target as level 0.
         compute: Where blocks run; threads of this process if not given.
 
     Returns:
@@ -70,17 +77,50 @@ def pyramid(
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    found = open_master(volume, array, target, run)
-    store = found.store
-    specs, factors, passes = level_specs(found, levels, local=store.local)
-    method, meaning = method_of(found, levels), foreign_meaning(found)
+    opened = open_master(volume, array, target, run)
+    store = opened.store
+    specs, factors, passes = level_specs(opened, levels, limits_of(compute), local=store.local)
+    method, meaning = method_of(opened, levels), foreign_meaning(opened)
     meaning.refuse_levels(specs[0].numpy, method)
     paths, notes = [spec.path for spec in specs[1:]], ended_early(specs, levels)
+    base = Copies(presets=[], more=[Copy(name=BASE, chunks=list(specs[-1].chunks))], quality="lossless")
+    without_base = (
+        opened.root.is_annex and is_elsewhere(opened.state.annex.array) and not exact_copy(opened.root)
+    )
+    # Not beside levels that were made without it, nor of what xarray opens, where sizes of one dimension must agree.
+    image = {axis["name"] for axis in opened.state.annex.axes} <= set("tczyx") and bool(
+        opened.state.annex.axes
+    )
+    with_base = (
+        without_base and not leave_base and image and bool(paths) and PYRAMID not in opened.state.stages
+    )
+    if with_base:
+        notes.append(f"level 0 is copied from {opened.state.annex.array}: up to {specs[0].raw_bytes:,} bytes")
+    elif without_base:
+        source = [locate(volume).url, *(["--array", array] if array else [])]
+        copy = [
+            "--copy",
+            f"{BASE}={','.join(map(str, specs[-1].chunks))}",
+            "--presets",
+            "",
+            "--quality",
+            "lossless",
+        ]
+        notes.append(
+            f"{store.url} has the coarser levels only. For viewers that need level 0 there (up to "
+            f"{specs[0].raw_bytes:,} bytes): "
+            + shlex.join(["seismill", "rechunk", *source, "--target", store.url, *copy])
+        )
     if run.dry_run:
-        rows = [planned_row(s) for s in specs[1:]]
+        rows = (
+            add_copies(opened, base, False, run, compute, began, before, refuse_damaged)["arrays"]
+            if with_base
+            else []
+        )
+        rows += [planned_row(s) for s in specs[1:]]
         return {"dry_run": True, "volume": store.url, "stage": "pyramid", "arrays": rows, "notes": notes}
     if not held_epoch(store):
-        refuse_taken(store, found.root, paths)
+        refuse_taken(store, opened.root, paths)
     need = block_memory(specs, factors, passes, local=store.local)
     if meaning.has_gaps:  # values are made floats with NaN for a while
         need += need * 16 // specs[0].numpy.itemsize
@@ -90,7 +130,7 @@ def pyramid(
         return {
             "verb": "pyramid",
             "master": volume.state.stages[specs[0].path].plan,
-            "origin": found.origin,
+            "origin": opened.origin,
             "mask": volume.spec("trace_mask").to_json() if volume.has("trace_mask") else None,
             "factors": factors,
             "method": method,
@@ -102,18 +142,24 @@ def pyramid(
         return root.state.stages[PYRAMID].request if PYRAMID in root.state.stages else ""
 
     def fit(compute: Compute) -> Compute:
-        if made_of(found.root) == digest_of(body_of(found.root)):
+        if made_of(opened.root) == digest_of(body_of(opened.root)):
             return compute
         return fitting(compute, need, "a block of samples and what is made of it")
 
-    if not paths and not made_of(found.root):
+    if not paths and not made_of(opened.root):
         return ended(store, "pyramid", [], began, before, notes=notes)
+    if with_base:
+        with using(compute, run) as fitted:
+            fit(fitted)  # the levels must not be refused when level 0 is there already
+        log.info("%s: %s", store.url, notes[-1])
+        add_copies(opened, base, False, run, compute, began, before, refuse_damaged)
+        opened = open_master(volume, array, target, run)
     with (
         using(compute, run) as compute,
         listed_in_image(store, run, compute),
         owned(store, run, compute, fit) as owner,
     ):
-        root = root_under_lock(owner.store, found.root)
+        root = root_under_lock(owner.store, opened.root)
         body, known = body_of(root), made_of(root)
         request = digest_of(body)
         if known == request:
@@ -129,7 +175,7 @@ def pyramid(
                 "are there; ask for smaller ones with --until 1, or leave them as they are"
             )
         refuse_taken(store, root, paths)
-        found = Volume(store, root)
+        opened = Volume(store, root)
         after = without_levels(root) if known else root
         stage = owner.begin(
             "pyramid",
@@ -137,8 +183,9 @@ def pyramid(
             fit,
             present=root,
             after=after,
-            read=lambda: refuse_damaged(found, compute),
+            read=lambda: refuse_damaged(opened, compute),
             created_on=root.state.created_on,
         )
         root = add_levels(stage, after, request)
-    return ended(store, "pyramid", array_rows(root, paths), began, before, stage=stage, notes=notes)
+    shown = [BASE, *paths] if with_base else paths
+    return ended(store, "pyramid", array_rows(root, shown), began, before, stage=stage, notes=notes)

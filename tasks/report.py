@@ -27,14 +27,11 @@ log = logging.getLogger(__name__)
 
 
 def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
-    """Make the report of a volume: one HTML page with its map, slices, copies, figures and proof, and the pictures.
-
-    A report that was made of the same volume already is left as it is.
+    """Make the report of a volume: one HTML page with map, slices, copies, figures and proof.
 
     Args:
-        volume: The published volume, or a group of another tool with levels or copies of ours; the report is stored
-            inside it, under `.seismill/`.
-        run: Settings of the run.
+        volume: The volume, or another tool's group with levels or copies by Seismill.
+        run: Settings of the run; none changes the data.
 
     Returns:
         The summary of the stage, with the places of the page and the pictures, small versions of them, and the table
@@ -47,19 +44,19 @@ def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
     began, before = time.monotonic(), traffic.snapshot()
     store = recalling(Store(volume, run.storage_options))
     owns = held_epoch(store)
-    found = open_any(store, known_root(store))
-    names, beside = list(directions(found)), ["map"] if found.has("trace_mask") else []
-    facts = None if run.dry_run else kept_report(store, made_of(found))
+    opened = open_any(store, known_root(store))
+    names, beside = list(directions(opened)), ["map"] if opened.has("trace_mask") else []
+    facts = None if run.dry_run else kept_report(store, made_of(opened))
     again = facts is not None
     if facts is None and not run.dry_run:
         with held(store, run) as (writable, epoch):
             if not owns:  # as it is under the lock, under which another run may have made the report
-                found = open_any(store)
-                facts = kept_report(store, made_of(found))
-            facts = facts or _made(writable, epoch, found)
+                opened = open_any(store)
+                facts = kept_report(store, made_of(opened))
+            facts = facts or _made(writable, epoch, opened)
         log.info("%s: %d pictures in %.1f s", store.url, len(facts["pictures"]), time.monotonic() - began)
     known = facts or {"pictures": [*beside, "histogram", *names], "thumbnails": [], "notes": []}
-    rows = rows_of(found)
+    rows = rows_of(opened)
     spent = traffic.since(before)
     return {
         **({"dry_run": True} if run.dry_run else {}),
@@ -109,13 +106,7 @@ def rows_of(volume: Volume) -> list[dict[str, Any]]:
     """Return one row per array: master, copies, levels; for another tool's array its place and listed size."""
     levels = [level.path for level in volume.state.levels if level.path != volume.master]
     rows = array_rows(volume.root, [volume.master, *copies_of(volume), *levels])
-    if volume.origin:
-        stored = sum(size for _, size, _ in volume.store_of(volume.master).listing(""))
-        rows[0] |= {
-            "path": volume.origin,
-            "stored_bytes": stored,
-            "ratio": rows[0]["raw_bytes"] / stored if stored else 0.0,
-        }
+    rows[0] |= volume.root.group.measured(volume, rows[0]["raw_bytes"])
     return rows
 
 

@@ -17,40 +17,48 @@ from tasks.volume.ingest.lines import SourceLine, lines_of
 from tasks.volume.ingest.parts import expected_of_parts, open_whole_or_part
 from tasks.volume.ingest.sampling import Sample, sample_of
 from tasks.volume.ingest.survey import Survey, oddities, survey_files
+from tasks.volume.limits import Limits
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.binary_header import ORDER_NAMES
 from tasks.volume.segy.coordinate_detect import Traces
 from tasks.volume.segy.field_types import FLOATS, PLACES
-from tasks.volume.segy.format import FORMAT_NAMES, ORDER_NAMES, TEXT_BYTES, FileFormat
+from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.geometry import Grid
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS
 from tasks.volume.segy.index_detect import choose_index
 from tasks.volume.segy.index_score import STANDARD, Candidate, anywhere, header_word, judge, varying
 from tasks.volume.segy.sample_guess import Resemblance, likelier_reading
+from tasks.volume.segy.standards import FORMAT_NAMES
 from tasks.volume.segy.text import textual_header
+from tasks.volume.segy.trace_reading import TEXT_BYTES
 from tasks.volume.store.objects import traffic
 
-NEAR_BYTES = (
-    2 << 30
-)  # local files up to this size are read through for their headers; of others a few are looked at
 _NAMES = {field.byte: field.name for field in TRACE_HEADER_FIELDS}
 
 
 def scan(
-    source: Url, index: Index = Index(), storage_options: StorageOptions = StorageOptions()
+    source: Url,
+    index: Index = Index(),
+    storage_options: StorageOptions = StorageOptions(),
+    *,
+    limits: Limits = Limits(),
 ) -> dict[str, Any]:
-    """Read the headers of SEG-Y files: their format, which header words could index them, their grid, what is odd.
+    """Show what SEG-Y files hold, from their headers: formats, candidate index bytes, warnings.
+
+    With options of the index, show what an ingest with these options would find.
 
     Args:
-        source: The SEG-Y file, or several of one survey: URLs separated by commas, or a pattern such as line_*.sgy.
+        source: The SEG-Y, or several of one survey, separated by commas or as a quoted pattern such as 'line_*.sgy'.
         index: Parameters that an ingest would get, to see their effect; nothing: detected ones.
-        storage_options: Non-secret options of its store.
+        storage_options: Options of the store.
+        limits: Sizes from which the files are read in another way.
 
     Returns:
         `index` and `grid` are what an ingest would find; empty if it would refuse, and `error` is its sentence then,
         with the flags that do work as `error_flags`.
-        `candidates` are the header words that were judged, with what speaks against them. `words` are all that
+        `candidates` are the header fields that were judged, with the objections to them. `words` are all that
         differ from trace to trace, with their extents; of far or large files, in a sample. `proposal` is the sample
-        format that the samples look like, with the option that reads them so; empty if that is what was said. `lines`
+        format that the samples look like, with the option that reads them so; empty if the header states it. `lines`
         are those that `--split line` would publish, with their traces. `coordinates` are fields that vary as X and Y
         would, each with the type in which it makes sense and its extents before the scalar at byte 71.
 
@@ -58,8 +66,8 @@ def scan(
         InputRefused: A file does not exist or is not supported SEG-Y, or several do not belong together.
     """
     began, before = time.monotonic(), traffic.snapshot()
-    files = open_whole_or_part(source, index, storage_options)
-    near = files.local and files.size <= NEAR_BYTES
+    files = open_whole_or_part(source, index, storage_options, limits)
+    near = files.local and files.size <= limits.scanned_bytes
     fmt = files.fmt
     sample = sample_of(files, near=near)
     notes, error, flags, survey = oddities(files, sample), "", "", None
@@ -156,17 +164,18 @@ def _coordinates(sample: Sample, fmt: FileFormat) -> list[dict[str, Any]]:
     traces = Traces(sample.headers[once], numbers, fmt.byte_order, fmt.sample_format.name == "ibm32")
     rows = []
     for places in PLACES:
-        found = traces.judge(places)[0]
-        if found.varies and np.isfinite(found.misfit):
+        judged = traces.judge(places)[0]
+        if judged.varies and np.isfinite(judged.misfit):
             where = f"--coordinate-bytes {places[0]},{places[1]}"
             rows.append(
                 {
                     "bytes": list(places),
-                    "type": found.type,
-                    "firsts": list(found.lows),
-                    "lasts": list(found.highs),
-                    "scaled": found.scaled,
-                    "option": where + (f" --coordinate-types {found.type}" if found.type != "int32" else ""),
+                    "type": judged.type,
+                    "firsts": list(judged.lows),
+                    "lasts": list(judged.highs),
+                    "scaled": judged.scaled,
+                    "option": where
+                    + (f" --coordinate-types {judged.type}" if judged.type != "int32" else ""),
                 }
             )
     return rows
@@ -180,13 +189,13 @@ def _files(files: Files) -> list[dict[str, Any]]:
     ]
 
 
-def _proposal(found: Resemblance) -> dict[str, Any]:
+def _proposal(reading: Resemblance) -> dict[str, Any]:
     return {
-        "sample_format": found.code,
-        "samples_are": FORMAT_NAMES[found.code],
-        "byte_order": ORDER_NAMES[found.byte_order],
-        "reason": found.reason,
-        "option": found.option,
+        "sample_format": reading.code,
+        "samples_are": FORMAT_NAMES[reading.code],
+        "byte_order": ORDER_NAMES[reading.byte_order],
+        "reason": reading.reason,
+        "option": reading.option,
     }
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from tasks.parameters import Kinds, Publication, Retry, Run, Url
+from tasks.parameters import Kinds, Publication, Retry, Run, SettleMinutes, Url
 from tasks.volume.blocks import Progress
 from tasks.volume.outcomes import DestinationRefused, Outcome, Resumable
 from tasks.volume.protocol.place import refuse_volume
@@ -25,7 +25,7 @@ from tasks.volume.store.source_options import of_sources
 from tasks.volume.sweeps.catalogue import ACCOUNT, TABLE, Catalogue, as_csv
 from tasks.volume.sweeps.keys import reason
 from tasks.volume.sweeps.policy import Action, decide, outcome_of, plan_of
-from tasks.volume.sweeps.receipt import Receipt, receipt
+from tasks.volume.sweeps.receipt import Receipt, missing, receipt
 from tasks.volume.sweeps.staging import StagedSource, look_under
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Publisher(Protocol):
 def sweep(
     staging: Url,
     volumes: Url,
-    settle_minutes: float = 10,
+    settle_minutes: SettleMinutes = 10,
     retry: Retry = "nothing",
     kinds: Kinds = "all",
     publication: Publication = Publication(),
@@ -90,18 +90,18 @@ def sweep(
     say: Callable[[str], None] = log.info,
     waits: Callable[[list[str], datetime], None] = lambda names, until: None,
 ) -> dict[str, Any]:
-    """Publish every source that is new and settled; quarantine what cannot be published.
+    """Publish every new SEG-Y and every new scan under a staging prefix, and skip unchanged ones.
+
+    A file that cannot be published is quarantined with a sentence and stays in place. Run it again at any time.
 
     Args:
-        staging: The prefix that is listed, however deep; `a/b.sgy` below it becomes `a/b.zarr` below `volumes`, as do
-            the files that `a/b.seismill.yaml` groups, and the slices in the folder `a/b/`.
-        volumes: Prefix of the volumes and the catalogue.
-        settle_minutes: Minutes that the size and identity of a source must be unchanged. After the settled sources,
-            the sweep waits for those that it saw arriving, and lists once more.
-        retry: "quarantined" tries quarantined sources again, too.
-        kinds: Whether scans are sources, too (all), or only SEG-Y (segy).
-        publication: Settings for every source; those of a sidecar take precedence.
-        run: Settings of the run.
+        staging: The prefix where files arrive, such as s3://staging; a/b.sgy, or slices in a/b/, become a/b.zarr.
+        volumes: The prefix of the volumes and their catalogue, such as s3://volumes.
+        settle_minutes: Minutes that a file must be unchanged before it is published.
+        retry: quarantined: also retry quarantined files.
+        kinds: all: SEG-Y, and images in folders without SEG-Y, a folder of slices as one scan. segy: only SEG-Y.
+        publication: Settings for each volume; a sidecar b.seismill.yaml beside b.sgy overrides them.
+        run: Settings of each run; none changes the data.
         publisher: Publisher that carries attempts out.
         stopping: Event that stops the sweep, so that it can be resumed.
         report: Called with the number of attempts that have ended.
@@ -109,7 +109,7 @@ def sweep(
         waits: Called with the sources that are arriving, and the time until which the sweep waits for them.
 
     Returns:
-        The summary: `counts` of sources by what became of them; how many `objects` were listed, each of which is
+        The summary: `counts` of sources by outcome; how many `objects` were listed, each of which is
         counted either in `files`, by what became of it, or in `not_segy`, by its suffix; `attention` with a row for
         each source that a person should look at (in a dry run each that something would be done with); `catalogue`
         with the place of the table.
@@ -124,19 +124,20 @@ def sweep(
     target = Store(volumes, run.storage_options)
     refuse_volume(target)
     settle = timedelta(minutes=settle_minutes)
-    listed, found = look_under(source, target, publication, kinds)
+    listed, staged = look_under(source, target, publication, kinds)
     catalogue = Catalogue(target)
-    actions = decide(found, catalogue, again=retry, settle=settle)
+    lost = missing(staged, catalogue, run, say)
+    actions = decide(staged, catalogue, again=retry, settle=settle, missing=lost)
     if not run.dry_run:
-        carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
-        if _settled_later(found, actions, catalogue, settle, stopping, say, waits):
-            listed, found = look_under(source, target, publication, kinds)
-            actions = decide(found, catalogue, again="nothing", settle=settle)
-            carry_out(found, actions, catalogue, publisher, run, stopping=stopping, report=report)
-        present = {file.name: (file.bytes, file.identity) for entry in found for file in entry.files}
+        carry_out(staged, actions, catalogue, publisher, run, stopping=stopping, report=report)
+        if _settled_later(staged, actions, catalogue, settle, stopping, say, waits):
+            listed, staged = look_under(source, target, publication, kinds)
+            actions = decide(staged, catalogue, again="nothing", settle=settle)
+            carry_out(staged, actions, catalogue, publisher, run, stopping=stopping, report=report)
+        present = {file.name: (file.bytes, file.identity) for entry in staged for file in entry.files}
         catalogue.put(TABLE, as_csv(catalogue.records.values(), present).encode())
-    outcomes = [outcome_of(entry, actions, catalogue, dry=run.dry_run) for entry in found]
-    files, not_segy = listed.account(found, [outcome["state"] for outcome in outcomes])
+    outcomes = [outcome_of(entry, actions, catalogue, dry=run.dry_run) for entry in staged]
+    files, not_segy = listed.account(staged, [outcome["state"] for outcome in outcomes])
     accounted = {"objects": len(listed.files), "files": files, "not_segy": not_segy}
     if not run.dry_run:
         facts = {"staging": source.url, "listed_at": _now().isoformat(), **accounted}
@@ -161,7 +162,7 @@ def sweep(
 
 
 def carry_out(
-    found: list[StagedSource],
+    staged: list[StagedSource],
     actions: Mapping[str, Action],
     catalogue: Catalogue,
     publisher: Publisher,
@@ -178,9 +179,9 @@ def carry_out(
     began, done, bytes_done = time.monotonic(), 0, 0
     active: dict[str, Submission] = {}
     due: deque[StagedSource] = deque()
-    followed = [entry for entry in found if actions[entry.name] == "follow"]
+    followed = [entry for entry in staged if actions[entry.name] == "follow"]
     known = publisher.look([catalogue.records[entry.name].run for entry in followed])
-    for item in sorted(found, key=lambda entry: (entry.bytes, entry.name)):
+    for item in sorted(staged, key=lambda entry: (entry.bytes, entry.name)):
         record, action = catalogue.records[item.name], actions[item.name]
         if action == "refuse":
             catalogue.write(
@@ -267,7 +268,7 @@ def _write_down(source: StagedSource, ending: Ending, catalogue: Catalogue, run:
 
 
 def _settled_later(
-    found: list[StagedSource],
+    staged: list[StagedSource],
     actions: Mapping[str, Action],
     catalogue: Catalogue,
     settle: timedelta,
@@ -276,7 +277,7 @@ def _settled_later(
     waits: Callable[[list[str], datetime], None],
 ) -> bool:
     """Wait until what is arriving may have settled; whether there was anything to wait for."""
-    names = [entry.name for entry in found if actions[entry.name] == "wait"]
+    names = [entry.name for entry in staged if actions[entry.name] == "wait"]
     arriving = [catalogue.records[name].seen_at for name in names]
     if not arriving:
         return False

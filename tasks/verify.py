@@ -56,17 +56,16 @@ def verify(
     source: OptionalUrl = "",
     compute: Compute | None = None,
 ) -> dict[str, Any]:
-    """Compare stored objects of a volume with its manifests, and on request repair damaged ones.
+    """Compare stored objects with their checksums, and restore damaged ones with --repair.
 
     Args:
-        volume: The published volume, or a group of another tool, whose levels and copies by Seismill are checked.
+        volume: The volume, or another tool's group with levels or copies by Seismill.
         fraction: Share of the objects to read, drawn at random; 1 for all.
-        errors: Also compare copies and pyramid with the master, and repeat the proof.
-        repair: Write damaged objects, and nothing else, again with their original bytes: from_master for copies,
-            levels and metadata; from_source also for the master, read again from the source.
-        run: Settings of the run.
-        seed: Seed of the draw when `fraction` is below 1; consecutive numbers draw others, until none is left.
-        source: With from_source, the new place of the source, if it was moved; SEG-Y is recognized by size and CRC32C.
+        errors: Also compare copies and levels with the master, and prove the export again.
+        repair: Restore damaged objects: from_master restores all but the master, from_source the master too.
+        run: Settings of the run; none changes the data.
+        seed: Seed of the draw; consecutive numbers draw different objects.
+        source: With --repair from_source: new place of the source, if it was moved; recognised by size and CRC32C.
         compute: Where to run; threads of this process if not given.
 
     Returns:
@@ -88,27 +87,27 @@ def verify(
         open_checked(store)  # where there is no volume, there will be no lock
     with using(compute, run) as compute, held(store, run) if mending else nullcontext() as own:
         commits = commit_count(store)
-        found, findings = _opened(store)
-        entries, broken = entries_of(found)
+        opened, findings = _opened(store)
+        entries, broken = entries_of(opened)
         findings += broken
         if fraction >= 1:
-            findings += [*unlisted(found, entries, findings), *beside(found)]
+            findings += [*unlisted(opened, entries, findings), *beside(opened)]
             for manifest in broken:
-                findings += undecodable(found, manifest.array, compute.check)
+                findings += undecodable(opened, manifest.array, compute.check)
         drawn = drawn_of(entries, fraction, seed)
-        findings += _checked(found, drawn, compute, findings, began)
-        if found.left_out and repair == "from_source" and findings:
+        findings += _checked(opened, drawn, compute, findings, began)
+        if opened.left_out and repair == "from_source" and findings:
             raise InputRefused(
-                f"{store.url} has no lossless array {found.left_out}; copy the one that has it again, with --overwrite"
+                f"{store.url} has no lossless array {opened.left_out}; copy the one that has it again, with --overwrite"
             )
         if own and findings:
             mend = Repair(
-                found,
+                opened,
                 own[0],
                 run.storage_options if repair == "from_source" else None,
                 compute.memory_bytes,
                 partial(check_epoch, *own),
-                places_of(found, source, run.storage_options, compute.check) if source else (),
+                places_of(opened, source, run.storage_options, compute.check) if source else (),
             )
             for finding in mend.carry_out(findings, drawn):
                 log.info("%s: %s %s, and was repaired", store.url, finding.key, finding.problem)
@@ -119,8 +118,8 @@ def verify(
                         "run the same command again to go on"
                     )
             findings = [finding for finding in findings if finding.key not in repaired]
-        if errors and not findings and not found.left_out:
-            findings += _promises(found, compute)
+        if errors and not findings and not opened.left_out:
+            findings += _promises(opened, compute)
         if findings and commit_count(store) != commits:
             raise Resumable(
                 f"{store.url} was changed by another run while it was looked at, so what was found says nothing "
@@ -132,7 +131,7 @@ def verify(
         [],
         began,
         before,
-        notes=notes_on(found, errors=errors),
+        notes=notes_on(opened, errors=errors),
         objects=len(entries),
         checked=len(drawn),
         findings=[vars(finding) for finding in findings],
@@ -140,7 +139,7 @@ def verify(
         errors_checked=errors,
     )
     if findings:
-        raise _failure(store, findings, len(drawn), repaired, flags_for(found, findings, repair), summary)
+        raise _failure(store, findings, len(drawn), repaired, flags_for(opened, findings, repair), summary)
     return summary
 
 
@@ -295,5 +294,5 @@ def _compare_level(volume: Volume, fine: str, coarse: str, memory_bytes: int) ->
             where = ", ".join(
                 f"{d} {r.start} to {r.stop - 1}" for d, r in zip(spec.dims, region, strict=True)
             )
-            return [Finding(coarse, coarse, where, f"is not the {method} of {fine or volume.origin}")]
+            return [Finding(coarse, coarse, where, f"is not the {method} of {volume.shown(fine)}")]
     return []

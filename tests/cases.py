@@ -23,6 +23,7 @@ from urllib.parse import quote
 import numpy as np
 import zarr
 
+from tests.support.command import SEISMILL
 from tests.support.servers import EMULATORS, free_port, wait_for
 
 SECONDS = 180  # for one command; on a machine that does nothing else none takes a tenth of this
@@ -73,7 +74,7 @@ class Place:
     def seismill(self, *words: str, seconds: float = SECONDS, **environment: str) -> Ended:
         """Run a command to its end, or until its time is up."""
         began = time.monotonic()
-        command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+        command = [*SEISMILL, *words]
         try:
             done = subprocess.run(
                 command,
@@ -87,8 +88,8 @@ class Place:
             return Ended(None, "not in time", {}, time.monotonic() - began)
         last = (done.stdout.strip().splitlines() or [""])[-1]
         summary = json.loads(last) if last.startswith("{") else {}
-        said = " ".join(f"{done.stderr} {done.stdout}".split())
-        return Ended(done.returncode, said, summary, time.monotonic() - began)
+        output = " ".join(f"{done.stderr} {done.stdout}".split())
+        return Ended(done.returncode, output, summary, time.monotonic() - began)
 
     def array(self, path: str) -> Any:
         """A stored array below the folder."""
@@ -132,9 +133,9 @@ def lines_in_one_file(place: Place) -> Iterator[tuple[str, str, bool]]:
     """Three 2-D lines are no cube."""
     place.make("lines_in_one_file")
     scanned = place.seismill("scan", "lines.sgy", "--json").summary
-    said = " ".join([scanned.get("error", ""), *scanned.get("notes", [])])
-    right = "2-D lines" in said and "--split line" in said
-    yield "scan says several 2-D lines and --split line", said, right
+    sentences = " ".join([scanned.get("error", ""), *scanned.get("notes", [])])
+    right = "2-D lines" in sentences and "--split line" in sentences
+    yield "scan says several 2-D lines and --split line", sentences, right
     ended = place.seismill("publish", "lines.sgy", "lines.zarr", "--no-flow", "--json")
     refused = ended.code == 3 and "--split line" in ended.said and not (place.folder / "lines.zarr").exists()
     yield "publish refuses, exit 3", f"exit {ended.code}: {ended.said}", refused
@@ -174,7 +175,7 @@ def names_that_are_patterns(place: Place) -> Iterator[tuple[str, str, bool]]:
             escaped = "".join(f"\\{c}" if c in ",[]@*?" else c for c in name)
             ways = (literal, f"s3://staging/{quote(name)}", f"s3://staging/{escaped}")
             ended = [place.seismill("scan", way, "--json", **environment) for way in ways]
-            codes = [one.code for one in ended]
+            codes = [run.code for run in ended]
             yield f"scan of {name!r}: 0 as it is, quoted or escaped", f"exit {codes}", 0 in codes
         words = ("s3://staging", "s3://volumes", "--settle-minutes", "0", "--no-flow", "--json")
         ended = [place.seismill("sweep", *words, "--steps", "proof", **environment)]
@@ -266,8 +267,8 @@ def permanent_configuration_errors(place: Place) -> Iterator[tuple[str, str, boo
         for name, (settings, named) in tries.items():
             ended = place.seismill("scan", "s3://staging/a.sgy", seconds=30, **settings)
             right = ended.code in (2, 3) and any(word in ended.said for word in named) and ended.seconds < 20
-            said = "not in time" if ended.code is None else f"exit {ended.code}: {ended.said}"
-            yield f"{name}: exit 2 or 3 at once, with its name", f"{ended.seconds:.0f} s, {said}", right
+            ending = "not in time" if ended.code is None else f"exit {ended.code}: {ended.said}"
+            yield f"{name}: exit 2 or 3 at once, with its name", f"{ended.seconds:.0f} s, {ending}", right
 
 
 def sweep_empty_folder_names(place: Place) -> Iterator[tuple[str, str, bool]]:

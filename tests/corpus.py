@@ -453,8 +453,8 @@ def main() -> int:
             verdict = Verdict(False, f"{type(error).__name__}: {error}")
         finally:
             shutil.rmtree(folder)
-        said = verdict.said.replace(f"{folder}/", "")
-        print(f"{'right' if verdict.right else 'WRONG'}  {case.name:58} {said}", flush=True)
+        sentence = verdict.said.replace(f"{folder}/", "")
+        print(f"{'right' if verdict.right else 'WRONG'}  {case.name:58} {sentence}", flush=True)
         wrong, total = wrong + (not verdict.right), total + 1
     print(f"{total - wrong} of {total} cases are right")
     return int(wrong > 0)

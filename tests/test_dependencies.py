@@ -166,10 +166,10 @@ def zarr_array() -> Any:
 # Members that no documentation promises: who has them, the member, the parameters we give (None: an attribute),
 # and the file that uses it.
 PRIVATE: list[tuple[Callable[[], Any], str, list[str] | None, str]] = [
-    (gcs_file_system, "_set_session", [], "tasks/volume/store/clouds/gcs.py"),
-    (gcs_file_system, "_get_headers", ["headers"], "tasks/volume/store/clouds/gcs.py"),
-    (gcs_file_system, "_get_params", ["kwargs"], "tasks/volume/store/clouds/gcs.py"),
-    (gcs_file_system, "_location", None, "tasks/volume/store/clouds/gcs.py"),
+    (gcs_file_system, "_set_session", [], "tasks/volume/store/clouds/gcs_session.py"),
+    (gcs_file_system, "_get_headers", ["headers"], "tasks/volume/store/clouds/gcs_session.py"),
+    (gcs_file_system, "_get_params", ["kwargs"], "tasks/volume/store/clouds/gcs_session.py"),
+    (gcs_file_system, "_location", None, "tasks/volume/store/clouds/gcs_session.py"),
     (s3_file_system, "set_session", [], "tasks/volume/store/clouds/s3.py"),
     (s3_file_system, "get_s3", ["bucket"], "tasks/volume/store/clouds/s3.py"),
     (dask_client, "_scheduler_identity", None, "flows/compute.py"),

@@ -107,6 +107,7 @@ def test_each_group_of_a_volume_is_on_the_map():
     assert {name for name in groups | modules if f"        {name} " not in tour} == set()
 
 
+@pytest.mark.slow
 def test_the_program_of_the_tour_runs_where_the_demo_was_run(tmp_path: Path):
     stages = {name: as_stage(load_verb(name)) for name in ("make_survey", *PUBLISH_STAGES, "export_segy")}
     demo_chain(stages, folder=str(tmp_path / "seismill-demo"))

@@ -8,4 +8,8 @@ for part in numba matplotlib; do
     mv -T "/var/lib/seismill/$part.partial.$$" "/var/lib/seismill/$part" 2>/dev/null || rm -rf "/var/lib/seismill/$part.partial.$$"
   fi
 done
+# Prefect's own lines, as those of our runs.
+if [ "${SEISMILL_LOGS:-}" = json ]; then
+  export PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS=flows.json_logs.JsonConsole
+fi
 exec "$@"

@@ -39,7 +39,8 @@ kube run register --rm -i --restart=Never --image="$SEISMILL_IMAGE" --overrides=
       {"name": "SEISMILL_ALLOW", "value": "${SEISMILL_ALLOW:?}"}, {"name": "SEISMILL_DASK", "value": "${SEISMILL_DASK:-}"},
       {"name": "SEISMILL_STAGING_RUNS", "value": "${SEISMILL_STAGING_RUNS:-20}"},
       {"name": "SEISMILL_AZURE_ACCOUNT", "value": "${SEISMILL_AZURE_ACCOUNT:-}"},
-      {"name": "SEISMILL_NOTIFY", "value": "${SEISMILL_NOTIFY:-}"},
+      {"name": "SEISMILL_NOTIFY", "value": "${SEISMILL_NOTIFY:-}"}, {"name": "SEISMILL_LOGS", "value": "${SEISMILL_LOGS:-}"},
+      {"name": "SEISMILL_PRICES", "value": "${SEISMILL_PRICES:-}"},
       {"name": "SEISMILL_STAGING", "value": "${SEISMILL_STAGING:?}"}, {"name": "SEISMILL_VOLUMES", "value": "${SEISMILL_VOLUMES:?}"}]}]}}
 JSON
 )" --labels=app.kubernetes.io/component=run

@@ -11,7 +11,7 @@ import numpy as np
 import xarray
 
 from tasks.dataset.grid import GridDimension, VolumeGrid
-from tasks.dataset.ground import along, line_dims, line_positions, survey_map
+from tasks.dataset.ground import along, as_numbers, line_dims, line_positions, survey_map
 from tasks.dataset.opened import TRACE_MASK, Opened
 from tasks.dataset.thumbnails import thumbnail
 from tasks.dataset.variables import answer_to
@@ -139,10 +139,10 @@ class SeismillAccessor:
             raise InputRefused(
                 f"coordinates are given for {len(args)} dimensions; give them for {', '.join(names)}"
             )
-        found = tuple(
+        indices = tuple(
             grid.select_dim(name).positions(wanted) for name, wanted in zip(names, args, strict=True)
         )
-        return found if len(found) > 1 else found[0]
+        return indices if len(indices) > 1 else indices[0]
 
     def trace_header(self, *, raw: bool = False, **labels: float) -> dict[str, int] | bytes:
         """Return the header of one trace, by the names of its fields.
@@ -168,11 +168,11 @@ class SeismillAccessor:
         Raises:
             InputRefused: The volume has no coordinates, or they are no affine function of its line numbers.
         """
-        return self._map.at_xy(x, y)
+        return as_numbers(self._map.at_xy(x, y))
 
     def xy(self, inline: Any, crossline: Any) -> tuple[Any, Any]:
         """Return X and Y of an inline and crossline, which may lie between traces; the inverse of `at`."""
-        return self._map.xy(inline, crossline)
+        return as_numbers(self._map.xy(inline, crossline))
 
     def line(self, points: Sequence[Sequence[float]], *, xy: bool = False) -> xarray.Dataset:
         """Return the traces along a line through the survey, each the nearest one, with the distance on the ground.

@@ -37,13 +37,13 @@ class GridDimension:
         queries = np.atleast_1d(np.asarray(wanted))
         order = np.argsort(self.coords)
         places = np.minimum(np.searchsorted(self.coords, queries, sorter=order), self.size - 1)
-        found = order[places]
-        missing = self.coords[found] != queries
+        matches = order[places]
+        missing = self.coords[matches] != queries
         if missing.any():
             raise InputRefused(
                 f"{self.name} has no {queries[missing][0]}; it goes from {self.min()} to {self.max()}"
             )
-        return found
+        return matches
 
 
 @dataclass(frozen=True, eq=False)

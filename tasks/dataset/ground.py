@@ -1,6 +1,7 @@
 """Locate the traces of an open volume on the ground, and find those that a line through the survey meets."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -88,3 +89,9 @@ def along(survey: Affine, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the distance on the ground from the first trace of a line to each."""
     x, y = survey.xy(first, second)
     return np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
+
+
+def as_numbers(pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return two numbers as Python's own, which print as numbers; arrays as they are."""
+    first, second = (value.item() if np.ndim(value) == 0 else value for value in pair)
+    return first, second

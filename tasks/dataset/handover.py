@@ -41,8 +41,8 @@ def trace_header(
         raise InputRefused(
             f"there is no trace at {named} of {opened.where}; trace_mask is true where there is one"
         )
-    found = read_selection(opened.volume.store, opened.volume.spec(path), groups).reshape(())[()]
-    return found.tobytes() if raw else {name: int(found[name]) for name in found.dtype.names or ()}
+    header = read_selection(opened.volume.store, opened.volume.spec(path), groups).reshape(())[()]
+    return header.tobytes() if raw else {name: int(header[name]) for name in header.dtype.names or ()}
 
 
 def written(

@@ -111,12 +111,12 @@ class Opened:
             *values, self.__dict__["mask"] = read_arrays(self.volume.store, [*specs, mask])
         else:
             values = read_arrays(self.volume.store, specs)
-        found = dict(zip((dim for dim in self.dims if self.has(dim)), values, strict=True))
+        stored = dict(zip((dim for dim in self.dims if self.has(dim)), values, strict=True))
         base = self.volume.state.levels[self.level]
         for axis, dim in enumerate(self.dims):
-            if dim not in found:
-                found[dim] = base.translation[axis] + base.scale[axis] * np.arange(self.shape[axis])
-        return {dim: found[dim] for dim in self.dims}
+            if dim not in stored:
+                stored[dim] = base.translation[axis] + base.scale[axis] * np.arange(self.shape[axis])
+        return {dim: stored[dim] for dim in self.dims}
 
     def at_level(self, level: int, max_error: float) -> "Opened":
         """Return another level of the same volume."""
@@ -203,7 +203,7 @@ def _opened_again(
 
 
 def level_of(volume: Volume, level: int, max_samples: int) -> int:
-    """Return the level that is asked for by its number, or the finest of at most so many samples.
+    """Return the level of a number, or the finest one that has at most so many samples.
 
     Raises:
         InputRefused: There is no such level.

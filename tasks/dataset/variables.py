@@ -105,14 +105,14 @@ def attributes_of(opened: Opened, path: str, name: str) -> dict[str, Any]:
     unit = next(
         iter(stored.get("unitsV1", {}).values()), stored.get("units", "") or stored.get("field_unit", "")
     )
-    found: dict[str, Any] = {"long_name": LONG_NAMES.get(name, name.replace("_", " ").capitalize())}
+    attributes: dict[str, Any] = {"long_name": LONG_NAMES.get(name, name.replace("_", " ").capitalize())}
     if unit:
-        found["units"] = CF_UNITS.get(unit, unit)
-    if name in STANDARD_NAMES and found.get("units") in ("m", "ft"):
-        found["standard_name"] = STANDARD_NAMES[name]
+        attributes["units"] = CF_UNITS.get(unit, unit)
+    if name in STANDARD_NAMES and attributes.get("units") in ("m", "ft"):
+        attributes["standard_name"] = STANDARD_NAMES[name]
     if name in ("time", "depth"):
-        found["positive"] = "down"
-    return found | {key: stored[key] for key in KEPT if key in stored}
+        attributes["positive"] = "down"
+    return attributes | {key: stored[key] for key in KEPT if key in stored}
 
 
 def header_attributes(field: str) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def header_attributes(field: str) -> dict[str, Any]:
 
 
 def answer_attributes(opened: Opened) -> dict[str, Any]:
-    """Return which stored arrays answer for the samples: for one slice across each dimension, and for all."""
+    """Return the names of the arrays that samples are read from: for a slice across each dimension, and for all."""
     everything = whole(opened.shape)
     answers: dict[str, ReadableArray] = {}
     for axis, dim in enumerate(opened.dims):

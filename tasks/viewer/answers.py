@@ -1,10 +1,14 @@
 """Define the request of a screen and its answer."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tasks.viewer.scene import Plane
+
+LONGEST_STEP = 10  # positions from one plane to the next; what goes further is a jump
+STEPS_AHEAD = 8
 
 
 @dataclass(frozen=True)
@@ -57,3 +61,40 @@ class Answer:
     distance: np.ndarray = field(default_factory=lambda: np.empty(0))
     is_first: bool = False
     traces: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
+
+
+def following(before: Request, now: Request, sizes: Sequence[int]) -> list[Request]:
+    """Return the requests that come next if what is seen moves on as it did; none if it stood still or jumped.
+
+    Args:
+        before: Request that was answered before.
+        now: Request that was answered last.
+        sizes: Number of positions along each axis.
+    """
+    plane = now.plane
+    if (before.plane, before.pixels, before.shown) != (plane, now.pixels, now.shown):
+        return []
+    steps = [
+        0 if axis in plane.axes else new - old
+        for axis, (old, new) in enumerate(zip(before.at, now.at, strict=True))
+    ]
+    pans = [new[0] - old[0] for old, new in zip(before.seen, now.seen, strict=True)]
+    widths = [(new[1] - new[0], old[1] - old[0]) for old, new in zip(before.seen, now.seen, strict=True)]
+    is_zoom = any(abs(new - old) > 1 for new, old in widths)
+    is_jump = any(abs(step) > LONGEST_STEP for step in steps) or any(
+        abs(pan) > width for pan, (width, _) in zip(pans, widths, strict=True)
+    )
+    if is_zoom or is_jump or not any((*steps, *pans)):
+        return []
+    found = []
+    for count in range(1, STEPS_AHEAD + 1):
+        at = tuple(place + count * step for place, step in zip(now.at, steps, strict=True))
+        seen = tuple(
+            (max(start + count * pan, 0), min(stop + count * pan, sizes[axis]))
+            for (start, stop), pan, axis in zip(now.seen, pans, (plane.across, plane.down), strict=True)
+        )
+        is_inside = all(0 <= place < size for place, size in zip(at, sizes, strict=True))
+        if not is_inside or any(start >= stop for start, stop in seen):
+            break
+        found.append(replace(now, at=at, seen=(seen[0], seen[1])))
+    return found

@@ -11,11 +11,10 @@ from bokeh.plotting import figure
 from tasks.viewer.cursor import header_at, place_of, sample_at
 from tasks.viewer.measures import histogram, spectrum
 from tasks.viewer.model import LookedAt
-from tasks.viewer.panel import Panel
+from tasks.viewer.panel import Panel, fit_texts
 
 WIDTH = 280
 HERTZ = {"ms": (1e3, "Hz"), "s": (1.0, "Hz")}
-LEGIBLE_HEADERS = 40
 
 
 class Beside:
@@ -36,7 +35,7 @@ class Beside:
         self._read: tuple[tuple[int, ...], float, dict[str, Any]] | None = None
         self.cursor = Div(text="Move the mouse over a panel.", width=WIDTH, height=160, name="cursor")
         self.header = Div(
-            width=WIDTH, height=230, styles={"overflow-y": "auto", "font-size": "11px"}, name="header"
+            width=WIDTH, height=230, styles={"overflow-y": "auto", "font-size": "0.92em"}, name="header"
         )
         self._histogram = ColumnDataSource({"left": [], "right": [], "top": []})
         self._spectrum = ColumnDataSource({"x": [], "y": []})
@@ -120,6 +119,8 @@ def _small(title: str, across: str) -> figure:
     place: dict[str, Any] = {"width": WIDTH, "min_height": 150, "sizing_mode": "stretch_height"}
     found = figure(**place, tools=[], toolbar_location=None, title=title, x_axis_label=across)
     found.title.text_font_size = "11px"
+    for changed in ("inner_width", "inner_height"):
+        found.on_change(changed, lambda attr, old, new: fit_texts(found, 26))
     found.xaxis.ticker.desired_num_ticks = 4  # more would touch
     found.yaxis.visible = False
     found.y_range.start = 0

@@ -2,10 +2,13 @@
 
 from bokeh import palettes
 
+from tasks.volume.report.look import NO_TRACE, SEISMIC_STOPS
+
 COLOURS = 256
-NOTHING = "#e3dcc3"  # where no trace is
-DIVERGING = tuple(palettes.interp_palette(palettes.RdBu[11], COLOURS))
+NOTHING = "#{:02x}{:02x}{:02x}".format(*NO_TRACE)  # where no trace is, as in the report
+DIVERGING = tuple(palettes.interp_palette(SEISMIC_STOPS, COLOURS))
 MAPS: dict[str, tuple[str, ...]] = {
+    "blue-white-red": DIVERGING,  # as in the report: red is positive
     "red-white-blue": DIVERGING[::-1],
     "grey": tuple(palettes.Greys256),
     "red-white-black": tuple(
@@ -24,4 +27,4 @@ def first_map(*, is_signed: bool, is_labels: bool) -> str:
     """Return the name of the colour map that is shown first."""
     if is_labels:
         return "labels"
-    return "red-white-blue" if is_signed else "grey"
+    return "blue-white-red" if is_signed else "grey"

@@ -4,8 +4,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from bokeh.document import Document
+from bokeh.events import DocumentReady
 from bokeh.layouts import column, row
-from bokeh.models import Button, Checkbox, Div, Select, Slider, Spinner, TextInput, Toggle, UIElement
+from bokeh.models import (
+    Button,
+    Checkbox,
+    CustomJS,
+    Div,
+    Select,
+    Slider,
+    Spinner,
+    TextInput,
+    Toggle,
+    UIElement,
+)
 
 from tasks.viewer.colours import MAPS
 from tasks.viewer.keys import explained
@@ -14,6 +27,17 @@ from tasks.viewer.scene import ShownAxis
 
 WIDTH = 270
 LEAST_CLIP = 50.0
+# What is beside the panels grows with a wide window.
+_GROW = """
+const by = Math.min(1.5, innerWidth / 1700);
+if (window.seismillGrown || by <= 1) return;
+window.seismillGrown = true;
+document.documentElement.style.setProperty('--bokeh-font-size', `${12 * by}px`);
+for (const model of sized) {
+  if (model.width) model.width = Math.round(model.width * by);
+  if (model.height) model.height = Math.round(model.height * by);
+}
+"""
 
 
 class PositionControl:
@@ -106,18 +130,26 @@ class Controls:
         )
 
 
+def grow(document: Document, columns: Sequence[UIElement]) -> None:
+    """Let what is beside the panels grow with a wide window."""
+    sized = [model for part in columns for model in part.select({"type": UIElement})]
+    for model in sized:
+        model.stylesheets = [*model.stylesheets, ".bk-input { font-size: inherit }"]
+    document.js_on_event(DocumentReady, CustomJS(args={"sized": sized}, code=_GROW))
+
+
 def _heading(looked: LookedAt) -> str:
     from html import escape
 
     url = looked.finest.where
     extents = " x ".join(f"{axis.size:,}" for axis in looked.axes)
-    names = " x ".join(axis.name for axis in looked.axes)
+    names = ", ".join(axis.name for axis in looked.axes)
     cells = int(np.prod([axis.size for axis in looked.axes], dtype=object))
     raw = cells * looked.finest.candidates[0].spec.numpy.itemsize
     size = f"{raw / 1e9:.3g} GB" if raw >= 1e9 else f"{raw / 1e6:.3g} MB"
-    levels = len(looked.volume.state.levels)
+    levels = len(looked.volume.state.levels) - 1  # the first is the master
     return (
         f"<b>{escape(url.rstrip('/').rpartition('/')[2])}</b><br><small title='{escape(url, quote=True)}'>"
-        f"{escape(names)}<br>{extents} samples, {size}<br>{levels} level{'s' * (levels > 1)}, "
+        f"{escape(names)}<br>{extents} samples, {size}<br>{levels} level{'s' * (levels != 1)}, "
         f"{len(looked.copies)} {'copy' if len(looked.copies) == 1 else 'copies'}</small>"
     )

@@ -1,18 +1,20 @@
 """The map with the live mask, and the panel of the traces along a line that is drawn on it."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from bokeh.events import MouseMove, RangesUpdate, Tap
 from bokeh.models import ColumnDataSource, LinearColorMapper, PanTool, Range1d, ResetTool, WheelZoomTool
 from bokeh.plotting import figure
 
+from tasks.viewer.colours import NOTHING
 from tasks.viewer.ground_map import cell_at, corners_from, map_of, on_map, parsed_corners
 from tasks.viewer.model import Answer, LookedAt
-from tasks.viewer.panel import edges_of, frame_of, image_in
+from tasks.viewer.panel import edges_of, fit_texts, font_of, frame_of, image_in
 from tasks.viewer.scene import to_scale
 
-LIVE, DEAD = "#c9d8c5", "#e3dcc3"
+LIVE, DEAD = "#c9d8c5", NOTHING
 
 
 class MapPanel:
@@ -38,7 +40,6 @@ class MapPanel:
             name="map",
         )
         self.figure.grid.visible = False
-        self.figure.title.text_font_size = "11px"
         self.figure.toolbar.logo = None
         for axis in (self.figure.xaxis, self.figure.yaxis):
             axis.formatter.use_scientific = False
@@ -116,7 +117,14 @@ class MapPanel:
         return [] if self.shown is None else corners_from(self.looked, self.shown, xs, ys)
 
     def _home(self) -> None:
-        if self.shown is None or self.figure is None or not self.shown.on_ground:
+        if self.shown is None or self.figure is None:
+            return
+        fit_texts(self.figure)
+        # Coordinates have up to eight digits, which must not touch. A digit is about 0.6 of its size wide.
+        digits = frame_of(self.figure)[0] / (0.6 * font_of(self.figure))
+        longest = len(f"{max(map(abs, self.shown.extent[:2])):.0f}")
+        self.figure.xaxis.ticker.desired_num_ticks = max(3, int(digits // (longest + 3)))
+        if not self.shown.on_ground:
             return
         left, right, low, high = self.shown.extent
         size = frame_of(self.figure)
@@ -159,7 +167,6 @@ class LinePanel:
             name="line",
         )
         self.figure.grid.visible = False
-        self.figure.title.text_font_size = "11px"
         self.figure.toolbar.logo = None
         zoom, pan = WheelZoomTool(), PanTool()
         self.figure.add_tools(pan, zoom, ResetTool())
@@ -183,7 +190,13 @@ class LinePanel:
 
     def listen(self, moved: Callable[[], None], hovered: Callable[[float, float], None]) -> None:
         """Call functions when the size changed, and when the mouse moves."""
-        self.figure.on_change("inner_height", lambda attr, old, new: moved())
+
+        def resized(attr: str, old: Any, new: Any) -> None:
+            fit_texts(self.figure)
+            moved()
+
+        self.figure.on_change("inner_width", resized)
+        self.figure.on_change("inner_height", resized)
         self.figure.on_event(MouseMove, lambda event: hovered(event.x, event.y))
         self.figure.on_event(RangesUpdate, lambda event: None)
 

@@ -112,11 +112,7 @@ class LookedAt:
         Raises:
             IntegrityFailure: A chunk does not fit its checksum, or is missing where a trace exists.
         """
-        plane = request.plane
-        spans = [(position, position + 1) for position in request.at]
-        spans[plane.across], spans[plane.down] = request.seen
-        pixels = {plane.across: request.pixels[0], plane.down: request.pixels[1]}
-        choice = self._choice(request.shown, tuple(spans), pixels)
+        plane, choice = request.plane, self._choice_for(request)
         first = self._quicker(request.shown, choice) if quick else None
         choice = first or choice
         values = self._read(choice)
@@ -130,6 +126,20 @@ class LookedAt:
             choice, full, shown[plane.across], shown[plane.down], request.pixels, plane.across, plane.down
         )
         return replace(found, is_first=first is not None)
+
+    def read_ahead(self, requests: Sequence[Request]) -> None:
+        """Read the first of some requests that is not in the cache, so that a later answer needs no read.
+
+        Raises:
+            IntegrityFailure: Same as in `answer`.
+        """
+        for request in requests:
+            choice = self._choice_for(request)
+            if choice.partial:
+                return
+            if not self._has(choice):
+                self._read(choice)
+                return
 
     def line(
         self,
@@ -183,6 +193,13 @@ class LookedAt:
         values = read_selection(self.volume.store_of(array.path), array.spec, groups, live=opened.mask)
         return self._hidden(opened, values, groups)
 
+    def _choice_for(self, request: Request) -> Choice:
+        plane = request.plane
+        spans = [(position, position + 1) for position in request.at]
+        spans[plane.across], spans[plane.down] = request.seen
+        pixels = {plane.across: request.pixels[0], plane.down: request.pixels[1]}
+        return self._choice(request.shown, tuple(spans), pixels)
+
     def _choice(self, shown: str, spans: Spans, pixels: dict[int, int], **more: Any) -> Choice:
         if shown == FASTEST:
             return chosen(self._levels[np.inf], spans, pixels, **more)
@@ -197,12 +214,13 @@ class LookedAt:
 
     def _quicker(self, shown: str, choice: Choice) -> Choice | None:
         """Return a quicker choice if the sharp one takes long and is not kept."""
-        if shown not in (FASTEST, LOSSLESS):
+        if shown.startswith(DIFFERENCE) or self._has(choice):
             return None
+        return quicker(self._levels[0.0], choice, self.quick_seconds)
+
+    def _has(self, choice: Choice) -> bool:
         spans = at_level(choice.spans, factors_of(choice.opened), choice.opened.shape)
-        if self.cache.has(choice.array.spec, tuple(slice(*span) for span in spans)):
-            return None
-        return quicker(self._levels[np.inf if shown == FASTEST else 0.0], choice, self.quick_seconds)
+        return self.cache.has(choice.array.spec, tuple(slice(*span) for span in spans))
 
     def _read(self, choice: Choice) -> np.ndarray:
         """Return the values of a choice as float32, NaN where no trace is."""

@@ -14,9 +14,10 @@ from bokeh.events import DocumentReady
 from bokeh.layouts import column, row
 from bokeh.models import LinearColorMapper, Spacer, TextInput
 
+from tasks.viewer.answers import Answer, Request
 from tasks.viewer.beside import Beside
 from tasks.viewer.colours import MAPS, NOTHING, first_map
-from tasks.viewer.controls import LEAST_CLIP, Controls
+from tasks.viewer.controls import LEAST_CLIP, Controls, grow
 from tasks.viewer.keys import listener, press
 from tasks.viewer.map_panel import LinePanel, MapPanel
 from tasks.viewer.measures import limits
@@ -59,6 +60,7 @@ class Page:
         document.title = f"{looked.finest.where.rstrip('/').rpartition('/')[2]} - Seismill"
         document.add_root(self._layout())
         document.js_on_event(DocumentReady, listener(self._command))
+        grow(document, (self.controls.layout, self.beside.layout))
         document.on_session_destroyed(self._turns.end)
         self.refresh()
 
@@ -170,12 +172,26 @@ class Page:
             self.ask(panel)
         self.ask_line()
 
-    def ask(self, panel: Panel, *, quick: bool = True) -> None:
+    def ask(self, panel: Panel) -> None:
         """Ask for what a panel shows; while an answer is awaited, the newest question waits for its turn."""
         panel.version += 1
         if not panel.is_busy:
-            call = partial(self.looked.answer, panel.request(self.at, self.shown), quick=quick)
-            self._turns.start(panel, call, partial(self._show, panel), partial(self.ask, panel))
+            request = panel.request(self.at, self.shown)
+            call = partial(self.looked.answer, request, quick=True)
+            self._turns.start(panel, call, partial(self._show, panel, request), partial(self.ask, panel))
+
+    def sharpen(self, panel: Panel) -> None:
+        """Ask for all that the screen can show, beside the questions of `ask`: these do not wait for it."""
+        panel.sharp.version += 1
+        if not panel.sharp.is_busy:
+            request, version = panel.request(self.at, self.shown), panel.version
+
+            def show(answer: Answer) -> None:
+                if panel.version == version:
+                    self._show(panel, request, answer)
+
+            again = partial(self.sharpen, panel)
+            self._turns.start(panel.sharp, partial(self.looked.answer, request), show, again)
 
     def ask_line(self) -> None:
         """Ask for the traces along the line."""
@@ -185,15 +201,17 @@ class Page:
             call = partial(self.looked.line, list(line.corners), self.at, line.pixels, self.shown)
             self._turns.start(line, call, self._show_line, self.ask_line)
 
-    def _show(self, panel: Panel, answer: Any) -> None:
+    def _show(self, panel: Panel, request: Request, answer: Answer) -> None:
         panel.show(answer)
         self._say("")
-        if answer.is_first and not panel.is_busy:
-            self.ask(panel, quick=False)
+        if not answer.is_first:
+            self._turns.ahead(partial(self.looked.read_ahead, panel.further(request)))
+        elif not panel.is_busy:
+            self.sharpen(panel)
         panel.tell(self.at, self.shown)
         if self._follows or not self._are_limits_set:
             self._colour()
-            self._are_limits_set = not any(other.is_busy for other in self.panels)
+            self._are_limits_set = not any(other.is_busy or other.sharp.is_busy for other in self.panels)
         if panel is self.active:
             self.beside.measure(panel)
 

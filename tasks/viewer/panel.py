@@ -8,6 +8,7 @@ from bokeh.core.property.descriptors import UnsetValueError
 from bokeh.events import MouseMove, RangesUpdate, Tap
 from bokeh.models import (
     BoxZoomTool,
+    ColorBar,
     ColumnDataSource,
     CustomJSTickFormatter,
     LinearColorMapper,
@@ -20,11 +21,14 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from tasks.viewer.model import DIFFERENCE, Answer, LookedAt, Request
+from tasks.viewer.answers import Answer, Request, following
+from tasks.viewer.model import DIFFERENCE, LookedAt
 from tasks.viewer.scene import Plane, ShownAxis, to_scale
+from tasks.viewer.turns import Awaited
 
 PIXELS = (480, 320)  # of the frame until the browser says otherwise
-FULL_TITLE = 42  # letters of a title that fit above the narrowest panel
+LETTER = 1.75  # size of a letter by its width, so that nothing of a title is cut off
+LEAST_FONT = 9
 ACTIVE, INACTIVE = "#d95f02", "#d0d0d0"
 
 
@@ -37,6 +41,8 @@ class Panel:
         answer: Answer that is shown; None before the first one.
         version: Counts what was asked for, so that an outdated answer is followed by another.
         is_busy: Whether an answer is awaited.
+        sharp: Requests for what a screen can show where a coarser level is shown first.
+        before: Request of the last answer that was as sharp as the screen.
     """
 
     def __init__(
@@ -46,7 +52,8 @@ class Panel:
         self.looked, self.plane, self.ratio = looked, plane, ratio
         self.across, self.down = looked.axes[plane.across], looked.axes[plane.down]
         self.answer: Answer | None = None
-        self.version, self.is_busy = 0, False
+        self.version, self.is_busy, self.sharp = 0, False, Awaited()
+        self.before: Request | None = None
         x, y = edges_of(self.across), edges_of(self.down)
         self._home = (x, y[::-1] if plane.downward else y)
         self.figure = figure(
@@ -66,7 +73,6 @@ class Panel:
             name=plane.name,
         )
         self.figure.grid.visible = False
-        self.figure.title.text_font_size = "11px"
         zoom = WheelZoomTool()
         pan = PanTool()
         self.figure.add_tools(pan, zoom, BoxZoomTool(match_aspect=ratio is not None), ResetTool(), SaveTool())
@@ -93,6 +99,7 @@ class Panel:
         self.figure.on_event(MouseMove, lambda event: hovered(self, event.x, event.y))
 
         def resized(attr: str, old: Any, new: Any) -> None:
+            fit_texts(self.figure)
             if self.ratio is not None and self._is_home():
                 self.home()
             moved(self)
@@ -118,6 +125,13 @@ class Panel:
     def request(self, at: tuple[int, ...], shown: str) -> Request:
         """Return what the screen asks for."""
         return Request(self.plane, at, self.seen, self.pixels, shown)
+
+    def further(self, request: Request) -> list[Request]:
+        """Return what comes after a request whose full answer is shown if the panel moves on as it did."""
+        before, self.before = self.before, request
+        if before is None or request.shown.startswith(DIFFERENCE):
+            return []
+        return following(before, request, [axis.size for axis in self.looked.axes])
 
     def show(self, answer: Answer) -> None:
         """Show an answer."""
@@ -149,11 +163,13 @@ class Panel:
         parts.append(shown if is_difference else f"{answer.array}{error}")
         if max(answer.every) > 1:
             parts.append("every {} x {}".format(*answer.every))
+        if answer.is_first:
+            parts.append("coarse for now")
         if answer.partial:
             parts.append("the middle only: zoom in, or make levels with seismill pyramid")
         text = " · ".join(parts)
-        self.figure.title.text_font_size = "11px" if len(text) <= FULL_TITLE else "9px"  # nothing is cut off
         self.figure.title.text = text
+        fit_texts(self.figure)
 
     def cell(self, x: float, y: float) -> tuple[int, int] | None:
         """Return the positions across and down at a place of the figure; None outside of the plane."""
@@ -219,6 +235,22 @@ def frame_of(shown: figure) -> tuple[int, int]:
         return (shown.inner_width or PIXELS[0], shown.inner_height or PIXELS[1])
     except UnsetValueError:
         return PIXELS
+
+
+def font_of(shown: figure, letters: int = 48) -> int:
+    """Return a legible size of text, in pixels, for a figure that is as wide as so many letters are large."""
+    return min(max(11, frame_of(shown)[0] // letters), 18)
+
+
+def fit_texts(shown: figure, letters: int = 48) -> None:
+    """Make numbers, names and the title of a figure as large as it allows; `letters` as for `font_of`."""
+    size = font_of(shown, letters)
+    for axis in shown.axis:
+        axis.update(major_label_text_font_size=f"{size}px", axis_label_text_font_size=f"{size + 2}px")
+    for bar in shown.select({"type": ColorBar}):
+        bar.major_label_text_font_size = f"{size}px"
+    fitting = int(LETTER * frame_of(shown)[0] / max(1, len(shown.title.text)))
+    shown.title.text_font_size = f"{min(max(LEAST_FONT, fitting), size)}px"
 
 
 def image_in(values: np.ndarray, left: float, right: float, low: float, high: float) -> dict[str, list[Any]]:

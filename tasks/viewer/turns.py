@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from functools import partial
 from html import escape
 from typing import Any, Protocol
@@ -17,6 +18,14 @@ class Asked(Protocol):
 
     version: int
     is_busy: bool
+
+
+@dataclass
+class Awaited:
+    """State of requests that no panel keeps itself."""
+
+    version: int = 0
+    is_busy: bool = False
 
 
 class Turns:
@@ -35,6 +44,7 @@ class Turns:
         """
         self._document, self._pool, self._say, self._wait = document, pool, say, wait
         self._awaited, self._is_over = 0, False
+        self._ahead: Future[None] | None = None
 
     def start(
         self, asked: Asked, call: Callable[[], Any], show: Callable[[Any], None], again: Callable[[], None]
@@ -62,6 +72,11 @@ class Turns:
 
         if not self._is_over:
             self._pool.submit(call).add_done_callback(hand_over)
+
+    def ahead(self, call: Callable[[], None]) -> None:
+        """Read what may be asked for next if nothing is under way; what fails here fails again when asked for."""
+        if not (self._is_over or self._awaited) and (self._ahead is None or self._ahead.done()):
+            self._ahead = self._pool.submit(call)
 
     def end(self, context: Any) -> None:
         """Stop showing answers: the session of the document has ended."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
 
+from tasks.volume.limits import DEFAULT_LIMITS, Limits
 from tasks.volume.outcomes import Outcome, Resumable
 
 IO_THREADS = 16
@@ -47,7 +48,7 @@ class Compute:
     what one process may use. `report` is called from the driver's thread after each finished block. When
     `stopping` is set no new block starts and the run ends resumable. `lost` is asked while blocks are awaited: an
     outcome if none of those will ever end, because what ran them is gone. `needs`, in a dry run, collects what the
-    blocks in flight of each stage take, in bytes.
+    blocks in flight of each stage take, in bytes. `limits` are sizes from which the run takes another way.
     """
 
     executor: Executor
@@ -57,6 +58,7 @@ class Compute:
     stopping: threading.Event = field(default_factory=threading.Event)
     lost: Callable[[], Outcome | None] = lambda: None
     needs: list[int] | None = None
+    limits: Limits = DEFAULT_LIMITS
 
     def check(self) -> None:
         """Check that the run was not asked to stop.
@@ -71,6 +73,11 @@ class Compute:
     def in_process(self) -> bool:
         """Return whether all blocks share this process, and with it the pool of chunks."""
         return isinstance(self.executor, ThreadPoolExecutor)
+
+
+def limits_of(compute: Compute | None) -> Limits:
+    """Return the limits of a run, before its compute is opened."""
+    return compute.limits if compute else DEFAULT_LIMITS
 
 
 def cpu_count() -> int:

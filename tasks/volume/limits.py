@@ -1,4 +1,4 @@
-"""Limits on what others wrote: what is limited, to how much, and why.
+"""Limits on what others wrote: what is limited, to how much, and why. Below them, `Limits` and `Patience` of a run.
 
 Whoever may write to a staging store or beside a volume decides what a parser, a decoder or a loop meets there. Each of
 them has a limit from this table, and ends in a sentence when it is reached.
@@ -19,6 +19,8 @@ them has a limit from this table, and ends in a sentence when it is reached.
 | Looking again at what others change | `ROUNDS` | that often in a row is no coincidence |
 """
 
+from dataclasses import dataclass
+
 DOCUMENT_BYTES = 64 << 20
 DIMENSIONS = 32
 EXTENT = 1 << 62
@@ -36,3 +38,64 @@ HEADER_LINES = 10_000
 LINE_BYTES = 64 << 10
 GAPS = 10_000
 ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes from which a run takes another way, given with its `Compute`; tests make them small.
+
+    Attributes:
+        scanned_bytes: Local files up to this size are read through by `scan`; of others some headers are read.
+        all_headers_bytes: Local files up to this size are read whole to choose the index.
+        sampled_traces: Traces between head and tail of a file whose headers are sampled.
+        sampled_bytes: Head and tail of such a file, at most.
+        sampled_fractions: Head and tail of such a file as parts of it, at most: looking costs little beside reading.
+        small_file_bytes: Local files up to this size are read in any order.
+        scattered_bytes: Files whose ranges are shorter on average are spilled first; remote and local.
+        traces_block_bytes: Samples of a block of traces, unless one shard is larger.
+        spill_range_bytes: Range of a file that is spilled as one object.
+        spill_gap_bytes: Gap in a spilled object that is read over rather than asked around; remote and local.
+        piece_bytes: Piece of a file that is read in its order for checksums.
+        noted_bytes: Bytes of whole files read in order, after which their checksums are stored.
+        slab_bytes: Voxels of a block of images, unless one slab is larger.
+        local_objects: Chunks of an array on a local disk that are files of their own; of more, shards are.
+        level_bytes: Samples that a block of levels reads, unless one stored object of a level takes more.
+        two_levels_bytes: Up to this size of a block two levels are made from one read.
+    """
+
+    scanned_bytes: int = 2 << 30
+    all_headers_bytes: int = 32 << 20
+    sampled_traces: int = 12
+    sampled_bytes: tuple[int, int] = (1 << 20, 128 << 10)
+    sampled_fractions: tuple[float, float] = (0.04, 0.01)
+    small_file_bytes: int = 16 << 20
+    scattered_bytes: tuple[int, int] = (512 << 10, 64 << 10)
+    traces_block_bytes: int = 96 << 20
+    spill_range_bytes: int = 64 << 20
+    spill_gap_bytes: tuple[int, int] = (512 << 10, 64 << 10)
+    piece_bytes: int = 16 << 20
+    noted_bytes: int = 1 << 30
+    slab_bytes: int = 64 << 20
+    local_objects: int = 100_000
+    level_bytes: int = 64 << 20
+    two_levels_bytes: int = 256 << 20
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds that a call waits for a store.
+
+    Attributes:
+        deadline: One call with its retries; shorter than the lease of a lock.
+        short_deadline: The same after a call that did not reach the store.
+        one_try: One try of a small request.
+        say: Without a usable answer, after which the log names the store that is waited for.
+    """
+
+    deadline: float = 120.0
+    short_deadline: float = 10.0
+    one_try: float = 40.0
+    say: float = 20.0

@@ -1,11 +1,12 @@
 """Run the benchmarks against other tools, and write their table and plot into tests/benchmarks/README.md.
 
-    python -m tests.benchmarks [--only segy,pyramids,slices,large] [--large] [--write]
+    python -m tests.benchmarks [--only segy,pyramids,slices,large] [--large] [--disk-gb N] [--write]
 
 Each peer is run by the Python of its own environment: SEISMILL_MDIO_PYTHON (multidimio 1.1.3), SEISMILL_IMAGES_PYTHON
 (pyramid-sampler, tensorstore, ngff-zarr, ome-zarr), SEISMILL_STACK_PYTHON (stack-to-chunk), SEISMILL_ZFP_PYTHON
 (seismic-zfp); rows of a peer without one are left out. Sides take turns, and figures are medians. Sizes are small, so
-that all takes minutes; `--large` takes those at which figures are quoted.
+that all takes minutes; `--large` takes those at which figures are quoted. Large sources are made smaller where the disk
+has no room for them, or has less than `--disk-gb`. A suite that fails is named; the others still run.
 """
 
 import argparse
@@ -39,7 +40,7 @@ def cost(row: str, side: str, runs: list[tuple[float, float, float]]) -> Row:
     return {"row": row, "by": side, "wall": wall, "cpu": cpu, "peak_MB": peak / 1e6}
 
 
-def segy(*, large: bool) -> Iterator[Row]:
+def segy(*, large: bool, disk: list[str]) -> Iterator[Row]:
     """Yield the rows of ingest, copies, export and publish, ours and multidimio's."""
     shape = "345x188x1501" if large else "100x90x501"
     runs = json.loads(
@@ -51,7 +52,7 @@ def segy(*, large: bool) -> Iterator[Row]:
         yield cost(f"SEG-Y {shape}: {job}", {"ours": "seismill", "theirs": "multidimio"}[side], taken)
 
 
-def pyramids(*, large: bool) -> Iterator[Row]:
+def pyramids(*, large: bool, disk: list[str]) -> Iterator[Row]:
     """Yield the rows of levels of a uint16 image, ours and other tools'."""
     size = "1024" if large else "256"
     runs = json.loads(lines_of("against_pyramids", "--size", size, "--repeats", "3" if large else "1")[-1])
@@ -59,7 +60,7 @@ def pyramids(*, large: bool) -> Iterator[Row]:
         yield cost(f"levels of {size}^3 uint16", tool.replace("ours", "seismill"), costs)
 
 
-def slices(*, large: bool) -> Iterator[Row]:
+def slices(*, large: bool, disk: list[str]) -> Iterator[Row]:
     """Yield the rows of slice reads."""
     shape = "345,188,1501" if large else "100,90,501"
     for line in lines_of("slices", "--shape", shape):
@@ -67,10 +68,10 @@ def slices(*, large: bool) -> Iterator[Row]:
         yield row | {"row": "slices", "by": row["row"].partition(": ")[2]}
 
 
-def large_sources(*, large: bool) -> Iterator[Row]:
+def large_sources(*, large: bool, disk: list[str]) -> Iterator[Row]:
     """Yield the rows of large sources and of sweeps."""
     words = () if large else ("--keys", "10000,100000")
-    for line in lines_of("large", *words):
+    for line in lines_of("large", *words, *disk):
         yield json.loads(line) | {"by": "seismill"}
 
 
@@ -138,14 +139,23 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(SUITES), help="default: %(default)s")
     parser.add_argument("--large", action="store_true", help="the sizes at which figures are quoted")
     parser.add_argument("--write", action="store_true", help="write table and plot into the README")
+    parser.add_argument("--disk-gb", type=float, help="room for volumes of `large`; default: what is free")
     chosen = parser.parse_args()
-    rows = [row for name in chosen.only.split(",") for row in SUITES[name](large=chosen.large)]
-    told = "\n".join([f"{machine()}.", "", *table(rows)])
-    print(told)
+    disk = ["--disk-gb", str(chosen.disk_gb)] if chosen.disk_gb else []
+    rows: list[Row] = []
+    failed: list[str] = []
+    for name in chosen.only.split(","):
+        try:
+            rows += SUITES[name](large=chosen.large, disk=disk)
+        except subprocess.CalledProcessError:  # which has told why
+            failed.append(name)
+    report = "\n".join([f"{machine()}.", "", *(f"Failed: {name}." for name in failed), *table(rows)])
+    print(report)
     if chosen.write:
         draw(rows)
         head = README.read_text().partition(MARK)[0]
-        README.write_text(f"{head}{MARK}\n\n{told}\n\n![CPU seconds and peak memory]({PLOT.name})\n")
+        README.write_text(f"{head}{MARK}\n\n{report}\n\n![CPU seconds and peak memory]({PLOT.name})\n")
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

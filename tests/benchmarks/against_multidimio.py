@@ -92,7 +92,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if not chosen.peer:
         parser.error("name the Python that has multidimio 1.1.3 with --peer")
-    comparisons = [one for one in COMPARISONS if chosen.only in one.title]
+    comparisons = [comparison for comparison in COMPARISONS if chosen.only in comparison.title]
     with tempfile.TemporaryDirectory(prefix="against-", dir=chosen.folder) as name:
         folder = Path(name)
         survey, tiny = Path(chosen.survey or folder / "survey.sgy").absolute(), folder / "tiny.sgy"
@@ -118,8 +118,8 @@ def measure(
     costs: dict[tuple[str, str], list[Cost]] = {}
     for number in range(repeats):
         done = set()
-        for one in comparisons:
-            for side, job in (("ours", one.ours), ("theirs", one.theirs)):
+        for comparison in comparisons:
+            for side, job in (("ours", comparison.ours), ("theirs", comparison.theirs)):
                 if (side, job) in done:
                     continue
                 done.add((side, job))
@@ -181,11 +181,11 @@ def run(
         if process.returncode or not answer:
             errors.seek(0)
             sys.exit(f"{side} {job} failed:\n{errors.read().decode()}")
-    told = json.loads(answer)
+    figures = json.loads(answer)
     return Cost(
-        told["wall_seconds"],
-        told["own_cpu_seconds"] + max(told["children_cpu_seconds"], watch.children_cpu_seconds()),
-        max(told["peak_bytes"], watch.peak_bytes),
+        figures["wall_seconds"],
+        figures["own_cpu_seconds"] + max(figures["children_cpu_seconds"], watch.children_cpu_seconds()),
+        max(figures["peak_bytes"], watch.peak_bytes),
     )
 
 
@@ -239,8 +239,8 @@ def print_table(
     )
     heads = ("wall s", "CPU s", "peak MB")
     print(" " * 56 + "".join(f"{head:>9}{'theirs':>9}{'times':>7} " for head in heads) + f"{'wanted':>7}")
-    for one in comparisons:
-        ours, theirs = costs["ours", one.ours], costs["theirs", one.theirs]
+    for comparison in comparisons:
+        ours, theirs = costs["ours", comparison.ours], costs["theirs", comparison.theirs]
         cells, times = "", []
         for field, unit in (("wall_seconds", 1.0), ("cpu_seconds", 1.0), ("peak_bytes", 1e6)):
             mine, its = (statistics.median(getattr(c, field) for c in runs) / unit for runs in (ours, theirs))
@@ -249,10 +249,15 @@ def print_table(
             cells += f"{mine:9.{digits}f}{its:9.{digits}f}{its / mine:7.2f} "
         missed = [
             word
-            for word, got, wanted in (("wall", times[0], one.limit), ("memory", times[2], MEMORY_LIMIT))
+            for word, got, wanted in (
+                ("wall", times[0], comparison.limit),
+                ("memory", times[2], MEMORY_LIMIT),
+            )
             if got < wanted
         ]
-        print(f"{one.title:56}{cells}{one.limit:7g}  {'missed: ' + ', '.join(missed) if missed else 'met'}")
+        print(
+            f"{comparison.title:56}{cells}{comparison.limit:7g}  {'missed: ' + ', '.join(missed) if missed else 'met'}"
+        )
 
 
 if __name__ == "__main__":

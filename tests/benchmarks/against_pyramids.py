@@ -162,6 +162,7 @@ def make_test_image(group: str, size: str) -> None:
 
 def measure(python: str, tool: str, folder: Path) -> tuple[float, float, float]:
     """Wall and CPU seconds, and bytes, of one run in a fresh process."""
+    sys.path.append(str(Path(__file__).parent))  # run by its file or as a module
     from against_multidimio import Watch
 
     command = [python, __file__, "--job", tool, str(folder / "tiny"), str(folder / "large")]
@@ -400,19 +401,20 @@ def print_table(
         f"load {os.getloadavg()[0]:.1f} at the end, medians of {repeats}, {time.strftime('%Y-%m-%d %H:%M')}\n"
     )
     medians = {
-        tool: [statistics.median(one) for one in zip(*runs, strict=True)] for tool, runs in costs.items()
+        tool: [statistics.median(column) for column in zip(*runs, strict=True)]
+        for tool, runs in costs.items()
     }
     seconds, used, peak = medians["ours"]
     heads = ("wall s", "times", "CPU s", "times", "peak MB", "times")
     print(f"{'':16}{''.join(f'{head:>9}' for head in heads)}   wanted of wall time")
     for tool, (wall, cpu, memory) in medians.items():
         wanted = WANTED.get(tool, 0)
-        said = f"   {wanted:g} times: {'met' if wall / seconds >= wanted else 'missed'}" if wanted else ""
+        verdict = f"   {wanted:g} times: {'met' if wall / seconds >= wanted else 'missed'}" if wanted else ""
         if tool.startswith("ours"):
-            said = f"   under {WANTED_BYTES / 1e6:.0f} MB: {'met' if memory < WANTED_BYTES else 'missed'}"
+            verdict = f"   under {WANTED_BYTES / 1e6:.0f} MB: {'met' if memory < WANTED_BYTES else 'missed'}"
         print(
             f"{tool:16}{wall:9.2f}{wall / seconds:9.2f}{cpu:9.2f}{cpu / used:9.2f}"
-            f"{memory / 1e6:9.0f}{memory / peak:9.2f}{said}"
+            f"{memory / 1e6:9.0f}{memory / peak:9.2f}{verdict}"
         )
 
 

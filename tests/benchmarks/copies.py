@@ -122,7 +122,8 @@ def sizes(arrays: list[dict[str, list[int]]]) -> dict[str, float]:
     """Raw bytes of one copy in MB, and how many samples all store for each that they have."""
     live = math.prod(arrays[0]["shape"])
     stored = sum(
-        math.prod(-(-n // c) * c for n, c in zip(one["shape"], one["chunks"], strict=True)) for one in arrays
+        math.prod(-(-n // c) * c for n, c in zip(array["shape"], array["chunks"], strict=True))
+        for array in arrays
     )
     return {"mb": live * 4 / 1e6, "share": stored / live / len(arrays)}
 

@@ -156,12 +156,12 @@ def main(names: list[str]) -> int:
             for copy in sorted((*master.glob("fast_*"), *(master / name for name in asked))):
                 measured = figures(original, live, copy)
                 quality = asked.get(copy.name, "snr=40" if measured["largest"] else "lossless")
-                said = judged(quality, measured)
-                wrong += bool(said)
+                verdict = judged(quality, measured)
+                wrong += bool(verdict)
                 print(
                     f"{name:18}{quality:10}{copy.name:16}{measured['snr']:8.2f}{measured['psnr']:9.2f}"
                     f"{measured['ratio']:8.2f}{measured['largest']:11.4g}{measured['tolerance']:11.4g}"
-                    f"{measured['hole']:9.3g}  {said}",
+                    f"{measured['hole']:9.3g}  {verdict}",
                     flush=True,
                 )
     print("all right" if not wrong else f"{wrong} wrong")

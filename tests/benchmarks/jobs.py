@@ -44,7 +44,7 @@ def main(side: str, job: str, survey: str, tiny: str, target: str, volume: str) 
         seconds, after = time.perf_counter() - began, os.times()
         peak = peak_bytes()
     after_close = os.times()  # the time of processes that a job started counts when they have ended
-    told = {
+    figures = {
         "wall_seconds": seconds,
         "own_cpu_seconds": after.user + after.system - before.user - before.system,
         "children_cpu_seconds": after_close.children_user
@@ -55,7 +55,7 @@ def main(side: str, job: str, survey: str, tiny: str, target: str, volume: str) 
     }
     if volume != "None":
         remove(target)
-    print(json.dumps(told), flush=True)
+    print(json.dumps(figures), flush=True)
 
 
 def read_once(path: str) -> None:

@@ -233,14 +233,15 @@ def threads() -> None:
     columns = [Column(256, 64, True) for _ in range(workers)]
     work = [column.decode for column in columns for _ in range(16)]
     n_bytes = 16 * sum(column.n_bytes for column in columns)
-    one = seconds(lambda: [decode() for decode in work], time.perf_counter)
+    single = seconds(lambda: [decode() for decode in work], time.perf_counter)
     with ThreadPoolExecutor(workers) as pool:
         many = seconds(
             lambda: list(pool.map(lambda column: [column.decode() for _ in range(16)], columns)),
             time.perf_counter,
         )
     print(
-        f"decode_traces IBM, wall: {n_bytes / one / 1e9:.1f} GB/s on 1 thread, {n_bytes / many / 1e9:.1f} on {workers}"
+        f"decode_traces IBM, wall: {n_bytes / single / 1e9:.1f} GB/s on 1 thread, "
+        f"{n_bytes / many / 1e9:.1f} on {workers}"
     )
 
 

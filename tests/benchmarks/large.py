@@ -1,8 +1,9 @@
 """Print what large sources cost before and beside their bytes: scan, dry run, begin, resume, and sweeps of many keys.
 
-    python -m tests.benchmarks.large [--only WORD] [--json]
+    python -m tests.benchmarks.large [--only WORD] [--disk-gb N] [--json]
 
-A cube of 203 GB and gathers of 10^8 traces are served by a process that makes each range when it is requested. Each
+A cube of 203 GB and gathers of 10^8 traces are served by a process that makes each range when it is requested. On a
+disk that has no room for twice as much, which an ingest would refuse, both have fewer traces. Each
 row is a process of its own: the scan; the dry run of `publish`; an ingest into a local volume that is stopped after its
 first block; the same again, with all but two of the blocks in the ledger. Of gathers that are spilled first, the blocks
 are those of the spill. The keys of a sweep are generated as it lists them. Its catalogue has each of them as published,
@@ -12,7 +13,9 @@ and a record is read for each: nothing is new. Memory is the largest resident me
 import argparse
 import asyncio
 import json
+import math
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,9 +25,17 @@ from typing import Any
 
 from tests.benchmarks.pretended import pretended
 
-SURVEYS = {"cube of 203 GB": ((5700, 5700), 1501), "gathers of 10^8 traces": ((1000, 1000, 100), 501)}
+SURVEYS = {"cube": ((5700, 5700), 1501), "gathers": ((1000, 1000, 100), 501)}
 COLUMNS = ("row", "wall", "cpu", "peak_MB")
 PAGE = 1000  # keys of a listing, as S3 has it
+
+
+def fitted(counts: tuple[int, ...], n_samples: int, disk_bytes: float) -> tuple[tuple[int, ...], str]:
+    """Return counts of traces that a disk has room for twice, fewer along the first axis, and words for the size."""
+    trace, traces = 240 + 4 * n_samples, math.prod(counts)
+    first = min(counts[0], max(1, int(counts[0] * disk_bytes / 2 / (trace * traces))))
+    kept = traces // counts[0] * first
+    return (first, *counts[1:]), f"of {kept * trace / 1e9:.0f} GB, {kept:.2g} traces"
 
 
 def scanned(source: str) -> dict[str, Any]:
@@ -148,8 +159,8 @@ def measured(job: str, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{job} failed: {done.stderr[-2000:]}")
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def main() -> None:
@@ -159,6 +170,10 @@ def main() -> None:
     )
     parser.add_argument("--only", default="", metavar="WORD", help="only rows of sources with this word")
     parser.add_argument("--keys", default="100000,1000000", help="of sweeps, default: %(default)s")
+    free = shutil.disk_usage(tempfile.gettempdir()).free / 1e9
+    parser.add_argument(
+        "--disk-gb", type=float, default=free, help="room for volumes, default: %(default).0f"
+    )
     parser.add_argument("--json", action="store_true", help="a row of figures a line")
     parser.add_argument("--job", nargs="+", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -183,9 +198,11 @@ def main() -> None:
         line = "{row:40} {wall:8.1f} s {cpu:8.1f} CPU s {peak_MB:6} MB ".format(**figures)
         print(line, {key: value for key, value in figures.items() if key not in COLUMNS}, flush=True)
 
-    for name, (counts, n_samples) in SURVEYS.items():
-        if chosen.only not in name:
+    for kind, (whole, n_samples) in SURVEYS.items():
+        if chosen.only not in kind:
             continue
+        counts, size = fitted(whole, n_samples, chosen.disk_gb * 1e9)
+        name = f"{kind} {size}"
         with tempfile.TemporaryDirectory(prefix="large-") as folder, pretended(counts, n_samples) as source:
             volume = Path(folder, "volume.zarr")
             row(name, "scan", source)

@@ -99,13 +99,13 @@ def measure(folder: Path, sizes: list[str], store: str) -> None:
             for memory in MEMORY:
                 where = f"{store or folder}/{size}-{kind}-{memory.replace(' ', '')}.zarr"
                 words = ["publish", str(folder / f"{size}.{kind}"), where, "--no-flow", "--memory", memory]
-                said = seismill(*words, "--dry-run")
+                planned = seismill(*words, "--dry-run")
                 done = seismill(*words)
                 name = f"publish {size} {kind} {memory} {'S3' if store else 'disk'}"
                 if done["rc"]:
-                    print(f"{name:44} {said['said'] or done['said']}")
+                    print(f"{name:44} {planned['said'] or done['said']}")
                     continue
-                promised = said["out"]["peak_bytes"]  # type: ignore[index]
+                promised = planned["out"]["peak_bytes"]  # type: ignore[index]
                 peak = float(done["peak"])  # type: ignore[arg-type]
                 print(f"{name:44} {promised / 1e6:8.0f} {peak / 1e6:8.0f} {peak / promised:6.2f}", flush=True)
 

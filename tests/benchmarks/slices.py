@@ -157,7 +157,7 @@ def compared(folder: Path, chosen: argparse.Namespace) -> list[dict[str, Any]]:
 
 def median(runs: list[dict[str, list[float]]], kind: str, axis: int) -> float:
     """Return the median of one figure over all runs."""
-    return round(statistics.median(one[kind][axis] for one in runs), 1)
+    return round(statistics.median(run[kind][axis] for run in runs), 1)
 
 
 def run(python: str, *words: str) -> str:

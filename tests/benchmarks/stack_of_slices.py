@@ -61,10 +61,10 @@ def main() -> None:
     )
     print(f"{'':16}{'wall s':>9}{'CPU s':>9}{'MB/s':>9}{'peak MB':>9}")
     for job, wall, cpu, peak in rows:
-        said = f"  under {WANTED_BYTES / 1e6:.0f} MB: {'met' if peak < WANTED_BYTES else 'missed'}" * (
+        verdict = f"  under {WANTED_BYTES / 1e6:.0f} MB: {'met' if peak < WANTED_BYTES else 'missed'}" * (
             job in OURS
         )
-        print(f"{job:16}{wall:9.1f}{cpu:9.1f}{size / 1e6 / wall:9.0f}{peak / 1e6:9.0f}{said}")
+        print(f"{job:16}{wall:9.1f}{cpu:9.1f}{size / 1e6 / wall:9.0f}{peak / 1e6:9.0f}{verdict}")
 
 
 def make(folder: Path, count: int) -> None:
@@ -87,6 +87,7 @@ def make(folder: Path, count: int) -> None:
 
 def measure(python: str, job: str, folder: Path) -> tuple[float, float, float]:
     """Wall and CPU seconds, and bytes, of one run in a fresh process, imports included."""
+    sys.path.append(str(Path(__file__).parent))  # run by its file or as a module
     from against_multidimio import Watch
 
     command = [python, __file__, "--job", job, str(folder / "slices"), str(folder / "target")]

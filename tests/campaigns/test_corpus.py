@@ -4,8 +4,6 @@ import filecmp
 import json
 import os
 import random
-import subprocess
-import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Index, Master
 from tasks.volume.outcomes import InputRefused
 from tests.corpus import Case, cases, judge
+from tests.support.command import seismill
 from tests.support.segy_maker import WIDTHS, segy_bytes
 
 CORPUS = list(cases())
@@ -51,13 +50,7 @@ def test_the_command_ends_with_3_and_one_sentence(tmp_path: Path) -> None:
     ):
         (tmp_path / f"{number}.sgy").write_bytes(case.content)
         words = ["ingest-segy", str(tmp_path / f"{number}.sgy"), str(tmp_path / "volume.zarr")]
-        done = subprocess.run(
-            [sys.executable, "-c", "from flows.cli import main; main()", *words],
-            capture_output=True,
-            text=True,
-            env=os.environ,
-            timeout=300,
-        )
+        done = seismill(*words)
         assert done.returncode == 3
         assert "Traceback" not in done.stderr
         assert case.refusal.split("\\")[0] in done.stderr
@@ -129,6 +122,7 @@ def any_header_bytes(tmp_path, revision, order, changes, given_index):
 GIVEN = given(revision=REVISIONS, order=st.sampled_from("<>"), changes=CHANGES, given_index=st.booleans())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm")
 def test_any_bytes_in_a_header_come_back_or_are_refused(tmp_path):
     many(GIVEN(lambda **words: any_header_bytes(tmp_path, **words)), 25)()

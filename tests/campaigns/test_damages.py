@@ -167,7 +167,7 @@ def apply(damage: dict[str, bytes | None], volume: Path) -> None:
 
 
 def told_and_repaired(
-    volume: Path, damage: dict[str, bytes | None], compute: Compute, said: list[str]
+    volume: Path, damage: dict[str, bytes | None], compute: Compute, sentences: list[str]
 ) -> str:
     """Verify and repair; return how that ended, or what went wrong."""
     began = time.monotonic()
@@ -185,7 +185,7 @@ def told_and_repaired(
     try:
         verify(str(volume), repair="from_source", compute=compute)
     except IntegrityFailure as failure:
-        said.append(str(failure))
+        sentences.append(str(failure))
     return ""
 
 
@@ -211,16 +211,16 @@ def test_each_damage_is_named_and_repaired_or_said_to_be_lost(
             if not damage or is_none(damage, original):
                 continue
             apply(damage, volume)
-            said: list[str] = []
+            sentences: list[str] = []
             caplog.clear()
-            problem = told_and_repaired(volume, damage, compute, said)
-            said += [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+            problem = told_and_repaired(volume, damage, compute, sentences)
+            sentences += [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
             now = content_of(volume)
             changed = [k for k in original if k not in damage and now.get(k) != original[k]]
             restored = [k for k in damage if now.get(k) == original[k]]
-            unsaid = [k for k in damage if k not in restored and not any(k in text for text in said)]
+            unsaid = [k for k in damage if k not in restored and not any(k in text for text in sentences)]
             if problem or changed or unsaid:
-                wrong.append((SEED, number, way.__name__, list(damage), problem, changed, unsaid, said))
+                wrong.append((SEED, number, way.__name__, list(damage), problem, changed, unsaid, sentences))
             tally[f"{kind_of(key)}: {'restored' if len(restored) == len(damage) else 'said'}"] += 1
             shutil.rmtree(volume)
             shutil.copytree(pristine, volume)

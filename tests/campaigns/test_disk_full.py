@@ -63,8 +63,8 @@ def test_a_disk_that_gets_full_stops_the_run_and_with_room_it_is_gone_on_with(
         "full: 75",
         "with room: 0",
     ], ended.stderr
-    said = [line for line in ended.stderr.splitlines() if "space" in line]
-    assert said == [
+    sentences = [line for line in ended.stderr.splitlines() if "space" in line]
+    assert sentences == [
         f"{disk / 'a.zarr'} has no space left (No space left on device); "
         "make room and run the same command again to go on"
     ]

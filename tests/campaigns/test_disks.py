@@ -1,15 +1,14 @@
 """The whole line on file systems without hard links or flock: a preloaded library that refuses them, and real exFAT."""
 
 import json
-import os
 import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from tasks.demo import make_survey
+from tests.support.command import seismill
 from tests.support.disks import exfat_disk, refusing_library
 from tests.support.volumes import STAMP, differences, tree
 
@@ -21,38 +20,26 @@ REFUSED = {
 }
 
 
-def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does."""
-    return subprocess.run(
-        [sys.executable, "-c", "from flows.cli import main; main()", *words],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        timeout=300,
-        check=False,
-    )
-
-
 def carry_out(folder: Path, **environment: str) -> list[subprocess.CompletedProcess[str]]:
     """Publish, replace a copy, verify, damage and repair, export, and export once more over it."""
     survey, volume, out = (str(folder / name) for name in ("a.sgy", "a.zarr", "out/a.sgy"))
     make_survey(survey, shape=(19, 13, 57))
     small = ["--chunks", "8,8,16", "--created-on", STAMP]
     ended = [
-        run("publish", survey, volume, "--no-flow", "--copy", "fast_line=1,8,32", *small, **environment),
-        run(
+        seismill("publish", survey, volume, "--no-flow", "--copy", "fast_line=1,8,32", *small, **environment),
+        seismill(
             *("rechunk", volume, "--presets", "fast_time", "--copy", "fast_line=2,8,32", "--overwrite"),
             *("--created-on", STAMP),
             **environment,
         ),
-        run("verify", volume, "--errors", **environment),
+        seismill("verify", volume, "--errors", **environment),
     ]
     assert [done.returncode for done in ended] == [0] * 3, "".join(done.stderr for done in ended)
     chunk = Path(volume) / "fast_line/c/0/0/0"
     chunk.write_bytes(chunk.read_bytes()[:-1])
-    ended.append(run("verify", volume, "--repair", "from_master", **environment))
-    ended.append(run("export-segy", volume, out, **environment))
-    ended.append(run("export-segy", volume, out, "--overwrite", **environment))
+    ended.append(seismill("verify", volume, "--repair", "from_master", **environment))
+    ended.append(seismill("export-segy", volume, out, **environment))
+    ended.append(seismill("export-segy", volume, out, "--overwrite", **environment))
     assert Path(out).read_bytes() == Path(survey).read_bytes()
     return ended
 

@@ -12,7 +12,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from flows.compute import open_compute
 from tasks.parameters import Run
 from tasks.volume.blocks import run_window
 from tasks.volume.outcomes import Resumable
+from tests.support.command import SEISMILL
 from tests.support.servers import free_port
 from tests.support.survey import make_survey
 from tests.support.volumes import STAMP, blocks_noted, differences, tree
@@ -113,7 +113,7 @@ def start_to_write(start: Start, source: Path, volume: Path, *more: str) -> Proc
 def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float, dict[str, Any]]:
     """A volume, the seconds that making it again would take in a process that is warm, and the summary."""
     volume = tmp_path_factory.mktemp("undisturbed") / "survey.zarr"
-    cold = [sys.executable, "-c", "from flows.cli import main; main()", *command(source, volume)]
+    cold = [*SEISMILL, *command(source, volume)]
     ended = subprocess.run(cold, stdout=subprocess.PIPE, check=True)
     again = Process(volume.parent, run_command, command(source, volume.with_name("again.zarr")))
     assert again.wait() == 0, again.errors
@@ -351,13 +351,12 @@ def test_of_two_runs_at_once_one_writes_and_the_other_stops_or_finds_it_done(
     assert differences(tree(volume), tree(undisturbed[0])) == []
 
 
-def test_a_block_over_which_every_worker_ends_ends_the_run_resumable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_over_which_every_worker_ends_ends_the_run_resumable() -> None:
     # Sometimes Dask starts no worker again after the second has ended, and counts no third.
-    monkeypatch.setattr("flows.compute.WORKERLESS_SECONDS", 60.0)
-    told = r"several workers .* ended over the same block .* more memory|told of no worker for 60 s"
+    sentence = r"several workers .* ended over the same block .* more memory|told of no worker for 60 s"
     with (
-        pytest.raises(Resumable, match=told),
-        open_compute(Run(dask="local:1")) as compute,
+        pytest.raises(Resumable, match=sentence),
+        open_compute(Run(dask="local:1"), workerless_seconds=60.0) as compute,
     ):
         run_window(compute, os._exit, [(1,)], lambda result: None)
 
@@ -379,9 +378,8 @@ def test_a_cluster_that_does_not_close_in_order_changes_no_outcome(
 
 @pytest.mark.parametrize("silent", [False, True])
 def test_a_run_whose_workers_have_all_gone_or_whose_scheduler_is_silent_ends_resumable(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: bool
+    start: Start, tmp_path: Path, silent: bool
 ) -> None:
-    monkeypatch.setattr("flows.compute.WORKERLESS_SECONDS", 3.0)
     address = f"tcp://127.0.0.1:{free_port()}"
     scheduler = start(dask_scheduler, address)
     worker = start(dask_worker, address, str(tmp_path / "worker"))
@@ -398,7 +396,7 @@ def test_a_run_whose_workers_have_all_gone_or_whose_scheduler_is_silent_ends_res
     loser = threading.Thread(target=until_lost)
     loser.start()
     with pytest.raises(Resumable, match=r"told of no worker for 3 s; run the same command again to go on"):
-        never_ending(address, begun)
+        never_ending(address, begun, workerless_seconds=3.0)
     loser.join()
 
 
@@ -439,14 +437,14 @@ def test_a_block_for_a_scheduler_that_was_lost_between_blocks_is_not_awaited(
     assert sorted(results) == [1, 2]
 
 
-def never_ending(address: str, begun: Path) -> None:
+def never_ending(address: str, begun: Path, **seconds: float) -> None:
     """Run a block on a cluster that says when it has begun, and does not end."""
 
     def block(path: str) -> None:
         Path(path).touch()
         time.sleep(3600)
 
-    with open_compute(Run(dask=address)) as compute:
+    with open_compute(Run(dask=address), **seconds) as compute:
         run_window(compute, block, [(str(begun),)], lambda result: None)
 
 

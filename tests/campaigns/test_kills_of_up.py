@@ -111,9 +111,9 @@ def machine(tree: Path, tmp_path: Path, slow_staging: SlowStaging) -> Iterator[M
 @pytest.mark.timeout(900 + 90 * KILLS)
 def test_after_kills_in_any_order_every_run_completes(machine: Machine, slow_staging: SlowStaging) -> None:
     chance = random.Random(SEED)
-    made = machine.root / "survey.sgy"
-    make_survey(str(made), shape=(60, 40, 151))
-    source = slow_staging.put(made)
+    survey = machine.root / "survey.sgy"
+    make_survey(str(survey), shape=(60, 40, 151))
+    source = slow_staging.put(survey)
     runs: list[str] = []
     began, killed = time.monotonic(), Counter[str]()
 

@@ -115,6 +115,7 @@ class Reads:
         self.count, self.at, self.act = 0, at, act
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["local", "s3", "gs", "az"])
 def test_a_source_that_is_replaced_at_any_read_is_refused_and_leaves_no_volume(
     place: str,
@@ -188,6 +189,7 @@ def race_of_eight(pool: ThreadPoolExecutor, url: str) -> Store:
     return store
 
 
+@pytest.mark.slow
 def test_of_eight_triggers_at_once_exactly_one_commits_though_acknowledgements_get_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -219,6 +221,7 @@ def test_of_eight_triggers_at_once_exactly_one_commits_in_every_cloud(proxy: Fau
     print(f"{IN_CLOUDS} races on {protocol}, {lost} acknowledgements lost, one commit each")
 
 
+@pytest.mark.slow
 def test_of_eight_ingests_at_once_one_writes_and_seven_find_it_done(survey: Survey, tmp_path: Path) -> None:
     master = Master(chunks=[4, 4, 8])
     twin = tmp_path / "twin.zarr"
@@ -293,6 +296,7 @@ def wide_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pool.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["nothing", "another volume"])
 def test_a_run_with_another_plan_that_wakes_after_take_over_changes_nothing(
     before: str, survey: Survey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide_pool: None

@@ -32,7 +32,7 @@ from tasks.volume.protocol.commits import newest_commit
 from tasks.volume.store.writable import WritableStore
 from tests.support.gathers import write_gathers
 from tests.support.survey import make_survey
-from tests.support.volumes import STAMP, threads
+from tests.support.volumes import SPILLED, STAMP, threads
 
 FLIPS = int(os.environ.get("SEISMILL_FLIPS", "60"))
 SEED = int(os.environ.get("SEISMILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
@@ -146,6 +146,7 @@ def test_every_wrong_bit_is_found_and_mended_whatever_it_hits(volume: Path, coun
     print(f"flips by kind, seed {SEED}: {dict(sorted(hit.items()))}")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(36000)
 def test_wrong_bits_in_chunks_are_errors_to_plain_zarr(volume: Path) -> None:
     drawn, whole = random.Random(SEED), files(volume)
@@ -211,6 +212,7 @@ def test_copies_levels_and_metadata_come_from_the_master_and_nothing_else_is_tou
     assert verify(str(volume), errors=True, repair="from_master")["repaired"] == []
 
 
+@pytest.mark.slow
 def test_everything_at_once_comes_from_the_source(volume: Path) -> None:
     drawn, whole = random.Random(SEED), files(volume)
     chunks = [key for key in whole if "/c/" in key]
@@ -324,7 +326,7 @@ def test_a_volume_that_was_moved_is_verified_and_repaired_where_it_is(
     assert set(verify(str(tmp_path / "copied.zarr"), repair="from_source")["repaired"]) == {lost, first}
 
 
-def make_of_shots(folder: Path) -> None:
+def make_of_shots(folder: Path, **limits: Any) -> None:
     """Shared coordinates, auxiliary traces without a cell, and a file that is not in the order of its grid."""
     shot, channel = np.repeat(np.arange(4), 10), np.tile([1, 1, 2, 2, 3, 4, 5, 5, 6, 1], 4)
     code, order = np.tile([4, 1, 1, 6, 1, 2, 9, 1, 1, 7], 4), np.random.default_rng(2).permutation(40)
@@ -332,17 +334,26 @@ def make_of_shots(folder: Path) -> None:
     words |= {(81, "i4"): 900 + channel}
     write_gathers(folder / "a.sgy", {place: value[order] for place, value in words.items()}, n_samples=21)
     index = Index(template="StreamerShotGathers2D")
-    ingest_segy(str(folder / "a.sgy"), str(folder / "a.zarr"), index, Master(chunks=[2, 2, 8]))
+    with threads(**limits) as compute:
+        ingest_segy(
+            str(folder / "a.sgy"), str(folder / "a.zarr"), index, Master(chunks=[2, 2, 8]), compute=compute
+        )
 
 
-def make_of_words(folder: Path) -> None:
+def make_of_words(folder: Path, **limits: Any) -> None:
     """IBM words most of which float32 does not give back."""
     words = np.random.default_rng(8).integers(0, 1 << 32, (200, 13), np.uint32)
     survey = make_survey(folder / "a.sgy", inlines=range(20), crosslines=range(10), words=words)
-    ingest_segy(str(survey.path), str(folder / "a.zarr"), master=Master(chunks=[8, 8, 8], shards=[8, 8, 16]))
+    with threads(**limits) as compute:
+        ingest_segy(
+            str(survey.path),
+            str(folder / "a.zarr"),
+            master=Master(chunks=[8, 8, 8], shards=[8, 8, 16]),
+            compute=compute,
+        )
 
 
-def make_of_files(folder: Path) -> None:
+def make_of_files(folder: Path, **limits: Any) -> None:
     """Two files, some words of which float32 does not give back, with additional textual headers."""
     for number in range(2):
         make_survey(
@@ -352,22 +363,24 @@ def make_of_files(folder: Path) -> None:
             set_words={(3, 4): 1},
             extended=b"\x40" * 3200,
         )
-    ingest_segy(str(folder / "line_*.sgy"), str(folder / "a.zarr"), master=Master(chunks=[4, 4, 8]))
+    with threads(**limits) as compute:
+        ingest_segy(
+            str(folder / "line_*.sgy"),
+            str(folder / "a.zarr"),
+            master=Master(chunks=[4, 4, 8]),
+            compute=compute,
+        )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [make_of_shots, make_of_words, make_of_files], ids=lambda make: make.__name__
 )
 @pytest.mark.parametrize("order", ["file", "spilled"])
 def test_whatever_a_master_is_made_of_comes_from_its_source(
-    make: Callable[[Path], None], order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., None], order: str, tmp_path: Path
 ) -> None:
-    if order == "spilled":
-        monkeypatch.setattr("tasks.volume.ingest.master_plan.SMALL_FILE_BYTES", 0)
-        monkeypatch.setattr(
-            "tasks.volume.ingest.master_plan.SCATTERED_BYTES", {True: 1 << 30, False: 1 << 30}
-        )
-    make(tmp_path)
+    make(tmp_path, **SPILLED if order == "spilled" else {})
     volume = tmp_path / "a.zarr"
     whole = files(volume)
     broken = [key for key in whole if "/c/" in key]

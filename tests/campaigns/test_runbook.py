@@ -7,6 +7,7 @@ and each leaves it running.
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from tasks.demo import make_survey
 from tasks.volume.store.writable import WritableStore
 from tests import ROOT
 from tests.deployments.test_deployments import HOME, Server, long_run, seismill, server  # noqa: F401  # a fixture, for all tests of this module
-from tests.deployments.test_registered import command
+from tests.deployments.test_registered import command, runs
 from tests.support.emulators.faults import FaultProxy, Rule
 from tests.support.prefect_api import until
 from tests.support.servers import SlowStaging
@@ -98,9 +99,9 @@ def test_a_stuck_run_is_cancelled_and_the_next_one_goes_on(
         f"--param={name}={value if isinstance(value, str) else json.dumps(value)}"
         for name, value in (parameters | {"steps": ["proof"]}).items()
     ]
-    told = prefect(server, "deployment", "run", "publish/publish", *words)
-    found = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", told)
-    assert found, told
+    output = prefect(server, "deployment", "run", "publish/publish", *words)
+    found = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", output)
+    assert found, output
     assert server.end(found[0], 200)["type"] == "COMPLETED"
     lines = server.log(found[0])
     assert any(re.search(r'"blocks_resumed": [1-9]', line) for line in lines), lines
@@ -109,8 +110,8 @@ def test_a_stuck_run_is_cancelled_and_the_next_one_goes_on(
 def test_a_damaged_volume_is_repaired(server: Server, published: tuple[str, str]) -> None:  # noqa: F811
     _, volume = published
     flip(volume, chunk(volume, "fast_time"))
-    said = typed(server, "verify", volume, code=5)
-    assert f"seismill verify {volume} --repair from_master" in said.splitlines()[-1]
+    output = typed(server, "verify", volume, code=5)
+    assert f"seismill verify {volume} --repair from_master" in output.splitlines()[-1]
     typed(server, "verify", volume, "--repair", "from_master")
     flip(volume, chunk(volume, "amplitude"))
     typed(server, "verify", volume, "--repair", "from_source")
@@ -123,14 +124,14 @@ def test_a_source_and_a_bucket_that_moved_are_found(server: Server, published: t
     staging.put("archive/a.sgy", staging.get("a.sgy"))
     staging.delete("a.sgy")
     flip(volume, chunk(volume, "amplitude"))
-    said = typed(server, "verify", volume, "--repair", "from_source", code=3)
-    assert f"there is no file {source}; " in said
-    assert "if the source was moved, say where it is with --source" in said
+    output = typed(server, "verify", volume, "--repair", "from_source", code=3)
+    assert f"there is no file {source}; " in output
+    assert "if the source was moved, say where it is with --source" in output
     moved = "s3://staging/archive/a.sgy"
     typed(server, "verify", volume, "--repair", "from_source", "--source", moved)
-    said = typed(server, "publish", moved, volume, "--no-flow")
-    assert "was done already" in said
-    assert moved in said
+    output = typed(server, "publish", moved, volume, "--no-flow")
+    assert "was done already" in output
+    assert moved in output
     typed(server, "copy", volume, "s3://volumes/moved/a.zarr")
     assert "errors checked: yes" in typed(server, "verify", "s3://volumes/moved/a.zarr", "--errors")
 
@@ -145,8 +146,8 @@ def test_a_sweep_of_a_prefix_under_another_name_is_refused_file_by_file(
         WritableStore(f"s3://staging/{place}").put("n.sgy", data)
     words = ("s3://volumes/n", "--settle-minutes", "0", "--steps", "proof", "--no-flow")
     assert "1 published" in typed(server, "sweep", "s3://staging/old", *words)
-    said = typed(server, "sweep", "s3://staging/new", *words)
-    assert "give each staging prefix volumes of its own" in said
+    output = typed(server, "sweep", "s3://staging/new", *words)
+    assert "give each staging prefix volumes of its own" in output
 
 
 def test_a_lost_database_costs_the_runs_alone(server: Server, tmp_path: Path) -> None:  # noqa: F811
@@ -166,20 +167,60 @@ def test_a_lost_database_costs_the_runs_alone(server: Server, tmp_path: Path) ->
     assert (state["type"], state["message"]) == ("COMPLETED", "1 unchanged")
 
 
-def test_an_upgrade_stops_runs_and_they_go_on_and_the_release_before_is_audited(
+def test_an_upgrade_stops_a_sweep_and_the_next_version_goes_on_with_it(
     server: Server,  # noqa: F811
     slow_staging: SlowStaging,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = server.start("publish", steps=["proof"], **long_run(server.root, "upgrade", slow_staging))
-    until(lambda: list(server.root.glob("upgrade.zarr/.seismill/runs/*/ledger/*")), 300)
+    make_survey(str(tmp_path / "small.sgy"), shape=(9, 7, 33))
+    for name in "abc":
+        WritableStore("s3://staging").put(f"{name}.sgy", (tmp_path / "small.sgy").read_bytes())
+    run = long_run(server.root, "upgrade", slow_staging)["run"] | {"memory": "80 MB"}
+    publication = {"steps": ["proof"], "master": {"chunks": [4, 8, 64]}}
+    volumes = server.root / "upgraded"
+    given = {"staging": "s3://staging", "volumes": str(volumes), "settle_minutes": 0, "max_active": 2}
+    sweep = server.start("sweep", deployment="publish/publish", publication=publication, run=run, **given)
+    until(lambda: list(volumes.glob("upgrade.zarr/.seismill/runs/*/ledger/*")), 300)
+    # What was begun by the version before is quarantined: the small ones are to be done with.
+    done = lambda name: [run["state_type"] for run in runs(server, f"s3://staging/{name}.sgy")]  # noqa: E731
+    until(lambda: all(done(name) == ["COMPLETED"] for name in "abc"), 300)
     refused = seismill("down", "--home", HOME, cwd=server.root)
     assert refused.returncode == 1
-    assert run in refused.stderr
+    assert sweep in refused.stderr
     assert seismill("down", "--home", HOME, "--stop-runs", cwd=server.root).returncode == 0
     slow_staging.hurry()
-    assert server.up().returncode == 0
-    assert server.end(run, 200)["type"] == "COMPLETED"
-    # A bad release: what it published is read again, and made anew where it is wrong.
+    described = tmp_path / "next" / "seismill-0.2.0.dist-info" / "METADATA"
+    described.parent.mkdir(parents=True)
+    described.write_text("Metadata-Version: 2.1\nName: seismill\nVersion: 0.2.0\n")
+    paths = [str(tmp_path / "next"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    up = server.up()
+    assert up.returncode == 0, up.stderr
+    state = server.end(sweep, 300)
+    assert (state["type"], state["message"]) == ("COMPLETED", "1 quarantined, 3 unchanged")
+    table = (volumes / ".seismill" / "catalogue.csv").read_text()
+    assert "was begun with seismill 0.1.0 (here 0.2.0)" in table
+    again = server.start(
+        "sweep",
+        deployment="publish/publish",
+        publication=publication,
+        run=run | {"accept_versions": True},
+        retry="quarantined",
+        **given,
+    )
+    assert server.end(again, 300)["message"] == "1 published, 3 unchanged"
+    sources = [run["parameters"]["source"] for run in runs(server, "s3://staging/")]
+    counts = {name: sources.count(f"s3://staging/{name}.sgy") for name in ("a", "b", "c", "upgrade")}
+    print(f"runs of each source: {counts}")
+    assert counts == {"a": 1, "b": 1, "c": 1, "upgrade": 2}
+    last, _ = runs(server, "s3://staging/upgrade.sgy")
+    assert any(re.search(r'"blocks_resumed": [1-9]', line) for line in server.log(last["id"]))
+    for name in counts:
+        typed(server, "verify", str(volumes / f"{name}.zarr"), "--errors")
+
+
+def test_what_a_bad_release_published_is_repaired_or_removed_and_made_anew(server: Server) -> None:  # noqa: F811
     volume, source = server.root / "bad" / "a.zarr", server.root / "survey.sgy"
     typed(server, "sweep", str(server.root / "bad-staging"), str(volume.parent), "--dry-run", code=3)
     (server.root / "bad-staging").mkdir()
@@ -190,8 +231,10 @@ def test_an_upgrade_stops_runs_and_they_go_on_and_the_release_before_is_audited(
     flip(str(volume), chunk(str(volume), "amplitude"))
     said = typed(server, "audit", str(volume.parent), "--fraction", "1", "--errors", "--no-flow", code=5)
     assert "a.zarr" in said
-    source = server.root / "bad-staging" / "a.sgy"
-    typed(server, "publish", str(source), str(volume), "--overwrite", "--no-flow")
+    typed(server, "verify", str(volume), "--repair", "from_source")
+    typed(server, "audit", str(volume.parent), "--fraction", "1", "--errors", "--no-flow")
+    shutil.rmtree(volume)
+    assert "have no volume any more" in typed(server, "sweep", *words)
     typed(server, "audit", str(volume.parent), "--fraction", "1", "--errors", "--no-flow")
 
 
@@ -241,12 +284,12 @@ def test_keys_that_are_made_invalid_and_a_wrong_clock_are_the_run_s_sentence(
 
 @pytest.fixture
 def full_disk(server: Server) -> Iterator[Path]:  # noqa: F811
-    """A disk of 900 kB where runs of the server may write."""
+    """A disk of 2 MB, which is not certainly too small, where runs of the server may write."""
     if os.getuid():
         pytest.skip("only root can mount a disk")
     place = server.root / "disk"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=900k", "none", str(place)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)], check=True)
     yield place
     subprocess.run(["umount", str(place)], check=True)
 
@@ -283,22 +326,20 @@ def test_prometheus_evaluates_the_alerts_on_a_sweep_and_its_log_is_json(
     server: Server,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    from shutil import which
-
     from tests.deployments.test_registered import fill
     from tests.support.servers import free_port, wait_for
 
-    if not which("prometheus"):
+    if not shutil.which("prometheus"):
         pytest.skip("Prometheus is not installed")
     staging = fill(server.root / "scraped" / "staging", files=5, bad=2)
     volumes = str(Path(staging).with_name("volumes"))
     run = server.start("sweep", staging=staging, volumes=volumes, **QUICK)
     assert server.end(run, 200)["message"] == "3 published, 2 quarantined"
     lines = (server.root / HOME / "worker.log").read_text().splitlines()
-    found: list[dict[str, Any]] = [json.loads(line) for line in lines if line.startswith("{")]
+    found: list[dict[str, Any]] = [json.loads(line) for line in lines]
     of_run = [line for line in found if line.get("flow_run_id") == run]
     assert {"time", "level", "logger", "message"} <= of_run[0].keys()
-    print(f"{len(of_run)} JSON lines of the run, {len(found)} of {len(lines)} in all")
+    print(f"{len(of_run)} JSON lines of the run, {len(found)} in all")
     port, web = free_port(), free_port()
     config = tmp_path / "prometheus.yml"
     scrape = {"job_name": "seismill", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
@@ -326,7 +367,7 @@ def test_prometheus_evaluates_the_alerts_on_a_sweep_and_its_log_is_json(
         asked = Api(f"http://127.0.0.1:{web}/api/v1")
 
         def alerts() -> dict[str, Any]:
-            return {one["labels"]["alertname"]: one for one in asked.ask("/alerts")["data"]["alerts"]}
+            return {alert["labels"]["alertname"]: alert for alert in asked.ask("/alerts")["data"]["alerts"]}
 
         until(lambda: alerts().get("SeismillQuarantine", {}).get("state") == "firing", 60, said=alerts)
         value = asked.ask('/query?query=seismill_runs_total{verb="sweep"}')["data"]["result"]

@@ -109,8 +109,8 @@ def test_the_whole_line_works_from_bucket_to_bucket(
 def test_stacks_of_images_and_arrays_of_other_tools_lie_in_buckets(cloud: str, tmp_path: Path) -> None:
     staging, volumes = f"{cloud}://staging", f"{cloud}://volumes"
     values = np.random.default_rng(4).integers(0, 60000, (11, 20, 33)).astype(np.uint16)
-    for n, one in enumerate(values):
-        tifffile.imwrite(tmp_path / f"s{n}.tif", one, compression="zlib")
+    for n, plane in enumerate(values):
+        tifffile.imwrite(tmp_path / f"s{n}.tif", plane, compression="zlib")
         WritableStore(staging).put(f"core/s{n}.tif", (tmp_path / f"s{n}.tif").read_bytes())
     tifffile.imwrite(tmp_path / "all.tif", values, photometric="minisblack")
     WritableStore(staging).put("all.tif", (tmp_path / "all.tif").read_bytes())
@@ -180,6 +180,7 @@ def test_a_volume_that_travels_through_every_store_ends_as_it_began(
     assert copy(places[-2], places[-1])["notes"] == ["was done already"]
 
 
+@pytest.mark.slow
 def test_copies_and_levels_can_be_left_out_of_a_copy(survey: Survey, tmp_path: Path) -> None:
     volume = str(tmp_path / "a.zarr")
     publish(str(survey.path), volume)

@@ -104,7 +104,7 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Hos
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    made: list[Host] = []
+    started: list[Host] = []
     try:
         wait_for(f"http://127.0.0.1:{port}", server)
         store = s3fs.S3FileSystem(
@@ -112,10 +112,10 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Hos
         )
         store.mkdir("volumes")
         for number in (1, 2):
-            made.append(Host(number, port, tmp_path))
-        yield made[0], made[1], store
+            started.append(Host(number, port, tmp_path))
+        yield started[0], started[1], store
     finally:
-        for host in made:
+        for host in started:
             host.remove()
         server.kill()
         server.wait()

@@ -34,11 +34,11 @@ def test_every_automation_is_one_that_prefect_takes_with_and_without_somebody_to
     assert document["trigger"].keys() <= EventTrigger.model_fields.keys()
     assert "*" not in document["name"]  # by its name it is found when it is registered again
     for block in ("", ANY_BLOCK):
-        made = AutomationCore.model_validate(with_notification(document, block))
-        assert made.enabled
+        automation = AutomationCore.model_validate(with_notification(document, block))
+        assert automation.enabled
         # Each of them tells of what it does, or of what it sees.
-        assert any(isinstance(action, SendNotification) for action in made.actions) == bool(block)
-        for action in made.actions:
+        assert any(isinstance(action, SendNotification) for action in automation.actions) == bool(block)
+        for action in automation.actions:
             if isinstance(action, SendNotification):
                 assert str(action.block_document_id) == ANY_BLOCK
 
@@ -187,9 +187,9 @@ def test_a_stuck_run_and_a_growing_quarantine_are_told_of(idle, told):
     }
     idle.ask("/events", [event])
     until(lambda: len(heard) >= 2, 180, said=lambda: heard)
-    said = sorted(str(one["said"]) for one in heard)
-    assert any("2 new in quarantine" in text and "a.sgy: no" in text for text in said)
-    assert any(text.startswith("A run is stuck") for text in said)
+    messages = sorted(str(message["said"]) for message in heard)
+    assert any("2 new in quarantine" in text and "a.sgy: no" in text for text in messages)
+    assert any(text.startswith("A run is stuck") for text in messages)
 
 
 @pytest.mark.server

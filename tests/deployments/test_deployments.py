@@ -277,11 +277,13 @@ def test_a_cancelled_run_ends_cancelled_and_the_next_one_goes_on(server, slow_st
 
 def changed_at(server: Server) -> dict[str, str]:
     """When each automation was changed last."""
-    return {one["name"]: one["updated"] for one in server.ask("/automations/filter", {})}
+    return {automation["name"]: automation["updated"] for automation in server.ask("/automations/filter", {})}
 
 
 @pytest.mark.server
 def test_up_again_leaves_what_runs_and_another_root_replaces_the_worker(server, tmp_path):
+    listed = server.ask("/deployments/filter", {"sort": "CREATED_DESC"})  # as the address that is printed
+    assert [deployment["name"] for deployment in listed[:4]] == ["publish", "sweep", "scan", "verify"]
     port = server.port
     processes = server.root / HOME / "processes.json"
     before = json.loads(processes.read_text())
@@ -345,8 +347,8 @@ def test_a_run_from_the_form_of_the_ui_completes_and_shows_progress_table_and_pi
 @pytest.mark.browser
 def test_copies_added_from_the_ui_do_not_disturb_who_reads_the_volume(server, screenshots):
     make_survey(str(server.root / "read.sgy"), shape=(60, 50, 201))
-    made = server.end(server.start("publish", source="read.sgy", volume="read.zarr", steps=[]), 300)
-    assert made["type"] == "COMPLETED", made
+    published = server.end(server.start("publish", source="read.sgy", volume="read.zarr", steps=[]), 300)
+    assert published["type"] == "COMPLETED", published
     volume = str(server.root / "read.zarr")
     whole = zarr.open_group(volume, mode="r")["amplitude"][:]
     over, rounds, wrong = threading.Event(), 0, []

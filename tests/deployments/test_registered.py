@@ -20,6 +20,7 @@ from flows.slots import limit_of
 from tasks.demo import make_survey
 from tests.deployments.test_deployments import Server, server  # noqa: F401  # a fixture, for all tests of this module
 from tests.infra.test_pools import ATTEMPTS, CONTAINERS, VALUES
+from tests.support.command import SEISMILL
 from tests.support.prefect_api import ENDED, until
 
 pytestmark = pytest.mark.server
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.server
 def command(at: Server, *words: str, **environment: str) -> subprocess.Popen[str]:
     """The command line as an operator of this server calls it."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from flows.cli import main; main()", *words],
+        [*SEISMILL, *words],
         cwd=at.root,
         env=os.environ | {"PREFECT_API_URL": at.api} | environment,
         stdout=subprocess.PIPE,
@@ -73,7 +74,7 @@ def test_runs_wait_for_their_turn_at_a_staging_bucket(registered):
 
     with reader() as first, reader() as second:
         ready, _, _ = select.select([first.stdout, second.stdout], [], [], 240)
-        (held,) = (one for one in (first, second) if one.stdout in ready)
+        (held,) = (run for run in (first, second) if run.stdout in ready)
         waiting = second if held is first else first
         assert held.stdout.readline() == "in\n"
         assert registered.ask(limit)["active_slots"] == 1
@@ -162,7 +163,9 @@ def test_a_triggered_sweep_ends_completed_with_its_counts_and_a_table_of_sentenc
     (row,) = json.loads(artifacts["table"][0]["data"])
     assert (row["source"], row["state"]) == ("5.sgy", "quarantined")
     assert "5.sgy" in row["sentence"]
-    assert any("catalogue.csv" in one["data"] for one in artifacts["markdown"])  # what a link is to Prefect
+    assert any(
+        "catalogue.csv" in artifact["data"] for artifact in artifacts["markdown"]
+    )  # what a link is to Prefect
     asked = {"filter": {"event": {"name": ["seismill.sweep.quarantined"]}}}
     events = until(lambda: server.ask("/events/filter", asked)["events"], 120)
     assert events[0]["payload"]["new"] == 1

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from distributed import LocalCluster
 
 from flows.stages import as_stage, load_verb
 from tasks.parameters import Copies, Copy, Levels, Master, Run
+from tests.support.command import SEISMILL
 from tests.support.survey import make_survey
 from tests.support.volumes import STAMP, differences, tree
 
@@ -59,7 +59,7 @@ def test_a_dask_cluster_and_processes_make_the_same_bytes_as_threads(tmp_path: P
 
 def peak_bytes(*words: str) -> int:
     """The most memory that a command of ours held at once."""
-    command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+    command = [*SEISMILL, *words]
     # A local cluster, of another test, leaves in this environment how its workers are to keep what they free.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
@@ -74,9 +74,9 @@ def peak_bytes(*words: str) -> int:
         peak = max([peak, *(int(line.split()[1]) * 1024 for line in status.splitlines() if "VmHWM" in line)])
         time.sleep(0.005)
     assert process.stderr is not None
-    told = process.stderr.read().decode()
+    printed = process.stderr.read().decode()
     process.stderr.close()
-    assert process.returncode == 0, told
+    assert process.returncode == 0, printed
     return peak
 
 
@@ -108,7 +108,7 @@ def test_no_stage_holds_more_memory_than_it_was_given(tmp_path: Path) -> None:
 
 def test_a_stage_that_does_not_fit_names_what_does(tmp_path: Path) -> None:
     survey = make_survey(tmp_path / "a.sgy", inlines=range(100), crosslines=range(90), n_samples=1501)
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "ingest-segy", str(survey.path)]
+    command = [*SEISMILL, "ingest-segy", str(survey.path)]
     volume = tmp_path / "a.zarr"
     refused = subprocess.run([*command, str(volume), "--memory", "20 MB"], capture_output=True, check=False)
     assert refused.returncode == 3

@@ -114,8 +114,8 @@ def test_parameters_that_nobody_checked_are_not_repeated(
         publish.validate_parameters(
             {"source": "s3://key:canary@staging/a.sgy", "volume": "s3://volumes/a.zarr"}
         )
-    told = "".join(traceback.format_exception(refused.value))
-    assert "canary" not in "".join([told, caplog.text, *capfd.readouterr()])
+    traceback_text = "".join(traceback.format_exception(refused.value))
+    assert "canary" not in "".join([traceback_text, caplog.text, *capfd.readouterr()])
 
 
 # A server, a worker and stores
@@ -379,13 +379,13 @@ def test_secrets_in_parameters_are_refused_before_they_are_stored_or_told_to_be_
         state = server.end(run, 300)
         assert state["type"] == "FAILED", state
         assert "rotate that now" in state["message"]
-        told = [
+        messages = [
             state,
             server.log(run),
             server.artifacts(run),
             server.ask(f"/flow_run_states/?flow_run_id={run}"),
         ]
-        assert secret not in json.dumps(told)
+        assert secret not in json.dumps(messages)
     files = [path for path in server.root.rglob("*") if path.is_file() and ".db" not in path.name]
     lines = [line for path in files for line in path.read_bytes().splitlines()]
     assert [line for line in lines if secret.encode() in line] == []

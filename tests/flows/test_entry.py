@@ -24,6 +24,16 @@ def catches(process: int, number: int) -> bool:
     return bool(masks and masks[0] >> (number - 1) & 1)
 
 
+def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [*COMMAND, "completion", "bash"], stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert (process.returncode, process.stderr) == (1, "")
+
+
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("delay", [0.0, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.2, 0.5, 1.0))])
@@ -37,14 +47,15 @@ def test_a_signal_in_the_first_moments_is_one_sentence(tmp_path: Path, name: str
     time.sleep(delay)
     sent = time.monotonic()
     process.send_signal(getattr(signal, name))
-    _, said = process.communicate(timeout=150)
+    _, errors = process.communicate(timeout=150)
     assert time.monotonic() - sent < 60  # the machine may be busy
-    assert process.returncode == 75, said
-    assert "Traceback" not in said
-    assert "KeyboardInterrupt" not in said
-    assert "run the same command again" in said
+    assert process.returncode == 75, errors
+    assert "Traceback" not in errors
+    assert "KeyboardInterrupt" not in errors
+    assert "run the same command again" in errors
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_a_lost_terminal_lets_the_blocks_in_flight_end(tmp_path: Path) -> None:
     make_survey(str(tmp_path / "a.sgy"), shape=(120, 90, 301))
@@ -62,6 +73,7 @@ def test_a_lost_terminal_lets_the_blocks_in_flight_end(tmp_path: Path) -> None:
     assert b'"state": "released"' in locks[-1].read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_nohup_goes_on(tmp_path: Path) -> None:
     make_survey(str(tmp_path / "a.sgy"), shape=(20, 20, 101))
@@ -76,8 +88,8 @@ def test_nohup_goes_on(tmp_path: Path) -> None:
     for _ in range(5):
         process.send_signal(signal.SIGHUP)
         time.sleep(0.1)
-    _, said = process.communicate(timeout=150)
-    assert process.returncode == 0, said
+    _, errors = process.communicate(timeout=150)
+    assert process.returncode == 0, errors
 
 
 @pytest.mark.slow

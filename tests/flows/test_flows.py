@@ -60,6 +60,7 @@ def process_and_malloc(number: int) -> tuple[int, str | None]:
     return os.getpid(), os.environ.get("MALLOC_TRIM_THRESHOLD_")
 
 
+@pytest.mark.slow
 def test_local_processes_share_the_memory_given_keep_what_they_freed_and_serve_the_next_stage():
     found = set()
     with kept_clients():
@@ -104,25 +105,24 @@ def test_a_compute_that_there_cannot_be_is_refused(monkeypatch, dask, sentence):
         pass
 
 
-def test_a_scheduler_that_does_not_answer_or_has_no_workers_may_later(monkeypatch):
+@pytest.mark.slow
+def test_a_scheduler_that_does_not_answer_or_has_no_workers_may_later():
     from distributed import LocalCluster
 
-    monkeypatch.setattr("flows.compute.CONNECT_SECONDS", 1)
     gone = Run(dask="tcp://127.0.0.1:1")
     with pytest.raises(
         Resumable, match=r"answers at tcp://127\.0\.0\.1:1 within 1 s .* run the same command again"
     ):
-        open_compute(gone).__enter__()
+        open_compute(gone, connect_seconds=1).__enter__()
     with LocalCluster(n_workers=0, protocol="tcp://", dashboard_address="127.0.0.1:0") as cluster:
         with pytest.raises(
             Resumable, match="has no worker after 1 s; start one and run the same command again"
         ):
-            open_compute(Run(dask=cluster.scheduler_address)).__enter__()
+            open_compute(Run(dask=cluster.scheduler_address), connect_seconds=1).__enter__()
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_lost_before_it_has_workers_may_come_back(monkeypatch, tmp_path):
-    monkeypatch.setattr("flows.compute.CONNECT_SECONDS", 10)
+def test_a_scheduler_that_is_lost_before_it_has_workers_may_come_back(tmp_path):
     address = f"tcp://127.0.0.1:{free_port()}"
     scheduler = Process(tmp_path, dask_scheduler, address)
     ender = threading.Timer(3.0, scheduler.kill)
@@ -130,7 +130,7 @@ def test_a_scheduler_that_is_lost_before_it_has_workers_may_come_back(monkeypatc
     # On a busy machine it may be lost before it was found at all.
     lost = r"(was lost before it had a worker|no Dask scheduler answers) .* run the same"
     with pytest.raises(Resumable, match=lost):
-        open_compute(Run(dask=address)).__enter__()
+        open_compute(Run(dask=address), connect_seconds=10).__enter__()
     ender.join()
 
 
@@ -208,6 +208,18 @@ def recorder(calls: list[tuple[str, str]]) -> Callable[[str], Callable[..., dict
     return named
 
 
+def test_a_chain_is_called_by_place_as_prefect_does_or_by_name():
+    from flows.prefect_flows import as_chain
+
+    def move_chain(stages: dict[str, Any], source: str, volume: str, times: int = 1) -> dict[str, Any]:
+        return {"stages": stages, "moved": (source, volume, times)}
+
+    move = as_chain(move_chain, ())
+    assert move.__name__ == "move"
+    assert move("s", "v") == move(source="s", volume="v") == {"stages": {}, "moved": ("s", "v", 1)}
+    assert move("s", volume="v", times=2)["moved"] == ("s", "v", 2)
+
+
 CHOICES = {"index": Index(), "master": Master(), "copies": Copies(), "pyramid": Levels()}
 
 
@@ -217,7 +229,6 @@ CHOICES = {"index": Index(), "master": Master(), "copies": Copies(), "pyramid": 
         (ALL_STEPS, Run(), tuple(name for name in PUBLISH_STAGES if name != "ingest_images")),
         ((), Run(), ("ingest_segy",)),
         (("proof", "copies"), Run(), ("ingest_segy", "rechunk", "prove")),
-        (ALL_STEPS, Run(dry_run=True), ("ingest_segy",)),  # there is no master yet to plan the others from
     ],
 )
 def test_publish_is_the_chain_of_the_stages_wanted(steps, run, wanted):
@@ -228,6 +239,18 @@ def test_publish_is_the_chain_of_the_stages_wanted(steps, run, wanted):
     assert (summary["stage"], summary["seconds"]) == ("publish", 1.5 * len(wanted))
     assert summary["notes"][: len(wanted)] == [f"{name}: done" for name in wanted]
     assert len(summary["notes"]) == len(wanted)
+
+
+def test_a_dry_run_plans_the_ingest_alone_and_takes_the_time_that_passed():
+    calls: list[tuple[str, str]] = []
+    stages = {name: recorder(calls)(name) for name in PUBLISH_STAGES}
+    summary = publish_chain(stages, source="s", volume="v", run=Run(dry_run=True), **CHOICES)
+    assert calls == [("ingest_segy", "v")]  # there is no master yet to plan the others from
+    assert summary["stage"] == "publish"
+    assert summary["seconds"] < 1.5, "of the clock, and not what the stage says"
+    done, sizes = summary["notes"]
+    assert done == "ingest_segy: done"
+    assert sizes.startswith("ingest_segy: sizes are not estimated")
 
 
 def demo_stages(exported: bytes) -> dict[str, Callable[..., dict[str, Any]]]:
@@ -397,9 +420,14 @@ def test_time_requests_and_bytes_are_told_of_each_stage_and_together():
     assert stage_rows(both)[-1]["requests"] == "14"
     assert stage_rows({"volume": "a.zarr", "stage": "info"}) == []
     (line,) = totals(both).splitlines()
-    told = json.loads(line)
-    assert (told["stage"], told["requests"], told["arrays"], told["stored_bytes"]) == ("publish", 14, 1, 10)
-    assert told["proven_at"] == "2026"
+    record = json.loads(line)
+    assert (record["stage"], record["requests"], record["arrays"], record["stored_bytes"]) == (
+        "publish",
+        14,
+        1,
+        10,
+    )
+    assert record["proven_at"] == "2026"
 
 
 def test_a_table_has_the_columns_in_which_something_was_measured():
@@ -522,16 +550,16 @@ def test_progress_is_sent_first_last_and_when_due(send_seconds, apart, wanted, r
 
 def test_progress_of_a_stage_that_stopped_early_is_sent_at_its_end():
     heard: list[Progress] = []
-    told = [
+    values = [
         Progress("ingest", 1, 4, 1, 1.0),
         Progress("ingest", 2, 4, 2, 1.0),
         Progress("spill", 1, 9, 2, 1.0),
     ]
     with sent_apart(heard.append) as report:
-        for progress in told:
+        for progress in values:
             report(progress)
             time.sleep(0.05)
-    assert heard == [told[0], told[2], told[1]]
+    assert heard == [values[0], values[2], values[1]]
 
 
 def test_levels_of_another_tools_array_go_where_a_triggered_run_may_write(monkeypatch):

@@ -13,7 +13,7 @@ from prefect.utilities.schema_tools.validation import validate
 from flows import cli
 from flows.forms import DOES_NOTHING
 from flows.publish import publish
-from tasks.parameters import Run, StorageOptions
+from tasks.parameters import Copies, Run, StorageOptions
 from tests import ROOT
 
 DEPLOYMENTS = yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())["deployments"]
@@ -45,17 +45,18 @@ def test_the_main_form_asks_for_quality_and_steps_before_the_rest():
     names = [name for name, _ in fields("flows.publish:publish")]
     assert names[:4] == ["source", "volume", "copies", "steps"]
     assert names[-3:] == ["index", "image", "master"]
+    assert next(iter(Copies.model_json_schema()["properties"])) == "quality"
 
 
 @pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
 def test_every_place_says_where_a_relative_path_begins(entrypoint):
-    said = {name: field.get("description", "") for name, field in fields(entrypoint)}
-    places = {name for name in said if name in PLACES}
+    texts = {name: field.get("description", "") for name, field in fields(entrypoint)}
+    places = {name for name in texts if name in PLACES}
     assert places
     for name in places:
-        assert said[name].endswith(". A relative path begins in the folder that `seismill up` names."), name
-        assert len(said[name]) > 70, name  # the verb's own words are there, too
-    others = {name: text for name, text in said.items() if name not in (*PLACES, "array", "explore", "file")}
+        assert texts[name].endswith(". A relative path begins in the folder that `seismill up` names."), name
+        assert len(texts[name]) > 70, name  # the verb's own words are there, too
+    others = {name: text for name, text in texts.items() if name not in (*PLACES, "array", "explore", "file")}
     assert not [name for name, text in others.items() if "relative path" in text]
 
 
@@ -65,7 +66,7 @@ def test_arguments_go_to_the_parameters_of_their_names():
 
 
 def test_on_one_machine_the_deployments_that_people_start_come_first():
-    here = [one["name"] for one in DEPLOYMENTS if one["work_pool"]["name"] == "seismill"]
+    here = [deployment["name"] for deployment in DEPLOYMENTS if deployment["work_pool"]["name"] == "seismill"]
     assert here[:4] == ["publish", "sweep", "scan", "verify"]
 
 

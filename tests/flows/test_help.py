@@ -3,6 +3,7 @@
 Covers flows/help.py and flows/__main__.py.
 """
 
+import re
 import shlex
 import subprocess
 import sys
@@ -55,6 +56,7 @@ def test_commands_come_by_use(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("verb", FLAGS)
 def test_the_flags_of_most_runs_come_first_and_once(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, verb.replace("_", "-"))
+    assert not re.findall(r"^│ --\S+( --\S+)? +(\[default.*)?│$", text, re.M), "a flag without a text"
     sections = text.split("╭─ ")
     (first,) = [section for section in sections if section.startswith("Most used")]
     (output,) = [section for section in sections if section.startswith("Output")]

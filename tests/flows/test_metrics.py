@@ -5,6 +5,7 @@ Covers flows/json_logs.py.
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -55,15 +56,17 @@ def test_runs_of_all_processes_are_added(folder: Path) -> None:
         )
     assert done == [0, 0]
     metrics.note_run("publish", "input-refused", 0.5, SPENT, {})
+    metrics.note_run("publish", "completed", 0, SPENT, {"dry_run": True, "blocks_done": 4})  # writes nothing
     found = values((folder / metrics.TEXT).read_text())
     assert found["seismill_runs_total", "completed", "publish"] == 10
+    assert found["seismill_runs_total", "planned", "publish"] == 1
     assert found["seismill_runs_total", "input-refused", "publish"] == 1
     assert found["seismill_seconds_total", "publish"] == 15.5
     assert found["seismill_blocks_total", "publish"] == 40
-    assert found["seismill_read_bytes_total", "publish"] == 11_000
+    assert found["seismill_read_bytes_total", "publish"] == 12_000
     assert found["seismill_written_bytes_total", "publish"] == 5_500
-    assert found["seismill_requests_total", "publish"] == 110
-    assert found["seismill_retries_total", "publish"] == 22
+    assert found["seismill_requests_total", "publish"] == 120
+    assert found["seismill_retries_total", "publish"] == 24
 
 
 def test_a_sweep_tells_of_quarantine_and_of_the_oldest_proof(folder: Path) -> None:
@@ -164,3 +167,18 @@ def test_logs_are_json_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         "message": "two\nlines of a.sgy",
         "flow_run_id": "1-2",
     }
+
+
+def test_every_line_of_a_process_is_json_also_one_without_an_end(tmp_path: Path) -> None:
+    (tmp_path / "talking.py").write_text(
+        'import sys\nprint("{not json")\nprint(\'{"a": 1}\')\nsys.stderr.write("last words")\n'
+    )
+    process = subprocess.run(
+        [sys.executable, "-m", "flows.json_logs", "talking"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [json.loads(line) for line in (process.stdout + process.stderr).splitlines()]
+    assert [line.get("message", line.get("a")) for line in lines] == ["{not json", 1, "last words"]

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.server
 # A migration of a night: SEISMILL_SWEEP=500 pytest -n 0 -m server tests/flows/test_migration.py.
 FILES = int(os.environ.get("SEISMILL_SWEEP", "6"))
 BAD = 3 if FILES >= 20 else 1
-HARD = FILES >= 20  # two workers are killed, and the server is killed and started again
+HARD = FILES >= 20  # two workers are killed, the server is killed and started again, and five files are moved
 # Tiny files in one process: SEISMILL_TINY=2000.
 TINY = int(os.environ.get("SEISMILL_TINY", "20"))
 PROOF = Publication(steps=["proof"])
@@ -108,6 +108,25 @@ def migration(postgres: str, tmp_path: Path) -> Iterator[Migration]:  # noqa: F8
                 process.wait(60)
 
 
+def published(volumes: Path) -> list[Path]:
+    """The volumes that are complete."""
+    return [
+        root.parent for pattern in ("*.zarr", "moved/*.zarr") for root in volumes.glob(f"{pattern}/zarr.json")
+    ]
+
+
+def move_next(staging: Path, volumes: Path, under_way: int) -> None:
+    """Move five files that the sweep is about to begin, in the order of their names, into another folder."""
+    waiting = sorted(
+        file
+        for file in staging.glob("*.sgy")
+        if file.stat().st_size > 5000 and not (volumes / f"{file.stem}.zarr").exists()
+    )
+    (staging / "moved").mkdir()
+    for file in waiting[under_way : under_way + 5]:
+        file.rename(staging / "moved" / file.name)
+
+
 @pytest.mark.timeout(900 + 30 * FILES)
 def test_a_killed_sweep_leaves_runs_that_go_on_and_the_next_one_starts_none_twice(migration):
     staging = fill(migration.root / "staging", files=FILES, bad=BAD)
@@ -122,16 +141,17 @@ def test_a_killed_sweep_leaves_runs_that_go_on_and_the_next_one_starts_none_twic
     # A pipe that nobody reads would stop a sweep of many files.
     with ThreadPoolExecutor(2) as reader, ExitStack() as at_the_end:
         at_the_end.callback(first.kill)
-        said = reader.submit(first.communicate)
+        output = reader.submit(first.communicate)
 
         def wait_for_share(share: float, sweep: subprocess.Popen[str]) -> None:
-            while len(list(volumes.glob("*.zarr/zarr.json"))) < (FILES - BAD) * share:
-                assert sweep.poll() is None, said.result()
+            while len(published(volumes)) < (FILES - BAD) * share:
+                assert sweep.poll() is None, output.result()
                 time.sleep(0.3)
 
         if HARD:
             wait_for_share(1 / 6, first)
             migration.kill_worker()
+            move_next(Path(staging), volumes, at_once)
             wait_for_share(1 / 3, first)
             migration.kill_server()
             print(f"worker and server killed, and started again, by {time.monotonic() - began:.0f} s")
@@ -154,7 +174,10 @@ def test_a_killed_sweep_leaves_runs_that_go_on_and_the_next_one_starts_none_twic
     assert summary["counts"]["quarantined"] == BAD
     assert sum(summary["counts"].values()) == FILES
     assert len([row["sentence"] for row in summary["attention"] if row["sentence"]]) == BAD
-    assert len(list(volumes.glob("*.zarr/zarr.json"))) == FILES - BAD
+    assert len(published(volumes)) == FILES - BAD
+    with open(volumes / ".seismill/catalogue.csv", newline="") as table:
+        released = {row["name"] for row in csv.DictReader(table) if row["safe_to_release"] == "yes"}
+    assert released == {str(volume.with_suffix(".sgy").relative_to(volumes)) for volume in published(volumes)}
     ended = runs(migration, staging)
     states = Counter(run["state_name"] for run in ended)
     print(f"{len(ended)} runs, {states}; {sum(run['run_count'] for run in ended)} attempts")
@@ -190,7 +213,7 @@ def at_most(histories: list[list[dict[str, Any]]], begins: str) -> int:
     """How many runs were at once between their first state of this type and their last state."""
     steps = []
     for states in histories:
-        told = sorted((datetime.fromisoformat(state["timestamp"]), state["type"]) for state in states)
-        assert told[-1][1] in ENDED
-        steps += [(next(at for at, kind in told if kind == begins), 1), (told[-1][0], -1)]
+        changes = sorted((datetime.fromisoformat(state["timestamp"]), state["type"]) for state in states)
+        assert changes[-1][1] in ENDED
+        steps += [(next(at for at, kind in changes if kind == begins), 1), (changes[-1][0], -1)]
     return max(itertools.accumulate(step for _, step in sorted(steps)))

@@ -9,7 +9,10 @@ import pytest
 
 from flows import cli
 from flows.allowed import refuse_foreign_stores, refuse_outside
+from flows.commands import function_of
+from flows.names import COMMANDS as VERBS_AND_CHAINS
 from flows.stages import load_verb
+from flows.viewing import view
 from tasks.parameters import Publication, StorageOptions, Url
 from tasks.volume.outcomes import InputRefused, without_secrets
 from tasks.volume.store.url import locate
@@ -34,9 +37,10 @@ COMMANDS = sorted(
 def commands() -> Iterator[list[str]]:
     """Words of a command line with a canary in one place, over every verb and parameter that takes a URL."""
     for command in COMMANDS:
-        function = getattr(cli, command.replace("-", "_"))
+        name = command.replace("-", "_")
+        function = function_of(name) if name in VERBS_AND_CHAINS else view
         parameters = inspect.signature(function).parameters.values()
-        places = [one.name for one in parameters if one.annotation == Url]
+        places = [parameter.name for parameter in parameters if parameter.annotation == Url]
         plain = ["/nowhere/there"] * (0 if command == "demo" else len(places) or 1)
         for number in range(max(1, len(places))):
             for url in (*URLS, CHAINED):
@@ -65,9 +69,9 @@ def test_no_refused_command_line_repeats_a_credential(step: int, capsys: pytest.
     count = 0
     for words in itertools.islice(commands(), 0, None, step):
         code = cli.run(words)
-        said = "".join(capsys.readouterr())
-        assert code == cli.USAGE, (words, said)
-        assert "CANARY" not in said, (words, said)
+        printed = "".join(capsys.readouterr())
+        assert code == cli.USAGE, (words, printed)
+        assert "CANARY" not in printed, (words, printed)
         count += 1
     assert count > 1000 / step
 

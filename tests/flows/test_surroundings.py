@@ -81,12 +81,12 @@ def test_a_server_of_ours_has_nothing_of_another_servers_settings():
         "PREFECT_SERVER_API_AUTH_STRING": "x",
         "PREFECT_MESSAGING_BROKER": "x",
     }
-    made = server_environment(
+    environment = server_environment(
         Path("/home/state"), "http://127.0.0.1:1/api", others | {"PREFECT_WORKER_QUERY_SECONDS": "2"}
     )
-    assert made["PREFECT_WORKER_QUERY_SECONDS"] == "2"
-    assert made["PREFECT_HOME"] == "/home/state"
-    assert "x" not in made.values()
+    assert environment["PREFECT_WORKER_QUERY_SECONDS"] == "2"
+    assert environment["PREFECT_HOME"] == "/home/state"
+    assert "x" not in environment.values()
 
 
 @pytest.mark.parametrize(

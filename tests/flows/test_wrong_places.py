@@ -108,7 +108,7 @@ def content(folder: Path) -> dict[str, bytes | None]:
 
 def refused(folder: Path, volume: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     """Give the place to every verb; return what each said, which is a sentence and a remedy, and nothing else."""
-    said = {}
+    refusals = {}
     before = content(folder)
     for verb, words in VERBS.items():
         code = cli.run([verb, *(word.format(volume=volume, folder=folder) for word in words)])
@@ -119,8 +119,8 @@ def refused(folder: Path, volume: str, capsys: pytest.CaptureFixture[str]) -> di
         assert len(text) < 1500, (verb, text)
         assert not re.search(r"Traceback|\b[A-Z]\w*(Error|Exception)\b", text), (verb, text)
         assert content(folder) == before, (verb, "nothing is written")
-        said[verb] = text
-    return said
+        refusals[verb] = text
+    return refusals
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -167,7 +167,7 @@ def test_a_damaged_root_is_a_sentence_and_nothing_is_written(
     shutil.copytree(whole / "a.zarr", volume)
     text = (volume / "zarr.json").read_bytes()
     (volume / "zarr.json").write_bytes(ROOTS[damage](text, json.loads(text)))
-    said = refused(tmp_path, str(volume), capsys)
-    assert "zarr.json" in said["verify"]
+    refusals = refused(tmp_path, str(volume), capsys)
+    assert "zarr.json" in refusals["verify"]
     assert cli.run(["verify", str(volume), "--repair", "from_master"]) == 0
     assert (volume / "zarr.json").read_bytes() == text

@@ -5,6 +5,7 @@ Needs DOCKER_HOST with an engine behind it, and BASE_IMAGE where the usual base 
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,16 +13,19 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+import yaml
 
 from flows.registration import ROOT, template_of
 from tasks.demo import make_survey
+from tasks.parameters import Index
 from tasks.volume.store.writable import WritableStore
 from tests.deployments.test_deployments import Server
 from tests.deployments.test_registered import command
 from tests.infra.test_pools import STARTED_BY
+from tests.support.command import SEISMILL
 from tests.support.prefect_api import until
 from tests.support.servers import free_port, wait_for
 
@@ -57,7 +61,7 @@ def test_nothing_of_a_build_s_folder_reaches_the_image_but_what_it_needs():
         line.split()[1] for line in DOCKERFILE.read_text().splitlines() if line.startswith("COPY infra")
     ]
     assert copied
-    assert all(any(path == one or path.startswith(f"{one}/") for one in kept) for path in copied)
+    assert all(any(path == folder or path.startswith(f"{folder}/") for folder in kept) for path in copied)
 
 
 def test_platforms_that_replace_the_entrypoint_name_the_image_s_own():
@@ -73,7 +77,7 @@ def test_what_a_demo_compiles_is_all_that_a_publish_runs(tmp_path):
     environment = os.environ | cpu | {"NUMBA_CACHE_DIR": str(tmp_path / "numba")}
 
     def seismill(*words: str) -> None:
-        program = [sys.executable, "-c", "from flows.cli import main; main()"]
+        program = [*SEISMILL]
         subprocess.run([*program, *words], env=environment, check=True, capture_output=True)
 
     def kernels() -> set[str]:
@@ -86,6 +90,15 @@ def test_what_a_demo_compiles_is_all_that_a_publish_runs(tmp_path):
     make_survey(str(tmp_path / "other.sgy"), shape=(19, 15, 53))
     seismill("publish", str(tmp_path / "other.sgy"), str(tmp_path / "other.zarr"), "--no-flow")
     assert kernels() == baked
+
+
+def test_the_build_compiles_every_sample_format():
+    text = (ROOT / "infra" / "image" / "compile.sh").read_text()
+    formats = dict(pair.split(":") for pair in re.findall(r"\w+:\d+", text))
+    wanted = set(get_args(Index.model_fields["sample_format"].annotation)) - {"header", "ibm32"}
+    assert set(formats) == wanted
+    widths = {name: int(re.sub(r"\D", "", name)) // 8 for name in formats}
+    assert {int(count) * widths[name] for name, count in formats.items()} == {504 * 4}
 
 
 def test_the_entrypoint_puts_what_was_baked_where_it_may_be_added_to(tmp_path):
@@ -158,16 +171,22 @@ def credentials(tmp_path: Path, s3: str) -> Path:
 def run(engine: Any, credentials: Path, *words: str) -> str:
     """What a command prints in a container that is set up as the Docker pool sets one up."""
     job = template_of("docker", VALUES | {"SEISMILL_CREDENTIALS": str(credentials)})["job_configuration"]
-    output: bytes = engine.containers.run(
+    container = engine.containers.run(
         IMAGE,
         list(words),
         environment=job["env"],
         network_mode=job["network_mode"],
         volumes=job["volumes"],
-        remove=True,
+        detach=True,  # a log that is followed may lack what was printed last
         **job["container_create_kwargs"],
     )
-    return output.decode()
+    try:
+        status = container.wait()["StatusCode"]
+        output: str = container.logs(stderr=False).decode()
+        assert status == 0, container.logs().decode()
+        return output
+    finally:
+        container.remove(force=True)
 
 
 @pytest.fixture
@@ -299,3 +318,32 @@ def test_a_docker_worker_runs_a_triggered_publish_and_a_stopped_container_s_run_
     state = worker.end(run, 900)
     assert state["type"] == "COMPLETED", state
     assert volume.exists("zarr.json")
+
+
+@pytest.mark.container
+@pytest.mark.server
+@pytest.mark.campaign
+@pytest.mark.timeout(1800)
+def test_a_worker_that_is_stopped_ends_well_within_its_grace(worker, engine):
+    (compose,) = yaml.safe_load_all((ROOT / "infra" / "compose.yaml").read_text())
+    service = compose["services"]["worker"]
+    container = engine.containers.run(
+        IMAGE,
+        service["command"],
+        environment={"PREFECT_API_URL": worker.api, "SEISMILL_LOGS": "json"},
+        network_mode="host",
+        read_only=service["read_only"],
+        cap_drop=service["cap_drop"],
+        tmpfs=dict(place.split(":") for place in service["tmpfs"]),
+        detach=True,
+    )
+    try:
+        until(lambda: b"started" in container.logs(), 120, said=container.logs)
+        time.sleep(5)  # it polls
+        began = time.monotonic()
+        container.stop(timeout=int(service["stop_grace_period"].rstrip("s")))
+        assert container.wait()["StatusCode"] == 0, container.logs().decode()
+        print(f"docker stop to the end of the worker: {time.monotonic() - began:.1f} s")
+        print(container.logs().decode())
+    finally:
+        container.remove(force=True)

@@ -26,6 +26,7 @@ from tasks.volume.store.writable import WritableStore
 from tests.deployments.test_automations import processes_of
 from tests.deployments.test_deployments import long_run
 from tests.infra.test_pools import assert_restricted
+from tests.support.command import SEISMILL
 from tests.support.prefect_api import ENDED, Api, until
 from tests.support.servers import free_port, wait_for
 
@@ -47,6 +48,7 @@ def manifests(file: str) -> list[dict[str, Any]]:
     return [_filled(document, values, []) for document in documents]
 
 
+@pytest.mark.slow
 def test_the_files_of_credentials_that_the_guide_shows_let_a_run_of_docker_reach_its_store(s3, tmp_path):
     """The two files below "One machine: docker" are all that the pool's environment names, with the store's address."""
     guide = (INFRA / "README.md").read_text().partition("### One machine: docker")[2].partition("###")[0]
@@ -68,7 +70,7 @@ def test_the_files_of_credentials_that_the_guide_shows_let_a_run_of_docker_reach
     }
     words = ["ingest-segy", "s3://staging/a.sgy", "s3://volumes/a.zarr", "--no-flow"]
     done = subprocess.run(
-        [sys.executable, "-c", "from flows.cli import main; main()", *words],
+        [*SEISMILL, *words],
         env=environment | given | {"AWS_EC2_METADATA_DISABLED": "true"},
         capture_output=True,
         text=True,
@@ -133,6 +135,7 @@ def test_every_setting_of_prefect_that_is_named_is_one():
     from prefect.settings.models.root import Settings
 
     known = _get_valid_setting_names(Settings) | {
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS",  # of its logging.yml
         "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR",  # read from the environment by `prefect flow-run execute`
         "PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET_NAME",  # prefect-kubernetes
         "PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET_KEY",
@@ -146,10 +149,10 @@ def test_every_setting_of_prefect_that_is_named_is_one():
 def test_runs_on_kubernetes_take_the_password_from_the_secret():
     settings = pytest.importorskip("prefect_kubernetes.settings")
     with pytest.MonkeyPatch.context() as environment:
-        for one in yaml.safe_load((INFRA / "kubernetes" / "worker.values.yaml").read_text())["worker"][
+        for variable in yaml.safe_load((INFRA / "kubernetes" / "worker.values.yaml").read_text())["worker"][
             "extraEnvVars"
         ]:
-            environment.setenv(one["name"], one["value"])
+            environment.setenv(variable["name"], variable["value"])
         worker = settings.KubernetesSettings().worker
     assert (worker.api_auth_string_secret_name, worker.api_auth_string_secret_key) == (
         "prefect-auth",
@@ -284,6 +287,7 @@ def test_the_smoke_test_talks_to_the_server_with_its_password(tmp_path):
     assert done.stdout == "admin:two words at http://127.0.0.1:4200/api\n", done.stderr
 
 
+@pytest.mark.slow
 def test_compose_pins_its_images_and_makes_its_buckets(s3):
     images = [service["image"] for service in COMPOSE["services"].values()]
     assert not any(image.endswith((":latest", ":latest}")) for image in images)
@@ -375,7 +379,7 @@ def test_a_schedule_fires_on_postgresql_with_authentication_and_a_killed_run_is_
         for authority in ("", "admin:wrong"):
             with pytest.raises(urllib.error.HTTPError, match="401"):
                 Api(server.api, authority).ask("/flow_runs/filter", {})
-        program = [sys.executable, "-c", "from flows.cli import main; main()", "register", "process"]
+        program = [*SEISMILL, "register", "process"]
         refused = subprocess.run(
             program, env=client | {"PREFECT_API_AUTH_STRING": ""}, cwd=root, capture_output=True
         )
@@ -391,10 +395,10 @@ def test_a_schedule_fires_on_postgresql_with_authentication_and_a_killed_run_is_
         parameters = {"source": "short.sgy", "volume": "short.zarr", "steps": ["proof"]}
         schedule = {"schedule": {"interval": 60}, "active": True, "parameters": parameters}
         schedules = f"/deployments/{deployment}/schedules"
-        (made,) = server.ask(schedules, [schedule])
+        (created,) = server.ask(schedules, [schedule])
         ended = {"flow_runs": {"state": {"type": {"any_": list(ENDED)}}}}
         (fired, *_) = until(lambda: server.ask("/flow_runs/filter", ended), 300)
-        server.ask(f"{schedules}/{made['id']}", {"active": False}, method="PATCH")
+        server.ask(f"{schedules}/{created['id']}", {"active": False}, method="PATCH")
         assert fired["created_by"]["type"] == "SCHEDULE"
         assert fired["state"]["type"] == "COMPLETED", fired["state"]
         assert (root / "short.zarr" / "zarr.json").exists()

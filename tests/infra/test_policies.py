@@ -6,7 +6,6 @@ Every verb that touches a store runs in processes of its own, whose requests go 
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import yaml
 from flows.registration import ROOT
 from tasks.demo import make_survey
 from tasks.volume.store.writable import WritableStore
+from tests.support.command import SEISMILL
 from tests.support.counting_proxy import counting_proxy
 
 POLICIES = ROOT / "infra" / "policies"
@@ -26,7 +26,7 @@ Used = dict[str, set[str]]  # permissions by bucket
 
 def seismill(*words: str, environment: dict[str, str], codes: tuple[int, ...] = (0,)) -> None:
     """The command, which must end with one of these codes."""
-    command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+    command = [*SEISMILL, *words]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
     assert done.returncode in codes, done.stderr
 

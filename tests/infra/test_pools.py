@@ -156,6 +156,14 @@ def test_what_runs_in_this_machine_s_processes_needs_no_values():
     assert {"publish", "sweep"} <= set(deployments_in(["process"], {}))
 
 
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_runs_in_containers_get_the_file_of_prices(kind):
+    template = template_of(kind, VALUES | {"SEISMILL_PRICES": "/run/seismill/prices.json"})
+    env = template["job_configuration"]["env"]
+    given = {entry["name"]: entry.get("value") for entry in env} if isinstance(env, list) else env
+    assert given["SEISMILL_PRICES"] == "/run/seismill/prices.json"
+
+
 # What a worker makes of them
 
 
@@ -188,11 +196,15 @@ def configured(kind: str, variables: dict[str, Any]) -> tuple[Any, dict[str, str
     configuration_class = getattr(pytest.importorskip(module), name)
     run = FlowRun(id=uuid4(), name="a-run", flow_id=uuid4())
     with ambient_google_identity():
-        made = configuration_class.from_template_and_values(template(kind), variables, client=object())
-        configuration = asyncio.run(made)
+        configuration_of_job = configuration_class.from_template_and_values(
+            template(kind), variables, client=object()
+        )
+        configuration = asyncio.run(configuration_of_job)
         configuration.prepare_for_flow_run(run, flow=Flow(id=run.flow_id, name="publish"))
     env = configuration.env
-    return configuration, env if isinstance(env, dict) else {one["name"]: one["value"] for one in env}
+    return configuration, env if isinstance(env, dict) else {
+        variable["name"]: variable["value"] for variable in env
+    }
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -231,7 +243,7 @@ def test_a_kubernetes_job_is_valid_restricted_and_not_retried_by_the_cluster():
     assert container["image"] == DIGEST
     assert container["resources"]["requests"] == {"cpu": "8", "memory": "16Gi", "ephemeral-storage": "2Gi"}
     assert_restricted(pod)
-    names = [one["name"] for one in container["env"]]
+    names = [variable["name"] for variable in container["env"]]
     assert len(names) == len(set(names))
 
 
@@ -349,7 +361,7 @@ def test_what_the_server_would_let_pass_changes_nothing_that_is_fixed():
     plain, _ = configured("kubernetes", {})
     assert (tried.namespace, tried.cluster_config) == (plain.namespace, None)
     assert "PYTHONPATH" not in env
-    pods = [one.job_manifest["spec"]["template"]["spec"] for one in (tried, plain)]
+    pods = [job.job_manifest["spec"]["template"]["spec"] for job in (tried, plain)]
     for pod in pods:
         pod["containers"][0].pop("env")  # names the flow run
     assert pods[0] == pods[1]

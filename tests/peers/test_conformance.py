@@ -78,14 +78,17 @@ def published(
     return Published(publish(survey, url, SHARDS if "shards" in request.param else [0]), survey)
 
 
+@pytest.mark.slow
 def test_zarr_finds_the_source_s_values(published: Published):
     elsewhere(read_with_zarr, published.url, published.survey.truth, published.survey.vertical)
 
 
+@pytest.mark.slow
 def test_copies_decode_within_their_tolerance_and_say_their_error(published: Published):
     elsewhere(read_copies, published.url, published.survey.truth)
 
 
+@pytest.mark.slow
 def test_xarray_finds_labelled_values_in_the_master_and_its_levels(published: Published):
     elsewhere(read_with_xarray, published.url, published.survey.truth, published.survey.vertical)
 
@@ -225,6 +228,7 @@ def real(request: pytest.FixtureRequest, shared: Path, tmp_path_factory: pytest.
     return Published(volume, Survey(segy, truth, "time"))
 
 
+@pytest.mark.slow
 def test_zarr_finds_a_real_file_s_values(real: Published):
     elsewhere(read_with_zarr, real.url, real.survey.truth, "time")
 

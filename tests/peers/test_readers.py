@@ -95,8 +95,8 @@ def looking(url: str, options: dict[str, str], folder: Path, seed: int) -> Itera
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         yield seen
-        told, _ = process.communicate("", timeout=300)
-        seen.update(json.loads(told))
+        printed, _ = process.communicate("", timeout=300)
+        seen.update(json.loads(printed))
     finally:
         process.kill()
         process.wait()

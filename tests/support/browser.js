@@ -19,7 +19,7 @@ const custom = async ({ page, ask, shot }, deployment, label, texts) => {
   await shot('form');
   await page.getByRole('button', { name: 'Submit' }).click();
   // Submitting leads back to the deployment; its newest run is ours.
-  await page.waitForURL((url) => !url.pathname.endsWith('/run'));
+  await page.waitForURL((url) => !url.pathname.endsWith('/run'), { timeout: LONG });
   const mine = { deployments: { id: { any_: [deployment] } }, sort: 'EXPECTED_START_TIME_DESC' };
   return (await ask('flow_runs', mine))[0].id;
 };
@@ -64,7 +64,7 @@ const DONE = {
   },
 
   rechunk: async (tools, deployment, volume) => {
-    const run = await custom(tools, deployment, 'The published volume', [volume]);
+    const run = await custom(tools, deployment, 'The volume, or any Zarr group or array', [volume]);
     const state = await seen(tools, run, 'Completed');
     return { run, state, table: await table(tools, run) };
   },

@@ -38,17 +38,17 @@ class Parsed(HTMLParser):
         return page
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        said = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         self.hidden = tag == "style"
         if tag == "section":
-            self.section = str(said.get("id"))
+            self.section = str(attributes.get("id"))
         elif tag == "tr":
             self.tables.setdefault(self.section, []).append([])
         elif tag in ("td", "th"):
             self.inside = tag
-            value = said.get("data-value")
+            value = attributes.get("data-value")
             self.tables[self.section][-1].append("" if value is None else float(value))
         elif tag == "pre":
             self.inside, self.texts[self.section] = tag, ""

@@ -27,7 +27,7 @@ LOSSLESS = Copies(presets=[], more=[Copy(name="exact_line", chunks=[1, 8, 16])],
 
 def survey(folder: Path) -> Path:
     """Everything that is made of a post-stack file: copies, levels, report, proof; dead cells, a word out of range."""
-    made = make_survey(
+    source = make_survey(
         folder / "a.sgy",
         drop=5,
         n_samples=37,
@@ -35,7 +35,7 @@ def survey(folder: Path) -> Path:
         extended=b"\x40" * 3200,
     )
     volume = str(folder / "survey.zarr")
-    ingest_segy(str(made.path), volume, master=Master(chunks=[4, 4, 8]))
+    ingest_segy(str(source.path), volume, master=Master(chunks=[4, 4, 8]))
     rechunk(volume, COPIES)
     rechunk(volume, LOSSLESS)
     pyramid(volume, Levels(levels=2, until=1))
@@ -62,8 +62,8 @@ def shards(folder: Path) -> Path:
 def words(folder: Path) -> Path:
     """IBM words most of which float32 does not give back."""
     drawn = np.random.default_rng(8).integers(0, 1 << 32, (200, 13), np.uint32)
-    made = make_survey(folder / "words.sgy", inlines=range(20), crosslines=range(10), words=drawn)
-    ingest_segy(str(made.path), str(folder / "words.zarr"))
+    source = make_survey(folder / "words.sgy", inlines=range(20), crosslines=range(10), words=drawn)
+    ingest_segy(str(source.path), str(folder / "words.zarr"))
     return folder / "words.zarr"
 
 

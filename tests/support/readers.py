@@ -87,13 +87,13 @@ def read_copies(volume: str, truth_file: str) -> None:
         # They are encoded as 0 beside others, and may be off as much.
         assert np.abs(values[~finite]).max() <= copy.attrs["tolerance"], name
         errors = np.abs(values[finite].astype(np.float64) - truth["samples"][finite])
-        said = copy.attrs
-        assert 0 < errors.max() <= said["tolerance"], name
-        assert errors.max() == said["max_abs_error"]
-        np.testing.assert_allclose(np.sqrt(np.mean(errors**2)), said["rmse"], rtol=1e-12)
+        attributes = copy.attrs
+        assert 0 < errors.max() <= attributes["tolerance"], name
+        assert errors.max() == attributes["max_abs_error"]
+        np.testing.assert_allclose(np.sqrt(np.mean(errors**2)), attributes["rmse"], rtol=1e-12)
         std = truth["samples"][finite].astype(np.float64).std()
-        assert 20 * np.log10(std / said["rmse"]) >= 40, name
-        assert said["nonfinite_count"] == (~finite & truth["live"][..., None]).sum()
+        assert 20 * np.log10(std / attributes["rmse"]) >= 40, name
+        assert attributes["nonfinite_count"] == (~finite & truth["live"][..., None]).sum()
 
 
 def read_with_xarray(volume: str, truth_file: str, vertical: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tasks.volume.blocks import Compute, Progress
+from tasks.volume.limits import Limits
 
 STAMP = "2026-01-01T00:00:00+00:00"
 # Kernels are compiled for each type, which takes longer than all else here: narrow, signed, widest, and floats.
@@ -38,9 +39,9 @@ def fingerprint(volume: Path) -> dict[str, str]:
     return {name: hashlib.sha256(data).hexdigest() for name, data in tree(volume).items()}
 
 
-def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
+def differences(tree: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
     """Names of files that are in one tree only or differ."""
-    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+    return sorted(name for name in tree.keys() | other.keys() if tree.get(name) != other.get(name))
 
 
 def blocks_noted(volume: Path) -> Counter[str]:
@@ -54,17 +55,21 @@ def blocks_noted(volume: Path) -> Counter[str]:
     return counts
 
 
+# Files are spilled first, however small and however long their ranges are.
+SPILLED: dict[str, Any] = {"small_file_bytes": 0, "scattered_bytes": (1 << 40, 1 << 40)}
+
+
 @contextmanager
-def threads(count: int = 2, memory_bytes: int = 1 << 30) -> Iterator[Compute]:
-    """Threads of this process as a compute."""
+def threads(count: int = 2, memory_bytes: int = 1 << 30, **limits: Any) -> Iterator[Compute]:
+    """Threads of this process as a compute, with some limits of a run set."""
     with ThreadPoolExecutor(count) as executor:
-        yield Compute(executor, count, memory_bytes)
+        yield Compute(executor, count, memory_bytes, limits=Limits(**limits))
 
 
 @contextmanager
-def stopping_after(blocks: int, *, stage: str = "") -> Iterator[Compute]:
+def stopping_after(blocks: int, *, stage: str = "", **limits: Any) -> Iterator[Compute]:
     """A compute of one thread that stops when so many blocks of a stage have been done."""
-    with threads(1) as compute:
+    with threads(1, **limits) as compute:
 
         def report(progress: Progress) -> None:
             if progress.seconds and progress.done >= blocks and stage in ("", progress.stage):

@@ -1,11 +1,19 @@
 """A web server on loopback whose every answer a test can choose."""
 
+import ipaddress
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 
 @dataclass
@@ -33,9 +41,24 @@ class Site:
     requests: list[tuple[str, str]] = field(default_factory=list)
 
 
+def make_certificate(file: Path) -> Path:
+    """Write a certificate of 127.0.0.1, signed by itself, and its key; return the file."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now, address = datetime.now(UTC), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    certificate = certificate.not_valid_before(now - timedelta(days=1)).not_valid_after(
+        now + timedelta(days=1)
+    )
+    certificate = certificate.add_extension(x509.SubjectAlternativeName([address]), critical=True)
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file.write_bytes(private + certificate.sign(key, hashes.SHA256()).public_bytes(pem))
+    return file
+
+
 @contextmanager
-def serving() -> Iterator[Site]:
-    """While open, a server on loopback answers as the site says."""
+def serving(certificate: Path | None = None) -> Iterator[Site]:
+    """While open, a server on loopback answers as the site says; by https:// if it has a certificate."""
     site = Site()
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,7 +101,11 @@ def serving() -> Iterator[Site]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    site.url = f"http://127.0.0.1:{server.server_port}"
+    site.url = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -1,11 +1,12 @@
 """Levels and copies beside arrays that other tools wrote: Zarr v2 and v3, whatever codec, groups and bare arrays.
 
-Covers arrays/foreign.py, arrays/foreign_documents.py, arrays/group_metadata.py, arrays/level_names.py,
-protocol/foreign_target.py.
+Covers arrays/foreign.py, arrays/foreign_documents.py, arrays/group_metadata.py, arrays/groups.py,
+arrays/level_names.py, protocol/foreign_target.py.
 """
 
 import json
 import pickle
+import shlex
 import shutil
 import warnings
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image
 from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, TransposeCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 
+from flows.cli import run
 from tasks.copy import copy
 from tasks.info import info
 from tasks.ingest_images import ingest_images
@@ -102,6 +104,7 @@ def test_levels_of_a_field_lie_beside_it(tmp_path, options):
     yaozarrs.validate_zarr_store(str(store / "field"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "options"),
     [
@@ -178,7 +181,10 @@ def test_consolidated_metadata_tell_of_the_levels_and_forget_them(tmp_path):
     pyramid(str(store), Levels(levels=1, until=1, method="max"), overwrite=True, run=FIXED, array="field/0")
     group = zarr.open_consolidated(store)
     assert sorted(group["field"].array_keys()) == ["0", "1"]
-    assert [one["path"] for one in group["field"].attrs["ome"]["multiscales"][0]["datasets"]] == ["0", "1"]
+    assert [dataset["path"] for dataset in group["field"].attrs["ome"]["multiscales"][0]["datasets"]] == [
+        "0",
+        "1",
+    ]
     np.testing.assert_array_equal(group["field/1"][...], coarsen(values(), (2, 2, 2), "max"))
     assert not (store / "field/3").exists()
 
@@ -195,15 +201,15 @@ def test_an_image_of_another_tool_keeps_its_metadata_and_gets_datasets(tmp_path)
     }
     group.attrs.update({"ome": {"version": "0.5", "multiscales": [image]}, "sample": "Ketton"})
     pyramid(str(store), TWO, run=FIXED, array="field/0")
-    said = zarr.open_group(store / "field").attrs
-    assert said["sample"] == "Ketton"
-    found = said["ome"]["multiscales"][0]
+    attributes = zarr.open_group(store / "field").attrs
+    assert attributes["sample"] == "Ketton"
+    found = attributes["ome"]["multiscales"][0]
     assert (found["name"], found["axes"], found["datasets"][0]) == (
         "core",
         image["axes"],
         image["datasets"][0],
     )
-    assert [one["path"] for one in found["datasets"]] == ["0", "1", "2"]
+    assert [dataset["path"] for dataset in found["datasets"]] == ["0", "1", "2"]
     scale, translation = found["datasets"][2]["coordinateTransformations"]
     # Finer axes alone first, until voxels are as long as they are wide.
     assert (scale["scale"], translation["translation"]) == ([4.0, 4.0, 4.0], [1.0, 1.5, 1.5])
@@ -238,24 +244,25 @@ def test_levels_that_another_tool_made_are_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [1, -1])
-def test_a_stopped_run_goes_on_and_leaves_nothing_of_others_out(tmp_path, monkeypatch, stop):
-    monkeypatch.setattr("tasks.volume.pyramid.plan.READ_BYTES", 1 << 14)
-    monkeypatch.setattr("tasks.volume.pyramid.plan.TWICE_BYTES", 0)
+def test_a_stopped_run_goes_on_and_leaves_nothing_of_others_out(tmp_path, stop):
+    limits = {"level_bytes": 1 << 14, "two_levels_bytes": 0}
     small = Levels(levels=3, until=1)
     whole, stopped = (field(tmp_path / name) for name in "ab")
     zarr.open_group(stopped / "field").create_array("mask", data=np.ones(3))
     shutil.copytree(stopped / "field/mask", whole / "field/mask")
-    blocks = pyramid(str(whole), small, run=FIXED, array="field/0")["blocks_done"]
+    with threads(**limits) as compute:
+        blocks = pyramid(str(whole), small, run=FIXED, array="field/0", compute=compute)["blocks_done"]
     stop %= blocks
-    with stopping_after(stop) as compute, pytest.raises(Resumable):
+    with stopping_after(stop, **limits) as compute, pytest.raises(Resumable):
         pyramid(str(stopped), small, run=FIXED, array="field/0", compute=compute)
     assert not list((stopped / "field").glob("[123]/zarr.json")), "no level is there before all are"
-    pyramid(str(stopped), small, run=FIXED, array="field/0")
+    with threads(**limits) as compute:
+        pyramid(str(stopped), small, run=FIXED, array="field/0", compute=compute)
     assert differences(tree(whole), tree(stopped)) == []
     # What an abandoned run left goes when another begins, and nothing else.
     other = field(tmp_path / "c")
     zarr.open_group(other / "field").create_array("mask", data=np.ones(3))
-    with stopping_after(stop) as compute, pytest.raises(Resumable):
+    with stopping_after(stop, **limits) as compute, pytest.raises(Resumable):
         pyramid(str(other), small, run=FIXED, array="field/0", compute=compute)
     pyramid(str(other), Levels(levels=1, until=1), run=FIXED, array="field/0")
     assert sorted(path.name for path in (other / "field").iterdir()) == [
@@ -318,9 +325,9 @@ def test_copies_lie_beside_the_array_with_its_levels(tmp_path):
     with pytest.raises(DestinationRefused, match=r"slices \(chunks \(2, 21, 65\), asked for \(4, 21, 65\)"):
         rechunk(str(store), other, run=FIXED, array="field/0")
     rechunk(str(store), other, overwrite=True, run=FIXED, array="field/0")
-    made = zarr.open_group(store, mode="r", use_consolidated=False)["field/slices"]
-    farthest = np.abs(made[...] - values()).max()
-    assert 0 < made.attrs["max_abs_error"] == farthest <= 0.5
+    copy = zarr.open_group(store, mode="r", use_consolidated=False)["field/slices"]
+    farthest = np.abs(copy[...] - values()).max()
+    assert 0 < copy.attrs["max_abs_error"] == farthest <= 0.5
     with pytest.raises(InputRefused, match="a tolerance would be in their unit"):
         rechunk(str(store), Copies(quality="low"), run=FIXED, array="field/0")
     zarr.open_group(store / "field").create_array("mine", data=np.zeros(3))
@@ -414,7 +421,9 @@ def test_an_image_of_another_tool_is_taken_by_the_path_that_it_names(tmp_path, s
     image, target = shared / f"data/ome_zarr/simple_{version}", str(tmp_path / "levels.zarr")
     with pytest.raises(InputRefused, match=r"such as --array scale0/image \(1 seen\)"):
         pyramid(str(image))
-    pyramid(str(image), Levels(levels=1, until=1), array="scale0/image", target=target, run=FIXED)
+    levels = Levels(levels=1, until=1)
+    summary = pyramid(str(image), levels, array="scale0/image", target=target, run=FIXED, leave_base=True)
+    (note,) = [note for note in summary["notes"] if "has the coarser levels only" in note]
     found = zarr.open_array(target, path="1", mode="r")
     given = zarr.open_array(str(image), path="scale0/image", mode="r")[...]
     np.testing.assert_array_equal(found[...], coarsen(given, (2, 1)))  # its voxels are of 4 nm by 30
@@ -423,6 +432,19 @@ def test_an_image_of_another_tool_is_taken_by_the_path_that_it_names(tmp_path, s
     scale, translation = made["datasets"][0]["coordinateTransformations"]
     assert (scale["scale"], translation["translation"]) == ([8.0, 30.0], [2.0, 0.0])
     yaozarrs.validate_zarr_store(target)
+    begin, command = note.split("(up to 200 bytes): seismill ")
+    assert begin == f"{target} has the coarser levels only. For viewers that need level 0 there "
+    assert run([*shlex.split(command), "--no-flow", "--created-on", FIXED.created_on]) == 0
+    (made,) = zarr.open_group(target, mode="r").attrs["ome"]["multiscales"]
+    assert [dataset["path"] for dataset in made["datasets"]] == ["full", "1"]
+    assert made["datasets"][0]["coordinateTransformations"][0]["scale"] == [4.0, 30.0]
+    np.testing.assert_array_equal(zarr.open_array(target, path="full", mode="r")[...], given)
+    yaozarrs.validate_zarr_store(target)
+    pyramid(
+        str(image), Levels(levels=2, until=1), array="scale0/image", target=target, run=FIXED, overwrite=True
+    )
+    (made,) = zarr.open_group(target, mode="r").attrs["ome"]["multiscales"]
+    assert [dataset["path"] for dataset in made["datasets"]] == ["full", "1", "2"]
 
 
 def test_a_report_draws_another_tools_array_with_its_copies(tmp_path):
@@ -463,10 +485,42 @@ def test_sides_of_pictures_are_where_voxels_lie_with_their_unit(tmp_path, unit):
 
 def test_a_report_of_levels_in_a_group_of_their_own_draws_the_array_that_lies_elsewhere(tmp_path):
     zarr.create_array(tmp_path / "core.zarr", data=values("f4"), chunks=(8, 8, 16))
-    pyramid(str(tmp_path / "core.zarr"), TWO, run=FIXED, target=str(tmp_path / "levels.zarr"))
+    pyramid(
+        str(tmp_path / "core.zarr"), TWO, run=FIXED, target=str(tmp_path / "levels.zarr"), leave_base=True
+    )
     summary = report(str(tmp_path / "levels.zarr"))
     assert [row["path"] for row in summary["arrays"]] == [str(tmp_path / "core.zarr"), "1", "2"]
     assert len(summary["pictures"]) == 4
+
+
+def test_a_base_in_zarr_v2_gets_its_levels_and_level_0_in_the_target_by_one_command(tmp_path, shared):
+    image, target = shared / "data/ome_zarr/simple_0.4", tmp_path / "levels.zarr"
+    words = ["pyramid", str(image), "--array", "scale0/image", "--target", str(target), "--levels", "1"]
+    given = zarr.open_array(str(image), path="scale0/image", mode="r")[...]
+    dry = pyramid(
+        str(image),
+        Levels(levels=1, until=1),
+        array="scale0/image",
+        target=str(target),
+        run=FIXED.model_copy(update={"dry_run": True}),
+    )
+    assert [(row["path"], row["raw_bytes"]) for row in dry["arrays"]] == [("full", 200), ("1", 100)]
+    assert f"level 0 is copied from {image}/scale0/image: up to 200 bytes" in dry["notes"]
+    assert not target.exists()
+    for _ in range(2):  # the second time all is there
+        assert run([*words, "--until", "1", "--no-flow", "--created-on", FIXED.created_on]) == 0
+        (made,) = zarr.open_group(target, mode="r").attrs["ome"]["multiscales"]
+        assert [dataset["path"] for dataset in made["datasets"]] == ["full", "1"]
+        np.testing.assert_array_equal(zarr.open_array(target, path="full", mode="r")[...], given)
+        np.testing.assert_array_equal(
+            zarr.open_array(target, path="1", mode="r")[...], coarsen(given, (2, 1))
+        )
+        yaozarrs.validate_zarr_store(str(target))
+    summary = pyramid(
+        str(image), Levels(levels=1, until=1), array="scale0/image", target=str(target), run=FIXED
+    )
+    assert summary["notes"] == ["was done already"]
+    assert verify(str(target), errors=True)["findings"] == []
 
 
 def test_a_group_of_another_tool_is_copied_with_other_tools_and_verified_there(tmp_path):
@@ -494,7 +548,7 @@ def test_verify_finds_and_repairs_what_is_broken_beside_an_array(tmp_path):
     root.write_bytes(root.read_bytes().replace(b"mean", b"moan"))
     with pytest.raises(IntegrityFailure) as failure:
         verify(str(group))
-    assert {one["key"] for one in failure.value.summary["findings"]} == {
+    assert {finding["key"] for finding in failure.value.summary["findings"]} == {
         "1/c/0/0/0",
         "2/zarr.json",
         ".seismill/annex.json",
@@ -570,7 +624,7 @@ def test_levels_lie_beside_level_0_whatever_it_is_named(tmp_path, path, levels):
     for name, level in zip(levels, levels_of(values()), strict=True):
         np.testing.assert_array_equal(group[name][...], level)
     listed = group.attrs["ome"]["multiscales"][0]["datasets"]
-    assert [one["path"] for one in listed] == [path, *levels]
+    assert [dataset["path"] for dataset in listed] == [path, *levels]
     yaozarrs.validate_zarr_store(store)
     assert verify(store, errors=True)["findings"] == []
     assert [row["path"] for row in info(store)["arrays"]] == [path, *levels]
@@ -578,7 +632,10 @@ def test_levels_lie_beside_level_0_whatever_it_is_named(tmp_path, path, levels):
     assert changed == ["zarr.json"]
     pyramid(store, Levels(levels=1, until=1), overwrite=True, run=FIXED, array=path)
     group = zarr.open_group(store, mode="r")
-    assert [one["path"] for one in group.attrs["ome"]["multiscales"][0]["datasets"]] == [path, levels[0]]
+    assert [dataset["path"] for dataset in group.attrs["ome"]["multiscales"][0]["datasets"]] == [
+        path,
+        levels[0],
+    ]
     assert not (tmp_path / "some.zarr" / levels[1] / "zarr.json").exists()
     if "/" in path:
         assert not (tmp_path / "some.zarr" / "scale2" / "zarr.json").exists()

@@ -69,9 +69,9 @@ def test_days_in_a_row_look_at_every_object_once(volumes):
     entries, _ = entries_of(open_checked(WritableStore(str(volumes / "a.zarr")))[0])
     for fraction, days in ((0.05, 20), (0.3, 4), (1.0, 1)):
         looked = [
-            one.key for day in range(739_000, 739_000 + days) for one in drawn_of(entries, fraction, day)
+            entry.key for day in range(739_000, 739_000 + days) for entry in drawn_of(entries, fraction, day)
         ]
-        assert set(looked) == {one.key for one in entries}
+        assert set(looked) == {entry.key for entry in entries}
         assert len(looked) < len(entries) + days + fraction * len(entries) + 1
 
 
@@ -124,8 +124,15 @@ def test_the_command_ends_with_5_and_the_summary_when_a_volume_is_damaged(volume
 
 
 def test_it_is_scheduled_every_day_where_a_sweep_is():
-    named = {one["name"]: one for one in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]}
-    swept = [name for name, one in named.items() if name.startswith("sweep-") and one.get("schedules")]
+    named = {
+        deployment["name"]: deployment
+        for deployment in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]
+    }
+    swept = [
+        name
+        for name, deployment in named.items()
+        if name.startswith("sweep-") and deployment.get("schedules")
+    ]
     assert len(swept) == 5
     for name in swept:
         audit = named[name.replace("sweep", "audit")]

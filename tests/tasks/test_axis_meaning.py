@@ -8,7 +8,6 @@ import filecmp
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.axis_domain import domain_of
+from tests.support.command import SEISMILL
 from tests.support.segy_maker import segy_bytes
 
 
@@ -45,6 +45,7 @@ def ingested(folder: Path, content: bytes, index: Index = Index()) -> tuple[zarr
     return zarr.open_group(volume, mode="r"), "\n".join(notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [
@@ -242,8 +243,8 @@ def test_requests_hold_only_what_was_said(tmp_path):
     group, _ = ingested(tmp_path, segy_bytes())
     placement = group.attrs["seismill"]["index"]["placement"]
     assert "corrections" not in placement
-    said = Index(epsg=23031, delay="4", coordinate_scalar=-100)
-    group, _ = ingested(make(tmp_path / "said"), segy_bytes(), said)
+    index = Index(epsg=23031, delay="4", coordinate_scalar=-100)
+    group, _ = ingested(make(tmp_path / "said"), segy_bytes(), index)
     placement = group.attrs["seismill"]["index"]["placement"]
     assert placement["corrections"] == {"epsg": 23031, "delay": 4.0, "coordinate_scalar": -100}
     assert set(Index().model_dump()) == {
@@ -330,26 +331,27 @@ def test_time_is_never_a_time_difference(tmp_path, interval):
 
 
 def test_info_says_axes_and_place(tmp_path):
-    said = info(str(volume_of(tmp_path)))
-    assert said["axes"] == [
+    summary = info(str(volume_of(tmp_path)))
+    assert summary["axes"] == [
         {"name": "inline", "first": 100, "last": 108, "step": 2, "count": 5},
         {"name": "crossline", "first": 7, "last": 25, "step": 3, "count": 7},
         {"name": "time", "first": 0, "last": 32, "step": 4, "count": 9, "unit": "ms"},
     ]
-    place = said["place"]
+    place = summary["place"]
     assert (place["x"], place["y"]) == ([400_000.0, 400_100.0], [6_100_000.0, 6_100_075.0])
     assert place["bin_size"] == {"inline": 25.0, "crossline": 12.5}
     assert place["azimuth"] == {"inline": 90.0, "crossline": 0.0}
     assert place["corners"][2] == {"inline": 108, "crossline": 25, "x": 400_100.0, "y": 6_100_075.0}
     assert place["unit"] == "m"
-    assert said["epsg"] == 23031
-    assert "text" not in said
+    assert summary["epsg"] == 23031
+    assert "text" not in summary
     assert info(str(tmp_path / "a.zarr"), text=True)["textual_header"].startswith("C 1 A SMALL FILE")
 
 
+@pytest.mark.slow
 def test_the_command_shows_axes_place_and_text(tmp_path):
     place = volume_of(tmp_path)
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "info", str(place), "--text"]
+    command = [*SEISMILL, "info", str(place), "--text"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     for expected in (
         "time 0 to 32 by 4 ms (9)", "x: 400000 to 400100 m", "y: 6100000 to 6100075 m", "C 1 A SMALL FILE",
@@ -382,10 +384,10 @@ def test_info_of_a_volume_made_before_reads_its_axes(tmp_path):
     place = volume_of(tmp_path)
     old = tmp_path / "old.zarr"
     shutil.copytree(place, old)
-    said = json.loads((old / "zarr.json").read_text())
+    root = json.loads((old / "zarr.json").read_text())
     for name in ("axes", "place"):
-        del said["attributes"]["seismill"][name]
-    (old / "zarr.json").write_text(json.dumps(said))
+        del root["attributes"]["seismill"][name]
+    (old / "zarr.json").write_text(json.dumps(root))
     found = info(str(old))
     assert found["axes"] == info(str(place))["axes"]
 

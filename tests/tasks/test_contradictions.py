@@ -88,8 +88,8 @@ def test_times_are_settled(tmp_path, words, first, step, dtype, sentence):
     time = group["time"]
     assert time.dtype == dtype
     np.testing.assert_allclose(time[:], first + np.arange(N_SAMPLES) * step, rtol=0, atol=1e-9)
-    said = said_in(notes)
-    assert re.search(sentence, said) if sentence else said == "", said
+    sentences = said_in(notes)
+    assert re.search(sentence, sentences) if sentence else sentences == "", sentences
 
 
 @pytest.mark.parametrize(

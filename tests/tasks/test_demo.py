@@ -14,7 +14,8 @@ from tasks.demo import (
     make_survey,
 )
 from tasks.parameters import Index
-from tasks.volume.ingest.survey import survey_file
+from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.survey import survey_files
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.headers import ibm_values
 from tasks.volume.store.objects import Source
@@ -42,7 +43,7 @@ def header(traces: np.ndarray, byte: int, kind: str = ">i4") -> np.ndarray:
 
 
 def test_its_index_and_coordinates_are_found_without_being_named(path):
-    survey = survey_file(Source(path), Index(), near=True)
+    survey = survey_files(Files.of(Source(path)), Index(), near=True)
     assert survey.index_bytes == (189, 193)
     assert survey.coordinate_bytes == (181, 185)
     assert survey.grid.shape == SHAPE[:2]
@@ -53,7 +54,7 @@ def test_its_index_and_coordinates_are_found_without_being_named(path):
 
 
 def test_a_corner_is_missing_and_nothing_else(path):
-    live = survey_file(Source(path), Index(), near=True).grid.trace_numbers >= 0
+    live = survey_files(Files.of(Source(path)), Index(), near=True).grid.trace_numbers >= 0
     missing = np.argwhere(~live)
     assert 0.02 < len(missing) / live.size < 0.15
     assert missing[:, 0].min() > SHAPE[0] / 2

@@ -27,9 +27,9 @@ from tests.support.survey import Survey, make_survey
 @pytest.fixture
 def survey(tmp_path: Path) -> Survey:
     """A file of IBM samples with empty cells and a word out of range, and its volume beside it."""
-    made = make_survey(tmp_path / "a.sgy", drop=5, n_samples=37, set_words={(0, 3): 0x7FFFFFFF})
-    ingest_segy(str(made.path), str(tmp_path / "a.zarr"), master=Master(chunks=[4, 4, 8]))
-    return made
+    source = make_survey(tmp_path / "a.sgy", drop=5, n_samples=37, set_words={(0, 3): 0x7FFFFFFF})
+    ingest_segy(str(source.path), str(tmp_path / "a.zarr"), master=Master(chunks=[4, 4, 8]))
+    return source
 
 
 def test_segyio_finds_every_trace_of_the_export_as_the_volume_has_it(survey, tmp_path):
@@ -71,8 +71,8 @@ def test_a_part_and_another_form_are_checked(survey, tmp_path, export, traces):
 
 
 def test_floats_written_as_ibm_may_be_rounded(tmp_path):
-    made = make_survey(tmp_path / "a.sgy", fmt="ieee", n_samples=30)
-    ingest_segy(str(made.path), str(tmp_path / "a.zarr"))
+    source = make_survey(tmp_path / "a.sgy", fmt="ieee", n_samples=30)
+    ingest_segy(str(source.path), str(tmp_path / "a.zarr"))
     summary = export_segy(
         str(tmp_path / "a.zarr"), str(tmp_path / "b.sgy"), Export(sample_format="ibm32"), check=True
     )
@@ -86,8 +86,8 @@ def test_a_header_array_that_is_not_the_file_ends_with_5(survey, tmp_path, capsy
     headers[...] = changed
     code = cli.run(["export-segy", str(tmp_path / "a.zarr"), str(tmp_path / "b.sgy"), "--check"])
     assert code == IntegrityFailure.exit_code
-    said = capsys.readouterr().err
-    assert f"field cdp_x (byte 181) of trace {survey.numbers[2, 1]} is" in said
+    errors = capsys.readouterr().err
+    assert f"field cdp_x (byte 181) of trace {survey.numbers[2, 1]} is" in errors
     assert (tmp_path / "b.sgy").read_bytes() == survey.content  # every byte is the source's: it is kept
 
 

@@ -4,6 +4,7 @@ Covers export/ome_group.py, arrays/plain_v2.py.
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,52 @@ def test_labels_keep_their_colours_and_are_no_brightness(tmp_path):
     assert "omero" not in group.attrs
     yaozarrs.validate_zarr_store(str(tmp_path / "o.zarr"))
     assert isinstance(open_ome_zarr(group), ImageLabel)
+
+
+def test_labels_of_an_image_are_exported_with_it(tmp_path):
+    volume, values = published(tmp_path)
+    np.save(tmp_path / "seg.npy", values // 50)
+    ingest_images(str(tmp_path / "seg.npy"), "grains", Image(labels_of=str(volume)))
+    pyramid(str(volume / "labels/grains"), Levels(levels=1, until=1))
+    (note,) = export_ome(str(volume), str(tmp_path / "uneven.zarr"))["notes"]
+    assert note.startswith("the labels grains have 2 levels, and their image 3, which validators refuse")
+    assert f"pyramid {volume}/labels/grains --levels 2 --until 1 --overwrite, and" in note
+    pyramid(str(volume / "labels/grains"), Levels(levels=2, until=1), overwrite=True)
+    place = tmp_path / "o.zarr"
+    with stopping_after(1) as compute, pytest.raises(Resumable):
+        export_ome(str(volume), str(place), compute=compute)
+    assert not (place / ".zgroup").exists()
+    summary = export_ome(str(volume), str(place))
+    assert summary["levels"] == 3
+    assert [row["path"] for row in summary["arrays"]] == [
+        *("0", "1", "2"),
+        *(f"labels/grains/{n}" for n in range(3)),
+    ]
+    yaozarrs.validate_zarr_store(str(place))
+    group = zarr.open_group(place, mode="r", zarr_format=2)
+    assert group["labels"].attrs["labels"] == ["grains"]
+    ImageLabel.from_zarr(group["labels/grains"])
+    assert group["labels/grains"].attrs["image-label"]["source"] == {"image": "../../"}
+    np.testing.assert_array_equal(group["labels/grains/0"][...], values // 50)
+    np.testing.assert_array_equal(group["0"][...], values)
+    assert export_ome(str(volume), str(place))["notes"] == [f"{summary['objects']} chunks were there already"]
+    shutil.rmtree(volume / "labels/grains")
+    assert export_ome(str(volume), str(tmp_path / "less.zarr"))["notes"] == [
+        f"the labels grains were left out: they are not in {volume}/labels any more"
+    ]
+    assert not (tmp_path / "less.zarr/labels").exists()
+
+
+def test_labels_with_levels_of_an_image_without_are_told_what_makes_both_alike(tmp_path):
+    volume = tmp_path / "v.zarr"
+    np.save(tmp_path / "a.npy", np.random.default_rng(5).integers(0, 3, SHAPE, "u1"))
+    ingest_images(str(tmp_path / "a.npy"), str(volume), PLACED)
+    ingest_images(str(tmp_path / "a.npy"), "grains", Image(labels_of=str(volume)))
+    pyramid(str(volume / "labels/grains"), Levels(levels=1, until=1))
+    (note,) = export_ome(str(volume), str(tmp_path / "uneven.zarr"), Run(dry_run=True))["notes"]
+    assert f"make as many with seismill pyramid {volume} --levels 1 --until 1, and export" in note
+    pyramid(str(volume), Levels(levels=1, until=1))
+    assert export_ome(str(volume), str(tmp_path / "o.zarr"))["notes"] == []
 
 
 def test_an_export_that_stopped_is_no_group_and_is_gone_on_with(tmp_path):

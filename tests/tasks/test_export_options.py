@@ -73,6 +73,7 @@ def test_what_the_source_is_already_comes_byte_for_byte(tmp_path, export):
     assert written.raw == (tmp_path / "source.sgy").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", ["ibm32", "float32", "float64"])
 @pytest.mark.parametrize("code", [1, 2, 3, 5, 6, 7, 8, 10, 16])
 @pytest.mark.parametrize("endian", ["source", "big", "little"])
@@ -328,6 +329,7 @@ def test_a_dry_run_says_the_size_and_writes_nothing(tmp_path):
     assert not (tmp_path / "dry.sgy").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("export", "sentence"),
     [

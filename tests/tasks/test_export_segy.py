@@ -72,6 +72,7 @@ def test_the_export_is_the_source(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.sgy", "a.zarr", "out.sgy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -85,6 +86,7 @@ def test_the_export_of_a_real_file_is_that_file(shared: Path, tmp_path: Path, na
     _there_and_back(shared / "data" / name, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -223,11 +225,11 @@ def test_a_proof_tells_how_many_bytes_of_traces_it_has_done(
     publish: Callable[..., tuple[Survey, Path]],
 ) -> None:
     survey, volume = publish()
-    told: list[Progress] = []
+    reports: list[Progress] = []
     with threads() as compute:
-        prove(str(volume), compute=replace(compute, report=told.append))
-    assert told[-1].done == told[-1].total
-    assert told[-1].bytes_done == survey.path.stat().st_size - 3600
+        prove(str(volume), compute=replace(compute, report=reports.append))
+    assert reports[-1].done == reports[-1].total
+    assert reports[-1].bytes_done == survey.path.stat().st_size - 3600
 
 
 @pytest.fixture(scope="module")
@@ -253,16 +255,17 @@ def stopped(volume: Path, target: Path, windows: int) -> None:
     assert not target.exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_export_keeps_what_proves_right(large: tuple[Survey, Path], tmp_path: Path) -> None:
     survey, volume = large
     target = tmp_path / "out.sgy"
     stopped(volume, target, 8)
     assert PART_BYTES < (tmp_path / "out.sgy.partial").stat().st_size < len(survey.content)
-    told: list[Progress] = []
+    reports: list[Progress] = []
     with threads(1) as compute:
-        summary = export_segy(str(volume), str(target), compute=replace(compute, report=told.append))
+        summary = export_segy(str(volume), str(target), compute=replace(compute, report=reports.append))
     assert summary["notes"] == [f"{PART_BYTES:,} bytes of an interrupted export proved right and were kept"]
-    assert [progress.done for progress in told] == [8, 9]
+    assert [progress.done for progress in reports] == [8, 9]
     assert target.read_bytes() == survey.content
     assert not (tmp_path / "out.sgy.partial").exists()
 
@@ -296,6 +299,7 @@ def test_a_whole_file_that_only_lacks_its_name_is_proven_and_named(
     assert (tmp_path / "out.sgy").read_bytes() == survey.content
 
 
+@pytest.mark.slow
 def test_an_export_that_was_killed_is_gone_on_with(large: tuple[Survey, Path], tmp_path: Path) -> None:
     survey, volume = large
     script = (

@@ -6,6 +6,7 @@ Covers ingest/coordinates.py, ingest/spill.py.
 import itertools
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,14 +17,16 @@ from hypothesis import strategies as st
 from tasks.export_segy import export_segy
 from tasks.info import info
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Copies, Copy, Index, Levels, Master, Overrides
+from tasks.parameters import Copies, Copy, Index, Levels, Master, Overrides, Run
 from tasks.prove import prove
 from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.scan import scan
 from tasks.verify import verify
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.store.writable import WritableStore
 from tests.support.gathers import write_gathers
+from tests.support.volumes import SPILLED, threads
 
 # Names, bytes and NumPy types of the words of each kind; a template's own words have none.
 FIELD = Index(
@@ -42,10 +45,13 @@ NODES = Index(
 )
 
 
-def round_trip(folder: Path, source: Path, index: Index, master: Master = Master()) -> zarr.Group:
+def round_trip(
+    folder: Path, source: Path, index: Index, master: Master = Master(), **limits: Any
+) -> zarr.Group:
     """Ingest, prove, export and compare; the volume as plain zarr opens it."""
     volume, back = folder / "a.zarr", folder / "back.sgy"
-    ingest_segy(str(source), str(volume), index, master)
+    with threads(**limits) as compute:
+        ingest_segy(str(source), str(volume), index, master, compute=compute)
     prove(str(volume))
     export_segy(str(volume), str(back), overwrite=True)
     assert back.read_bytes() == source.read_bytes()
@@ -73,6 +79,7 @@ def surveys(draw):
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(surveys())
 def test_surveys_of_any_rank_order_and_gaps_come_back(tmp_path_factory, survey):
@@ -289,12 +296,7 @@ AUXILIARY = np.array([4, 1, 1, 6, 1, 2, 9, 1, 1, 7])
 
 
 @pytest.mark.parametrize("memory", ["local", "spilled"])
-def test_auxiliary_traces_have_no_channel_and_come_back(tmp_path, monkeypatch, memory):
-    if memory == "spilled":
-        monkeypatch.setattr("tasks.volume.ingest.master_plan.SMALL_FILE_BYTES", 0)
-        monkeypatch.setattr(
-            "tasks.volume.ingest.master_plan.SCATTERED_BYTES", {True: 1 << 30, False: 1 << 30}
-        )
+def test_auxiliary_traces_have_no_channel_and_come_back(tmp_path, memory):
     shot = np.repeat(np.arange(4), 10)
     code = np.tile(AUXILIARY, 4)
     # Auxiliary channels have the numbers of real ones, which would be duplicates.
@@ -304,9 +306,9 @@ def test_auxiliary_traces_have_no_channel_and_come_back(tmp_path, monkeypatch, m
         {(17, "i4"): shot + 1, (13, "i4"): channel, (29, "i2"): code, (37, "i4"): 10 * channel},
         n_samples=21,
     )
-    group = round_trip(
-        tmp_path, tmp_path / "a.sgy", Index(template="StreamerShotGathers2D"), Master(chunks=[2, 2, 8])
-    )
+    index, master = Index(template="StreamerShotGathers2D"), Master(chunks=[2, 2, 8])
+    limits = SPILLED if memory == "spilled" else {}
+    group = round_trip(tmp_path, tmp_path / "a.sgy", index, master, **limits)
     placed = np.isin(code, [1, 2])
     assert group["channel"][...].tolist() == [1, 2, 3, 4, 5, 6]
     np.testing.assert_array_equal(group["amplitude"][...][shot[placed], channel[placed] - 1], samples[placed])
@@ -323,18 +325,34 @@ def test_auxiliary_traces_have_no_channel_and_come_back(tmp_path, monkeypatch, m
         "Auxiliary traces by their code (byte 29): 16; they have no cell and are kept in unplaced." in notes
     )
     assert "Dead traces: 4 by their code (byte 29 is 2), 0 by zeros alone." in notes
-    told = info(str(tmp_path / "a.zarr"))
-    assert (told["unplaced"], told["statistics"]["dead_coded_traces"]) == (16, 4)
+    shown = info(str(tmp_path / "a.zarr"))
+    assert (shown["unplaced"], shown["statistics"]["dead_coded_traces"]) == (16, 4)
 
 
+def test_a_spill_needs_no_more_memory_than_the_file_and_is_refused_before_anything_is_written(tmp_path):
+    at = np.random.default_rng(3).permutation(12 * 10)
+    words = {(189, "i4"): 1 + at // 10, (193, "i4"): 1 + at % 10}
+    samples = write_gathers(tmp_path / "a.sgy", words)
+    far = WritableStore(f"memory://{tmp_path.name}")
+    far.put("a.sgy", (tmp_path / "a.sgy").read_bytes())
+    ingest_segy(f"{far.url}/a.sgy", str(tmp_path / "a.zarr"), run=Run(memory="80 MB"))
+    amplitude = zarr.open_array(str(tmp_path / "a.zarr" / "amplitude"), mode="r")[...]
+    np.testing.assert_array_equal(amplitude.reshape(120, -1)[at], samples)
+    more = np.random.default_rng(4).permutation(400 * 10)
+    write_gathers(
+        tmp_path / "b.sgy", {(189, "i4"): 1 + more // 10, (193, "i4"): 1 + more % 10}, n_samples=2000
+    )
+    far.put("b.sgy", (tmp_path / "b.sgy").read_bytes())
+    with pytest.raises(InputRefused, match=r"a range to spill needs \d+ MB, but the run may use 80 MB"):
+        ingest_segy(f"{far.url}/b.sgy", str(tmp_path / "b.zarr"), run=Run(memory="80 MB"))
+    assert not (tmp_path / "b.zarr").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("sorting", ["by gather", "by crossline", "by offset", "not at all"])
-def test_gathers_that_are_spilled_are_read_back_about_once(tmp_path, monkeypatch, sorting):
+def test_gathers_that_are_spilled_are_read_back_about_once(tmp_path, sorting):
     # As of a file a thousand times as large: many ranges and blocks, an inline larger than either.
-    monkeypatch.setattr("tasks.volume.ingest.master_plan.SMALL_FILE_BYTES", 0)
-    monkeypatch.setattr("tasks.volume.ingest.master_plan.SCATTERED_BYTES", {True: 1 << 30})
-    monkeypatch.setattr("tasks.volume.ingest.master_plan.BLOCK_BYTES", 64 << 10)
-    monkeypatch.setattr("tasks.volume.ingest.spill.RANGE_BYTES", 128 << 10)
-    monkeypatch.setattr("tasks.volume.ingest.spill.GAP_BYTES", {True: 2048})
+    small = {"traces_block_bytes": 64 << 10, "spill_range_bytes": 128 << 10, "spill_gap_bytes": (0, 2048)}
     rng = np.random.default_rng(3)
     inline, crossline, offset = np.nonzero(rng.random((5, 40, 9)) < 0.8)
     order = {
@@ -347,9 +365,14 @@ def test_gathers_that_are_spilled_are_read_back_about_once(tmp_path, monkeypatch
     words = {(byte, "i4"): 1 + column for byte, column in zip((189, 193, 37), cells, strict=True)}
     samples = write_gathers(tmp_path / "a.sgy", words, n_samples=256)
     index = Index(template="CdpOffsetGathers3DTime")
-    summary = ingest_segy(
-        str(tmp_path / "a.sgy"), str(tmp_path / "a.zarr"), index, Master(chunks=[2, 4, 4, 256])
-    )
+    with threads(**SPILLED, **small) as compute:
+        summary = ingest_segy(
+            str(tmp_path / "a.sgy"),
+            str(tmp_path / "a.zarr"),
+            index,
+            Master(chunks=[2, 4, 4, 256]),
+            compute=compute,
+        )
     amplitude = zarr.open_array(str(tmp_path / "a.zarr" / "amplitude"), mode="r")[...]
     np.testing.assert_array_equal(amplitude[cells], samples)
     assert np.isnan(amplitude).sum() == (5 * 40 * 9 - len(order)) * 256
@@ -383,20 +406,17 @@ def test_codes_that_every_trace_has_say_nothing(tmp_path):
     assert group["amplitude"].shape == (3, 4, 13)
 
 
-def test_a_regular_file_with_one_auxiliary_trace_in_its_middle_is_scanned(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.volume.ingest.sampling.ALL_HEADERS_BYTES", 0)
-    monkeypatch.setattr("tasks.volume.ingest.sampling.SCATTERED", 2)
+def test_a_regular_file_with_one_auxiliary_trace_in_its_middle_is_scanned(tmp_path):
     inline, crossline = (column.ravel() for column in np.meshgrid(range(40), range(50), indexing="ij"))
     code = np.ones(2000, int)
     code[1234] = 6
     samples = write_gathers(
         tmp_path / "a.sgy", {(189, "i4"): 1 + inline, (193, "i4"): 1 + crossline, (29, "i2"): code}
     )
-    group = round_trip(tmp_path, tmp_path / "a.sgy", Index())
+    group = round_trip(tmp_path, tmp_path / "a.sgy", Index(), all_headers_bytes=0, sampled_traces=2)
     assert group["unplaced/trace_number"][...].tolist() == [1234]
     np.testing.assert_array_equal(group["unplaced/samples"][0], samples[1234])
     assert not group["trace_mask"][24, 34]
-    monkeypatch.undo()
     found = scan(str(tmp_path / "a.sgy"))
     assert (found["auxiliary_traces"], found["grid"]["density"]) == (1, 1999 / 2000)
 
@@ -427,6 +447,7 @@ REAL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "index", "shape", "template"), REAL)
 def test_real_files_come_back_byte_for_byte(shared, tmp_path, path, index, shape, template):
     source = shared / "data" / path

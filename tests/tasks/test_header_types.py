@@ -59,6 +59,7 @@ COORDINATES: dict[str, tuple[dict[tuple[int, str], Any], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [">", "<"])
 @pytest.mark.parametrize("name", COORDINATES)
 def test_coordinates_are_found_at_their_place_in_their_type(tmp_path, name, order):
@@ -210,11 +211,11 @@ def test_scan_says_where_coordinates_can_lie_and_in_which_type(tmp_path, kind):
     words = NOTHING | {(73, code): x, (77, code): y, (9, "f4"): 7.0 + LINES}
     (tmp_path / "a.sgy").write_bytes(segy_bytes(shape=SHAPE, traces=words))
     found = scan(str(tmp_path / "a.sgy"))
-    (row,) = [one for one in found["coordinates"] if one["bytes"] == [73, 77]]
+    (row,) = [entry for entry in found["coordinates"] if entry["bytes"] == [73, 77]]
     types = "" if kind == "int32" else f" --coordinate-types {kind}"
     assert row["option"] == f"--coordinate-bytes 73,77{types}"
     assert (row["type"], row["lasts"]) == (kind, [int(X.max()) if kind == "int32" else X.max(), Y.max()])
-    words_of = {one["byte"]: one for one in found["words"]}
+    words_of = {entry["byte"]: entry for entry in found["words"]}
     assert (words_of[9]["type"], words_of[9]["first"], words_of[9]["last"]) == ("float32", 7, 11)
     if kind != "int32":
         assert (words_of[77]["type"], words_of[77]["first"], words_of[77]["last"]) == (kind, Y.min(), Y.max())

@@ -85,6 +85,7 @@ def test_cables_are_calculated_with_named_index_bytes(tmp_path, named):
     np.testing.assert_array_equal(group["amplitude"][...].reshape(values.shape), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_samples", [1, 7, 40, 1500])
 @pytest.mark.parametrize(
     ("traces", "dims"),

@@ -52,11 +52,11 @@ def test_everything_is_told_of_one_request(volume, source):
     assert found["proven_at"] == ""
     assert found["index"]["bytes"] == [189, 193]
     assert found["exceptions"] == 0
-    (told,) = found["sources"]
-    assert told["url"] == source
-    assert told["bytes"] == Path(source).stat().st_size
-    assert told["revision"] == "1.0"
-    assert "crc32c_parts" not in told
+    (shown,) = found["sources"]
+    assert shown["url"] == source
+    assert shown["bytes"] == Path(source).stat().st_size
+    assert shown["revision"] == "1.0"
+    assert "crc32c_parts" not in shown
     assert [level["path"] for level in found["levels"]] == ["amplitude", "pyramid/1/amplitude"]
     assert set(found["others"]) >= {"trace_mask", "headers", "time", "cdp_x", "pyramid/1/trace_mask"}
     json.dumps(found)
@@ -87,13 +87,13 @@ def test_statistics_are_those_of_the_samples(volume):
     import zarr
 
     values = zarr.open_array(f"{volume}/amplitude", mode="r")[:]
-    told = info(volume)["statistics"]
+    shown = info(volume)["statistics"]
     live = values[values == values].astype("f8")
-    assert told["count"] == live.size
-    assert told["min"] == live.min()
-    assert told["max"] == live.max()
-    assert told["std"] == pytest.approx(live.std())
-    assert told["live_traces"] * SHAPE[2] == live.size
+    assert shown["count"] == live.size
+    assert shown["min"] == live.min()
+    assert shown["max"] == live.max()
+    assert shown["std"] == pytest.approx(live.std())
+    assert shown["live_traces"] * SHAPE[2] == live.size
 
 
 @pytest.mark.parametrize("content", [None, b"{}", b'{"attributes": {"seismill": {}}}'])

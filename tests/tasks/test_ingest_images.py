@@ -77,15 +77,22 @@ def test_every_type_is_kept_with_its_statistics(tmp_path, dtype):
     assert array.dtype == np.dtype(kept)
     np.testing.assert_array_equal(array[...], values)
     assert summary["arrays"][0]["dtype"] == kept
-    said, finite = array.attrs, values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
+    attributes, finite = (
+        array.attrs,
+        values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel(),
+    )
     numbers = finite.astype(np.float64)
-    assert (said["count"], said["min"], said["max"]) == (finite.size, finite.min(), finite.max())
-    assert said["mean"] == pytest.approx(numbers.mean(), rel=1e-9, abs=1e-12)
-    assert said["std"] == pytest.approx(numbers.std(), rel=1e-6)
-    assert said["zero_count"] == (values == 0).sum()
-    assert said["nonfinite_count"] == values.size - finite.size
+    assert (attributes["count"], attributes["min"], attributes["max"]) == (
+        finite.size,
+        finite.min(),
+        finite.max(),
+    )
+    assert attributes["mean"] == pytest.approx(numbers.mean(), rel=1e-9, abs=1e-12)
+    assert attributes["std"] == pytest.approx(numbers.std(), rel=1e-6)
+    assert attributes["zero_count"] == (values == 0).sum()
+    assert attributes["nonfinite_count"] == values.size - finite.size
     if dtype == "uint64":
-        assert said["max"] == int(values.max()) > 2**63  # exactly, which float64 would not be
+        assert attributes["max"] == int(values.max()) > 2**63  # exactly, which float64 would not be
 
 
 @pytest.mark.parametrize("shards", [[0], [8, 16, 32]])
@@ -124,6 +131,8 @@ def test_places_units_and_names_are_stored_for_every_reader(tmp_path):
     np.testing.assert_array_equal(group["x"][:], 10 + 2.0 * np.arange(35))
     assert group["y"].attrs["units"] == "micrometer"
     assert group["density"].metadata.dimension_names == ("z", "y", "x")
+    (channel,) = group.attrs["ome"]["omero"]["channels"]
+    assert channel["label"] == "density (g/cm3)"
     image = group.attrs["ome"]["multiscales"][0]
     assert image["axes"] == [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
     assert image["datasets"][0]["coordinateTransformations"] == [
@@ -207,15 +216,17 @@ def test_a_run_that_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path):
     with threads() as compute:
         ingest_images(source, str(tmp_path / "a.zarr"), Image(), master, run=FIXED, compute=compute)
     whole = tree(tmp_path / "a.zarr")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.volume.stacks.plan.BLOCK_BYTES", 1)
-        with threads() as compute:
-            ingest_images(source, str(tmp_path / "b.zarr"), Image(), master, run=FIXED, compute=compute)
-        with stopping_after(3) as compute, pytest.raises(Resumable, match="after 3 of 10 blocks of ingest"):
-            ingest_images(source, str(tmp_path / "c.zarr"), Image(), master, run=FIXED, compute=compute)
-        assert not tree(tmp_path / "c.zarr").keys() & {"zarr.json", "attenuation/zarr.json"}
-        assert blocks_noted(tmp_path / "c.zarr") == {"ingest_images": 3}
-        summary = ingest_images(source, str(tmp_path / "c.zarr"), Image(), master, run=FIXED)
+    with threads(slab_bytes=1) as compute:
+        ingest_images(source, str(tmp_path / "b.zarr"), Image(), master, run=FIXED, compute=compute)
+    with (
+        stopping_after(3, slab_bytes=1) as compute,
+        pytest.raises(Resumable, match="after 3 of 10 blocks of ingest"),
+    ):
+        ingest_images(source, str(tmp_path / "c.zarr"), Image(), master, run=FIXED, compute=compute)
+    assert not tree(tmp_path / "c.zarr").keys() & {"zarr.json", "attenuation/zarr.json"}
+    assert blocks_noted(tmp_path / "c.zarr") == {"ingest_images": 3}
+    with threads(slab_bytes=1) as compute:
+        summary = ingest_images(source, str(tmp_path / "c.zarr"), Image(), master, run=FIXED, compute=compute)
     assert (summary["blocks_done"], summary["blocks_resumed"]) == (7, 3)
     assert differences(tree(tmp_path / "b.zarr"), tree(tmp_path / "c.zarr")) == []
     # Blocks of another size tell the same voxels.
@@ -279,8 +290,8 @@ def test_headers_that_ask_for_more_memory_than_there_is_are_refused(tmp_path):
 
 
 def test_a_slice_that_does_not_decode_ends_the_run_and_shows_nothing(tmp_path):
-    for n, one in enumerate(voxels()):
-        (tmp_path / f"s{n}.png").write_bytes(imagecodecs.png_encode(one)[: 300 if n == 7 else None])
+    for n, plane in enumerate(voxels()):
+        (tmp_path / f"s{n}.png").write_bytes(imagecodecs.png_encode(plane)[: 300 if n == 7 else None])
     with pytest.raises(IntegrityFailure, match=r"s7\.png cannot be decoded"):
         ingest_images(str(tmp_path), str(tmp_path / "v.zarr"), Image(), SMALL)
     assert not (tmp_path / "v.zarr" / "zarr.json").exists()
@@ -299,8 +310,8 @@ def test_wide_slices_get_flatter_chunks_so_that_a_slab_fits(tmp_path):
 def test_from_and_to_a_store_without_a_disk():
     values = voxels()
     memory = fsspec.filesystem("memory")
-    for n, one in enumerate(values):
-        memory.pipe_file(f"/lab/core/s{n}.png", imagecodecs.png_encode(one))
+    for n, plane in enumerate(values):
+        memory.pipe_file(f"/lab/core/s{n}.png", imagecodecs.png_encode(plane))
     try:
         ingest_images(
             "memory://lab/core", "memory://lab/v.zarr", Image(), Master(chunks=[4, 8, 16], shards=[8, 16, 32])
@@ -341,8 +352,8 @@ def test_ketton_comes_back_from_jpeg2000_and_from_raw_files(tmp_path, ketton, fo
     source, image = str(tmp_path / "slices"), Image(labels=True)
     if form == "jp2":
         (tmp_path / "slices").mkdir()
-        for n, one in enumerate(values):
-            data = imagecodecs.jpeg2k_encode(one, level=0, reversible=True)
+        for n, plane in enumerate(values):
+            data = imagecodecs.jpeg2k_encode(plane, level=0, reversible=True)
             (tmp_path / "slices" / f"k{n:03}.jp2").write_bytes(data)
     else:
         source = str(tmp_path / "ketton.raw")
@@ -355,7 +366,7 @@ def test_ketton_comes_back_from_jpeg2000_and_from_raw_files(tmp_path, ketton, fo
 
 
 @pytest.mark.parametrize(
-    ("dtype", "all_but_one", "one", "window"),
+    ("dtype", "all_but_one", "outlier", "window"),
     [
         ("uint8", 0, 200, [0, 200]),
         ("bool", False, True, [0, 1]),
@@ -366,10 +377,10 @@ def test_ketton_comes_back_from_jpeg2000_and_from_raw_files(tmp_path, ketton, fo
     ],
 )
 def test_the_window_of_an_image_that_is_nearly_constant_is_not_empty(
-    tmp_path, dtype, all_but_one, one, window
+    tmp_path, dtype, all_but_one, outlier, window
 ):
     values = np.full(SHAPE, all_but_one, dtype)
-    values[3, 4, 5] = one
+    values[3, 4, 5] = outlier
     ingest_images(saved(tmp_path, values), str(tmp_path / "v.zarr"), Image(), SMALL)
     shown = zarr.open_group(tmp_path / "v.zarr", mode="r").attrs["ome"]["omero"]["channels"][0]["window"]
     assert [shown["start"], shown["end"]] == window

@@ -74,6 +74,8 @@ def test_a_volume_holds_what_the_file_held(make: Callable[..., Survey], name: st
     survey = make(**CUBES[name])
     group, _ = ingest(survey, master=master)
     live = survey.numbers >= 0
+    assert list(group["amplitude"].chunks) == master.chunks or not master.chunks
+    assert list(group["amplitude"].shards or []) == master.shards
     assert np.array_equal(group["amplitude"][:], survey.values, equal_nan=True)
     assert np.array_equal(group["trace_mask"][:], live)
     assert np.array_equal(group["trace_number"][:], survey.numbers)
@@ -143,13 +145,13 @@ def test_statistics_are_those_of_the_samples_of_live_traces(make: Callable[..., 
     survey = make(fmt="ieee", drop=7, words=words.view(np.uint32))
     group, _ = ingest(survey, master=SMALL)
     finite = words[np.isfinite(words)].astype(np.float64)
-    told = group["amplitude"].attrs
-    assert (told["min"], told["max"]) == (finite.min(), finite.max())
-    assert told["std"] == pytest.approx(finite.std(), rel=1e-12)
-    assert told["nonfinite_count"] == 2
-    assert (told["live_traces"], told["zero_traces"]) == (38, 1)
-    assert json.loads(told["statsV1"])["count"] == finite.size
-    assert told["raw_bytes"] == words.nbytes
+    attributes = group["amplitude"].attrs
+    assert (attributes["min"], attributes["max"]) == (finite.min(), finite.max())
+    assert attributes["std"] == pytest.approx(finite.std(), rel=1e-12)
+    assert attributes["nonfinite_count"] == 2
+    assert (attributes["live_traces"], attributes["zero_traces"]) == (38, 1)
+    assert json.loads(attributes["statsV1"])["count"] == finite.size
+    assert attributes["raw_bytes"] == words.nbytes
 
 
 def test_the_file_headers_are_kept_as_text_as_numbers_and_as_bytes(make: Callable[..., Survey]) -> None:
@@ -230,16 +232,17 @@ def test_ibm_words_that_float32_does_not_give_back_are_kept_as_exceptions(
     kept = group["sample_exceptions"]
     rows = list(zip(*(kept[name][:].tolist() for name in ("trace_number", "sample", "word")), strict=True))
     assert rows == sorted(rows)
-    told = {(trace, sample): word for trace, sample, word in rows}
-    assert set(told) <= set(UNNORMALISED)
-    assert all(UNNORMALISED[place] == word for place, word in told.items())
+    exceptions = {(trace, sample): word for trace, sample, word in rows}
+    assert set(exceptions) <= set(UNNORMALISED)
+    assert all(UNNORMALISED[place] == word for place, word in exceptions.items())
     lost = {p for p, w in UNNORMALISED.items() if not np.isfinite(ibm_values(np.array([w], np.uint32)))[0]}
-    assert lost <= set(told), "what became Inf cannot come back from it"
+    assert lost <= set(exceptions), "what became Inf cannot come back from it"
     assert group.attrs["seismill"]["exceptions"] == len(rows)
     assert kept["word"].dtype == np.uint32
     prove(summary["volume"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sorting", ["inline", "shuffled"])
 @pytest.mark.parametrize("order", [">", "<"])
 @pytest.mark.parametrize("shards", [[], [8, 6, 15]])
@@ -448,9 +451,8 @@ def test_a_file_whose_middle_is_not_as_its_ends_promise_is_scanned_and_resumed_w
 
 @pytest.mark.parametrize("swapped", [(), (333, 334)], ids=["as guessed", "not as guessed"])
 def test_a_large_near_file_with_ragged_lines_is_not_read_for_its_headers_unless_the_guess_is_wrong(
-    make: Callable[..., Survey], monkeypatch: pytest.MonkeyPatch, swapped: tuple[int, ...]
+    make: Callable[..., Survey], swapped: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr("tasks.volume.ingest.sampling.ALL_HEADERS_BYTES", 0)
     live = np.add.outer(np.arange(40), np.arange(20)) > 11
     cells = np.argwhere(live)
     words = cells.copy()
@@ -462,7 +464,8 @@ def test_a_large_near_file_with_ragged_lines_is_not_read_for_its_headers_unless_
         headers={(189, "i4"): words[:, 0], (193, "i4"): words[:, 1]},
     )
     volume = survey.path.with_suffix(".zarr")
-    ingest_segy(str(survey.path), str(volume), master=SMALL, run=FIXED)
+    with threads(all_headers_bytes=0) as compute:
+        ingest_segy(str(survey.path), str(volume), master=SMALL, run=FIXED, compute=compute)
     (plan,) = volume.glob(".seismill/runs/*/plan.json")
     assert json.loads(plan.read_text())["body"]["predicted"] is (not swapped)
     values = np.full_like(survey.values, np.nan)

@@ -20,6 +20,7 @@ from tasks.volume.ingest.named_files import list_files
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tests.support.gathers import write_gathers
 from tests.support.survey import make_survey
+from tests.support.volumes import SPILLED, threads
 
 
 def write_lines(folder: Path, lines: range, *, crosslines: range = range(101, 108), **more) -> list[Path]:
@@ -55,8 +56,8 @@ def test_a_file_for_every_line_is_one_volume(tmp_path):
     group = zarr.open_group(volume, mode="r")
     assert group["inline"][...].tolist() == [8, 9, 10, 11, 12], "line_8 comes before line_10"
     listed = group.attrs["seismill"]["sources"]
-    assert [Path(one["url"]).name for one in listed] == [f"line_{k}.sgy" for k in range(8, 13)]
-    assert [(one["first_trace"], one["trace_count"]) for one in listed] == [(7 * k, 7) for k in range(5)]
+    assert [Path(file["url"]).name for file in listed] == [f"line_{k}.sgy" for k in range(8, 13)]
+    assert [(file["first_trace"], file["trace_count"]) for file in listed] == [(7 * k, 7) for k in range(5)]
     assert group["trace_number"][...].tolist() == np.arange(35).reshape(5, 7).tolist()
     assert "," in prove(str(volume))["crc32c"]
     exports(volume, tmp_path / "out", sources)
@@ -76,12 +77,7 @@ def test_one_of_the_files_is_exported_by_its_number(tmp_path):
 
 
 @pytest.mark.parametrize("spilled", [False, True])
-def test_swaths_that_interleave_and_are_shuffled_come_back(tmp_path, monkeypatch, spilled):
-    if spilled:
-        monkeypatch.setattr("tasks.volume.ingest.master_plan.SMALL_FILE_BYTES", 0)
-        monkeypatch.setattr(
-            "tasks.volume.ingest.master_plan.SCATTERED_BYTES", {True: 1 << 30, False: 1 << 30}
-        )
+def test_swaths_that_interleave_and_are_shuffled_come_back(tmp_path, spilled):
     cells = np.stack(np.meshgrid(range(1, 10), range(1, 7), indexing="ij"), axis=-1).reshape(-1, 2)
     cells = np.random.default_rng(5).permutation(cells)
     sources, samples = [], []
@@ -95,7 +91,10 @@ def test_swaths_that_interleave_and_are_shuffled_come_back(tmp_path, monkeypatch
         )
         sources.append(path)
     volume = tmp_path / "a.zarr"
-    ingest_segy(",".join(map(str, sources)), str(volume), master=Master(chunks=[4, 4, 8]))
+    with threads(**SPILLED if spilled else {}) as compute:
+        ingest_segy(
+            ",".join(map(str, sources)), str(volume), master=Master(chunks=[4, 4, 8]), compute=compute
+        )
     group = zarr.open_group(volume, mode="r")
     where = tuple(cells.T - 1)
     np.testing.assert_array_equal(group["amplitude"][...][where], np.concatenate(samples))
@@ -225,7 +224,9 @@ def test_lists_that_name_no_files_are_refused(tmp_path, source, sentence):
 
 def test_a_comma_may_be_part_of_a_name(tmp_path):
     make_survey(tmp_path / "a,b.sgy")
-    assert [one.url for one in list_files(f"{tmp_path}/a,b.sgy", StorageOptions())] == [f"{tmp_path}/a,b.sgy"]
+    assert [file.url for file in list_files(f"{tmp_path}/a,b.sgy", StorageOptions())] == [
+        f"{tmp_path}/a,b.sgy"
+    ]
 
 
 def test_every_file_of_a_list_must_lie_where_a_triggered_run_may_read(tmp_path):

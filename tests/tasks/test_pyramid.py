@@ -163,6 +163,7 @@ def test_a_dry_run_names_the_levels_and_writes_nothing(tmp_path: Path) -> None:
     assert tree(volume) == before
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_where_it_ended_and_shows_no_level_before_all_are_there(tmp_path: Path) -> None:
     size = {"inlines": range(61), "crosslines": range(37), "n_samples": 300}
     small = Master(chunks=[8, 8, 8], shards=[8, 8, 8])

@@ -15,7 +15,7 @@ from tasks.verify import verify
 from tasks.volume.images.stack import Stack
 from tasks.volume.outcomes import IntegrityFailure, Resumable
 from tasks.volume.pyramid.coarsen import coarsen
-from tests.support.volumes import STAMP, differences, stopping_after, tree
+from tests.support.volumes import STAMP, differences, stopping_after, threads, tree
 
 FIXED = Run(created_on=STAMP)
 SMALL = Master(chunks=[4, 8, 16])
@@ -64,28 +64,29 @@ def test_every_method_makes_each_level_of_the_one_above(tmp_path, dtype, method)
     assert verify(str(volume), errors=True)["findings"] == []
 
 
-def test_levels_from_one_read_are_those_made_one_by_one(tmp_path, monkeypatch):
+def test_levels_from_one_read_are_those_made_one_by_one(tmp_path):
     values = voxels(shape=(70, 50, 130))
     for name, twice in (("a", 256 << 20), ("b", 0)):
-        monkeypatch.setattr("tasks.volume.pyramid.plan.TWICE_BYTES", twice)
-        monkeypatch.setattr("tasks.volume.pyramid.plan.READ_BYTES", 1 << 16)
         volume = published(tmp_path, values, master=SHARDED, name=name)
-        summary = pyramid(str(volume), Levels(levels=5), run=FIXED)
+        with threads(two_levels_bytes=twice, level_bytes=1 << 16) as compute:
+            summary = pyramid(str(volume), Levels(levels=5), run=FIXED, compute=compute)
         assert summary["blocks_done"] > 5
     same = differences(tree(tmp_path / "a.zarr"), tree(tmp_path / "b.zarr"))
     assert same == ["zarr.json"], "it names the source"
 
 
-def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.volume.pyramid.plan.READ_BYTES", 1 << 16)
+def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
+    small = {"level_bytes": 1 << 16}
     volume, whole = (published(tmp_path, voxels(), master=SHARDED, name=name) for name in "ab")
-    blocks = pyramid(str(whole), Levels(levels=4), run=FIXED)["blocks_done"]
+    with threads(**small) as compute:
+        blocks = pyramid(str(whole), Levels(levels=4), run=FIXED, compute=compute)["blocks_done"]
     assert blocks > 3
     for stop in (1, blocks - 1):
-        with stopping_after(stop) as compute, pytest.raises(Resumable):
+        with stopping_after(stop, **small) as compute, pytest.raises(Resumable):
             pyramid(str(volume), Levels(levels=4), run=FIXED, compute=compute)
         assert not list(volume.glob("pyramid/**/zarr.json"))
-    pyramid(str(volume), Levels(levels=4), run=FIXED)
+    with threads(**small) as compute:
+        pyramid(str(volume), Levels(levels=4), run=FIXED, compute=compute)
     assert differences(tree(volume), tree(whole)) == ["zarr.json"], "it names the source"
 
 
@@ -103,9 +104,9 @@ def test_levels_lie_where_their_voxels_do(tmp_path):
     pyramid(str(means), Levels(levels=2), run=FIXED)
     pyramid(str(firsts), Levels(levels=2, method="nearest"), run=FIXED)
     for volume, origin in ((means, [13.0, 3.0, 0.0]), (firsts, [10.0, 0.0, -3.0])):
-        said = level(volume, 2).attrs
-        assert (said["voxel_length"], said["voxel_origin"]) == ([8.0, 8.0, 8.0], origin)
-        assert (said["_ROCKVERSE_DATATYPE"], said["field_unit"], said["voxel_unit"]) == (
+        attributes = level(volume, 2).attrs
+        assert (attributes["voxel_length"], attributes["voxel_origin"]) == ([8.0, 8.0, 8.0], origin)
+        assert (attributes["_ROCKVERSE_DATATYPE"], attributes["field_unit"], attributes["voxel_unit"]) == (
             "VoxelImage",
             "HU",
             "micrometer",
@@ -123,8 +124,8 @@ def test_levels_lie_where_their_voxels_do(tmp_path):
 def test_one_slice_keeps_its_place(tmp_path):
     volume = published(tmp_path, voxels(shape=(1, 97, 124)), Image(voxel_length=[5, 1, 1]))
     pyramid(str(volume), Levels(levels=3), run=FIXED)
-    said = level(volume, 3).attrs
-    assert (said["voxel_length"], said["voxel_origin"]) == ([5.0, 8.0, 8.0], [0.0, 3.5, 3.5])
+    attributes = level(volume, 3).attrs
+    assert (attributes["voxel_length"], attributes["voxel_origin"]) == ([5.0, 8.0, 8.0], [0.0, 3.5, 3.5])
 
 
 def test_labels_are_counted_unless_it_is_said_otherwise(tmp_path):

@@ -7,6 +7,7 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,17 +18,19 @@ from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Index, Master
 from tasks.prove import prove
 from tests.support.survey import Survey, make_survey
+from tests.support.volumes import threads
 
 SURVEYS = int(os.environ.get("SEISMILL_CAMPAIGN", "12"))
 SEED = int(os.environ.get("SEISMILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 
 
-@pytest.fixture(autouse=True)
-def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small files are looked at as if they were large: a head, a tail and a few traces between."""
-    small = {"ALL_HEADERS_BYTES": 0, "SCATTERED": 4, "HEAD_BYTES": 20_000, "TAIL_BYTES": 2_000}
-    for name, value in (small | {"HEAD_FRACTION": 0.3, "TAIL_FRACTION": 0.05}).items():
-        monkeypatch.setattr(f"tasks.volume.ingest.sampling.{name}", value)
+# Small files are looked at as if they were large: a head, a tail and a few traces between.
+LARGE: dict[str, Any] = {
+    "all_headers_bytes": 0,
+    "sampled_traces": 4,
+    "sampled_bytes": (20_000, 2_000),
+    "sampled_fractions": (0.3, 0.05),
+}
 
 
 def outline(drawn: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -68,12 +71,15 @@ def survey_of(path: Path, drawn: np.random.Generator) -> tuple[Survey, np.ndarra
     return make_survey(path, **cells_of, sorting=sorting, n_samples=5, headers=words), index
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(SURVEYS))
 def test_every_trace_of_a_ragged_survey_lies_where_its_header_says(tmp_path: Path, number: int) -> None:
     print(f"SEISMILL_SEED={SEED} survey {number}")
     survey, index = survey_of(tmp_path / "a.sgy", np.random.default_rng([SEED, number]))
     volume = tmp_path / "a.zarr"
-    ingest_segy(str(survey.path), str(volume), Index(bytes="189,193"), Master(chunks=[4, 8, 8]))
+    index_bytes, master = Index(bytes="189,193"), Master(chunks=[4, 8, 8])
+    with threads(**LARGE) as compute:
+        ingest_segy(str(survey.path), str(volume), index_bytes, master, compute=compute)
     group = zarr.open_group(volume, mode="r")
     axes = [np.unique(column) for column in index.T]
     assert [group[name][...].tolist() for name in ("inline", "crossline")] == [axis.tolist() for axis in axes]
@@ -88,6 +94,7 @@ def test_every_trace_of_a_ragged_survey_lies_where_its_header_says(tmp_path: Pat
     assert (tmp_path / "back.sgy").read_bytes() == survey.content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["a corner missing", "a round survey", "files missing"])
 def test_a_file_for_each_line_is_guessed_as_one(tmp_path: Path, kind: str) -> None:
     i, j = np.meshgrid(np.arange(40) / 40, np.arange(30) / 30, indexing="ij")
@@ -102,7 +109,9 @@ def test_a_file_for_each_line_is_guessed_as_one(tmp_path: Path, kind: str) -> No
     for line in np.unique(lines):
         (tmp_path / f"line_{line}.sgy").write_bytes(survey.content[:3600] + records[lines == line].tobytes())
     volume = tmp_path / "a.zarr"
-    ingest_segy(str(tmp_path / "line_*.sgy"), str(volume), Index(bytes="189,193"), Master(chunks=[4, 8, 8]))
+    index_bytes, master = Index(bytes="189,193"), Master(chunks=[4, 8, 8])
+    with threads(**LARGE) as compute:
+        ingest_segy(str(tmp_path / "line_*.sgy"), str(volume), index_bytes, master, compute=compute)
     (plan,) = volume.glob(".seismill/runs/*/plan.json")
     assert json.loads(plan.read_text())["body"]["predicted"] is True
     stored = zarr.open_array(volume / "amplitude", mode="r")[...]

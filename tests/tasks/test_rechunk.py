@@ -1,7 +1,7 @@
 """Copies: the master's values within a measured bound, from one read, added and replaced under the run protocol.
 
 Covers arrays/chunking.py, arrays/codecs.py, derived/errors.py, protocol/stage.py, protocol/writer.py,
-copies/plan.py, copies/block.py, copies/finish.py.
+copies/add.py, copies/plan.py, copies/block.py, copies/finish.py.
 """
 
 import math
@@ -22,6 +22,7 @@ from tasks.volume.arrays.reader import open_volume
 from tasks.volume.blocks import Progress
 from tasks.volume.copies.plan import copy_specs
 from tasks.volume.copies.quality import QUALITY
+from tasks.volume.limits import DEFAULT_LIMITS
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.store.objects import Store, traffic
 from tests.support.survey import Survey, ieee_words, make_survey
@@ -62,21 +63,21 @@ def test_copies_are_within_the_tolerance_of_their_quality_and_say_how_far(
     for name in PRESETS:
         copy = group[name]
         error = np.abs(copy[:].astype(np.float64) - values)
-        told = copy.attrs
-        assert told["tolerance"] == QUALITY[quality] * std
-        assert told["max_abs_error"] == error[live].max() <= told["tolerance"]
+        attributes = copy.attrs
+        assert attributes["tolerance"] == QUALITY[quality] * std
+        assert attributes["max_abs_error"] == error[live].max() <= attributes["tolerance"]
         rmse = np.sqrt((error[live] ** 2).mean())
-        assert told["rmse"] == pytest.approx(rmse, rel=1e-9)
-        assert told["nrmse"] == pytest.approx(rmse / std, rel=1e-9)
-        assert told["snr_db"] == pytest.approx(20 * math.log10(std / rmse))
+        assert attributes["rmse"] == pytest.approx(rmse, rel=1e-9)
+        assert attributes["nrmse"] == pytest.approx(rmse / std, rel=1e-9)
+        assert attributes["snr_db"] == pytest.approx(20 * math.log10(std / rmse))
         spread = group["amplitude"].attrs["max"] - group["amplitude"].attrs["min"]
-        assert told["psnr_db"] == pytest.approx(20 * math.log10(spread / rmse))
+        assert attributes["psnr_db"] == pytest.approx(20 * math.log10(spread / rmse))
         stored = sum(f.stat().st_size for f in (volume / name / "c").rglob("*") if f.is_file())
-        assert told["stored_bytes"] == stored
-        assert told["ratio"] == pytest.approx(live.sum() * 29 * 4 / stored)
+        assert attributes["stored_bytes"] == stored
+        assert attributes["ratio"] == pytest.approx(live.sum() * 29 * 4 / stored)
         # Zeros that lie in a chunk with live traces are as exact as these.
-        assert error[~live].max() <= told["tolerance"]
-        assert told["copy_of"] == "amplitude"
+        assert error[~live].max() <= attributes["tolerance"]
+        assert attributes["copy_of"] == "amplitude"
 
 
 @pytest.mark.parametrize("shards", [[], [16, 10, 35]])
@@ -167,11 +168,11 @@ def test_copies_that_memory_does_not_hold_together_are_made_one_after_the_other(
     assert summary["notes"] == [note]
     stored = sum(f.stat().st_size for f in (volume / "amplitude" / "c").rglob("*") if f.is_file())
     assert 2 * stored <= traffic.since(reads).bytes_read < 2.5 * stored
-    made = tree(volume)
+    together = tree(volume)
     for name, data in tree(twin).items():
         if not name.startswith(".seismill/"):
             # Errors are summed block by block, and there are other blocks.
-            assert made[name] == data or name.endswith("zarr.json"), name
+            assert together[name] == data or name.endswith("zarr.json"), name
     figures = [zarr.open_group(place, mode="r")["a"].attrs for place in (volume, twin)]
     assert figures[0]["rmse"] == pytest.approx(figures[1]["rmse"])
     assert figures[0]["max_abs_error"] == figures[1]["max_abs_error"]
@@ -317,7 +318,7 @@ def test_shards_chosen_for_other_copies_do_not_make_a_copy_another(tmp_path: Pat
         more=[thin, Copy(name="a", chunks=[12, 12, 12]), Copy(name="b", chunks=[64, 4, 132])],
         quality="low",
     )
-    assert copy_specs(open_volume(Store(url)), more, local=False)[0] == before
+    assert copy_specs(open_volume(Store(url)), more, DEFAULT_LIMITS, local=False)[0] == before
     summary = rechunk(url, more, run=FIXED)
     assert [array["path"] for array in summary["arrays"]] == ["thin", "a", "b"]
     volume = open_volume(Store(url))

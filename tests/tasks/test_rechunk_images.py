@@ -60,6 +60,7 @@ def read(volume, path):
         return array, array[...]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "shards"),
     [(dtype, (0,)) for dtype in ("bool", "int16", "uint16", "float16")]
@@ -152,12 +153,12 @@ def test_quality_is_relative_to_the_window_that_is_shown(tmp_path):
     assert f"SSIM {row['ssim']:.4f}" in array.attrs["long_name"]
 
 
-def ssim_of_middles(one, other, extent):
+def ssim_of_middles(image, other, extent):
     """The least SSIM of the middle slices, window by window."""
     least = 1.0
     low, high = (0.01 * extent) ** 2, (0.03 * extent) ** 2
     for axis in range(3):
-        x, y = (np.take(a.astype(np.float64), a.shape[axis] // 2, axis) for a in (one, other))
+        x, y = (np.take(a.astype(np.float64), a.shape[axis] // 2, axis) for a in (image, other))
         quotients = []
         for row, column in np.ndindex(x.shape[0] - 6, x.shape[1] - 6):
             pair = [a[row : row + 7, column : column + 7].ravel() for a in (x, y)]
@@ -174,9 +175,9 @@ def ssim_of_middles(one, other, extent):
 
 @pytest.mark.parametrize("shape", [(1, 40), (5, 6), (40, 3)])
 def test_slices_smaller_than_a_window_are_compared_as_well(shape):
-    one = np.random.default_rng(3).random(shape)
-    assert similarity(one, one, 1.0) == pytest.approx(1, abs=1e-12)
-    assert similarity(one, 1 - one, 1.0) < 0.9
+    image = np.random.default_rng(3).random(shape)
+    assert similarity(image, image, 1.0) == pytest.approx(1, abs=1e-12)
+    assert similarity(image, 1 - image, 1.0) < 0.9
 
 
 def test_labels_are_copied_without_loss_or_not_at_all(tmp_path):

@@ -25,6 +25,7 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.report.slices import mask_of, sample, sides_of, slice_of
 from tasks.volume.store.objects import Store
 from tests import ROOT
+from tests.support.gathers import write_gathers
 
 SHAPE = (29, 23, 61)
 
@@ -130,6 +131,25 @@ def test_a_map_has_the_proportions_of_the_ground(volume):
     assert shown.views["amplitude"].ratio == pytest.approx(23 * 25 / (29 * 18.75), rel=0.01)
 
 
+def test_gathers_with_coordinates_of_their_bins_have_a_report(tmp_path):
+    places = np.indices((4, 3, 5)).reshape(3, -1)
+    words = {(189, "i4"): places[0], (193, "i4"): places[1], (37, "i4"): 100 * places[2]}
+    words |= {
+        (181, "i4"): 1000 + 25 * places[0],
+        (185, "i4"): 2000 + 50 * places[1],
+        (71, "i2"): 1 + 0 * places[0],
+    }
+    write_gathers(tmp_path / "a.sgy", {word: values + 1 for word, values in words.items()})
+    ingest_segy(str(tmp_path / "a.sgy"), str(tmp_path / "a.zarr"))
+    volume = open_volume(Store(str(tmp_path / "a.zarr")))
+    assert (volume.spec("cdp_x").dims, volume.spec("amplitude").shape[:3]) == (
+        ("inline", "crossline"),
+        (4, 3, 5),
+    )
+    pictures = report(str(tmp_path / "a.zarr"))["pictures"]
+    assert [Path(picture).stem for picture in pictures] == ["map", "histogram", "crossline", "offset", "time"]
+
+
 def test_a_sample_of_a_small_volume_is_all_of_it(volume):
     found = open_volume(Store(volume))
     values, words = sample(found, "amplitude", mask_of(found))
@@ -176,6 +196,7 @@ def test_no_volume_is_refused(tmp_path):
         report(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_later_stages_and_replacing_accept_a_volume_with_a_report(survey, tmp_path):
     path = str(tmp_path / "survey.zarr")
     ingest_segy(survey, path)
@@ -186,6 +207,7 @@ def test_later_stages_and_replacing_accept_a_volume_with_a_report(survey, tmp_pa
     assert len(report(path)["pictures"]) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "names"),
     [
@@ -215,6 +237,7 @@ def test_the_middle_is_the_nearest_to_it_where_there_are_traces(volume):
     assert replace(mask, whole=whole).middle(2, 25) == 12
 
 
+@pytest.mark.slow
 def test_reports_in_many_threads_are_the_same(volume, summary):
     with ThreadPoolExecutor(4) as pool:
         reports = list(pool.map(lambda _: report(volume), range(4)))

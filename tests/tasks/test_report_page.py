@@ -100,13 +100,13 @@ def ssim(master: np.ndarray, copy: np.ndarray, shown: np.ndarray, width: float) 
 
 def test_the_statistics_are_those_of_the_samples(page):
     values = cube()[live_cells()].astype(np.float64)
-    said = page.named("statistics")
-    assert said["finite samples"] == values.size
-    assert (said["least"], said["greatest"]) == (values.min(), values.max())
-    assert said["mean"] == pytest.approx(values.mean(), rel=1e-9)
-    assert said["root mean square"] == pytest.approx(np.sqrt((values**2).mean()), rel=1e-9)
-    assert said["standard deviation"] == pytest.approx(values.std(), rel=1e-9)
-    assert (said["NaN or Inf"], said["zeros"], said["live traces"]) == (0, 0, live_cells().sum())
+    shown = page.named("statistics")
+    assert shown["finite samples"] == values.size
+    assert (shown["least"], shown["greatest"]) == (values.min(), values.max())
+    assert shown["mean"] == pytest.approx(values.mean(), rel=1e-9)
+    assert shown["root mean square"] == pytest.approx(np.sqrt((values**2).mean()), rel=1e-9)
+    assert shown["standard deviation"] == pytest.approx(values.std(), rel=1e-9)
+    assert (shown["NaN or Inf"], shown["zeros"], shown["live traces"]) == (0, 0, live_cells().sum())
 
 
 def test_what_a_copy_loses_is_what_numpy_finds(volume, page):
@@ -183,11 +183,11 @@ def test_the_spectrum_is_that_of_the_middle_inline(volume, page):
 
 def test_place_sources_versions_and_proof_are_on_the_page(volume, page):
     root = json.loads((volume / "zarr.json").read_text())["attributes"]["seismill"]
-    said = page.named("volume")
-    assert said["extent"] == "8 x 9 x 64 (inline, crossline, time)"
-    assert said["X"] == "400,000 to 400,175"
-    assert said["inline"] == "100 to 114, step 2, 8 values"
-    assert said["step of inline"].startswith("25, azimuth 90.00")
+    shown = page.named("volume")
+    assert shown["extent"] == "8 x 9 x 64 (inline, crossline, time)"
+    assert shown["X"] == "400,000 to 400,175"
+    assert shown["inline"] == "100 to 114, step 2, 8 values"
+    assert shown["step of inline"].startswith("25, azimuth 90.00")
     source = page.named("sources")
     assert source["CRC32C"] == root["sources"][0]["crc32c"]
     assert source["bytes"] == (volume.parent / "a.sgy").stat().st_size
@@ -212,10 +212,9 @@ def test_a_map_lies_where_the_traces_do(volume):
     assert {(label, x, y) for label, x, y in shown.corners} >= {("100/7", 400_000, 6_100_000)}
 
 
-def test_coordinates_of_many_chunks_are_computed_from_the_corners(volume, monkeypatch):
-    monkeypatch.setattr("tasks.volume.report.survey_map.WHOLE_CHUNKS", 0)
+def test_coordinates_of_many_chunks_are_computed_from_the_corners(volume):
     found = open_volume(Store(str(volume)))
-    shown = survey_map(found, mask_of(found), sides_of(found))
+    shown = survey_map(found, mask_of(found), sides_of(found), whole_chunks=0)
     lines, crosslines = np.nonzero(live_cells())
     np.testing.assert_allclose(shown.x, 400_000 + 25.0 * lines, atol=1e-4)
     np.testing.assert_allclose(shown.y, 6_100_000 + 12.5 * crosslines, atol=1e-4)
@@ -288,6 +287,7 @@ def test_what_was_made_is_not_made_again(volume, page):
     assert {path: path.stat().st_mtime_ns for path in volume.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flip", "remove", "list"])
 def test_a_damaged_report_is_found_and_made_again_as_it_was(volume, page, damage):
     folder = volume / ".seismill/report"
@@ -321,6 +321,7 @@ def test_a_volume_that_changed_has_a_new_report(tmp_path):
     assert report(str(path))["notes"] == ["was done already"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_report_of_before_is_replaced_and_what_is_not_ours_stays(tmp_path, listed):
     path = small(tmp_path)

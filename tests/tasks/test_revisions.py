@@ -17,6 +17,7 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, read_format
 from tasks.volume.store.objects import Source
 from tests.support.segy_maker import put, sample_bytes, segy_bytes, values_of
+from tests.support.volumes import SPILLED, threads
 
 N_TRACES = 35
 STANZA = b"((SEG: Somebody's own ver 1.0))\r\nanything"
@@ -53,6 +54,7 @@ def values_in(volume: Path) -> np.ndarray:
     return zarr.open_array(str(volume / "amplitude"), mode="r")[:].reshape(N_TRACES, -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [">", "<"])
 def test_traces_longer_than_16_bits_say(tmp_path, order):
     samples = sample_bytes(N_TRACES, 70_001, 16, order)
@@ -125,6 +127,7 @@ def test_stanzas_before_the_traces_are_kept(tmp_path, order, announced, codec):
     assert zarr.open_array(str(volume / "segy_files/0/header"), mode="r")[3600:].tobytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [">", "<"])
 @pytest.mark.parametrize("announced", [2, -1])
 @pytest.mark.parametrize("counted", [False, True])
@@ -226,22 +229,18 @@ EXTENDED = Index(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [">", "<"])
 @pytest.mark.parametrize(
     "form", ["sorted", "a trace missing", "shuffled", "spilled", "with an auxiliary trace"]
 )
-def test_index_words_may_lie_in_the_additional_headers(tmp_path, monkeypatch, order, form):
+def test_index_words_may_lie_in_the_additional_headers(tmp_path, order, form):
     cells = np.array(list(np.ndindex(4, 5, 3)))
     rng = np.random.default_rng(2)
     if form != "sorted":
         cells = np.delete(cells, 17, axis=0)
     if form in ("shuffled", "spilled"):
         cells = rng.permutation(cells)
-    if form == "spilled":
-        monkeypatch.setattr("tasks.volume.ingest.master_plan.SMALL_FILE_BYTES", 0)
-        monkeypatch.setattr(
-            "tasks.volume.ingest.master_plan.SCATTERED_BYTES", {True: 1 << 40, False: 1 << 40}
-        )
     codes = np.ones(len(cells), int)
     if form == "with an auxiliary trace":
         codes[7] = 9
@@ -250,7 +249,8 @@ def test_index_words_may_lie_in_the_additional_headers(tmp_path, monkeypatch, or
     words |= {(481, "i4"): 300 + cells[:, 0], (485, "i4"): 900 - cells[:, 1]}
     values = extended(tmp_path, order, cells, words, codes)
     index = EXTENDED.model_copy(update={"coordinate_bytes": "481,485"})
-    ingest_segy(str(tmp_path / "a.sgy"), str(tmp_path / "a.zarr"), index)
+    with threads(**SPILLED if form == "spilled" else {}) as compute:
+        ingest_segy(str(tmp_path / "a.sgy"), str(tmp_path / "a.zarr"), index, compute=compute)
     group = zarr.open_group(tmp_path / "a.zarr", mode="r")
     assert group["inline"][:].tolist() == [70_001, 70_002, 70_003, 70_004]
     assert group["crossline"][:].tolist() == [3, 4, 5, 6, 7]

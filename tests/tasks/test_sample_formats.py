@@ -5,7 +5,6 @@ Covers segy/convert.py, segy/samples.py.
 
 import filecmp
 import json
-import sys
 from pathlib import Path
 from subprocess import run
 
@@ -25,6 +24,7 @@ from tasks.volume.segy.convert import ibm_words
 from tasks.volume.segy.format import read_format
 from tasks.volume.segy.standards import SAMPLE_FORMATS
 from tasks.volume.store.objects import Source
+from tests.support.command import SEISMILL
 from tests.support.segy_maker import DTYPES, WIDTHS, sample_bytes, segy_bytes, values_of
 
 SHAPE, N_SAMPLES = (5, 7), 13  # odd counts: records are no whole words
@@ -49,6 +49,7 @@ def round_trip(source: Path, folder: Path) -> Path:
     return volume
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", sorted(WIDTHS))
 @pytest.mark.parametrize("order", [">", "<"])
 def test_every_format_keeps_its_values_and_comes_back(tmp_path, code, order):
@@ -120,6 +121,7 @@ def test_copies_of_integers_that_no_float_holds_are_lossless_or_refused_with_the
     np.testing.assert_array_equal(slices[:], amplitude[:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "dtype"),
     [
@@ -161,6 +163,7 @@ def lying(code: int, order: str, said: int, said_order: str) -> tuple[bytes, np.
     return content, values_of(samples, code, order).reshape(*SHAPE, 120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "order", "said", "said_order"),
     [
@@ -183,9 +186,9 @@ def test_samples_are_read_as_the_option_says_that_scan_proposes(tmp_path, code, 
     )
     ingest_segy(str(source), str(volume), Index(**given), Master(chunks=[2, 4, 64]))
     np.testing.assert_array_equal(zarr.open_array(str(volume / "amplitude"), mode="r")[:], values)
-    told = info(str(volume))["sources"][0]
-    assert told["sample_format"] == code
-    assert [note for note in told["oddities"] if "as was asked" in note]
+    source_entry = info(str(volume))["sources"][0]
+    assert source_entry["sample_format"] == code
+    assert [note for note in source_entry["oddities"] if "as was asked" in note]
     assert export_segy(str(volume), str(tmp_path / "back.sgy"))["identical"]
     assert filecmp.cmp(source, tmp_path / "back.sgy", shallow=False)
     prove(str(volume))
@@ -200,6 +203,7 @@ def test_samples_are_read_as_the_option_says_that_scan_proposes(tmp_path, code, 
     np.testing.assert_array_equal(zarr.open_array(str(again / "amplitude"), mode="r")[:], values[1:4])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [">", "<"])
 @pytest.mark.parametrize("said", [0, 4, 99])
 @pytest.mark.parametrize("code", [1, 3, 5, 8])
@@ -226,11 +230,12 @@ def test_a_code_that_is_none_needs_the_option(tmp_path, order, said, code):
     assert (right.sample_format.code, right.byte_order, right.samples_given) == (code, order, False)
 
 
+@pytest.mark.slow
 def test_the_option_is_one_of_the_command(tmp_path):
     source, volume = tmp_path / "source.sgy", tmp_path / "volume.zarr"
     source.write_bytes(lying(1, "<", 5, ">")[0])
     words = ["ingest-segy", str(source), str(volume), *scan(str(source))["proposal"]["option"].split()]
-    run([sys.executable, "-c", "from flows.cli import main; main()", *words], check=True, timeout=300)
+    run([*SEISMILL, *words], check=True, timeout=300)
     assert info(str(volume))["sources"][0]["sample_format"] == 1
 
 

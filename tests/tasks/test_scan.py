@@ -12,11 +12,12 @@ import pytest
 from rich.console import Console
 
 from flows.terminal import show
-from tasks import scan as scanning
 from tasks.demo import make_survey
 from tasks.parameters import Index, StorageOptions
 from tasks.scan import scan
-from tasks.volume.ingest.survey import survey_file
+from tasks.volume.ingest.files import Files
+from tasks.volume.ingest.survey import survey_files
+from tasks.volume.limits import Limits
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Source
 from tests.support.gathers import write_gathers
@@ -107,7 +108,7 @@ def test_header_words_that_vary_are_listed_with_extents_steps_density_and_order(
         b9=-np.arange(len(words(survey, 189))) // 4 * 6,
         b17=np.arange(len(words(survey, 189))) % 2 * 9,
     )
-    found = {one["byte"]: one for one in scan(str(survey))["words"]}
+    found = {word["byte"]: word for word in scan(str(survey))["words"]}
     assert list(found) == sorted(found)
     assert 71 not in found, "the same in all traces"
     inline, crossline, x = found[189], found[193], found[181]
@@ -136,7 +137,7 @@ def test_the_index_found_is_the_one_an_ingest_takes(survey):
     x, y = words(survey, 181), words(survey, 185)
     change(survey, b181=inline, b185=crossline, b189=x, b193=y)
     found = scan(str(survey))
-    taken = survey_file(Source(str(survey)), Index(), near=True)
+    taken = survey_files(Files.of(Source(str(survey))), Index(), near=True)
     assert found["index"]["bytes"] == list(taken.index_bytes) == [181, 185]
     assert found["index"]["coordinate_bytes"] == list(taken.coordinate_bytes) == [189, 193]
     assert any("are not the index" in note for note in found["notes"])
@@ -220,7 +221,7 @@ def test_the_kind_of_survey_is_told_by_its_template(tmp_path, words, template, p
     found = scan(str(tmp_path / "a.sgy"))
     assert (found["index"]["template"], found["index"]["bytes"]) == (template, places)
     assert found["grid"]["density"] == 1
-    chosen = next(one for one in found["candidates"] if not one["objection"])
+    chosen = next(candidate for candidate in found["candidates"] if not candidate["objection"])
     assert (chosen["template"], chosen["names"]) == (template, found["index"]["names"])
     assert f"--template {template}" in chosen["option"]
 
@@ -255,7 +256,7 @@ def test_a_sample_format_that_samples_contradict_is_proposed_with_a_warning(tmp_
     assert proposal["byte_order"] == "big endian"
     assert reason in proposal["reason"]
     assert any("look like 4-byte IBM floating-point in big endian" in note for note in found["notes"])
-    assert set(found["notes"]) == set(survey_file(Source(str(path)), Index(), near=True).notes)
+    assert set(found["notes"]) == set(survey_files(Files.of(Source(str(path))), Index(), near=True).notes)
 
 
 def test_samples_in_the_other_byte_order_than_headers_are_told(tmp_path):
@@ -287,8 +288,8 @@ def test_many_files_are_scanned_as_one_survey(survey, tmp_path):
     for source in (pattern, ",".join(map(str, paths))):
         found = scan(source)
         assert found["source"] == source
-        assert [one["url"] for one in found["files"]] == list(map(str, paths))
-        assert sum(one["traces"] for one in found["files"]) == found["traces"] == whole["traces"]
+        assert [file["url"] for file in found["files"]] == list(map(str, paths))
+        assert sum(file["traces"] for file in found["files"]) == found["traces"] == whole["traces"]
         assert found["source_bytes"] == sum(path.stat().st_size for path in paths)
         for same in ("index", "grid", "candidates", "error", "textual_header"):
             assert found[same] == whole[same]
@@ -321,12 +322,11 @@ def test_candidates_are_shown_with_their_options(survey):
     )
 
 
-def test_of_a_far_file_little_is_read(tmp_path, monkeypatch):
+def test_of_a_far_file_little_is_read(tmp_path):
     path = tmp_path / "large.sgy"
     make_survey(str(path), shape=(60, 50, 501))
     near = scan(str(path))
-    monkeypatch.setattr(scanning, "NEAR_BYTES", 0)
-    far = scan(str(path))
+    far = scan(str(path), limits=Limits(scanned_bytes=0))
     assert far["bytes_read"] < 0.2 * path.stat().st_size
     # A corner is missing: the ends of 60 lines are looked at.
     assert far["requests"] <= 40 + 4 * 60
@@ -335,15 +335,14 @@ def test_of_a_far_file_little_is_read(tmp_path, monkeypatch):
     assert near["grid"]["shape"] == [60, 50]
 
 
-def test_the_grid_of_a_far_file_in_no_order_is_left_open(tmp_path, monkeypatch):
+def test_the_grid_of_a_far_file_in_no_order_is_left_open(tmp_path):
     path = tmp_path / "shuffled.sgy"
     make_survey(str(path), shape=(60, 50, 501))
     traces = np.fromfile(path, np.uint8, offset=3600).reshape(-1, 240 + 4 * 501)
     shuffled = np.random.default_rng(1).permutation(traces)
     path.write_bytes(path.read_bytes()[:3600] + shuffled.tobytes())
     assert scan(str(path))["grid"]["shape"] == [60, 50]
-    monkeypatch.setattr(scanning, "NEAR_BYTES", 0)
-    far = scan(str(path))
+    far = scan(str(path), limits=Limits(scanned_bytes=0))
     assert far["grid"] == {}
     assert far["requests"] <= 40
     assert any("known when all are read" in note for note in far["notes"])

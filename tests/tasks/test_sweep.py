@@ -8,9 +8,9 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -32,8 +32,10 @@ from tasks.volume.store.writable import WritableStore
 from tasks.volume.sweeps.catalogue import Catalogue, CatalogueEntry, as_csv, safe_to_release
 from tasks.volume.sweeps.policy import action_for, plan_of
 from tasks.volume.sweeps.sidecar import read_sidecar
-from tasks.volume.sweeps.staging import StagedSource, found_under, size_class, volume_name, without_collisions
+from tasks.volume.sweeps.staging import StagedSource, look_under, size_class, volume_name, without_collisions
+from tests.support.command import SEISMILL
 
+FILES = int(os.environ.get("SEISMILL_FILES", "120"))  # 500 for a campaign
 QUICK = Publication(steps=["proof"])
 LONG_AGO = "2026-01-01T00:00:00+00:00"
 
@@ -93,8 +95,10 @@ def found(name: str, **facts: Any) -> StagedSource:
 
 
 def test_two_sources_for_one_volume_are_both_refused_and_name_each_other():
-    one, other, third = without_collisions([found("a/b.sgy"), found("a/b.segy"), found("a/c.sgy")])
-    assert one.sentence == "a/b.sgy and a/b.segy would both become s3://volumes/a/b.zarr; rename all but one"
+    first, other, third = without_collisions([found("a/b.sgy"), found("a/b.segy"), found("a/c.sgy")])
+    assert (
+        first.sentence == "a/b.sgy and a/b.segy would both become s3://volumes/a/b.zarr; rename all but one"
+    )
     assert (
         other.sentence == "a/b.segy and a/b.sgy would both become s3://volumes/a/b.zarr; rename all but one"
     )
@@ -133,14 +137,14 @@ def test_a_prefix_in_a_store_is_listed_with_sizes_and_identities(s3, survey):
     store.put("a.sgy", survey.read_bytes())
     store.put("deep/er/b.sgy", b"12345")
     store.put("deep/er/at@home.sgy", b"12345")
-    listed = found_under(store, WritableStore("s3://volumes/2026"), QUICK)
-    assert [(one.name, one.bytes, one.volume) for one in listed] == [
+    listed = look_under(store, WritableStore("s3://volumes/2026"), QUICK)[1]
+    assert [(source.name, source.bytes, source.volume) for source in listed] == [
         ("a.sgy", survey.stat().st_size, "s3://volumes/2026/a.zarr"),
         ("deep/er/at@home.sgy", 5, "s3://volumes/2026/deep/er/at%40home.zarr"),
         ("deep/er/b.sgy", 5, "s3://volumes/2026/deep/er/b.zarr"),
     ]
-    assert len({one.identity for one in listed}) == 2
-    assert [one.sentence for one in listed] == ["", "", ""]
+    assert len({source.identity for source in listed}) == 2
+    assert [source.sentence for source in listed] == ["", "", ""]
     assert listed[1].source == "s3://staging/2026/deep/er/at%40home.sgy"
 
 
@@ -153,12 +157,12 @@ def test_a_sidecar_counts_more_than_the_sweep_and_only_in_what_it_says(staging):
     asked = Publication(
         index=Index(template="PostStack3DDepth"), copies=Copies(quality="high"), steps=["proof"]
     )
-    listed = found_under(WritableStore(str(staging)), WritableStore(str(staging.parent / "volumes")), asked)
-    with_sidecar = next(one for one in listed if one.name == "a.sgy")
+    listed = look_under(WritableStore(str(staging)), WritableStore(str(staging.parent / "volumes")), asked)[1]
+    with_sidecar = next(source for source in listed if source.name == "a.sgy")
     index = Index(bytes="9,13", template="PostStack3DDepth", checksums=["0a1b2c3d"])
     assert with_sidecar.publication == asked.model_copy(update={"index": index})
     assert with_sidecar.attributes == {"survey": "North", "epsg": 23031}
-    assert all(one.publication == asked for one in listed if one is not with_sidecar)
+    assert all(source.publication == asked for source in listed if source is not with_sidecar)
 
 
 @pytest.mark.parametrize(
@@ -375,12 +379,12 @@ def test_what_is_done_with_a_source_follows_from_its_record(record, one, again, 
 
 def test_of_two_sweeps_that_write_one_record_the_second_is_told():
     store = WritableStore("memory://two-sweeps")
-    one, other = Catalogue(store), Catalogue(store)
-    assert one.write(RECORD)
+    first, other = Catalogue(store), Catalogue(store)
+    assert first.write(RECORD)
     assert not other.write(replace(RECORD, sentence="mine"))
     assert other.records["a.sgy"].sentence == "another sweep works on it"
-    assert Catalogue(store).records["a.sgy"] == one.records["a.sgy"]
-    assert (one.records["a.sgy"].version, one.records["a.sgy"].sentence) == (1, "")
+    assert Catalogue(store).records["a.sgy"] == first.records["a.sgy"]
+    assert (first.records["a.sgy"].version, first.records["a.sgy"].sentence) == (1, "")
 
 
 def test_the_newest_version_counts_and_names_may_hold_anything():
@@ -417,6 +421,19 @@ def test_a_staging_copy_may_go_only_when_this_very_file_was_proven(facts, presen
 # Sweeps in this process
 
 
+def test_a_place_that_is_broken_holds_up_no_other_source(staging):
+    swept(staging)
+    shutil.rmtree(staging.parent / "volumes" / "a.zarr")
+    (staging.parent / "volumes" / "a.zarr").write_text("in the way")
+    shutil.copy(staging / "a.sgy", staging / "c.sgy")
+    assert headline(swept(staging)) == "1 published, 1 quarantined, 2 unchanged"
+    (staging.parent / "volumes" / "a.zarr").unlink()
+    shutil.rmtree(staging.parent / "volumes" / "north")
+    (staging.parent / "volumes" / "north").write_text("in the way of a folder")
+    again = headline(swept(staging, run=Run(dry_run=True)))
+    assert again == "1 would be published, 1 quarantined, 2 unchanged"
+
+
 def test_new_files_are_published_bad_ones_quarantined_and_the_next_sweep_leaves_all_alone(staging):
     summary = swept(staging)
     assert headline(summary) == "2 published, 1 quarantined"
@@ -434,6 +451,13 @@ def test_new_files_are_published_bad_ones_quarantined_and_the_next_sweep_leaves_
     }
     assert len(rows["a.sgy"]["crc32c"]) == 8
     assert sorted(path.name for path in staging.iterdir()) == ["a.sgy", "bad.sgy", "north", "readme.txt"]
+    shutil.rmtree(staging.parent / "volumes" / "a.zarr")
+    assert (
+        headline(swept(staging, run=Run(dry_run=True))) == "1 would be published, 1 quarantined, 1 unchanged"
+    )
+    assert headline(swept(staging)) == "1 published, 1 quarantined, 1 unchanged"
+    assert history(staging, "a.sgy") == ["running", "published"] * 2
+    assert table(staging)["a.sgy"]["safe_to_release"] == "yes"
     again = swept(staging)
     assert headline(again) == "1 quarantined, 2 unchanged"
     assert not again["attention"][0]["new"]
@@ -468,9 +492,9 @@ def test_a_sweep_waits_for_what_it_saw_first_and_leaves_what_grew_meanwhile(stag
 
     publisher = GrowingOnce(publish_here())
     places = (str(staging), str(staging.parent / "volumes"))
-    said: list[str] = []
-    summary = sweep(*places, 0.01, publication=QUICK, publisher=publisher, say=said.append)
-    assert said == [
+    sentences: list[str] = []
+    summary = sweep(*places, 0.01, publication=QUICK, publisher=publisher, say=sentences.append)
+    assert sentences == [
         "3 sources are new here, and may still be arriving: the sweep looks again in 0 min "
         "(--settle-minutes 0 takes them at once)"
     ]
@@ -497,6 +521,10 @@ def test_other_volumes_of_the_same_names_are_not_mixed_up(staging, tmp_path):
     assert summary["counts"] == {"quarantined": 3}
     assert f"the catalogue knows it as {staging}/a.sgy" in summary["attention"][0]["sentence"]
     assert table(staging)["a.sgy"]["source"] == str(staging / "a.sgy")
+    shutil.rmtree(tmp_path / "volumes" / ".seismill")
+    (row, *_) = swept_at(tmp_path / "other", tmp_path / "volumes")["attention"]
+    assert row["state"] == "quarantined"  # not tried again each night
+    assert f"a.zarr was made of {staging}/a.sgy; give each staging prefix" in row["sentence"]
 
 
 def test_a_deployment_needs_a_server(staging):
@@ -530,8 +558,8 @@ class Elsewhere:
 
     def finish(self, run: str) -> None:
         """Publish."""
-        one = self.runs[run].found
-        publish_here()(one.url, one.volume, one.publication, self.runs[run].run)
+        source = self.runs[run].found
+        publish_here()(source.url, source.volume, source.publication, self.runs[run].run)
         self.endings[run] = Ending("published")
 
     def wait(self, active: Mapping[str, Submission]) -> dict[str, Ending]:
@@ -622,7 +650,7 @@ def test_the_parameters_of_a_run_are_those_of_publish_as_json(three):
 
 
 def in_process(*words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "sweep", *words]
+    command = [*SEISMILL, "sweep", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -662,17 +690,19 @@ def killed_half_way(tmp_path: Path, survey: Path, *, count: int, bad: int, numbe
     assert sum(record.attempts == 2 for record in rows.values()) <= 1
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_half_way_is_finished_by_the_next_one(tmp_path, survey):
     killed_half_way(tmp_path, survey, count=12, bad=3, number=9)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_stopped_says_so_and_is_finished_by_the_next_one(tmp_path, survey):
     killed_half_way(tmp_path, survey, count=12, bad=2, number=15)
 
 
 @pytest.mark.slow
-def test_a_sweep_of_500_files_killed_half_way_is_finished_by_the_next_one(tmp_path, survey):
-    killed_half_way(tmp_path, survey, count=500, bad=3, number=9)
+def test_a_sweep_of_many_files_killed_half_way_is_finished_by_the_next_one(tmp_path, survey):
+    killed_half_way(tmp_path, survey, count=FILES, bad=3, number=9)
 
 
 def test_a_stopped_sweep_ends_resumable(staging):

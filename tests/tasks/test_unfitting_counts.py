@@ -43,6 +43,7 @@ def long_file(n_samples: int, n_traces: int, code: int, said: tuple[int, int], *
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_samples", "n_traces", "code", "revision", "said"),
     [
@@ -86,6 +87,7 @@ def test_a_short_file_is_not_taken_for_long_traces(tmp_path, cut):
         read_format(Source(str(tmp_path / "a.sgy")))
 
 
+@pytest.mark.slow
 def test_a_part_of_long_traces_is_read_again(tmp_path):
     content = long_file(140_000, 4, 8, (140_000 & 0xFFFF, 140_000 & 0xFFFF))
     _, group = read_back(content, tmp_path)
@@ -107,6 +109,7 @@ def test_candidates_fill_the_file():
     assert long_counts(5000, 240, 4, (0,)) == [65, 190, 565]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [(0, 0), (65_535, 65_535), (32_767, 32_767)])
 @pytest.mark.parametrize(("n_samples", "n_traces"), [(80_000, 4), (70_000, 6), (65_536, 12), (99_999, 7)])
 def test_traces_are_not_merged_where_headers_say_nothing_of_their_length(tmp_path, said, n_samples, n_traces):

@@ -106,11 +106,11 @@ def test_objects_that_are_missing_or_of_another_size_are_named_with_their_sample
     (finding,) = error.summary["findings"]  # type: ignore[attr-defined]
     assert finding["array"] == "fast_time"
     assert finding["region"] == "inline 0 to 22, crossline 0 to 16, time 16 to 28"
-    told = (
+    problems = (
         "is missing" if damage == "missing" else f"has {path.stat().st_size} bytes, {len(whole)} were written"
     )
-    assert finding["problem"] == told
-    assert f"fast_time/c/0/0/1 (inline 0 to 22, crossline 0 to 16, time 16 to 28): {told}" in str(error)
+    assert finding["problem"] == problems
+    assert f"fast_time/c/0/0/1 (inline 0 to 22, crossline 0 to 16, time 16 to 28): {problems}" in str(error)
 
 
 def test_changed_metadata_is_found(volume: Path) -> None:
@@ -156,6 +156,7 @@ def test_the_sentence_names_what_restores_the_object(volume: Path) -> None:
         assert verify(str(volume), repair=flags.split()[1])["repaired"] == [key]  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_fraction_looks_at_so_many_objects_drawn_by_the_seed(volume: Path) -> None:
     whole = verify(str(volume))
     tenth = verify(str(volume), fraction=0.1)
@@ -184,6 +185,7 @@ def replace_chunk(volume: Path, array: str, change: Callable[[np.ndarray], np.nd
     manifest.write_bytes(manifest_bytes(array, [*others, Stored(key, len(data), crc32c(data))]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("array", "problem"),
     [

@@ -165,6 +165,8 @@ def ome_attributes(
     low: float,
     high: float,
     looks: Mapping[str, Any] | None = None,
+    *,
+    value_unit: str = "",
 ) -> dict[str, Any]:
     """Return OME-Zarr 0.5 `ome`: multiscales with one image, and a one-channel omero window or what labels have.
 
@@ -174,14 +176,16 @@ def ome_attributes(
         levels: Finest first: `path`, `scale` and `translation` per axis.
         low: Smallest sample.
         high: Largest sample.
-        looks: Display of voxels: `unit` of the axes, `window` of values to show, `is_labels`, the `labels` present; for
-            labels, the relative path to their `image`; `channels`, each with `label`, `color`, `active`
-            and `window`. Without it axes have no unit, and the window is symmetric.
+        looks: Display of voxels: `unit` of the axes, `time_unit` of axis t, `window` of values to show, `is_labels`,
+            the `labels` present; for labels, the relative path to their `image`; `channels`, each with `label`,
+            `color`, `active` and `window`. Without it axes have no unit, and the window is symmetric.
+        value_unit: Unit of the values. OME-Zarr has no field for it: the label of the only channel names it.
     """
     looks = looks or {}
     largest = max(abs(low), abs(high)) or 1.0
     start, end = looks.get("window") or (-largest, largest)
     unit = {"unit": looks["unit"]} if looks.get("unit") else {}
+    of_time = {"unit": looks["time_unit"]} if looks.get("time_unit") else {}
     if looks.get("is_labels") or start >= end:  # nearly all voxels have one value
         start, end = low, high
     if start >= end:  # all have; napari opens nothing whose window is empty
@@ -192,11 +196,7 @@ def ome_attributes(
             {
                 "name": name,
                 "axes": [
-                    {
-                        "name": dim,
-                        "type": _AXES[dim],
-                        **({"unit": "second"} if dim == "t" and looks.get("step") else {}),
-                    }
+                    {"name": dim, "type": _AXES[dim]} | (of_time if dim == "t" else {})
                     if dim in _AXES and "window" in looks
                     else {"name": dim, "type": "space", **unit}
                     for dim in dims
@@ -216,7 +216,7 @@ def ome_attributes(
         "omero": {
             "channels": [
                 {
-                    "label": channel.get("label") or name,
+                    "label": channel.get("label") or (f"{name} ({value_unit})" if value_unit else name),
                     "color": channel.get("color", "FFFFFF"),
                     "active": channel.get("active", True),
                     "window": {"min": low, "max": high} | _window(channel.get("window"), start, end),

@@ -4,23 +4,22 @@ from collections.abc import Iterable, Sequence
 
 from tasks.volume.arrays.spec import ArraySpec, shards_by_default
 from tasks.volume.blocks import block_count
+from tasks.volume.limits import Limits
 from tasks.volume.outcomes import InputRefused
 
-MOST_LOCAL_OBJECTS = 100_000  # of one array: beyond, chunks on a local disk share files, too
 
-
-def unsharded(shape: Sequence[int], chunks: Sequence[int], *, local: bool) -> bool:
+def unsharded(shape: Sequence[int], chunks: Sequence[int], limits: Limits, *, local: bool) -> bool:
     """Return whether each chunk is an object of its own by default: on a local disk, while there are not too many."""
-    return local and block_count(tuple(shape), tuple(chunks)) <= MOST_LOCAL_OBJECTS
+    return local and block_count(tuple(shape), tuple(chunks)) <= limits.local_objects
 
 
-def many_objects(specs: Iterable[ArraySpec], *, local: bool) -> list[str]:
+def many_objects(specs: Iterable[ArraySpec], limits: Limits, *, local: bool) -> list[str]:
     """Return a note for each array that would be more files than a local disk should hold in a folder."""
     counts = {spec.path: block_count(spec.shape, spec.unit) for spec in specs}
     return [
         f"{path} would be {count:,} files; fewer are faster to list and to copy: use larger shards, or leave them out"
         for path, count in counts.items()
-        if local and count > MOST_LOCAL_OBJECTS
+        if local and count > limits.local_objects
     ]
 
 
@@ -44,6 +43,7 @@ def chosen_shards(
     shape: tuple[int, ...],
     chunks: tuple[int, ...],
     itemsize: int,
+    limits: Limits,
     *,
     local: bool,
     last_axis_first: bool = True,
@@ -55,13 +55,14 @@ def chosen_shards(
         shape: Shape of the array.
         chunks: Chunks of the array.
         itemsize: Bytes of an element.
+        limits: How many objects of an array a local disk gets.
         local: The store is this machine's disk, where chunks of their own are best, unless there are too many.
         last_axis_first: Along which axes shards chosen here grow first.
 
     Raises:
         InputRefused: The shards are not multiples of the chunks.
     """
-    if list(wanted) == [0] or (not wanted and unsharded(shape, chunks, local=local)):
+    if list(wanted) == [0] or (not wanted and unsharded(shape, chunks, limits, local=local)):
         return ()
     if not wanted:
         turn = slice(None) if last_axis_first else slice(None, None, -1)

@@ -19,18 +19,18 @@ def documents(store: Store, path: str, known: bytes = b"") -> dict[str, dict[str
         path: Path in the group.
         known: Content of its `zarr.json`, if it was read already.
     """
-    found = {}
+    contents = {}
     for name in ("zarr.json", ".zarray", ".zgroup", ".zattrs"):
-        if "zarr.json" in found:
+        if "zarr.json" in contents:
             break
         try:
             data = known or store.get(f"{path}/{name}" if path else name)
         except (FileNotFoundError, IsADirectoryError):
             continue
-        found[name] = object_from(
+        contents[name] = object_from(
             data, f"{store.url}/{path}/{name}".replace("//" + name, "/" + name), InputRefused
         )
-    return found
+    return contents
 
 
 def is_array(described: dict[str, dict[str, Any]]) -> bool:

@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tasks.volume.arrays.documents import object_from
+from tasks.volume.arrays.groups import ANNEX, ROOT
 from tasks.volume.arrays.level_names import is_elsewhere
 from tasks.volume.arrays.root_schema import LevelEntry
-from tasks.volume.arrays.volume_root import ANNEX, ROOT, Root, root_from
+from tasks.volume.arrays.volume_root import Root, root_from
 from tasks.volume.store.writable import WritableStore
 
 GROUP: dict[str, Any] = {"attributes": {}, "zarr_format": 3, "node_type": "group"}
@@ -74,23 +75,38 @@ def _with_levels(attributes: Mapping[str, Any], root: Root, gone: Collection[str
     state = root.state
     annex = state.annex
     base, *levels = state.levels
-    beside = [] if is_elsewhere(annex.array) else [dataset(annex.array, base)]
+    copied = exact_copy(root)
+    beside = [
+        dataset(path, base) for path in ([copied] if is_elsewhere(annex.array) else [annex.array]) if path
+    ]
     ours = [dataset(level.path, level) for level in levels]
     mine = {dataset["path"] for dataset in beside} | set(gone) | {entry["path"] for entry in ours}
     ome = json.loads(json.dumps(attributes.get("ome", {})))
     for image in ome.get("multiscales", []):
         if mine & {dataset["path"] for dataset in image["datasets"]}:
             stale = set(gone) | {entry["path"] for entry in ours}
-            image["datasets"] = [
-                dataset for dataset in image["datasets"] if dataset["path"] not in stale
-            ] + ours
+            kept = [dataset for dataset in image["datasets"] if dataset["path"] not in stale]
+            missing = [
+                entry for entry in beside if entry["path"] not in {dataset["path"] for dataset in kept}
+            ]
+            image["datasets"] = missing + kept + ours
             ome["multiscales"] = [image for image in ome["multiscales"] if image["datasets"]]
-            kept = {"ome": ome} if ome["multiscales"] else {}
-            return {k: v for k, v in attributes.items() if k != "ome"} | kept
+            described = {"ome": ome} if ome["multiscales"] else {}
+            return {k: v for k, v in attributes.items() if k != "ome"} | described
     if ome or not ours or not annex.axes:
         return dict(attributes)
     image = {"name": annex.name, "axes": annex.axes, "datasets": beside + ours}
     return dict(attributes) | {"ome": {"version": "0.5", "multiscales": [image]}}
+
+
+def exact_copy(root: Root) -> str:
+    """Return the path of a lossless copy of an array that lies elsewhere, which is level 0 of the group; or nothing."""
+    copies = {
+        path: member["attributes"]
+        for path, member in root.members.items()
+        if path and member.get("attributes", {}).get("copy_of")
+    }
+    return min((path for path, about in copies.items() if about.get("tolerance") == 0), default="")
 
 
 def dataset(path: str, level: LevelEntry) -> dict[str, Any]:

@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 
 from tasks.volume.arrays.documents import object_from
-from tasks.volume.arrays.level_names import is_elsewhere, level_0
+from tasks.volume.arrays.groups import ANNEX, store_at
 from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.root_schema import VolumeState
 from tasks.volume.arrays.spec import ArraySpec, spec_of
-from tasks.volume.arrays.volume_root import ANNEX, LABELS, Root, root_from
+from tasks.volume.arrays.volume_root import LABELS, Root, root_from
 from tasks.volume.blocks import Region
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.store.objects import Store
-from tasks.volume.store.url import stored_address
 
-PYRAMID = "pyramid"  # the group of a volume's coarser levels
 MDIO_V0 = {".zmetadata", "data", "metadata"}  # what lies in a volume of multidimio 0.x
 MOST_LOOKED_AT = 100  # groups in a group
 
@@ -84,18 +82,17 @@ class Volume:
 
     def store_of(self, path: str) -> Store:
         """Return the store that holds an array; the master of an annex lies elsewhere."""
-        if path != self.master or not self.origin:
-            return self.store
-        origin = self.origin if is_elsewhere(self.origin) else f"{self.store.url}/{self.origin}"
-        return Store(stored_address(origin), self.store.options)
+        return store_at(self.store, self.origin) if path == self.master else self.store
+
+    def shown(self, path: str) -> str:
+        """Return the path of an array for messages; of an annex's master, whose path is empty, its place."""
+        return path or self.origin
 
     def level(self, number: int) -> str:
         """Return the path of a coarser level, counted from 1."""
         if self.is_labels_of_image:
             return str(number)  # one validator finds the levels of labels in the group itself alone
-        if not self.root.is_annex:
-            return f"{PYRAMID}/{number}/{self.master}"
-        return str(number) if is_elsewhere(self.origin) else level_0(self.origin).format(number)
+        return self.root.group.level(number, self.master)
 
     def has(self, path: str) -> bool:
         """Return whether the volume holds an array or group of that path."""
@@ -171,24 +168,24 @@ def open_any(store: Store, data: bytes = b"") -> Volume:
             raise InputRefused(
                 f"{store.url} is a volume of multidimio 0.8; seismill migrate {store.url} NEW makes a volume of it"
             ) from None
-        found = _annexes(store, names) if names else {}
-        if not found:
+        annexes = _annexes(store, names) if names else {}
+        if not annexes:
             raise
-        if "" in found:
-            return Volume(store, found[""])
-        named = ", ".join(f"{store.url}/{path}" for path in found)
+        if "" in annexes:
+            return Volume(store, annexes[""])
+        named = ", ".join(f"{store.url}/{path}" for path in annexes)
         raise InputRefused(f"{refused.args[0]}; levels or copies that Seismill made lie in {named}") from None
 
 
 def _annexes(store: Store, names: Sequence[str]) -> dict[str, Root]:
     """Return the roots of annexes in a group and in its member groups, by path."""
-    found = {}
+    roots = {}
     for path in ("", *(name for name in names[:MOST_LOOKED_AT] if not name.startswith("."))):
         try:
             key = f"{path}/{ANNEX}" if path else ANNEX
-            found[path] = root_from(store.get(key), f"{store.url}/{key}")
+            roots[path] = root_from(store.get(key), f"{store.url}/{key}")
         except (FileNotFoundError, IsADirectoryError):
             continue
         if not path:
             break
-    return found
+    return roots

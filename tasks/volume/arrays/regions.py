@@ -13,7 +13,11 @@ from tasks.volume.blocks import Region, on_chunks, on_io
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.store.objects import Store
 
-WHOLE_SHARD_FRACTION = 0.4  # of its chunks wanted: from there on one request for all is cheaper than ranges
+WHOLE_SHARD_FRACTION = (
+    0.4  # of its chunks wanted: from there on one request for all may be cheaper than ranges
+)
+MOST_UNWANTED_BYTES = 8 << 20  # raw, in a shard that is fetched as a whole though a few ranges would do
+FEW_RANGES = 8
 
 
 def read_region(
@@ -117,8 +121,8 @@ def fetch_chunks(
     for place in places:
         shards.setdefault(tuple(p // n for p, n in zip(place, per, strict=True)), []).append(place)
     # One after the other: this is called on the pool for store calls.
-    found = dict(_from_shards(store, spec, shards, lambda work, items: list(map(work, items))))
-    return [found[place] for place in places]
+    fetched = dict(_from_shards(store, spec, shards, lambda work, items: list(map(work, items))))
+    return [fetched[place] for place in places]
 
 
 def _get(store: Store, key: str) -> bytes | None:
@@ -152,26 +156,26 @@ def _from_shards(
     Args:
         store: The volume's store.
         spec: The array.
-        shards: The chunks that are wanted of each shard.
+        shards: Chunks to read from each shard.
         each: Calls a function for each item and returns the results in order, such as `on_io`.
     """
     opened = each(lambda item: _opened_shard(store, spec, *item), shards.items())
-    found: list[tuple[tuple[int, ...], memoryview | None]] = []
+    fetched: list[tuple[tuple[int, ...], memoryview | None]] = []
     ranges: list[tuple[str, list[Any]]] = []
     for (position, wanted), (index, data) in zip(shards.items(), opened, strict=True):
         corner = [p * n for p, n in zip(position, spec.chunks_per_shard, strict=True)]
         if index is None:
-            found += [(w, None) for w in wanted]
+            fetched += [(w, None) for w in wanted]
         elif data is not None:
-            found += [(w, _cut(index, data, w, corner)) for w in wanted]
+            fetched += [(w, _cut(index, data, w, corner)) for w in wanted]
         else:
             spans = [(_span(index, w, corner), w) for w in wanted]
-            found += [(w, None) for span, w in spans if span[0] == ABSENT]
+            fetched += [(w, None) for span, w in spans if span[0] == ABSENT]
             present = sorted((span, w) for span, w in spans if span[0] != ABSENT)
             ranges += [(spec.key(position), run) for run in _runs(present)]
     for pieces in each(lambda part: _range_of(store, *part), ranges):
-        found += pieces
-    return found
+        fetched += pieces
+    return fetched
 
 
 def _opened_shard(
@@ -185,12 +189,23 @@ def _opened_shard(
         for k, n, extent, c in zip(corner, spec.chunks_per_shard, spec.shape, spec.chunks, strict=True)
     ]
     try:
-        if len(wanted) >= WHOLE_SHARD_FRACTION * math.prod(inside):
+        if whole_is_cheaper(spec, inside, [tuple(np.subtract(w, corner)) for w in wanted]):
             data = memoryview(store.get(key))
             return read_index(spec, data, where=where), data
         return read_index(spec, store.get_tail(key, index_bytes(spec)), where=where), None
     except FileNotFoundError:
         return None, None
+
+
+def whole_is_cheaper(spec: ArraySpec, inside: Sequence[int], wanted: Sequence[tuple[int, ...]]) -> bool:
+    """Return whether a shard of `inside` chunks is fetched as a whole for some of them, by position in it."""
+    count = math.prod(inside)
+    if len(wanted) < WHOLE_SHARD_FRACTION * count:
+        return False
+    if (count - len(wanted)) * spec.chunk_bytes <= MOST_UNWANTED_BYTES:
+        return True
+    numbers = np.sort(np.ravel_multi_index(np.transpose(wanted), inside))  # chunks lie in this order
+    return int(np.count_nonzero(np.diff(numbers) > 1)) >= FEW_RANGES
 
 
 def _range_of(store: Store, key: str, run: list[Any]) -> list[tuple[tuple[int, ...], memoryview]]:

@@ -19,7 +19,7 @@ _Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 class _Entry(BaseModel):
     """Fields that are not named pass: later versions add some."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as the root holds it."""
@@ -110,6 +110,7 @@ class LooksEntry(_Entry):
     """How viewers show an image."""
 
     unit: str = ""
+    time_unit: str = ""
     window: list[Number] = []
     labels: list[Number] = []
     is_labels: bool = False

@@ -134,7 +134,7 @@ class ArraySpec:
         return tuple(u // c for u, c in zip(self.unit, self.chunks, strict=True))
 
     def key(self, position: tuple[int, ...]) -> str:
-        """Key of the stored object at `position` in the grid of objects (Zarr v3, default chunk key encoding)."""
+        """Return the key of the object at `position` in the grid of objects (Zarr v3, default chunk key encoding)."""
         return "/".join([self.path, "c", *map(str, position)])
 
     def to_json(self) -> dict[str, Any]:

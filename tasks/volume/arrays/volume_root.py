@@ -14,11 +14,11 @@ from pydantic import ValidationError
 
 from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.arrays.documents import first_problem, object_from, refuse_path
+from tasks.volume.arrays.groups import ForeignGroup, OwnGroup
 from tasks.volume.arrays.level_names import is_elsewhere
 from tasks.volume.arrays.root_schema import LevelEntry, RootDocument, StageEntry, VolumeState
 from tasks.volume.outcomes import IntegrityFailure
 
-ROOT, ANNEX = "zarr.json", ".seismill/annex.json"  # where the root of a volume and of an annex lies
 LABELS = "labels"  # group of the label volumes in the group of an image
 
 
@@ -74,10 +74,15 @@ class Root:
         """Return whether it is of copies and levels in another tool's group."""
         return "annex" in self.attributes.get("seismill", {})
 
+    @cached_property
+    def group(self) -> OwnGroup:
+        """Return what its group is: a volume, or another tool's group."""
+        return ForeignGroup(self.state.annex) if self.is_annex else OwnGroup()
+
     @property
     def key(self) -> str:
         """Return the key that it is stored at."""
-        return ANNEX if self.is_annex else ROOT
+        return self.group.key
 
     @property
     def label_names(self) -> list[str]:
@@ -167,13 +172,12 @@ def root_from(data: bytes, where: str) -> Root:
     elif model.attributes.seismill is None:
         raise damaged("attributes.seismill: it holds nothing")
     else:
-        levels = [level.path for level in model.attributes.seismill.levels]
-        root.__dict__["state"] = model.attributes.seismill
+        state = root.__dict__["state"] = model.attributes.seismill
+        levels = [level.path for level in state.levels]
+        levels += [] if is_elsewhere(state.annex.array) else [state.annex.array]
     master, members = model.attributes.attributes.defaultVariableName, model.consolidated_metadata.metadata
     if root.is_ours and master not in members:
         raise damaged("it does not list its own array")
     for path in (*members, *levels, master):
         refuse_path(path, f"the root {where}")
-    if root.is_annex and not is_elsewhere(root.state.annex.array):
-        refuse_path(root.state.annex.array, f"the root {where}")
     return root

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from tasks.volume.arrays.codecs import is_zfp, join_shard
+from tasks.volume.arrays.codecs import is_zfp, join_shard, tolerance_of
+from tasks.volume.arrays.groups import store_at
 from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import on_chunks, on_io
 from tasks.volume.derived.edges import continue_cells
 from tasks.volume.derived.errors import encode_measured
 from tasks.volume.derived.readings import block_of
+from tasks.volume.derived.shared_blocks import SharedBlocks, can_share
 from tasks.volume.derived.superblocks import chunks_owned, hull
 from tasks.volume.kernels.error_sums import MAX_ABS_ERROR, finite_or_zero
-from tasks.volume.protocol.foreign_target import origin_of
 from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.plan import plan_at
 from tasks.volume.protocol.stage import Job
@@ -40,7 +41,7 @@ def rechunk_block(job: Job) -> Record:
     copies = [ArraySpec.from_json(plain) for plain in plan.body["copies"]]
     copies, own = block_of(plan.body, copies, master.shape, job.block)
     region = hull(copies, own)
-    origin, shape = origin_of(store, plan), tuple(r.stop - r.start for r in region)
+    origin, shape = store_at(store, plan.body["origin"]), tuple(r.stop - r.start for r in region)
     sums = {copy.path: np.zeros(4) for copy in copies}
     if 0 in shape:
         return Record(job.block, [], 0, {path: values.tolist() for path, values in sums.items()})
@@ -61,23 +62,38 @@ def rechunk_block(job: Job) -> Record:
             values[(slice(None),) * axis + (slice(n, None),)] = 0 if is_zfp(some[0]) else some[0].fill_value
         return values, values[tuple(slice(0, n) for n in shape)]
 
-    values, original, some_nonfinite = {}, np.empty(0), True
+    values: dict[bool, np.ndarray] = {}  # by whether they are for ZFP
+    original, some_nonfinite = np.empty(0), True
     if plain_copies:
         values[False], original = buffer(plain_copies)
         read_region(origin, master, region, out=original, live=live)
-    if zfp_copies:
+
+    def fill() -> tuple[np.ndarray, bool]:
+        """Fill the buffer of copies in ZFP; return the values it was made of, and whether NaN or Inf is among them."""
         values[True], valid = buffer(zfp_copies)
+        before = original if plain_copies else valid
         if plain_copies:
             valid[...] = original
         else:
-            original = valid
             read_region(origin, master, region, out=valid, live=live)
         # Cells of ZFP ring the same whether holes in them are 0 or go on as their neighbours, but show what they hold.
-        some_nonfinite = finite_or_zero(valid, valid, live) > 0
+        bad = finite_or_zero(valid, valid, live) > 0
         continue_cells(values[True], region)
-        if some_nonfinite and original is valid:
+        if bad and before is valid:
             # Live samples that are NaN or Inf are rare: only then is the original needed beside the mended one.
-            original = read_region(origin, master, region).astype(zfp_copies[0].numpy, copy=False)
+            before = read_region(origin, master, region).astype(zfp_copies[0].numpy, copy=False)
+        return before, bad
+
+    shared: SharedBlocks | None = None
+    if zfp_copies:
+        before, some_nonfinite = fill()
+        if can_share(zfp_copies, values[True], region):
+            tolerance = tolerance_of(zfp_copies[0]) or 0.0
+            shared = SharedBlocks.encoded(values[True], tolerance, before, live, itself=not some_nonfinite)
+            if shared is None:  # bits that take more room than samples are not kept
+                del before, values[True]
+                before, some_nonfinite = fill()
+        original = before
 
     def one(task: tuple[ArraySpec, tuple[int, ...]]) -> tuple[bytes | None, list[float]]:
         copy, position = task
@@ -87,6 +103,10 @@ def rechunk_block(job: Job) -> Record:
         errors = np.zeros(4)
         if not live[part[:-1]].any():
             return None, errors.tolist()
+        lives = live[part[:-1]]
+        if shared and is_zfp(copy):
+            data = shared.chunk(start, copy.chunks, original[part], lives, errors, nonfinite=some_nonfinite)
+            return data, errors.tolist()
         chunk = values[is_zfp(copy)][whole]
         if chunk.strides[-1] * chunk.shape[-1] < CACHE_LINE_BYTES:
             chunk = np.ascontiguousarray(chunk)  # lines that hold little of it are fetched once
@@ -94,7 +114,7 @@ def rechunk_block(job: Job) -> Record:
         samples = original[part] if is_zfp(copy) and some_nonfinite else inside
         if samples.dtype != copy.numpy:
             samples = samples.astype(copy.numpy)
-        data = encode_measured(copy, chunk, samples, live[part[:-1]], errors, nonfinite=some_nonfinite)
+        data = encode_measured(copy, chunk, samples, lives, errors, nonfinite=some_nonfinite)
         # A list, because small arrays that are kept hold on to the memory of the large ones before them.
         return data, errors.tolist()
 

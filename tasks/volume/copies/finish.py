@@ -17,7 +17,7 @@ from tasks.volume.derived.readings import count_of
 from tasks.volume.images.spacing import ROCKVERSE
 from tasks.volume.kernels.error_sums import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
-from tasks.volume.protocol.foreign_target import foreign_meaning, refuse_changed
+from tasks.volume.protocol.foreign_target import foreign_meaning
 from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.ready import Ready, put_arrays
 from tasks.volume.protocol.stage import Stage, publish_root, run_blocks
@@ -52,7 +52,7 @@ def make_copies(stage: Stage, volume: Volume, specs: Sequence[ArraySpec]) -> lis
     """
     master, body = volume.spec(volume.master), stage.plan.body
     entries = run_blocks(stage, rechunk_block, range(count_of(body, specs, master.shape)))
-    refuse_changed(volume)
+    volume.root.group.refuse_changed(volume)
     attributes = volume.array_attributes(volume.master)
     live_bytes = attributes.get("raw_bytes", master.raw_bytes)
     result = [

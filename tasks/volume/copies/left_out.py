@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from tasks.volume.arrays.reader import PYRAMID, Volume
+from tasks.volume.arrays.groups import PYRAMID
+from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import RAW_SAMPLES, STATISTICS
 from tasks.volume.arrays.volume_root import LABELS, Root
 from tasks.volume.outcomes import InputRefused
@@ -25,6 +26,7 @@ def selected_root(source: Volume, includes: list[str], excludes: list[str]) -> R
     )
     optional = [*copies, *([] if source.left_out or not copies else [source.master])]
     optional += [PYRAMID] if source.has(PYRAMID) else []
+    optional += [LABELS] if source.root.label_names else []
     if source.left_out:
         optional.remove(source.master)  # it stands in the master's place
     unknown = [name for name in (*includes, *excludes) if name not in optional]
@@ -42,7 +44,7 @@ def selected_root(source: Volume, includes: list[str], excludes: list[str]) -> R
         raise InputRefused(
             f"without {source.master} and {', '.join(copies)} nothing would be left of {source.store.url}; leave one in"
         )
-    root = source.root.without([LABELS, *gone])  # label volumes are not copied
+    root = source.root.without([LABELS, *gone])  # label volumes are copied by themselves, and listed then
     if source.master in gone:
         gone.remove(source.master)  # its plan, with the grid of traces, stays
         root = _left_out(source, root, min(left, key=lambda p: source.array_attributes(p)["max_abs_error"]))

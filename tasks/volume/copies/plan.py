@@ -17,6 +17,7 @@ from tasks.volume.copies.quality import codec_of
 from tasks.volume.copies.target import target_of, with_target, with_tolerance
 from tasks.volume.derived.readings import Reading, decoded, planned, to_json
 from tasks.volume.derived.superblocks import measured
+from tasks.volume.limits import Limits
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.plan import digest_of, unfinished_plans
 from tasks.volume.protocol.summary import fitting
@@ -33,7 +34,7 @@ def any_tolerance(volume: Volume, specs: list[ArraySpec]) -> list[ArraySpec]:
 def planned_copies(
     volume: Volume, specs: Sequence[ArraySpec], compute: Compute, choose: Choose = any_tolerance
 ) -> tuple[list[ArraySpec], list[Reading], Compute]:
-    """Return the copies that are not there as they are asked for, the readings that make them, and where blocks run.
+    """Return the copies to make, the readings that make them, and the compute that fits.
 
     Args:
         volume: The volume.
@@ -71,7 +72,7 @@ def more_readings(readings: Sequence[Reading]) -> str:
 
 
 def not_there(volume: Volume, specs: Sequence[ArraySpec]) -> list[ArraySpec]:
-    """Return the copies that are not in the volume as they are asked for."""
+    """Return the requested copies that the volume lacks, or has in another form."""
     root, stages = volume.root, volume.state.stages
     return [
         spec
@@ -94,7 +95,7 @@ def decode_alike(entry: ArraySpec, other: ArraySpec) -> bool:
     return kinds[0] == kinds[1] and entry.at("", codec="", fill="0") == other.at("", codec="", fill="0")
 
 
-def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec]:
+def copy_specs(volume: Volume, copies: Copies, limits: Limits, *, local: bool) -> list[ArraySpec]:
     """Return the requested arrays; none if only presets are requested and this rank has none.
 
     Raises:
@@ -140,7 +141,7 @@ def copy_specs(volume: Volume, copies: Copies, *, local: bool) -> list[ArraySpec
         presets = {name for name in names if copies.quality_of(name) == "auto" and name not in copies.named}
         presets -= {more.name for more in copies.more}
         specs = [_as_asked(volume, s) if s.path in presets & set(there) else s for s in specs]
-    if all(unsharded(spec.shape, spec.chunks, local=local) for spec in specs):
+    if all(unsharded(spec.shape, spec.chunks, limits, local=local) for spec in specs):
         return specs
     # A copy that is there keeps its shards, so that readers who opened it find their way while it is replaced.
     return [
@@ -157,7 +158,7 @@ def _as_asked(volume: Volume, spec: ArraySpec) -> ArraySpec:
 
 
 def how_copies_differ(volume: Volume, specs: Sequence[ArraySpec]) -> str:
-    """Return what differs between copies that are there and those that are asked for, field by field."""
+    """Return the differences between existing and requested copies, field by field."""
     parts = []
     for spec in specs:
         there, asked = volume.spec(spec.path), spec

@@ -1,4 +1,4 @@
-"""Choose the tolerance of lossy copies from what is asked of their quality.
+"""Choose the tolerance of lossy copies from the quality that they must reach.
 
 A target is a floor: `snr=40` asks for a signal-to-noise ratio of at least 40 dB, 20 log10(sigma / rmse), `psnr=60` for
 a peak signal-to-noise ratio, 20 log10((max - min) / rmse), of images 20 log10(window / rmse) with the window of values

@@ -63,7 +63,7 @@ def fewest_readings(
     for groups in sorted(_shared_out(arrays), key=len):
         if best and len(groups) >= decoded(best):
             break
-        whole = [found for group in groups if isinstance(found := reading(group), Reading)]
+        whole = [candidate for group in groups if isinstance(candidate := reading(group), Reading)]
         if len(whole) == len(groups) and (not best or decoded(whole) < decoded(best)):
             best = whole
     if not best:

@@ -5,7 +5,7 @@ A checksum proves that bytes are the source's. This shows more: that somebody el
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,6 @@ def compare(
     first_sample: int = 0,
     own_bytes: Sequence[tuple[int, int]] | None = None,
     converted: bool = False,
-    on_window: Callable[[int], None] = lambda traces: None,
 ) -> int:
     """Read a file with segyio; return how many traces have the volume's samples and header fields.
 
@@ -70,7 +69,6 @@ def compare(
         first_sample: Which of the volume's samples is the file's first.
         own_bytes: First byte and width of those fields of a rewritten file that are not at their standard place.
         converted: Whether the samples are of another format than the source's.
-        on_window: Called after each window with the number of traces compared so far.
 
     Raises:
         IntegrityFailure: A sample or a header field differs.
@@ -113,7 +111,6 @@ def compare(
                 headers = parts.volume.read("headers", window.region)[inside][order]
                 _compare_headers(path, file, numbers, headers, own_bytes)
                 done += numbers.size
-            on_window(done)
     return done
 
 

@@ -7,7 +7,7 @@ command goes on with it. The document that makes it a group is written last.
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from tasks.volume.arrays.plain_v2 import array_document, plain_chunk, stored_dty
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec
+from tasks.volume.arrays.volume_root import LABELS
 from tasks.volume.blocks import Compute, Progress, Region, block_count, on_chunks, regions
 from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tasks.volume.protocol.label_list import open_labels
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
@@ -37,12 +39,14 @@ class OmeGroup:
         sources: The levels as the volume has them.
         targets: The same arrays in the target, at "0", "1" …
         attributes: The `.zattrs` of the group.
+        labels: Groups of labels of the image, by name; they come to lie in `labels/NAME`.
     """
 
     volume: Volume
     sources: list[ArraySpec]
     targets: list[ArraySpec]
     attributes: dict[str, Any]
+    labels: Mapping[str, "OmeGroup"] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -50,12 +54,24 @@ class OmeGroup:
         stages = self.volume.state.stages
         plans = {name: stages[name].plan for name in (self.volume.master, "pyramid") if name in stages}
         arrays = [target.to_json() for target in self.targets]
-        return digest_of({"verb": "export_ome", "stages": plans, "arrays": arrays, "about": self.attributes})
+        inner = {"labels": {name: group.digest for name, group in self.labels.items()}} if self.labels else {}
+        about = {"verb": "export_ome", "stages": plans, "arrays": arrays, "about": self.attributes}
+        return digest_of(about | inner)
+
+    @property
+    def arrays(self) -> list[ArraySpec]:
+        """Return all arrays that are written, those of labels behind the image's."""
+        inner = [
+            replace(spec, path=f"{LABELS}/{name}/{spec.path}")
+            for name, group in self.labels.items()
+            for spec in group.targets
+        ]
+        return [*self.targets, *inner]
 
     @property
     def memory_bytes(self) -> int:
         """Return the most bytes that exporting takes: voxels of a block, and its chunks in the works."""
-        most = 0
+        most = max((group.memory_bytes for group in self.labels.values()), default=0)
         for spec in self.targets:
             block = _block(spec)
             count = int(np.prod([min(b, -(-n // c) * c) for b, n, c in _sizes(block, spec)]))
@@ -70,7 +86,7 @@ def ome_group_of(volume: Volume) -> OmeGroup:
         InputRefused: OME-Zarr does not describe it.
     """
     master = volume.spec(volume.master)
-    image = _image_of(volume)
+    image = volume.root.group.image(volume)
     if not image.get("axes") or len(image["axes"]) != len(master.shape):
         raise InputRefused(
             f"{volume.store.url} has {len(master.shape)} dimensions ({', '.join(master.dims)}), which are no axes of "
@@ -91,7 +107,8 @@ def ome_group_of(volume: Volume) -> OmeGroup:
     ]
     datasets = [dataset(str(number), level) for number, level in enumerate(levels)]
     described = {"version": "0.4", "name": image["name"], "axes": image["axes"], "datasets": datasets}
-    return OmeGroup(volume, sources, targets, {"multiscales": [described]} | _shown(volume))
+    labels = {name: ome_group_of(inner) for name, inner in open_labels(volume).items()}
+    return OmeGroup(volume, sources, targets, {"multiscales": [described]} | _shown(volume), labels)
 
 
 def export_group(group: OmeGroup, target: WritableStore, compute: Compute) -> tuple[int, int]:
@@ -106,6 +123,12 @@ def export_group(group: OmeGroup, target: WritableStore, compute: Compute) -> tu
     refuse_other(target, present, note)
     target.create(NOTE, note)
     done = written = there = read = 0
+    for name, labels in group.labels.items():
+        counts = export_group(labels, target.below(f"{LABELS}/{name}"), compute)
+        written, there = written + counts[0], there + counts[1]
+    if group.labels:
+        target.put(f"{LABELS}/.zattrs", json.dumps({"labels": list(group.labels)}, indent=1).encode())
+        target.put(f"{LABELS}/.zgroup", GROUP_V2)
     began = time.monotonic()
     total = sum(block_count(spec.shape, _block(spec)) for spec in group.targets)
     for source, spec in zip(group.sources, group.targets, strict=True):
@@ -141,15 +164,6 @@ def refuse_other(target: Store, present: set[str], note: bytes) -> None:
             f"{target.url} is not empty and no export of this volume as it is now (it holds {min(present)}); name a "
             "place that does not exist yet"
         )
-
-
-def _image_of(volume: Volume) -> Mapping[str, Any]:
-    """Return name and axes of the image that a volume is, or that another tool's array is."""
-    if volume.origin:
-        annex = volume.state.annex
-        return {"name": annex.name, "axes": annex.axes}
-    images = volume.attributes.get("ome", {}).get("multiscales") or [{}]
-    return {"name": images[0].get("name", volume.master), "axes": images[0].get("axes", [])}
 
 
 def _shown(volume: Volume) -> dict[str, Any]:

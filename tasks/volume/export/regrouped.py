@@ -102,27 +102,29 @@ def regrouped(source: Store, wanted: str, *, local: bool) -> Regrouped:
         raise InputRefused(f"{source.url} is a volume; leave out --group to make copies of its master")
     extents = _extents(wanted)
     arrays, sources, written, as_found, dims = [], {}, {}, [], set()
-    for path, found in described.items():
-        if not is_array(found):
-            written[path] = GROUP | {"attributes": attributes_of(found)}
+    for path, document in described.items():
+        if not is_array(document):
+            written[path] = GROUP | {"attributes": attributes_of(document)}
             continue
         array = foreign_array(source, path)
         dims |= set(dims_of(array))
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-            if "zarr.json" not in found:
+            if "zarr.json" not in document:
                 raise InputRefused(
                     f"{source.url}/{path} holds {array.dtype} in Zarr v2, which is not turned into v3; name the arrays "
                     "of numbers one by one with --array"
                 )
             as_found.append(path)
-            written[path] = found["zarr.json"]
+            written[path] = document["zarr.json"]
             continue
         read = spec_as_found(path, array)
         refuse_absurd(read.shape, read.unit, f"{source.url}/{path}")
         spec = _spec(read, extents, local=local)
         arrays.append(spec)
         sources[path] = read
-        written[path] = metadata_of(spec, _attributes(array, found)) | {"fill_value": _fill(array, found)}
+        written[path] = metadata_of(spec, _attributes(array, document)) | {
+            "fill_value": _fill(array, document)
+        }
     if unknown := sorted(set(extents) - dims):
         raise InputRefused(
             f"{source.url} has no dimension {unknown[0]}; it has {', '.join(sorted(dims)) or 'none'}"
@@ -217,20 +219,20 @@ def _spec(read: ArraySpec, extents: Mapping[str, int], *, local: bool) -> ArrayS
     return spec if shards in ((), chunks) else spec.at(read.path, shards=shards)
 
 
-def _fill(array: Any, found: Mapping[str, Mapping[str, Any]]) -> Any:
+def _fill(array: Any, described: Mapping[str, Mapping[str, Any]]) -> Any:
     """Return the fill value as a zarr.json of v3 holds it."""
-    if "zarr.json" in found:
-        return found["zarr.json"]["fill_value"]
-    fill = found[".zarray"].get("fill_value")
+    if "zarr.json" in described:
+        return described["zarr.json"]["fill_value"]
+    fill = described[".zarray"].get("fill_value")
     if fill is None:
         return False if array.dtype.kind == "b" else 0
     return bool(fill) if array.dtype.kind == "b" else fill
 
 
-def _attributes(array: Any, found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _attributes(array: Any, described: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return an array's attributes; of Zarr v2 its fill value, which xarray takes for no data, becomes one of them."""
-    attributes = {k: v for k, v in attributes_of(dict(found)).items() if k != "_ARRAY_DIMENSIONS"}  # type: ignore[arg-type]
-    if "zarr.json" in found or array.fill_value is None or "_FillValue" in attributes:
+    attributes = {k: v for k, v in attributes_of(dict(described)).items() if k != "_ARRAY_DIMENSIONS"}  # type: ignore[arg-type]
+    if "zarr.json" in described or array.fill_value is None or "_FillValue" in attributes:
         return attributes
     kind = array.dtype.kind
     if kind == "f":  # as xarray writes it for Zarr v3

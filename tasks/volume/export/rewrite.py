@@ -13,8 +13,9 @@ from tasks.parameters import Export
 from tasks.volume.blocks import on_chunks
 from tasks.volume.export.segy_parts import SegyParts
 from tasks.volume.export.selection import Selection, select
+from tasks.volume.segy.binary_header import ByteOrder
 from tasks.volume.segy.convert import Lost, convert_samples
-from tasks.volume.segy.format import ByteOrder, FileFormat
+from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.headers import word_bytes
 from tasks.volume.segy.rewritten_headers import file_header, target_format, trace_headers, with_file_headers
 from tasks.volume.segy.standards import SAMPLE_FORMATS, SEISMIC_UNIX
@@ -50,7 +51,7 @@ def edition_of(parts: SegyParts, export: Export) -> Edition | None:
     """Return the edition to write; None for the source itself.
 
     Raises:
-        InputRefused: The volume has nothing of what is asked for.
+        InputRefused: The selection holds no traces or samples.
     """
     if export == Export() and parts.of_copy and len(parts.files) == 1:
         # All of the source, the traces that have no cell as well.

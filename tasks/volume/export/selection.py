@@ -65,8 +65,11 @@ def select(volume: Volume, ranges: Sequence[str], mask: str) -> Selection:
                 f"selection {text} holds nothing: {name} goes from {np.nanmin(values):g} to {np.nanmax(values):g}"
             )
         if name == dims[-1]:
-            found = np.flatnonzero(inside)
-            first_sample, last_sample = max(first_sample, int(found[0])), min(last_sample, int(found[-1]))
+            positions = np.flatnonzero(inside)
+            first_sample, last_sample = (
+                max(first_sample, int(positions[0])),
+                min(last_sample, int(positions[-1])),
+            )
         elif name in dims:
             axis = dims.index(name)
             cells &= inside.reshape([-1 if a == axis else 1 for a in range(cells.ndim)])

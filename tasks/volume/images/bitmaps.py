@@ -1,7 +1,8 @@
 """Slices in BMP and JPEG files: what their headers say, and the voxels of BMP, which lie in the file by rows."""
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ JPEG_BYTES = 3  # a voxel while decoding, beside the file's own
 JPEG_HEAD = 256 << 10  # thumbnails and profiles stand before the frame
 _KINDS = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive", 0xC3: "lossless", 0xF7: "JPEG-LS"}
 _MARKERS = 1000
+BAND_BYTES = 4 << 20  # of a BMP in colours, read at once to see whether they are gray
 _BMP_TYPES = {0: "BI_RGB", 1: "BI_RLE8", 2: "BI_RLE4", 3: "BI_BITFIELDS", 4: "BI_JPEG", 5: "BI_PNG"}
 
 
@@ -88,7 +90,10 @@ def jpeg_dtype(frame: Frame, where: str, most: int = 1) -> str:
 
 
 def describe_bmp(opened: OpenFile) -> tuple[VoxelFile, Slices]:
-    """Return the slice of a BMP file: gray, by a palette or as three equal values."""
+    """Return the slice of a BMP file: gray, by a palette or as three equal values, or in colours.
+
+    A file of three values per voxel is read whole: what it is, only all of its values tell.
+    """
     source = opened.source
     head = source.read(0, min(source.size, 54))
     if len(head) < 54:
@@ -123,29 +128,49 @@ def describe_bmp(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     details: dict[str, Any] = {"offset": offset, "stride": stride, "bits": bits, "upward": height > 0}
     if palette != list(range(256)):
         details["palette"] = palette
-    return opened.file, Slices(
-        "coded", 1, (rows, width), "uint8", {"bmp": details}, source.size, 4 * rows * width
+    step = max(1, BAND_BYTES // stride)
+    bands = ((first, min(step, rows - first)) for first in range(0, rows, step))
+    in_colours = bits > 8 and any(
+        _differ(_pixels(_lines(source.read(offset + first * stride, n * stride), stride, n), bits, width))
+        for first, n in bands
     )
+    gray = Slices("coded", 1, (rows, width), "uint8", {"bmp": details}, source.size, 4 * rows * width)
+    return opened.file, _with_colours(gray) if in_colours else gray
+
+
+def alike(files: Sequence[tuple[VoxelFile, Slices]]) -> list[tuple[VoxelFile, Slices]]:
+    """Return the files of a stack; slices of BMP that happen to be gray are read as colours if others have colours."""
+    in_colours = any(slices.samples == 3 and "bmp" in slices.details for _, slices in files)
+    gray = [in_colours and slices.details.get("bmp", {}).get("bits", 0) > 8 for _, slices in files]
+    return [
+        (file, _with_colours(slices) if change else slices)
+        for (file, slices), change in zip(files, gray, strict=True)
+    ]
+
+
+def _with_colours(slices: Slices) -> Slices:
+    return replace(slices, samples=3, details={"bmp": slices.details["bmp"] | {"colours": True}})
 
 
 def decode_bmp(data: bytes, details: dict[str, Any], out: np.ndarray, where: str) -> None:
     """Fill `out` with the slice of a BMP file.
 
     Raises:
-        IntegrityFailure: The file is in colour, or shorter than before.
+        IntegrityFailure: The file is in colours, which it was not, or shorter than before.
     """
-    rows, columns = out.shape
+    rows, columns = out.shape[:2]
     stride, bits, begin = details["stride"], details["bits"], details["offset"]
     if len(data) < begin + stride * rows:
         raise IntegrityFailure(f"{where} is shorter than its header said; bring the file again")
-    lines = np.frombuffer(data, np.uint8, stride * rows, begin).reshape(rows, stride)
+    lines = _lines(data[begin : begin + stride * rows], stride, rows)
     lines = lines[::-1] if details["upward"] else lines
     if bits > 8:
-        pixels = lines[:, : columns * bits // 8].reshape(rows, columns, bits // 8)
-        if (pixels[:, :, 1:3] != pixels[:, :, :1]).any():
-            raise IntegrityFailure(
-                f"{where} has three values per voxel that differ; save it as gray, or as PNG or TIFF"
-            )
+        pixels = _pixels(lines, bits, columns)
+        if details.get("colours"):
+            out[...] = pixels[:, :, 2::-1]
+            return
+        if _differ(pixels):
+            raise IntegrityFailure(f"{where} has colours, and had none before; bring the file again")
         out[...] = pixels[:, :, 0]
         return
     if bits < 8:
@@ -158,3 +183,18 @@ def decode_bmp(data: bytes, details: dict[str, Any], out: np.ndarray, where: str
             raise IntegrityFailure(f"{where} has values that its palette does not; bring the file again")
         values = table[values]
     out[...] = values
+
+
+def _lines(data: bytes, stride: int, rows: int) -> np.ndarray:
+    """Return the bytes of each row, in the order of the file."""
+    return np.frombuffer(data, np.uint8).reshape(rows, stride)
+
+
+def _pixels(lines: np.ndarray, bits: int, columns: int) -> np.ndarray:
+    """Return blue, green and red of each voxel, and of 32 bits a fourth value that means nothing."""
+    return lines[:, : columns * bits // 8].reshape(len(lines), columns, bits // 8)
+
+
+def _differ(pixels: np.ndarray) -> bool:
+    """Return whether a voxel is in colour."""
+    return bool((pixels[:, :, 1:3] != pixels[:, :, :1]).any())

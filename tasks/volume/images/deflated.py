@@ -12,12 +12,25 @@ from typing import Any
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.store.objects import Source
 
-READ_BYTES = 1 << 20  # of the stream at a time
-PIECE_BYTES = 4 << 20  # decoded at a time, however much the stream swells
 PLACES = 256  # at which a decoder is kept, of some 40 kB each
-LEAST_APART = 64 << 20
 EITHER = zlib.MAX_WBITS | 32  # zlib's header or gzip's
-SCRATCH_BYTES = READ_BYTES + 2 * PIECE_BYTES + PLACES * (48 << 10)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Bytes of a stream that are read and decoded at a time, however much it swells, and between kept decoders."""
+
+    read_bytes: int = 1 << 20
+    piece_bytes: int = 4 << 20
+    least_apart: int = 64 << 20
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Return the memory that decoding takes."""
+        return self.read_bytes + 2 * self.piece_bytes + PLACES * (48 << 10)
+
+
+STEPS = Steps()
 
 
 @dataclass(frozen=True)
@@ -32,13 +45,22 @@ class _Place:
 class Deflated:
     """The decoded bytes of a stream that goes from `offset` to the end of a file, or of a part of it."""
 
-    def __init__(self, source: Source, offset: int, size: int, end: int = -1, wbits: int = EITHER) -> None:
+    def __init__(
+        self,
+        source: Source,
+        offset: int,
+        size: int,
+        end: int = -1,
+        wbits: int = EITHER,
+        steps: Steps = STEPS,
+    ) -> None:
         """Take the stream of a file; `size` is what it must decode to."""
+        self._steps = steps
         self.source = source
         self.size = size
         self._end = end if end >= 0 else source.size
         self._wbits = wbits
-        self._apart = max(LEAST_APART, size // PLACES)
+        self._apart = max(steps.least_apart, size // PLACES)
         self._places = {0: _Place(0, offset, zlib.decompressobj(wbits))}  # by stretches of `_apart` bytes
         self._last = self._places[0]  # where the last call ended, which is where the next one mostly goes on
         self._lock = threading.Lock()
@@ -56,7 +78,7 @@ class Deflated:
             stop, data = start + len(out), b""
             while decoded < stop:
                 data = data or self._read(at, decoded)
-                wanted = min((start if decoded < start else stop) - decoded, PIECE_BYTES)
+                wanted = min((start if decoded < start else stop) - decoded, self._steps.piece_bytes)
                 piece, decoder, left = self._decode(decoder, data, wanted)
                 at, data = at + len(data) - len(left), left
                 if decoded >= start:
@@ -75,7 +97,7 @@ class Deflated:
                 f"the stream in {self.source.url} ends after {decoded:,} of {self.size:,} bytes of voxels; it is cut "
                 "off, or its header is another's"
             )
-        return bytes(self.source.read(at, min(READ_BYTES, self._end - at)))
+        return bytes(self.source.read(at, min(self._steps.read_bytes, self._end - at)))
 
     def _decode(self, decoder: Any, data: bytes, wanted: int) -> tuple[bytes, Any, bytes]:
         """Return some decoded bytes, the decoder after them, and the rest of `data`."""

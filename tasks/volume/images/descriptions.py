@@ -64,6 +64,21 @@ def channels_said(described: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def time_step(tiff: Any, described: str) -> tuple[float, str]:
+    """Return the distance of times and its unit, in which OME and ImageJ mean seconds unless they say another.
+
+    Args:
+        tiff: tifffile's `TiffFile`.
+        described: For OME, the XML of the image that is meant.
+    """
+    if tiff.is_ome:
+        step = re.search(r'\bTimeIncrement="([\d.eE+-]{1,40})"', described)
+        unit = re.search(r'\bTimeIncrementUnit="([^"]{0,40})"', described)
+        return _real(step[1]) if step else 0.0, unit[1] if unit else "s"
+    meta = (tiff.imagej_metadata or {}) if tiff.is_imagej else {}
+    return _real(meta.get("finterval", 0)), str(meta.get("tunit", "s"))
+
+
 def voxels(tiff: Any, page: Any, described: str = "") -> Voxels:
     """Voxel lengths of ImageJ, OME and plain files, which say nothing of the distance of their slices. See `counts`.
 

@@ -5,7 +5,6 @@ Nothing leads out of the file: external links, external storage and virtual arra
 
 import math
 import threading
-from functools import lru_cache
 from typing import Any
 
 import h5py
@@ -17,7 +16,7 @@ from tasks.volume.images.formats import OpenFile
 from tasks.volume.images.hdf5_filters import NAMES, decoded, known
 from tasks.volume.images.hdf5_paths import array_at, only_array, voxels_of
 from tasks.volume.images.header import Slices, kept_dtype
-from tasks.volume.images.listing import VoxelFile
+from tasks.volume.images.listing import VoxelFile, opened_once
 from tasks.volume.images.ranged import Ranged
 from tasks.volume.images.raw_voxels import plain
 from tasks.volume.limits import DIMENSIONS
@@ -117,7 +116,7 @@ class _File:
         return None if found.byte_offset is None else (found.byte_offset, found.size, found.filter_mask)
 
 
-@lru_cache(maxsize=4)
+@opened_once(4)
 def _opened(file: VoxelFile, options: StorageOptions) -> _File:
     return _File(file.open(options))
 
@@ -144,7 +143,8 @@ def _described(opened: OpenFile, file: _File) -> tuple[VoxelFile, Slices]:
     if not 2 <= array.ndim <= DIMENSIONS:
         raise InputRefused(f"{where} has the shape {array.shape}; wanted two or three axes")
     axes = list(range(array.ndim))
-    while len(axes) > 3 and 1 in (array.shape[a] for a in axes):
+    # Of more than three axes a last one of 3 or 4 may be colours, which are never taken for x.
+    while len(axes) > 3 and array.shape[-1] not in (3, 4) and 1 in (array.shape[a] for a in axes):
         axes.remove(next(a for a in axes if array.shape[a] == 1))
     shape = tuple(int(array.shape[a]) for a in axes)
     shape = (1, *shape) if len(shape) == 2 else shape

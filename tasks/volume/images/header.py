@@ -33,6 +33,22 @@ UNITS = {
 }
 
 
+# Of time, likewise.
+TIME_UNITS = {
+    "s": "second",
+    "sec": "second",
+    "ms": "millisecond",
+    "msec": "millisecond",
+    "us": "microsecond",
+    "µs": "microsecond",
+    "μs": "microsecond",
+    "ns": "nanosecond",
+    "min": "minute",
+    "h": "hour",
+    "hr": "hour",
+    "d": "day",
+}
+
 METERS = {
     "angstrom": 1e-10,
     "nanometer": 1e-9,
@@ -99,6 +115,8 @@ class Slices:
             `z`. Empty: along z alone.
         declared: Number of slices that the file states for itself and the others of its set; 0: none stated.
             No part of a plan.
+        time_step: Distance from one time to the next; 0 if the file has none. No part of a plan.
+        time_unit: OME-Zarr's name of its unit; empty if it is not known. No part of a plan.
         channels: Names and colours (RRGGBB) of the channels, as the file gives them; no part of a plan.
     """
 
@@ -117,6 +135,8 @@ class Slices:
     planes: tuple[tuple[str, int], ...] = ()
     channels: tuple[tuple[str, str], ...] = ()
     declared: int = 0
+    time_step: float = 0.0
+    time_unit: str = ""
 
     @property
     def leading(self) -> tuple[tuple[str, int], ...]:
@@ -142,6 +162,13 @@ def unit_of(text: str) -> str:
     word = plain.removesuffix("es") if plain == "inches" else plain.removesuffix("s")
     word = f"{word.removesuffix('re')}er" if word.endswith("metre") else word
     return word if word in METERS else ""
+
+
+def time_unit_of(text: str) -> str:
+    """OME-Zarr's name of a unit of time as a file writes it; empty if it is none."""
+    plain = text.strip().lower()
+    word = plain.removesuffix("s")
+    return TIME_UNITS.get(plain) or (word if word in TIME_UNITS.values() else "")
 
 
 def scaled(length: float, own: str, unit: str) -> float:

@@ -7,9 +7,11 @@ and nobody sees it. So the numbers in the names are read: they must run through 
 import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache, wraps
+from typing import TypeVar
 
 from tasks.parameters import StorageOptions
 from tasks.volume.images.suffixes import FORMAT_OF, SUFFIXES, suffix_of, without_part
@@ -17,6 +19,7 @@ from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Source, Store
 from tasks.volume.store.source_options import of_sources
 from tasks.volume.store.spilled import open_source
+from tasks.volume.store.url import stored_address
 
 LIST_SUFFIXES = {".txt", ".lst"}
 LIST_BYTES = 64 << 20
@@ -42,6 +45,29 @@ class VoxelFile:
     def open(self, options: StorageOptions) -> Source:
         """Return the file, refused if it is not the one that was listed."""
         return _open(self.url, of_sources(options), self.identity, self.bytes)
+
+
+Opened = TypeVar("Opened")
+_Opener = Callable[[VoxelFile, StorageOptions], Opened]
+
+
+def opened_once(most: int) -> Callable[[_Opener[Opened]], _Opener[Opened]]:
+    """Return a decorator that keeps what a function opens of a file, up to `most` files in each process.
+
+    Another run in the same process may read a kept file only if it may open it.
+    """
+
+    def decorate(opener: _Opener[Opened]) -> _Opener[Opened]:
+        kept = lru_cache(maxsize=most)(opener)
+
+        @wraps(opener)
+        def checked(file: VoxelFile, options: StorageOptions) -> Opened:
+            stored_address(file.url)
+            return kept(file, options)
+
+        return checked
+
+    return decorate
 
 
 def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:

@@ -13,11 +13,12 @@ from tasks.volume.images.header import Slices, Voxels, refuse_colour
 from tasks.volume.images.listing import VoxelFile
 from tasks.volume.images.raw_voxels import plain
 from tasks.volume.images.text_headed import beside, listed_as
-from tasks.volume.images.text_header import shown
+from tasks.volume.images.text_header import shown, timed
 from tasks.volume.limits import HEADER_BYTES
 from tasks.volume.outcomes import InputRefused
 
 _UNITS = {1: "meter", 2: "millimeter", 3: "micrometer"}  # xyzt_units, its lowest three bits
+_TIMES = {8: "s", 16: "ms", 24: "µs"}  # xyzt_units, its next three bits
 _COLOURS = {128: 3, 2304: 4}  # datatype codes of RGB24 and RGBA32
 _SIZES = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
 
@@ -42,20 +43,27 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     code = int(header["datatype"])
     if code in _COLOURS:
         refuse_colour(source.url, _COLOURS[code])
-    shape = _shape(header, source.url)
+    shape, planes = _shape(header, source.url)
     if not math.isfinite(float(header["vox_offset"])) or not 0 <= float(header["vox_offset"]) < 1 << 40:
         raise InputRefused(f"{source.url} says its voxels begin nowhere; it is damaged")
     offset = int(header["vox_offset"])
     voxels, kept = _voxels(header), _rescaling(header)
+    if not planes and shape[0] > max(1, int(header["dim"][3])):
+        note = "NIfTI's fourth or fifth axis was taken as its slices, because it has no third"
+        voxels = replace(voxels, notes=(*voxels.notes, note))
+    # Bits 3 to 5 of xyzt_units are the unit of what lies along the fourth axis; frequencies are among them.
+    step = float(header["pixdim"][4]), _TIMES.get(int(header["xyzt_units"]) & 56, "")
     if bytes(header["magic"].tobytes())[:3] in (b"ni1", b"ni2"):
         name = source.url.rpartition("/")[2]
         data = beside(source, f"{name.rpartition('.')[0]}.img", opened.options)
         slices = plain(data, dtype, shape, offset, voxels=voxels, exact=False)
-        return listed_as(data), _with(slices, kept)
+        return listed_as(data), timed(_with(slices, kept, planes), *step)
     offset = max(offset, kind.sizeof_hdr + 4)
     if stream:
-        return opened.file, _with(plain(source, dtype, shape, offset, voxels=voxels, stream=0), kept)
-    return opened.file, _with(plain(source, dtype, shape, offset, voxels=voxels), kept)
+        slices = plain(source, dtype, shape, offset, voxels=voxels, stream=0)
+    else:
+        slices = plain(source, dtype, shape, offset, voxels=voxels)
+    return opened.file, timed(_with(slices, kept, planes), *step)
 
 
 def _kind(head: bytes) -> tuple[Any, str]:
@@ -67,19 +75,20 @@ def _kind(head: bytes) -> tuple[Any, str]:
     raise ValueError("its header does not begin with 348 or 540")
 
 
-def _shape(header: Any, where: str) -> tuple[int, ...]:
-    """Extents z, y, x; axes behind the third must be of one voxel."""
+def _shape(header: Any, where: str) -> tuple[tuple[int, ...], tuple[tuple[str, int], ...]]:
+    """Return extents z, y, x, z that of all times and channels, and the axes along which slices follow each other.
+
+    The fourth axis of NIfTI is time, the fifth that of several values per voxel.
+    """
     dims = [int(n) for n in header["dim"]]
     if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1:
         raise InputRefused(f"{where} says it has the extents {dims}; it is damaged")
-    extents = dims[1 : dims[0] + 1]
-    while len(extents) > 3 and 1 in extents[2:]:
-        extents.pop(len(extents) - 1 - extents[::-1].index(1))
-    if len(extents) > 3:
-        raise InputRefused(
-            f"{where} holds {extents[3]} volumes of {extents[2]} x {extents[1]} x {extents[0]} voxels; save one alone"
-        )
-    return tuple(([*extents, 1, 1])[:3][::-1])
+    x, y, z, times, channels, *more = [*dims[1 : dims[0] + 1], *[1] * 7][:7]
+    if max(more) > 1:
+        raise InputRefused(f"{where} has {dims[0]} axes ({dims[1 : dims[0] + 1]}); save one image alone")
+    planes = (("c", channels), ("t", times), ("z", z))
+    # Where only one is above 1 it is the depth.
+    return (channels * times * z, y, x), planes if (channels > 1) + (times > 1) + (z > 1) > 1 else ()
 
 
 def _voxels(header: Any) -> Voxels:
@@ -112,5 +121,7 @@ def _rescaling(header: Any) -> dict[str, Any]:
     return {"rescale_slope": slope, "rescale_intercept": inter}
 
 
-def _with(slices: Slices, kept: dict[str, Any]) -> Slices:
-    return replace(slices, kept=kept)
+def _with(slices: Slices, kept: dict[str, Any], planes: tuple[tuple[str, int], ...]) -> Slices:
+    if not planes:
+        return replace(slices, kept=kept)
+    return replace(slices, kept=kept, planes=planes, count=dict(planes)["z"])

@@ -14,10 +14,11 @@ from typing import Any, cast
 import numpy as np
 
 from tasks.volume.blocks import on_io
-from tasks.volume.images.deflated import EITHER, SCRATCH_BYTES, Deflated
+from tasks.volume.images.deflated import EITHER, STEPS, Deflated
 from tasks.volume.images.formats import OpenFile
 from tasks.volume.images.header import Slices, Voxels, kept_dtype
 from tasks.volume.images.listing import VoxelFile
+from tasks.volume.images.sidecars import layout_beside
 from tasks.volume.images.text_header import SHOWN
 from tasks.volume.limits import DIMENSIONS, HEADER_BYTES
 from tasks.volume.outcomes import InputRefused
@@ -28,17 +29,28 @@ REQUEST_BYTES = 16 << 20  # a longer range is asked for in pieces, in parallel
 
 def describe_raw(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     """Return the slices of a file without a header."""
-    source, raw = opened.source, opened.raw
+    source, raw, beside, note = opened.source, opened.raw, "", ""
+    if raw.dtype == "unknown" or not raw.shape:
+        raw, beside, note = layout_beside(opened.file, opened.options, raw)
     if len(raw.shape) != 3 or min(raw.shape) < 1 or raw.dtype == "unknown":
         raise InputRefused(
             f"{source.url} has no header that says what it holds; give its dtype and its shape (z, y, x), such as "
-            "--dtype uint16 --shape 1000,2048,2048"
+            f"--dtype uint16 --shape 1000,2048,2048{f'; {note}' if note else ''}"
         )
+    voxels = Voxels(notes=(note,)) if beside else Voxels()
     dtype = np.dtype(raw.dtype).newbyteorder(raw.byte_order)
-    if source.url.lower().endswith(".gz") and source.read(0, min(source.size, 2)) == b"\x1f\x8b":
-        shape = tuple(raw.shape)
-        return opened.file, plain(source, dtype, shape, raw.offset, fortran=raw.order == "F", stream=0)
-    return opened.file, plain(source, dtype, tuple(raw.shape), raw.offset, fortran=raw.order == "F")
+    packed = source.url.lower().endswith(".gz") and source.read(0, min(source.size, 2)) == b"\x1f\x8b"
+    shape, fortran = tuple(raw.shape), raw.order == "F"
+    stream = 0 if packed else None
+    try:
+        slices = plain(source, dtype, shape, raw.offset, fortran=fortran, voxels=voxels, stream=stream)
+    except InputRefused as refused:
+        if not beside:
+            raise
+        raise InputRefused(
+            f"{refused.sentence}; the layout is that of {beside}, which --dtype and --shape overrule"
+        ) from None
+    return opened.file, slices
 
 
 def describe_npy(opened: OpenFile) -> tuple[VoxelFile, Slices]:
@@ -135,9 +147,16 @@ def plain(
     more = dict(more or {})
     name = kept_dtype(dtype, source.url)
     shape = (1, *shape) if len(shape) == 2 else tuple(shape)
+    given = shape
+    if shape[-1:] not in ((3,), (4,)):  # which may be colours or, where a header does not say so, x
+        shape = (*(n for n in shape[:-3] if n != 1), *shape[-3:])
     if len(shape) != 3 or min(shape) < 1:
+        which = (
+            "; which of them are channels or times it does not say: save each image alone, or all as OME-TIFF"
+        )
         raise InputRefused(
-            f"{source.url} holds an array of shape {shape}; wanted two or three axes, none of them empty"
+            f"{source.url} holds an array of shape {given}; wanted two or three axes, none of them empty"
+            f"{which if len(shape) > 3 else ''}"
         )
     wanted = offset + math.prod(shape) * dtype.itemsize
     swap = dtype.itemsize > 1 and not dtype.isnative
@@ -151,7 +170,7 @@ def plain(
             shape[1:],
             name,
             details,
-            scratch_bytes=SCRATCH_BYTES,
+            scratch_bytes=STEPS.scratch_bytes,
             voxels=voxels,
             slow_axis=slow,
         )

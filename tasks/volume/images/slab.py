@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from tasks.parameters import StorageOptions
 from tasks.volume.blocks import Region, on_chunks, on_io
 from tasks.volume.images import coded, raw_voxels
 from tasks.volume.images.header import Slices
-from tasks.volume.images.listing import VoxelFile
+from tasks.volume.images.listing import VoxelFile, opened_once
 from tasks.volume.images.stack import Stack, fetched_at_once
 from tasks.volume.store.objects import Source, locate
 
@@ -149,7 +148,7 @@ def _decode_all(wanted: Sequence[_Wanted], options: StorageOptions) -> None:
         on_chunks(lambda pair: decode(*pair), zip(some, on_io(fetch, some), strict=True))
 
 
-@lru_cache(maxsize=8)
+@opened_once(8)
 def _source(file: VoxelFile, options: StorageOptions) -> Source:
-    """Return a file of many slices, opened once in each process."""
+    """Return a file of many slices."""
     return file.open(options)

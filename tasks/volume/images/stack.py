@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.parameters import Raw, StorageOptions
 from tasks.volume.blocks import cpu_count, on_io
+from tasks.volume.images.bitmaps import alike
 from tasks.volume.images.descriptions import RESOLUTION
 from tasks.volume.images.formats import describe
 from tasks.volume.images.header import Slices, Voxels
@@ -101,7 +102,7 @@ class Stack:
         plain = [[asdict(file), asdict(slices)] for file, slices in self.files]
         for file, slices in plain:
             del slices["voxels"]["notes"], slices["voxels"]["taken"], slices["in_series"], slices["channels"]
-            del slices["declared"]
+            del slices["declared"], slices["time_step"], slices["time_unit"]
             # What later versions added is there only where it says something.
             for name, usual in (("kept", {}), ("samples", 1), ("planes", ())):
                 if slices[name] == usual:
@@ -143,7 +144,7 @@ def find_stack(url: str, options: StorageOptions, raw: Raw = Raw(), image: int =
         InputRefused: Files cannot be read, or do not make a stack; the sentence names them.
     """
     listed = find_files(url, options)
-    files = on_io(lambda file: describe(file, options, raw, image), listed)
+    files = alike(on_io(lambda file: describe(file, options, raw, image), listed))
     kinds = Counter(_kind(slices) for _, slices in files)
     kind, count = kinds.most_common(1)[0]
     odd = [(f, s) for f, s in files if _kind(s) != kind]

@@ -18,7 +18,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "MetaImage": (".mha", ".mhd"),
 }
 FORMAT_OF = {suffix: name for name, suffixes in SUFFIXES.items() for suffix in suffixes}
-_PART = re.compile(r"(?i)^(.*\.(?:h5|hdf5|hdf|nxs|he5|ims|mat|npz)):(/[^:]*)$")
+_PART = re.compile(r"(?i)^(.*\.(?:h5|hdf5|hdf|nxs|he5|ims|mat|npz)):([^:]+)$")
 
 
 def suffix_of(name: str) -> str:
@@ -30,6 +30,9 @@ def suffix_of(name: str) -> str:
 
 
 def without_part(url: str) -> tuple[str, str]:
-    """Return the URL of a file and the path of the array in it, as in scan.h5:/exchange/data; mostly there is none."""
+    """Return the URL of a file and the path of the array in it, as in scan.h5:/exchange/data; mostly there is none.
+
+    The path may begin without a slash.
+    """
     match = _PART.match(url)
-    return (match[1], match[2].rstrip("/")) if match else (url, "")
+    return (match[1], f"/{match[2].strip('/')}") if match else (url, "")

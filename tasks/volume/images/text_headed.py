@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.parameters import StorageOptions
 from tasks.volume.images.formats import OpenFile
-from tasks.volume.images.header import METERS, Slices, Voxels, unit_of
+from tasks.volume.images.header import METERS, Slices, Voxels, refuse_colour, unit_of
 from tasks.volume.images.listing import VoxelFile
 from tasks.volume.images.raw_voxels import plain
 from tasks.volume.images.text_header import (
@@ -20,6 +20,7 @@ from tasks.volume.images.text_header import (
     numbers,
     place,
     shown,
+    timed,
 )
 from tasks.volume.limits import HEADER_BYTES
 from tasks.volume.outcomes import InputRefused
@@ -46,6 +47,7 @@ _NRRD_TYPES = {
     "float32": ("float",),
     "float64": ("double",),
 }
+_NRRD_SPACE = ("domain", "space", "???", "none")
 _META_TYPES = {
     "CHAR": "int8",
     "UCHAR": "uint8",
@@ -91,11 +93,52 @@ def describe_nrrd(opened: OpenFile) -> tuple[VoxelFile, Slices]:
         raise InputRefused(f"{source.url} skips lines before its voxels; write a byte skip instead")
     big = fields.get("endian", "little").lower() == "big"
     numpy = np.dtype(dtype).newbyteorder(">" if big else "<")
-    voxels = replace(_nrrd_voxels(fields, source), taken="the NRRD header")
+    axes = len(shape)
+    shape, planes = _nrrd_planes(fields, shape, source.url)
+    voxels = replace(_nrrd_voxels(fields, source, axes - bool(planes)), taken="the NRRD header")
     if encoding != "raw":
-        return listed_as(data), plain(data, numpy, shape, skip, voxels=voxels, stream=offset)
-    offset = data.size - math.prod(shape) * numpy.itemsize if skip == -1 else offset + skip
-    return listed_as(data), plain(data, numpy, shape, offset, voxels=voxels)
+        slices = plain(data, numpy, shape, skip, voxels=voxels, stream=offset)
+    else:
+        offset = data.size - math.prod(shape) * numpy.itemsize if skip == -1 else offset + skip
+        slices = plain(data, numpy, shape, offset, voxels=voxels)
+    if planes:
+        slices = replace(slices, planes=planes, count=planes[1][1])
+        slices = timed(slices, *_nrrd_times(fields, axes, source.url))
+    return listed_as(data), slices
+
+
+def _nrrd_planes(
+    fields: dict[str, str], shape: tuple[int, ...], where: str
+) -> tuple[tuple[int, ...], tuple[tuple[str, int], ...]]:
+    """Return the extents with all slices on one axis, and the axes along which these follow each other, if several.
+
+    Raises:
+        InputRefused: Each voxel has several values, or the kinds of the axes are no image's.
+    """
+    kinds = fields.get("kinds", "").lower().split()[::-1]
+    of_space = [kind in _NRRD_SPACE for kind in kinds]
+    if len(kinds) != len(shape) or all(of_space):
+        return shape, ()
+    while len(shape) > 3 and shape[0] == 1:
+        shape, kinds, of_space = shape[1:], kinds[1:], of_space[1:]
+    if not of_space[-1] and shape[-1] > 1:
+        refuse_colour(where, shape[-1])
+    if not all(of_space[1:]) or len(shape) not in (3, 4):
+        raise InputRefused(
+            f"{where} has axes of the kinds {_shown(fields, 'kinds')} and sizes {_shown(fields, 'sizes')}; wanted "
+            "those of space first, and after them times or a list at most; save one image alone"
+        )
+    if of_space[0] or shape[0] == 1:
+        return shape, ()
+    depth = shape[1] if len(shape) == 4 else 1
+    return (shape[0] * depth, *shape[-2:]), (("t" if kinds[0] == "time" else "c", shape[0]), ("z", depth))
+
+
+def _nrrd_times(fields: dict[str, str], axes: int, where: str) -> tuple[float, str]:
+    """Return the distance of times, the last axis, and its unit; 0 if the header has none."""
+    steps = numbers(fields.get("spacings", ""), float, where)
+    units = in_brackets(fields.get("units", ""), '"', '"')
+    return steps[-1] if len(steps) == axes else 0.0, units[-1] if len(units) == axes else ""
 
 
 def describe_meta(opened: OpenFile) -> tuple[VoxelFile, Slices]:
@@ -174,10 +217,11 @@ def _shown(fields: dict[str, str], name: str) -> str:
     return f"'{shown(fields[name])}'" if name in fields else "none"
 
 
-def _nrrd_voxels(fields: dict[str, str], source: Source) -> Voxels:
-    """Lengths and origin, where the axes of the voxels are those of the space."""
+def _nrrd_voxels(fields: dict[str, str], source: Source, of_space: int) -> Voxels:
+    """Lengths and origin, where the axes of the voxels are those of the space, which are the first `of_space`."""
     units = [
-        unit_of(text) for text in in_brackets(fields.get("spaceunits", fields.get("units", "")), '"', '"')
+        unit_of(text)
+        for text in in_brackets(fields.get("spaceunits", fields.get("units", "")), '"', '"')[:of_space]
     ]
     # One unit for all: of several, that of the first axis, into which the others are converted.
     unit = units[0] if units and all(units) else ""
@@ -204,5 +248,5 @@ def _nrrd_voxels(fields: dict[str, str], source: Source) -> Voxels:
             rounded(length), unit, rounded(x * f for x, f in zip(origin, factors, strict=False))[::-1]
         )
         return found if straight else replace(found, notes=(_TURNED.format("NRRD"),))
-    spacings = numbers(fields.get("spacings", ""), float, source.url)
+    spacings = numbers(fields.get("spacings", ""), float, source.url)[: min(3, of_space)]
     return place(rounded(x * f for x, f in zip(spacings, factors, strict=False))[::-1], unit, ())

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from tasks.volume.images.header import Voxels
+from tasks.volume.images.header import Slices, Voxels, time_unit_of
 from tasks.volume.limits import DIMENSIONS, HEADER_LINES, LINE_BYTES
 from tasks.volume.outcomes import InputRefused
 
@@ -116,8 +117,31 @@ def in_brackets(text: str, opening: str, closing: str) -> list[str]:
 
 
 def place(length: tuple[float, ...], unit: str, origin: tuple[float, ...]) -> Voxels:
-    """Return where voxels lie along three axes; nothing if the lengths are none, no origin if that is none."""
-    if len(length) != 3 or not all(math.isfinite(x) and x > 0 for x in length):
+    """Return where voxels lie along three axes; nothing if the lengths are none, no origin if that is none.
+
+    A negative length means an axis that runs against its space: its amount is the length, and there is no origin.
+    """
+    if len(length) != 3 or not all(math.isfinite(x) and x for x in length):
         return Voxels()
+    if min(length) < 0:
+        note = "the header gives negative voxel lengths; their amounts were taken, and the voxels stay as they are"
+        return Voxels(tuple(map(abs, length)), unit, (), (note,))
     known = len(origin) == 3 and all(map(math.isfinite, origin))
     return Voxels(length, unit, origin if known else ())
+
+
+def timed(slices: Slices, step: float, unit: str) -> Slices:
+    """Return slices with the distance of their times, and a note that tells it; the same if there is none.
+
+    Args:
+        slices: The slices.
+        step: Distance as the file has it; what is not above 0, or a bare 1, is none.
+        unit: Its unit as the file has it.
+    """
+    if "t" not in dict(slices.planes) or not (math.isfinite(step) and step > 0) or (step, unit) == (1.0, ""):
+        return slices
+    known = time_unit_of(unit)
+    words = f"{step:g} {known or (unit and shown(unit))}".strip()
+    note = f"the times lie {words} apart" + ("" if known else ", in a unit that is not known")
+    voxels = replace(slices.voxels, notes=(*slices.voxels.notes, note))
+    return replace(slices, voxels=voxels, time_step=step, time_unit=known)

@@ -18,11 +18,12 @@ import numpy as np
 import tifffile
 
 from tasks.volume.images import coded
-from tasks.volume.images.descriptions import channels_said, counts, page_order, voxels
+from tasks.volume.images.descriptions import channels_said, counts, page_order, time_step, voxels
 from tasks.volume.images.formats import OpenFile
 from tasks.volume.images.header import Slices
 from tasks.volume.images.listing import VoxelFile
 from tasks.volume.images.ranged import Ranged
+from tasks.volume.images.text_header import timed
 from tasks.volume.images.tiff_page import (
     IMAGES,
     JPEG,
@@ -91,7 +92,7 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
         )
     stated = voxels(file.tiff, first, chosen.described)
     stated = replace(stated, notes=(*notes, *meaning_of_values(first), *stated.notes))
-    channels = channels_said(chosen.described)
+    channels, step = channels_said(chosen.described), time_step(file.tiff, chosen.described)
     if count > len(kinds):  # ImageJ and tifffile write long stacks behind one page's description
         wanted = first.dataoffsets[0] + count * first.nbytes
         if not is_plain(first) or wanted > source.size:
@@ -99,10 +100,11 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
                 f"{source.url} says that {count} slices follow its only page, but ends before them; it is cut off"
             )
         details = {"offset": first.dataoffsets[0], "swap": swapped(file.tiff, dtype)}
-        return Slices(
+        slices = Slices(
             "plain", depth, (rows, columns), dtype, details, voxels=stated, planes=planes, channels=channels
         )
-    return Slices(
+        return timed(slices, *step)
+    slices = Slices(
         "tiff",
         depth,
         (rows, columns),
@@ -116,6 +118,7 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
         channels=channels,
         declared=chosen.counts.get("Z", 0),
     )
+    return timed(slices, *step)
 
 
 def fetch_tiff(source: Source, details: dict[str, Any], number: int, out: np.ndarray) -> Any:

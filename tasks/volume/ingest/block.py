@@ -65,7 +65,7 @@ def ingest_block(job: Job) -> Record:
     live = cells[cells >= 0]
     if live.size == 0:
         return Record(job.block, [], 0, NOTHING)
-    records = _read(store, intake, live)
+    records = _read(job, store, intake, live)
     rows = records.rows_of(cells)
     headers = records.data[rows[cells >= 0], : intake.fmt.trace_header_bytes]
     codes = _compare_index(intake, job.block, cells, headers)
@@ -119,7 +119,7 @@ def _unplaced_block(job: Job, store: WritableStore, plan: Plan, intake: Intake) 
     """Store some traces that have no cell: samples and raw headers."""
     spec = intake.specs["unplaced"]
     number, chunk = job.block - intake.blocks, spec.chunks[0]
-    records = _read(store, intake, intake.unplaced[number * chunk : (number + 1) * chunk])
+    records = _read(job, store, intake, intake.unplaced[number * chunk : (number + 1) * chunk])
     out, rows = _unplaced_chunk(spec, records)
     decoded, key = _decoder(job, store, plan, intake, records)(rows, out)
     stored = _put_unplaced(job, store, spec, number, out)
@@ -169,7 +169,7 @@ def raw_samples_block(job: Job) -> Record:
     if number >= intake.blocks:
         spec = raw_samples_spec(intake.specs["unplaced"])
         number, chunk = number - intake.blocks, spec.chunks[0]
-        records = _read(store, intake, intake.unplaced[number * chunk : (number + 1) * chunk])
+        records = _read(job, store, intake, intake.unplaced[number * chunk : (number + 1) * chunk])
         out, rows = _unplaced_chunk(spec, records)
         take(rows, out)
         return Record(job.block, _put_unplaced(job, store, spec, number, out), records.data.size, {})
@@ -177,7 +177,7 @@ def raw_samples_block(job: Job) -> Record:
     live = cells[cells >= 0]
     if live.size == 0:
         return Record(job.block, [], 0, {})
-    records = _read(store, intake, live)
+    records = _read(job, store, intake, live)
     spec = raw_samples_spec(intake.master)
     done = columns(job, store, intake, spec, number, records.rows_of(cells), take)
     return Record(job.block, objects(job, store, spec, done), int(live.size) * intake.fmt.trace_bytes, {})
@@ -206,11 +206,12 @@ def most_exceptions(fmt: FileFormat) -> int:
     return min(int(MOST_EXCEPTIONS * fmt.n_traces * fmt.n_samples), MOST_EXCEPTION_ROWS)
 
 
-def _read(store: Store, intake: Intake, live: np.ndarray) -> Records:
+def _read(job: Job, store: Store, intake: Intake, live: np.ndarray) -> Records:
     """Return the records of some traces (numbers, in any order), from the file or from where it was spilled to."""
     numbers = np.sort(live)
     if intake.spill:
-        return read_spilled(store, intake.spill, intake.fmt.trace_bytes, numbers)
+        gap_bytes = job.limits.spill_gap_bytes[store.local]
+        return read_spilled(store, intake.spill, intake.fmt.trace_bytes, numbers, gap_bytes)
     return read_records(intake.files, numbers)
 
 

@@ -39,7 +39,7 @@ Sums = dict[str, str]  # hexadecimal, by kind: "crc32c", "md5"
 
 @dataclass(frozen=True)
 class Said:
-    """One checksum that a file must have, and where that is said if it is not a parameter."""
+    """One checksum that a file must have, and the file that states it, unless a parameter does."""
 
     kind: str
     value: str
@@ -75,7 +75,7 @@ class Expected:
         )
 
     def of_kind(self, kind: str) -> list[int]:
-        """Return the files of which a checksum of this kind is expected."""
+        """Return the files that have an expected checksum of this kind."""
         return [file for file, stated in self.said.items() if any(entry.kind == kind for entry in stated)]
 
     def notes(self, files: Sequence[int]) -> list[str]:
@@ -130,12 +130,12 @@ def expected_of(files: Mapping[str, int], given: Sequence[str], options: Storage
                 "files as name=checksum"
             )
         name, value = match[1], match[2].lower()
-        found = [file for file, url in enumerate(urls) if not name or f"/{url}".endswith(f"/{name}")]
-        if len(found) != 1:
+        matching = [file for file, url in enumerate(urls) if not name or f"/{url}".endswith(f"/{name}")]
+        if len(matching) != 1:
             raise InputRefused(
-                f"the checksum {text!r} is for {len(found)} of {len(urls)} files, wanted one; name it as in its URL"
+                f"the checksum {text!r} is for {len(matching)} of {len(urls)} files, wanted one; name it as in its URL"
             )
-        stated[found[0]].append(Said(_KINDS[len(value)], value))
+        stated[matching[0]].append(Said(_KINDS[len(value)], value))
     beside, unknown = _beside(urls, options)
     for file, value in beside.items():
         stated[file].append(Said("md5", value, f"{urls[file]}{BESIDE}"))
@@ -154,7 +154,7 @@ def is_beside(name: str, present: Container[str]) -> bool:
 def _beside(urls: Sequence[str], options: StorageOptions) -> tuple[dict[int, str], list[str]]:
     """Return the MD5 in `<file>.md5`, by the number of the file, and URLs of those that may not be read.
 
-    Who may read a file but not list its folder is forbidden what is missing, too: S3 tells no difference.
+    Without ListBucket S3 answers 403 for a missing object too, so "forbidden" can mean that there is no .md5.
     """
     options = of_sources(options)
     folders: dict[Any, list[tuple[int, str]]] = defaultdict(list)
@@ -191,8 +191,8 @@ def _beside(urls: Sequence[str], options: StorageOptions) -> tuple[dict[int, str
                 return ""
             raise InputRefused(f"{urls[file]}{BESIDE} cannot be read ({error})") from error
 
-    found = zip(asked, on_io(read, asked), strict=True)
-    return {file: value for (_, file, _), value in found if value}, sorted(unknown)
+    answers = zip(asked, on_io(read, asked), strict=True)
+    return {file: value for (_, file, _), value in answers if value}, sorted(unknown)
 
 
 def _forbidden(error: Exception) -> bool:

@@ -63,27 +63,27 @@ def coordinate_parts(
         headers: Headers of its traces, in the order of the cells.
         byte_order: Byte order of the files.
     """
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     live = np.nonzero(cells >= 0)
     numbers = cells[live]
     for coordinate in shared(placement):
         key = "|".join(coordinate.dims)
-        if key not in found:
+        if key not in parts:
             axes = [placement.dims.index(dim) for dim in coordinate.dims]
             shape = [cells.shape[axis] for axis in axes]
             inside = np.ravel_multi_index([live[axis] for axis in axes], shape)
             order = np.lexsort((numbers, inside))
             kept = order[np.unique(inside[order], return_index=True)[1]]
-            found[key] = kept
-            found[f"{key}|cells"] = np.stack([live[axis][kept] + region[axis].start for axis in axes])
-            found[f"{key}|numbers"] = numbers[kept]
-        found[f"={coordinate.name}"] = coordinate_values(
-            coordinate, headers[found[key]], byte_order, placement.corrections.coordinate_scalar
+            parts[key] = kept
+            parts[f"{key}|cells"] = np.stack([live[axis][kept] + region[axis].start for axis in axes])
+            parts[f"{key}|numbers"] = numbers[kept]
+        parts[f"={coordinate.name}"] = coordinate_values(
+            coordinate, headers[parts[key]], byte_order, placement.corrections.coordinate_scalar
         )
-    if not found:
+    if not parts:
         return b""
     buffer = io.BytesIO()
-    np.savez(buffer, **found)
+    np.savez(buffer, **parts)
     return buffer.getvalue()
 
 
@@ -103,12 +103,12 @@ def merged(placement: Placement, shape: tuple[int, ...], parts: Iterable[bytes])
         )
         firsts[coordinate.name] = np.full(math.prod(extents), np.iinfo(np.int64).max)
     for part in parts:
-        found = arrays_of(part)
+        arrays = arrays_of(part)
         for coordinate in shared(placement):
             key = "|".join(coordinate.dims)
-            cells = np.ravel_multi_index(tuple(found[f"{key}|cells"]), values[coordinate.name].shape)
-            numbers = found[f"{key}|numbers"]
+            cells = np.ravel_multi_index(tuple(arrays[f"{key}|cells"]), values[coordinate.name].shape)
+            numbers = arrays[f"{key}|numbers"]
             earlier = numbers < firsts[coordinate.name][cells]
             firsts[coordinate.name][cells[earlier]] = numbers[earlier]
-            values[coordinate.name].reshape(-1)[cells[earlier]] = found[f"={coordinate.name}"][earlier]
+            values[coordinate.name].reshape(-1)[cells[earlier]] = arrays[f"={coordinate.name}"][earlier]
     return values

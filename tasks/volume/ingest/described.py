@@ -51,7 +51,7 @@ def long_name(name: str) -> str:
 
 
 def cf_attributes(name: str, units: Mapping[str, Any]) -> dict[str, Any]:
-    """Return MDIO's unit of a variable with CF's name and unit for it."""
+    """Return the attributes of a variable: MDIO's unit, and CF's name and unit."""
     unit = next(iter(units.get("unitsV1", {}).values()), "")
     return (
         {"long_name": long_name(name)} | ({"units": _CF_UNITS.get(unit, unit)} if unit else {}) | dict(units)
@@ -144,7 +144,7 @@ def sentences(
     tallies: Tallies,
     extents: Mapping[str, tuple[float, float]],
 ) -> list[str]:
-    """Return what is to be said of axis, units, coordinates and reference system."""
+    """Return notes on axis, units, coordinates and reference system."""
     depth = placement.domain == DEPTH
     notes = doubts(
         tallies,

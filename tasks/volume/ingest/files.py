@@ -17,6 +17,7 @@ from tasks.parameters import StorageOptions
 from tasks.volume.blocks import on_io
 from tasks.volume.ingest.from_mdio_v0 import is_of_mdio_v0, open_source
 from tasks.volume.ingest.named_files import Listed, list_files
+from tasks.volume.limits import DEFAULT_LIMITS
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat, Given
 from tasks.volume.segy.seismic_unix import format_of
@@ -46,7 +47,10 @@ class Files:
         formats: Format of each file.
         firsts: int64: number of the first trace of each, and of all traces.
         fmt: Format that all files share, with the traces and bytes of all.
+        limits: Sizes from which they are read in another way.
     """
+
+    limits = DEFAULT_LIMITS
 
     def __init__(
         self, listed: Sequence[Listed], formats: Sequence[FileFormat], options: StorageOptions | None = None
@@ -106,8 +110,8 @@ class Files:
             finally:
                 file.close()
 
-        found = on_io(look, listed)
-        files = cls([entry for entry, _ in found], [fmt for _, fmt in found], options)
+        described = on_io(look, listed)
+        files = cls([entry for entry, _ in described], [fmt for _, fmt in described], options)
         _refuse_different(files)
         return files
 

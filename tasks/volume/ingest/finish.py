@@ -230,7 +230,7 @@ def _shared_coordinates(stage: Stage, survey: Survey) -> dict[str, np.ndarray]:
             return b""  # nothing is live there
 
     parts = (
-        found for at in range(0, len(blocks), 64) for found in on_io(part, blocks[at : at + 64]) if found
+        values for at in range(0, len(blocks), 64) for values in on_io(part, blocks[at : at + 64]) if values
     )
     return merged(survey.placement, survey.grid.shape, parts)
 

@@ -48,13 +48,13 @@ def lines_of(files: Files, index: Index) -> list[SourceLine]:
     byte, kind = _line_field(files, headers, index)
     values = word(headers, byte, kind, files.fmt.byte_order).astype(np.int64)
     numbers = np.arange(files.n_traces)
-    found = [SourceLine(f"line_{value}", runs_of(numbers[values == value])) for value in np.unique(values)]
-    if len(found) < 2 or len(found) > files.n_traces // 2:
+    lines = [SourceLine(f"line_{value}", runs_of(numbers[values == value])) for value in np.unique(values)]
+    if len(lines) < 2 or len(lines) > files.n_traces // 2:
         raise InputRefused(
-            f"byte {byte} of {files.name} has {len(found):,} values in {files.n_traces:,} traces, so it does not "
+            f"byte {byte} of {files.name} has {len(lines):,} values in {files.n_traces:,} traces, so it does not "
             "number lines; name the field that does, and the CDP after it, such as --index-bytes 9,21"
         )
-    return found
+    return lines
 
 
 def index_of_line(index: Index, line: dict[str, Any]) -> Index:

@@ -14,15 +14,6 @@ from tasks.volume.store.objects import Store
 RUN_BYTES = {True: 256 << 10, False: 1 << 20}  # local, remote: shortest range worth a request
 
 
-BLOCK_BYTES = 96 << 20  # of samples; a block is larger only if one shard is
-
-
-SCATTERED_BYTES = {True: 64 << 10, False: 512 << 10}  # ranges shorter than this on average: spill first
-
-
-SMALL_FILE_BYTES = 16 << 20  # a file this small is read in any order
-
-
 SAMPLED_CELLS = 1 << 18  # of the grid, to see in which direction the files go
 
 
@@ -52,17 +43,18 @@ def block_of_traces(spec: ArraySpec, survey: Survey, *, near: bool, spilled: boo
     near = near and survey.files.local
     wanted = RUN_BYTES[near]
     samples = spec.shape[-1] * spec.numpy.itemsize
+    block_bytes = survey.files.limits.traces_block_bytes
     while (
         block[fast] < numbers.shape[fast]
         and block[fast] * survey.fmt.trace_bytes < wanted
-        and int(np.prod(block)) * samples * 2 <= BLOCK_BYTES
+        and int(np.prod(block)) * samples * 2 <= block_bytes
     ):
         block[fast] += unit[fast]
     if not near or spilled:
         while (
             block[fast] < numbers.shape[fast]
             and (int(np.prod(block)) + int(np.prod(block)) * unit[fast] // block[fast]) * samples
-            <= BLOCK_BYTES
+            <= block_bytes
         ):
             block[fast] += unit[fast]
     return tuple(block)
@@ -73,11 +65,11 @@ def is_scattered(survey: Survey, master: Master, store: Store) -> bool:
     grid = survey.grid
     assert grid is not None
     files = survey.files
-    if files.size <= SMALL_FILE_BYTES and files.local:
+    if files.size <= files.limits.small_file_bytes and files.local:
         return False
     _, block = master_spec_of(store, survey, master, ("",) * (len(grid.shape) + 1), spilled=False)
     traces, runs = _ranges(grid.trace_numbers, block, files.n_traces)
-    return traces * survey.fmt.trace_bytes / runs < SCATTERED_BYTES[files.local]
+    return traces * survey.fmt.trace_bytes / runs < files.limits.scattered_bytes[files.local]
 
 
 def _ranges(numbers: np.ndarray, block: tuple[int, ...], n_traces: int) -> tuple[int, int]:
@@ -118,7 +110,7 @@ def master_spec_of(
     dtype = survey.fmt.sample_format.dtype
     shape = (*survey.grid.shape, survey.fmt.n_samples)
     chunks = chunks or _default_chunks(survey, shape)
-    if shards is None and unsharded(shape, chunks, local=store.local):
+    if shards is None and unsharded(shape, chunks, survey.files.limits, local=store.local):
         shards = ()
     elif shards is None:
         shards = shards_by_default(shape, chunks, np.dtype(dtype).itemsize)

@@ -44,22 +44,22 @@ def list_files(source: str, options: StorageOptions) -> list[Listed]:
     options = of_sources(options)
     if _SEVERAL.search(source) and is_one_name(source) and (item := _literal(source, options)):
         return [item]
-    found: list[Listed] = []
+    listed: list[Listed] = []
     for part in filter(None, (part.strip() for part in source.split(","))):
         if not _PATTERN.search(part):
             file, member = archive_and_member(part)
-            found.append(Listed(file_at(file, options).url + (f":{member}" if member else "")))
+            listed.append(Listed(file_at(file, options).url + (f":{member}" if member else "")))
         elif part != source and (item := _literal(part, options)):
-            found.append(item)
+            listed.append(item)
         else:
-            found += _matching(part, options)
-    urls = [entry.url for entry in found]
+            listed += _matching(part, options)
+    urls = [entry.url for entry in listed]
     if len(set(urls)) != len(urls):
         twice = next(url for url in urls if urls.count(url) > 1)
         raise InputRefused(f"{twice} is named twice; name each file once")
-    if not found:
+    if not listed:
         raise InputRefused("no source is named; name a SEG-Y file")
-    return found
+    return listed
 
 
 def _literal(text: str, options: StorageOptions) -> Listed | None:

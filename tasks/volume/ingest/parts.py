@@ -12,13 +12,14 @@ from tasks.parameters import Index, StorageOptions
 from tasks.volume.ingest.checksums import Expected, expected_of
 from tasks.volume.ingest.files import Files
 from tasks.volume.ingest.named_files import Listed
+from tasks.volume.limits import DEFAULT_LIMITS, Limits
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.corrections import given_of
 
 Runs = tuple[tuple[int, int], ...]  # (first trace from 0, count)
 
 
-def open_files(source: str, index: Index, options: StorageOptions) -> Files:
+def open_files(source: str, index: Index, options: StorageOptions, limits: Limits = DEFAULT_LIMITS) -> Files:
     """Open what one volume is to hold: the files that a parameter names, or the traces of them that `index` names.
 
     Raises:
@@ -30,17 +31,22 @@ def open_files(source: str, index: Index, options: StorageOptions) -> Files:
             flags="--split line",
             verb="publish",
         )
-    return open_whole_or_part(source, index, options)
+    return open_whole_or_part(source, index, options, limits)
 
 
-def open_whole_or_part(source: str, index: Index, options: StorageOptions) -> Files:
+def open_whole_or_part(
+    source: str, index: Index, options: StorageOptions, limits: Limits = DEFAULT_LIMITS
+) -> Files:
     """Open files or, where `index` names traces, the part that holds these.
 
     Raises:
         InputRefused: A file is not there or not SEG-Y that is read, or it has no such traces.
     """
     files = Files.open(source, options, given_of(index))
-    return part_of(files, from_text(index.traces, files.n_traces), options) if index.traces else files
+    if index.traces:
+        files = part_of(files, from_text(index.traces, files.n_traces), options)
+    files.limits = limits
+    return files
 
 
 def expected_of_parts(files: Files, given: Sequence[str], options: StorageOptions) -> Expected:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.parameters import Master
+from tasks.parameters import Index, Master
 from tasks.volume.arrays.chunking import many_objects
 from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.spec import MASTER, ArraySpec, spec_of
@@ -19,6 +19,8 @@ from tasks.volume.blocks import Compute, block_count, cpu_count
 from tasks.volume.ingest.block import block_memory
 from tasks.volume.ingest.checksums import Expected
 from tasks.volume.ingest.master_plan import block_of_traces, fill_of, is_scattered, master_spec_of
+from tasks.volume.ingest.part_to_try import parts_to_try
+from tasks.volume.ingest.spill import fit_spill
 from tasks.volume.ingest.survey import Survey
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.owner import Fit
@@ -38,12 +40,16 @@ NAMED_FILES = 3  # in a refusal
 
 
 def fit_of(store: Store, survey: Survey, master: Master, follow: Follow) -> Fit:
-    """Return what fits blocks of a survey with a grid, and what follows its master, into memory."""
+    """Return what fits blocks of a survey, and what follows its master, into memory; without a grid, its spill."""
+    if survey.grid is None:
+        return fit_spill(survey)
     spilled = is_scattered(survey, master, store)
     dims = (*survey.names, survey.placement.domain)
     spec, block = master_spec_of(store, survey, master, dims, spilled=spilled)
 
     def fit(compute: Compute) -> Compute:
+        if spilled:
+            fit_spill(survey)(compute)
         follow(spec, compute)
         return fit_blocks(compute, spec, block, survey, near=store.local, spilled=spilled)
 
@@ -140,7 +146,7 @@ def _unplaced_arrays(master: ArraySpec, count: int, extra: int) -> dict[str, Arr
 
 
 def how_ingests_differ(root: Root, survey: Survey, master: Master) -> str:
-    """Return what differs between the ingest that made a volume and the one that is asked for, field by field."""
+    """Return the differences between the ingest that made a volume and the requested one, field by field."""
     state = root.state
     sources = state.sources
     files = [(file.url, file.size) for file in survey.files.listed]
@@ -169,9 +175,16 @@ def how_ingests_differ(root: Root, survey: Survey, master: Master) -> str:
 
 
 def planned(
-    store: Store, survey: Survey, master: Master, expected: Expected, follow: Follow, compute: Compute
+    store: Store,
+    survey: Survey,
+    master: Master,
+    expected: Expected,
+    follow: Follow,
+    compute: Compute,
+    *,
+    to_try: Index | None,
 ) -> dict[str, Any]:
-    """Return what would be stored, without writing."""
+    """Return what would be stored, without writing; if there is an index `to_try`, with parts for an estimate."""
     notes = [*survey.notes, *expected.notes(expected.of_kind("md5")), *expected.doubts]
     if survey.grid is None:
         notes.append(
@@ -200,5 +213,6 @@ def planned(
         "blocks": block_count(survey.grid.shape, block),
         "memory_bytes": block_memory(spec, block, survey.fmt, cpu_count(), spilled=spilled),
         "peak_bytes": peak_bytes(compute),
-        "notes": [*notes, *many_objects((spec, *following), local=store.local)],
+        **(parts_to_try(survey, spec, to_try) if to_try else {}),
+        "notes": [*notes, *many_objects((spec, *following), survey.files.limits, local=store.local)],
     }

@@ -66,11 +66,11 @@ def predicted_grid(
     if len(known) == n and near:
         return None  # a look at all of them is as cheap
     most = max(LEAST_PROBES, int(files.size / PROBE_BYTES))
-    found = predict_runs(probe_all, numbers, index_of(headers), n, most_probes=most)
-    if found is None:
+    runs = predict_runs(probe_all, numbers, index_of(headers), n, most_probes=most)
+    if runs is None:
         return None
     try:
-        return grid_of(found, placement.dims)
+        return grid_of(runs, placement.dims)
     except InputRefused:
         return None  # a wrong guess may hold no grid; what the file holds is told by all headers
 

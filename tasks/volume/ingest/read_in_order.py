@@ -17,13 +17,7 @@ from tasks.volume.store.writable import WritableStore
 log = logging.getLogger(__name__)
 
 
-PIECE_BYTES = 16 << 20
-
-
 AHEAD = 4  # pieces in memory while one is added up
-
-
-NOTED_BYTES = 1 << 30  # of files read in order, after which that is noted down
 
 
 def checked_before(
@@ -76,7 +70,7 @@ def checked_before(
         for file, sums in _read_in_order(expected, todo, open_file, compute):
             expected.refuse(file, sums)  # and it is not noted: it may have been damaged on the way
             fresh[file] = sums
-            if sum(expected.sizes[file] for file in fresh) >= NOTED_BYTES:
+            if sum(expected.sizes[file] for file in fresh) >= compute.limits.noted_bytes:
                 note_down()
     finally:
         note_down()
@@ -89,15 +83,14 @@ def _read_in_order(
     """Read files from end to end, one after the other; their checksums. Pieces are fetched ahead of their adding up."""
     import google_crc32c
 
-    pieces = (
-        (file, start) for file in files for start in range(0, max(1, expected.sizes[file]), PIECE_BYTES)
-    )
-    total = sum(-(-max(1, expected.sizes[file]) // PIECE_BYTES) for file in files)
+    step = compute.limits.piece_bytes
+    pieces = ((file, start) for file in files for start in range(0, max(1, expected.sizes[file]), step))
+    total = sum(-(-max(1, expected.sizes[file]) // step) for file in files)
     began, done, bytes_done = time.monotonic(), 0, 0
 
     def fetch(file: int, start: int) -> bytes:
         with open_file(file) as source:
-            return source.read(start, min(PIECE_BYTES, expected.sizes[file] - start))
+            return source.read(start, min(step, expected.sizes[file] - start))
 
     window: deque[tuple[int, int, Future[bytes]]] = deque()
     md5, crc = hashlib.md5(usedforsecurity=False), 0
@@ -117,7 +110,7 @@ def _read_in_order(
             crc = google_crc32c.extend(crc, data)
             done, bytes_done = done + 1, bytes_done + len(data)
             compute.report(Progress("checksums", done, total, bytes_done, time.monotonic() - began))
-            if start + PIECE_BYTES >= expected.sizes[file]:
+            if start + step >= expected.sizes[file]:
                 yield file, {"crc32c": f"{crc:08x}", "md5": md5.hexdigest()}
                 md5, crc = hashlib.md5(usedforsecurity=False), 0
     finally:
@@ -126,7 +119,7 @@ def _read_in_order(
 
 
 def refuse_what_stores_say(expected: Expected, open_file: Open) -> None:
-    """Check that the checksums that stores keep of whole files are those that are expected; nothing was read yet.
+    """Compare the checksums that stores keep of whole files with the expected ones, before any file is read.
 
     Raises:
         IntegrityFailure: A store has another checksum of a file.

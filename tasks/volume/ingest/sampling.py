@@ -7,13 +7,11 @@ import numpy as np
 
 from tasks.volume.blocks import on_io
 from tasks.volume.ingest.files import Files
+from tasks.volume.limits import Limits
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.format import FileFormat
 
 SCAN_BYTES = 8 << 20
-HEAD_BYTES, TAIL_BYTES, SCATTERED = 1 << 20, 128 << 10, 12
-HEAD_FRACTION, TAIL_FRACTION = 0.04, 0.01  # of far files at most: looking is not to cost much beside reading
-ALL_HEADERS_BYTES = 32 << 20  # near files of at most this size are looked at whole to choose the index
 SAMPLED_FILES = 16  # of many
 SAMPLED_TRACES, SAMPLED_SAMPLES = 12, 4096
 
@@ -60,7 +58,7 @@ def _sampled_headers(files: Files, *, near: bool) -> tuple[np.ndarray, np.ndarra
     for item, fmt in zip(files.listed, files.formats, strict=True):
         if fmt.n_traces < 1:
             raise InputRefused(f"{item.url} holds no trace; check that the file is complete")
-    if near and files.size <= ALL_HEADERS_BYTES:
+    if near and files.size <= files.limits.all_headers_bytes:
         parts = [headers for _, headers in all_headers(files)]
         return np.arange(files.n_traces), np.concatenate(parts)
     count = len(files.formats)
@@ -70,7 +68,9 @@ def _sampled_headers(files: Files, *, near: bool) -> tuple[np.ndarray, np.ndarra
         for file in looked_at
         # The first and the last are looked at as one file would be; those between give a little each.
         for first, n in _stretches(
-            files.formats[file], 1.0 if count == 1 or file in (0, count - 1) else 1 / 8
+            files.formats[file],
+            1.0 if count == 1 or file in (0, count - 1) else 1 / 8,
+            files.limits,
         )
     ]
 
@@ -87,14 +87,18 @@ def _sampled_headers(files: Files, *, near: bool) -> tuple[np.ndarray, np.ndarra
     return np.concatenate(numbers), np.concatenate(headers)
 
 
-def _stretches(fmt: FileFormat, share: float) -> Iterator[tuple[int, int]]:
-    """(first trace, count) of the head of a file, of some traces, and of its tail."""
+def _stretches(fmt: FileFormat, share: float, limits: Limits) -> Iterator[tuple[int, int]]:
+    """Yield (first trace, count) of the head of a file, of some traces between, and of its tail."""
     size, last = fmt.trace_bytes, fmt.n_traces
-    head = min(last, max(2, int(share * min(HEAD_BYTES, HEAD_FRACTION * fmt.file_size)) // size))
-    tail = max(head, last - max(1, int(share * min(TAIL_BYTES, TAIL_FRACTION * fmt.file_size)) // size))
+    most_head, most_tail = (
+        int(share * min(most, fraction * fmt.file_size)) // size
+        for most, fraction in zip(limits.sampled_bytes, limits.sampled_fractions, strict=True)
+    )
+    head = min(last, max(2, most_head))
+    tail = max(head, last - max(1, most_tail))
     yield 0, head
     if tail > head:
-        spread = np.unique(np.linspace(head, tail - 1, SCATTERED + 2).astype(np.int64)[1:-1])
+        spread = np.unique(np.linspace(head, tail - 1, limits.sampled_traces + 2).astype(np.int64)[1:-1])
         yield from ((int(t), 1) for t in spread if head <= t < tail)
     if tail < last:
         yield tail, last - tail

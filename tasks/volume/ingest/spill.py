@@ -16,16 +16,17 @@ import numpy as np
 from tasks.parameters import StorageOptions
 from tasks.volume.blocks import on_io
 from tasks.volume.ingest.files import Files
-from tasks.volume.ingest.records import GAP_BYTES, REQUEST_BYTES, Records, read_records
+from tasks.volume.ingest.records import REQUEST_BYTES, Records, read_records
 from tasks.volume.ingest.survey import Survey, read_words
 from tasks.volume.protocol.ledger import Record
+from tasks.volume.protocol.owner import Fit
 from tasks.volume.protocol.plan import Plan, folder_of
 from tasks.volume.protocol.stage import Job
+from tasks.volume.protocol.summary import fitting
 from tasks.volume.segy.placement import Placement
 from tasks.volume.store.objects import Store
 
-RANGE_BYTES = 64 << 20
-FETCH_BYTES = RANGE_BYTES  # in memory at once before the wanted traces are taken out
+FETCH_BYTES = 64 << 20  # in memory at once before the wanted traces are taken out
 
 
 def spill_body(survey: Survey) -> dict[str, Any]:
@@ -35,8 +36,14 @@ def spill_body(survey: Survey) -> dict[str, Any]:
         "sources": survey.files.to_json(),
         "traces": survey.files.n_traces,
         "index": survey.placement_json(),
-        "traces_per_range": max(1, RANGE_BYTES // survey.fmt.trace_bytes),
+        "traces_per_range": max(1, survey.files.limits.spill_range_bytes // survey.fmt.trace_bytes),
     }
+
+
+def fit_spill(survey: Survey) -> Fit:
+    """Return what fits ranges of the files into memory: the records as read, sorted, and being stored."""
+    traces = min(spill_body(survey)["traces_per_range"], survey.files.n_traces)
+    return lambda compute: fitting(compute, 3 * traces * survey.fmt.trace_bytes, "a range to spill")
 
 
 def spill_blocks(body: dict[str, Any]) -> int:
@@ -79,7 +86,9 @@ def spill_of(digest: str, body: dict[str, Any]) -> dict[str, Any]:
     return {"digest": digest, "blocks": spill_blocks(body), "traces_per_range": body["traces_per_range"]}
 
 
-def read_spilled(store: Store, spill: dict[str, Any], trace_bytes: int, numbers: np.ndarray) -> Records:
+def read_spilled(
+    store: Store, spill: dict[str, Any], trace_bytes: int, numbers: np.ndarray, gap_bytes: int
+) -> Records:
     """Return the records of some traces from the first stage's objects.
 
     Args:
@@ -87,6 +96,7 @@ def read_spilled(store: Store, spill: dict[str, Any], trace_bytes: int, numbers:
         spill: Result of `spill_of`.
         trace_bytes: Bytes of a record.
         numbers: int64, ascending: the traces wanted.
+        gap_bytes: Bytes between two of them that are read over rather than asked around.
     """
     places = _places(store, spill["digest"], spill["blocks"])
     step, size = spill["traces_per_range"], trace_bytes
@@ -101,7 +111,7 @@ def read_spilled(store: Store, spill: dict[str, Any], trace_bytes: int, numbers:
 
     waiting: list[tuple[int, np.ndarray, np.ndarray]] = []
     waiting_bytes = 0
-    for block, at, rows in _stretches(places, numbers, step, size, near=store.local):
+    for block, at, rows in _stretches(places, numbers, step, size, gap_bytes):
         length = int(at[-1] + 1 - at[0]) * size
         if waiting and waiting_bytes + length > FETCH_BYTES:
             on_io(fetch, waiting)
@@ -113,7 +123,7 @@ def read_spilled(store: Store, spill: dict[str, Any], trace_bytes: int, numbers:
 
 
 def _stretches(
-    places: np.ndarray, numbers: np.ndarray, step: int, size: int, *, near: bool
+    places: np.ndarray, numbers: np.ndarray, step: int, size: int, gap_bytes: int
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield an object, ascending places in it, and the index in `numbers` of each; gaps are read over."""
     edges = np.flatnonzero(np.diff(numbers // step)) + 1
@@ -122,7 +132,7 @@ def _stretches(
         at = places[numbers[rows]].astype(np.int64)
         order = np.argsort(at)
         at, rows = at[order], rows[order]
-        wide = (np.diff(at) - 1) * size > GAP_BYTES[near]
+        wide = (np.diff(at) - 1) * size > gap_bytes
         crossing = np.diff(at // max(1, REQUEST_BYTES // size)) > 0  # longer ones are asked for in pieces
         cuts = np.flatnonzero(wide | crossing) + 1
         for part, mine in zip(np.split(at, cuts), np.split(rows, cuts), strict=True):

@@ -17,7 +17,6 @@ from tasks.volume.ingest.prediction import field_values, predicted_grid
 from tasks.volume.ingest.sampling import Sample, all_headers, sample_of
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.segy.axis_domain import in_its_domain
-from tasks.volume.segy.corrections import given_of
 from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.geometry import Grid, grid_of
 from tasks.volume.segy.header_counts import commonest, first_sample_ms, tallies_of
@@ -80,7 +79,7 @@ class Survey:
         return tuple(coordinate.byte for coordinate in self.placement.coordinates if coordinate.name in XY)
 
     def index_json(self) -> dict[str, Any]:
-        """Return the index in short, for people."""
+        """Return a summary of the index."""
         short: dict[str, Any] = {
             "bytes": list(self.index_bytes),
             "types": [word.type for word in self.placement.words if word.byte],
@@ -98,11 +97,6 @@ class Survey:
         """Return the same files after their prediction failed: scanned if they are near, else without a grid."""
         grid = scan_grid(self) if near else None
         return replace(self, grid=grid, predicted=False)
-
-
-def survey_file(source: Any, index: Index, *, near: bool) -> Survey:
-    """Find out what one open file holds; as `survey_files`."""
-    return survey_files(Files.of(source, given_of(index)), index, near=near)
 
 
 def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | None = None) -> Survey:
@@ -123,9 +117,9 @@ def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | Non
     except InputRefused as refusal:
         if refusal.flags or index.bytes in ("auto", "trace"):
             raise
-        found = index.model_copy(update={"bytes": "auto", "names": [], "types": []})
+        detected = index.model_copy(update={"bytes": "auto", "names": [], "types": []})
         try:
-            _survey(files, found, sample, near=near)
+            _survey(files, detected, sample, near=near)
         except InputRefused:
             raise refusal from None
         raise InputRefused(f"{refusal}; other bytes do fit", flags="--index-bytes auto") from refusal
@@ -178,14 +172,16 @@ def _choose(
 
 def oddities(files: Files, sample: Sample) -> list[str]:
     """Sentences on what is odd, whatever the index."""
-    found = [note for file in files.formats for note in file.oddities]
+    warnings = [note for file in files.formats for note in file.oddities]
     for entry in files.listed:
         if entry.part:
             first, count = entry.part[0]
             more = f" and {len(entry.part) - 1} more ranges" if len(entry.part) > 1 else ""
-            found.append(f"Of {entry.url} this is a part: traces {first + 1:,} to {first + count:,}{more}.")
+            warnings.append(
+                f"Of {entry.url} this is a part: traces {first + 1:,} to {first + count:,}{more}."
+            )
     likelier = likelier_reading(files.fmt, sample.samples)
-    return [*found, likelier.sentence(files.fmt)] if likelier else found
+    return [*warnings, likelier.sentence(files.fmt)] if likelier else warnings
 
 
 def read_words(placement: Placement, headers: np.ndarray, byte_order: str) -> list[np.ndarray]:

@@ -14,10 +14,8 @@ None of it holds samples, and no reader needs it:
 import logging
 from collections.abc import Collection
 
-from tasks.volume.arrays.documents import object_from
-from tasks.volume.arrays.foreign_documents import fingerprint
+from tasks.volume.arrays.groups import ANNEX, ROOT
 from tasks.volume.arrays.reader import Volume
-from tasks.volume.arrays.volume_root import ANNEX, ROOT
 from tasks.volume.blocks import on_io
 from tasks.volume.integrity.check import Finding, fetch
 from tasks.volume.limits import GAPS
@@ -59,53 +57,41 @@ def beside(volume: Volume) -> list[Finding]:
     return [*_commits(store), *_locks(store), *_report(store), *_plans(volume), *_of_others(volume)]
 
 
+REPLACED = (
+    "a run is replacing {}, or was stopped while it did: readers still find the old volume, and the next stage that "
+    "writes here removes it; if no run is under way, repeat the command that was stopped"
+)
+NOT_COMPARED = (
+    "copies and levels were not compared with {}, which was left out; their attributes have "
+    "the errors that were measured when they were made"
+)
+
+
 def notes_on(volume: Volume, *, errors: bool) -> list[str]:
-    """Return what is to be said of what is not checked: an array of another tool, or one that was left out.
+    """Return notes on what is not checked: an array of another tool, or one that was left out.
 
     Args:
         volume: The volume.
         errors: Whether copies and levels are to be compared with what they were made of.
     """
+    notes = [REPLACED.format(volume.store.url)] if _is_withdrawn(volume.store) else []
     if volume.left_out and errors:
-        return [
-            f"copies and levels were not compared with {volume.left_out}, which was left out; their attributes have "
-            "the errors that were measured when they were made"
-        ]
-    if not volume.origin:
-        return []
-    name, origin = volume.origin, volume.store_of(volume.master)
-    if fingerprint(origin, "") == volume.master_plan:
-        return [
-            f"{name} is another tool's: its objects have the sizes and etags that they had, and no checksums."
-        ]
-    return [
-        f"{name} is another tool's, and was written to since copies and levels were made of it; --errors compares "
-        "these with it."
-    ]
+        return [*notes, NOT_COMPARED.format(volume.left_out)]
+    return [*notes, *volume.root.group.notes(volume)]
+
+
+def _is_withdrawn(store: Store) -> bool:
+    """Return whether the newest commit takes the volume away, which the run that made it did not come to."""
+    newest = newest_commit(store)
+    return newest is not None and newest.whole and not newest.document
 
 
 def _of_others(volume: Volume) -> list[Finding]:
     """Return findings for the documents of another tool's group and array."""
-    if not volume.origin:
-        return []
-    from tasks.volume.arrays.foreign import foreign_spec  # zarr, which a volume of ours does not need
-
-    findings, restore = [], "another tool wrote it: put it back from a copy"
-    group, _ = present_root(volume.store)
-    try:
-        object_from(group, ROOT)
-    except IntegrityFailure:
-        problem = "is no JSON document" if group else "is missing"
-        findings.append(Finding(ROOT, "", "", f"{problem}; {restore}"))
-    try:
-        there, made_of = foreign_spec(volume.store_of(volume.master), ""), volume.spec(volume.master)
-        same = (there.shape, there.chunks, there.dtype) == (made_of.shape, made_of.chunks, made_of.dtype)
-        problem = "" if same else "describes another array than copies and levels were made of"
-    except Exception as error:  # whatever zarr-python raises at a document
-        problem = f"cannot be opened as an array ({' '.join(str(error).split())})"
-    if problem:
-        findings.append(Finding(volume.origin, "", "", f"{problem}; {restore}"))
-    return findings
+    return [
+        Finding(key, "", "", f"{problem}; another tool wrote it: put it back from a copy")
+        for key, problem in volume.root.group.problems(volume, lambda: present_root(volume.store)[0])
+    ]
 
 
 def restored(store: Store, finding: Finding) -> bytes | None:

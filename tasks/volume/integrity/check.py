@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from tasks.volume.arrays.codecs import ABSENT, decode_chunk, document_bytes, read_index
 from tasks.volume.arrays.group_metadata import GROUP
+from tasks.volume.arrays.groups import ANNEX, ROOT
 from tasks.volume.arrays.reader import Volume, open_any
 from tasks.volume.arrays.root_schema import AxisEntry
 from tasks.volume.arrays.spec import ArraySpec
-from tasks.volume.arrays.volume_root import ANNEX, ROOT, Root, root_from
+from tasks.volume.arrays.volume_root import Root, root_from
 from tasks.volume.blocks import on_chunks, on_io
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.commits import Commit, checksum_of, newest_commit, promised_checksum
@@ -167,7 +168,7 @@ def _noted(volume: Volume) -> list[ManifestEntry]:
 def written_here(volume: Volume) -> list[str]:
     """Return the arrays that were written here; an annex's master was not."""
     paths = sorted(path for path, member in volume.members.items() if member["node_type"] == "array")
-    return [path for path in paths if path != volume.master or not volume.origin]
+    return [path for path in paths if volume.store_of(path) is volume.store]
 
 
 def checked(
@@ -192,7 +193,7 @@ def checked(
 def _wrong_of(volume: Volume, entries: list[ManifestEntry]) -> list[Finding]:
     fetched = on_io(lambda entry: fetch(volume.store, entry.key), entries)
     pairs = zip(entries, fetched, strict=True)
-    return [found for found in on_chunks(lambda pair: _check(volume, *pair), pairs) if found]
+    return [finding for finding in on_chunks(lambda pair: _check(volume, *pair), pairs) if finding]
 
 
 def _batches(entries: Sequence[ManifestEntry], most_bytes: int) -> Iterator[list[ManifestEntry]]:
@@ -268,7 +269,7 @@ def region_of(volume: Volume, path: str, key: str) -> str:
 
 
 def _stretch(dim: str, first: int, last: int, extent: int, axis: AxisEntry | None) -> str:
-    """Return a part of an axis for people: in its numbers, or as positions, of levels and where steps vary."""
+    """Return a part of an axis as text: in its values, or as positions for levels and irregular axes."""
     if axis is None or axis.count != extent or isinstance(axis.step, str):
         return f"{dim} positions {first} to {last}"
     low, high = (axis.first + at * axis.step for at in (first, last))

@@ -31,6 +31,7 @@ from tasks.volume.ingest.intake import Intake, intake_of
 from tasks.volume.ingest.moved import found_again
 from tasks.volume.integrity.check import position_of
 from tasks.volume.integrity.from_volume import plan_of_master, values_of
+from tasks.volume.limits import DEFAULT_LIMITS
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.plan import Plan
@@ -124,7 +125,8 @@ def made_from_source(
     intake = intake_of(store, plan, options)
 
     def carry_out(block: int) -> Record:
-        job = _Again(store.url, options, plan.digest, 0, block, memory_bytes, True, into=store, plan=plan)
+        where = store.url, options, plan.digest, 0, block, memory_bytes, True, DEFAULT_LIMITS
+        job = _Again(*where, into=store, plan=plan)
         return (raw_samples_block if block >= _blocks(intake) else ingest_block)(job)
 
     of_block: dict[int, list[str]] = {}

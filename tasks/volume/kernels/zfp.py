@@ -8,10 +8,15 @@ In this mode a stream has all bit planes of a block down to one that the toleran
 the encoder knows what a decoder gets: the coefficients without the planes below. It transforms those back and
 compares the samples with their originals, while both are in the cache of the processor.
 
+No block depends on another, so the same samples have the same bits in chunks of any extents. `encode_slab` encodes each
+block of a slab once, and `join_blocks` makes of slabs the stream of any chunk, with the sums of its errors.
+
 Samples of blocks are laid out as [z, y, x, lane] until their coefficients are put in order, then as [lane, rank].
 """
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,7 +71,7 @@ def encode_zfp(chunk: np.ndarray, tolerance: float, header: bytes) -> bytes:
         tolerance: The greatest absolute error.
         header: The stream's first `HEADER_BITS`.
     """
-    return _stream(chunk, tolerance, header, False, chunk, EVERYTHING, np.zeros(2))
+    return _encoded(chunk, tolerance, header).tobytes()
 
 
 def encode_zfp_measured(
@@ -91,42 +96,146 @@ def encode_zfp_measured(
         sums: Same as in `error_sums`.
         nonfinite: Whether `original` may hold NaN and Inf.
     """
-    inside, found = as_mask(live), np.zeros(2)
-    traces = int(np.count_nonzero(inside))
-    bad = int(np.count_nonzero(~np.isfinite(original)[inside])) if nonfinite else 0
+    found = Found.of(chunk.size // SIZE)
     itself = original.ctypes.data == chunk.ctypes.data and original.strides == chunk.strides
-    whole = itself and original.shape == chunk.shape and traces == inside.size and not bad
-    data = _stream(chunk, tolerance, header, True, original, EVERYTHING if whole else inside, found)
-    greatest, squares = found.tolist()
-    greatest = math.inf if math.isnan(greatest) else greatest
-    sums[COUNT] += traces * original.shape[2] - bad
+    bad = count_samples(original, live, sums, nonfinite=nonfinite)
+    data = _encoded(chunk, tolerance, header, original, live, found, itself=itself and not bad)
+    add_errors(sums, found.total)
+    return data.tobytes()
+
+
+class Found(NamedTuple):
+    """Hold the sizes and errors of the blocks of a chunk or slab, in their order.
+
+    Attributes:
+        ends: uint32: where the bits of each end, counted from the first block's.
+        squares: float64: the sum of squared errors of each.
+        greatest: int64: the bits of the greatest absolute error of each.
+        total: float64: the greatest absolute error of all, NaN if a decoded sample is not finite; the sum of squares.
+    """
+
+    ends: np.ndarray
+    squares: np.ndarray
+    greatest: np.ndarray
+    total: np.ndarray
+
+    @classmethod
+    def of(cls, count: int) -> "Found":
+        """Return room for so many blocks."""
+        return cls(np.empty(count, np.uint32), np.empty(count), np.empty(count, np.int64), np.zeros(2))
+
+
+NOT_ASKED = Found.of(0)
+
+
+def count_samples(original: np.ndarray, live: np.ndarray, sums: np.ndarray, *, nonfinite: bool) -> int:
+    """Add the numbers of live samples that are finite, and that are not, to `sums`; return the latter.
+
+    Args as in `encode_zfp_measured`.
+    """
+    bad = int(np.count_nonzero(~np.isfinite(original)[live])) if nonfinite else 0
+    sums[COUNT] += int(np.count_nonzero(live)) * original.shape[2] - bad
     sums[NONFINITE] += bad
+    return bad
+
+
+def add_errors(sums: np.ndarray, total: np.ndarray) -> None:
+    """Add the greatest error and the sum of squares of blocks to `sums`."""
+    greatest, squares = total.tolist()
     sums[SUM_OF_SQUARES] += squares
-    sums[MAX_ABS_ERROR] = max(sums[MAX_ABS_ERROR], greatest)
-    return data
+    sums[MAX_ABS_ERROR] = max(sums[MAX_ABS_ERROR], math.inf if math.isnan(greatest) else greatest)
 
 
-def _stream(
+def encode_slab(
+    slab: np.ndarray, tolerance: float, original: np.ndarray, live: np.ndarray, found: Found, *, itself: bool
+) -> np.ndarray:
+    """Return the bits of all blocks of a slab, as uint64.
+
+    Args:
+        slab: Same as `chunk` in `encode_zfp`, of 4 samples along the first axis.
+        tolerance: Same as in `encode_zfp`.
+        original: Same as in `encode_zfp_measured`.
+        live: Same as in `encode_zfp_measured`.
+        found: Receives what is found of the blocks.
+        itself: Whether the slab holds the values of `original` where this is live.
+    """
+    return _encoded(slab, tolerance, b"", original, live, found, itself=itself)
+
+
+def join_blocks(
+    bits: np.ndarray,
+    found: tuple[np.ndarray, np.ndarray, np.ndarray],
+    blocks: Sequence[range],
+    header: bytes,
+    sums: np.ndarray,
+) -> bytes:
+    """Return the stream of a chunk made of blocks of slabs, and add their errors to `sums`.
+
+    Args:
+        bits: uint64, a row of bits for each slab.
+        found: `ends`, `squares` and `greatest` of all blocks, by slab and their position along the other two axes.
+        blocks: The chunk's, along each axis; none is empty.
+        header: Same as in `encode_zfp`.
+        sums: Same as in `error_sums`; the numbers of samples are not added.
+    """
+    out = _room_of(math.prod(map(len, blocks)), header)
+    total, edges = np.zeros(2), np.array([(r.start, r.stop) for r in blocks])
+    words = _join(bits, *found, edges, out, total, total.view(np.int64))
+    add_errors(sums, total)
+    return out[:words].tobytes()
+
+
+def _room_of(blocks: int, header: bytes) -> np.ndarray:
+    """Return room for the stream of so many blocks, with its header."""
+    # A coefficient takes its 32 bits and, in the worst case, a bit for each of them and of a group.
+    out = np.empty((HEADER_BITS + blocks * (9 + 34 * SIZE)) // 64 + MOST_BLOCK_WORDS, np.uint64)
+    out[:2] = np.frombuffer(header.ljust(16, b"\0"), np.uint64)
+    return out
+
+
+def _encoded(
     chunk: np.ndarray,
     tolerance: float,
     header: bytes,
-    measured: bool,
-    original: np.ndarray,
-    live: np.ndarray,
-    found: np.ndarray,
-) -> bytes:
+    original: np.ndarray | None = None,
+    live: np.ndarray = EVERYTHING,
+    found: Found = NOT_ASKED,
+    *,
+    itself: bool = True,
+) -> np.ndarray:
+    """Return the header and the bits of all blocks of a chunk, and measure them if there is an original."""
+    measured = original is not None
+    original = chunk if original is None else original
+    shape = original.shape
+    if not itself:
+        inside, compared = tuple(slice(0, n) for n in shape), np.full(chunk.shape, np.nan, np.float32)
+        np.copyto(compared[inside], original, where=live[..., np.newaxis])
+        original = compared
     flat, strides = as_rows(chunk)
     other, apart = as_rows(original)
-    blocks = chunk.size // SIZE
-    # A coefficient takes its 32 bits and, in the worst case, a bit for each of them and of a group.
-    out = np.empty((HEADER_BITS + blocks * 9 + chunk.size * 34) // 64 + MOST_BLOCK_WORDS, np.uint64)
-    out[:2] = np.frombuffer(header + bytes(4), np.uint64)
-    least = least_exponent(tolerance)
-    compared = other, original.shape, apart, live, found, found.view(np.int64)
+    everywhere = itself and bool(live.all())
+    masked = measured and not (everywhere and shape == chunk.shape)
+    out = _room_of(chunk.size // SIZE, header)
     words = _encode(
-        flat, chunk.shape, strides, least, PLACES, out, measured, *compared, *_room(live.size > 0)
+        flat,
+        chunk.shape,
+        strides,
+        least_exponent(tolerance),
+        PLACES,
+        out,
+        HEADER_BITS if header else 0,
+        measured,
+        masked,
+        itself,
+        other,
+        shape,
+        apart,
+        EVERYTHING if everywhere else as_mask(live),
+        *found,
+        found.total.view(np.int64),
+        *_room(masked),
     )
-    return out[:words].tobytes()
+    return out[:words]
 
 
 def _room(masked: bool) -> tuple[np.ndarray, ...]:
@@ -134,7 +243,7 @@ def _room(masked: bool) -> tuple[np.ndarray, ...]:
     floats, integers = np.zeros((3, SIZE * LANES), np.float32), np.empty((2, SIZE * LANES), np.int32)
     values, factors, wanted = floats
     wanted = wanted if masked else values
-    wanted[:] = np.nan if masked else 0
+    wanted[:] = 0
     numbers, greatest = integers
     errors, squares = np.empty(SIZE * LANES), np.zeros(4 * LANES)
     blocks = np.zeros((LANES, 3), np.int64), np.zeros(LANES + 1, np.int64), np.zeros(3, np.int64)
@@ -219,18 +328,27 @@ def _gather(source, corner, strides, values, b):
 
 
 @part
-def _gather_live(source, corners, lanes, shape, strides, live, values):
-    """Gather all blocks, with NaN beyond `shape` and for what is not live."""
+def _leave_out(corners, lanes, shape, live, values):
+    """Put NaN beyond `shape` and for what is not live; if `live` is empty, all is."""
     for b in range(lanes):
-        first = corners[b]
+        i, j, k = corners[b, 0], corners[b, 1], corners[b, 2]
+        whole = i + SIDE <= shape[0] and j + SIDE <= shape[1] and k + SIDE <= shape[2]
+        if whole and live.size:
+            for z in range(SIDE):
+                for y in range(SIDE):
+                    whole &= live[i + z, j + y]
+        if whole:
+            continue
         for z in range(SIDE):
             for y in range(SIDE):
-                i, j, k = first[0] + z, first[1] + y, first[2]
                 to = np.uint64((z * SIDE + y) * SIDE * LANES + b)
-                n = shape[2] - k if i < shape[0] and j < shape[1] and live[i, j] else 0
-                at = i * strides[0] + j * strides[1] + k
+                inside = i + z < shape[0] and j + y < shape[1]
+                if inside and live.size:
+                    inside = live[i + z, j + y]
+                n = shape[2] - k if inside else 0
                 for x in range(SIDE):
-                    values[to + np.uint64(x * LANES)] = source[at + x] if x < n else np.nan
+                    if x >= n:
+                        values[to + np.uint64(x * LANES)] = np.nan
 
 
 @part
@@ -243,16 +361,11 @@ def _exponents(bits, rows):
     """To the first row the exponent of each lane's greatest magnitude: that is 2^e at most; -126 for zero."""
     for j in range(32 * LANES):
         rows[j] = _larger(bits[j] & MAGNITUDE, bits[32 * LANES + j] & MAGNITUDE)
-    for j in range(16 * LANES):
-        rows[j] = _larger(rows[j], rows[16 * LANES + j])
-    for j in range(8 * LANES):
-        rows[j] = _larger(rows[j], rows[8 * LANES + j])
-    for j in range(4 * LANES):
-        rows[j] = _larger(rows[j], rows[4 * LANES + j])
-    for j in range(2 * LANES):
-        rows[j] = _larger(rows[j], rows[2 * LANES + j])
-    for j in range(LANES):
-        rows[j] = _larger(rows[j], rows[LANES + j])
+    step = np.uint64(16 * LANES)
+    while step >= LANES:
+        for j in range(step):
+            rows[j] = _larger(rows[j], rows[step + j])
+        step >>= ONE
 
 
 @part
@@ -270,7 +383,7 @@ def _quantize(values, factors, numbers):
 
 @part
 def _lift(x, y, z, w):
-    """ZFP's orthogonal transform of four numbers, all steps of which can be undone."""
+    """ZFP's orthogonal transform of four numbers; each step can be undone."""
     x = (x + w) >> np.int32(1)
     w = w - x
     z = (z + y) >> np.int32(1)
@@ -357,22 +470,36 @@ def _truncate(p, masks):
 
 
 @part
-def _add_errors(numbers, factors, values, errors, magnitudes, squares):
-    """Add squares of errors where `values` is finite; return the bits of the greatest error, NaN the greatest."""
+def _errors_of_blocks(numbers, factors, values, errors, magnitudes, squares):
+    """Compare decoded samples where `values` is finite.
+
+    To the first row of `squares` goes each lane's sum of squared errors, to that of `magnitudes` the bits of its
+    greatest error, NaN the greatest.
+    """
     for j in range(SIZE * LANES):
         value = values[j]
         finite = value - value == 0
         decoded = np.float32(numbers[j]) * factors[j]
         errors[j] = np.float64(decoded) - np.float64(value) if finite else 0.0
-    greatest = np.int64(0)
-    for j in range(SIZE * LANES):
-        greatest = _larger(greatest, magnitudes[j] & np.int64(0x7FFFFFFFFFFFFFFF))
+    for j in range(4 * LANES):
+        squares[j] = 0.0
     for row in range(0, SIZE * LANES, 16 * LANES):
         for j in range(4 * LANES):
             a, b = errors[row + j], errors[row + 4 * LANES + j]
             c, d = errors[row + 8 * LANES + j], errors[row + 12 * LANES + j]
             squares[j] += (a * a + b * b) + (c * c + d * d)
-    return greatest
+    step = np.uint64(2 * LANES)
+    while step >= LANES:
+        for j in range(step):
+            squares[j] += squares[step + j]
+        step >>= ONE
+    for j in range(SIZE * LANES):
+        magnitudes[j] &= np.int64(0x7FFFFFFFFFFFFFFF)
+    step = np.uint64(32 * LANES)
+    while step >= LANES:
+        for j in range(step):
+            magnitudes[j] = _larger(magnitudes[j], magnitudes[step + j])
+        step >>= ONE
 
 
 @part
@@ -452,6 +579,16 @@ def _write_zeros(out, at, word, held, count):
     return at, word, held
 
 
+@part
+def _note_zeros(block, count, end, ends, squares, greatest):
+    """Note blocks of one bit and no error from number `block` on; return the number after them."""
+    for k in range(count):
+        ends[block + k] = end + k + 1
+        squares[block + k] = 0.0
+        greatest[block + k] = 0
+    return block + count
+
+
 @kernel
 def _encode(
     source,
@@ -460,13 +597,19 @@ def _encode(
     least,
     places,
     out,
+    header_bits,
     measured,
+    masked,
+    itself,
     original,
     inside,
     apart,
     live,
-    found,
-    found_bits,
+    ends,
+    block_squares,
+    block_greatest,
+    total,
+    total_bits,
     values,
     bits,
     factors,
@@ -485,25 +628,25 @@ def _encode(
 ):
     """Append all blocks to the header in `out`; returns how many words that is.
 
-    If `measured`, the greatest absolute error goes to `found`, NaN if a decoded sample is not finite, and the sum of
-    squared errors. Compared is with `original` where `live`, or, if that is empty, with all of `source`. From
-    `values` on the arguments are `_room`.
+    If `measured`, what `Found` has goes to `ends` and those after it. If `masked`, samples that are not live or beyond
+    `inside` are not compared: those of `source` if `itself`, else of `original`, which is NaN there. From `values` on
+    the arguments are `_room`.
     """
-    worst = np.int64(0)
-    at, held = np.uint64(HEADER_BITS >> 6), np.uint64(HEADER_BITS & 63)
+    at, held = np.uint64(header_bits >> 6), np.uint64(header_bits & 63)
     word = out[at] & ((ONE << held) - ONE)
+    block, first, end = np.int64(0), np.int64(0), np.int64(0)
     while cursor[0] < shape[0]:
         lanes = _next_blocks(source, shape, strides, cursor, corners, zeros, values)
         if lanes == 0:
+            if measured:
+                block = _note_zeros(block, zeros[0], end, ends, block_squares, block_greatest)
             at, word, held = _write_zeros(out, at, word, held, zeros[0])
             break
         if lanes < LANES:  # the last of the chunk
             for j in range(SIZE):
                 for b in range(lanes, LANES):
                     values[j * LANES + b] = 0
-            if live.size:
-                for j in range(SIZE * LANES):
-                    wanted[j] = np.nan
+                    wanted[j * LANES + b] = 0
         _exponents(bits, greatest)
         for b in range(LANES):
             exponent = (greatest[b] >> 23) - 126
@@ -516,32 +659,91 @@ def _encode(
         _quantize(values, factors, numbers)
         _transform(numbers)
         _to_ranks(numbers, places, coefficients)
+        first = block
         for b in range(lanes):
+            if measured:
+                block = _note_zeros(block, zeros[b], end, ends, block_squares, block_greatest)
             at, word, held = _write_zeros(out, at, word, held, zeros[b])
             exponent = (greatest[b] >> 23) - 126
             planes = _planes(exponent, least)
             if planes == 0:
                 at, word, held = _write(out, at, word, held, NO_BITS, ONE)
-                continue
-            biased = np.uint64(2 * (exponent + 127) + 1)
-            at, word, held = _write(out, at, word, held, biased, np.uint64(9))
-            at, word, held = _encode_row(coefficients[b], planes, out, at, word, held)
+            else:
+                biased = np.uint64(2 * (exponent + 127) + 1)
+                at, word, held = _write(out, at, word, held, biased, np.uint64(9))
+                at, word, held = _encode_row(coefficients[b], planes, out, at, word, held)
+            end = np.int64(at * WORD_BITS + held) - header_bits
+            if measured:
+                ends[block] = end
+                block += 1
         at, word, held = _write_zeros(out, at, word, held, zeros[lanes])
         if not measured:
             continue
-        if live.size:
-            _gather_live(original, corners, lanes, inside, apart, live, wanted)
+        if masked and itself:
+            for j in range(SIZE * LANES):
+                wanted[j] = values[j]
+            _leave_out(corners, lanes, inside, live, wanted)
+        elif masked:
+            for b in range(lanes):
+                corner = corners[b, 0] * apart[0] + corners[b, 1] * apart[1] + corners[b, 2]
+                _gather(original, corner, apart, wanted, b)
         _truncate(numbers, masks)
         _untransform(numbers)
         for b in range(LANES):
             factors[b] = scales[b]
         _on_all_rows(factors)
-        worst = _larger(worst, _add_errors(numbers, factors, wanted, errors, magnitudes, squares))
+        _errors_of_blocks(numbers, factors, wanted, errors, magnitudes, squares)
+        for b in range(lanes):
+            first += zeros[b]
+            block_squares[first] = squares[b]
+            block_greatest[first] = magnitudes[b]
+            first += 1
+        block = _note_zeros(block, zeros[lanes], end, ends, block_squares, block_greatest)
+        end += zeros[lanes]
     if held:
         out[at] = word
         at += ONE
     if measured:
-        found_bits[0] = worst
-        for j in range(4 * LANES):
-            found[1] += squares[j]
+        for k in range(block):
+            total[1] += block_squares[k]
+            total_bits[0] = _larger(total_bits[0], block_greatest[k])
+    return at
+
+
+@part
+def _write_run(bits, begin, end, out, at, word, held):
+    """Append the bits from `begin` to before `end`."""
+    while begin < end:
+        count = end - begin if end - begin < WORD_BITS else WORD_BITS
+        row, skipped = begin >> np.uint64(6), begin & np.uint64(63)
+        piece = bits[row] >> skipped
+        if skipped + count > WORD_BITS:
+            piece |= bits[row + ONE] << (WORD_BITS - skipped)
+        if count < WORD_BITS:
+            piece &= (ONE << count) - ONE
+        at, word, held = _write(out, at, word, held, piece, count)
+        begin += count
+    return at, word, held
+
+
+@kernel
+def _join(bits, ends, squares, greatest, edges, out, total, total_bits):
+    """Append blocks of slabs to the header in `out`; returns how many words that is."""
+    at, held = np.uint64(HEADER_BITS >> 6), np.uint64(HEADER_BITS & 63)
+    word = out[at] & ((ONE << held) - ONE)
+    low, high = edges[2, 0], edges[2, 1]
+    for z in range(edges[0, 0], edges[0, 1]):
+        for y in range(edges[1, 0], edges[1, 1]):
+            begin = np.uint64(0)
+            if low:
+                begin = np.uint64(ends[z, y, low - 1])
+            elif y:
+                begin = np.uint64(ends[z, y - 1, ends.shape[2] - 1])
+            at, word, held = _write_run(bits[z], begin, np.uint64(ends[z, y, high - 1]), out, at, word, held)
+            for x in range(low, high):
+                total[1] += squares[z, y, x]
+                total_bits[0] = _larger(total_bits[0], greatest[z, y, x])
+    if held:
+        out[at] = word
+        at += ONE
     return at

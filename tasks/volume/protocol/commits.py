@@ -34,7 +34,7 @@ class Commit:
 
     @property
     def key(self) -> str:
-        """Return its key."""
+        """Return the key of the commit."""
         return f"{COMMITS}/{self.number:08d}"
 
     @property
@@ -115,11 +115,11 @@ def newest_commit(store: Store, listed: int | None = None) -> Commit | None:
         if latest == number:
             return Commit(number + 1, b"", "", "", missing=True)
         number = latest
-    raise Resumable(f"{store.url} is committed to all the time; run this again when other runs have ended")
+    raise Resumable(f"other runs keep committing to {store.url}; run this again when they have ended")
 
 
 def commit_in(number: int, content: bytes) -> Commit:
-    """Return a commit from what is stored."""
+    """Return the commit that a stored document holds."""
     first, _, document = content.partition(b"\n")
     checksum, _, before = first.decode(errors="replace").partition(" ")
     return Commit(number, document, checksum, before)

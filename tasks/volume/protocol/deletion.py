@@ -16,7 +16,8 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
-from tasks.volume.arrays.volume_root import ROOT, Root
+from tasks.volume.arrays.groups import ROOT
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.protocol.lock import check_epoch
@@ -189,7 +190,7 @@ def clear_run(store: WritableStore, epoch: int, digest: str, folders: Sequence[s
 def clear_runs(store: WritableStore, epoch: int, runs: Mapping[str, Sequence[str]]) -> None:
     """Remove what is kept of some plans: of each all of it (""), or some folders; as `clear_run`."""
     listed = on_io(store.keys, [folder_of(digest) for digest in runs])
-    keys = [key for found in listed for key in found]
+    keys = [key for folder in listed for key in folder]
     remove_of_runs(store, runs, keys, guard=partial(check_epoch, store, epoch))
 
 

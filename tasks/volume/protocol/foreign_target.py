@@ -13,18 +13,18 @@ from typing import Any, TypeGuard
 
 from tasks.parameters import Run
 from tasks.volume.arrays.foreign_documents import attributes_of, documents, fingerprint, is_array
-from tasks.volume.arrays.level_names import is_elsewhere, level_0
+from tasks.volume.arrays.groups import ANNEX, ROOT
+from tasks.volume.arrays.level_names import level_0
 from tasks.volume.arrays.meaning import Meaning, meaning_of
 from tasks.volume.arrays.reader import Volume, open_volume
 from tasks.volume.arrays.root_schema import LevelEntry, StageEntry
-from tasks.volume.arrays.volume_root import ANNEX, ROOT, Root, root_from
+from tasks.volume.arrays.volume_root import Root, root_from
 from tasks.volume.images.header import unit_of
 from tasks.volume.images.spacing import AXES, ROCKVERSE
 from tasks.volume.outcomes import DestinationRefused, InputRefused
-from tasks.volume.protocol.plan import FORMAT, Plan, time_stamp
+from tasks.volume.protocol.plan import FORMAT, time_stamp
 from tasks.volume.protocol.root import known_root
 from tasks.volume.store.objects import Store
-from tasks.volume.store.url import stored_address
 
 
 def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
@@ -47,14 +47,14 @@ def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
         data = b""
     above = documents(store, "", data)
     if "seismill" in attributes_of(above) or not above:
-        found = open_volume(store, data)
-        if found.left_out:
+        opened = open_volume(store, data)
+        if opened.left_out:
             raise InputRefused(
-                f"{store.url} holds copies without the lossless array {found.left_out}, which copies and levels are "
+                f"{store.url} holds copies without the lossless array {opened.left_out}, which copies and levels are "
                 "made from; make them in the volume that has it, and copy that again"
             )
-        if array in ("", found.master) and not target:
-            return found
+        if array in ("", opened.master) and not target:
+            return opened
     origin = Store(f"{store.url}/{array}" if array else store.url, run.storage_options)
     described = documents(origin, "")
     if not is_array(described):
@@ -94,34 +94,10 @@ def _image_above(holder: Store, name: str, run: Run) -> tuple[Store, str] | None
     if not parent.rpartition("/")[2] or not level_0(group):
         return None
     place, path = Store(parent, run.storage_options), f"{group}/{name}"
-    found = documents(place, "")
-    images = attributes_of(found).get("ome", {}).get("multiscales") or []
+    described = documents(place, "")
+    images = attributes_of(described).get("ome", {}).get("multiscales") or []
     listed = [dataset.get("path") for image in images for dataset in image.get("datasets", [])]
-    return (place, path) if "zarr.json" in found and path in listed else None
-
-
-def origin_of(store: Store, plan: Plan) -> Store:
-    """Return the store that holds the master of a plan."""
-    origin = plan.body["origin"]
-    if not origin:
-        return store
-    place = origin if is_elsewhere(origin) else f"{store.url}/{origin}"
-    return Store(stored_address(place), store.options)
-
-
-def refuse_changed(volume: Volume) -> None:
-    """Check that the array that another tool wrote is still what was read.
-
-    Raises:
-        InputRefused: The array was written to meanwhile.
-    """
-    if not volume.root.is_annex:
-        return
-    place = volume.store_of(volume.master)
-    if fingerprint(place, "") != volume.master_plan:
-        raise InputRefused(
-            f"{place.url} was written to while it was read; run this again when nothing writes it"
-        )
+    return (place, path) if "zarr.json" in described and path in listed else None
 
 
 def _annex(
@@ -229,17 +205,17 @@ def _no_array(origin: Store, described: Mapping[str, Any]) -> str:
     attributes = attributes_of(dict(described))
     images = (attributes.get("ome") or attributes).get("multiscales") or []
     # The finest level of an image comes first.
-    found = [
+    arrays = [
         path for image in images for path in [d.get("path") for d in image.get("datasets", [])][:1] if path
     ]
     for child in origin.children()[:100]:
         if child.startswith("."):
             continue
-        inner = documents(origin, child) if child not in found else {}
-        found += [child] if is_array(inner) else []
+        inner = documents(origin, child) if child not in arrays else {}
+        arrays += [child] if is_array(inner) else []
         if inner and not is_array(inner) and is_array(documents(origin, f"{child}/0")):
-            found.append(f"{child}/0")
-    named = f", such as --array {found[0]} ({len(found)} seen)" if found else ""
+            arrays.append(f"{child}/0")
+    named = f", such as --array {arrays[0]} ({len(arrays)} seen)" if arrays else ""
     return f"{origin.url} is a Zarr group that Seismill did not write; name an array in it{named}"
 
 

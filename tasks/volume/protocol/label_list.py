@@ -5,7 +5,7 @@ the consolidated metadata alone, under the image's lock and with a commit of the
 what the other has.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,30 @@ from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.root import commit
 from tasks.volume.protocol.stage import settle
 from tasks.volume.store.objects import Store
+
+
+def open_labels(image: Volume) -> dict[str, Volume]:
+    """Return the label volumes that an image lists, by name, without those that are missing.
+
+    Raises:
+        InputRefused: Something is there that is no published volume.
+    """
+    labels = {}
+    for name in image.root.label_names:
+        place = Store(f"{image.store.url.rstrip('/')}/{LABELS}/{name}", image.store.options)
+        try:
+            labels[name] = open_any(place)
+        except InputRefused:
+            if place.is_file or place.children():
+                raise
+    return labels
+
+
+def labels_gone(image: Volume, there: Collection[str]) -> list[str]:
+    """Return the note that names the labels that an image lists and that are not there; none if all are."""
+    gone = [name for name in image.root.label_names if name not in there]
+    places = f"{image.store.url.rstrip('/')}/{LABELS}"
+    return [f"the labels {', '.join(gone)} were left out: they are not in {places} any more"] if gone else []
 
 
 @contextmanager

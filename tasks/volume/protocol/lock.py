@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from tasks.volume.limits import Patience
 from tasks.volume.outcomes import DestinationRefused, Resumable
 from tasks.volume.protocol.lock_content import (
     DAMAGED,
@@ -30,7 +31,7 @@ from tasks.volume.protocol.lock_content import (
     released_lock,
     stored,
 )
-from tasks.volume.store.objects import DEADLINE_SECONDS, Store
+from tasks.volume.store.objects import Store
 from tasks.volume.store.process import clock_seconds, ended_here, machine, started
 from tasks.volume.store.writable import WritableStore
 
@@ -41,7 +42,7 @@ LOST_RACES = 20  # in a row for an epoch that nobody turns out to have: somethin
 LEASE_SECONDS = 600.0
 HEARTBEAT_SECONDS = 60.0
 RECHECK_SECONDS = 60.0  # a worker that was silent for longer looks before it writes again
-assert DEADLINE_SECONDS + HEARTBEAT_SECONDS < LEASE_SECONDS
+assert Patience().deadline + HEARTBEAT_SECONDS < LEASE_SECONDS
 
 
 _tokens: set[str] = set()  # of the locks that this process holds or asks for

@@ -13,7 +13,7 @@ UNREADABLE_SECONDS = 45.0
 
 
 def key_of(epoch: int) -> str:
-    """Return where the lock of an epoch lies."""
+    """Return the key of an epoch's lock."""
     return f"{LOCKS}/{epoch:08d}"
 
 

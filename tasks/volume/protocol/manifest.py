@@ -51,14 +51,14 @@ def listed_in(path: str, manifest: bytes) -> list[Stored] | None:
 def listed_at(key: str, listing: bytes) -> list[Stored] | None:
     """Return the objects in the list at `key`; None if it is not as it was written."""
     try:
-        found = [
+        entries = [
             Stored.read(line["key"], line["bytes"], int(line["crc32c"], 16), line.get("places"))
             for line in map(value_from, listing.splitlines())
         ]
-        whole = listing_bytes(key, found[1:]) == listing
+        whole = listing_bytes(key, entries[1:]) == listing
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
-    return found[1:] if whole else None
+    return entries[1:] if whole else None
 
 
 def _line(stored: Stored) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 from tasks.parameters import Run
 from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.arrays.group_metadata import GROUP
-from tasks.volume.arrays.volume_root import ROOT, Root
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, together
 from tasks.volume.protocol.deletion import take_away
 from tasks.volume.protocol.lock import held_epoch, highest, locked
@@ -64,9 +64,9 @@ class Owner:
     run: Run
     compute: Compute
 
-    def root(self, where: str = ROOT) -> Root | None:
+    def root(self) -> Root | None:
         """Return the root as the newest commit has it; None if there is no volume."""
-        return current_root(self.store, where)
+        return current_root(self.store)
 
     def begin(
         self,

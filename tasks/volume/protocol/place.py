@@ -1,4 +1,4 @@
-"""Refuse places where a volume or an array would be in the way of what others have there."""
+"""Refuse places that hold objects of others."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -46,7 +46,7 @@ def refuse_occupied(store: Store, image: str = "") -> None:
 
 
 def refuse_inside_volume(store: Store, image: str = "") -> None:
-    """Check that no folder above this place is a volume: a volume inside one would be in the way of it.
+    """Check that no folder above this place is a volume; volumes do not contain each other.
 
     Args:
         store: The place.
@@ -79,7 +79,7 @@ def _inside_volume(store: Store, image: str) -> DestinationRefused | None:
 
 
 def refuse_ours(store: Store) -> None:
-    """Return if a place is no volume, lies inside none and is no folder of a sweep, so that an array may go there.
+    """Check that an array may go to a place: it is no volume, lies in none, and is no folder of a sweep.
 
     Raises:
         DestinationRefused: The place is a volume or a folder of a sweep, or lies inside a volume.
@@ -111,23 +111,27 @@ def refuse_volume(store: Store) -> None:
     refuse_inside_volume(store)
 
 
-def refuse_strangers(store: Store, root: Root | None, keys: Sequence[str] | None = None) -> None:
+def refuse_strangers(
+    store: Store, root: Root | None, keys: Sequence[str] | None = None, labels: Sequence[str] = ()
+) -> None:
     """Check that everything at a place is the volume's own, so that a whole new volume may take its place.
 
     Args:
         store: The place.
         root: Root of the volume there; None if there is none.
         keys: Keys of all objects at the place, if they were just listed under the lock.
+        labels: Names of label volumes that may stay there, because they fit the new volume.
 
     Raises:
         DestinationRefused: Somebody else's objects lie there.
     """
     keys = store.keys("") if keys is None else keys
-    others = [key for key in keys if not key.startswith(f"{OWN}/") and key != "zarr.json"]
+    apart = (f"{OWN}/", *(f"{LABELS}/{name}/" for name in labels))
+    others = [key for key in keys if not key.startswith(apart) and key != "zarr.json"]
     if not others:
         return
     if root is not None and (
-        held := [name for name in root.label_names if f"{LABELS}/{name}/zarr.json" in keys]
+        held := [name for name in root.label_names if f"{LABELS}/{name}/zarr.json" in others]
     ):
         raise DestinationRefused(
             f"{store.url} has labels in it ({_shown(held)}), which a new image would not fit; move "
@@ -143,28 +147,27 @@ def refuse_strangers(store: Store, root: Root | None, keys: Sequence[str] | None
 
 
 def refuse_taken(store: Store, root: Root, paths: Iterable[str]) -> None:
-    """Check that each array and group that is to be made is the volume's own or not there yet.
+    """Check that nothing of another tool lies where arrays and groups are to be made.
 
     Raises:
-        DestinationRefused: Somebody else has something where one would go.
+        DestinationRefused: Another tool's array or group is there.
     """
     known = set(root.members)
     wanted = [path for path in paths if path not in known]
-    if not root.is_annex or any("/" in path for path in wanted):
-        wanted += [group for path in wanted for group in groups_above(path) if group not in known]
+    wanted += [group for path in wanted for group in groups_above(path) if group not in known]
     # One listing tells of nearly all that nothing is there.
     listed = set(store.children()) if wanted else set()
     doubtful = [path for path in dict.fromkeys(wanted) if path.partition("/")[0] in listed]
     described = on_io(lambda path: documents(store, path), doubtful)
-    taken = [path for path, found in zip(doubtful, described, strict=True) if found]
+    taken = [path for path, document in zip(doubtful, described, strict=True) if document]
     if not taken:
         return
     names = names_of(store, root)
     for path in taken:
         if names.owner(f"{path}/zarr.json") is None:
-            other = "name a group for what is made with --target" if root.is_annex else "give it another name"
             raise DestinationRefused(
-                f"{store.url}/{path} is there already, and Seismill did not write it; move it away, or {other}"
+                f"{store.url}/{path} is there already, and Seismill did not write it; move it away, or "
+                f"{root.group.rename}"
             )
 
 

@@ -140,7 +140,7 @@ def _together(
     for number, batch in enumerate(batches):
         listings = [partial(stage.store.keys, folder) for folder in folders] if not number else []
         calls: list[Callable[[], Any]] = [*listings, *(partial(put, piece) for piece in batch)]
-        found = on_io(lambda call: call(), calls)
-        keys += [key for some in found[: len(listings)] for key in some]
-        stored += found[len(listings) :]
+        answers = on_io(lambda call: call(), calls)
+        keys += [key for some in answers[: len(listings)] for key in some]
+        stored += answers[len(listings) :]
     return keys, iter(stored)

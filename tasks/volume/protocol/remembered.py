@@ -55,7 +55,7 @@ def forget(store: Store, below: str = "") -> None:
 
 
 class _Recalling(Store):
-    """A volume of which small objects that this process stored under its lock are not asked for again."""
+    """A volume that returns small objects, which this process stored under its lock, from memory."""
 
     def get(self, key: str) -> bytes:
         """Return the whole object, as `Store.get`."""

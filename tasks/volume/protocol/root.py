@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from tasks.volume.arrays.group_metadata import add_to_groups
-from tasks.volume.arrays.volume_root import ANNEX, ROOT, Root, root_from
+from tasks.volume.arrays.groups import ANNEX, ROOT
+from tasks.volume.arrays.volume_root import Root, root_from
 from tasks.volume.blocks import together
 from tasks.volume.limits import ROUNDS
-from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
+from tasks.volume.outcomes import DestinationRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.commits import (
     COMMITS,
     Commit,
@@ -130,10 +131,7 @@ def current_root(store: WritableStore, where: str = ROOT) -> Root | None:
         _refuse_damaged(store, newest, present, where)
     root = root_from(newest.document, f"{store.url}/{newest.key}") if newest.document else None
     if root is not None and where != root.key:
-        raise DestinationRefused(
-            f"{store.url} holds {'levels of an array of another tool' if root.is_annex else 'a volume'}; name another "
-            "place"
-        )
+        raise DestinationRefused(f"{store.url} holds {root.group.kind}; name another place")
     if newest.document != present:
         _supersede(store, newest.number, newest.document)
         _put_root(store, newest, identity, where)
@@ -177,21 +175,7 @@ def root_under_lock(store: WritableStore, seen: Root) -> Root:
         InputRefused: The volume is gone.
         Resumable: The volume has another master by now.
     """
-    root = current_root(store, seen.key)
-    if root is None and seen.is_annex:
-        return seen
-    if root is None:
-        raise InputRefused(f"the volume at {store.url} was taken away meanwhile; publish it again")
-    master = seen.master
-    if seen.is_annex:  # its master was looked at just now, and no commit changes that
-        root = root.with_state(annex=seen.state.annex.to_json())
-        root = root.with_levels([seen.state.levels[0], *root.state.levels[1:]])
-        root = root.with_stages({master: seen.state.stages[master]})
-        return root.with_members({master: seen.members[master]})
-    before, now = (r.state.stages.get(master) for r in (seen, root))
-    if before != now:
-        raise Resumable(f"the master of {store.url} was replaced meanwhile; run this again")
-    return root
+    return seen.group.renewed(store, current_root(store, seen.key), seen)
 
 
 def commit(store: WritableStore, epoch: int, root: Root | None) -> None:

@@ -23,6 +23,7 @@ from tasks.volume.arrays.root_schema import KeptEntry
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, Progress, io_pool, on_io, run_window, together
+from tasks.volume.limits import Limits
 from tasks.volume.outcomes import Resumable
 from tasks.volume.protocol.deletion import remove_of_runs
 from tasks.volume.protocol.ledger import Ledger, Record, Stored
@@ -50,6 +51,7 @@ class Job:
         block: Number of the block in the plan.
         memory_bytes: Most bytes that the worker's process may use.
         accept_versions: Whether other library versions than the plan's are accepted.
+        limits: Sizes from which the run takes another way.
         looks: Checks of the lock that are under way.
     """
 
@@ -60,6 +62,7 @@ class Job:
     block: int
     memory_bytes: int
     accept_versions: bool
+    limits: Limits
     looks: list[Future[None]] = field(default_factory=list, compare=False, repr=False)
 
     def open(self) -> tuple[WritableStore, Plan]:
@@ -69,7 +72,7 @@ class Job:
         return store, plan
 
     def open_ahead(self) -> tuple[WritableStore, Plan]:
-        """As `open`, but the look is under way while the block reads; `put` and `check` wait for it."""
+        """Open as `open` does, and check the lock while the block reads; `put` and `check` wait for that."""
         store, plan = plan_at(self.volume, self.options, self.digest, self.accept_versions)
         if store.local:
             check_epoch(store, self.epoch)
@@ -196,6 +199,7 @@ def run_blocks(
             number,
             compute.memory_bytes,
             stage.run.accept_versions,
+            compute.limits,
         )
         for number in todo
     )
@@ -226,7 +230,7 @@ def publish_root(*stages: Stage, root: Root, leftovers: Sequence[str] = ()) -> R
     Args:
         stages: The stages.
         root: The new root.
-        leftovers: Digests of further plans, of which nothing is needed any more.
+        leftovers: Digests of further plans that are no longer needed.
     """
     last = stages[-1]
     made_by = {stage.plan.digest: stage for stage in stages}

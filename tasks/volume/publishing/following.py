@@ -65,11 +65,11 @@ def plan_following(
     copies: list[ArraySpec] = []
     levels: list[ArraySpec] = []
     if following.copies is not None:
-        copies = copy_specs(volume, following.copies, local=store.local)
+        copies = copy_specs(volume, following.copies, compute.limits, local=store.local)
         if copies:  # all of them, in the shards that memory holds
             copies = planned_copies(volume, copies, compute)[0]
     if following.levels is not None:
-        specs, factors, passes = level_specs(volume, following.levels, local=store.local)
+        specs, factors, passes = level_specs(volume, following.levels, compute.limits, local=store.local)
         need = block_memory(specs, factors, passes, local=store.local)
         fitting(compute, need, "a block of samples and the levels made of it")
         levels = specs[1:]

@@ -55,7 +55,7 @@ def is_images(source: str, image: Image, options: StorageOptions) -> bool:
 
 
 def describes_voxels(image: Image) -> bool:
-    """Return whether anything is said of voxels. Checksums are of files, whatever these hold."""
+    """Return whether any option describes voxels. Checksums do not: files of every kind have them."""
     return image.model_copy(update={"checksums": []}) != Image()
 
 

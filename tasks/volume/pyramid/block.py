@@ -6,11 +6,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from tasks.volume.arrays.groups import store_at
 from tasks.volume.arrays.meaning import Meaning, hidden, shown
 from tasks.volume.arrays.regions import read_pieces, read_region
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region
-from tasks.volume.protocol.foreign_target import origin_of
 from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.protocol.stage import Job
@@ -48,7 +48,7 @@ def pyramid_block(job: Job) -> Record:
     must = live_in(0, source) if entry.source == 0 else None
     if not masks:
         must = np.ones(tuple(r.stop - r.start for r in source[:-1]), bool)
-    above = origin_of(store, plan) if entry.source == 0 else store
+    above = store_at(store, plan.body["origin"]) if entry.source == 0 else store
     method, part = plan.body["method"], source
     gaps = Meaning.from_json(plan.body.get("gaps", {}))
     stored: list[Stored] = []
@@ -82,7 +82,7 @@ def read_coarsened(
     must: np.ndarray | None = None,
     gaps: Meaning = Meaning(),
 ) -> np.ndarray:
-    """Return the level below a region, of which no more than a few chunks are in memory where no cell lies in two.
+    """Return a region coarsened; only a few of its chunks are in memory at once where no cell lies in two.
 
     Args as `read_region` and `coarsen` have them; `must` says which chunks have to be there, `gaps` which values mean
     no data.

@@ -7,13 +7,14 @@ import numpy as np
 
 from tasks.volume.arrays.attributes import NAN_FILL, level_labels, level_scale
 from tasks.volume.arrays.codecs import metadata_of
-from tasks.volume.arrays.reader import PYRAMID, Volume
+from tasks.volume.arrays.groups import PYRAMID
+from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.root_schema import LevelEntry, StageEntry
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import block_count
 from tasks.volume.images.spacing import rockverse_attributes
-from tasks.volume.protocol.foreign_target import foreign_meaning, refuse_changed
+from tasks.volume.protocol.foreign_target import foreign_meaning
 from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.own_names import groups_above
 from tasks.volume.protocol.ready import Ready, put_arrays
@@ -31,7 +32,7 @@ def add_levels(stage: Stage, root: Root, request: str) -> Root:
     for number, count in enumerate(counts):
         first = sum(counts[:number])
         records += run_blocks(stage, pyramid_block, range(first, first + count), of=sum(counts))
-    refuse_changed(Volume(stage.store, root))
+    root.group.refuse_changed(Volume(stage.store, root))
     return _publish(stage, root, records, request)
 
 

@@ -8,11 +8,13 @@ from tasks.parameters import Levels
 from tasks.volume.arrays.attributes import ome_attributes
 from tasks.volume.arrays.chunking import unsharded
 from tasks.volume.arrays.foreign_documents import reading_bytes
-from tasks.volume.arrays.reader import PYRAMID, Volume
+from tasks.volume.arrays.groups import PYRAMID
+from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.regions import WHOLE_SHARD_FRACTION
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, as_written
 from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import cpu_count
+from tasks.volume.limits import Limits
 from tasks.volume.protocol.foreign_target import foreign_meaning
 from tasks.volume.protocol.own_names import groups_above
 from tasks.volume.protocol.plan import Plan, unfinished_plans
@@ -31,11 +33,11 @@ def without_levels(root: Root) -> Root:
 
 def is_flat(root: Root) -> bool:
     """Return whether levels lie in the group itself, where one set of coordinates has its place."""
-    return root.is_annex or bool(root.state.looks.image)
+    return root.group.flat or bool(root.state.looks.image)
 
 
 def level_specs(
-    volume: Volume, levels: Levels, *, local: bool
+    volume: Volume, levels: Levels, limits: Limits, *, local: bool
 ) -> tuple[list[ArraySpec], list[tuple[int, ...]], list[Pass]]:
     """Return the master and its levels, finest first; the factors from each to the next; and what makes them.
 
@@ -55,10 +57,10 @@ def level_specs(
     if more != factors and _has(volume, more):
         factors = more
     paths = [volume.level(number) for number in range(1, len(factors) + 1)]
-    specs, passes = passes_of(master, paths, factors, local=local)
+    specs, passes = passes_of(master, paths, factors, limits, local=local)
     there = any(volume.has(path) for path in paths)  # which keep the form that they have
-    if local and not there and not all(unsharded(s.shape, s.chunks, local=local) for s in specs[1:]):
-        specs, passes = passes_of(master, paths, factors, local=False)
+    if local and not there and not all(unsharded(s.shape, s.chunks, limits, local=local) for s in specs[1:]):
+        specs, passes = passes_of(master, paths, factors, limits, local=False)
     return specs, factors, passes
 
 
@@ -151,12 +153,20 @@ def described_levels(root: Root) -> Root:
     looks = root.state.looks.to_json() if root.state.has("looks") else None
     dims = master["dimension_names"]
     return root.with_attributes(
-        ome=ome_attributes(root.master, dims, levels, about["min"], about["max"], looks)
+        ome=ome_attributes(
+            root.master,
+            dims,
+            levels,
+            about["min"],
+            about["max"],
+            looks,
+            value_unit=about.get("field_unit", ""),
+        )
     )
 
 
 def how_levels_differ(volume: Volume, specs: Sequence[ArraySpec]) -> str:
-    """Return what differs between the levels that are there and those that are asked for."""
+    """Return a difference between existing and requested levels."""
     there = [volume.spec(level.path) for level in volume.state.levels[1:]]
     if len(there) != len(specs):
         return f"{len(there)}, asked for {len(specs)}"

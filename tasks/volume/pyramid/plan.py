@@ -13,13 +13,10 @@ from typing import Any
 from tasks.parameters import Levels
 from tasks.volume.arrays.spec import ArraySpec, as_written, factor_by_default, round_up
 from tasks.volume.blocks import Region, block_count, nth_region
+from tasks.volume.limits import Limits
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.pyramid.coarsen import MOST_COARSENED
 
-READ_BYTES = (
-    64 << 20
-)  # raw, of the level that a block reads; more only if one stored object of its level takes it
-TWICE_BYTES = 256 << 20  # up to here two levels are made from one read
 MOST_LEVELS = 32
 
 
@@ -127,7 +124,12 @@ def _toward_isotropy(lengths: Sequence[float], extents: Sequence[int]) -> tuple[
 
 
 def passes_of(
-    master: ArraySpec, paths: Sequence[str], factors: Sequence[tuple[int, ...]], *, local: bool
+    master: ArraySpec,
+    paths: Sequence[str],
+    factors: Sequence[tuple[int, ...]],
+    limits: Limits,
+    *,
+    local: bool,
 ) -> tuple[list[ArraySpec], list[Pass]]:
     """Return the master and its levels, finest first, and the passes that make them.
 
@@ -135,6 +137,7 @@ def passes_of(
         master: Array of the master.
         paths: Paths of the levels.
         factors: Result of `level_factors`.
+        limits: Sizes of blocks.
         local: The store is this machine's disk, where chunks of their own are best.
     """
     specs: list[ArraySpec] = [master]
@@ -143,11 +146,12 @@ def passes_of(
     while len(specs) <= len(factors):
         source = specs[-1] if passes else written
         rest = factors[len(specs) - 1 :]
-        result = 2 if len(rest) > 1 and _read_bytes(source, source.chunks, rest[:2]) <= TWICE_BYTES else 1
+        both = len(rest) > 1 and _read_bytes(source, source.chunks, rest[:2]) <= limits.two_levels_bytes
+        result = 2 if both else 1
         shapes = [source.shape]
         for factor in rest[:result]:
             shapes.append(tuple(-(-n // f) for n, f in zip(shapes[-1], factor, strict=True)))
-        block = _block(source, shapes[-1], rest[:result])
+        block = _block(source, shapes[-1], rest[:result], limits.level_bytes)
         passes.append(Pass(len(specs) - 1, result, block))
         for number in range(1, result + 1):
             # What a block gives of this level, as far as the level goes.
@@ -162,12 +166,14 @@ def passes_of(
     return specs, passes
 
 
-def _block(source: ArraySpec, shape: tuple[int, ...], factors: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+def _block(
+    source: ArraySpec, shape: tuple[int, ...], factors: Sequence[tuple[int, ...]], most_bytes: int
+) -> tuple[int, ...]:
     """Extents of a block in the coarsest level: whole chunks, more along the last axes first."""
     block = list(source.chunks)
     for axis in reversed(range(len(block))):
         wanted = -(-shape[axis] // block[axis])
-        room = max(1, READ_BYTES // _read_bytes(source, block, factors))
+        room = max(1, most_bytes // _read_bytes(source, block, factors))
         block[axis] *= min(room, wanted)
         if room < wanted:
             break

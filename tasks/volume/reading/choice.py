@@ -19,8 +19,9 @@ from tasks.volume.reading.indexing import Group
 LOSSLESS_RATE, ZFP_RATE = 1.1e9, 7.0e8
 CHUNK_SECONDS = 3e-5
 LOCAL_REQUEST_SECONDS = 3e-5
-# Of an object store: the time of one request, and bytes that arrive in a second over all connections.
-REQUEST_SECONDS, ARRIVAL_RATE = 0.03, 2.5e8
+# Of an object store: the time of one request, the part of it that no other request overlaps (the client's own work,
+# under the interpreter's lock), and bytes that arrive in a second over all connections.
+REQUEST_SECONDS, REQUEST_WORK_SECONDS, ARRIVAL_RATE = 0.03, 0.002, 2.5e8
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def candidates(volume: Volume, master: str, max_error: float) -> list[ReadableAr
 
     Args:
         volume: The volume.
-        master: Path of the array that is asked for: the master, or a coarser level of it.
+        master: Path of the requested array: the master, or a coarser level of it.
         max_error: Largest difference of a sample that is accepted.
 
     Raises:
@@ -68,9 +69,9 @@ def candidates(volume: Volume, master: str, max_error: float) -> list[ReadableAr
             f"max_error is {max_error!r}; give 0 for lossless, or the largest error that is accepted"
         )
     standing_in = volume.array_attributes(master).get("max_abs_error", 0.0) if volume.left_out else 0.0
-    found = [_candidate(volume, master, float(standing_in))]
+    choices = [_candidate(volume, master, float(standing_in))]
     if master != volume.master:
-        return found  # copies are made of the finest level only
+        return choices  # copies are made of the finest level only
     for path in sorted(volume.members):
         attributes = volume.array_attributes(path)
         if (
@@ -82,9 +83,9 @@ def candidates(volume: Volume, master: str, max_error: float) -> list[ReadableAr
         if attributes.get("nonfinite_count", 0) or not attributes["max_abs_error"] <= max_error:
             continue
         copy = _candidate(volume, path, float(attributes["max_abs_error"]))
-        if copy.spec.shape == found[0].spec.shape:
-            found.append(copy)
-    return found
+        if copy.spec.shape == choices[0].spec.shape:
+            choices.append(copy)
+    return choices
 
 
 def fastest(
@@ -110,7 +111,7 @@ def cost_of(array: ReadableArray, groups: Sequence[Group], *, local: bool) -> Co
     if local:
         seconds += requests * LOCAL_REQUEST_SECONDS
     else:
-        seconds += math.ceil(requests / IO_THREADS) * REQUEST_SECONDS
+        seconds += math.ceil(requests / IO_THREADS) * REQUEST_SECONDS + requests * REQUEST_WORK_SECONDS
         seconds += decoded * array.stored_part / ARRIVAL_RATE
     return Cost(chunks, decoded, requests, seconds)
 

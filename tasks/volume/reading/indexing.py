@@ -147,12 +147,12 @@ def read_selection(
         if store.local and not spec.shards:  # a file is read by the thread that decodes it
             on_chunks(lambda job: paste((fetch_chunks(store, spec, [job[0][0]])[0], *job[0])), jobs)
             continue
-        found = on_io(lambda job: fetch_chunks(store, spec, [place for place, _ in job]), jobs)
+        fetched = on_io(lambda job: fetch_chunks(store, spec, [place for place, _ in job]), jobs)
         on_chunks(
             paste,
             [
                 (data, *chunk)
-                for job, some in zip(jobs, found, strict=True)
+                for job, some in zip(jobs, fetched, strict=True)
                 for data, chunk in zip(some, job, strict=True)
             ],
         )
@@ -213,8 +213,8 @@ def _turned(group: Group) -> Group:
 def _region(groups: Sequence[Group]) -> Region | None:
     """Return the region that a selection is, if each of its groups is a stretch of one axis."""
     stretches = {group.axes[0]: group.stretch for group in groups}
-    found = [stretches[axis] for axis in sorted(stretches) if stretches[axis] is not None]
-    return tuple(s for s in found if s is not None) if len(found) == len(groups) else None
+    bounded = [stretches[axis] for axis in sorted(stretches) if stretches[axis] is not None]
+    return tuple(s for s in bounded if s is not None) if len(bounded) == len(groups) else None
 
 
 def _chunk_region(spec: ArraySpec, place: tuple[int, ...]) -> Region:
@@ -222,8 +222,8 @@ def _chunk_region(spec: ArraySpec, place: tuple[int, ...]) -> Region:
 
 
 def _by_axis(groups: Sequence[Group], rank: int) -> list[Positions]:
-    found = {axis: p for group in groups for axis, p in zip(group.axes, group.positions, strict=True)}
-    return [found[axis] for axis in range(rank)]
+    positions = {axis: p for group in groups for axis, p in zip(group.axes, group.positions, strict=True)}
+    return [positions[axis] for axis in range(rank)]
 
 
 def _moved(group: Group, region: Region) -> Group:

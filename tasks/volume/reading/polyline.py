@@ -21,8 +21,8 @@ def positions_of(labels: np.ndarray, wanted: np.ndarray, name: str, where: str) 
             f"{name} {wanted[outside][0]:g} is outside of {where}, whose {name} goes from {ascending[0]:g} to "
             f"{ascending[-1]:g}"
         )
-    found = np.interp(wanted, ascending, np.arange(labels.size))
-    return found if ascending is labels else labels.size - 1 - found
+    positions = np.interp(wanted, ascending, np.arange(labels.size))
+    return positions if ascending is labels else labels.size - 1 - positions
 
 
 def traces_along(corners: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.volume.arrays.foreign_documents import fingerprint
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import InputRefused
@@ -30,15 +29,13 @@ def name_of(volume: Volume) -> str:
 def made_of(volume: Volume) -> str:
     """Return a digest of all that a report shows: the root, the name, another tool's array, and the limits."""
     limits = [slices.SLICE_BYTES, slices.SLICE_SAMPLES, slices.DETAIL_BYTES, ahead.SAMPLE_BYTES]
-    facts: dict[str, Any] = {
+    facts = {
         "layout": LAYOUT,
         "name": name_of(volume),
         "root": volume.root.document,
         "limits": limits,
     }
-    if volume.origin:
-        facts["origin"] = fingerprint(volume.store_of(volume.master), "")
-    return digest_of(facts)
+    return digest_of(facts | volume.root.group.state_of_master(volume))
 
 
 def directions(volume: Volume) -> dict[str, tuple[int, int]]:

@@ -8,6 +8,9 @@ from tasks.volume.arrays.reader import Volume
 
 SAMPLE_AXES = ("time", "depth")
 Rgb = tuple[int, int, int]
+# From negative to positive; dark at both ends, so that clipped amplitudes stand out. The viewer has the same.
+SEISMIC_STOPS = ("#0b1f5c", "#2b5fc1", "#a9c6ea", "#ffffff", "#f0b5a4", "#c8372d", "#5e0a12")
+NO_TRACE = (200, 200, 200)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def draw_map(name: str, title: str, shown: TraceMap) -> Picture:
             xytext=(0, 5 if above else -5),
             textcoords="offset points",
             fontsize=7.5,
-            ha="center",
+            ha="left" if corner[0] < middle_x else "right",  # none lies on the axis
             va="bottom" if above else "top",
             parse_math=False,
         )

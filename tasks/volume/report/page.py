@@ -16,7 +16,7 @@ _STYLE = """
 :root{color-scheme:light}
 *{box-sizing:border-box}
 body{margin:0;font:14px/1.45 system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;color:#1c2127;background:#f3f4f6}
-header,main,footer{max-width:2480px;margin:0 auto;padding:0 20px}
+header,main,footer{max-width:2540px;margin:0 auto;padding:0 20px}
 header{padding-top:20px}
 h1{font-size:26px;line-height:1.2;margin:0 0 4px;overflow-wrap:anywhere}
 h2{font-size:17px;margin:0 0 8px}
@@ -28,7 +28,7 @@ nav a{color:#1f4e9c}
 .badge.open{background:#fdf0d0;color:#6b4b00}
 .flow{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start;margin:16px 0}
 section{background:#fff;border:1px solid #dde0e4;border-radius:6px;padding:14px 16px;max-width:100%;overflow-x:auto}
-section.wide{flex:1 1 100%}
+section.wide,#histogram{flex:1 1 100%}
 img{display:block;max-width:100%;height:auto}
 table{border-collapse:collapse;font-size:13px}
 caption{caption-side:bottom;text-align:left;color:#555;padding-top:6px;max-width:70em}
@@ -42,6 +42,9 @@ pre{margin:0;font:12px/1.35 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monos
 .swatch{display:inline-block;width:12px;height:12px;border:1px solid #555;margin-right:6px;vertical-align:-1px}
 ul{margin:4px 0;padding-left:20px}
 footer{color:#555;padding-bottom:24px}
+@media (min-width:2000px){
+body{font-size:17px}h1{font-size:32px}h2{font-size:20px}table{font-size:16px}pre{font-size:15px}
+}
 @media print{body{background:#fff}section{break-inside:avoid;border:0}}
 """
 _BIDI = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
@@ -120,7 +123,7 @@ def _unfit(character: str) -> bool:
 
 def rendered(page: ReportPage) -> bytes:
     """Return the page as UTF-8."""
-    anchors = [(name, title) for name, title, _ in page.pictures]
+    anchors = [(name, name) for name, _, _ in page.pictures]
     anchors += [(table.name, table.title) for table in page.tables if table.rows]
     anchors += [(name, title) for name, title, _ in page.texts]
     links = "".join(f'<a href="#{_id(name)}">{escaped(title)}</a>' for name, title in anchors)

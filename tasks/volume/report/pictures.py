@@ -10,14 +10,14 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from tasks.volume.report.look import Look, Rgb
+from tasks.volume.report.look import NO_TRACE, SEISMIC_STOPS, Look, Rgb
 from tasks.volume.report.sheet import DPI, LEFT, Picture, Sheet, picture
 from tasks.volume.report.slices import Side, View
 
 CLIP_PERCENT = 99.0  # of the samples lie within the colours
 _PANEL, _PANEL_TALL = 3.1, 2.7  # of a panel of three
 _ALONE, _ALONE_TALL = 8.2, 4.8  # of the master
-_BETWEEN, _BAR = 0.3, 0.8  # between panels, for a colour bar and its labels
+_BETWEEN, _BAR = 0.4, 0.75  # between panels, for a colour bar and its labels
 _HEAD, _ABOVE, _BELOW = 0.5, 0.52, 0.5  # for the title, for a panel's titles, for its axis
 _PALE = 90
 _SHORT = {"angstrom": "Å", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "centimeter": "cm"}
@@ -35,12 +35,11 @@ def _colours(*stops: str) -> np.ndarray:
     )
 
 
-# Dark at both ends, so that clipped amplitudes stand out.
-SEISMIC = _colours("#0b1f5c", "#2b5fc1", "#a9c6ea", "#ffffff", "#f0b5a4", "#c8372d", "#5e0a12")
+SEISMIC = _colours(*SEISMIC_STOPS)
 GREY = _colours("#000000", "#ffffff")
 # From 0: sums and distances of such values are floats, too.
 FARTHEST = float(np.finfo(np.float64).max) / 4096
-NO_TRACE, NOT_FINITE = (200, 200, 200), (242, 194, 0)
+NOT_FINITE = (242, 194, 0)
 
 
 def colour_scale(values: np.ndarray, look: Look = Look()) -> tuple[float, float]:
@@ -114,7 +113,7 @@ def _copy_row(
     _panel(sheet, view, view.copy, box, colours, *ends, view.copy_title, look.labels)
     _down_labels(sheet, view, box)
     less = f"{view.copy_title[0]} \N{MINUS SIGN} {view.master_title[0]}"
-    heading = (less, f"at the scale of {view.master_title[0]}: ±{half:.3g}")
+    heading = (less, f"at the scale of {view.master_title[0]}: ±{_rounded(half)}")
     _panel(sheet, view, difference, (second, bottom, wide, tall), SEISMIC, -half, half, heading)
     _colour_bar(sheet, (second + wide + 0.1, bottom, tall), SEISMIC, -half, half)
     _panel(sheet, view, difference, (third, bottom, wide, tall), SEISMIC, -end, end, ("enlarged", words))
@@ -140,7 +139,12 @@ def _difference(view: View) -> tuple[np.ndarray, float, str]:
     largest = float(np.abs(seen).max()) if seen.size else 0.0
     if not largest:
         return difference, end, "none: all samples shown are equal"
-    return difference, end, f"±{end:.3g}; largest here {largest:.3g}"
+    return difference, end, f"±{_rounded(end)}; largest here {_rounded(largest)}"
+
+
+def _rounded(value: float) -> str:
+    """Return a number with three significant digits, without an exponent where people would not write one."""
+    return f"{float(f'{value:.3g}'):,.10g}"
 
 
 def pixels_of(

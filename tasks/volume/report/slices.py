@@ -120,18 +120,14 @@ def mask_of(volume: Volume) -> Mask:
 def sides_of(volume: Volume) -> list[Side]:
     """Return the coordinates of the master's axes; positions where a volume stores none."""
     spec, sides = volume.spec(volume.master), []
-    annex, base = volume.state.annex, volume.state.levels[0]
     stored = read_ahead(volume, [(name, None) for name in spec.dims if volume.has(name)])
     for axis, (name, count) in enumerate(zip(spec.dims, spec.shape, strict=True)):
         if volume.has(name):
             attributes = volume.array_attributes(name)
             unit = next(iter(attributes.get("unitsV1", {}).values()), attributes.get("units", ""))
             sides.append(Side(name, unit, next(stored)))
-        elif volume.origin:  # of another tool's array what its group says is all there is
-            unit = annex.axes[axis].get("unit", "") if annex.axes else ""
-            sides.append(Side(name, unit, base.translation[axis] + base.scale[axis] * np.arange(count)))
         else:
-            sides.append(Side(name, "", np.arange(count)))
+            sides.append(Side(name, *volume.root.group.coordinates(volume, axis, count)))
     return sides
 
 
@@ -207,7 +203,7 @@ def slice_of(
             ratio=None if cell is None else _shown_ratio(cells[0] / cells[1] * cell, voxels),
             master=flat(values),
             live=flat(mask.live(window)),
-            master_title=(volume.master_name, captions[volume.origin or volume.master]),
+            master_title=(volume.master_name, captions[volume.shown(volume.master)]),
             copy=None if copy is None else flat(copy),
             copy_title=(path, captions[path]) if path else ("", ""),
             detail=window != full,
@@ -253,9 +249,14 @@ def _cell_ratio(volume: Volume, region: Region, across: int, down: int, voxels: 
     for axis in (across, down):
         middle, half = (region[axis].start + region[axis].stop) // 2, SPACING_CELLS // 2
         window[axis] = slice(max(region[axis].start, middle - half), min(region[axis].stop, middle + half))
-    x, y = read_ahead(volume, [(name, tuple(window)) for name in ("cdp_x", "cdp_y")])
+    # Of gathers the coordinates are those of the bins, which have no axis of offsets.
+    dims, of_bins = volume.spec(volume.master).dims, volume.spec("cdp_x").dims
+    if not {dims[across], dims[down]} <= set(of_bins):
+        return 1.0
+    there = tuple(window[dims.index(dim)] for dim in of_bins)
+    x, y = read_ahead(volume, [(name, there) for name in ("cdp_x", "cdp_y")])
     spacing = []
-    for axis in (across, down):
+    for axis in (of_bins.index(dims[across]), of_bins.index(dims[down])):
         steps = np.hypot(np.diff(x, axis=axis), np.diff(y, axis=axis))
         steps = steps[np.isfinite(steps)]
         spacing.append(float(np.median(steps)) if steps.size else 0.0)

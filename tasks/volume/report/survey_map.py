@@ -9,7 +9,6 @@ from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import block_count
 from tasks.volume.report.slices import Mask, Side
 
-WHOLE_CHUNKS = 16  # of a coordinate: more are not read, but computed or sampled
 MOST_POINTS = 20_000
 PAIRS = (
     ("cdp_x", "cdp_y"),
@@ -48,11 +47,13 @@ class TraceMap:
         return float(self.x.min()), float(self.x.max()), float(self.y.min()), float(self.y.max())
 
 
-def survey_map(volume: Volume, mask: Mask, sides: Sequence[Side]) -> TraceMap | None:
+def survey_map(
+    volume: Volume, mask: Mask, sides: Sequence[Side], *, whole_chunks: int = 16
+) -> TraceMap | None:
     """Return the map of a volume; None if it is no survey or too large to be read for one.
 
     Coordinates of many chunks are computed from the corners of the grid, whose misfit the volume keeps; without
-    corners, there is no map of them.
+    corners, there is no map of them. `whole_chunks` are the most chunks of a coordinate that are read.
     """
     if mask.whole is None or not mask.whole.any():
         return None
@@ -62,7 +63,7 @@ def survey_map(volume: Volume, mask: Mask, sides: Sequence[Side]) -> TraceMap | 
     for names in PAIRS:
         if not all(volume.has(name) for name in names):
             continue
-        if all(_few_chunks(volume, name) for name in names):
+        if all(_chunk_count(volume, name) <= whole_chunks for name in names):
             x, y = (_spread(volume, name, live.shape) for name in names)
         elif (found := _by_corners(volume, sides)) is not None and names == PAIRS[0]:
             x, y = found
@@ -108,9 +109,9 @@ def _spread(volume: Volume, name: str, shape: tuple[int, ...]) -> np.ndarray:
     )
 
 
-def _few_chunks(volume: Volume, name: str) -> bool:
+def _chunk_count(volume: Volume, name: str) -> int:
     spec = volume.spec(name)
-    return block_count(spec.shape, spec.chunks) <= WHOLE_CHUNKS
+    return block_count(spec.shape, spec.chunks)
 
 
 def _by_corners(volume: Volume, sides: Sequence[Side]) -> tuple[np.ndarray, np.ndarray] | None:

@@ -84,7 +84,7 @@ def domain_of(
 def in_its_domain(
     placement: Placement, fmt: FileFormat, samples: np.ndarray, index: Index
 ) -> tuple[Placement, list[str]]:
-    """Return the placement in the domain that a file shows, and sentences on it; what the user says comes first.
+    """Return the placement with the domain that a file indicates, and notes on it; the user's own takes precedence.
 
     Args:
         placement: Placement by names, bytes and template.
@@ -92,7 +92,7 @@ def in_its_domain(
         samples: Stored bytes of some traces, uint8, shape (trace, byte).
         index: Index parameters of the user.
     """
-    found = domain_of(
+    detected = domain_of(
         fmt.text,
         fmt.sample_interval_us,
         fmt.n_samples,
@@ -100,7 +100,7 @@ def in_its_domain(
         stacked_grid=placement.template.startswith("PostStack3D"),
         swinging=swings(samples, fmt),
     )
-    if index.domain != "auto" or found == Domain(TIME):
+    if index.domain != "auto" or detected == Domain(TIME):
         return placement, []
     template = TEMPLATES.get(placement.template)
     other = placement.template.removesuffix("Time") + "Depth"
@@ -109,13 +109,13 @@ def in_its_domain(
     )
     if not can:
         return placement, []
-    if found.domain == DEPTH and index.template == "auto":
+    if detected.domain == DEPTH and index.template == "auto":
         name = other if template else placement.template
         return replace(placement, template=name, domain=DEPTH), [
-            f"The samples are in depth: {found.reason}; if they are in time, say --domain time."
+            f"The samples are in depth: {detected.reason}; if they are in time, say --domain time."
         ]
     return placement, [
-        f"The samples are taken as in time, but {found.reason or found.doubt}; for depth, say --domain depth."
+        f"The samples are taken as in time, but {detected.reason or detected.doubt}; for depth, say --domain depth."
     ]
 
 

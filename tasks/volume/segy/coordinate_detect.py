@@ -85,8 +85,8 @@ def find_coordinates(
     several = len(traces.numbers) > 1
     if _CDP in free and (readings[_CDP].varies or not several):
         return readings[_CDP]
-    if stacked and several and (found := _of_source_or_group(readings)):
-        return found
+    if stacked and several and (pair := _of_source_or_group(readings)):
+        return pair
     last = readings.get(STANDARD)
     # At the place of the index only what differs between most traces is believed.
     return last if last and last.distinct > 1 and 2 * last.distinct > len(traces.numbers) else None
@@ -95,12 +95,12 @@ def find_coordinates(
 def _of_source_or_group(readings: dict[tuple[int, int], PairReading]) -> PairReading | None:
     """Return the reading of source or group fields where one of them alone varies, or both are equal."""
     source, group = (readings.get(places) for places in (_SOURCE, _GROUP))
-    found = [
+    pairs = [
         entry for entry in (source, group) if entry is not None and entry.varies and np.isfinite(entry.misfit)
     ]
-    if len(found) == 2 and (found[0].lows, found[0].highs) != (found[1].lows, found[1].highs):
+    if len(pairs) == 2 and (pairs[0].lows, pairs[0].highs) != (pairs[1].lows, pairs[1].highs):
         return None
-    return found[0] if found else None
+    return pairs[0] if pairs else None
 
 
 def _taken(places: Sequence[int], fields: Sequence[tuple[int, str]]) -> bool:

@@ -4,12 +4,21 @@ Headers lie, so what they say is believed where it agrees with the size of the f
 resolved and reported as oddities, and what cannot be read is refused with one sentence that says where.
 """
 
-import struct
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.segy.binary_header import (
+    ORDER_NAMES,
+    ByteOrder,
+    byte_order_of,
+    extra_header_fields,
+    extra_headers_of,
+    revision_of,
+    sample_format_of,
+    word,
+)
 from tasks.volume.segy.contradictions import contradictions
 from tasks.volume.segy.not_segy import refuse_foreign
 from tasks.volume.segy.sample_interval import sample_interval
@@ -25,15 +34,12 @@ from tasks.volume.segy.standards import (
     TRACE_COUNT,
     TRAILER_TEXTS,
     Feature,
-    Revision,
     SampleFormat,
 )
 from tasks.volume.segy.text import textual_header
 from tasks.volume.segy.trace_layout import find_layout
 from tasks.volume.segy.trace_reading import HEADERS_BYTES, TEXT_BYTES, TRACE_HEADER_BYTES, Announced, Read
 
-ByteOrder = Literal[">", "<"]
-ORDER_NAMES: dict[str, str] = {">": "big endian", "<": "little endian"}
 _OTHER: dict[ByteOrder, ByteOrder] = {">": "<", "<": ">"}
 # Read at once: the file's headers and mostly the first traces, so that opening a far file costs few requests.
 _HEAD_BYTES = 64 * 1024
@@ -167,19 +173,19 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
 
     read = reader_with(head, source)
     binary = head[TEXT_BYTES:HEADERS_BYTES]
-    order, reason = _byte_order(name, size, binary, given)
-    stated = _word(binary, 3225, "H", order)
-    sample_format = _sample_format(name, given.code or stated)
-    revision, oddities = _revision(binary, order)
+    order, reason = byte_order_of(name, size, binary, given.code)
+    stated = word(binary, 3225, "H", order)
+    sample_format = sample_format_of(name, given.code or stated)
+    revision, oddities = revision_of(binary, order)
 
     def value(feature: Feature) -> Any:
-        return _word(binary, feature.byte, feature.code, order) if feature in revision.features else 0
+        return word(binary, feature.byte, feature.code, order) if feature in revision.features else 0
 
     announced = Announced(
-        n_samples=_word(binary, 3221, "H", order),
-        texts=_word(binary, 3505, "h", order),
+        n_samples=word(binary, 3221, "H", order),
+        texts=word(binary, 3505, "h", order),
         extended_samples=value(EXTENDED_SAMPLES),
-        extra_headers=_extra_headers(binary, order, revision),
+        extra_headers=extra_headers_of(binary, order, revision),
         n_traces=value(TRACE_COUNT),
         first=value(FIRST_TRACE),
         trailer_texts=value(TRAILER_TEXTS),
@@ -230,7 +236,7 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
         samples_given=otherwise,
         samples_turned=turned,
         text="\n".join(_texts(head, layout.extended_texts)),
-        measurement_system=_word(binary, 3255, "h", order),
+        measurement_system=word(binary, 3255, "h", order),
     )
 
 
@@ -243,87 +249,6 @@ def _texts(head: bytes, extended: int) -> Iterator[str]:
             yield textual_header(head[start : start + TEXT_BYTES])
 
 
-def _word(binary: bytes, byte: int, code: str, order: str) -> Any:
-    """Return a word of the binary header; code is struct's."""
-    return struct.unpack_from(order + code, binary, byte - TEXT_BYTES - 1)[0]
-
-
-def _byte_order(name: str, size: int, binary: bytes, given: Given) -> tuple[ByteOrder, str]:
-    constant = tuple(binary[3297 - TEXT_BYTES - 1 :][:4])  # SEG-Y rev 2.0, bytes 3297-3300
-    if constant == (1, 2, 3, 4):
-        return ">", "the constant at byte 3297 reads 1, 2, 3, 4"
-    if constant == (4, 3, 2, 1):
-        return "<", "the constant at byte 3297 reads 4, 3, 2, 1"
-    if constant == (2, 1, 4, 3):
-        raise InputRefused(
-            f"{name} has its bytes swapped in pairs (byte 3297 reads 2, 1, 4, 3); swap them back first"
-        )
-    big, little = _word(binary, 3225, "H", ">"), _word(binary, 3225, "H", "<")
-    if big in FORMAT_NAMES:
-        return ">", f"the sample format at byte 3225 reads {big} in big endian and {little} in little endian"
-    if little in FORMAT_NAMES:
-        return "<", f"the sample format at byte 3225 reads {little} in little endian and {big} in big endian"
-    if given.code:
-        return _order_that_fits(size, binary, SAMPLE_FORMATS[given.code].bytes_per_sample)
-    if big == 0:
-        raise InputRefused(
-            f"{name} has sample format 0 at byte 3225, which the standard does not define; say what its samples are "
-            "(--sample-format)"
-        )
-    raise InputRefused(
-        f"{name} is not SEG-Y: the sample format at byte 3225 reads {big} in big endian and {little} in "
-        "little endian, and the standard has 1 to 16; check that it is the right file, or say what its samples are "
-        "(--sample-format)"
-    )
-
-
-def _order_that_fits(size: int, binary: bytes, bytes_per_sample: int) -> tuple[ByteOrder, str]:
-    """Return the order in which the number of samples is one that fills the file; the standard's if neither does."""
-    orders: tuple[ByteOrder, ByteOrder] = (">", "<")
-    for order in orders:
-        samples, texts = _word(binary, 3221, "H", order), max(0, _word(binary, 3505, "h", order))
-        room = size - HEADERS_BYTES - texts * TEXT_BYTES
-        if samples and room > 0 and room % (TRACE_HEADER_BYTES + samples * bytes_per_sample) == 0:
-            return order, f"traces of {samples:,} samples (byte 3221) fill the file in {ORDER_NAMES[order]}"
-    return ">", "the standard has big endian, and nothing speaks for the other"
-
-
-def _sample_format(name: str, code: int) -> SampleFormat:
-    if code in SAMPLE_FORMATS:
-        return SAMPLE_FORMATS[code]
-    known = ", ".join(map(str, SAMPLE_FORMATS))
-    what = FORMAT_NAMES.get(code, "not in the standard")
-    raise InputRefused(
-        f"{name} has sample format {code} ({what}) at byte 3225, and {known} are read; convert it first, or "
-        "say what its samples are (--sample-format)"
-    )
-
-
-def _revision(binary: bytes, order: ByteOrder) -> tuple[Revision, list[str]]:
-    word = _word(binary, 3501, "H", ">")
-    # Little-endian writers swap the word or do not; neither is worth a remark.
-    for seen in (word, _word(binary, 3501, "H", order)):
-        for revision in REVISIONS:
-            if seen == revision.words[0]:
-                return revision, []
-    meant = next((revision for revision in REVISIONS if word in revision.words), None)
-    # A minor revision yet unknown may ask for what the latest can; anything else was left there by chance.
-    meant = meant or (REVISIONS[-1] if word >> 8 == 2 else REVISIONS[0])
-    return meant, [f"The revision at byte 3501 is 0x{word:04x}; the file is read as rev {meant.name}."]
-
-
-def _extra_headers(binary: bytes, order: str, revision: Revision) -> tuple[int, ...]:
-    """Return how many additional headers a trace may have: in the width of the file's revision, then in the other."""
-    widths = extra_header_fields(revision)
-    return tuple(_word(binary, feature.byte, feature.code, order) for feature in widths)
-
-
-def extra_header_fields(revision: Revision) -> list[Feature]:
-    """Return the fields that may hold the number of additional headers: the revision's own, then the other."""
-    own = next((f for f in (EXTRA_HEADERS, EXTRA_HEADERS_SHORT) if f in revision.features), None)
-    return list(dict.fromkeys((own, EXTRA_HEADERS, EXTRA_HEADERS_SHORT))) if own else []
-
-
 def extra_header_words(binary: bytes, fmt: FileFormat) -> tuple[tuple[int, int], ...]:
     """Return first byte and width of each field from byte 3507 on, as the number of additional headers shows them.
 
@@ -333,7 +258,7 @@ def extra_header_words(binary: bytes, fmt: FileFormat) -> tuple[tuple[int, int],
     """
     revision = next(revision for revision in REVISIONS if revision.name == fmt.revision)
     fields = extra_header_fields(revision)
-    counts = _extra_headers(binary, fmt.byte_order, revision)
+    counts = extra_headers_of(binary, fmt.byte_order, revision)
     holding = [field for field, count in zip(fields, counts, strict=True) if count == fmt.extra_headers]
     if (holding or fields)[:1] == [EXTRA_HEADERS_SHORT]:
         return ((EXTRA_HEADERS.byte, 2), (EXTRA_HEADERS.byte + 2, 2))

@@ -66,11 +66,11 @@ def delay_scale(headers: np.ndarray, fmt: FileFormat) -> tuple[np.ndarray, np.nd
 
 def _tally(values: np.ndarray) -> Tally:
     if (values == values[0]).all():
-        found, counts = values[:1], np.array([len(values)])
+        distinct, counts = values[:1], np.array([len(values)])
     else:
-        found, counts = np.unique(values, return_counts=True)
-    pairs = zip(found.tolist(), counts.tolist(), strict=True)
-    return _shortened({"low": found[0].item(), "high": found[-1].item(), "counts": list(pairs)})
+        distinct, counts = np.unique(values, return_counts=True)
+    pairs = zip(distinct.tolist(), counts.tolist(), strict=True)
+    return _shortened({"low": distinct[0].item(), "high": distinct[-1].item(), "counts": list(pairs)})
 
 
 def _shortened(tally: Tally) -> Tally:

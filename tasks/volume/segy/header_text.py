@@ -89,5 +89,5 @@ def epsg_codes(text: str) -> tuple[int, ...]:
 
 
 def _first(patterns: list[re.Pattern[str]], lines: list[str], group: int = 0) -> str:
-    found = (match for pattern in patterns for line in lines if (match := pattern.search(line)))
-    return next((match[group].strip(" :=(") for match in found), "")
+    matches = (match for pattern in patterns for line in lines if (match := pattern.search(line)))
+    return next((match[group].strip(" :=(") for match in matches), "")

@@ -21,7 +21,7 @@ class IndexChoice:
 
     @property
     def bytes(self) -> tuple[int, ...]:
-        """First byte of each index word."""
+        """Return the first byte of each index field."""
         return tuple(word.byte for word in self.placement.words)
 
     @property

@@ -169,9 +169,9 @@ def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, .
         return _find_line(seen)
     only_3d = template != "auto"
 
-    def on_the_ground(found: Candidate) -> Candidate:
-        first, second = (seen.word(byte, kind) for byte, kind in zip(found.bytes, found.types, strict=True))
-        return found if found.objection else replace(found, objection=off_the_grid(seen, first, second))
+    def on_the_ground(judged: Candidate) -> Candidate:
+        first, second = (seen.word(byte, kind) for byte, kind in zip(judged.bytes, judged.types, strict=True))
+        return judged if judged.objection else replace(judged, objection=off_the_grid(seen, first, second))
 
     def at(places: Sequence[int]) -> Candidate:
         first, second = (seen.word(byte) for byte in places)
@@ -193,8 +193,10 @@ def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, .
     _refuse_duplicates(seen, judged[:2], likely)
     known = [candidate for candidate in likely if not candidate.objection]
     if not known and (line is None or going != "on"):
-        found = anywhere(seen.headers, seen.numbers, seen.n_traces, seen.byte_order, complete=seen.complete)
-        others = [on_the_ground(candidate) for candidate in found]
+        candidates = anywhere(
+            seen.headers, seen.numbers, seen.n_traces, seen.byte_order, complete=seen.complete
+        )
+        others = [on_the_ground(candidate) for candidate in candidates]
         judged += tuple(others)
         known = [candidate for candidate in others if not candidate.objection]
     grids = _different(known, seen)

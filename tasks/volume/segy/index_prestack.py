@@ -148,21 +148,22 @@ def irregular_option(seen: Seen) -> str:
 
 
 def gathers(seen: Seen) -> list[Candidate]:
-    """Return the readings of a prestack file, each with what speaks against it."""
-    found: list[Candidate] = []
+    """Return the candidates for a prestack file, each with its objection, if there is one."""
+    candidates: list[Candidate] = []
     for template, names, places in _GATHERS:
         words = [seen.word(byte) for byte in places]
         same = next(
-            (c for c in found if c.template == template and not c.objection and _same(seen, c, words)), None
+            (c for c in candidates if c.template == template and not c.objection and _same(seen, c, words)),
+            None,
         )
         if same is None:
-            found.append(_candidate(seen, template, names, words, _objection(seen, words)))
-    return found
+            candidates.append(_candidate(seen, template, names, words, _objection(seen, words)))
+    return candidates
 
 
 def lines(seen: Seen) -> list[Candidate]:
     """Return the readings of a 2-D line: numbered by CDP or by shot point; last, in trace order."""
-    found = []
+    candidates = []
     for name, byte in _LINES:
         entry = seen.word(byte)
         steps = np.diff(entry.values)
@@ -171,9 +172,9 @@ def lines(seen: Seen) -> list[Candidate]:
             objection = f"byte {byte} is {entry.low} in all traces"
         elif not ((steps > 0).all() or (steps < 0).all() or (seen.repeats and entry.direction)):
             objection = f"byte {byte} does not number the traces one by one"
-        found.append(_candidate(seen, LINE, (name,), [entry], objection))
+        candidates.append(_candidate(seen, LINE, (name,), [entry], objection))
     n = seen.n_traces
-    return [*found, Candidate((), (), (1,), (n,), (1,), (n,), 1.0, "", ("trace",), LINE)]
+    return [*candidates, Candidate((), (), (1,), (n,), (1,), (n,), 1.0, "", ("trace",), LINE)]
 
 
 def path(seen: Seen) -> str:

@@ -32,7 +32,7 @@ _MOST_TRACES_PER_CELL = 1.8
 
 @dataclass(frozen=True)
 class Candidate:
-    """Header words as an index: what they span, how full the grid is, what speaks against them.
+    """Header fields as an index: their extents, the density of the grid, and the objection to them.
 
     `objection` is empty for words that could be the index. `density` is traces per cell. From a sample,
     steps, counts and density are estimates. No words at all stand for traces in their order.
@@ -241,7 +241,7 @@ def anywhere(
             words.append(item)
     adjacent = np.diff(numbers) == 1
     changes = {word.byte: int(np.count_nonzero(np.diff(word.values)[adjacent])) for word in words}
-    found = []
+    candidates = []
     for pair in itertools.combinations(words, 2):
         slow, fast = sorted(pair, key=lambda entry: entry.byte)
         if changes[slow.byte] > 2 * changes[fast.byte]:
@@ -249,8 +249,8 @@ def anywhere(
         if not overlap([slow.byte], [fast.byte], word_bytes(slow.type), word_bytes(fast.type)):
             candidate = judge(slow, fast, n_traces)
             if not candidate.objection:
-                found.append(candidate)
-    return found
+                candidates.append(candidate)
+    return candidates
 
 
 def overlap(places: Sequence[int], others: Sequence[int], width: int = 4, other_width: int = 4) -> bool:

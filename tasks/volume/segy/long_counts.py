@@ -30,20 +30,20 @@ def long_counts(
         n_traces: Number of traces in the file; 0 if nothing says it.
     """
     most = min((room - head) // bytes_per_sample, _MOST_SAMPLES)
-    found = set()
+    counts = set()
     for low in dict.fromkeys(stated):
         for samples in range(low + SHORT, most + 1, SHORT):
             whole, rest = divmod(room, head + samples * bytes_per_sample)
             if rest == 0 and n_traces in (0, whole):
-                found.add(samples)
+                counts.add(samples)
     if _CLAMPED & set(stated):
         least = 1 if _CLAMPED.issuperset(stated) else SHORT
         # One trace fills any file, so nothing would show that a single one is right.
         for whole in range(2, min(room // (head + least * bytes_per_sample), _MOST_TRACES) + 1):
             samples, rest = divmod(room // whole - head, bytes_per_sample)
             if room % whole == 0 and rest == 0 and n_traces in (0, whole):
-                found.add(samples)
-    return sorted(found)
+                counts.add(samples)
+    return sorted(counts)
 
 
 def repeats(read: Read, first: int, trace_bytes: int, whole: int) -> bool:

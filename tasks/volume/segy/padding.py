@@ -128,7 +128,7 @@ def _is_filler(header: bytes) -> bool:
 def refuse_rest(
     name: str, size: int, read: Read, layout: TraceLayout, byte_order: str, bytes_per_sample: int
 ) -> None:
-    """Refuse a file whose traces do not fill it: they differ in length, or it was cut or has something appended."""
+    """Refuse a file that its traces do not fill: they differ in length, or the file was cut or has bytes appended."""
     start, trace, lengths, intervals = layout.first, 0, set[int](), set[bytes]()
     while start + TRACE_HEADER_BYTES <= size and trace < _MOST_WALKED:
         header = read(start, TRACE_HEADER_BYTES)

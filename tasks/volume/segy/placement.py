@@ -186,7 +186,7 @@ def _coordinates(
     standard = dict.fromkeys(XY, 0) | dict(zip(XY, xy, strict=False))
     spans = [(words[name].byte, word_bytes(words[name].type)) for name in placing]
     taken = {b for first, width in spans for b in range(first, first + width)}
-    found = []
+    coordinates = []
     for name, along in wanted.items():
         known = quantity(name)
         word = words.get(name) or Word(name, standard.get(name, known.byte), known.type)
@@ -197,8 +197,8 @@ def _coordinates(
         kept = tuple(dim for dim in final if dim in along) if set(along) <= set(final) else final
         as_float = word.type in ("float32", "ibm32") or name in index.overrides.non_binned_dims
         dtype = "float64" if as_float else known.dtype
-        found.append(Coordinate(name, word.byte, word.type, kept, dtype, known.scaled, known.kind))
-    return tuple(found)
+        coordinates.append(Coordinate(name, word.byte, word.type, kept, dtype, known.scaled, known.kind))
+    return tuple(coordinates)
 
 
 def _chunks(

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.format import ByteOrder, FileFormat, extra_header_words
+from tasks.volume.segy.binary_header import ByteOrder
+from tasks.volume.segy.format import FileFormat, extra_header_words
 from tasks.volume.segy.header_counts import delay_scale
 from tasks.volume.segy.headers import BINARY_HEADER_FIELDS, TRACE_HEADER_FIELDS, word, word_bytes
 from tasks.volume.segy.seismic_unix import made_header

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.volume.segy.format import FORMAT_NAMES, ORDER_NAMES, ByteOrder, FileFormat
-from tasks.volume.segy.standards import SAMPLE_FORMATS, SEISMIC_UNIX
+from tasks.volume.segy.binary_header import ORDER_NAMES, ByteOrder
+from tasks.volume.segy.format import FileFormat
+from tasks.volume.segy.standards import FORMAT_NAMES, SAMPLE_FORMATS, SEISMIC_UNIX
 
 _IBM, _INTEGER, _IEEE = 1, 2, 5
 _CODES = (_IBM, _IEEE, _INTEGER)
@@ -73,10 +74,10 @@ def likelier_reading(fmt: FileFormat, samples: np.ndarray) -> Resemblance | None
         return None
     floats = [(code, o) for o in (order, other) for code in (declared, _IBM, _IEEE) if code != _INTEGER]
     readings = [(declared, order), *floats, (_INTEGER, order), (_INTEGER, other)]
-    found = next((reading for reading in readings if _plausible(words[reading[1]], reading[0])), None)
-    if found is None:
+    likelier = next((reading for reading in readings if _plausible(words[reading[1]], reading[0])), None)
+    if likelier is None:
         return None
-    code, at = found
+    code, at = likelier
     reason = f"as {SAMPLE_FORMATS[declared].name} in {ORDER_NAMES[order]} their magnitudes would be absurd"
     if code != _INTEGER:
         code, float_reason = _which_float(words[at], code)

@@ -55,11 +55,11 @@ def decode_column(
     words, starts, ibm = data.view(np.uint32), _in_words(starts), fmt.sample_format.name == "ibm32"
     room = _FIRST_EXCEPTIONS if ibm else 0
     while True:
-        stats, found = new_stats(), np.empty((room, 3), np.int64)
-        count = decode_traces(words, starts, fmt.n_samples, ibm, swap, np.nan, out, stats, found)
+        stats, exceptions = new_stats(), np.empty((room, 3), np.int64)
+        count = decode_traces(words, starts, fmt.n_samples, ibm, swap, np.nan, out, stats, exceptions)
         if count <= room:
             # Mostly none: a view would keep the room for many in memory.
-            return Decoded(stats, None, found[:count] if count else nothing, count)
+            return Decoded(stats, None, exceptions[:count] if count else nothing, count)
         if count > most_exceptions:
             return Decoded(stats, None, nothing, count)
         room = count

@@ -7,15 +7,8 @@ are those of the first trace header; the byte order is the one in which the head
 import struct
 
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.format import (
-    ORDER_NAMES,
-    ByteOrder,
-    ByteSource,
-    FileFormat,
-    Given,
-    read_format,
-    reader_with,
-)
+from tasks.volume.segy.binary_header import ORDER_NAMES, ByteOrder
+from tasks.volume.segy.format import ByteSource, FileFormat, Given, read_format, reader_with
 from tasks.volume.segy.headers import TRACE_HEADER_FIELDS
 from tasks.volume.segy.not_segy import is_text, refuse_signature
 from tasks.volume.segy.padding import MOST_BESIDE_BYTES, refuse_rest, without_padding
@@ -186,8 +179,8 @@ def _reading(
     if samples == 0 or whole == 0:
         return None
     later = sorted({trace for trace in (1, whole // 2, whole - 1) if 0 < trace < whole})
-    found = {samples_said(read(trace * trace_bytes, TRACE_HEADER_BYTES), order) for trace in later}
-    agrees = None if not found - {0} or found == {0, stated} else found == {stated}
+    counts = {samples_said(read(trace * trace_bytes, TRACE_HEADER_BYTES), order) for trace in later}
+    agrees = None if not counts - {0} or counts == {0, stated} else counts == {stated}
     return TraceLayout(0, 0, samples, trace_bytes, 0, whole, rest, stated, agrees)
 
 

@@ -4,7 +4,7 @@ In a sorted file one index word goes on by the same step from trace to trace unt
 Two traces of one line that are as far apart in that word as in the file have every trace between them; where they
 are not, or lie on different lines, traces between are looked at. Lines mostly begin and end where their
 neighbours do, so two headers settle most of them and bisection the others. All that is between two headers
-is a guess: whoever uses it must compare each trace's words when they are read.
+is a guess: its user must compare each trace's words when they are read.
 """
 
 from collections.abc import Callable, Sequence

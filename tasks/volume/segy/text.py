@@ -1,6 +1,6 @@
 """The textual header as text that people and MDIO can read; the bytes themselves are kept elsewhere.
 
-Which code it is in is not recorded in a SEG-Y file, so it is told by which one gives the most printable characters.
+A SEG-Y file does not record its character code; the one that gives the most printable characters is used.
 MDIO can only write back text that is ASCII, hence the replacements.
 """
 

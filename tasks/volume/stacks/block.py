@@ -34,7 +34,7 @@ def image_block(job: Job) -> Record:
     values = stored_as(read_block(stack, region, job.options), spec.numpy)
     labels = plan.body["image"]["labels"]
     stored, measured = put_region(job, store, spec, region, values, measure=_measured)
-    limits = [found for _, found in measured if found]
+    limits = [limit for _, limit in measured if limit]
     facts = {
         "stats": merge_stats(np.array(stats) for stats, _ in measured).tolist(),
         "limits": [min(low for low, _ in limits), max(high for _, high in limits)] if limits else None,
@@ -59,7 +59,7 @@ def _measured(part: np.ndarray) -> tuple[list[float], tuple[int, int] | None]:
     stats = new_stats()
     # The kernel takes three axes: times and channels are added one by one.
     limits = [add_voxels(part[at], stats) for at in np.ndindex(part.shape[:-3])]
-    known = [found for found in limits if found]
+    known = [limit for limit in limits if limit]
     # No array: one that is kept lies where a chunk's buffer was, and keeps malloc from using that room again.
     return stats.tolist(), (min(low for low, _ in known), max(high for _, high in known)) if known else None
 
@@ -86,7 +86,7 @@ def quantiles(values: Any, shares: Any) -> list[float]:
 
 def _labels(values: np.ndarray) -> list[int]:
     """Return the values that occur, the smallest of them if they are many."""
-    found: set[int] = set()
+    labels: set[int] = set()
     for layer in values:
-        found |= set(np.unique(layer).tolist())
-    return sorted(int(value) for value in found)[: MOST_LABELS + 1]
+        labels |= set(np.unique(layer).tolist())
+    return sorted(int(value) for value in labels)[: MOST_LABELS + 1]

@@ -17,7 +17,7 @@ from tasks.volume.stacks.plan import block_memory, strip_of
 
 
 def prove_voxels(volume: Volume, plan: Plan, compute: Compute) -> int:
-    """Return how many voxels were compared, all of which are those of the source, bit for bit.
+    """Compare every voxel with the source, bit for bit; return how many there are.
 
     Args:
         volume: The volume.

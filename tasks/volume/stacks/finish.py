@@ -40,9 +40,12 @@ def finish_stack(
     extremes = (min(low for low, _ in limits), max(high for _, high in limits)) if limits else None
     arrays = []
     lengths, origins = full(place.length, stack, 1.0), full(place.origin, stack, 0.0)
+    if "t" in spec.dims and stack.first.time_step:
+        lengths[spec.dims.index("t")] = stack.first.time_step
     for axis, n, length, origin in zip(spec.dims, spec.shape, lengths, origins, strict=True):
         entry = ArraySpec(axis, (n,), (n,), "float64", (axis,))
-        units = {"units": place.unit} if place.unit and axis in AXES else {}
+        unit = {"t": stack.first.time_unit}.get(axis, place.unit if axis in AXES else "")
+        units = {"units": unit} if unit else {}
         arrays.append(small_array(entry, origin + length * np.arange(n), units))
     objects = [stored for record in records for stored in record.objects]
     described = rockverse_attributes(image, place.length, place.unit, place.origin) | voxel_statistics(
@@ -62,12 +65,21 @@ def finish_stack(
         "labels": labels if len(labels) <= MOST_LABELS else [],
         "is_labels": image.labels,
     } | ({"channels": channels} if (channels := channels_of(stack, records)) else {})
+    looks |= {"time_unit": stack.first.time_unit} if stack.first.time_unit else {}
     looks |= {"image": stage.plan.body["labels_of"]} if "labels_of" in stage.plan.body else {}
     created_on = stage.plan.created_on
     root = Root.new(
         image_attributes(image.description, created_on, spec.path)
         | {
-            "ome": ome_attributes(spec.path, spec.dims, [level], described["min"], described["max"], looks),
+            "ome": ome_attributes(
+                spec.path,
+                spec.dims,
+                [level],
+                described["min"],
+                described["max"],
+                looks,
+                value_unit=image.field_unit,
+            ),
             "seismill": {
                 "format": 1,
                 "writer": stage.plan.versions["seismill"],

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,19 @@ from tasks.volume.blocks import Compute, Progress, block_count, nth_region
 from tasks.volume.images.slab import read_block
 from tasks.volume.images.stack import Stack
 from tasks.volume.ingest.checksums import Expected
+from tasks.volume.limits import Limits
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.plan import digest_of, load_plan
 from tasks.volume.protocol.summary import planned_row
 from tasks.volume.protocol.writer import writing_bytes
 from tasks.volume.store.objects import Store
-
-BLOCK_BYTES = 64 << 20  # of voxels; a block is larger only if one slab is
-
+from tasks.volume.store.room import least_stored
 
 STRIP_BYTES = 16 << 20  # of stored voxels compared at once; one stored object if that is more
+
+
+# Neighbours that are decoded to see how much room a stack takes: fewer where they take more than STRIP_BYTES.
+SAMPLES, SAMPLED_SLICES = 4, 8
 
 
 SLAB_BYTES = 512 << 20  # of a slab as deep as the default chunks; wider slices get shallower chunks
@@ -45,7 +49,7 @@ def decode_all(
         compute.report(Progress("images", number + 1, total, 0, time.monotonic() - began))
 
 
-def master_spec(stack: Stack, master: Master, field: str, *, local: bool) -> ArraySpec:
+def master_spec(stack: Stack, master: Master, field: str, limits: Limits, *, local: bool) -> ArraySpec:
     """Return the master's array.
 
     Raises:
@@ -56,7 +60,13 @@ def master_spec(stack: Stack, master: Master, field: str, *, local: bool) -> Arr
     default = (1,) * leading + _default_chunks(stack.spatial, itemsize, stack.first.slow_axis)
     chunks = chosen_chunks(master.chunks, shape, default)
     shards = chosen_shards(
-        master.shards, shape, chunks, dtype.itemsize, local=local, last_axis_first=not stack.first.slow_axis
+        master.shards,
+        shape,
+        chunks,
+        dtype.itemsize,
+        limits,
+        local=local,
+        last_axis_first=not stack.first.slow_axis,
     )
     if field in stack.dims:
         raise InputRefused(f"the field cannot be named {field}, as one of its axes is; choose another")
@@ -64,7 +74,7 @@ def master_spec(stack: Stack, master: Master, field: str, *, local: bool) -> Arr
     return ArraySpec(field, shape, chunks, stack.dtype, stack.dims, master.codec, shards, fill)
 
 
-def slab_of(spec: ArraySpec, stack: Stack) -> tuple[int, ...]:
+def slab_of(spec: ArraySpec, stack: Stack, limits: Limits) -> tuple[int, ...]:
     """Voxels of a block: all across the slow axis, and as deep as one stored object, or several thin ones.
 
     Times and channels that have pages of their own are read one by one, or as many as a stored object has.
@@ -76,7 +86,8 @@ def slab_of(spec: ArraySpec, stack: Stack) -> tuple[int, ...]:
     ]
     depth = slab[slow_axis] = spec.unit[slow_axis]
     times = max(
-        1, min(BLOCK_BYTES // (math.prod(slab) * spec.numpy.itemsize), -(-spec.shape[slow_axis] // depth))
+        1,
+        min(limits.slab_bytes // (math.prod(slab) * spec.numpy.itemsize), -(-spec.shape[slow_axis] // depth)),
     )
     slab[slow_axis] = depth * times
     return tuple(slab)
@@ -117,6 +128,7 @@ def planned_stack(
     spec: ArraySpec,
     block: tuple[int, ...],
     expected: Expected,
+    limits: Limits,
     following: Sequence[ArraySpec] = (),
 ) -> dict[str, Any]:
     """Return what would be stored, and what would follow it, without writing."""
@@ -132,9 +144,49 @@ def planned_stack(
             f"{len(stack.files)} files of {stack.bytes:,} bytes",
             *expected.notes(list(expected.said)),
             *expected.doubts,
-            *many_objects((spec, *following), local=store.local),
+            *many_objects((spec, *following), limits, local=store.local),
         ],
     }
+
+
+def least_of_voxels(stack: Stack, arrays: int, memory_bytes: int, options: StorageOptions) -> int:
+    """Return how many bytes lossless arrays of a stack take at least, by some of its slices as they decode.
+
+    Files may be compressed better or worse than chunks, so that their sizes say little. Where one slice does not fit in
+    memory nothing is known, and 0 is certain.
+
+    Args:
+        stack: The stack.
+        arrays: Number of such arrays.
+        memory_bytes: Most bytes that may be taken.
+        options: Non-secret options of the store.
+    """
+    shape, slow, dtype = stack.shape, stack.slow_axis, np.dtype(stack.first.dtype)
+    part = [1 if apart else n for n, apart in zip(shape, stack.apart, strict=True)]
+    slice_bytes = math.prod(part) * dtype.itemsize
+    if slice_bytes + stack.reading_bytes() > memory_bytes:
+        return 0
+    room = min(STRIP_BYTES, memory_bytes - stack.reading_bytes())
+    part[slow] = max(1, min(SAMPLED_SLICES, shape[slow], room // slice_bytes))
+    # What is a stream decodes from its begin on.
+    last = 0 if "stream" in stack.first.details else shape[slow] - part[slow]
+    cube = tuple(min(n, DEFAULT_CHUNKS[3][0]) for n in part)
+
+    @cache
+    def decoded(at: int) -> bytes:
+        region = [slice(0, n) for n in part]
+        region[slow] = slice(at, at + part[slow])
+        values = read_block(stack, tuple(region), options)
+        middle = tuple(slice((n - c) // 2, (n - c) // 2 + c) for n, c in zip(part, cube, strict=True))
+        return np.ascontiguousarray(values[middle]).tobytes()
+
+    def read(number: int, start: int, length: int) -> bytes:
+        return decoded(last * number // (SAMPLES - 1))[start : start + length]
+
+    size = math.prod(cube) * dtype.itemsize
+    return (
+        least_stored([size] * SAMPLES, read, arrays) * (math.prod(shape) * dtype.itemsize) // (size * SAMPLES)
+    )
 
 
 def differs_by_rounding(store: Store, stage: StageEntry, body: Mapping[str, Any]) -> bool:
@@ -164,7 +216,7 @@ def _rounded(body: Mapping[str, Any]) -> str:
 
 
 def how_images_differ(root: Root, spec: ArraySpec, source: str, attributes: Mapping[str, Any]) -> str:
-    """Return what differs between the images that made a volume and those that are asked for, field by field."""
+    """Return the differences between the images that made a volume and the requested ones, field by field."""
     there = root.members.get(spec.path)
     if there is None or root.state.has("index"):
         return f"it has no array {spec.path}"

@@ -37,7 +37,7 @@ class ArchiveBytes(io.RawIOBase):
         return self._at
 
     def tell(self) -> int:
-        """Return the place."""
+        """Return the current position."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:

@@ -19,9 +19,9 @@ from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import tenacity
-from fsspec.asyn import get_loop
 
 from tasks.parameters import StorageOptions
+from tasks.volume.limits import Patience
 from tasks.volume.outcomes import InputRefused, Resumable
 from tasks.volume.store.clouds import Cloud, open_cloud
 from tasks.volume.store.clouds.faults import Busy, Changed, Expired, Misconfigured, NoCredentials, Transient
@@ -32,11 +32,7 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-DEADLINE_SECONDS = 120.0  # of one call with its retries; shorter than the lease of a lock
-SHORT_DEADLINE_SECONDS = 10.0  # after a call that did not reach the store
 LAST_SECONDS = 0.5  # before the deadline no other try begins
-TRY_SECONDS = 40.0  # of one try of a small request
-SAY_SECONDS = 20.0  # without a usable answer, after which the log names the store that is waited for
 SLOWEST_BYTES_PER_SECOND = 1 << 20  # a larger one gets as much longer as this takes
 MOST_AT_ONCE = 64
 LATE_SECONDS = (
@@ -87,8 +83,10 @@ def count(*, requests: int = 1, read: int = 0, written: int = 0, retries: int = 
 class Line:
     """Connection limit and retries of this process for one store, shared by all its threads."""
 
+    patience = Patience()
+
     def __init__(self, name: str, cloud: Cloud) -> None:
-        """Open no connection yet; `name` is the store's, for people."""
+        """Open no connection yet; `name` is the store's, for messages."""
         self.cloud = cloud
         self._name = name
         self._reached, self._answered = True, False  # in the last call, ever
@@ -130,7 +128,9 @@ class Line:
             Resumable: The credentials ran out, and new ones are not to be had.
             OSError: A fault that no further try changes, as `faults` tells.
         """
-        deadline = time.monotonic() + (DEADLINE_SECONDS if self._reached else SHORT_DEADLINE_SECONDS)
+        deadline = time.monotonic() + (
+            self.patience.deadline if self._reached else self.patience.short_deadline
+        )
         renewed = False
 
         def one_try() -> Result:
@@ -158,7 +158,7 @@ class Line:
                     ) from error
                 renewed = True
                 self._renew(sessions)
-                deadline = time.monotonic() + DEADLINE_SECONDS
+                deadline = time.monotonic() + self.patience.deadline
                 raise Transient(str(error)) from error
 
         jitter = tenacity.wait_random_exponential(multiplier=0.1, max=15)
@@ -175,7 +175,7 @@ class Line:
         except Transient as error:
             self._reached = False
             raise OutOfReach(
-                f"{self._name} could not be reached for {DEADLINE_SECONDS:.0f} s ({error}); "
+                f"{self._name} could not be reached for {self.patience.deadline:.0f} s ({error}); "
                 "run the same command again to go on"
             ) from error
         self._went_well()
@@ -190,7 +190,7 @@ class Line:
         with self._free:
             self._silent_since = self._silent_since or time.monotonic() - seconds
             waited = time.monotonic() - self._silent_since
-            if self._said or waited < SAY_SECONDS:
+            if self._said or waited < self.patience.say:
                 return
             self._said = True
         log.warning("%s: no usable answer for %.0f s (%s); it is asked again", self._name, waited, error)
@@ -209,10 +209,12 @@ class Line:
             self._in_flight += 1
         began = time.monotonic()
         longer = size / SLOWEST_BYTES_PER_SECOND
-        seconds = max(1.0, min(TRY_SECONDS + longer, deadline - began))
+        seconds = max(1.0, min(self.patience.one_try + longer, deadline - began))
         count()
         try:
-            result = _run(request(), seconds, (SAY_SECONDS + longer, partial(self._failed, "no answer")))
+            result = _run(
+                request(), seconds, (self.patience.say + longer, partial(self._failed, "no answer"))
+            )
         except Busy:
             self._slower(began)
             raise
@@ -239,7 +241,7 @@ class Line:
         with self._renewing:
             if sessions == self._sessions:  # or another thread did it meanwhile
                 try:
-                    _run(self.cloud.renew(), TRY_SECONDS)
+                    _run(self.cloud.renew(), self.patience.one_try)
                 except (Misconfigured, Expired) as error:
                     raise Resumable(
                         f"the credentials for {self._name} ran out, and new ones are not to be had ({error}); renew "
@@ -281,6 +283,8 @@ def _run(
         seconds: How long it may take before it is cancelled.
         late: After how many seconds without a result to call a function, and that function.
     """
+    from fsspec.asyn import get_loop  # here: no local file needs it
+
     future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, seconds), get_loop())
     try:
         if late[0] < seconds and not wait([future], late[0]).done:

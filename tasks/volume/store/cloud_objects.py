@@ -170,10 +170,10 @@ class CloudObjects:
             return UNTOLD
         writer = uuid.uuid4().hex
         # The answer to an earlier try may have been lost, here or on the way: then the object is our own.
-        found = self._write(path, data, writer=writer, storage_class=storage_class, before=before)
-        if isinstance(found, Found):
-            return (found.identity or UNTOLD) if found.writer == writer else ""
-        return found or UNTOLD
+        present = self._write(path, data, writer=writer, storage_class=storage_class, before=before)
+        if isinstance(present, Found):
+            return (present.identity or UNTOLD) if present.writer == writer else ""
+        return present or UNTOLD
 
     def _write(
         self,

@@ -1,4 +1,4 @@
-"""Files on a local disk, written so that a name holds a whole file or none, whoever is killed when."""
+"""Files on a local disk, written so that a name holds a whole file or none, even after a kill."""
 
 import errno
 import itertools

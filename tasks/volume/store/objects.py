@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from tasks.parameters import StorageOptions
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.store.backend import Objects
-from tasks.volume.store.calls import DEADLINE_SECONDS as DEADLINE_SECONDS
 from tasks.volume.store.calls import OutOfReach as OutOfReach
 from tasks.volume.store.calls import Traffic as Traffic
 from tasks.volume.store.calls import traffic as traffic

@@ -9,7 +9,7 @@ from tasks.volume.store.url import Location
 
 
 class PartSource(InRanges):
-    """An open file, of which only some traces are seen.
+    """An open file that shows only some of its traces.
 
     Attributes:
         url: URL of the whole file.

@@ -41,15 +41,13 @@ def refuse_full(store: Store, most_bytes: int, least: Callable[[], int]) -> None
         )
 
 
-def least_stored(sizes: Sequence[int], read: Read, arrays: int = 1, *, used: int = 0) -> int:
+def least_stored(sizes: Sequence[int], read: Read, arrays: int = 1) -> int:
     """Return how many bytes lossless arrays of what some files hold take at least.
 
     Args:
         sizes: Bytes of the files.
         read: Reads part of one.
         arrays: Number of such arrays.
-        used: How many bytes of the files the arrays hold at most; the others may be those that cannot be compressed.
-            0: all.
     """
     ends = np.cumsum([0, *sizes])
     total = int(ends[-1])
@@ -61,8 +59,7 @@ def least_stored(sizes: Sequence[int], read: Read, arrays: int = 1, *, used: int
         words = np.frombuffer(data[: len(data) // 4 * 4], np.uint8).reshape(-1, 4)
         taken += words.size
         compressed += len(zlib.compress(words.T.tobytes(), 1))
-    other = max(0, total - used) if used else 0
-    return max(0, total * compressed // max(1, taken) - other) * arrays // 2
+    return total * compressed // max(1, taken) * arrays // 2
 
 
 def _free(store: Store) -> int:

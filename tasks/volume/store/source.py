@@ -34,7 +34,7 @@ def file_at(url: str, options: StorageOptions) -> Location:
 
 
 def is_there(location: Location, options: StorageOptions) -> bool:
-    """Return whether there is a file at a location; one that may not be looked up counts as missing."""
+    """Return whether a file exists at a location; one that may not be looked up counts as missing."""
     if location.local:
         count()
         return os.path.isfile(location.path)
@@ -126,15 +126,15 @@ class Source(InRanges):
             return status.st_size, _identity(status)
         cloud, path = self._line.cloud, self.location.path
         try:
-            found = self._ask(lambda: cloud.head(path))
+            stored = self._ask(lambda: cloud.head(path))
         except FileNotFoundError:
             # Only now is it worth a request to tell a folder from nothing.
             below, _ = self._ask(lambda: cloud.page(f"{path}/", deep=False, after=""))
             raise (IsADirectoryError if below else FileNotFoundError) from None
-        if found.archived:
+        if stored.archived:
             raise self._archived()
-        self._crc32c = found.crc32c
-        return found.size, found.identity
+        self._crc32c = stored.crc32c
+        return stored.size, stored.identity
 
     @property
     def crc32c(self) -> str:

@@ -23,6 +23,10 @@ class WritableStore(Store):
         """Return the same prefix, to be written; only for a run that owns it, or is about to take its lock."""
         return store if isinstance(store, cls) else cls(store.location, store.options)
 
+    def below(self, folder: str) -> "WritableStore":
+        """Return the objects below a folder of this prefix, to be written as these are."""
+        return type(self)(f"{self.url.rstrip('/')}/{folder}", self.options)
+
     def put(self, key: str, data: bytes) -> None:
         """Write an object, existing or not; readers see the old one or the new one."""
         self._objects.put(self.path(key), data, self._class_of(key))
@@ -32,7 +36,7 @@ class WritableStore(Store):
         return bool(self.exchange(key, data, identity))
 
     def exchange(self, key: str, data: bytes, identity: str) -> str:
-        """As `replace`; return the new identity or `UNTOLD` if this call wrote the object, else nothing."""
+        """Replace as `replace` does; return the new identity, or `UNTOLD`, if this call wrote the object."""
         path, storage_class = self.path(key), self._class_of(key)
         if not identity:
             return self._objects.create(path, data, storage_class, unguarded)

@@ -112,7 +112,7 @@ class Catalogue:
         self._volumes.put(key, content)
 
     def write(self, record: CatalogueEntry) -> bool:
-        """Store the next version of a record; False if another sweep wrote one first, and so works on that source."""
+        """Store the next version of a record; return False if another sweep stored one first."""
         now = datetime.now(UTC).isoformat()
         version = record.version or self._newest.get(_key_name(record.name), 0)
         written = replace(record, version=version + 1, changed_at=now)

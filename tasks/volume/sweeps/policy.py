@@ -1,6 +1,6 @@
 """Decide what to do with each source of a sweep, from its record and its present state; nothing is written."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -16,11 +16,24 @@ Action = Literal["publish", "follow", "wait", "refuse", "leave", "foreign"]
 
 
 def decide(
-    found: list[StagedSource], catalogue: Catalogue, *, again: Retry, settle: timedelta
+    staged: list[StagedSource],
+    catalogue: Catalogue,
+    *,
+    again: Retry,
+    settle: timedelta,
+    missing: Collection[str] = (),
 ) -> dict[str, Action]:
-    """Return the action for each source, by name; every source has an entry then, if only in memory."""
+    """Return the action for each source, by name; every source has an entry then, if only in memory.
+
+    Args:
+        staged: Sources that lie in staging.
+        catalogue: Their records.
+        again: Whether quarantined sources are tried again.
+        settle: Time for which a source must be unchanged.
+        missing: Names of published sources whose volume is not there any more.
+    """
     actions = {}
-    for entry in found:
+    for entry in staged:
         record = catalogue.records.get(entry.name)
         if record is None or (_is_of(record, entry) and _content(record) != _content(entry)):
             version = record.version if record else 0
@@ -36,7 +49,8 @@ def decide(
                 version=version,
             )
             catalogue.records[entry.name] = record
-        actions[entry.name] = action_for(record, entry, again=again, settle=settle)
+        action = action_for(record, entry, again=again, settle=settle)
+        actions[entry.name] = "publish" if action == "leave" and entry.name in missing else action
     return actions
 
 

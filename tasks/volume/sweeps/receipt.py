@@ -2,18 +2,20 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.parameters import Run
 from tasks.volume.arrays.reader import Volume, open_volume
+from tasks.volume.blocks import on_io
 from tasks.volume.images.names import HEADERS
-from tasks.volume.outcomes import Resumable
+from tasks.volume.outcomes import InputRefused, Outcome, Resumable
 from tasks.volume.protocol.owner import held
 from tasks.volume.protocol.plan import load_plan
 from tasks.volume.protocol.root import commit, current_root
 from tasks.volume.store.objects import Store
+from tasks.volume.sweeps.catalogue import Catalogue
 from tasks.volume.sweeps.keys import File, suffix_of
 from tasks.volume.sweeps.staging import StagedSource
 
@@ -34,7 +36,7 @@ def receipt(entry: StagedSource, run: Run) -> Receipt:
     """Add the sidecar's attributes to the volume; return what the volume states of its source.
 
     Raises:
-        InputRefused: There is no volume.
+        InputRefused: There is no volume, or it was made of a file at another place.
         Resumable: The volume is not (yet) the one of this content.
     """
     store = Store(entry.volume, run.storage_options)
@@ -44,6 +46,11 @@ def receipt(entry: StagedSource, run: Run) -> Receipt:
     if entry.images:
         return _of_images(entry, volume, run)
     state = volume.state
+    places = [source.url for source in state.sources]
+    if places != [file.url for file in entry.files]:  # the same would be found by each sweep to come
+        raise InputRefused(
+            f"{entry.volume} was made of {', '.join(places)}; give each staging prefix volumes of its own"
+        )
     # The listing has the bytes of an archive, and a volume holds those of the file inside.
     sizes = [source.archive.get("bytes", source.bytes) for source in state.sources]
     read = [(source.url, size, source.etag) for source, size in zip(state.sources, sizes, strict=True)]
@@ -83,6 +90,47 @@ def volumes_at(store: Store) -> list[Store]:
     names = [name.rstrip("/") for name in store.children()]
     parts = [Store(f"{store.url}/{name}", store.options) for name in names if name.endswith(SUFFIX)]
     return parts or [store]
+
+
+def missing(
+    found: list[StagedSource], catalogue: Catalogue, run: Run, say: Callable[[str], None]
+) -> set[str]:
+    """Return the names of sources whose record says published, and whose volume is not there any more.
+
+    Args:
+        found: Sources that lie in staging.
+        catalogue: Their records.
+        run: Settings of the run, with the options of the store.
+        say: Called with a sentence if there are any.
+    """
+    records = catalogue.records
+    published = [
+        entry for entry in found if entry.name in records and records[entry.name].state == "published"
+    ]
+
+    def volumes_in(folder: str) -> set[str]:
+        try:
+            return {f"{folder}/{name.rstrip('/')}" for name in Store(folder, run.storage_options).children()}
+        except Outcome:  # it is a file, or may not be listed: each volume in it is looked at by itself
+            return set()
+
+    def is_gone(entry: StagedSource) -> bool:
+        try:
+            volumes = volumes_at(Store(entry.volume, run.storage_options))
+            return not all(store.exists(ROOT_KEY) for store in volumes)
+        except Outcome as outcome:
+            log.warning("whether %s is there is not known: %s", entry.volume, outcome)
+            return False
+
+    # One listing of a folder instead of a request for each volume in it.
+    folders = sorted({entry.volume.rpartition("/")[0] for entry in published})
+    present = set().union(*on_io(volumes_in, folders))
+    doubtful = [entry for entry in published if entry.volume not in present]
+    names = [entry.name for entry, gone in zip(doubtful, on_io(is_gone, doubtful), strict=True) if gone]
+    if names:
+        listed = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+        say(f"{len(names)} sources were published and have no volume any more; they are due again: {listed}")
+    return set(names)
 
 
 def _of_parts(entry: StagedSource, volumes: list[Store], run: Run) -> Receipt:

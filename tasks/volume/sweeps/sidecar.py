@@ -92,8 +92,8 @@ def read_sidecars(staging: Store, names: list[str]) -> dict[str, Sidecar | str]:
                 return None
             return without_secrets(reason(error))
 
-    found = zip(names, on_io(read, names), strict=True)
-    return {name: entry for name, entry in found if entry is not None}
+    contents = zip(names, on_io(read, names), strict=True)
+    return {name: entry for name, entry in contents if entry is not None}
 
 
 def _fetched(staging: Store, name: str) -> bytes:
@@ -177,16 +177,16 @@ def members_of(name: str, sidecar: Sidecar, present: Collection[str]) -> list[st
             raise ValueError(f"files names {without_secrets(own)}, wanted files in its own folder or below")
         wanted = f"{folder}{path}"
         if wanted in present or not set(path.name) & set(_PATTERN):  # a name comes before a pattern
-            found = [wanted] if wanted in present else []
+            names = [wanted] if wanted in present else []
         else:
             beside = [entry for entry in present if folder_of(entry) == folder_of(wanted)]
             matching = [
                 dataset for dataset in beside if fnmatch.fnmatchcase(dataset.rpartition("/")[2], path.name)
             ]
-            found = in_natural_order(matching)
-        if not found:
+            names = in_natural_order(matching)
+        if not names:
             raise ValueError(f"files names {without_secrets(own)}, but no such SEG-Y is there")
-        members += found
+        members += names
     if twice := [entry for entry, times in Counter(members).items() if times > 1]:
         raise ValueError(f"files names {twice[0]} twice")
     return members

@@ -92,11 +92,6 @@ def size_class(size: int) -> SizeClass:
     return next((name for name, largest in _LARGEST.items() if size <= largest), "l")
 
 
-def found_under(staging: Store, volumes: Store, publication: Publication) -> list[StagedSource]:
-    """Return the sources of `look_under` alone."""
-    return look_under(staging, volumes, publication)[1]
-
-
 def look_under(
     staging: Store, volumes: Store, publication: Publication, kinds: Kinds = "all"
 ) -> tuple[Listing, list[StagedSource]]:
@@ -180,13 +175,13 @@ def look_under(
     singles = [single(file) for name, file in files.items() if name not in taken]
     parts = [replace(group, beside=_beside(group, listed.files)) for group in (*singles, *groups)]
     parts += [scanned(scan) for scan in scans if scan.files[0].name not in listed.unusable]
-    found = _held_back(_in_one_group(parts, sidecars), sidecars)
+    staged = _held_back(_in_one_group(parts, sidecars), sidecars)
     # What is never published takes no other's place.
     apart = {
-        entry.name for entry in found if entry.sentence and is_packed(entry.name)
+        entry.name for entry in staged if entry.sentence and is_packed(entry.name)
     } | listed.unusable.keys()
-    parts = without_collisions([entry for entry in found if entry.name not in apart])
-    parts += [entry for entry in found if entry.name in apart]
+    parts = without_collisions([entry for entry in staged if entry.name not in apart])
+    parts += [entry for entry in staged if entry.name in apart]
     return listed, sorted(parts, key=lambda entry: entry.name)
 
 
@@ -229,14 +224,14 @@ def _described(source: StagedSource, sidecar: Sidecar | str | None) -> StagedSou
     return replace(source, publication=publication, attributes=sidecar.attributes)
 
 
-def _in_one_group(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str]) -> list[StagedSource]:
-    """Return the same, of which groups whose file is in another one too, or has a sidecar of its own, say so."""
+def _in_one_group(staged: list[StagedSource], sidecars: Mapping[str, Sidecar | str]) -> list[StagedSource]:
+    """Return the same sources; groups that share a file, or whose file has its own sidecar, get a sentence."""
     groups: dict[str, list[str]] = defaultdict(list)
-    for entry in found:
+    for entry in staged:
         for file in entry.group:
             groups[file.name].append(entry.name)
     parts = []
-    for entry in found:
+    for entry in staged:
         for file in entry.group:
             also = [name for name in groups[file.name] if name != entry.name]
             own = sidecar_of(file.name)
@@ -249,19 +244,19 @@ def _in_one_group(found: list[StagedSource], sidecars: Mapping[str, Sidecar | st
     return parts
 
 
-def _held_back(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str]) -> list[StagedSource]:
-    """Return the same, of which all say so that a sidecar in their folder may group, which cannot be read.
+def _held_back(staged: list[StagedSource], sidecars: Mapping[str, Sidecar | str]) -> list[StagedSource]:
+    """Return the same sources; those that an unreadable sidecar in their folder may group get a sentence.
 
     A sidecar with the name of a file beside it holds back that one alone.
     """
-    described = {sidecar_of(entry.name) for entry in found}
+    described = {sidecar_of(entry.name) for entry in staged}
     unread = {
         folder_of(name): (name, why)
         for name, why in sidecars.items()
         if isinstance(why, str) and name not in described
     }
     parts = []
-    for item in found:
+    for item in staged:
         name, why = unread.get(folder_of(item.name), ("", ""))
         if name and not item.sentence and sidecar_of(item.name) not in sidecars:
             item = replace(
@@ -272,13 +267,13 @@ def _held_back(found: list[StagedSource], sidecars: Mapping[str, Sidecar | str])
     return parts
 
 
-def without_collisions(found: list[StagedSource]) -> list[StagedSource]:
-    """Return the same sources, of which all that would share a volume, or lie in another's, say so."""
+def without_collisions(staged: list[StagedSource]) -> list[StagedSource]:
+    """Return the same sources; those that would share a volume, or lie in another's, get a sentence."""
     by_volume: dict[str, list[StagedSource]] = defaultdict(list)
-    for entry in found:
+    for entry in staged:
         by_volume[entry.volume].append(entry)
     parts = []
-    for entry in found:
+    for entry in staged:
         others = [other.name for other in by_volume[entry.volume] if other is not entry]
         around = [str(folder) for folder in PurePosixPath(entry.volume).parents if _key(folder) in by_volume]
         if others:

@@ -31,8 +31,8 @@ def with_zip_files(listed: Listing, staging: Store) -> Listing:
             strict=True,
         )
     )
-    unusable = {name: found for name, found in looks.items() if isinstance(found, str)}
-    archives = frozenset(name for name, found in looks.items() if found is True)
+    unusable = {name: look for name, look in looks.items() if isinstance(look, str)}
+    archives = frozenset(name for name, look in looks.items() if look is True)
     return replace(listed, unusable={**listed.unusable, **unusable}, archives=archives)
 
 

@@ -61,6 +61,7 @@ def test_places_on_the_ground_and_line_numbers_are_found_from_each_other(cube: M
         np.testing.assert_allclose(dataset.seismill.xy(24, 306), ground(24, 306), rtol=0, atol=1e-4)
         np.testing.assert_allclose(dataset.seismill.at(*ground(24.5, 307)), [24.5, 307], rtol=0, atol=1e-4)
     inlines, crosslines = np.array([10, 88]), np.array([300, 387])
+    assert {type(number) for number in opened(cube).seismill.xy(24, 306)} == {float}
     x, y = opened(cube).seismill.xy(inlines, crosslines)
     np.testing.assert_allclose([x, y], ground(inlines, crosslines), rtol=0, atol=1e-4)
 
@@ -237,6 +238,7 @@ def test_a_dataset_that_is_of_no_volume_says_so(cube: Made):
             _ = dataset.seismill.text_header
 
 
+@pytest.mark.slow
 def test_a_volume_in_a_cloud_answers_alike(cube: Made, s3: str, tmp_path: Path):
     copy(cube.url, "s3://volumes/accessor.zarr")
     volume = xarray.open_dataset("s3://volumes/accessor.zarr", engine="seismill").seismill

@@ -264,6 +264,7 @@ def test_levels_beside_another_tools_array_open_like_a_volume(tmp_path: Path):
         xarray.open_dataset(tmp_path / "a.zarr", engine="seismill")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_error", [0, 2])
 def test_shards_of_an_object_store_are_read_in_few_requests(tmp_path: Path, s3: str, max_error: float):
     survey = make_survey(
@@ -357,6 +358,7 @@ def test_other_engines_are_still_chosen_for_zarr_groups(cube: Made):
     assert xarray.backends.list_engines()["seismill"].guess_can_open(cube.url) is False
 
 
+@pytest.mark.slow
 def test_a_volume_on_a_cloud_is_read_alike(cube: Made, cloud: str):
     url = f"{cloud}://volumes/{uuid.uuid4().hex}/a.zarr"
     copy(cube.url, url)
@@ -369,6 +371,7 @@ def test_a_volume_on_a_cloud_is_read_alike(cube: Made, cloud: str):
     np.testing.assert_allclose(chosen, cube.values[inlines.values, crosslines.values], atol=2, rtol=0)
 
 
+@pytest.mark.slow
 def test_storage_options_may_name_the_endpoint_of_a_store(
     cube: Made, s3: str, monkeypatch: pytest.MonkeyPatch
 ):

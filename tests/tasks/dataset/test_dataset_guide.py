@@ -57,6 +57,7 @@ def known(survey: Survey) -> Iterator[dict[str, Any]]:
         yield names | {"zarr": zarr, "Copy": Copy, "Run": Run}
 
 
+@pytest.mark.slow
 def test_the_blocks_give_what_they_say(known: dict[str, Any], survey: Survey):
     values = survey.values
     np.testing.assert_array_equal(known["section"], values[7])

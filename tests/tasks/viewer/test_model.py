@@ -3,17 +3,25 @@
 Covers viewer/model.py, viewer/answers.py, viewer/sharpness.py and viewer/cursor.py.
 """
 
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
+from bokeh.document import Document
 
 from tasks.copy import copy
+from tasks.ingest_images import ingest_images
 from tasks.parameters import StorageOptions
+from tasks.viewer.answers import following
 from tasks.viewer.cursor import header_at, place_of, sample_at
 from tasks.viewer.ground_map import cell_at, map_of
 from tasks.viewer.model import DIFFERENCE, FASTEST, LOSSLESS, LookedAt, Request
+from tasks.viewer.page import Page
 from tasks.viewer.sharpness import at_level, chosen, factors_of, is_sharp
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.reading.indexing import whole
@@ -156,6 +164,83 @@ def test_what_takes_long_is_shown_coarse_first(looked: LookedAt, viewed: str):
     assert first.level > 0
     sharp = looked.answer(request)
     assert (sharp.level, sharp.is_first) == (0, False)
+    first = looked.answer(replace(request, shown="fast_time"), quick=True)
+    assert (first.is_first, first.level > 0) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("at", "seen", "wanted"),
+    [
+        ((9, 1, 0), ((0, 30), (0, 70)), [(n, 1, 0) for n in range(10, 18)]),  # a step on
+        ((6, 1, 0), ((0, 30), (0, 70)), [(n, 1, 0) for n in (4, 2, 0)]),  # back by two, until the edge
+        ((8, 7, 0), ((0, 30), (0, 70)), []),  # along its own axis nothing moved
+        ((19, 1, 0), ((0, 30), (0, 70)), []),  # a jump
+        ((8, 1, 0), ((0, 15), (0, 70)), []),  # a zoom
+    ],
+)
+def test_what_follows_goes_on_in_the_direction_of_the_step_before(looked: LookedAt, at, seen, wanted):
+    before = Request(plane(looked, "inline section"), (8, 1, 0), ((0, 30), (0, 70)), SCREEN, LOSSLESS)
+    found = following(before, replace(before, at=at, seen=seen), (40, 30, 70))
+    assert [request.at for request in found] == wanted
+
+
+def test_a_window_goes_on_as_it_was_panned_and_what_is_not_kept_is_read(looked: LookedAt, survey: Survey):
+    before = Request(plane(looked, "inline section"), (8, 0, 0), ((0, 10), (0, 20)), SCREEN, LOSSLESS)
+    now = replace(before, seen=((4, 14), (0, 20)))
+    found = following(before, now, (40, 30, 70))
+    assert [request.seen[0] for request in found] == [
+        (8, 18),
+        (12, 22),
+        (16, 26),
+        (20, 30),
+        (24, 30),
+        (28, 30),
+    ]
+    looked.answer(now)
+    looked.read_ahead(found)
+    assert looked.cache.reads[1:] == [("amplitude", np.s_[0:16, 16:30, 0:32])]
+    looked.read_ahead(found)  # all is kept
+    assert len(looked.cache.reads) == 2
+
+
+def test_a_new_question_does_not_wait_for_a_full_answer(looked: LookedAt):
+    looked.quick_seconds = looked.finest.answer(whole((1, 30, 70)))[1].seconds / 2
+    waiting: list[tuple[Future, Callable[[], Any]]] = []
+
+    class ByHand(Executor):
+        def submit(self, call):
+            waiting.append((Future(), call))
+            return waiting[-1][0]
+
+    document = Document()
+    page = Page(document, looked, ByHand())
+
+    def answer(number: int) -> None:
+        future, call = waiting.pop(number)
+        future.set_result(call())
+        for callback in document.session_callbacks:
+            document.remove_next_tick_callback(callback)
+            callback.callback()
+
+    panel = page.panels[0]
+    page.show_samples(LOSSLESS)
+    while waiting:
+        answer(0)
+    assert "coarse" not in panel.figure.title.text
+    page.move({0: 33})
+    answer(0)
+    assert panel.answer.is_first
+    assert panel.figure.title.text.startswith("inline 76 · pyramid/")
+    assert panel.figure.title.text.endswith(" · coarse for now")
+    page.move({0: 1})  # the full answer is not there yet
+    answer(1)
+    assert panel.figure.title.text.startswith("inline 12 · pyramid/")
+    answer(0)  # what nobody sees any more is not shown
+    assert panel.answer.is_first
+    while waiting:
+        answer(0)
+    assert not panel.answer.is_first
+    assert panel.figure.title.text == "inline 12 · amplitude"
 
 
 def test_sharpness_counts_samples_of_what_is_seen_against_pixels():
@@ -266,3 +351,18 @@ def test_a_volume_in_a_cloud_is_read_as_one_on_disk(viewed: str, survey: Survey,
 def test_what_is_no_volume_is_refused(tmp_path):
     with pytest.raises(InputRefused, match="there is no published volume"):
         LookedAt(str(tmp_path / "none.zarr"), StorageOptions())
+
+
+def test_slices_of_an_image_are_of_the_time_and_channel_that_are_chosen(tmp_path):
+    values = np.random.default_rng(3).integers(0, 1 << 16, (3, 2, 6, 7, 9)).astype("u2")  # t, c, z, y, x
+    tifffile.imwrite(tmp_path / "a.ome.tif", values.swapaxes(1, 2), metadata={"axes": "TZCYX"})
+    ingest_images(str(tmp_path / "a.ome.tif"), str(tmp_path / "a.zarr"))
+    looked = LookedAt(str(tmp_path / "a.zarr"), StorageOptions())
+    assert [(axis.name, axis.size) for axis in looked.axes] == list(zip("tczyx", values.shape, strict=True))
+    for name, wanted in (
+        ("z slice", values[2, 1, 3]),
+        ("y slice", values[2, 1, :, 4]),
+        ("x slice", values[2, 1, :, :, 5]),
+    ):
+        shown = ask(looked, name, (2, 1, 3, 4, 5)).values
+        np.testing.assert_array_equal(shown if shown.shape == wanted.shape else shown.T, wanted)

@@ -89,6 +89,7 @@ def upgrade(address: str, origin: str, **headers: str) -> int:
         connection.close()
 
 
+@pytest.mark.slow
 def test_on_loopback_there_is_no_token_and_ctrl_c_ends_the_server(viewed):
     with view(viewed) as (process, url):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
@@ -101,6 +102,7 @@ def test_on_loopback_there_is_no_token_and_ctrl_c_ends_the_server(viewed):
         assert "Refusing websocket connection from Origin 'http://evil.example'" in said
 
 
+@pytest.mark.slow
 def test_elsewhere_a_token_is_needed_and_is_printed_once(viewed):
     with view(viewed, "--host", "0.0.0.0") as (process, url):
         port, token = re.fullmatch(r"http://[^/]+:(\d+)/\?token=([\w-]{40,})", url).groups()
@@ -166,6 +168,23 @@ def test_what_cannot_be_shown_or_bound_is_one_sentence(viewed, tmp_path, capsys)
 def test_the_other_commands_import_no_bokeh():
     code = "import flows.cli, sys; assert not {'bokeh', 'tornado'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+
+
+def test_texts_grow_with_a_wide_panel(monkeypatch):
+    from bokeh.plotting import figure
+
+    from tasks.viewer import panel
+
+    shown = figure(title="inline 1311")
+    for wide, size in ((265, "11px"), (745, "15px"), (3000, "18px")):
+        monkeypatch.setattr(panel, "frame_of", lambda _, wide=wide: (wide, 300))
+        panel.fit_texts(shown)
+        assert {axis.major_label_text_font_size for axis in shown.axis} == {size}
+        assert shown.title.text_font_size == size
+    monkeypatch.setattr(panel, "frame_of", lambda _: (265, 300))
+    shown.title.text = "crossline 2301 · fast_crossline ±0.0353 · every 2 x 5"
+    panel.fit_texts(shown)
+    assert shown.title.text_font_size == "9px"  # nothing of it is cut off
 
 
 def test_the_guide_has_the_keys_of_the_page():

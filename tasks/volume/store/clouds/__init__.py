@@ -131,7 +131,7 @@ def checked(data: bytes, what: str, *, span: Span | None, total: int | None, crc
 
     Args:
         data: The body of an answer.
-        what: The request, for people.
+        what: The request, for messages.
         span: Requested range; None for all.
         total: Size of the whole object, if the answer states it.
         crc32c: CRC32C of the whole object, if it is known.

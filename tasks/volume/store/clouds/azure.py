@@ -149,9 +149,9 @@ class Azure:
         """Return bytes as `get`, and the identity of the object that they are of."""
         what = f"get az://{path}"
         if span and span.start < 0:
-            found = await self.head(path)
-            span = Span(max(0, found.size - span.length), min(span.length, found.size))
-            identity = identity or found.identity
+            stored = await self.head(path)
+            span = Span(max(0, stored.size - span.length), min(span.length, stored.size))
+            identity = identity or stored.identity
         headers = ({"x-ms-range": span.header} if span else {}) | ({"If-Match": identity} if identity else {})
         try:
             got, data = await self._call("GET", path, what=what, headers=headers)
@@ -208,13 +208,13 @@ class Azure:
             raise Transient(f"list az://{prefix}: the answer is no XML") from error
         entries = [
             Entry(
-                f"{container}/{found.findtext('Name')}",
-                int(found.findtext("Properties/Content-Length") or 0),
-                f'"{(found.findtext("Properties/Etag") or "").strip(chr(34))}"',  # listed without its quotes
+                f"{container}/{item.findtext('Name')}",
+                int(item.findtext("Properties/Content-Length") or 0),
+                f'"{(item.findtext("Properties/Etag") or "").strip(chr(34))}"',  # listed without its quotes
             )
-            for found in answer.iterfind("Blobs/Blob")
+            for item in answer.iterfind("Blobs/Blob")
         ]
-        folders = [(found.text or "").rstrip("/") for found in answer.iterfind("Blobs/BlobPrefix/Name")]
+        folders = [(item.text or "").rstrip("/") for item in answer.iterfind("Blobs/BlobPrefix/Name")]
         entries += [Entry(f"{container}/{name}", folder=True) for name in folders]
         return entries, answer.findtext("NextMarker") or ""
 

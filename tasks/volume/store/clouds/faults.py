@@ -93,13 +93,17 @@ _TRANSIENT = {
     "OperationAborted",
 }
 _ARCHIVED = {"InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"}
-_SKEWED = {"RequestTimeTooSkewed"}
 _EXISTS = {"BlobAlreadyExists"}
-# Credentials that the store does not know, and a bucket that is elsewhere: with what to do about it.
+_UNKNOWN_KEY = (
+    "the store does not know this access key; correct AWS_ACCESS_KEY_ID, or SEISMILL_SOURCE_AWS_ACCESS_KEY_ID where "
+    "sources have keys of their own"
+)
+# Credentials that the store does not know, a wrong clock, and a bucket that is elsewhere: with what to do about it.
 _SETTINGS = {
-    "InvalidAccessKeyId": "the store does not know this access key; correct AWS_ACCESS_KEY_ID",
+    "RequestTimeTooSkewed": "the clock of this machine is wrong; set it",
+    "InvalidAccessKeyId": _UNKNOWN_KEY,
     "SignatureDoesNotMatch": "the secret is not that of the access key; correct AWS_SECRET_ACCESS_KEY",
-    "InvalidClientTokenId": "the store does not know this access key; correct AWS_ACCESS_KEY_ID",
+    "InvalidClientTokenId": _UNKNOWN_KEY,
     "AuthorizationHeaderMalformed": "the bucket lies in another region; correct AWS_DEFAULT_REGION or --region-name",
     "PermanentRedirect": "the bucket lies in another region; correct AWS_DEFAULT_REGION or --region-name",
     "IllegalLocationConstraintException": "the bucket lies in another region; correct AWS_DEFAULT_REGION or "
@@ -119,7 +123,7 @@ def fault(status: int, code: str, what: str) -> OSError:
     Args:
         status: HTTP status of the answer.
         code: The store's own word for it, if it gave one.
-        what: The request, for people.
+        what: The request, for messages.
     """
     stated = f"{what}: {status}{f' {code}' if code and code != str(status) else ''}"
     if code in _SETTINGS:
@@ -128,8 +132,6 @@ def fault(status: int, code: str, what: str) -> OSError:
         return Expired(stated)
     if code in _ARCHIVED:
         return Archived(stated)
-    if code in _SKEWED:
-        return Rejected(f"{stated}: the clock of this machine is wrong; set it")
     if code in _EXISTS:
         return FileExistsError(stated)
     if code in _BUSY or status in (429, 503):

@@ -62,15 +62,15 @@ class Memory:
 
     async def page(self, prefix: str, *, deep: bool, after: str) -> tuple[list[Entry], str]:
         """See `Cloud`."""
-        found = {}
+        entries = {}
         for name in sorted(name for name in self._fs.store if name.startswith(prefix)):
             head, folder, _ = name[len(prefix) :].partition("/")
             if folder and not deep:
-                found[prefix + head] = Entry(prefix + head, folder=True)
+                entries[prefix + head] = Entry(prefix + head, folder=True)
             else:
                 data = self._fs.cat_file(name)
-                found[name] = Entry(name, len(data), _identity(data))
-        return list(found.values()), ""
+                entries[name] = Entry(name, len(data), _identity(data))
+        return list(entries.values()), ""
 
     async def begin(self, path: str, *, writer: str, storage_class: str) -> str:
         """See `Cloud`."""

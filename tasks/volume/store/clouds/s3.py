@@ -170,7 +170,12 @@ class S3:
 
     async def head(self, path: str) -> Found:
         """See `Cloud`."""
-        answer = await self._call("head_object", path, ChecksumMode="ENABLED")
+        try:
+            answer = await self._call("head_object", path, ChecksumMode="ENABLED")
+        except (PermissionError, Rejected):
+            # The answer to a HEAD has no body to say why.
+            (await self._call("get_object", path, Range="bytes=0-0"))["Body"].close()
+            raise
         restored = 'ongoing-request="false"' in answer.get("Restore", "")
         return Found(
             size=int(answer["ContentLength"]),
@@ -200,10 +205,10 @@ class S3:
         arguments = ({} if deep else {"Delimiter": "/"}) | ({"ContinuationToken": after} if after else {})
         answer = await self._call("list_objects_v2", bucket, Prefix=key, **arguments)
         entries = [
-            Entry(f"{bucket}/{found['Key']}", int(found["Size"]), str(found["ETag"]))
-            for found in answer.get("Contents", [])
+            Entry(f"{bucket}/{item['Key']}", int(item["Size"]), str(item["ETag"]))
+            for item in answer.get("Contents", [])
         ]
-        folders = [found["Prefix"].rstrip("/") for found in answer.get("CommonPrefixes", [])]
+        folders = [item["Prefix"].rstrip("/") for item in answer.get("CommonPrefixes", [])]
         entries += [Entry(f"{bucket}/{name}", folder=True) for name in folders]
         return entries, str(answer.get("NextContinuationToken", ""))
 

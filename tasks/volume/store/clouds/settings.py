@@ -45,7 +45,7 @@ def misconfigured(what: str, error: BaseException, *, settings: str) -> Misconfi
     """Return the fault for an error of an SDK that is not in the list of those that pass.
 
     Args:
-        what: The request, for people.
+        what: The request, for messages.
         error: Error of the SDK.
         settings: Settings of this kind of store, where the error does not tell which of them is wrong.
     """

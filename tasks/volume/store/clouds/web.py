@@ -121,8 +121,8 @@ class Web:
         """See `Cloud`; every range is of the file that was looked up."""
         what = f"get {self._protocol}://{path}"
         if span is None:
-            found = await self.head(path)
-            span, identity = Span(0, found.size), identity or found.identity
+            stored = await self.head(path)
+            span, identity = Span(0, stored.size), identity or stored.identity
         answer = await self._open(path, span, what)
         try:
             if answer.status == 416:
@@ -142,8 +142,8 @@ class Web:
 
     async def fetch(self, path: str) -> tuple[bytes, str]:
         """See `Cloud`."""
-        found = await self.head(path)
-        return await self.get(path, Span(0, found.size), found.identity), found.identity
+        stored = await self.head(path)
+        return await self.get(path, Span(0, stored.size), stored.identity), stored.identity
 
     async def whole(self, path: str, identity: str, most: int, write: Any) -> None:
         """Give all bytes of a file, piece by piece, to `write`; more than `most` are an error of the server.
@@ -204,7 +204,7 @@ class Web:
 
 
 class _Resolver(aiohttp.abc.AbstractResolver):
-    """Names to addresses, of which some get no request; checked here, so that no second answer can differ."""
+    """Resolve names to addresses, and refuse private ones; here, so that no second answer can differ."""
 
     def __init__(self, *, anywhere: bool) -> None:
         self._names, self._anywhere = aiohttp.ThreadedResolver(), anywhere
@@ -212,10 +212,10 @@ class _Resolver(aiohttp.abc.AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[aiohttp.abc.ResolveResult]:
-        found = await self._names.resolve(host, port, family)
-        for entry in found:
+        addresses = await self._names.resolve(host, port, family)
+        for entry in addresses:
             _refuse_private(entry["host"], anywhere=self._anywhere, what=host)
-        return found
+        return addresses
 
     async def close(self) -> None:
         await self._names.close()
@@ -241,7 +241,7 @@ def _refuse_private(host: str, *, anywhere: bool, what: str) -> None:
     Args:
         host: A name passes here; its addresses come later.
         anywhere: Whether the file was named there, and not only redirected to: then a private network is no surprise.
-        what: The request, for people.
+        what: The request, for messages.
 
     Raises:
         Rejected: No request may go to the address.

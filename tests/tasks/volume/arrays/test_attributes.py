@@ -35,18 +35,18 @@ def test_statistics_are_those_of_the_finite_samples() -> None:
     values = np.random.default_rng(3).standard_normal((5, 13)).astype(np.float32)
     values[1, 3], values[2, 4], values[3] = np.nan, np.inf, 0
     finite = values[np.isfinite(values)].astype(np.float64)
-    told = statistics(stats_of(values))
-    assert told["count"] == finite.size == 63
-    assert (told["min"], told["max"]) == (finite.min(), finite.max())
+    computed = statistics(stats_of(values))
+    assert computed["count"] == finite.size == 63
+    assert (computed["min"], computed["max"]) == (finite.min(), finite.max())
     for name, wanted in {
         "mean": finite.mean(),
         "std": finite.std(),
         "rms": np.sqrt((finite**2).mean()),
     }.items():
-        assert told[name] == pytest.approx(wanted, rel=1e-12)
-    assert (told["nonfinite_count"], told["live_traces"], told["zero_traces"]) == (2, 5, 1)
-    assert told["zero_count"] == (values == 0).sum()
-    mdio = json.loads(told["statsV1"])
+        assert computed[name] == pytest.approx(wanted, rel=1e-12)
+    assert (computed["nonfinite_count"], computed["live_traces"], computed["zero_traces"]) == (2, 5, 1)
+    assert computed["zero_count"] == (values == 0).sum()
+    mdio = json.loads(computed["statsV1"])
     assert mdio["count"] == 63
     assert mdio["sum"] == pytest.approx(finite.sum(), rel=1e-12)
     assert mdio["sumSquares"] == pytest.approx((finite**2).sum(), rel=1e-12)
@@ -54,9 +54,9 @@ def test_statistics_are_those_of_the_finite_samples() -> None:
 
 
 def test_statistics_of_no_finite_sample_are_numbers_that_json_can_hold() -> None:
-    told = statistics(stats_of(np.full((1, 3), np.nan, np.float32)))
-    assert told["count"] == 0
-    json.dumps(told, allow_nan=False)
+    computed = statistics(stats_of(np.full((1, 3), np.nan, np.float32)))
+    assert computed["count"] == 0
+    json.dumps(computed, allow_nan=False)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def made(folder: Path, path: str, values: np.ndarray, attributes: dict[str, Any]
 LABELS = (np.indices((10, 20, 18))[1] // 3 % 3 * np.array(100)).astype("uint16")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "values", "group", "attributes"),
     [

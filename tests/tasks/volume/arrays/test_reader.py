@@ -22,7 +22,7 @@ from tasks.volume.arrays.codecs import (
     metadata_of,
 )
 from tasks.volume.arrays.reader import Volume, open_volume
-from tasks.volume.arrays.regions import fetch_chunks, read_region
+from tasks.volume.arrays.regions import fetch_chunks, read_region, whole_is_cheaper
 from tasks.volume.arrays.spec import ArraySpec, spec_of
 from tasks.volume.arrays.volume_root import Root
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
@@ -68,6 +68,7 @@ def stored(
     return store, LAYOUTS[request.param]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.tuples(*(st.tuples(st.integers(0, n - 1), st.integers(1, n)) for n in SHAPE)))
 def test_any_region_has_the_values_that_zarr_reads_there(
@@ -188,6 +189,26 @@ def test_few_chunks_of_a_shard_are_read_by_ranges_and_most_of_them_in_one_reques
     store.requests.clear()
     read_region(store, spec, (slice(0, 8), slice(0, 4), slice(0, 6)))
     assert store.requests == ["get"]
+
+
+@pytest.mark.parametrize(
+    ("chunk", "wanted", "expected"),
+    [
+        ((64, 64, 64), (1, 3, 6), False),  # half of a large shard, in three ranges
+        ((64, 64, 64), (1, 3, 12), True),
+        ((64, 64, 64), (1, 3, 10), True),  # little else is fetched
+        ((64, 64, 64), (1, 3, 4), False),
+        ((16, 16, 16), (1, 3, 6), True),  # a small shard
+        ((64, 64, 64), (3, 4, 7), True),  # too many ranges
+    ],
+)
+def test_of_a_large_shard_half_is_read_by_ranges_if_few_do(
+    chunk: tuple[int, ...], wanted: tuple[int, ...], expected: bool
+) -> None:
+    inside = (wanted[0], wanted[1], 12)
+    spec = ArraySpec("a", tuple(64 * n for n in inside), chunk, "float32", ("z", "y", "x"))
+    places = list(np.ndindex(wanted))
+    assert whole_is_cheaper(spec, inside, places) is expected
 
 
 def test_where_there_is_no_volume_of_ours_that_is_said(tmp_path: Path) -> None:

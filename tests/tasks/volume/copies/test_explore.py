@@ -30,6 +30,7 @@ def files(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_exploring_writes_a_picture_and_nothing_else_and_tells_what_copies_have(tmp_path, volume):
     before = files(volume)
     summary = rechunk(str(volume), explore=str(tmp_path / "copies.png"), run=STAMPED)
@@ -61,6 +62,7 @@ def test_exploring_writes_a_picture_and_nothing_else_and_tells_what_copies_have(
         assert middle["max_abs_error"] == pytest.approx(copy["max_abs_error"], rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

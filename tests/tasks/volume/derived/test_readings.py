@@ -72,8 +72,8 @@ def test_memory_of_350_megabytes_holds_the_presets_of_any_volume(
     for memory in (350_000_000, 1 << 30, 1 << 36):
         copies, readings = fitted(volume, wanted, memory)
         assert [replace(copy, shards=()) for copy in copies] == [replace(copy, shards=()) for copy in wanted]
-        made = [path for reading in readings for path in reading.paths]
-        assert sorted(made) == sorted(copy.path for copy in wanted)
+        read = [path for reading in readings for path in reading.paths]
+        assert sorted(read) == sorted(copy.path for copy in wanted)
         for reading in readings:
             group = [copy for copy in copies if copy.path in reading.paths]
             assert block_memory(volume, group, reading.blocks) <= memory

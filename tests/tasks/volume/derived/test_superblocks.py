@@ -53,13 +53,13 @@ def test_every_object_is_owned_once_and_lies_in_the_hull_of_its_block(
         assert samples * 4 <= budget
         bound = hull_bound(blocks.block, [[c.unit[a] for c in copies] for a in range(len(shape))], shape)
         assert all(r.stop - r.start <= b for r, b in zip(spanned, bound, strict=True))
-        for copy, made in zip(copies, times_made, strict=True):
+        for copy, times in zip(copies, times_made, strict=True):
             for position in itertools.product(*chunks_owned(copy, region)):
-                made[position] += 1
+                times[position] += 1
                 for p, c, n, r in zip(position, copy.chunks, shape, spanned, strict=True):
                     assert r.start <= p * c
                     assert min((p + 1) * c, n) <= r.stop
-    assert all((made == 1).all() for made in times_made)
+    assert all((times == 1).all() for times in times_made)
     assert decoded == pytest.approx(block_count(shape, master) * blocks.read_factor)
     assert blocks.read_factor <= MOST_READ
 

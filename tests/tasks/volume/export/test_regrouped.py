@@ -51,6 +51,7 @@ def stored(folder: Path, version: int) -> tuple[Path, xarray.Dataset]:
     return place, xarray.open_zarr(place, consolidated=version == 2).load()
 
 
+@pytest.mark.slow
 @FORMATS
 @pytest.mark.parametrize(
     ("chunks", "read"),

@@ -10,8 +10,7 @@ import pytest
 
 from tasks.ingest_images import ingest_images
 from tasks.parameters import Image, Master
-from tasks.volume.images import deflated
-from tasks.volume.images.deflated import Deflated
+from tasks.volume.images.deflated import Deflated, Steps
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.store.objects import Source
 from tests.support.volumes import threads
@@ -32,20 +31,14 @@ class Counting(Source):
 
 def stream_of(tmp_path, data, size=len(RAW), offset=7):
     (tmp_path / "a.gz").write_bytes(b"h" * offset + data)
-    return Deflated(Counting(str(tmp_path / "a.gz")), offset, size)
+    steps = Steps(read_bytes=10_000, piece_bytes=30_000, least_apart=100_000)
+    return Deflated(Counting(str(tmp_path / "a.gz")), offset, size, steps=steps)
 
 
 def read(stream, start, stop):
     out = bytearray(stop - start)
     stream.read_into(start, memoryview(out))
     return bytes(out)
-
-
-@pytest.fixture(autouse=True)
-def small_steps(monkeypatch):
-    monkeypatch.setattr(deflated, "LEAST_APART", 100_000)
-    monkeypatch.setattr(deflated, "READ_BYTES", 10_000)
-    monkeypatch.setattr(deflated, "PIECE_BYTES", 30_000)
 
 
 @pytest.mark.parametrize("pack", [zlib.compress, gzip.compress, lambda b: zlib.compress(b, 0)])

@@ -43,6 +43,8 @@ HERE = StorageOptions()
 VALUES = voxels()
 BYTES = voxels("uint8")
 SIGNED = voxels("int16")
+COLOURS = voxels("uint8", (6, 7, 9, 3))
+TIMES = voxels("uint16", (3, 2, 6, 7, 9))  # t, c, z, y, x
 SHIPPED = Path(pydicom.data.__file__).parent / "test_files"
 
 
@@ -130,6 +132,9 @@ def nifti(
         affine = said.get("affine", np.diag([0.5, 0.75, 2, 1]))
         image = kind(values.transpose(*range(values.ndim)[::-1]), affine)
         image.header.set_xyzt_units(said.get("unit", "mm"))
+        if "step" in said:
+            image.header.set_xyzt_units(said.get("unit", "mm"), "sec")
+            image.header["pixdim"][4] = said["step"]
         if "slope" in said:
             image.header.set_slope_inter(*said["slope"])
         nibabel.save(image, folder / name)
@@ -146,6 +151,11 @@ def npz(pack: Callable[..., Any] = np.savez, part: str = "", **arrays: np.ndarra
         return f"a.npz:{part}" if part else "a.npz"
 
     return make
+
+
+def npy(values: np.ndarray) -> Callable[[Path], str]:
+    """Return a maker of an .npy file."""
+    return written("a.npy", lambda path: np.save(path, values))
 
 
 def scan(folder: Path, values: np.ndarray = VALUES, name: str = "{}.dcm", **said: Any) -> str:
@@ -213,6 +223,13 @@ def nrrd(more: str) -> bytes:
     return head.encode() + VALUES.tobytes()
 
 
+def nrrd_of(kinds: str, values: np.ndarray, more: str = "spacings: 0.25 0.5 2 nan\n") -> bytes:
+    """Return an NRRD file of axes of some kinds."""
+    sizes = " ".join(map(str, values.shape[::-1]))
+    head = f"NRRD0005\ntype: ushort\ndimension: {values.ndim}\nsizes: {sizes}\nkinds: {kinds}\n{more}endian: little\nencoding: raw\n\n"
+    return head.encode() + values.tobytes()
+
+
 def beside(name: str, sidecar: str, text: str) -> Callable[[Path], str]:
     """Return a maker of an array without calibration, and of what a scanner writes beside it."""
 
@@ -224,6 +241,36 @@ def beside(name: str, sidecar: str, text: str) -> Callable[[Path], str]:
     return make
 
 
+def raw_beside(
+    sidecar: str, text: str, values: np.ndarray = VALUES, before: bytes = b""
+) -> Callable[[Path], str]:
+    """Return a maker of a raw file, and of what a scanner writes beside it."""
+
+    def make(folder: Path) -> str:
+        (folder / "a.raw").write_bytes(before + values.tobytes())
+        (folder / sidecar).write_text(text)
+        return "a.raw"
+
+    return make
+
+
+VGI = """{volume1}
+[representation]
+size = 9 7 6
+datatype = unsigned integer
+bitsperelement = 8
+[file1]
+SkipHeader = 0
+FileFormat = raw
+Size = 9 7 6
+Name = a.raw
+Datatype = unsigned integer
+BitsPerElement = 16
+{volumeprimitive12}
+[geometry]
+resolution = 0.25 0.5 2
+unit = mm
+"""
 MM = (2.5, 0.5, 0.25)
 FIRST = (2.5, 4.0, -3.0)
 RESCALED = (("rescale_slope", 0.5), ("rescale_intercept", -1024.0))
@@ -372,7 +419,15 @@ TABLE = [
     ),
     Row("nifti float64", nifti(voxels("float64")), voxels("float64"), (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
     Row("nifti time of one", nifti(VALUES[None]), VALUES, (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
-    Row("nifti of times", nifti(np.stack([VALUES, VALUES])), sentence="holds 2 volumes of 6 x 7 x 9 voxels"),
+    Row("nifti of times", nifti(TIMES[:, 0]), TIMES[:, 0], (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
+    Row("nifti gz of times", nifti(TIMES[:, 0], "a.nii.gz"), TIMES[:, 0], (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
+    Row("nifti of channels and times", nifti(TIMES.swapaxes(0, 1)), TIMES, (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
+    Row("nifti of values per voxel", nifti(TIMES[:1].swapaxes(0, 1)), TIMES[0], (2, 0.75, 0.5), "millimeter", (0, 0, 0)),
+    Row("nifti of times and no slices", nifti(VALUES[:, None]), VALUES, (2, 0.75, 0.5), "millimeter", (0, 0, 0), "taken as its slices"),
+    Row("nifti of six axes", nifti(TIMES[:, None, None]), sentence="has 7 axes|has 6 axes"),
+    Row("npy of four axes, one of them one", npy(VALUES[None]), VALUES),
+    Row("npy of four axes", npy(TIMES[0]), sentence="which of them are channels or times it does not say"),
+    Row("npz, without a slash", lambda f: npz(one=VALUES + 1, two=VALUES)(f) + ":two", VALUES),
     Row("nifti colour", written("a.nii", lambda p: colour_nifti(p)), sentence="3 values per voxel"),
     Row("analyze", written("a.hdr", struct.pack("<i", 348) + bytes(344)), sentence="is a header of Analyze 7.5, which is not read"),
     Row("nifti without .img", in_folder(lambda f: nifti(VALUES, "a.img", nibabel.Nifti1Pair)(f),
@@ -407,6 +462,7 @@ TABLE = [
     Row("hdf5 group named", h5(lambda f: two(f), "/other"), sentence="is a group, which holds stack"),
     Row("hdf5 nothing there", h5(lambda f: two(f), "/some"), sentence="holds nothing at /some; / holds one, other"),
     Row("hdf5 no stack", h5(lambda f: f.create_dataset("v", data=[1, 2])), sentence="holds no array of three axes"),
+    Row("hdf5 one slice of colours", h5(lambda f: f.create_dataset("v", data=COLOURS[:1])), sentence="wanted at most three axes longer than 1"),
     Row("hdf5 external link", h5(lambda f: external(f), "/out"), sentence="is a link to elsewhere"),
     Row("hdf5 virtual", h5(lambda f: virtual(f), "/v"), sentence="kept in other files"),
     Row("hdf5 external storage", h5(lambda f: f.create_dataset("v", (6, 7, 9), "u2", external=[("/etc/passwd", 0, 756)])),
@@ -436,6 +492,9 @@ TABLE = [
     Row("bmp of one bit", slices("{}.bmp", lambda p, v, k: p.write_bytes(bmp(v & 1, 1)), BYTES), (BYTES & 1) * 255),
     Row("bmp of three equal", slices("{}.bmp", lambda p, v, k: p.write_bytes(bmp(np.stack([v] * 3, -1), 24)), BYTES), BYTES),
     Row("bmp of four values", slices("{}.bmp", lambda p, v, k: p.write_bytes(bmp(np.stack([v] * 4, -1), 32)), BYTES), BYTES),
+    Row("bmp in colours", slices("{}.bmp", lambda p, v, k: p.write_bytes(bmp(v[..., ::-1], 24)), COLOURS), COLOURS.transpose(3, 0, 1, 2)),
+    Row("bmp in colours, one slice gray", slices("{}.bmp", lambda p, v, k: p.write_bytes(bmp(v[..., ::-1] * (k > 1), 24)), COLOURS),
+        (COLOURS * (np.arange(6) > 1)[:, None, None, None].astype("u1")).transpose(3, 0, 1, 2)),
     Row("bmp colour palette", written("a.bmp", bmp(BYTES[0], palette=[(255, 0, 0)] * 256)), sentence="by its palette"),
     Row("bmp cut off", written("a.bmp", bmp(BYTES[0])[:-9]), sentence="it is cut off"),
     # JPEG, PNG
@@ -500,6 +559,42 @@ TABLE = [
         VALUES, (2, 0.5, 0.25), "millimeter", (3, 2, 1), "the NRRD header"),
     # Sidecars
     Row("raw and vgi", beside("a.npy", "a.vgi", "{volume1}\n[geometry]\nresolution = 0.25 0.5 2\nunit = mm\n"), VALUES, (2, 0.5, 0.25), "millimeter", (), "taken from a.vgi"),
+    Row("raw as vgi describes it", raw_beside("a.vgi", VGI), VALUES, (2, 0.5, 0.25), "millimeter", (), "6 x 7 x 9 (z, y, x) voxels of uint16, as a.vgi describes it"),
+    Row("floats behind a header, as vgi describes them", raw_beside("a.vgi", VGI.replace("unsigned integer\nBitsPerElement = 16", "float\nBitsPerElement = 32").replace("SkipHeader = 0", "SkipHeader = 5"),
+        voxels("float32"), b"12345"), voxels("float32"), (2, 0.5, 0.25), "millimeter", (), "voxels of float32, as a.vgi"),
+    Row("raw as xtekct counts it", raw_beside("a.xtekct", "VoxelsX=9\nVoxelsY=7\nVoxelsZ=6\nVoxelSizeX=0.25\nVoxelSizeY=0.5\nVoxelSizeZ=2\n"), VALUES, (2, 0.5, 0.25), "millimeter", (), "as a.xtekct"),
+    Row("raw as pcr counts it", raw_beside("a.pcr", "[Geometry]\nVoxelSizeRec=0.005\n[VolumeData]\nVolume_SizeX=9\nVolume_SizeY=7\nVolume_SizeZ=6\n", BYTES), BYTES, (0.005,) * 3, "millimeter", (), "of uint8, as a.pcr"),
+    Row("raw that vgi does not fit", raw_beside("a.vgi", VGI, VALUES[1:]), sentence="make 756; the numbers are wrong, or the file is cut off; the layout is that of a.vgi, which --dtype and --shape overrule"),
+    Row("raw with a vgi of lengths alone", raw_beside("a.vgi", "resolution = 1 1 1\n"), sentence="give its dtype and its shape"),
+    Row("raw that pcr does not fit", raw_beside("a.pcr", "Volume_SizeX=9\nVolume_SizeY=7\nVolume_SizeZ=5\n"), sentence=r"a.pcr beside it describes 5 x 7 x 9 \(z, y, x\) voxels, but no type of them that fits its 756 bytes"),
+    Row("raw behind a header of too many digits", raw_beside("a.vgi", VGI.replace("SkipHeader = 0", "SkipHeader = " + "9" * 5000)), sentence="after 99,999,999,999,999,999,999 bytes of header .* that of a.vgi"),
+    Row("raw beside another's vgi", in_folder(raw_beside("a.vgi", VGI), lambda f: (f / "b.raw").write_bytes(SIGNED.tobytes()), of="b.raw"), sentence="give its dtype and its shape"),
+    Row("raw named like another's vgi", in_folder(raw_beside("b.vgi", VGI), lambda f: (f / "b.raw").write_bytes(SIGNED.tobytes()), of="b.raw"), sentence="give its dtype and its shape"),
+    Row("raw whose vgi has another name", in_folder(raw_beside("b.vgi", VGI.replace("Name = ", "Name = C:\\scans\\")), lambda f: (f / "b.raw").write_bytes(SIGNED.tobytes()), of="a.raw"), VALUES, (2, 0.5, 0.25), "millimeter", (), "of uint16, as b.vgi"),
+    Row("raw that got another name with its vgi", raw_beside("a.vgi", VGI.replace("a.raw", "before.raw")), VALUES, (2, 0.5, 0.25), "millimeter", (), "of uint16, as a.vgi"),
+    Row("raw and the only sidecar", raw_beside("b.pcr", "Volume_SizeX=9\nVolume_SizeY=7\nVolume_SizeZ=6\n"), VALUES, (), "", (), "of uint16, as b.pcr"),
+    Row("raws and the only sidecar", in_folder(raw_beside("c.pcr", "Volume_SizeX=9\nVolume_SizeY=7\nVolume_SizeZ=6\n"), lambda f: (f / "b.vol").write_bytes(SIGNED.tobytes()), of="a.raw"), sentence="give its dtype and its shape"),
+    Row("array beside another's vgi", in_folder(raw_beside("a.vgi", VGI), npy(VALUES), lambda f: (f / "a.npy").rename(f / "b.npy"), of="b.npy"), VALUES, (), "", (), "no voxel length was found"),
+    Row("array beside another's pcr", in_folder(raw_beside("a.pcr", "VoxelSizeRec=0.1\n"), npy(VALUES), lambda f: (f / "a.npy").rename(f / "b.npy"), of="b.npy"), VALUES, (), "", (), "no voxel length was found"),
+    Row("nrrd of times", written("a.nrrd", nrrd_of("space space space time", TIMES[:, 0])), TIMES[:, 0], (2, 0.5, 0.25)),
+    Row("nrrd of a list", written("a.nrrd", nrrd_of("domain domain domain list", TIMES[:, 0])), TIMES[:, 0], (2, 0.5, 0.25)),
+    Row("nrrd of colours in each voxel", written("a.nrrd", nrrd_of("RGB-color domain domain domain", TIMES[:, 0])), sentence="9 values per voxel"),
+    Row("nrrd of four axes of space", written("a.nrrd", nrrd_of("domain domain domain domain", TIMES[:, 0])), sentence="it does not say"),
+    Row("nrrd of one slice of colours in each voxel", written("a.nrrd", nrrd_of("RGB-color domain domain domain", VALUES[:1, :, :, None].repeat(3, 3))), sentence="3 values per voxel"),
+    Row("nrrd of a slice, its colours in each voxel", written("a.nrrd", nrrd_of("RGB-color domain domain", VALUES[0, :, :, None].repeat(3, 2))), sentence="3 values per voxel"),
+    Row("nrrd of times between slices", written("a.nrrd", nrrd_of("domain domain time domain", TIMES[:, 0])), sentence="of the kinds 'domain domain time domain' and sizes '9 7 6 3'"),
+    Row("nrrd of one value in each voxel", written("a.nrrd", nrrd_of("scalar domain domain domain", VALUES[..., None])), sentence="of the kinds 'scalar domain"),
+    Row("nrrd of a slice at times", written("a.nrrd", nrrd_of("domain domain time", VALUES, 'spacings: 0.25 0.5 30\nunits: "mm" "mm" "s"\n')), VALUES[:, None], (), "", (), "the times lie 30 second apart"),
+    Row("nrrd of times apart", written("a.nrrd", nrrd_of("domain domain domain time", TIMES[:, 0], 'spacings: 0.25 0.5 2 30\nunits: "mm" "mm" "mm" "s"\n')), TIMES[:, 0], (2, 0.5, 0.25), "millimeter", (), "the times lie 30 second apart"),
+    Row("nrrd of one time", written("a.nrrd", nrrd_of("domain domain domain time", VALUES[None])), VALUES, (2, 0.5, 0.25)),
+    Row("npy of one slice of colours", npy(COLOURS[:1]), sentence="which of them are channels or times it does not say"),
+    Row("nifti of times apart", nifti(TIMES[:, 0], step=2.5), TIMES[:, 0], (2, 0.75, 0.5), "millimeter", (0, 0, 0), "the times lie 2.5 second apart"),
+    Row("ome of times apart", tiff(TIMES[:, 0], "a.ome.tif", metadata={"axes": "TZYX", "TimeIncrement": 2.5, "TimeIncrementUnit": "ms"}), TIMES[:, 0], (), "", (), "the times lie 2.5 millisecond apart"),
+    Row("ome of times apart, in seconds", tiff(TIMES[:, 0], "a.ome.tif", metadata={"axes": "TZYX", "TimeIncrement": 1}), TIMES[:, 0], (), "", (), "the times lie 1 second apart"),
+    Row("imagej of times apart", tiff(TIMES[:, 0], imagej=True, metadata={"axes": "TZYX", "finterval": 0.5}), TIMES[:, 0], (), "", (), "the times lie 0.5 second apart"),
+    Row("nrrd of times apart in a unit unknown", written("a.nrrd", nrrd_of("domain domain domain time", TIMES[:, 0], 'spacings: 0.25 0.5 2 30\nunits: "mm" "mm" "mm" "mo\x1bons"\n')), TIMES[:, 0], (2, 0.5, 0.25), "millimeter", (), "the times lie 30 mo?ons apart, in a unit that is not known"),
+    Row("nrrd of negative spacings", written("a.nrrd", nrrd('spacings: -0.25 0.5 2\nspace units: "um" "um" "um"\n')), VALUES, (2, 0.5, 0.25), "micrometer", (), "negative voxel lengths; their amounts were taken"),
+    Row("metaimage of a negative spacing", written("a.mha", mha(VALUES, 5).replace(b"Spacing = 0.25", b"Spacing = -0.25")), VALUES, (1, 0.5, 0.25), "", (), "negative voxel lengths"),
     Row("raw and xtekct", beside("a.npy", "other.xtekct", "[XTekCT]\nVoxelSizeX=0.25\nVoxelSizeY=0.5\nVoxelSizeZ=2\n"), VALUES, (2, 0.5, 0.25), "millimeter", (), "taken from other.xtekct"),
     Row("raw and pcr", beside("a.npy", "a.pcr", "[Geometry]\nVoxelSizeRec=0.00499\n"), VALUES, (0.00499,) * 3, "millimeter", (), "taken from a.pcr"),
     Row("decimal comma", beside("a.npy", "a.pcr", "[Geometry]\r\nVoxelSizeRec=0,005\r\n"), VALUES, (0.005,) * 3, "millimeter"),

@@ -77,7 +77,7 @@ def test_a_hostile_header_is_read_or_refused_within_seconds(tmp_path, name):
 
 
 def test_lengths_that_are_no_numbers_are_no_lengths(tmp_path):
-    for spacing in ("1 nan 1", "1 1e999 1", "1 0 1", "1 -1 1"):
+    for spacing in ("1 nan 1", "1 1e999 1", "1 0 1"):
         (tmp_path / "a.mha").write_bytes(META.format(f"ElementSpacing = {spacing}\n").encode() + bytes(24))
         assert find_stack(str(tmp_path / "a.mha"), HERE).voxels.length == ()
     (tmp_path / "a.mha").write_bytes(

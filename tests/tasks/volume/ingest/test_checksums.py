@@ -20,7 +20,6 @@ from tasks.ingest_segy import ingest_segy
 from tasks.parameters import Image, Index, Master, Run, StorageOptions
 from tasks.scan import scan
 from tasks.verify import verify
-from tasks.volume.ingest import read_in_order
 from tasks.volume.ingest.checksums import MOST_ASKED_FOR, expected_of
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.root import current_root
@@ -42,16 +41,24 @@ def sums(data: bytes) -> dict[str, str]:
     }
 
 
+PIECES: dict[str, Any] = {"piece_bytes": 5000}
+
+
+def in_pieces(*args: Any, **parameters: Any) -> dict[str, Any]:
+    """Ingest; files are read in order in pieces much smaller than these."""
+    with threads(**PIECES) as compute:
+        return ingest_segy(*args, **parameters, compute=compute)
+
+
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
-def staging(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A prefix with a survey in three files, line_9 to line_11, read in order in pieces much smaller than these."""
-    monkeypatch.setattr(read_in_order, "PIECE_BYTES", 5000)
+def staging(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A prefix with a survey in three files, line_9 to line_11."""
     if request.param == "s3":
         request.getfixturevalue("s3")
     store = WritableStore("s3://staging" if request.param == "s3" else str(tmp_path / "staging"))
     for number, inlines in {9: range(0, 8), 10: range(8, 16), 11: range(16, 24)}.items():
-        made = make_survey(tmp_path / "one.sgy", inlines=inlines, n_samples=37)
-        store.put(f"line_{number}.sgy", made.content)
+        survey = make_survey(tmp_path / "one.sgy", inlines=inlines, n_samples=37)
+        store.put(f"line_{number}.sgy", survey.content)
     return store
 
 
@@ -71,6 +78,7 @@ def say(staging: Store, how: str, kind: str, names: list[str], last: str) -> lis
     return values if len(names) == 1 else [f"{n}={v}" for n, v in zip(names, values, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["line_9.sgy"], ["line_9.sgy", "line_10.sgy", "line_11.sgy"]], ids=len)
 @pytest.mark.parametrize(("how", "kind"), [("given", "crc32c"), ("given", "md5"), ("beside", "md5")])
 def test_a_file_that_is_not_what_is_expected_leaves_no_volume_and_one_that_is_becomes_one(
@@ -81,7 +89,7 @@ def test_a_file_that_is_not_what_is_expected_leaves_no_volume_and_one_that_is_be
 
     def ingest(last: str, **more: Any) -> dict[str, Any]:
         index = Index(checksums=say(staging, how, kind, names, last))
-        return ingest_segy(source, volume.url, index, MASTER, run=Run(created_on=STAMP), **more)
+        return in_pieces(source, volume.url, index, MASTER, run=Run(created_on=STAMP), **more)
 
     with pytest.raises(IntegrityFailure) as failure:
         ingest(WRONG[kind])
@@ -126,11 +134,11 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int, int]
 def test_an_old_volume_stays_until_the_file_that_replaces_it_has_shown_its_checksum(
     staging: Store, volume: Store
 ) -> None:
-    ingest_segy(f"{staging.url}/line_9.sgy", volume.url, master=MASTER)
+    in_pieces(f"{staging.url}/line_9.sgy", volume.url, master=MASTER)
     old = volume.get("zarr.json")
     staging.put("line_10.sgy.md5", WRONG["md5"].encode())
     with pytest.raises(IntegrityFailure, match="line_10"):
-        ingest_segy(f"{staging.url}/line_10.sgy", volume.url, master=MASTER, overwrite=True)
+        in_pieces(f"{staging.url}/line_10.sgy", volume.url, master=MASTER, overwrite=True)
     assert volume.get("zarr.json") == old
     assert verify(volume.url, errors=True)["findings"] == []
 
@@ -138,7 +146,6 @@ def test_an_old_volume_stays_until_the_file_that_replaces_it_has_shown_its_check
 def test_a_run_that_is_gone_on_with_does_not_read_again_what_was_read_in_order(
     staging: Store, volume: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read_in_order, "NOTED_BYTES", 1)
     names = ["line_9.sgy", "line_10.sgy", "line_11.sgy"]
     for name in names:
         staging.put(f"{name}.md5", sums(staging.get(name))["md5"].encode())
@@ -151,7 +158,7 @@ def test_a_run_that_is_gone_on_with_does_not_read_again_what_was_read_in_order(
     def ingest(compute: Any) -> None:
         ingest_segy(source, volume.url, master=MASTER, run=Run(created_on=STAMP), compute=compute)
 
-    with threads(1) as compute, reads(monkeypatch) as first:
+    with threads(1, **PIECES, noted_bytes=1) as compute, reads(monkeypatch) as first:
         stop = pieces + 2  # in the second file
 
         def report(progress: Any) -> None:
@@ -162,7 +169,7 @@ def test_a_run_that_is_gone_on_with_does_not_read_again_what_was_read_in_order(
         with pytest.raises(Resumable, match="run the same command again"):
             ingest(compute)
     assert names[0] in read_so_far(first)
-    with threads(1) as compute, reads(monkeypatch) as second:
+    with threads(1, **PIECES, noted_bytes=1) as compute, reads(monkeypatch) as second:
         ingest(compute)
     assert names[0] not in read_so_far(second)
     assert {names[1], names[2]} <= set(read_so_far(second))
@@ -186,12 +193,13 @@ def test_bytes_that_were_damaged_on_their_way_are_read_again_by_the_next_run(
 
     monkeypatch.setattr(Source, "read", spoilt)
     with pytest.raises(IntegrityFailure, match=f"but {sums(content)['md5']} is expected"):
-        ingest_segy(url, volume.url, index, MASTER)
+        in_pieces(url, volume.url, index, MASTER)
     assert flipped
-    ingest_segy(url, volume.url, index, MASTER)
+    in_pieces(url, volume.url, index, MASTER)
     assert verify(volume.url, errors=True)["findings"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, MOST_ASKED_FOR + 1])
 def test_who_may_not_look_beside_a_file_reads_it_and_is_told(
     s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
@@ -206,19 +214,19 @@ def test_who_may_not_look_beside_a_file_reads_it_and_is_told(
         proxy.do(Rule("403", match=r"\.md5|list-type"))
         run = Run(storage_options=StorageOptions(endpoint_url=proxy.url))
         sources = ",".join(f"s3://staging/{name}" for name in names)
-        made = ingest_segy(sources, str(tmp_path / "a.zarr"), run=run)
+        summary = in_pieces(sources, str(tmp_path / "a.zarr"), run=run)
         seen = scan(sources, storage_options=run.storage_options)
     beside = "line_0.sgy.md5" if count == 1 else "*.md5"
-    told = f"s3://staging/{beside} may not be read: if it holds a checksum, that was not compared."
-    assert told in made["notes"]
-    assert told in seen["notes"]
+    note = f"s3://staging/{beside} may not be read: if it holds a checksum, that was not compared."
+    assert note in summary["notes"]
+    assert note in seen["notes"]
     assert verify(str(tmp_path / "a.zarr"))["findings"] == []
 
 
 def test_a_dry_run_says_that_a_file_is_read_once_more(staging: Store, volume: Store) -> None:
     content = staging.get("line_9.sgy")
     index = Index(checksums=[sums(content)["md5"]])
-    planned = ingest_segy(f"{staging.url}/line_9.sgy", volume.url, index, MASTER, run=Run(dry_run=True))
+    planned = in_pieces(f"{staging.url}/line_9.sgy", volume.url, index, MASTER, run=Run(dry_run=True))
     again = f"read once more, in order ({len(content):,} bytes), for the checksum that is expected."
     assert f"{staging.url}/line_9.sgy: {again}" in planned["notes"]
     assert volume.keys("") == []
@@ -272,7 +280,7 @@ DIGITS = "d41d8cd98f00b204e9800998ecf8427e"
 def test_an_md5_beside_a_file_is_read_as_it_is_usually_written(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "a.sgy.md5").write_text(text)
     found = expected_of({f"{tmp_path}/a.sgy": 1}, [], StorageOptions())
-    assert [one.value for one in found.said[0]] == [DIGITS], why
+    assert [checksum.value for checksum in found.said[0]] == [DIGITS], why
 
 
 @pytest.mark.parametrize("text", ["", "no checksum", f"{'0' * 32}  b.sgy\n{DIGITS}  c.sgy\n", DIGITS[:-1]])
@@ -301,7 +309,9 @@ def test_a_checksum_that_is_given_is_of_one_file(given: str, sentence: str) -> N
             expected_of(dict.fromkeys(urls, 1), [given], StorageOptions())
     else:
         found = expected_of(dict.fromkeys(urls, 1), [given], StorageOptions())
-        assert {file: [one.value for one in said] for file, said in found.said.items()} == {1: ["0a1b2c3d"]}
+        assert {file: [checksum.value for checksum in said] for file, said in found.said.items()} == {
+            1: ["0a1b2c3d"]
+        }
 
 
 def test_of_many_files_in_a_folder_the_folder_is_listed(staging: Store) -> None:
@@ -316,7 +326,7 @@ def test_of_many_files_in_a_folder_the_folder_is_listed(staging: Store) -> None:
 def test_a_pattern_that_matches_checksums_means_the_files(staging: Store, volume: Store) -> None:
     for name in ("line_9.sgy", "line_10.sgy", "line_11.sgy"):
         staging.put(f"{name}.md5", sums(staging.get(name))["md5"].encode())
-    ingest_segy(f"{staging.url}/line_*", volume.url, master=MASTER)
+    in_pieces(f"{staging.url}/line_*", volume.url, master=MASTER)
     root = current_root(volume)
     assert root
     assert len(root.state.sources) == 3

@@ -143,6 +143,7 @@ def test_a_volume_that_was_taken_away_is_gone_also_if_the_commit_that_says_so_is
     assert verify(str(volume))["findings"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_lock_holds_nobody_up_for_ever(whole: Path, tmp_path: Path, damage: str) -> None:

@@ -16,6 +16,7 @@ def imported_by(statement: str) -> set[str]:
     return set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["ingest_segy", "ingest_images", "rechunk", "pyramid", "prove", "report"])
 def test_a_verb_imports_what_it_computes_with_when_it_computes(verb: str) -> None:
     modules = imported_by(f"import tasks.{verb}")

@@ -84,15 +84,16 @@ def test_who_does_not_wait_is_told_who_writes_and_to_run_again(store: Store) -> 
     assert highest(store) == 1
 
 
+@pytest.mark.slow
 def test_who_waits_says_so_once_and_goes_on_when_the_other_has_finished(store: Store) -> None:
-    said: list[str] = []
+    sentences: list[str] = []
     with hold(store) as other:
         threading.Timer(0.5, lambda: other.communicate("\n")).start()
-        with locked(store, wait_seconds=60, say=said.append) as epoch:
+        with locked(store, wait_seconds=60, say=sentences.append) as epoch:
             assert epoch == 2
         other.wait(30)
-    assert len(said) == 1
-    assert f"process {other.pid}" in said[0]
+    assert len(sentences) == 1
+    assert f"process {other.pid}" in sentences[0]
 
 
 def test_a_killed_holder_on_this_machine_is_superseded_at_once(store: Store) -> None:
@@ -114,6 +115,7 @@ def test_a_process_that_has_the_number_of_a_killed_holder_is_not_taken_for_it(st
             assert next_epoch == 2
 
 
+@pytest.mark.slow
 def test_a_holder_elsewhere_is_superseded_only_after_it_was_silent_for_the_lease(store: Store) -> None:
     with hold(store) as other:
         elsewhere(store, 1)
@@ -127,6 +129,7 @@ def test_a_holder_elsewhere_is_superseded_only_after_it_was_silent_for_the_lease
         assert time.monotonic() - began >= 1
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_damaged_is_superseded_after_the_lease_and_not_before(store: Store) -> None:
     with locked(store, wait_seconds=0):
         pass
@@ -141,6 +144,7 @@ def test_a_lock_that_is_damaged_is_superseded_after_the_lease_and_not_before(sto
             assert epoch == highest(store)
 
 
+@pytest.mark.slow
 def test_a_lock_that_cannot_be_read_is_not_waited_for_as_long_as_the_lease(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +163,7 @@ def test_a_lock_that_cannot_be_read_is_not_waited_for_as_long_as_the_lease(
         pass
 
 
+@pytest.mark.slow
 def test_a_holder_that_shows_life_is_never_superseded(store: Store) -> None:
     with locked(store, wait_seconds=0, heartbeat_seconds=0.1) as epoch:
         elsewhere(store, epoch)

@@ -35,6 +35,7 @@ def changed_versions(store: Store, digest: str, **other: str) -> None:
     store.put(key, json.dumps(document).encode())
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(bodies)
 def test_a_digest_does_not_depend_on_the_order_of_keys_and_survives_json(body: dict) -> None:
@@ -42,6 +43,7 @@ def test_a_digest_does_not_depend_on_the_order_of_keys_and_survives_json(body: d
     assert digest_of(body) == digest_of(backwards) == digest_of(json.loads(json.dumps(body)))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(bodies, bodies)
 def test_digests_of_different_bodies_differ(one: dict, other: dict) -> None:

@@ -96,6 +96,7 @@ REPLACING: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damaged", ["amplitude/c/0/0/0", "trace_mask/c/0/0", "inline/c/0", "amplitude/zarr.json"]
 )
@@ -137,6 +138,7 @@ def test_in_a_group_of_another_tool_a_refusal_leaves_nothing(
     assert not (folder / "field/.seismill").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", ["memory", "object", "manifest"])
 def test_a_copy_that_cannot_be_whole_replaces_nothing(
     place: Callable[[str], str], volume: Store, survey: Survey, tmp_path: Path, reason: str
@@ -165,6 +167,7 @@ def shuffled_without_grid(path: Path) -> Survey:
     return survey
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", ["memory", "crc32c", "md5", "chunks", "grid"])
 @pytest.mark.parametrize("remote", [False, True])
 def test_an_ingest_that_is_refused_replaces_nothing(
@@ -222,6 +225,7 @@ def test_a_stack_with_a_damaged_slice_replaces_nothing(
     assert objects(store) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["rechunk", "pyramid", "ingest_segy", "copy"])
 def test_an_object_that_may_not_be_removed_ends_resumable_and_the_same_command_completes(
     volume: Store, place: Callable[[str], str], tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch
@@ -352,16 +356,16 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two volumes and their sources."""
-    made = tmp_path_factory.mktemp("table")
+    folder = tmp_path_factory.mktemp("table")
     for name, seed, place in (("a.sgy", 1, "v.zarr"), ("b.sgy", 5, "w.zarr")):
-        make_survey(made / name, seed=seed, n_samples=11)
-        ingest_segy(str(made / name), str(made / "below" / place), run=STAMPED)
-    np.save(made / "b.npy", np.zeros((4, 50, 60), "u2"))
-    rechunk(str(made / "below/v.zarr"), LOSSLESS, run=STAMPED)
-    pyramid(str(made / "below/v.zarr"), Levels(factor=[2, 2, 2], until=1), run=STAMPED)
-    (made / "staging").mkdir()
-    shutil.copy(made / "b.sgy", made / "staging/v.sgy")
-    return made
+        make_survey(folder / name, seed=seed, n_samples=11)
+        ingest_segy(str(folder / name), str(folder / "below" / place), run=STAMPED)
+    np.save(folder / "b.npy", np.zeros((4, 50, 60), "u2"))
+    rechunk(str(folder / "below/v.zarr"), LOSSLESS, run=STAMPED)
+    pyramid(str(folder / "below/v.zarr"), Levels(factor=[2, 2, 2], until=1), run=STAMPED)
+    (folder / "staging").mkdir()
+    shutil.copy(folder / "b.sgy", folder / "staging/v.sgy")
+    return folder
 
 
 def put_all(below: WritableStore, content: dict[str, bytes], seen: dict[str, str]) -> None:

@@ -67,10 +67,10 @@ def test_a_dry_run_names_every_array_that_the_run_then_makes(
 ) -> None:
     dry = publish(run=Run(dry_run=True))
     assert not (tmp_path / "v.zarr").exists()
-    made = publish()
+    published = publish()
     wanted = {
         row["path"]: (tuple(row["shape"]), tuple(row["chunks"]), tuple(row["shards"]))
-        for row in made["arrays"]
+        for row in published["arrays"]
     }
     planned = {
         row["path"]: (tuple(row["shape"]), tuple(row["chunks"]), tuple(row["shards"]))

@@ -19,12 +19,13 @@ import zarr
 from flows.chains import PUBLISH_STAGES, publish_chain
 from flows.stages import as_stage, load_verb
 from flows.summary import headline
+from tasks.ingest_images import ingest_images
 from tasks.parameters import Copies, Copy, Image, Index, Levels, Master, Publication, Raw, Run, StorageOptions
 from tasks.prove import prove
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 from tasks.volume.publishing.kind import is_images
 from tests.support.survey import make_survey
-from tests.support.volumes import STAMP, differences, tree
+from tests.support.volumes import STAMP, differences, threads, tree
 
 SMALL = Master(chunks=[8, 16, 16])
 SHAPE = (20, 33, 41)
@@ -97,9 +98,10 @@ def test_copies_that_are_named_are_lossless_and_planned_before_anything_is_writt
     wanted = Copies(presets=["fast_z", "fast_y", "fast_x"])
     dry = publish(tmp_path / "scan.npy", copies=wanted, run=Run(dry_run=True))
     assert not (tmp_path / "v.zarr").exists()
-    made = publish(tmp_path / "scan.npy", copies=wanted)
+    published = publish(tmp_path / "scan.npy", copies=wanted)
     shapes = [
-        {row["path"]: (*row["shape"], *row["chunks"]) for row in summary["arrays"]} for summary in (dry, made)
+        {row["path"]: (*row["shape"], *row["chunks"]) for row in summary["arrays"]}
+        for summary in (dry, published)
     ]
     assert shapes[0] == shapes[1]
     group = zarr.open_group(tmp_path / "v.zarr", mode="r")
@@ -162,10 +164,13 @@ def test_a_source_that_is_gone_or_changed_proves_nothing(publish, tmp_path):
         prove(str(tmp_path / "v.zarr"))
 
 
-def test_a_proof_holds_one_slab_of_the_source(publish, tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.volume.stacks.plan.BLOCK_BYTES", 1)
+def test_a_proof_holds_one_slab_of_the_source(tmp_path):
     np.save(tmp_path / "scan.npy", np.random.default_rng(1).integers(0, 9, (32, 256, 256)).astype("f8"))
-    publish(tmp_path / "scan.npy", steps=[], master=Master(chunks=[8, 64, 64]))
+    with threads(slab_bytes=1) as compute:
+        scan, volume = str(tmp_path / "scan.npy"), str(tmp_path / "v.zarr")
+        ingest_images(
+            scan, volume, master=Master(chunks=[8, 64, 64]), run=Run(created_on=STAMP), compute=compute
+        )
     tracemalloc.start()
     assert prove(str(tmp_path / "v.zarr"), Run(created_on=STAMP))["compared_voxels"] == 1 << 21
     peak = tracemalloc.get_traced_memory()[1]
@@ -210,11 +215,11 @@ def test_kinds_are_told_by_name_content_and_description(tmp_path):
     (tmp_path / "slices.txt").write_text("scan/s000.tif\n")
     (tmp_path / "rest").mkdir()
     (tmp_path / "rest" / "b.sgy").write_bytes(b"")
-    told = {
+    kinds = {
         str(path): is_images(str(path), Image(), HERE)
         for path in (survey, bare, tmp_path / "a.bin", png, scan, scan / "*.tif", scan / "s*")
     }
-    assert list(told.values()) == [False, False, False, True, True, True, True]
+    assert list(kinds.values()) == [False, False, False, True, True, True, True]
     assert is_images(str(tmp_path / "slices.txt"), Image(), HERE)
     assert not is_images(str(tmp_path / "rest"), Image(), HERE)
     assert not is_images(f"{survey},{bare}", Image(), HERE)

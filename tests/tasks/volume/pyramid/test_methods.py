@@ -76,6 +76,7 @@ def reference(values, factor, method):
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_levels_equal_numpy_to_the_last_bit_or_one_ulp(dtype, method):
@@ -144,13 +145,14 @@ def test_what_is_not_live_is_left_out(dtype, method):
     check(coarsen(values, (2, 2, 2), method, live), expected, values.dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_four_dimensions_are_three_for_each_index_of_the_first(method):
     values = made("uint16", (3, 9, 15, 31))
     live = np.random.default_rng(3).random(values.shape[:-1]) < 0.7
     found = coarsen(values, (1, 2, 2, 2), method, live)
-    for n, one in enumerate(values):
-        np.testing.assert_array_equal(found[n], coarsen(one, (2, 2, 2), method, live[n]))
+    for n, cube in enumerate(values):
+        np.testing.assert_array_equal(found[n], coarsen(cube, (2, 2, 2), method, live[n]))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -48,6 +48,6 @@ def test_what_does_not_fit_is_refused(x, y, sentence):
 
 
 def test_one_line_of_traces_does_not_tell_both_numbers():
-    one = IL == 100
+    line = IL == 100
     with pytest.raises(InputRefused, match="lie on one line"):
-        fitted(IL[one], XL[one], EAST[one], NORTH[one], (2, 5), "v")
+        fitted(IL[line], XL[line], EAST[line], NORTH[line], (2, 5), "v")

@@ -35,6 +35,7 @@ def along(draw: st.DrawFn, axis: int) -> tuple[Positions, np.ndarray]:
     return positions, positions
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(picks=st.tuples(along(0), along(1), along(2)), order=st.permutations([0, 1, 2]))
 def test_positions_along_each_axis_give_what_numpy_gives_in_any_order_of_dimensions(stored, picks, order):
@@ -45,6 +46,7 @@ def test_positions_along_each_axis_give_what_numpy_gives_in_any_order_of_dimensi
     np.testing.assert_array_equal(taken(VALUES, groups), expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(rows=st.lists(st.tuples(PLACE, PLACE), max_size=12), rest=along(2), axes=st.permutations([0, 1, 2]))
 def test_points_of_two_axes_give_what_numpy_gives(stored, rows, rest, axes):

@@ -129,6 +129,7 @@ def test_a_difference_has_colours_of_its_own():
     assert near(differs[tuple(right.T)], SEISMIC[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "master",
     [

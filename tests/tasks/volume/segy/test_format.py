@@ -1,6 +1,6 @@
 """What files are made of, and the sentences for those that cannot be read.
 
-Covers segy/standards.py, segy/trace_layout.py.
+Covers segy/binary_header.py, segy/standards.py, segy/trace_layout.py.
 """
 
 import bz2
@@ -364,6 +364,7 @@ def test_every_refusal_is_one_sentence_that_names_the_file(segy, source):
         assert ". " not in sentence
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
     st.sampled_from([">", "<"]),

@@ -109,11 +109,11 @@ def test_a_single_line_is_believed_at_the_standard_place_only(headers):
 
 
 def test_a_single_trace_is_a_grid_if_the_standard_place_says_where_it_is(headers):
-    one = np.arange(1)
-    assert choose_index(headers(1, {(189, "i4"): 7, (193, "i4"): 8}), one, 1, ">").bytes == (189, 193)
-    order = choose_index(headers(1, {(189, "i4"): 7}), one, 1, ">")
+    single = np.arange(1)
+    assert choose_index(headers(1, {(189, "i4"): 7, (193, "i4"): 8}), single, 1, ">").bytes == (189, 193)
+    order = choose_index(headers(1, {(189, "i4"): 7}), single, 1, ">")
     assert (order.bytes, order.names) == ((), ("trace",))
-    assert choose_index(headers(1, {(21, "i4"): 7}), one, 1, ">").names == ("cdp",)
+    assert choose_index(headers(1, {(21, "i4"): 7}), single, 1, ">").names == ("cdp",)
 
 
 def test_coordinates_along_the_axes_are_not_taken_for_lines(headers):

@@ -38,9 +38,9 @@ def test_channels_that_overlap_between_cables_stay():
 def wrapped_by_loops(cable: list[int], channel: list[int]) -> list[int]:
     """MDIO's rule, pair of cables by pair."""
     spans = {}
-    for one in set(cable):
-        own = [c for b, c in zip(cable, channel, strict=True) if b == one]
-        spans[one] = (min(own), max(own))
+    for number in set(cable):
+        own = [c for b, c in zip(cable, channel, strict=True) if b == number]
+        spans[number] = (min(own), max(own))
     for a, (low, high) in spans.items():
         for b, (other_low, other_high) in spans.items():
             if a != b and other_low < high and other_high > low:
@@ -230,7 +230,7 @@ def test_what_is_not_binned_becomes_a_coordinate_of_every_trace():
     )
     placement = place(index, asked(index), (181, 185))
     assert placement.dims == ("inline", "crossline", "trace")
-    found = {one.name: one for one in placement.coordinates}
+    found = {coordinate.name: coordinate for coordinate in placement.coordinates}
     assert found["offset"].dims == placement.dims
     assert found["cdp_x"].dims == ("inline", "crossline")
     assert [dimension for dimension, _ in placement.compared] == [0, 1]

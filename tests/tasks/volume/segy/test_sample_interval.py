@@ -16,8 +16,8 @@ def test_a_negative_interval_is_refused_with_the_option_that_says_it(segy, sourc
     byte = {"binary": 3217, "trace": 117}[place]
     with pytest.raises(InputRefused) as caught:
         read_format(source(content))
-    said = f"negative sample interval, {value} (byte {byte})"
-    assert said in str(caught.value)
+    sentence = f"negative sample interval, {value} (byte {byte})"
+    assert sentence in str(caught.value)
     assert f"--sample-interval {-value / 1000:g}" in str(caught.value)
     assert read_format(source(content), Given(interval_us=-value)).sample_interval_us == -value
 

@@ -162,10 +162,10 @@ def test_a_sweep_takes_files_named_su_only_where_this_is_said(tmp_path):
     given: dict[str, Any] = {"staging": str(staging), "volumes": str(volumes), "settle_minutes": 0}
     plain = Publication(steps=["proof"])
     assert direct_sweep(**given, publication=plain)["not_segy"] == {".su": 1}
-    said = direct_sweep(**given, publication=Publication(index=SU, steps=["proof"]))
+    summary = direct_sweep(**given, publication=Publication(index=SU, steps=["proof"]))
     # The SEG-Y beside it is read as such, and was published.
-    assert said["counts"] == {"published": 1, "unchanged": 1}
-    assert said["not_segy"] == {}
+    assert summary["counts"] == {"published": 1, "unchanged": 1}
+    assert summary["not_segy"] == {}
     export_segy(str(volumes / "a.zarr"), str(tmp_path / "a.su"))
     assert (tmp_path / "a.su").read_bytes() == (staging / "a.su").read_bytes()
 

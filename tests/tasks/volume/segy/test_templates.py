@@ -44,12 +44,12 @@ def test_the_table_is_multidimio_s():
     theirs = json.loads(run.stdout.splitlines()[-1])
     ours = {
         name: {
-            "dims": [*one.dims, one.domains[0]],
-            "calculated": list(one.calculated),
-            "attributes": dict(one.attributes),
-            "coordinates": {coordinate: list(dims) for coordinate, dims in one.coordinates},
+            "dims": [*template.dims, template.domains[0]],
+            "calculated": list(template.calculated),
+            "attributes": dict(template.attributes),
+            "coordinates": {coordinate: list(dims) for coordinate, dims in template.coordinates},
         }
-        for name, one in TEMPLATES.items()
+        for name, template in TEMPLATES.items()
     }
     assert ours == theirs
 
@@ -105,10 +105,10 @@ def test_words_that_the_standard_has_no_place_for_must_be_named(name):
     placement = place(index, asked(index), (181, 185))
     assert placement.dims == TEMPLATES[name].dims
     assert placement.template == name
-    words = {one.name: one.byte for one in placement.words}
-    assert [words[one] for one in lacking] == [201 + 2 * k for k in range(len(lacking))]
+    words = {word.name: word.byte for word in placement.words}
+    assert [words[word] for word in lacking] == [201 + 2 * k for k in range(len(lacking))]
     assert words.get("shot_point", 17) == 17
-    assert {one.name for one in placement.coordinates} == {c for c, _ in TEMPLATES[name].coordinates} - (
+    assert {word.name for word in placement.coordinates} == {c for c, _ in TEMPLATES[name].coordinates} - (
         {"gun"} if name == "StreamerShotGathers3D" else set()
     )
     assert Placement.from_json(json.loads(json.dumps(placement.to_json()))) == placement
@@ -119,14 +119,14 @@ def test_a_word_may_be_a_coordinate_of_the_template():
         template="StreamerShotGathers3D", bytes="201,171", names=["cable", "gun"], types=["int16", "int16"]
     )
     placement = place(index, asked(index))
-    assert [one.name for one in placement.words] == ["shot_point", "cable", "channel"]
-    gun = next(one for one in placement.coordinates if one.name == "gun")
+    assert [word.name for word in placement.words] == ["shot_point", "cable", "channel"]
+    gun = next(word for word in placement.coordinates if word.name == "gun")
     assert (gun.byte, gun.type, gun.dims, gun.dtype) == (171, "int16", ("shot_point",), "int32")
 
 
 def test_bytes_without_names_are_the_words_of_the_template_in_order():
     index = Index(template="StreamerShotGathers3D", bytes="9,137,13", types=["int32", "int16", "int32"])
-    assert [(one.name, one.byte) for one in asked(index).values()] == [
+    assert [(word.name, word.byte) for word in asked(index).values()] == [
         ("shot_point", 9),
         ("cable", 137),
         ("channel", 13),
@@ -168,13 +168,13 @@ def test_freely_named_words_are_a_template_where_mdio_has_one():
     own = Index(bytes="9,17,13,37", names=["swath", "shot", "channel", "bin"], types=["int32"] * 4)
     placement = place(own, asked(own), (181, 185))
     assert (placement.template, placement.dims) == (CUSTOM, ("swath", "shot", "channel", "bin"))
-    assert [one.dims for one in placement.coordinates] == [placement.dims] * 2
+    assert [coordinate.dims for coordinate in placement.coordinates] == [placement.dims] * 2
     assert template_of(("inline", "crossline"), "time").name == "PostStack3DTime"
 
 
 def test_coordinates_are_left_out_where_the_index_lies_or_none_are_wanted():
     index = Index(template="StreamerShotGathers2D", bytes="73,13")
-    names = [one.name for one in place(index, asked(index)).coordinates]
+    names = [coordinate.name for coordinate in place(index, asked(index)).coordinates]
     assert names == ["source_coord_y", "group_coord_x", "group_coord_y"]
     none = Index(template="StreamerShotGathers2D", bytes="17,13", coordinate_bytes="none")
     assert place(none, asked(none)).coordinates == ()

@@ -11,6 +11,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+import xarray
 import yaozarrs
 import zarr
 from ome_zarr_models import open_ome_zarr
@@ -66,8 +67,29 @@ TCZ = values(2, 3, 5, 20, 24, dtype="uint16")
 COLOURS = [("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF")]
 
 
-def jp2(one: np.ndarray) -> bytes:
-    return bytes(imagecodecs.jpeg2k_encode(one, level=0, reversible=True))
+def jp2(plane: np.ndarray) -> bytes:
+    return bytes(imagecodecs.jpeg2k_encode(plane, level=0, reversible=True))
+
+
+def test_the_distance_of_times_reaches_every_reader(tmp_path):
+    write = ome(TCZ[:, 0], metadata={"axes": "TZYX", "TimeIncrement": 2.5, "TimeIncrementUnit": "ms"})
+    volume, exported = str(tmp_path / "v.zarr"), str(tmp_path / "ome.zarr")
+    ingest_images(write(tmp_path), volume, master=SMALL)
+    pyramid(volume, Levels(levels=1))
+    export_ome(volume, exported)
+    for group, of_axes in ((volume, "ome"), (exported, "multiscales")):
+        attributes = dict(zarr.open_group(group, mode="r").attrs)
+        (image,) = attributes["ome"]["multiscales"] if of_axes == "ome" else attributes["multiscales"]
+        assert image["axes"][0] == {"name": "t", "type": "time", "unit": "millisecond"}
+        scales = [level["coordinateTransformations"][0]["scale"][0] for level in image["datasets"]]
+        assert scales == [2.5, 2.5]
+    yaozarrs.validate_zarr_store(volume)
+    seen = xarray.open_dataset(volume, engine="seismill")
+    assert seen["t"].values.tolist() == [0, 2.5]
+    assert seen["t"].attrs["units"] == "millisecond"
+    assert ingest_images(str(tmp_path / "scan.ome.tif"), volume, master=SMALL)["notes"] == [
+        "was done already"
+    ]
 
 
 CASES: dict[str, tuple[Callable[[Path], str], np.ndarray, str]] = {
@@ -117,6 +139,7 @@ CASES: dict[str, tuple[Callable[[Path], str], np.ndarray, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_voxel_lies_at_its_channel_and_time(tmp_path, name):
     write, expected, axes = CASES[name]

@@ -1,6 +1,6 @@
 """Labels of an image: a volume each in the image's group, found by readers from there, and safe from one another.
 
-Covers stacks/labels.py and protocol/label_list.py.
+Covers stacks/labels.py, copies/to_copy.py and protocol/label_list.py.
 """
 
 import json
@@ -19,7 +19,7 @@ from tasks.ingest_images import ingest_images
 from tasks.parameters import Image, Levels, Run
 from tasks.pyramid import pyramid
 from tasks.verify import verify
-from tasks.volume.outcomes import DestinationRefused, InputRefused, Resumable
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tests.support.volumes import tree
 
 LENGTH = {"voxel_length": [2.5, 2, 2], "voxel_unit": "micrometer", "voxel_origin": [1, 0, -3]}
@@ -38,6 +38,10 @@ def rock(tmp_path: Path) -> str:
     return volume
 
 
+def stopped(*args, **more):
+    raise Resumable("stopped")
+
+
 def labelled(rock: str, name: str = "grains", **image) -> dict:
     return ingest_images(str(Path(rock).parent / "seg.npy"), name, Image(labels_of=rock, **image))
 
@@ -53,7 +57,7 @@ def test_readers_find_labels_and_their_levels_from_the_image(rock, tmp_path):
     np.testing.assert_array_equal(grains["label"][...], np.load(tmp_path / "seg.npy"))
     assert grains["label"].dtype == np.uint8
     ome = grains.attrs["ome"]
-    assert [one["path"] for one in ome["multiscales"][0]["datasets"]] == ["label", "1"]
+    assert [dataset["path"] for dataset in ome["multiscales"][0]["datasets"]] == ["label", "1"]
     assert grains["1"].shape == group["pyramid/1/attenuation"].shape
     for number in range(2):
         own, images = (
@@ -87,9 +91,6 @@ def test_labels_run_again_are_recognised_by_either_name(rock):
 
 
 def test_a_list_that_was_not_written_is_written_by_the_next_run(rock, monkeypatch):
-    def stopped(*args, **more):
-        raise Resumable("stopped")
-
     with monkeypatch.context() as patch:
         patch.setattr("tasks.volume.protocol.label_list.commit", stopped)
         with pytest.raises(Resumable):
@@ -162,7 +163,7 @@ def test_a_group_of_labels_of_somebody_else_is_left_alone(rock):
     assert tree(Path(rock)) == before
 
 
-def test_labels_are_replaced_alone_and_a_copy_of_the_image_has_none(rock, tmp_path):
+def test_labels_are_replaced_alone(rock, tmp_path):
     labelled(rock)
     with pytest.raises(DestinationRefused, match=r"give --labels-of"):
         ingest_images(str(tmp_path / "seg.npy"), f"{rock}/labels/others")
@@ -171,10 +172,159 @@ def test_labels_are_replaced_alone_and_a_copy_of_the_image_has_none(rock, tmp_pa
     np.testing.assert_array_equal(
         zarr.open_group(rock, mode="r")["labels/grains/label"][...], np.load(tmp_path / "seg.npy")
     )
-    copied = copy(rock, str(tmp_path / "copy.zarr"))
-    assert any("volumes of their own and were not copied" in note for note in copied["notes"])
-    assert "labels" not in zarr.open_group(str(tmp_path / "copy.zarr"), mode="r")
-    assert verify(str(tmp_path / "copy.zarr"))["findings"] == []
+
+
+def test_labels_are_copied_with_their_image_or_left_out(rock, tmp_path):
+    labelled(rock)
+    pyramid(f"{rock}/labels/grains", Levels(levels=1, until=1))
+    place = str(tmp_path / "copy.zarr")
+    planned = copy(rock, place, run=Run(dry_run=True))
+    assert "labels/grains/label" in [row["path"] for row in planned["arrays"]]
+    assert not Path(place).exists()
+    copied = copy(rock, place)
+    assert [row["path"] for row in copied["arrays"]] == [row["path"] for row in planned["arrays"]]
+    both = [zarr.open_group(url, mode="r") for url in (rock, place)]
+    for path in ("attenuation", "labels/grains/label"):
+        np.testing.assert_array_equal(both[0][path][...], both[1][path][...])
+    assert both[0]["labels"].attrs.asdict() == both[1]["labels"].attrs.asdict()
+    yaozarrs.validate_zarr_store(place)
+    for volume in (place, f"{place}/labels/grains"):
+        assert verify(volume)["findings"] == []
+    before = tree(Path(place))
+    assert copy(rock, place)["notes"] == ["was done already", "labels/grains: was done already"]
+    assert {k: v for k, v in tree(Path(place)).items() if "/lock/" not in k} == {
+        k: v for k, v in before.items() if "/lock/" not in k
+    }
+    alone = copy(rock, str(tmp_path / "alone.zarr"), excludes=["labels"])
+    assert [note for note in alone["notes"] if "the labels grains" in note and "left out" in note]
+    assert "labels" not in zarr.open_group(str(tmp_path / "alone.zarr"), mode="r")
+
+
+@pytest.fixture
+def pair(rock: str, tmp_path: Path) -> tuple[str, Path]:
+    """An image with labels, and a copy of both."""
+    labelled(rock)
+    labelled(rock, "pores")
+    copy(rock, str(tmp_path / "copy.zarr"))
+    return rock, tmp_path / "copy.zarr"
+
+
+def unlocked(place: Path) -> dict[str, bytes]:
+    return {key: content for key, content in tree(place).items() if "/lock/" not in key}
+
+
+def equal_to_source(rock: str, place: Path) -> bool:
+    """Return whether readers find the same in a copy as in its source, and nothing else is wrong with it."""
+    groups = [zarr.open_group(url, mode="r") for url in (rock, str(place))]
+    names = [group["labels"].attrs["ome"]["labels"] for group in groups]
+    arrays = ("attenuation", "pyramid/1/attenuation", *(f"labels/{name}/label" for name in names[0]))
+    found = [
+        verify(url)["findings"] for url in (str(place), *(f"{place}/labels/{name}" for name in names[0]))
+    ]
+    return (
+        names[0] == names[1]
+        and all(np.array_equal(groups[0][path][...], groups[1][path][...]) for path in arrays)
+        and not any(found)
+    )
+
+
+def test_a_copy_is_refreshed_with_its_labels(pair, tmp_path, monkeypatch):
+    rock, place = pair
+    pyramid(rock, Levels(levels=2, until=1), overwrite=True)
+    np.save(tmp_path / "seg.npy", ~np.load(tmp_path / "seg.npy"))
+    ingest_images(str(tmp_path / "seg.npy"), "pores", Image(labels_of=rock), overwrite=True)
+    before = unlocked(place)
+    with pytest.raises(DestinationRefused, match=r"copy.zarr holds another volume; .*--overwrite$"):
+        copy(rock, str(place))
+    assert unlocked(place) == before
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.copy.run_blocks", stopped)
+        with pytest.raises(Resumable):
+            copy(rock, str(place), overwrite=True)
+    assert not (place / "zarr.json").exists()
+    notes = copy(rock, str(place), overwrite=True)["notes"]
+    assert notes == ["labels/grains: was done already"]
+    assert equal_to_source(rock, place)
+    assert copy(rock, str(place))["notes"][0] == "was done already"
+
+
+@pytest.mark.parametrize("case", ["labels that the source does not have", "another shape"])
+def test_a_copy_with_labels_that_do_not_fit_is_not_refreshed(case, pair, tmp_path):
+    rock, place = pair
+    if case == "another shape":
+        np.save(tmp_path / "rock.npy", np.zeros((3, 4, 5), "uint16"))
+        np.save(tmp_path / "seg.npy", np.zeros((3, 4, 5), bool))
+        rock = str(tmp_path / "small.zarr")
+        ingest_images(str(tmp_path / "rock.npy"), rock, Image(**LENGTH))
+        labelled(rock)
+        labelled(rock, "pores")
+    else:
+        pyramid(rock, Levels(levels=2, until=1), overwrite=True)
+        ingest_images(str(tmp_path / "seg.npy"), "mine", Image(labels_of=str(place)))
+    before = unlocked(place)
+    held = r"grains, pores" if case == "another shape" else "mine"
+    with pytest.raises(DestinationRefused, match=rf"has labels in it \({held}\)"):
+        copy(rock, str(place), overwrite=True)
+    assert unlocked(place) == before
+
+
+def test_labels_that_were_deleted_are_left_out_of_a_copy_with_a_note(pair, tmp_path):
+    rock, _ = pair
+    shutil.rmtree(f"{rock}/labels/pores")
+    (note,) = copy(rock, str(tmp_path / "less.zarr"))["notes"]
+    assert note == f"the labels pores were left out: they are not in {rock}/labels any more"
+    assert copy(rock, str(tmp_path / "less.zarr"))["notes"] == [
+        "was done already",
+        note,
+        "labels/grains: was done already",
+    ]
+    group = zarr.open_group(tmp_path / "less.zarr", mode="r")
+    assert group["labels"].attrs["ome"]["labels"] == ["grains"]
+    Path(rock, "labels/pores").mkdir()
+    Path(rock, "labels/pores/read.me").write_text("mine")
+    with pytest.raises(InputRefused, match=r"no published volume at .*labels/pores.*--excludes labels"):
+        copy(rock, str(tmp_path / "none.zarr"))
+    assert not (tmp_path / "none.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    "theirs", ["labels/zarr.json", "labels/pores/zarr.json", "labels/pores/a.txt", "labels/pores"]
+)
+def test_what_is_in_the_way_of_any_labels_is_refused_before_the_first_is_written(theirs, pair, tmp_path):
+    rock, _ = pair
+    place = tmp_path / "other.zarr"
+    copy(rock, str(place), excludes=["labels"])
+    (place / theirs).parent.mkdir(parents=True)
+    (place / theirs).write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    before = tree(place)
+    for overwrite in (False, True):
+        with pytest.raises(DestinationRefused, match=r"labels.*; or copy the image .* --excludes labels"):
+            copy(rock, str(place), overwrite=overwrite)
+    assert tree(place) == before
+    assert copy(rock, str(place), excludes=["labels"])["notes"] == [
+        "was done already",
+        f"the labels grains, pores of {rock} were left out",
+    ]
+
+
+@pytest.mark.parametrize("image_too", [False, True])
+def test_damaged_labels_replace_nothing(image_too, pair, tmp_path):
+    rock, place = pair
+    if image_too:
+        pyramid(rock, Levels(levels=2, until=1), overwrite=True)
+    np.save(tmp_path / "seg.npy", ~np.load(tmp_path / "seg.npy"))
+    for name in ("grains", "pores"):
+        ingest_images(str(tmp_path / "seg.npy"), name, Image(labels_of=rock), overwrite=True)
+    chunk = Path(rock, "labels/pores/label/c/0/0/0")
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    before = unlocked(place)
+    with pytest.raises(IntegrityFailure, match="labels/pores/label/c/0/0/0 is not as it was written"):
+        copy(rock, str(place), overwrite=True)
+    assert unlocked(place) == before
+    chunk.write_bytes(content)
+    copy(rock, str(place), overwrite=True)
+    assert equal_to_source(rock, place)
 
 
 def test_a_dry_run_of_labels_writes_nothing(rock):

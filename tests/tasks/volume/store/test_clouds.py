@@ -1,6 +1,6 @@
 """Sources, uploads and requests in S3, Google Cloud Storage and Azure, tried on a server of each kind.
 
-Covers clouds/azure.py, clouds/gcs.py, clouds/s3.py, store/upload.py.
+Covers clouds/azure.py, clouds/gcs.py, clouds/gcs_session.py, clouds/s3.py, store/upload.py.
 """
 
 import functools
@@ -97,6 +97,7 @@ def test_a_folder_is_no_source(cloud: str) -> None:
 PART = 5 << 20  # S3 takes none that is smaller, but for the last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 5, PART, PART + 1, 2 * PART + 77])
 def test_an_upload_appears_whole_when_it_is_closed(cloud: str, size: int) -> None:
     store = WritableStore(f"{cloud}://volumes")

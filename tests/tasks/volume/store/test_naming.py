@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.demo import make_survey
+from tests.support.command import seismill
 from tests.support.disks import exfat_disk, refusing_library
 
 LACKING = {
@@ -81,6 +82,7 @@ def run_contest(root: Path, environment: dict[str, str]) -> tuple[list[int], int
     return created, replaced, logged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lacking", LACKING)
 def test_a_name_is_created_once_and_replaced_by_one_at_a_time_whatever_the_file_system_lacks(
     tmp_path: Path, lacking: str
@@ -138,20 +140,7 @@ def test_a_kill_between_taking_a_name_and_filling_it_is_gone_on_from(tmp_path: P
     assert str(empty).endswith(at)
     if at.startswith("lock"):
         command += ["--lock-wait", "100"]
-    again = subprocess.run(
-        [sys.executable, "-c", "from flows.cli import main; main()", *command],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
+    again = seismill(*command, **environment)
     assert again.returncode == 0, again.stderr
-    checked = subprocess.run(
-        [sys.executable, "-c", "from flows.cli import main; main()", "verify", str(tmp_path / "a.zarr")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    checked = seismill("verify", str(tmp_path / "a.zarr"), **environment)
     assert checked.returncode == 0, checked.stderr

@@ -84,6 +84,7 @@ def test_an_object_is_replaced_only_while_it_is_what_was_seen(store: Store) -> N
     assert store.keys("") == ["a"]
 
 
+@pytest.mark.slow
 def test_of_many_replacers_at_once_exactly_one_succeeds(store: Store) -> None:
     ready = threading.Barrier(8)
 
@@ -114,6 +115,7 @@ def test_who_is_paused_while_it_replaces_holds_up_nobody_for_ever(
     assert store.replace("a", b"second", store.identity("a"))
 
 
+@pytest.mark.slow
 def test_of_many_creators_at_once_exactly_one_succeeds(store: Store) -> None:
     ready = threading.Barrier(8)
 

@@ -1,6 +1,7 @@
 """A local disk that is certainly too small is refused before anything is written."""
 
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,13 +10,16 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import tifffile
 
 from tasks.copy import copy
 from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Copies, Copy, Image, Run
+from tasks.parameters import Copies, Copy, Image, Run, StorageOptions
 from tasks.rechunk import rechunk
+from tasks.volume.images.stack import find_stack
 from tasks.volume.outcomes import DestinationRefused
+from tasks.volume.stacks.plan import least_of_voxels
 from tests.support.survey import make_survey
 from tests.support.volumes import tree
 
@@ -79,7 +83,7 @@ def test_what_is_compressed_well_or_takes_the_place_of_another_is_not_refused(
     ingest_segy(str(other), str(tmp_path / "a.zarr"), overwrite=True)
 
 
-def test_one_array_of_a_file_with_others_and_a_disk_that_does_not_tell_its_size_are_not_refused(
+def test_one_array_of_a_file_with_others_a_compressed_file_and_a_disk_that_does_not_tell_its_size_are_not_refused(
     tmp_path: Path, little: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noise = np.random.default_rng(1).integers(0, 1 << 16, (40, 64, 64)).astype("u2")
@@ -87,6 +91,30 @@ def test_one_array_of_a_file_with_others_and_a_disk_that_does_not_tell_its_size_
         file["raw"], file["zeros"] = noise, np.zeros((32, 64, 64), "u2")
     little(100_000)
     ingest_images(f"{tmp_path}/a.h5:/zeros", f"{tmp_path}/zeros.zarr", IMAGE)
+    z, y, x = np.indices(
+        (40, 64, 64)
+    )  # chunks, whose bytes are sorted, take a fifth of what LZW makes of these
+    tifffile.imwrite(tmp_path / "a.tif", (z * 7 + y * 131 + x * x * 13).astype("u2"), compression="lzw")
+    assert (tmp_path / "a.tif").stat().st_size > 300_000
+    ingest_images(f"{tmp_path}/a.tif", f"{tmp_path}/smooth.zarr", IMAGE)
+    tifffile.imwrite(tmp_path / "a.tif", noise, compression="lzw")
+    with pytest.raises(DestinationRefused, match=r"at least 0\.[12] MB"):
+        ingest_images(f"{tmp_path}/a.tif", f"{tmp_path}/noise.zarr", IMAGE)
     np.save(tmp_path / "a.npy", noise)
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=0, f_frsize=1, f_blocks=0))
     ingest_images(f"{tmp_path}/a.npy", f"{tmp_path}/a.zarr", IMAGE)
+
+
+def test_the_estimate_of_images_holds_some_slices_and_none_that_do_not_fit_in_the_memory_of_the_run(
+    tmp_path: Path,
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 1 << 16, (12, 1500, 1500), "u2")
+    np.save(tmp_path / "a.npy", noise)
+    stack, layer = find_stack(str(tmp_path / "a.npy"), StorageOptions()), noise.nbytes // 12
+    for memory, held in ((1 << 30, 3), (2 * layer, 2), (layer, 1), (layer - 1, 0)):
+        tracemalloc.start()
+        least = least_of_voxels(stack, 2, memory, StorageOptions())
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert held * layer <= peak < (held + 0.5) * layer
+        assert least == 0 if not held else 0.9 < least / noise.nbytes < 1.1

@@ -183,6 +183,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("url", "settings", "named"), CASES)
 def test_a_setting_that_is_wrong_is_named_at_once(url, settings, named, files, plain, self_signed):
     for name, value in settings.items():
@@ -205,10 +206,11 @@ def test_an_answer_that_a_setting_is_wrong_names_it(code):
     assert "correct A" in str(fault(403, code, "get s3://b/a"))
 
 
-def test_what_worked_a_moment_ago_is_no_setting_and_the_log_names_the_store_once(s3, monkeypatch, caplog):
+@pytest.mark.slow
+def test_what_worked_a_moment_ago_is_no_setting_and_the_log_names_the_store_once(s3, caplog):
+    from tasks.volume.limits import Patience
     from tasks.volume.store import calls
 
-    monkeypatch.setattr(calls, "DEADLINE_SECONDS", 2.0)
     store = WritableStore("s3://staging/worked")
     store.put("a", b"1")
 
@@ -216,10 +218,11 @@ def test_what_worked_a_moment_ago_is_no_setting_and_the_log_names_the_store_once
         raise Misconfigured("no credentials were found")
 
     began = time.monotonic()
-    monkeypatch.setattr(calls, "SAY_SECONDS", 0.5)
+    line = calls.line_of(store.location, store.options)
+    line.patience = Patience(deadline=2.0, say=0.5)
     with pytest.raises(calls.OutOfReach, match="could not be reached"):
-        calls.line_of(store.location, store.options).call(broken)
-    monkeypatch.undo()
+        line.call(broken)
+    line.patience = Patience()
     assert time.monotonic() - began > 1, "it was tried again"
     assert store.get("a") == b"1"
     silent, back = [record.message for record in caplog.records if record.name == calls.__name__]

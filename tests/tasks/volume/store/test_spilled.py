@@ -5,10 +5,12 @@ Covers store/archives.py, store/scratch.py.
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -124,7 +126,7 @@ def test_an_archive_that_grows_without_end_is_refused(tmp_path: Path, folder: Pa
 
 
 def test_a_disk_is_not_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scratch, "KEPT_FREE", 1 << 62)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=(256 << 20) - 1))
     (tmp_path / "a.zip").write_bytes(zipped("folder", a_sgy=SURVEY))
     with pytest.raises(InputRefused, match=r"does not fit into .*; set SEISMILL_SCRATCH"):
         scan(str(tmp_path / "a.zip"))

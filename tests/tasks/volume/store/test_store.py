@@ -274,6 +274,7 @@ def test_a_descriptor_on_a_shorter_file_of_before_is_no_short_read(tmp_path: Pat
     assert source.read(2, 6) == b"345678"
 
 
+@pytest.mark.slow
 def test_threads_that_read_while_the_file_is_replaced_never_get_bytes_of_both(tmp_path: Path) -> None:
     path, size = tmp_path / "a", 1 << 20
     path.write_bytes(b"0" * size)

@@ -81,7 +81,7 @@ def test_the_folder_of_a_pattern_is_a_name(tmp_path, folder, pattern, names):
     # A comma separates, so of a folder's name it is encoded.
     written = folder.replace(",", "%2C").replace("@", "%40")
     listed = list_files(f"{tmp_path}/{written}/{pattern}", OPTIONS)
-    assert [one.url for one in listed] == [f"{tmp_path}/{folder}/{name}" for name in names]
+    assert [file.url for file in listed] == [f"{tmp_path}/{folder}/{name}" for name in names]
 
 
 @pytest.mark.parametrize(

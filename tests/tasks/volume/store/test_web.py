@@ -3,10 +3,12 @@
 Covers clouds/web.py.
 """
 
+import ssl
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import aiohttp.connector
 import pytest
 
 from flows.allowed import refuse_outside, refuse_stored
@@ -21,7 +23,7 @@ from tasks.volume.store.clouds.web import _refuse_private
 from tasks.volume.store.objects import Source, Store
 from tasks.volume.store.url import checked_addresses
 from tests.support.segy_maker import segy_bytes
-from tests.support.web import Site, serving
+from tests.support.web import Site, make_certificate, serving
 
 SURVEY = segy_bytes(shape=(20, 30), n_samples=50)
 
@@ -33,13 +35,27 @@ def site() -> Iterator[Site]:
         yield site
 
 
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Serve the same over https://, with a certificate that this process trusts."""
+    certificate = make_certificate(tmp_path / "known.pem")
+    monkeypatch.setattr(
+        aiohttp.connector, "_SSL_CONTEXT_VERIFIED", ssl.create_default_context(cafile=certificate)
+    )
+    with serving(certificate) as site:
+        site.files["/data/a%20b.sgy"] = SURVEY
+        yield site
+
+
 @pytest.fixture(autouse=True)
 def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEISMILL_SCRATCH", str(tmp_path / "scratch"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("site_has", ["etag", "dated", "no ranges"])
-def test_a_file_of_a_web_server_is_published_and_proven(site: Site, site_has: str, tmp_path: Path) -> None:
+def test_a_file_of_a_web_server_is_published_and_proven(secure: Site, site_has: str, tmp_path: Path) -> None:
+    site = secure
     site.etag, site.dated, site.ranges = site_has == "etag", site_has != "etag", site_has != "no ranges"
     source, volume = f"{site.url}/data/a%20b.sgy", str(tmp_path / "a.zarr")
     assert ingest_segy(source, volume)["notes"] != ["was done already"]
@@ -49,6 +65,14 @@ def test_a_file_of_a_web_server_is_published_and_proven(site: Site, site_has: st
     assert (tmp_path / "a.sgy").read_bytes() == SURVEY
     whole = [span for _, span in site.requests if span == f"bytes=0-{len(SURVEY) - 1}"]
     assert len(whole) == (site_has == "no ranges"), "without ranges the file is read once"
+
+
+def test_a_server_without_a_known_certificate_is_refused(tmp_path: Path) -> None:
+    with (
+        serving(make_certificate(tmp_path / "unknown.pem")) as site,
+        pytest.raises(InputRefused, match="certificate"),
+    ):
+        Source(f"{site.url}/data/a%20b.sgy")
 
 
 def test_a_file_that_changed_is_refused(site: Site) -> None:

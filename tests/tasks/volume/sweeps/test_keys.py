@@ -22,7 +22,7 @@ from tasks.volume.store.writable import WritableStore
 from tasks.volume.sweeps.catalogue import FOLDER, Catalogue, CatalogueEntry
 from tasks.volume.sweeps.keys import File, Listing, is_candidate, listing_of, suffix_of
 from tasks.volume.sweeps.places import volume_name
-from tasks.volume.sweeps.staging import StagedSource, found_under
+from tasks.volume.sweeps.staging import StagedSource, look_under
 
 QUICK = Publication(steps=["proof"])
 
@@ -83,13 +83,14 @@ NOT_SEGY = {
 }
 
 
+@pytest.mark.slow
 def test_each_key_of_a_bucket_is_published_quarantined_or_counted_by_its_suffix(s3, survey, tmp_path):
     client, staging = bucket(), WritableStore("s3://staging")
     for key in KEYS:
         client.put_object(Bucket="staging", Key=key, Body=survey)
     for key in [*QUARANTINED, *NOT_SEGY]:
         client.put_object(Bucket="staging", Key=key, Body=b"<html>" * 1000)
-    listed = {one["Key"] for one in client.list_objects_v2(Bucket="staging")["Contents"]}
+    listed = {item["Key"] for item in client.list_objects_v2(Bucket="staging")["Contents"]}
     summary = swept("s3://staging", "s3://volumes")
     assert summary["counts"] == {"published": len(KEYS), "quarantined": len(QUARANTINED)}
     for name, sentence in states(summary).items():
@@ -217,9 +218,9 @@ def test_a_volume_has_a_name_that_can_be_written_everywhere(name, volume):
 
 def test_a_candidate_that_is_in_no_source_is_a_mistake_that_is_told():
     files = {name: File(name, f"s3://staging/{name}", 1, "etag") for name in ("a.sgy", "b.sgy", "c.txt")}
-    one = StagedSource("a.sgy", "s3://staging/a.sgy", 1, "etag", "s3://volumes/a.zarr")
+    source = StagedSource("a.sgy", "s3://staging/a.sgy", 1, "etag", "s3://volumes/a.zarr")
     with pytest.raises(IntegrityFailure, match=r"does not account for 1 of 3 objects, such as \['b.sgy'\]"):
-        Listing(files, {}).account([one], ["published"])
+        Listing(files, {}).account([source], ["published"])
 
 
 # One source never ends a sweep
@@ -300,6 +301,7 @@ def test_a_record_has_a_key_whatever_its_source_is_called(tmp_path, name):
         volumes.delete_many(volumes.keys(""))
 
 
+@pytest.mark.slow
 def test_sidecars_and_checksums_belong_to_the_key_in_their_own_folder(s3, survey):
     client = bucket()
     for key in ("a//b.sgy", "a/c.sgy", "/lead.sgy"):
@@ -309,8 +311,8 @@ def test_sidecars_and_checksums_belong_to_the_key_in_their_own_folder(s3, survey
     client.put_object(Bucket="staging", Key="a/b.sgy.md5", Body=b"0" * 32)
     client.put_object(Bucket="staging", Key="lead.sgy.md5", Body=b"0" * 32)
     listed = {
-        one.name: one
-        for one in found_under(WritableStore("s3://staging"), WritableStore("s3://volumes"), QUICK)
+        source.name: source
+        for source in look_under(WritableStore("s3://staging"), WritableStore("s3://volumes"), QUICK)[1]
     }
     assert listed["a//b.sgy"].attributes == {"survey": "North"}
     assert swept("s3://staging", "s3://volumes")["counts"] == {"published": 3}
@@ -344,6 +346,7 @@ class Refusing(InThisProcess):
         return super().submit(job)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [

@@ -20,7 +20,7 @@ from tasks.parameters import Copies, Image, Index, Publication
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.objects import Store
 from tasks.volume.sweeps.places import volume_name
-from tasks.volume.sweeps.staging import found_under, look_under
+from tasks.volume.sweeps.staging import look_under
 
 QUICK = Publication(steps=["copies", "proof"])
 VALUES = np.random.default_rng(4).integers(0, 999, (6, 9, 11)).astype("uint16")
@@ -127,8 +127,8 @@ def test_what_is_said_of_all_sources_counts_for_those_of_its_kind(staging):
         image=Image(labels=True),
     )
     found = {
-        one.name: one.publication
-        for one in found_under(Store(str(staging)), Store(str(staging.parent / "volumes")), asked)
+        source.name: source.publication
+        for source in look_under(Store(str(staging)), Store(str(staging.parent / "volumes")), asked)[1]
     }
     assert found["one.npy"] == Publication(image=Image(labels=True))
     assert found["survey/s.sgy"] == Publication(index=asked.index, copies=asked.copies)
@@ -147,9 +147,9 @@ def test_what_is_said_of_all_sources_counts_for_those_of_its_kind(staging):
 def test_a_sidecar_of_another_kind_is_refused_for_its_own_source(staging, name, text, sentence):
     (staging / name).write_text(text)
     found = look_under(Store(str(staging)), Store(str(staging.parent / "volumes")), QUICK)[1]
-    told = {one.name: one.sentence for one in found if one.sentence}
-    assert len(told) == 1
-    assert sentence in next(iter(told.values()))
+    sentences = {source.name: source.sentence for source in found if source.sentence}
+    assert len(sentences) == 1
+    assert sentence in next(iter(sentences.values()))
 
 
 def test_checksums_are_of_one_file(staging):

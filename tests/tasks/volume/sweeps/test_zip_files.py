@@ -56,6 +56,7 @@ def swept(staging: str, volumes: str, publication: Publication = PLAIN) -> dict[
     return direct_sweep(staging=staging, volumes=volumes, settle_minutes=0, publication=publication)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["disk", "s3"])
 def test_one_volume_for_each_archive_with_the_proof_of_what_is_inside(tmp_path, s3, folder, where):
     root = str(tmp_path / "staging") if where == "disk" else "s3://staging/in"
@@ -64,10 +65,10 @@ def test_one_volume_for_each_archive_with_the_proof_of_what_is_inside(tmp_path, 
         staging.put(name, data)
     volumes = str(tmp_path / "volumes")
     summary = swept(root, volumes)
-    told = {row["source"]: row["sentence"] for row in summary["attention"]}
-    assert told.keys() == SENTENCES.keys(), told
+    sentences = {row["source"]: row["sentence"] for row in summary["attention"]}
+    assert sentences.keys() == SENTENCES.keys(), sentences
     for name, sentence in SENTENCES.items():
-        assert sentence in told[name]
+        assert sentence in sentences[name]
     assert summary["counts"] == {"published": 4, "quarantined": 6}
     assert summary["not_segy"] == {".zip": 2, ".seismill.yaml": 1}
     text = (Path(volumes) / ".seismill/catalogue.csv").read_text()

@@ -1,0 +1,290 @@
+"""Estimate what a publication would store and take: parts of its source are published to a temporary folder.
+
+A part is a column of chunks of a survey, or some chunks of a stack of images, published by the same stages with the
+same parameters. The ratio of stored to raw bytes of each array is that of the parts; the time for each byte is what a
+part took longer than a few traces.
+"""
+
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.prices import money, prices_given
+from flows.stages import SetWith, as_stage, load_verb
+from flows.summary import Summary
+from tasks.parameters import Image, Index, Run
+from tasks.volume.outcomes import Outcome, Resumable
+from tasks.volume.protocol.lock import kept_locks
+from tasks.volume.stacks.sample import write_parts
+from tasks.volume.store.objects import Store, locate
+from tasks.volume.store.scratch import SCRATCH
+
+log = logging.getLogger(__name__)
+
+PREFIX = "seismill-estimate-"
+FEW_TRACES = 16
+# Requests to S3, fitted to publications of 12, 78 and 264 MB. Writes: small objects of a volume, and of each array.
+SMALL_WRITES, WRITES_PER_ARRAY = 70, 10
+# Reads: small ones; bytes of a read of the source, and of the master in all stages together; those of the report.
+SMALL_READS, SOURCE_READ_BYTES, MASTER_READ_BYTES = 72, 13_500_000, 1_250_000
+LEAST_OF_REPORT, MOST_OF_REPORT, REPORT_READ_BYTES = 45, 120, 900_000
+# The same of volumes of images, fitted to three of 3 to 294 MB: writes beside objects, of each array, of a report;
+IMAGE_WRITES, IMAGE_WRITES_PER_ARRAY, IMAGE_REPORT_WRITES = 26, 10, 7
+# small reads, of each array, bytes of a read of the master (once for copies, levels and proof each); those of a report.
+IMAGE_READS, IMAGE_READS_PER_ARRAY, IMAGE_READ_BYTES, IMAGE_REPORT_READS = 12, 4, 2_400_000, 15
+FOR_PARTS = ("parts", "live_share", "traces", "index")  # of an ingest's dry run
+
+
+@dataclass(frozen=True)
+class SourcePart:
+    """A part of a source.
+
+    Attributes:
+        verb: The verb that ingests it.
+        source: What it is in.
+        parameters: What tells the part, and how it is read.
+        traces: Number of its traces; 0 for images.
+    """
+
+    verb: str
+    source: str
+    parameters: dict[str, Any]
+    traces: int = 0
+
+
+def estimated(
+    planned: Summary,
+    source: str,
+    meant: Index | Image,
+    run: Run,
+    ways: dict[str, Any],
+    stopping: threading.Event | None = None,
+) -> Summary:
+    """Return the plan of a publication with the bytes of each array, and the hours and money that all would take.
+
+    A plan is returned as it is, with a note, where no part of its source can be published by itself.
+
+    Args:
+        planned: Summary of the ingest's dry run.
+        source: The SEG-Y, or the images.
+        meant: Header fields that place traces, or the meaning of voxels.
+        run: Settings of the run.
+        ways: `master`, `copies`, `pyramid` and `steps` of `publish_chain`.
+        stopping: Event that ends the estimate.
+
+    Raises:
+        InputRefused: The file of prices cannot be used.
+        Resumable: The estimate was asked to stop.
+    """
+    prices = prices_given()
+    plan = {name: value for name, value in planned.items() if name not in FOR_PARTS}
+    stopping = stopping or threading.Event()
+    run = Run(memory=run.memory, storage_options=run.storage_options)
+    without = _why_not(planned, meant)
+    if without:
+        return _without(plan, without)
+    reading = 0.0
+    try:
+        with _scratch(stopping) as folder:
+            if isinstance(meant, Index):
+                parts = _parts_of_traces(planned, source, meant)
+            else:
+                chunks = tuple(planned["arrays"][0]["chunks"])
+                files, image, reading = write_parts(source, meant, run, chunks, folder)
+                parts = [SourcePart("ingest_images", file, {"image": image}) for file in files]
+            *tries, small = [_tried(part, run, ways, folder, stopping) for part in parts]
+    except (Outcome, OSError) as error:
+        _refuse_to_go_on(stopping)
+        log.debug("the estimate ended: %s", error, exc_info=True)
+        if isinstance(error, OSError):
+            where = f"{error.filename}: " if error.filename else ""
+            return _without(plan, f"{where}{error.strerror or error}; set {SCRATCH} to a folder with room")
+        return _without(plan, "a part of the source could not be published by itself; the plan holds")
+    live_share = planned.get("live_share", 1.0)
+    rows = _sized(plan["arrays"], tries, live_share)
+    headers = small["others"]
+    if parts[-1].traces:
+        more_traces = max(1, parts[-2].traces - parts[-1].traces)
+        each_trace = max(0.0, tries[-1]["others"] - small["others"]) / more_traces
+        headers = round(headers + each_trace * (planned["traces"] - parts[-1].traces))
+    found: Summary = {
+        "arrays": rows,
+        "headers_bytes": headers,
+        "estimated_bytes": sum(row["stored_bytes"] for row in rows) + headers,
+    }
+    if not locate(planned["volume"]).local:
+        if parts[-1].traces:
+            source_bytes = planned["traces"] * small["raw"] / parts[-1].traces
+            found |= _requests(rows, source_bytes, report="report" in ways["steps"])
+        else:
+            found |= _image_requests(rows, ways["steps"], local=locate(source.split(",")[0]).local)
+    seconds, more = tries[-1]["seconds"] - small["seconds"], tries[-1]["raw"] - small["raw"]
+    if len(tries) > 1 and seconds > 0 < more:  # the first one imports and compiles
+        times = 2 if "proof" in ways["steps"] else 1  # that images are read, which a part has decoded already
+        found["hours"] = (seconds / more * rows[0]["raw_bytes"] * live_share + times * reading) / 3600
+    return plan | found | money(found, prices)
+
+
+def _without(plan: Summary, reason: str) -> Summary:
+    """Return a plan with a note why it has no estimate."""
+    return plan | {"notes": [*plan.get("notes", []), f"sizes are not estimated: {reason}"]}
+
+
+def _why_not(planned: Summary, meant: Index | Image) -> str:
+    """Return why no part of a source can be published by itself; nothing if one can."""
+    if isinstance(meant, Image):
+        several = len(planned["arrays"][0]["shape"]) > 3
+        return "parts are taken from images without channels and times" if several else ""
+    if meant.traces:
+        return "only some traces of the source are published, and parts are taken from whole sources"
+    if planned.get("parts"):
+        return ""
+    if planned.get("arrays"):
+        return "the parts that are tried have no traces"
+    return "which traces make a part is known when the headers are read"
+
+
+def _parts_of_traces(planned: Summary, source: str, index: Index) -> list[SourcePart]:
+    """Return the parts of a SEG-Y, and a few traces of the first one at the end."""
+    changes = planned["index"] | {"checksums": [], "split": "no"}
+    counts = {part["traces"]: part["count"] for part in planned["parts"]}
+    first = next(iter(counts)).split(",")[0]
+    low, _, high = first.partition("-")
+    last = min(int(high or low), int(low) + FEW_TRACES - 1)
+    return [
+        SourcePart(
+            "ingest_segy", source, {"index": index.model_copy(update=changes | {"traces": traces})}, count
+        )
+        for traces, count in [*counts.items(), (f"{low}-{last}", last - int(low) + 1)]
+    ]
+
+
+def _sized(
+    arrays: list[dict[str, Any]], tries: list[dict[str, Any]], live_share: float
+) -> list[dict[str, Any]]:
+    """Return the rows of arrays with the bytes that they would have stored, by the ratio of the parts."""
+    rows, known = [], 0.0
+    for row in arrays:
+        sizes = [each["arrays"][row["path"]] for each in tries if row["path"] in each["arrays"]]
+        raw, stored = (sum(size[i] for size in sizes) for i in (0, 1))
+        known = stored / raw if raw else known  # a part may have fewer levels
+        stored_bytes = round(row["raw_bytes"] * live_share * known)
+        rows.append(row | {"stored_bytes": stored_bytes, "ratio": 1 / known if known else 0.0})
+    return rows
+
+
+def _requests(rows: list[dict[str, Any]], source_bytes: float, *, report: bool) -> dict[str, int]:
+    """Return the requests for reading and writing that a publication sends to a cloud store."""
+    stored = rows[0]["stored_bytes"]
+    reads = SMALL_READS + source_bytes / SOURCE_READ_BYTES + stored / MASTER_READ_BYTES
+    if report:
+        reads += min(MOST_OF_REPORT, LEAST_OF_REPORT + stored / REPORT_READ_BYTES)
+    writes = sum(row["objects"] for row in rows) + SMALL_WRITES + WRITES_PER_ARRAY * len(rows)
+    return {"writes": writes, "reads": round(reads)}
+
+
+def _image_requests(rows: list[dict[str, Any]], steps: list[str], *, local: bool) -> dict[str, int]:
+    """Return the requests of a publication of images; of those in a store, whose reads depend on the files, writes."""
+    report, stored = "report" in steps, rows[0]["stored_bytes"]
+    writes = sum(row["objects"] for row in rows) + IMAGE_WRITES + IMAGE_WRITES_PER_ARRAY * len(rows)
+    passes = len({"copies", "pyramid", "proof"} & set(steps))
+    reads = IMAGE_READS + IMAGE_READS_PER_ARRAY * len(rows) + passes * stored / IMAGE_READ_BYTES
+    if report:
+        writes += IMAGE_REPORT_WRITES
+        reads += min(MOST_OF_REPORT, IMAGE_REPORT_READS + stored / REPORT_READ_BYTES)
+    return {"writes": writes} | ({"reads": round(reads)} if local else {})
+
+
+def _tried(
+    part: SourcePart, run: Run, ways: dict[str, Any], folder: Path, stopping: threading.Event
+) -> dict[str, Any]:
+    """Publish a part in a folder; return bytes by array, those of others, and the seconds."""
+    mine = SetWith(stopping)
+    stage = {
+        name: as_stage(
+            load_verb(name), report_for=lambda volume: nullcontext(lambda progress: None), stopping=mine
+        )
+        for name in (part.verb, "rechunk", "pyramid", "prove")
+    }
+    steps: dict[str, tuple[str, dict[str, Any]]] = {
+        "copies": ("rechunk", {"copies": ways["copies"]}),
+        "pyramid": ("pyramid", {"levels": ways["pyramid"]}),
+        "proof": ("prove", {}),
+    }
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as own, kept_locks():
+        volume, began = f"{own}/part.zarr", time.perf_counter()
+        _refuse_to_go_on(stopping)
+        summaries = [stage[part.verb](part.source, volume, master=ways["master"], run=run, **part.parameters)]
+        for step, (verb, parameters) in steps.items():
+            _refuse_to_go_on(stopping)
+            if step in ways["steps"]:
+                summaries.append(stage[verb](volume, run=run, **parameters))
+        seconds = time.perf_counter() - began
+        sizes = {key: size for key, size, _ in Store(volume).listing("")}
+    arrays = {row["path"]: row for summary in summaries for row in summary["arrays"]}
+    others = sum(
+        size
+        for key, size in sizes.items()
+        if not key.startswith(".seismill/") and not any(key.startswith(f"{path}/") for path in arrays)
+    )
+    return {
+        "arrays": {path: (row["raw_bytes"], row["stored_bytes"]) for path, row in arrays.items()},
+        "others": others,
+        "raw": summaries[0]["arrays"][0]["raw_bytes"],
+        "seconds": seconds,
+    }
+
+
+@contextmanager
+def _scratch(stopping: threading.Event) -> Iterator[Path]:
+    """Make a folder for parts and remove it at the end; messages of stages about it are not logged."""
+    _refuse_to_go_on(stopping)
+    scratch = Path(os.environ.get(SCRATCH) or tempfile.gettempdir())
+    scratch.mkdir(parents=True, exist_ok=True)
+    with (
+        # What cannot be removed must not hide why the estimate ended.
+        tempfile.TemporaryDirectory(prefix=PREFIX, dir=scratch, ignore_cleanup_errors=True) as folder,
+        _unlogged(folder),
+    ):
+        yield Path(folder)
+
+
+def _refuse_to_go_on(stopping: threading.Event) -> None:
+    """Check that the estimate was not asked to stop.
+
+    Raises:
+        Resumable: It was.
+    """
+    if stopping.is_set():
+        raise Resumable(
+            "stopped while sizes were estimated, and nothing was written; run the same command again"
+        )
+
+
+@contextmanager
+def _unlogged(folder: str) -> Iterator[None]:
+    """Keep from logs what stages say of a part in this folder, which is no publication.
+
+    That is what names the folder, and what this thread has to tell; other runs in this process log as ever.
+    """
+    thread = threading.get_ident()
+
+    def of_others(record: logging.LogRecord) -> bool:
+        ours = folder in record.getMessage() or (record.thread == thread and record.levelno < logging.WARNING)
+        return not (ours and record.name.startswith("tasks."))
+
+    handlers = [*logging.getLogger().handlers, *logging.getLogger("tasks").handlers]
+    for handler in handlers:
+        handler.addFilter(of_others)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(of_others)
