@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -101,19 +102,21 @@ def copy(
         todo, may_stay = refuse_copies(volumes, overwrite=overwrite)
         known: list[ToCopy] = []
 
+        def read(volumes: list[ToCopy]) -> None:
+            unread = [volume for volume in volumes if volume not in known]
+            compare(unread, compute)
+            known.extend(unread)
+
         def copied(each: ToCopy, began: float, before: Traffic) -> dict[str, Any]:
             with owned(each.store, run, compute, fit) as owner:
                 present = owner.root()
                 if each.is_done(present):
                     return _ended(each, began, before, notes=["was done already", *each.notes])
                 each.refuse_replaced(present, overwrite=overwrite, labels=may_stay if each is image else [])
-
-                def read() -> None:
-                    unread = [volume for volume in dict.fromkeys([each, *todo]) if volume not in known]
-                    compare(unread, compute)
-                    known.extend(unread)
-
-                stage = _write(owner, each, present, fit, read)
+                # What is written first is published only if it is whole; what follows it is read before.
+                with or_without_labels() if each is image else nullcontext():
+                    read([volume for volume in todo if volume is not each])
+                stage = _write(owner, each, present, fit, lambda: read([each]))
             known.append(each)
             log.info("%s: %d objects of %s", each.store.url, len(each.objects), each.source.store.url)
             return _ended(each, began, before, stage=stage, notes=list(each.notes))

@@ -327,6 +327,27 @@ def test_damaged_labels_replace_nothing(image_too, pair, tmp_path):
     assert equal_to_source(rock, place)
 
 
+@pytest.mark.parametrize("there", ["nothing", "the image"])
+def test_damaged_labels_are_refused_before_the_first_is_written(there, pair, tmp_path):
+    rock, _ = pair
+    place = tmp_path / "new.zarr"
+    if there == "the image":
+        copy(rock, str(place), excludes=["labels"])
+    before = unlocked(place)
+    chunk = Path(rock, "labels/pores/label/c/0/0/0")
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(
+        IntegrityFailure, match=r"label/c/0/0/0 is not as it was written; .* again; or copy .* --excludes labels$"
+    ) as failure:
+        copy(rock, str(place))
+    assert failure.value.sentence.count("--excludes") == 1
+    assert unlocked(place) == before
+    chunk.write_bytes(content)
+    copy(rock, str(place))
+    assert equal_to_source(rock, place)
+
+
 def test_a_dry_run_of_labels_writes_nothing(rock):
     before = tree(Path(rock))
     planned = ingest_images(
