@@ -33,6 +33,11 @@ def memory_budget(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** _UNITS[unit])
 
 
+def enough_mb(needed_bytes: int) -> str:
+    """Return an amount that `memory_budget` takes and that is not less than so many bytes."""
+    return f"{-(-needed_bytes // 10**6)} MB"
+
+
 def memory_limit(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the bytes at which the kernel kills this process: the machine's memory or the smallest cgroup limit."""
     machine = _named_amount(proc / "meminfo", "MemTotal:")

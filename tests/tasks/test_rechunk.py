@@ -207,7 +207,7 @@ def test_a_copy_that_memory_does_not_hold_alone_is_refused_with_what_would_do(tm
         rechunk(str(volume), copies, run=FIXED, compute=compute)
     assert tree(volume) == before
     enough = float(str(refusal.value).rpartition("; ")[2].partition(" MB of memory would do")[0])
-    with threads(2, int((enough + 0.5) * 1e6)) as compute:
+    with threads(2, int(enough * 1e6)) as compute:
         rechunk(str(volume), copies, run=FIXED, compute=compute)
 
 

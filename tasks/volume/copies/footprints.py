@@ -11,6 +11,7 @@ from tasks.volume.arrays.spec import AS_FOUND, COPY_SHARD_BYTES, ArraySpec, roun
 from tasks.volume.blocks import cpu_count
 from tasks.volume.derived.readings import Reading, fewest_readings
 from tasks.volume.derived.superblocks import SuperBlocks, super_blocks
+from tasks.volume.memory import enough_mb
 from tasks.volume.outcomes import InputRefused
 
 LEAST_SHARD_BYTES = 8 << 20  # raw
@@ -33,7 +34,7 @@ def fitted(
             with suppress(InputRefused):
                 _fitted(volume, specs, enough)
                 break
-        raise InputRefused(f"{refusal}; {enough / 1e6:,.0f} MB of memory would do") from None
+        raise InputRefused(f"{refusal}; {enough_mb(enough)} of memory would do") from None
 
 
 def _fitted(

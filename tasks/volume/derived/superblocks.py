@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import Region
+from tasks.volume.memory import enough_mb
 from tasks.volume.outcomes import InputRefused
 
 MOST_READ = 2.0  # times the master; beyond that the chunks asked for do not go together
@@ -64,8 +65,8 @@ def super_blocks(
         wanted = ", ".join(f"{copy.path} {copy.chunks}" for copy in copies)
         side = 1 << max(2, int(math.log2(max(1, budget_bytes // itemsize)) / len(shape)))
         raise InputRefused(
-            f"the copies {wanted} need blocks of {samples * itemsize / 1e6:,.0f} MB, but a block may take "
-            f"{budget_bytes / 1e6:,.0f} MB; give more memory, or chunk extents that divide {side}"
+            f"the copies {wanted} need blocks of {enough_mb(samples * itemsize)}, but a block may take "
+            f"{max(0, budget_bytes) / 1e6:,.0f} MB; give more memory, or chunk extents that divide {side}"
         )
     return found
 

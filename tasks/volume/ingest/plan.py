@@ -22,6 +22,7 @@ from tasks.volume.ingest.master_plan import block_of_traces, fill_of, is_scatter
 from tasks.volume.ingest.part_to_try import parts_to_try
 from tasks.volume.ingest.spill import fit_spill
 from tasks.volume.ingest.survey import Survey
+from tasks.volume.memory import enough_mb
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.owner import Fit
 from tasks.volume.protocol.summary import fitting, peak_bytes, planned_row
@@ -76,11 +77,11 @@ def fit_blocks(
         least = block_memory(smaller, its_block, survey.fmt, cpu_count(), spilled=spilled)
     what = f"a block of {block} traces in chunks of {spec.chunks}"
     what += f" and shards of {spec.shards}" if spec.shards else ""
-    ways = f"give it {need / 1e6:,.0f} MB"
+    ways = f"give it {enough_mb(need)}"
     if least <= compute.memory_bytes:
         ways += f", or use chunks of {smaller.chunks}{' without shards (0)' if spec.shards else ''}"
     raise InputRefused(
-        f"{what} needs {need / 1e6:,.0f} MB, but the run may use {compute.memory_bytes / 1e6:,.0f} MB; {ways}"
+        f"{what} needs {enough_mb(need)}, but the run may use {compute.memory_bytes / 1e6:,.0f} MB; {ways}"
     )
 
 

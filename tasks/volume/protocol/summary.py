@@ -11,7 +11,7 @@ from tasks.parameters import Run
 from tasks.volume.arrays.spec import MEASURED, ArraySpec, spec_of
 from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, block_count
-from tasks.volume.memory import memory_budget
+from tasks.volume.memory import enough_mb, memory_budget
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.stage import Stage
 from tasks.volume.store.objects import Store, Traffic, traffic
@@ -39,8 +39,8 @@ def fitting(compute: Compute, block_bytes: int, what: str, *, most: int = 0) -> 
     fit = compute.memory_bytes // max(1, block_bytes)
     if fit < 1:
         raise InputRefused(
-            f"{what} needs {block_bytes / 1e6:,.0f} MB, but the run may use {compute.memory_bytes / 1e6:,.0f} MB; "
-            f"give it {block_bytes / 1e6:,.0f} MB or use smaller chunks"
+            f"{what} needs {enough_mb(block_bytes)}, but the run may use {compute.memory_bytes / 1e6:,.0f} MB; "
+            f"give it {enough_mb(block_bytes)} or use smaller chunks"
         )
     workers = min(compute.workers, fit, most or fit)
     if compute.needs is not None:

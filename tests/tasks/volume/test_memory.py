@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.volume.memory import memory_budget, memory_limit, resident_bytes
+from tasks.volume.memory import enough_mb, memory_budget, memory_limit, resident_bytes
 
 MACHINE = 24_000_000 * 1024
 
@@ -83,3 +83,8 @@ def fake_machine(tmp_path: Path, membership: str | None, limits: dict[str, str])
 )
 def test_the_smallest_limit_on_the_way_up_counts(tmp_path, membership, limits, wanted, reason):
     assert memory_limit(*fake_machine(tmp_path, membership, limits)) == wanted, reason
+
+
+@pytest.mark.parametrize("needed", [1, 999_999, 3_400_000, 1_234_567_890])
+def test_an_amount_to_give_is_enough_and_can_be_given(needed):
+    assert 0 <= memory_budget(enough_mb(needed)) - needed < 1_000_000

@@ -338,7 +338,8 @@ def test_damaged_labels_are_refused_before_the_first_is_written(there, pair, tmp
     content = chunk.read_bytes()
     chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(
-        IntegrityFailure, match=r"label/c/0/0/0 is not as it was written; .* again; or copy .* --excludes labels$"
+        IntegrityFailure,
+        match=r"label/c/0/0/0 is not as it was written; .* again; or copy .* --excludes labels$",
     ) as failure:
         copy(rock, str(place))
     assert failure.value.sentence.count("--excludes") == 1
