@@ -523,6 +523,22 @@ def test_a_base_in_zarr_v2_gets_its_levels_and_level_0_in_the_target_by_one_comm
     assert verify(str(target), errors=True)["findings"] == []
 
 
+@pytest.mark.parametrize("case", ["memory", "a level of somebody"])
+def test_levels_that_are_refused_are_so_before_level_0_is_copied(tmp_path, case):
+    # What was not recorded is NaN while levels are made, which takes more memory than a copy of level 0.
+    place, target = field(tmp_path, attributes={"_FillValue": 0}), tmp_path / "levels.zarr"
+    if case == "a level of somebody":
+        zarr.open_group(target, mode="w").create_array("1", data=values())
+    before = tree(target) if target.exists() else None
+    refusal = {"memory": (InputRefused, "a block of samples .* needs")}.get(
+        case, (DestinationRefused, "levels.zarr.*1")
+    )
+    run = FIXED.model_copy(update={"memory": "9 MB"} if case == "memory" else {})
+    with pytest.raises(refusal[0], match=refusal[1]):
+        pyramid(str(place), TWO, array="field/0", target=str(target), run=run)
+    assert (tree(target) if target.exists() else None) == before
+
+
 def test_a_group_of_another_tool_is_copied_with_other_tools_and_verified_there(tmp_path):
     group = field(tmp_path) / "field"
     pyramid(str(group), TWO, array="0", run=FIXED)
