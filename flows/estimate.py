@@ -97,7 +97,9 @@ def estimated(
                 parts = _parts_of_traces(planned, source, meant)
             else:
                 chunks = tuple(planned["arrays"][0]["chunks"])
-                files, image, reading = write_parts(source, meant, run, chunks, folder)
+                files, image, reading = write_parts(
+                    source, meant, run, chunks, folder, lambda: _refuse_to_go_on(stopping)
+                )
                 parts = [SourcePart("ingest_images", file, {"image": image}) for file in files]
             *tries, small = [_tried(part, run, ways, folder, stopping) for part in parts]
     except (Outcome, OSError) as error:

@@ -3,9 +3,11 @@
 Covers flows/estimate.py, flows/prices.py, ingest/part_to_try.py and stacks/sample.py.
 """
 
+import gzip
 import json
 import logging
 import threading
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from flows.estimate import estimated
 from flows.stages import as_stage, load_verb
 from flows.summary import combined
 from tasks.demo import make_survey
-from tasks.parameters import Copies, Image, Index, Levels, Master, Run
+from tasks.parameters import Copies, Image, Index, Levels, Master, Raw, Run
 from tasks.volume.outcomes import InputRefused, Resumable
+from tasks.volume.stacks.sample import write_parts
 from tests.support.gathers import write_gathers
 
 WITHIN = 0.2
@@ -216,3 +219,36 @@ def test_an_estimate_stops_between_stages(
         publish(tmp_path, stopping=stopping, dry_run=True)
     assert begun == ["ingest_segy"]
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(("packed", "slices"), [(False, 16), (True, 64)])
+def test_the_time_of_reading_all_counts_what_was_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool, slices: int
+) -> None:
+    voxels = np.random.default_rng(3).integers(0, 9, (96, 6, 7), "uint8")
+    source = tmp_path / ("scan.raw.gz" if packed else "scan.raw")
+    source.write_bytes(gzip.compress(voxels.tobytes()) if packed else voxels.tobytes())
+    image = Image(raw=Raw(dtype="uint8", shape=[96, 6, 7]))
+    monkeypatch.setattr("tasks.volume.stacks.sample.time.perf_counter", count(0, 32).__next__)
+    files, _, seconds = write_parts(str(source), image, Run(), (8, 8, 8), tmp_path)
+    # Two parts of 8 slices, the last of which ends with slice 64.
+    assert seconds == 32 * 96 / slices
+    parts = [np.load(file) for file in files[:2]]
+    assert [part.shape for part in parts] == [(8, 6, 7), (8, 6, 7)]
+    assert (parts[1] == voxels[56:64]).all()
+
+
+def test_reading_a_part_stops_between_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "scan.npy", np.zeros((40, 6, 7), "uint8"))
+    read, stopping = [], threading.Event()
+
+    def read_block(*args: Any) -> np.ndarray:
+        read.append(args)
+        stopping.set()
+        return np.zeros((1, 6, 7), "uint8")
+
+    monkeypatch.setattr("tasks.volume.stacks.sample.read_block", read_block)
+    planned = {"arrays": [{"path": "a", "shape": (40, 6, 7), "chunks": (8, 8, 8)}], "notes": []}
+    with pytest.raises(Resumable, match="stopped while sizes were estimated"):
+        estimated(planned, str(tmp_path / "scan.npy"), Image(), Run(), {"steps": []}, stopping)
+    assert len(read) == 1

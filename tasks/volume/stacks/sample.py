@@ -1,8 +1,7 @@
 """Parts of a stack that a dry run publishes by themselves, to see what would be stored: chunks, as .npy files."""
 
 import time
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,12 @@ FEW = 16  # voxels along each axis of the smallest part, which shows what any pu
 
 
 def write_parts(
-    source: str, image: Image, run: Run, chunks: tuple[int, ...], folder: Path
+    source: str,
+    image: Image,
+    run: Run,
+    chunks: tuple[int, ...],
+    folder: Path,
+    refuse_to_go_on: Callable[[], None] = lambda: None,
 ) -> tuple[list[str], Image, float]:
     """Write two parts of a stack and a very small one, in this order.
 
@@ -30,6 +34,7 @@ def write_parts(
         run: Settings of the run.
         chunks: Chunks of the master, axes z, y, x.
         folder: Where to write.
+        refuse_to_go_on: Called before each slice; what it raises ends the reading.
 
     Returns:
         The files, the parameters with which they are images of the same kind, and the seconds that reading all of the
@@ -53,12 +58,15 @@ def write_parts(
         "labels": image.labels or bool(image.labels_of),
         "labels_of": "",
     }
-    began, slices, found = time.perf_counter(), 0, []
+    began, slices, decoded_to, found = time.perf_counter(), 0, 0, []
     for number, share in enumerate(PLACES):
         window = _window(stack, chunks, share)
         found.append(str(folder / f"part{number}.npy"))
-        _write(stack, window, run, found[-1])
+        _write(stack, window, run, found[-1], refuse_to_go_on)
         slices += window[stack.slow_axis].stop - window[stack.slow_axis].start
+        decoded_to = max(decoded_to, window[stack.slow_axis].stop)
+    if len(stack.files) == 1 and "stream" in stack.first.details:  # all slices before a part are decoded, too
+        slices = decoded_to
     seconds = (time.perf_counter() - began) / slices * stack.shape[stack.slow_axis]
     small = np.load(found[0], mmap_mode="r")[(slice(FEW),) * 3]
     found.append(str(folder / "small.npy"))
@@ -82,23 +90,21 @@ def _window(stack: Stack, chunks: tuple[int, ...], share: tuple[float, float]) -
     return tuple(slice(b, min(b + n, end)) for b, n, end in zip(begin, size, stack.shape, strict=True))
 
 
-def _write(stack: Stack, window: tuple[slice, ...], run: Run, path: str) -> None:
+def _write(
+    stack: Stack, window: tuple[slice, ...], run: Run, path: str, refuse_to_go_on: Callable[[], None]
+) -> None:
     """Write a part, read slice by slice."""
     shape = tuple(r.stop - r.start for r in window)
     slow = stack.slow_axis
     values = np.empty(shape, np.dtype(stack.dtype))
-    for start, stop in pairwise(_bounds(window[slow], 1)):
+    for number in range(window[slow].start, window[slow].stop):
+        refuse_to_go_on()
         region = [slice(0, n) for n in stack.shape]
-        region[slow] = slice(start, stop)
+        region[slow] = slice(number, number + 1)
         inside, within = list(window), [slice(None)] * 3
-        inside[slow] = slice(0, stop - start)
-        within[slow] = slice(start - window[slow].start, stop - window[slow].start)
+        inside[slow] = slice(0, 1)
+        within[slow] = slice(number - window[slow].start, number + 1 - window[slow].start)
         values[tuple(within)] = stored_as(
             read_block(stack, tuple(region), run.storage_options)[tuple(inside)], np.dtype(stack.dtype)
         )
     np.save(path, values)  # not through a map of the file, which ends the process where a disk is full
-
-
-def _bounds(along: slice, step: int) -> Iterator[int]:
-    yield from range(along.start, along.stop, step)
-    yield along.stop
