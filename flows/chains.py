@@ -15,7 +15,7 @@ from flows.declarations import like
 from flows.stages import Stage, load_verb
 from flows.summary import Summary, combined
 from tasks.parameters import Copies, Following, Image, Index, Levels, Master, Run, Step, Url
-from tasks.volume.outcomes import InputRefused, IntegrityFailure
+from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure
 
 PUBLISH_STAGES = ("ingest_segy", "ingest_images", "rechunk", "pyramid", "prove", "report")
 DEMO_STAGES = ("make_survey", *PUBLISH_STAGES, "export_segy")
@@ -201,13 +201,20 @@ def demo_chain(stages: Mapping[str, Stage], folder: Url = "seismill-demo") -> Su
 
     Raises:
         IntegrityFailure: The export differs from the survey.
+        DestinationRefused: The folder cannot be made, or holds another export.
     """
     place = Path(folder).expanduser().absolute()
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DestinationRefused(
+            f"{place} cannot be a folder ({error.strerror}); name another one"
+        ) from error
     survey, volume, exported = place / "survey.sgy", place / "survey.zarr", place / "export.sgy"
-    if (
-        not survey.exists()
-    ):  # kept when the demo is run again, so that what was published from it is recognised
+    known = survey.exists()
+    if exported.exists() and not (known and filecmp.cmp(survey, exported, shallow=False)):
+        raise DestinationRefused(f"{exported} is not of a demo; name a folder that does not exist yet")
+    if not known:  # kept when the demo is run again, so that what was published from it is recognised
         unfinished = place / "survey.sgy.partial"
         stages["make_survey"](str(unfinished))
         os.replace(unfinished, survey)

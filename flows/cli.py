@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 usage, 3 input refused, 4 destination refused, 5 integrity
 75 stopped or locked (run again to resume), 1 anything else.
 """
 
+import io
 import os
 import shlex
 import signal
@@ -11,6 +12,7 @@ import sys
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from flows.command import STOPPED, TYPED, interrupt_on_signals, told_in_one_sentence
 from flows.entry import STOPPING
@@ -21,6 +23,7 @@ from flows.usage import UsageError, without_values
 from tasks.volume.outcomes import Resumable, without_secrets
 
 USAGE = 2
+A_PORT = Number(gte=0, lte=65535)
 app = App(
     name="seismill",
     help="Turn SEG-Y archives into proven, cloud-native Zarr volumes, and back, byte for byte; images, too.",
@@ -40,6 +43,8 @@ def main() -> None:
     """Run the command line and end the process with its exit code."""
     shield()
     interrupt_on_signals()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not every terminal has all letters
     code = run(sys.argv[1:])
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)  # all is done and told: the exit code says how it ended
@@ -53,7 +58,9 @@ def run(words: list[str]) -> int:
         code = app(words, exit_on_error=False, print_error=False) or 0
         sys.stdout.flush()
     except (CycloptsError, UsageError) as error:
-        sentence = without_secrets(without_values(str(error).strip().rstrip("."), words))
+        said = str(error).strip()
+        said = f"{said[:-3]}…" if said.endswith("...") else said.rstrip(".")
+        sentence = without_secrets(without_values(said, words))
         stop = "" if sentence.endswith("?") else ";"
         print(f"{sentence}{stop} {_help_of(words)} shows what there is", file=sys.stderr)
         return USAGE
@@ -84,7 +91,7 @@ def up(
     /,
     *,
     home: str = "",
-    port: Annotated[int, Parameter(help="Of the API and the UI")] = 4200,
+    port: Annotated[int, Parameter(help="Of the API and the UI", validator=A_PORT)] = 4200,
     stop_runs: Annotated[bool, Parameter(negative=())] = False,
     debug: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -128,7 +135,7 @@ def register(
 @app.command(**placed("metrics"))
 def metrics(
     *,
-    port: Annotated[int, Parameter(help="Of the address that a scraper reads")] = 9464,
+    port: Annotated[int, Parameter(help="Of the address that a scraper reads", validator=A_PORT)] = 9464,
     debug: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Serve the counters of this machine's runs to Prometheus, from the folder that SEISMILL_METRICS names.

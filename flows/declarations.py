@@ -28,7 +28,7 @@ def declared(verb: str) -> Callable[..., Any]:
     path = source_of(verb)
     (node,) = (
         node
-        for node in ast.parse(path.read_text()).body
+        for node in ast.parse(path.read_text("utf-8")).body
         if isinstance(node, ast.FunctionDef) and node.name == verb
     )
     arguments = node.args

@@ -99,7 +99,10 @@ def _flags(parameter: inspect.Parameter, place: int) -> Iterator[inspect.Paramet
             n_tokens=1 if is_list else None,
             metavar="NAME,NAME,…" if is_list else None,
         )
-        yield _keyword(parameter.name, Annotated[parameter.annotation, shown], parameter.default)
+        # Its limits are checked with it, so that every wrong value is told of in the same words.
+        kind = parameter.annotation
+        plain = kind.__origin__ if get_origin(kind) is Annotated else kind
+        yield _keyword(parameter.name, Annotated[plain, shown], parameter.default)
 
 
 def _once(flags: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
@@ -168,7 +171,8 @@ def _checked(parameter: inspect.Parameter, value: Any) -> Any:
         described = next(
             (field.description for field in get_args(parameter.annotation)[1:]), None
         )  # of an Annotated
-        raise UsageError(_sentence(parameter.name.upper(), described, error)) from error
+        name = parameter.name.upper() if _is_positional(parameter) else _flag_name(parameter.name)
+        raise UsageError(_sentence(name, described, error)) from error
 
 
 def _sentence(name: str, description: str | None, error: ValidationError, *, secret: bool = False) -> str:

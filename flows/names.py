@@ -39,6 +39,8 @@ def text_of(name: str) -> str:
     else:
         path = _FLOWS / f"{_ELSEWHERE.get(name, 'chains')}.py"
         function = name if name in _ELSEWHERE else f"{name}_chain"
-    found = re.search(rf'^def {function}\(.*?"""(.*?)(?:\n    \w+:\n|""")', path.read_text(), re.S | re.M)
+    found = re.search(
+        rf'^def {function}\(.*?"""(.*?)(?:\n    \w+:\n|""")', path.read_text("utf-8"), re.S | re.M
+    )
     assert found is not None
     return textwrap.dedent(f"    {found[1]}").strip()

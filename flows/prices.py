@@ -20,7 +20,7 @@ def prices_given() -> dict[str, float]:
     if not path:
         return {}
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             content = dict(json.load(file).items())
         prices = {name: float(content[name]) for name in PRICES if name in content}
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -57,7 +57,7 @@ def template_of(kind: str, values: Mapping[str, str]) -> dict[str, Any]:
     if not file.exists():
         raise InputRefused(f"there is no pool template {kind!r}; there are {', '.join(pool_types())}")
     missing: list[str] = []
-    template: dict[str, Any] = _filled(json.loads(file.read_text()), values, missing)
+    template: dict[str, Any] = _filled(json.loads(file.read_text("utf-8")), values, missing)
     if missing:
         raise InputRefused(
             f"the pool {kind!r} needs {', '.join(sorted(set(missing)))}; set them in the environment "
@@ -99,7 +99,7 @@ def deployments_in(kinds: Sequence[str], values: Mapping[str, str]) -> list[str]
     pools = {pool_name(kind) for kind in kinds}
     chosen = [
         deployment
-        for deployment in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]
+        for deployment in yaml.safe_load(DEPLOYMENTS.read_text("utf-8"))["deployments"]
         if deployment["work_pool"]["name"] in pools
     ]
     # Prefect would leave the placeholder itself as the parameter's value.
@@ -203,7 +203,7 @@ def _give_defaults(values: Mapping[str, str]) -> None:
 
 def automations() -> list[dict[str, Any]]:
     """Return the automations of the files, in the order of the file names."""
-    return [yaml.safe_load(file.read_text()) for file in sorted(AUTOMATIONS.glob("*.yaml"))]
+    return [yaml.safe_load(file.read_text("utf-8")) for file in sorted(AUTOMATIONS.glob("*.yaml"))]
 
 
 def _automate(values: Mapping[str, str]) -> list[str]:

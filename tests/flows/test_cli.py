@@ -235,6 +235,11 @@ def test_a_wrong_value_is_told_of_with_its_flag_and_what_was_wanted(words, sente
         (["rechunk", "v", "--quality", "best"], "--quality: got 'best', wanted"),
         (["rechunk", "v", "--dask", "spark"], "--dask: got 'spark', wanted"),
         (["sing"], 'Unknown command "sing"'),
+        (["sing"], ", …; seismill --help shows"),
+        (["verify", "v", "--fraction", "0"], "--fraction: got 0.0; input should be greater than 0;"),
+        (["sweep", "a", "b", "--max-active", "1000"], "--max-active: got 1000; input should be less than"),
+        (["view", "v", "--port", "99999"], "--port: got 99999; input should be less than or equal to 65535;"),
+        (["up", "--port", "99999"], 'Invalid value "99999" for --port. Must be <= 65535;'),
     ],
 )
 def test_usage_is_exit_code_2_and_one_line(capsys, words, sentence):
@@ -406,6 +411,28 @@ def test_the_bare_demo_shows_the_whole_line(tmp_path):
     (page,) = (Path(line.removeprefix("report: ")) for line in lines if line.startswith("report: "))
     assert page.read_bytes().startswith(b"<!DOCTYPE html>")
     assert (tmp_path / "demo" / "export.sgy").read_bytes() == (tmp_path / "demo" / "survey.sgy").read_bytes()
+
+
+@pytest.mark.parametrize("survey_too", [False, True])
+def test_a_demo_leaves_alone_what_is_not_of_a_demo(capsys, tmp_path, survey_too):
+    (tmp_path / "export.sgy").write_bytes(b"somebody's")
+    if survey_too:
+        (tmp_path / "survey.sgy").write_bytes(b"somebody's survey")
+    before = sorted(tmp_path.iterdir())
+    assert cli.run(["demo", str(tmp_path), "--no-flow"]) == 4
+    assert "export.sgy is not of a demo; name a folder" in capsys.readouterr().err
+    assert (tmp_path / "export.sgy").read_bytes() == b"somebody's"
+    assert sorted(tmp_path.iterdir()) == before
+    assert cli.run(["demo", str(tmp_path / "export.sgy"), "--no-flow"]) == 4
+    assert "export.sgy cannot be a folder" in capsys.readouterr().err
+
+
+def test_a_terminal_without_all_letters_gets_the_help():
+    # Python reads and writes ASCII then.
+    done = seismill("publish", "--help", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    assert "--quality" in done.stdout
 
 
 # Through Prefect

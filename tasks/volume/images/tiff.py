@@ -179,7 +179,10 @@ class _Pages:
         except Exception as error:  # tifffile raises what its arithmetic does
             if isinstance(error, (Outcome, MemoryError)):
                 raise
-            raise InputRefused(f"{source.url} is not a TIFF file that can be read: {error}") from None
+            why = "it has no page" if isinstance(error, LookupError) else error
+            raise InputRefused(
+                f"{source.url} is not a TIFF file that can be read: {why}; bring it again"
+            ) from None
 
     @property
     def description(self) -> str:

@@ -75,6 +75,8 @@ def locate(url: str) -> Location:
             f"{protocol}:// is not a store; use a local path, s3://, gs:// or az://, or https:// for a source"
         )
     path = rest.strip("/")
+    if not path and protocol != "memory":
+        raise InputRefused(f"{protocol}:// names nothing in the store; write {protocol}://bucket/name")
     return Location(protocol, f"/{path}" if protocol == "memory" else path, f"{protocol}://{path}")
 
 

@@ -125,3 +125,9 @@ def test_an_encoded_name_may_be_read_under_an_allowed_prefix(url, allowed):
 def test_an_encoded_name_leads_nowhere_else(url, allowed):
     with pytest.raises(InputRefused, match="outside of what this worker may touch"):
         refuse_outside([url], allowed)
+
+
+@pytest.mark.parametrize("url", ["s3://", "gs:///", "az://", "https://"])
+def test_a_store_without_a_bucket_is_refused(url):
+    with pytest.raises(InputRefused, match=r"names nothing in the store; write \w+://bucket/name$"):
+        locate(url)
