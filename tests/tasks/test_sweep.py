@@ -30,7 +30,9 @@ from tasks.sweep import Ending, Submission, sweep
 from tasks.volume.outcomes import InputRefused, Resumable
 from tasks.volume.store.writable import WritableStore
 from tasks.volume.sweeps.catalogue import Catalogue, CatalogueEntry, as_csv, safe_to_release
+from tasks.volume.sweeps.keys import File
 from tasks.volume.sweeps.policy import action_for, plan_of
+from tasks.volume.sweeps.receipt import receipt
 from tasks.volume.sweeps.sidecar import read_sidecar
 from tasks.volume.sweeps.staging import StagedSource, look_under, size_class, volume_name, without_collisions
 from tests.support.command import SEISMILL
@@ -525,6 +527,24 @@ def test_other_volumes_of_the_same_names_are_not_mixed_up(staging, tmp_path):
     (row, *_) = swept_at(tmp_path / "other", tmp_path / "volumes")["attention"]
     assert row["state"] == "quarantined"  # not tried again each night
     assert f"a.zarr was made of {staging}/a.sgy; give each staging prefix" in row["sentence"]
+
+
+def test_a_volume_is_of_a_source_however_its_place_is_spelled(staging, tmp_path):
+    swept(staging)
+    shutil.rmtree(tmp_path / "volumes" / ".seismill")
+    (tmp_path / "link").symlink_to(staging)
+    swept_at(tmp_path / "link", tmp_path / "volumes")
+    assert {row["state"] for row in table(staging).values() if row["name"] != "bad.sgy"} == {"published"}
+
+
+def test_a_volume_of_fewer_files_of_a_group_is_not_taken_for_a_strangers(staging, tmp_path):
+    swept(staging)
+    entry = StagedSource("a.sgy", f"{staging}/a.sgy", 1, "", f"{tmp_path}/volumes/a.zarr")
+    own = File("a.sgy", f"{staging}/a.sgy", 1, "")
+    with pytest.raises(Resumable, match="the next sweep looks at it again"):
+        receipt(replace(entry, group=(own, replace(own, url=f"{staging}/new.sgy"))), Run())
+    with pytest.raises(InputRefused, match="give each staging prefix volumes of its own"):
+        receipt(replace(entry, group=(replace(own, url=f"{staging}/new.sgy"),)), Run())
 
 
 def test_a_deployment_needs_a_server(staging):

@@ -1,10 +1,12 @@
 """Read from a published volume what it says of its source, and add to it the attributes of the sidecar."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import unquote
 
 from tasks.parameters import Run
 from tasks.volume.arrays.reader import Volume, open_volume
@@ -46,15 +48,19 @@ def receipt(entry: StagedSource, run: Run) -> Receipt:
     if entry.images:
         return _of_images(entry, volume, run)
     state = volume.state
-    places = [source.url for source in state.sources]
-    if places != [file.url for file in entry.files]:  # the same would be found by each sweep to come
+    places = [_place(source.url) for source in state.sources]
+    listed = [(_place(file.url), file.bytes, file.identity) for file in entry.files]
+    if set(places).isdisjoint(
+        place for place, _, _ in listed
+    ):  # the same would be found by each sweep to come
         raise InputRefused(
-            f"{entry.volume} was made of {', '.join(places)}; give each staging prefix volumes of its own"
+            f"{entry.volume} was made of {', '.join(source.url for source in state.sources)}; give each staging "
+            "prefix volumes of its own"
         )
     # The listing has the bytes of an archive, and a volume holds those of the file inside.
     sizes = [source.archive.get("bytes", source.bytes) for source in state.sources]
-    read = [(source.url, size, source.etag) for source, size in zip(state.sources, sizes, strict=True)]
-    if read != [(file.url, file.bytes, file.identity) for file in entry.files]:
+    etags = [source.etag for source in state.sources]
+    if list(zip(places, sizes, etags, strict=True)) != listed:
         raise Resumable(f"{entry.name} was replaced while it was published; the next sweep looks at it again")
     files = tuple(
         replace(file, crc32c=source.crc32c) for file, source in zip(entry.files, state.sources, strict=True)
@@ -62,6 +68,14 @@ def receipt(entry: StagedSource, run: Run) -> Receipt:
     if entry.attributes and state.attributes != entry.attributes:
         describe(store, entry.attributes, run)
     return Receipt(files, state.proven_at)
+
+
+def _place(url: str) -> str:
+    """Return where a file lies, however its URL is spelled: with links, or as before names were percent-encoded."""
+    protocol, _, path = url.rpartition("://")
+    return (
+        f"{protocol}://{unquote(path)}" if protocol not in ("", "file") else os.path.realpath(unquote(path))
+    )
 
 
 def _of_images(source: StagedSource, volume: Volume, run: Run) -> Receipt:
