@@ -28,6 +28,7 @@ from tasks.report import report
 from tasks.verify import verify
 from tasks.volume.arrays.reader import open_volume
 from tasks.volume.report.look import look_of
+from tasks.volume.report.map_picture import covered
 from tasks.volume.report.page import escaped
 from tasks.volume.report.slices import mask_of, sides_of
 from tasks.volume.report.survey_map import survey_map
@@ -218,6 +219,26 @@ def test_coordinates_of_many_chunks_are_computed_from_the_corners(volume):
     lines, crosslines = np.nonzero(live_cells())
     np.testing.assert_allclose(shown.x, 400_000 + 25.0 * lines, atol=1e-4)
     np.testing.assert_allclose(shown.y, 6_100_000 + 12.5 * crosslines, atol=1e-4)
+
+
+def test_the_map_of_many_traces_is_one_area_with_its_holes():
+    # A grid of 18.75 m by 25 m turned by 28 degrees, with a hole of 40 by 30 traces; about two traces a pixel.
+    along, up = (n.ravel().astype(float) for n in np.meshgrid(np.arange(600), np.arange(450), indexing="ij"))
+    kept = (abs(along - 300) > 20) | (abs(up - 200) > 15)
+    turn = np.deg2rad(28)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([18.75, 25])
+    x, y = rotation @ np.array([along, up])[:, kept]
+    box = (x.min() - 900, x.max() + 900, y.min() - 900, y.max() + 900)
+    shown = covered(x, y, box, (400, 500))
+    columns, rows = np.meshgrid(
+        np.linspace(*box[:2], 500, endpoint=False) + (box[1] - box[0]) / 1000,
+        np.linspace(*box[2:], 400, endpoint=False) + (box[3] - box[2]) / 800,
+    )
+    places = np.linalg.solve(rotation, np.array([columns.ravel(), rows.ravel()])).reshape(2, 400, 500)
+    depth = np.minimum(np.minimum(places[0], 599 - places[0]), np.minimum(places[1], 449 - places[1]))
+    out_of_hole = np.maximum(abs(places[0] - 300) - 20, abs(places[1] - 200) - 15)
+    assert shown[(depth > 5) & (out_of_hole > 5)].all()  # no pattern
+    assert not shown[(depth < -5) | (out_of_hole < -5)].any()
 
 
 def test_hostile_names_and_texts_are_shown_and_do_nothing(page):

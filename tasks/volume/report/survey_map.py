@@ -9,7 +9,6 @@ from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import block_count
 from tasks.volume.report.slices import Mask, Side
 
-MOST_POINTS = 20_000
 PAIRS = (
     ("cdp_x", "cdp_y"),
     ("source_coord_x", "source_coord_y"),
@@ -24,7 +23,7 @@ class TraceMap:
     Attributes:
         across: Name and unit of X.
         up: Name and unit of Y.
-        x: X of live traces, thinned.
+        x: X of live traces.
         y: Y of the same traces.
         ground: Whether X and Y are coordinates, so that their scales are equal.
         lines: The slices shown: a name, and positions along it.
@@ -75,8 +74,8 @@ def survey_map(
         return TraceMap(
             across=_titled(volume, names[0]),
             up=_titled(volume, names[1]),
-            x=_thinned(x[shown]),
-            y=_thinned(y[shown]),
+            x=x[shown],
+            y=y[shown],
             ground=True,
             traces=traces,
             lines=_lines(sides, middles, x, y, shown),
@@ -85,7 +84,6 @@ def survey_map(
     if live.ndim != 2:
         return None
     down, along = np.nonzero(live)
-    down, along = _thinned(down), _thinned(along)
     return TraceMap(
         across=sides[1].name,
         up=sides[0].name,
@@ -94,10 +92,6 @@ def survey_map(
         ground=False,
         traces=traces,
     )
-
-
-def _thinned(values: np.ndarray) -> np.ndarray:
-    return values[:: 1 + len(values) // MOST_POINTS]
 
 
 def _spread(volume: Volume, name: str, shape: tuple[int, ...]) -> np.ndarray:
