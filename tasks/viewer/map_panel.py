@@ -31,7 +31,7 @@ class MapPanel:
             x_range=Range1d(left, right),
             y_range=Range1d(low, high),
             tools=[],
-            title="map: click to go there",
+            title="map\nclick to go there",
             x_axis_label=self.shown.titles[0],
             y_axis_label=self.shown.titles[1],
             sizing_mode="stretch_both",
@@ -209,7 +209,7 @@ class LinePanel:
         self.source.data = image_in(values, left, right, low, high)
         self.figure.x_range.update(start=left, end=right, reset_start=left, reset_end=right)
         length = f", {answer.distance[-1]:.6g} long" if answer.distance.size else ""
-        self.figure.title.text = f"line of {answer.full.shape[1]} traces{length} · {answer.array}"
+        self.figure.title.text = f"line of {answer.full.shape[1]} traces{length}\n{answer.array}"
 
     def place(self, x: float, y: float, at: tuple[int, ...]) -> tuple[tuple[int, ...], float] | None:
         """Return the positions along all axes at a place of the figure, and what is shown there."""

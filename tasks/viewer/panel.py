@@ -29,6 +29,7 @@ from tasks.viewer.turns import Awaited
 PIXELS = (480, 320)  # of the frame until the browser says otherwise
 LETTER = 1.75  # size of a letter by its width, so that nothing of a title is cut off
 LEAST_FONT = 9
+TITLE_LARGER = 2  # pixels, than the numbers at the axes
 ACTIVE, INACTIVE = "#d95f02", "#d0d0d0"
 
 
@@ -167,8 +168,8 @@ class Panel:
             parts.append("coarse for now")
         if answer.partial:
             parts.append("the middle only: zoom in, or make levels with seismill pyramid")
-        text = " · ".join(parts)
-        self.figure.title.text = text
+        # Always two lines, so that the frame keeps its size, and letters are legible in a narrow panel.
+        self.figure.title.text = "\n".join((parts[0], " · ".join(parts[1:])))
         fit_texts(self.figure)
 
     def cell(self, x: float, y: float) -> tuple[int, int] | None:
@@ -249,8 +250,9 @@ def fit_texts(shown: figure, letters: int = 48) -> None:
         axis.update(major_label_text_font_size=f"{size}px", axis_label_text_font_size=f"{size + 2}px")
     for bar in shown.select({"type": ColorBar}):
         bar.major_label_text_font_size = f"{size}px"
-    fitting = int(LETTER * frame_of(shown)[0] / max(1, len(shown.title.text)))
-    shown.title.text_font_size = f"{min(max(LEAST_FONT, fitting), size)}px"
+    longest = max(map(len, shown.title.text.split("\n")))
+    fitting = int(LETTER * frame_of(shown)[0] / max(1, longest))
+    shown.title.text_font_size = f"{min(max(LEAST_FONT, fitting), size + TITLE_LARGER)}px"
 
 
 def image_in(values: np.ndarray, left: float, right: float, low: float, high: float) -> dict[str, list[Any]]:

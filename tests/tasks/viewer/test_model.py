@@ -230,17 +230,17 @@ def test_a_new_question_does_not_wait_for_a_full_answer(looked: LookedAt):
     page.move({0: 33})
     answer(0)
     assert panel.answer.is_first
-    assert panel.figure.title.text.startswith("inline 76 · pyramid/")
+    assert panel.figure.title.text.startswith("inline 76\npyramid/")
     assert panel.figure.title.text.endswith(" · coarse for now")
     page.move({0: 1})  # the full answer is not there yet
     answer(1)
-    assert panel.figure.title.text.startswith("inline 12 · pyramid/")
+    assert panel.figure.title.text.startswith("inline 12\npyramid/")
     answer(0)  # what nobody sees any more is not shown
     assert panel.answer.is_first
     while waiting:
         answer(0)
     assert not panel.answer.is_first
-    assert panel.figure.title.text == "inline 12 · amplitude"
+    assert panel.figure.title.text == "inline 12\namplitude"
 
 
 def test_sharpness_counts_samples_of_what_is_seen_against_pixels():

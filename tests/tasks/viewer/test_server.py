@@ -180,9 +180,12 @@ def test_texts_grow_with_a_wide_panel(monkeypatch):
         monkeypatch.setattr(panel, "frame_of", lambda _, wide=wide: (wide, 300))
         panel.fit_texts(shown)
         assert {axis.major_label_text_font_size for axis in shown.axis} == {size}
-        assert shown.title.text_font_size == size
+        assert shown.title.text_font_size == f"{int(size[:-2]) + 2}px"
     monkeypatch.setattr(panel, "frame_of", lambda _: (265, 300))
-    shown.title.text = "crossline 2301 · fast_crossline ±0.0353 · every 2 x 5"
+    shown.title.text = "crossline 2301\nfast_crossline ±0.0353 · every 2 x 5"
+    panel.fit_texts(shown)
+    assert shown.title.text_font_size == "12px"  # its longer line decides
+    shown.title.text = "crossline 2301\nfast_crossline ±0.0353 · every 2 x 5 · coarse for now"
     panel.fit_texts(shown)
     assert shown.title.text_font_size == "9px"  # nothing of it is cut off
 
@@ -266,7 +269,7 @@ def test_a_person_moves_a_slider_types_draws_and_sees_the_samples(viewed, survey
     at[0] += 3
     check(states["slid"])
     assert states["slid"]["controls"]["number inline"] == 10 + 2 * at[0]
-    assert states["slid"]["panels"]["inline section"]["title"] == f"inline {10 + 2 * at[0]} · amplitude"
+    assert states["slid"]["panels"]["inline section"]["title"] == f"inline {10 + 2 * at[0]}\namplitude"
     at[1] = 10  # 330 is nearest to 331
     check(states["typed"])
     assert states["typed"]["controls"]["number crossline"] == 330
