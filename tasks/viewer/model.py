@@ -64,12 +64,18 @@ class LookedAt:
     @cached_property
     def copies(self) -> list[ReadableArray]:
         """Copies of the master by path."""
-        return sorted(self._levels[np.inf][0].candidates[1:], key=lambda array: array.path)
+        first = 0 if self.volume.left_out else 1
+        return sorted(self._levels[np.inf][0].candidates[first:], key=lambda array: array.path)
 
     @property
     def modes(self) -> list[str]:
-        """Return the choices of what to show: the fastest array, the lossless one, each copy, each difference."""
+        """Return the choices of what to show: the fastest array, the lossless one, each copy, each difference.
+
+        A volume without its lossless array has no differences from it.
+        """
         paths = [array.path for array in self.copies]
+        if self.volume.left_out:
+            return [FASTEST, *paths]
         return [FASTEST, LOSSLESS, *paths, *(f"{DIFFERENCE}{path}" for path in paths)]
 
     @cached_property

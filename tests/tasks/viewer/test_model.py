@@ -113,6 +113,16 @@ def test_the_fastest_array_for_each_plane_is_the_copy_made_for_it(looked: Looked
     assert looked.modes[:4] == [FASTEST, LOSSLESS, "fast_inline", "fast_time"]
 
 
+def test_a_volume_of_copies_alone_shows_each_and_no_difference(viewed: str, tmp_path):
+    copy(viewed, str(tmp_path / "copies.zarr"), excludes=["amplitude"])
+    looked = LookedAt(str(tmp_path / "copies.zarr"), StorageOptions())
+    assert looked.modes == [FASTEST, "fast_inline", "fast_time"]
+    answer = ask(looked, "inline section", (8, 0, 0), shown="fast_inline")
+    stored = zarr.open_group(viewed, mode="r")["fast_inline"][8]
+    np.testing.assert_array_equal(answer.values, stored.T)
+    assert answer.max_abs_error > 0
+
+
 def test_a_copy_that_is_not_there_is_a_sentence(looked: LookedAt):
     with pytest.raises(InputRefused, match="has no copy other; it has fastest, master, fast_inline"):
         ask(looked, "time slice", (0, 0, 0), shown="other")
