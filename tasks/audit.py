@@ -54,7 +54,8 @@ def audit(
 
     Returns:
         The summary: `counts` of volumes that are sound, damaged or being written by another run, `attention` with a row
-        for each damaged one, `notes` of those being written, and how many `objects` there are and were `checked`.
+        for each damaged one, `notes` on those being written and of `verify`, and how many `objects` there are and were
+        `checked`.
 
     Raises:
         InputRefused: The place has no catalogue.
@@ -72,6 +73,7 @@ def audit(
     published = sorted((record for record in records.values() if record.state == "published"), key=_name)
     seed = datetime.now(UTC).toordinal() if seed < 0 else seed
     rows: list[dict[str, Any]] = []
+    notes: list[str] = []
     checked = objects = 0
     # Not the URL of the record: whoever writes a catalogue must not say what is read.
     places = [Store(f"{store.url}/{volume_name(record.name)}", run.storage_options) for record in published]
@@ -83,12 +85,14 @@ def audit(
         try:
             verified = verify(volume=volume, fraction=fraction, errors=errors, run=run, seed=seed)
             checked, objects = checked + verified["checked"], objects + verified["objects"]
+            notes += [note if volume in note else f"{volume}: {note}" for note in verified["notes"]]
         except (IntegrityFailure, InputRefused) as outcome:  # damaged, or gone
             sentence, state = str(outcome), "damaged"
         except Resumable as outcome:
             if stopping.is_set():
                 raise
             sentence, state = str(outcome), "being written"
+            notes.append(sentence)
         if sentence:
             log.info("%s", sentence)
         rows.append({"source": volume, "state": state, "sentence": sentence})
@@ -109,7 +113,7 @@ def audit(
         "requests": spent.requests,
         "bytes_read": spent.bytes_read,
         "bytes_written": spent.bytes_written,
-        "notes": [row["sentence"] for row in rows if row["state"] == "being written"],
+        "notes": notes,
     }
     if damaged:
         named = "; ".join(row["sentence"] for row in damaged[:MOST_NAMED])

@@ -19,7 +19,7 @@ from tasks.volume.integrity.check import entries_of, open_checked
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.deletion import take_away
 from tasks.volume.protocol.lock import locked
-from tasks.volume.protocol.root import current_root
+from tasks.volume.protocol.root import commit, current_root
 from tasks.volume.store.writable import WritableStore
 
 
@@ -105,6 +105,20 @@ def test_a_volume_that_is_being_replaced_is_told_of_and_is_no_damage(volumes):
         summary = audited(volumes, fraction=1.0)
     assert summary["counts"] == {"sound": 2, "being written": 1}
     assert "is writing" in summary["notes"][0]
+
+
+def test_a_run_that_was_stopped_while_it_replaced_a_volume_is_told_of(volumes):
+    store = WritableStore(str(volumes / "a.zarr"))
+    root = (volumes / "a.zarr" / "zarr.json").read_bytes()
+    with locked(store, wait_seconds=0) as epoch:
+        commit(store, epoch, None)
+    (volumes / "a.zarr" / "zarr.json").write_bytes(
+        root
+    )  # as if the run had been stopped before it removed it
+    summary = audited(volumes, fraction=1.0)
+    assert summary["counts"] == {"sound": 3}
+    (note,) = summary["notes"]
+    assert note.startswith(f"a run is replacing {volumes}/a.zarr, or was stopped")
 
 
 def test_where_no_sweep_was_there_is_nothing_to_audit(tmp_path):
