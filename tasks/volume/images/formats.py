@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from tasks.parameters import Raw, StorageOptions
 from tasks.volume.images.header import Slices
 from tasks.volume.images.listing import VoxelFile
+from tasks.volume.images.names import RAW_SUFFIXES
 from tasks.volume.images.suffixes import SUFFIXES, suffix_of
 from tasks.volume.outcomes import InputRefused, how_to_install
 from tasks.volume.store.objects import Source
@@ -178,7 +179,9 @@ def describe(file: VoxelFile, options: StorageOptions, raw: Raw, image: int = -1
             raise InputRefused(
                 f"{file.url} does not begin like a file of that name; it is damaged, or another kind of file"
             )
-        if raw.dtype == "unknown" and (what := _recognised(head, name)):
+        # What is named like a packed raw file may be one, if a sidecar has its layout.
+        packed_raw = name.endswith(".gz") and suffix_of(name[:-3]) in RAW_SUFFIXES
+        if raw.dtype == "unknown" and not packed_raw and (what := _recognised(head, name)):
             raise InputRefused(
                 f"{file.url} is {what}, which is not read; save it as one of {READ}, or give --dtype and "
                 "--shape if it is "

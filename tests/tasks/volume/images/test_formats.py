@@ -5,6 +5,7 @@ images/dicom.py, images/dicom_header.py, images/hdf5.py, images/hdf5_paths.py, i
 images/sidecars.py, images/which_image.py.
 """
 
+import gzip
 import io
 import os
 import struct
@@ -242,14 +243,15 @@ def beside(name: str, sidecar: str, text: str) -> Callable[[Path], str]:
 
 
 def raw_beside(
-    sidecar: str, text: str, values: np.ndarray = VALUES, before: bytes = b""
+    sidecar: str, text: str, values: np.ndarray = VALUES, before: bytes = b"", *, packed: bool = False
 ) -> Callable[[Path], str]:
     """Return a maker of a raw file, and of what a scanner writes beside it."""
 
     def make(folder: Path) -> str:
-        (folder / "a.raw").write_bytes(before + values.tobytes())
+        data, name = before + values.tobytes(), "a.raw.gz" if packed else "a.raw"
+        (folder / name).write_bytes(gzip.compress(data) if packed else data)
         (folder / sidecar).write_text(text)
-        return "a.raw"
+        return name
 
     return make
 
@@ -564,6 +566,9 @@ TABLE = [
         voxels("float32"), b"12345"), voxels("float32"), (2, 0.5, 0.25), "millimeter", (), "voxels of float32, as a.vgi"),
     Row("raw as xtekct counts it", raw_beside("a.xtekct", "VoxelsX=9\nVoxelsY=7\nVoxelsZ=6\nVoxelSizeX=0.25\nVoxelSizeY=0.5\nVoxelSizeZ=2\n"), VALUES, (2, 0.5, 0.25), "millimeter", (), "as a.xtekct"),
     Row("raw as pcr counts it", raw_beside("a.pcr", "[Geometry]\nVoxelSizeRec=0.005\n[VolumeData]\nVolume_SizeX=9\nVolume_SizeY=7\nVolume_SizeZ=6\n", BYTES), BYTES, (0.005,) * 3, "millimeter", (), "of uint8, as a.pcr"),
+    Row("packed raw as vgi describes it", raw_beside("a.vgi", VGI, packed=True), VALUES, (2, 0.5, 0.25), "millimeter", (), "6 x 7 x 9 (z, y, x) voxels of uint16, as a.vgi describes it"),
+    Row("packed raw of which a sidecar gives no type", raw_beside("a.xtekct", "VoxelsX=9\nVoxelsY=7\nVoxelsZ=6\n", np.tile(VALUES[:1], (6, 1, 1)), packed=True), sentence="no type of them that fits"),
+    Row("packed raw without a sidecar", raw_beside("a.txt", "", packed=True), sentence="give its dtype and its shape"),
     Row("raw that vgi does not fit", raw_beside("a.vgi", VGI, VALUES[1:]), sentence="make 756; the numbers are wrong, or the file is cut off; the layout is that of a.vgi, which --dtype and --shape overrule"),
     Row("raw with a vgi of lengths alone", raw_beside("a.vgi", "resolution = 1 1 1\n"), sentence="give its dtype and its shape"),
     Row("raw that pcr does not fit", raw_beside("a.pcr", "Volume_SizeX=9\nVolume_SizeY=7\nVolume_SizeZ=5\n"), sentence=r"a.pcr beside it describes 5 x 7 x 9 \(z, y, x\) voxels, but no type of them that fits its 756 bytes"),
