@@ -147,7 +147,10 @@ def ingest_images(
             compute = replace(compute, needs=[])
             planned = planned_stack(store, stack, spec, block, expected, limits, follow(compute))
             fitting(compute, planned["memory_bytes"], f"a slab of {block} voxels in chunks of {spec.chunks}")
-        return planned | {"peak_bytes": peak_bytes(compute), "notes": [*planned["notes"], *notes]}
+        return planned | {
+            "peak_bytes": peak_bytes(compute, store, planned["arrays"]),
+            "notes": [*planned["notes"], *notes],
+        }
     refuse_occupied(store, shown.store.url if shown else "")
     need = block_memory(stack, spec, block, local=store.local)
     what = f"a slab of {block} voxels in chunks of {spec.chunks}"

@@ -60,6 +60,7 @@ class Limits:
         slab_bytes: Voxels of a block of images, unless one slab is larger.
         local_objects: Chunks of an array on a local disk that are files of their own; of more, shards are.
         level_bytes: Samples that a block of levels reads, unless one stored object of a level takes more.
+        kept_bytes: Chunks that a publication keeps in memory for its next stages, at most.
         two_levels_bytes: Up to this size of a block two levels are made from one read.
     """
 
@@ -79,6 +80,7 @@ class Limits:
     local_objects: int = 100_000
     level_bytes: int = 64 << 20
     two_levels_bytes: int = 256 << 20
+    kept_bytes: int = 2 << 30
 
 
 DEFAULT_LIMITS = Limits()

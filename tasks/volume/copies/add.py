@@ -30,6 +30,7 @@ from tasks.volume.protocol.lock import held_epoch
 from tasks.volume.protocol.owner import Fit, any_memory, owned
 from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.plan import digest_of
+from tasks.volume.protocol.remembered import recalling
 from tasks.volume.protocol.root import root_under_lock
 from tasks.volume.protocol.summary import array_rows, ended, planned_row, using
 from tasks.volume.store.objects import Traffic
@@ -108,7 +109,8 @@ def add_copies(
                 f"{store.url} has {how_copies_differ(opened, differ)}; replace with --overwrite, or give the copy "
                 "another name"
             )
-        todo, readings, fitted = planned_copies(opened, specs, compute, chosen)
+        # Tolerances are chosen from samples that this process may have stored.
+        todo, readings, fitted = planned_copies(Volume(recalling(store), root), specs, compute, chosen)
         replaced = [s.path for s in todo if s.path in root.members]
         if not todo:
             return ended(store, "copies", array_rows(root, names), began, before, notes=["were done already"])

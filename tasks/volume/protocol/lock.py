@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.volume.limits import Patience
@@ -46,8 +47,23 @@ assert Patience().deadline + HEARTBEAT_SECONDS < LEASE_SECONDS
 
 
 _tokens: set[str] = set()  # of the locks that this process holds or asks for
-_held: dict[str, tuple[int, str]] = {}  # the epoch that this process holds, and the token of its lock, by URL
+_held: dict[str, "_Hold"] = {}  # the locks that this process holds, by URL
 _looked_at: dict[tuple[str, int], float] = {}  # when this process saw last that an epoch owned its volume
+
+
+@dataclass
+class Memory:
+    """What a holder of a volume stored itself; it is gone with the lock.
+
+    Attributes:
+        small: Documents and indexes of shards, by key.
+        large: Chunks and shards, by key.
+        for_stages: Whether further stages follow under the same lock, which read the large ones.
+    """
+
+    small: dict[str, bytes] = field(default_factory=dict)
+    large: dict[str, bytes] = field(default_factory=dict)
+    for_stages: bool = False
 
 
 def _holder() -> dict[str, Any]:
@@ -95,7 +111,8 @@ def writer_of(store: Store) -> str:
 
 def held_epoch(store: Store) -> int:
     """Return the epoch under which this process owns the volume; 0 if it does not."""
-    return _held.get(store.url, (0, ""))[0]
+    hold = _held.get(store.url)
+    return hold.epoch if hold else 0
 
 
 def held_token(store: Store) -> str:
@@ -103,7 +120,24 @@ def held_token(store: Store) -> str:
 
     An epoch does not: where everything was removed, the next volume begins with the first one again.
     """
-    return _held.get(store.url, (0, ""))[1]
+    hold = _held.get(store.url)
+    return hold.token if hold else ""
+
+
+def held_memory(store: Store) -> Memory | None:
+    """Return what this process remembers of the volume; None if it does not hold it."""
+    hold = _held.get(store.url)
+    return hold.memory if hold else None
+
+
+def all_memories() -> list[Memory]:
+    """Return what this process remembers of each volume that it holds."""
+    return [hold.memory for hold in list(_held.values())]
+
+
+def keeps_locks() -> bool:
+    """Return whether locks taken here are kept from one stage to the next."""
+    return _keeping.get() is not None
 
 
 def check_epoch(store: Store, epoch: int) -> None:
@@ -192,13 +226,15 @@ class _Hold:
     ) -> None:
         """Take the lock by `acquire`, which waits for it and returns the epoch."""
         self._store, self._mine, self.tidy = store, _holder(), False
-        _tokens.add(self._mine["token"])
+        self.token = self._mine["token"]
+        self.memory = Memory(for_stages=keeps_locks())
+        _tokens.add(self.token)
         try:
             self.epoch = acquire(self._mine)
         except BaseException:
-            _tokens.discard(self._mine["token"])
+            _tokens.discard(self.token)
             raise
-        _held[store.url] = self.epoch, self._mine["token"]
+        _held[store.url] = self
         self._ended = threading.Event()
         self._thread = threading.Thread(
             target=self._beat, args=(heartbeat_seconds,), name="heartbeat", daemon=True
@@ -218,9 +254,10 @@ class _Hold:
         """Give the volume up."""
         self._ended.set()
         self._thread.join()
-        _held.pop(self._store.url, None)
+        if _held.get(self._store.url) is self:  # not of a run of this process that took over
+            del _held[self._store.url]
         self._mine["state"] = "released"
-        _tokens.discard(self._mine["token"])
+        _tokens.discard(self.token)
         self._store.put(key_of(self.epoch), stored(self._mine, self.epoch))
 
 

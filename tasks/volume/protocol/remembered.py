@@ -1,6 +1,9 @@
 """Remember what this process wrote under the lock that it still holds, so that it need not read it again.
 
-Nobody else may change those objects meanwhile. A run that lost its lock finds so before it writes, as ever.
+Nobody else may change those objects meanwhile. A run that lost its lock finds so before it writes, as ever. Documents
+and indexes of shards are always remembered; chunks as far as the blocks of a stage leave memory for them, and only
+while further stages follow under the same lock: of a publication, copies, levels and the report are made of the bytes
+that ingest put, while the proof reads the store. What workers of a cluster put, this process does not have.
 """
 
 import threading
@@ -8,54 +11,77 @@ from typing import TypeVar
 
 from tasks.volume.arrays.codecs import index_bytes
 from tasks.volume.arrays.spec import ArraySpec
-from tasks.volume.protocol.lock import held_token
+from tasks.volume.protocol.lock import all_memories, held_memory
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
 
 MOST_BYTES, MOST_OBJECT_BYTES = 8 << 20, 1 << 20  # of one volume, of one object
-MOST_VOLUMES = 2
 _INDEX = "#index"  # after the key of a shard: its last bytes
 
 _changing = threading.Lock()
-_objects: dict[tuple[str, str], dict[str, bytes]] = {}  # by URL and token of the lock
+_most_large = 0
 
 
 def remember(store: Store, key: str, data: bytes) -> None:
     """Keep a small object that was just stored, if this process holds the volume."""
-    token = held_token(store)
-    if not token or len(data) > MOST_OBJECT_BYTES:
+    memory = held_memory(store)
+    if memory is None or len(data) > MOST_OBJECT_BYTES:
         return
     with _changing:
-        while len(_objects) >= MOST_VOLUMES and (store.url, token) not in _objects:
-            _objects.pop(next(iter(_objects)))
-        known = _objects.setdefault((store.url, token), {})
-        known.pop(key, None)
-        if sum(map(len, known.values())) + len(data) <= MOST_BYTES:
-            known[key] = data
+        memory.small.pop(key, None)
+        if sum(map(len, memory.small.values())) + len(data) <= MOST_BYTES:
+            memory.small[key] = data
 
 
-def remember_index(store: Store, spec: ArraySpec, key: str, data: bytes) -> None:
-    """Keep the index of a shard that was just stored, as `remember`."""
-    if spec.shards and not store.local:
+def remember_chunks(store: Store, spec: ArraySpec, key: str, data: bytes) -> None:
+    """Keep an object of an array that was just stored, or of a shard at least its index, as `remember`."""
+    if store.local:
+        return
+    memory = held_memory(store)
+    if memory is not None and memory.for_stages:
+        with _changing:
+            memory.large.pop(key, None)
+            if _large_bytes() + len(data) <= _most_large:
+                memory.large[key] = data
+                return
+    if spec.shards:
         remember(store, f"{key}{_INDEX}", bytes(data[-index_bytes(spec) :]))
+
+
+def keep_at_most(most_bytes: int) -> None:
+    """Keep no more chunks than that, of all volumes together; those that were stored last are given up."""
+    global _most_large
+    with _changing:
+        _most_large = most_bytes
+        for memory in all_memories():
+            while memory.large and _large_bytes() > most_bytes:
+                memory.large.popitem()
+
+
+def _large_bytes() -> int:
+    return sum(len(data) for memory in all_memories() for data in memory.large.values())
 
 
 def recall(store: Store, key: str) -> bytes | None:
     """Return an object that this process stored while it has held the volume; None if it does not know."""
-    return _objects.get((store.url, held_token(store)), {}).get(key)
+    memory = held_memory(store)
+    if memory is None:
+        return None
+    known = memory.small.get(key)
+    return memory.large.get(key) if known is None else known
 
 
 def forget(store: Store, below: str = "") -> None:
     """Know nothing any more of a volume's objects whose keys begin so: they are about to be removed."""
-    with _changing:
-        for (url, _), known in _objects.items():
-            if url == store.url:
+    if memory := held_memory(store):
+        with _changing:
+            for known in (memory.small, memory.large):
                 for key in [key for key in known if key.startswith(below)]:
                     del known[key]
 
 
 class _Recalling(Store):
-    """A volume that returns small objects, which this process stored under its lock, from memory."""
+    """A volume that returns objects, which this process stored under its lock, from memory."""
 
     def get(self, key: str) -> bytes:
         """Return the whole object, as `Store.get`."""
@@ -65,7 +91,16 @@ class _Recalling(Store):
     def get_tail(self, key: str, length: int) -> bytes:
         """Return the last bytes of an object, as `Store.get_tail`."""
         known = recall(self, f"{key}{_INDEX}")
+        if known is None and (whole := recall(self, key)) is not None:
+            return whole[-length:]
         return known if known is not None and len(known) == length else super().get_tail(key, length)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return bytes of an object from `start`, as `Store.get_range`."""
+        known = recall(self, key)
+        if known is None or start + length > len(known):
+            return super().get_range(key, start, length)
+        return known[start : start + length]
 
 
 class _RecallingToWrite(_Recalling, WritableStore):

@@ -30,7 +30,7 @@ from tasks.volume.protocol.ledger import Ledger, Record, Stored
 from tasks.volume.protocol.lock import check_epoch, recheck_epoch
 from tasks.volume.protocol.own_names import OWN
 from tasks.volume.protocol.plan import NOTES, PLAN, TWIN, Plan, folder_of, plan_at, remember_plan, settle_plan
-from tasks.volume.protocol.remembered import ended_tidy, recall, recalling, remember, remember_index
+from tasks.volume.protocol.remembered import ended_tidy, recall, recalling, remember, remember_chunks
 from tasks.volume.protocol.root import commit
 from tasks.volume.store.writable import WritableStore
 
@@ -94,7 +94,7 @@ class Job:
         self.check()
         key = spec.key(position)
         settle(store, self.epoch, key, data)
-        remember_index(store, spec, key, data)
+        remember_chunks(store, spec, key, data)
         return Stored.chunk(spec, position, data)
 
 

@@ -1,7 +1,7 @@
 """Build the summary of a verb, and the default compute."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,11 +13,14 @@ from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, block_count
 from tasks.volume.memory import enough_mb, memory_budget
 from tasks.volume.outcomes import InputRefused
+from tasks.volume.protocol.lock import keeps_locks
+from tasks.volume.protocol.remembered import keep_at_most
 from tasks.volume.protocol.stage import Stage
 from tasks.volume.store.objects import Store, Traffic, traffic
 
 # What a process of a run holds beside blocks: interpreter, libraries, and the report's pictures (measured).
 PROCESS_BYTES = 370 << 20
+KEPT_SHARE = 0.25  # of a run's memory, for chunks that further stages read
 
 
 @contextmanager
@@ -43,14 +46,32 @@ def fitting(compute: Compute, block_bytes: int, what: str, *, most: int = 0) -> 
             f"give it {enough_mb(block_bytes)} or use smaller chunks"
         )
     workers = min(compute.workers, fit, most or fit)
-    if compute.needs is not None:
-        compute.needs.append(workers * block_bytes)
+    taken = workers * block_bytes
+    if compute.needs is None:
+        keep_at_most(min(kept_bytes(compute), compute.memory_bytes - taken))
+    else:
+        compute.needs.append(taken)
     return replace(compute, workers=workers)
 
 
-def peak_bytes(compute: Compute) -> int:
-    """Return what a whole run is to take at most: its process, and the blocks in flight of its largest stage."""
-    return PROCESS_BYTES + max(compute.needs or [0])
+def kept_bytes(compute: Compute) -> int:
+    """Return the most bytes of chunks that a publication keeps in memory from one stage to the next."""
+    return min(compute.limits.kept_bytes, int(compute.memory_bytes * KEPT_SHARE)) if compute.in_process else 0
+
+
+def peak_bytes(compute: Compute, store: Store, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Return what a whole run is to take at most: its process, blocks in flight of its largest stage, chunks it keeps.
+
+    Args:
+        compute: Place where blocks run, with the needs of all stages.
+        store: The volume, of which a publication in a cloud keeps chunks.
+        rows: Rows of its arrays.
+    """
+    blocks = max(compute.needs or [0])
+    kept = 0
+    if keeps_locks() and not store.local:
+        kept = min(kept_bytes(compute), sum(row["raw_bytes"] for row in rows))
+    return PROCESS_BYTES + max(blocks, min(blocks + kept, compute.memory_bytes))
 
 
 def planned_row(spec: ArraySpec) -> dict[str, Any]:
