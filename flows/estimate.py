@@ -32,14 +32,15 @@ PREFIX = "seismill-estimate-"
 FEW_TRACES = 16
 # Requests to S3, fitted to publications of 12, 78 and 264 MB. Writes: small objects of a volume, and of each array.
 SMALL_WRITES, WRITES_PER_ARRAY = 70, 10
-# Reads: small ones; bytes of a read of the source, and of the master in all stages together; those of the report.
-SMALL_READS, SOURCE_READ_BYTES, MASTER_READ_BYTES = 72, 13_500_000, 1_250_000
-LEAST_OF_REPORT, MOST_OF_REPORT, REPORT_READ_BYTES = 45, 120, 900_000
+# Reads: small ones; bytes of a read of the source, and of the master by the proof, and by copies and levels together,
+# which send none for what is kept in memory; those of a report likewise, but for small ones.
+SMALL_READS, SOURCE_READ_BYTES, PROOF_READ_BYTES, DERIVE_READ_BYTES = 75, 13_500_000, 3_100_000, 2_100_000
+SMALL_OF_REPORT, LEAST_OF_REPORT, MOST_OF_REPORT, REPORT_READ_BYTES = 6, 39, 114, 900_000
 # The same of volumes of images, fitted to three of 3 to 294 MB: writes beside objects, of each array, of a report;
 IMAGE_WRITES, IMAGE_WRITES_PER_ARRAY, IMAGE_REPORT_WRITES = 26, 10, 7
 # small reads, of each array, bytes of a read of the master (once for copies, levels and proof each); those of a report.
 IMAGE_READS, IMAGE_READS_PER_ARRAY, IMAGE_READ_BYTES, IMAGE_REPORT_READS = 12, 4, 2_400_000, 15
-FOR_PARTS = ("parts", "live_share", "traces", "index")  # of an ingest's dry run
+FOR_PARTS = ("parts", "live_share", "traces", "index", "kept_bytes")  # of an ingest's dry run
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,11 @@ def estimated(
     if not locate(planned["volume"]).local:
         if parts[-1].traces:
             source_bytes = planned["traces"] * small["raw"] / parts[-1].traces
-            found |= _requests(rows, source_bytes, report="report" in ways["steps"])
+            kept = planned["kept_bytes"]
+            found |= _requests(rows, source_bytes, kept, report="report" in ways["steps"])
         else:
-            found |= _image_requests(rows, ways["steps"], local=locate(source.split(",")[0]).local)
+            near = locate(source.split(",")[0]).local
+            found |= _image_requests(rows, ways["steps"], planned["kept_bytes"], local=near)
     seconds, more = tries[-1]["seconds"] - small["seconds"], tries[-1]["raw"] - small["raw"]
     if len(tries) > 1 and seconds > 0 < more:  # the first one imports and compiles
         times = 2 if "proof" in ways["steps"] else 1  # that images are read, which a part has decoded already
@@ -182,25 +185,35 @@ def _sized(
     return rows
 
 
-def _requests(rows: list[dict[str, Any]], source_bytes: float, *, report: bool) -> dict[str, int]:
+def _fetched(rows: list[dict[str, Any]], kept: int) -> float:
+    """Return the part of what a publication stores that its later stages fetch, because memory does not keep it."""
+    stored = sum(row["stored_bytes"] for row in rows)
+    return max(0.0, 1 - kept / stored) if stored else 0.0
+
+
+def _requests(rows: list[dict[str, Any]], source_bytes: float, kept: int, *, report: bool) -> dict[str, int]:
     """Return the requests for reading and writing that a publication sends to a cloud store."""
-    stored = rows[0]["stored_bytes"]
-    reads = SMALL_READS + source_bytes / SOURCE_READ_BYTES + stored / MASTER_READ_BYTES
+    stored, fetched = rows[0]["stored_bytes"], _fetched(rows, kept)
+    reads = SMALL_READS + source_bytes / SOURCE_READ_BYTES + stored / PROOF_READ_BYTES
+    reads += fetched * stored / DERIVE_READ_BYTES
     if report:
-        reads += min(MOST_OF_REPORT, LEAST_OF_REPORT + stored / REPORT_READ_BYTES)
+        of_chunks = min(MOST_OF_REPORT, LEAST_OF_REPORT + stored / REPORT_READ_BYTES)
+        reads += SMALL_OF_REPORT + fetched * of_chunks
     writes = sum(row["objects"] for row in rows) + SMALL_WRITES + WRITES_PER_ARRAY * len(rows)
     return {"writes": writes, "reads": round(reads)}
 
 
-def _image_requests(rows: list[dict[str, Any]], steps: list[str], *, local: bool) -> dict[str, int]:
+def _image_requests(
+    rows: list[dict[str, Any]], steps: list[str], kept: int, *, local: bool
+) -> dict[str, int]:
     """Return the requests of a publication of images; of those in a store, whose reads depend on the files, writes."""
-    report, stored = "report" in steps, rows[0]["stored_bytes"]
+    report, stored, fetched = "report" in steps, rows[0]["stored_bytes"], _fetched(rows, kept)
     writes = sum(row["objects"] for row in rows) + IMAGE_WRITES + IMAGE_WRITES_PER_ARRAY * len(rows)
-    passes = len({"copies", "pyramid", "proof"} & set(steps))
+    passes = ("proof" in steps) + fetched * len({"copies", "pyramid"} & set(steps))
     reads = IMAGE_READS + IMAGE_READS_PER_ARRAY * len(rows) + passes * stored / IMAGE_READ_BYTES
     if report:
         writes += IMAGE_REPORT_WRITES
-        reads += min(MOST_OF_REPORT, IMAGE_REPORT_READS + stored / REPORT_READ_BYTES)
+        reads += IMAGE_REPORT_READS + fetched * min(MOST_OF_REPORT, stored / REPORT_READ_BYTES)
     return {"writes": writes} | ({"reads": round(reads)} if local else {})
 
 

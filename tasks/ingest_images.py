@@ -27,7 +27,7 @@ from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
 from tasks.volume.protocol.plan import digest_of, folder_of
 from tasks.volume.protocol.stage import run_blocks
-from tasks.volume.protocol.summary import array_rows, ended, fitting, peak_bytes, using
+from tasks.volume.protocol.summary import array_rows, ended, fitting, promised, using
 from tasks.volume.publishing.following import OfVoxels, lossless_arrays, plan_following
 from tasks.volume.stacks.block import image_block
 from tasks.volume.stacks.finish import finish_stack
@@ -147,10 +147,8 @@ def ingest_images(
             compute = replace(compute, needs=[])
             planned = planned_stack(store, stack, spec, block, expected, limits, follow(compute))
             fitting(compute, planned["memory_bytes"], f"a slab of {block} voxels in chunks of {spec.chunks}")
-        return planned | {
-            "peak_bytes": peak_bytes(compute, store, planned["arrays"]),
-            "notes": [*planned["notes"], *notes],
-        }
+        memory = promised(compute, store, planned["arrays"])
+        return planned | memory | {"notes": [*planned["notes"], *notes]}
     refuse_occupied(store, shown.store.url if shown else "")
     need = block_memory(stack, spec, block, local=store.local)
     what = f"a slab of {block} voxels in chunks of {spec.chunks}"

@@ -25,7 +25,7 @@ from tasks.volume.ingest.survey import Survey
 from tasks.volume.memory import enough_mb
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.owner import Fit
-from tasks.volume.protocol.summary import fitting, peak_bytes, planned_row
+from tasks.volume.protocol.summary import fitting, planned_row, promised
 from tasks.volume.store.objects import Store
 
 UNPLACED_CHUNK_BYTES = 4 << 20
@@ -213,7 +213,7 @@ def planned(
         "objects": rows[0]["objects"],
         "blocks": block_count(survey.grid.shape, block),
         "memory_bytes": block_memory(spec, block, survey.fmt, cpu_count(), spilled=spilled),
-        "peak_bytes": peak_bytes(compute, store, rows),
+        **promised(compute, store, rows),
         **(parts_to_try(survey, spec, to_try) if to_try else {}),
         "notes": [*notes, *many_objects((spec, *following), survey.files.limits, local=store.local)],
     }

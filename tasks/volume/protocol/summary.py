@@ -59,19 +59,22 @@ def kept_bytes(compute: Compute) -> int:
     return min(compute.limits.kept_bytes, int(compute.memory_bytes * KEPT_SHARE)) if compute.in_process else 0
 
 
-def peak_bytes(compute: Compute, store: Store, rows: Sequence[Mapping[str, Any]]) -> int:
+def promised(compute: Compute, store: Store, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Return what a whole run is to take at most: its process, blocks in flight of its largest stage, chunks it keeps.
 
     Args:
         compute: Place where blocks run, with the needs of all stages.
         store: The volume, of which a publication in a cloud keeps chunks.
         rows: Rows of its arrays.
+
+    Returns:
+        `peak_bytes`, and `kept_bytes` of it for chunks.
     """
-    blocks = max(compute.needs or [0])
-    kept = 0
+    blocks, kept = max(compute.needs or [0]), 0
     if keeps_locks() and not store.local:
-        kept = min(kept_bytes(compute), sum(row["raw_bytes"] for row in rows))
-    return PROCESS_BYTES + max(blocks, min(blocks + kept, compute.memory_bytes))
+        room = max(0, compute.memory_bytes - blocks)
+        kept = min(kept_bytes(compute), room, sum(row["raw_bytes"] for row in rows))
+    return {"peak_bytes": PROCESS_BYTES + blocks + kept, "kept_bytes": kept}
 
 
 def planned_row(spec: ArraySpec) -> dict[str, Any]:
