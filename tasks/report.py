@@ -7,7 +7,7 @@ is read does not grow with the volume beyond one slice in each direction, cut to
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tasks.parameters import Run, Url
@@ -46,14 +46,14 @@ def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
     owns = held_epoch(store)
     opened = open_any(store, known_root(store))
     names, beside = list(directions(opened)), ["map"] if opened.has("trace_mask") else []
-    facts = None if run.dry_run else kept_report(store, made_of(opened))
+    facts, of_before = (None, []) if run.dry_run else kept_report(store, made_of(opened))
     again = facts is not None
     if facts is None and not run.dry_run:
         with held(store, run) as (writable, epoch):
             if not owns:  # as it is under the lock, under which another run may have made the report
                 opened = open_any(store)
-                facts = kept_report(store, made_of(opened))
-            facts = facts or _made(writable, epoch, opened)
+                facts, of_before = kept_report(store, made_of(opened))
+            facts = facts or _made(writable, epoch, opened, of_before)
         log.info("%s: %d pictures in %.1f s", store.url, len(facts["pictures"]), time.monotonic() - began)
     known = facts or {"pictures": [*beside, "histogram", *names], "thumbnails": [], "notes": []}
     rows = rows_of(opened)
@@ -76,7 +76,7 @@ def report(volume: Url, run: Run = Run()) -> dict[str, Any]:
     }
 
 
-def _made(store: WritableStore, epoch: int, volume: Volume) -> dict[str, Any]:
+def _made(store: WritableStore, epoch: int, volume: Volume, replaced: Sequence[str]) -> dict[str, Any]:
     """Draw the report, store it, and return its facts."""
     # Here, because importing matplotlib takes as long as drawing all pictures.
     from tasks.volume.report.drawing import draw_report
@@ -89,7 +89,8 @@ def _made(store: WritableStore, epoch: int, volume: Volume) -> dict[str, Any]:
         "thumbnails": [{"name": picture.name, "png_base64": picture.thumbnail} for picture in pictures],
     }
     files = {"report.html": page, "report.json": (json.dumps(facts) + "\n").encode()}
-    keep_report(store, epoch, files | {f"{picture.name}.png": picture.png for picture in pictures})
+    files |= {f"{picture.name}.png": picture.png for picture in pictures}
+    keep_report(store, epoch, files, replaced)
     return facts
 
 

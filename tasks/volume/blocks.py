@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from tasks.volume.limits import DEFAULT_LIMITS, Limits
 from tasks.volume.outcomes import Outcome, Resumable
 
-IO_THREADS = 16
+IO_THREADS = 32
 Region = tuple[slice, ...]
 Item = TypeVar("Item")
 Result = TypeVar("Result")

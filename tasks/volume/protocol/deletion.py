@@ -211,6 +211,7 @@ def remove_of_runs(
             for name in folders
         )
     ]
-    for digest in runs:
-        forget(store, f"{folder_of(digest)}/")
+    for digest, folders in runs.items():
+        for name in folders:
+            forget(store, f"{folder_of(digest)}/{name}/" if name else f"{folder_of(digest)}/")
     store.delete_many(sorted(gone, key=lambda key: key.endswith(f"/{PLAN}")), guard=guard)

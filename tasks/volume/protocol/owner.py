@@ -27,8 +27,8 @@ from tasks.volume.blocks import Compute, together
 from tasks.volume.protocol.deletion import take_away
 from tasks.volume.protocol.lock import held_epoch, highest, locked
 from tasks.volume.protocol.own_names import OWN
-from tasks.volume.protocol.plan import digest_of, is_begun
-from tasks.volume.protocol.remembered import begun_tidy, tidied
+from tasks.volume.protocol.plan import PLAN, digest_of, is_begun
+from tasks.volume.protocol.remembered import begun_tidy, remember, tidied
 from tasks.volume.protocol.root import current_root
 from tasks.volume.protocol.stage import Stage, begin_stage, settle
 from tasks.volume.store.objects import Store
@@ -121,6 +121,7 @@ class Owner:
                 leave_chunks=leave_chunks,
                 listed=listed,
             )
+            remember(self.store, f"{stage.plan.folder}/{PLAN}", stage.plan.content)
             tidy = True
         begun_tidy(self.store, tidy=tidy)
         return stage

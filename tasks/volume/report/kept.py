@@ -4,7 +4,7 @@ Nothing here needs matplotlib, so that a report that is up to date costs a look 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.volume.arrays.reader import Volume
@@ -63,11 +63,14 @@ def directions(volume: Volume) -> dict[str, tuple[int, int]]:
     return dict(wide or [max(every, key=lambda item: spec.shape[item[1][1]])])
 
 
-def kept_report(store: Store, digest: str) -> dict[str, Any] | None:
-    """Return the facts of the report in a volume; None unless it is whole and was made of the same."""
+def kept_report(store: Store, digest: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the facts of the report in a volume, None unless it is whole and made of the same; and its files' keys."""
     listed = _listed(store)
-    if REPORT_FACTS not in {stored.key for stored in listed}:
-        return None
+    keys = [stored.key for stored in listed]
+    return _facts(store, digest, listed) if REPORT_FACTS in keys else None, keys
+
+
+def _facts(store: Store, digest: str, listed: Sequence[Stored]) -> dict[str, Any] | None:
     contents = on_io(lambda stored: _content(store, stored.key), listed)
     for stored, content in zip(listed, contents, strict=True):
         if not stored.fits(content):
@@ -77,15 +80,15 @@ def kept_report(store: Store, digest: str) -> dict[str, Any] | None:
     return facts if facts.get("made_of") == digest else None
 
 
-def keep_report(store: WritableStore, epoch: int, files: Mapping[str, bytes]) -> None:
+def keep_report(store: WritableStore, epoch: int, files: Mapping[str, bytes], before: Sequence[str]) -> None:
     """Put a report in the place of the one before; of that nothing is left.
 
     Args:
         store: The volume.
         epoch: Epoch of the lock.
         files: Content of each file, by name.
+        before: Keys of the files of the report before.
     """
-    before = [stored.key for stored in _listed(store)]
     keys = {f"{REPORT}/{name}": data for name, data in files.items()}
     on_io(lambda item: store.put(*item), keys.items())
     listed = [Stored.document(key, data) for key, data in keys.items()]
