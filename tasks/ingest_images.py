@@ -145,9 +145,10 @@ def ingest_images(
     if run.dry_run:
         with using(compute, run) as compute:
             compute = replace(compute, needs=[])
-            planned = planned_stack(store, stack, spec, block, expected, limits, follow(compute))
+            follows = follow(compute)
+            planned = planned_stack(store, stack, spec, block, expected, limits, follows)
             fitting(compute, planned["memory_bytes"], f"a slab of {block} voxels in chunks of {spec.chunks}")
-        memory = promised(compute, store, planned["arrays"])
+        memory = promised(compute, store, (spec, *follows))
         return planned | memory | {"notes": [*planned["notes"], *notes]}
     refuse_occupied(store, shown.store.url if shown else "")
     need = block_memory(stack, spec, block, local=store.local)

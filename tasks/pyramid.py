@@ -22,8 +22,8 @@ from tasks.volume.copies.add import add_copies
 from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.foreign_target import foreign_meaning, open_master
+from tasks.volume.protocol.holdings import held_epoch
 from tasks.volume.protocol.label_list import listed_in_image
-from tasks.volume.protocol.lock import held_epoch
 from tasks.volume.protocol.owner import owned
 from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.plan import digest_of

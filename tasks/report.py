@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.parameters import Run, Url
 from tasks.volume.arrays.reader import Volume, open_any
-from tasks.volume.protocol.lock import held_epoch
+from tasks.volume.protocol.holdings import held_epoch
 from tasks.volume.protocol.manifest import REPORT, REPORT_PAGE
 from tasks.volume.protocol.owner import held
 from tasks.volume.protocol.remembered import recalling

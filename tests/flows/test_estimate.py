@@ -1,6 +1,6 @@
 """A dry run of a publication says what it would store, from parts of its source.
 
-Covers flows/estimate.py, flows/prices.py, ingest/part_to_try.py and stacks/sample.py.
+Covers flows/estimate.py, flows/expected_requests.py, flows/prices.py, ingest/part_to_try.py and stacks/sample.py.
 """
 
 import gzip

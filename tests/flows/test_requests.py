@@ -1,6 +1,6 @@
 """How many requests a publication takes of a store: budgets, so that serial chains do not come back.
 
-Covers protocol/remembered.py.
+Covers protocol/remembered.py and protocol/holdings.py.
 """
 
 import uuid
@@ -48,8 +48,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return requests
 
 
-def publish(source: str, volume: str) -> None:
-    publish_chain(
+def publish(source: str, volume: str, *, dry_run: bool = False) -> dict[str, Any]:
+    return publish_chain(
         {name: as_stage(load_verb(name)) for name in PUBLISH_STAGES},
         source=source,
         volume=volume,
@@ -58,7 +58,7 @@ def publish(source: str, volume: str) -> None:
         copies=Copies(),
         pyramid=Levels(levels=2, until=1),
         steps=list(ALL_STEPS),
-        run=Run(created_on=STAMP),
+        run=Run(created_on=STAMP, dry_run=dry_run),
     )
 
 
@@ -87,6 +87,16 @@ def test_a_publication_takes_few_requests_beside_those_for_chunks(sent: list[tup
     assert counts["GET"] <= 4
     keys = Store(f"{store.url}/a.zarr").keys(".seismill/lock")
     assert keys == [".seismill/lock/00000001"], "all stages go on under one lock"
+
+
+def test_a_dry_run_says_how_many_requests_a_publication_sends(sent: list[tuple[str, str]]) -> None:
+    store = survey()
+    planned = publish(f"{store.url}/a.sgy", f"{store.url}/a.zarr", dry_run=True)
+    sent.clear()
+    publish(f"{store.url}/a.sgy", f"{store.url}/a.zarr")
+    counts = Counter("writes" if method == "PUT" else "reads" for method, _ in sent if method != "DELETE")
+    assert planned["writes"] == pytest.approx(counts["writes"], rel=0.2)
+    assert planned["reads"] == pytest.approx(counts["reads"], rel=0.2)
 
 
 def test_what_a_publication_stored_it_does_not_read_again_but_for_chunks(

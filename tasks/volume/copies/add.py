@@ -25,8 +25,8 @@ from tasks.volume.copies.target import chosen, target_of
 from tasks.volume.derived.readings import Reading
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.deletion import clear_run
+from tasks.volume.protocol.holdings import held_epoch
 from tasks.volume.protocol.label_list import listed_in_image
-from tasks.volume.protocol.lock import held_epoch
 from tasks.volume.protocol.owner import Fit, any_memory, owned
 from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.plan import digest_of

@@ -213,7 +213,7 @@ def planned(
         "objects": rows[0]["objects"],
         "blocks": block_count(survey.grid.shape, block),
         "memory_bytes": block_memory(spec, block, survey.fmt, cpu_count(), spilled=spilled),
-        **promised(compute, store, rows),
+        **promised(compute, store, (spec, *following)),
         **(parts_to_try(survey, spec, to_try) if to_try else {}),
         "notes": [*notes, *many_objects((spec, *following), survey.files.limits, local=store.local)],
     }

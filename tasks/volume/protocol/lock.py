@@ -18,11 +18,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.volume.limits import Patience
 from tasks.volume.outcomes import DestinationRefused, Resumable
+from tasks.volume.protocol.holdings import Holding, begin_holding, end_holding
 from tasks.volume.protocol.lock_content import (
     DAMAGED,
     LOCKS,
@@ -47,23 +47,7 @@ assert Patience().deadline + HEARTBEAT_SECONDS < LEASE_SECONDS
 
 
 _tokens: set[str] = set()  # of the locks that this process holds or asks for
-_held: dict[str, "_Hold"] = {}  # the locks that this process holds, by URL
 _looked_at: dict[tuple[str, int], float] = {}  # when this process saw last that an epoch owned its volume
-
-
-@dataclass
-class Memory:
-    """What a holder of a volume stored itself; it is gone with the lock.
-
-    Attributes:
-        small: Documents and indexes of shards, by key.
-        large: Chunks and shards, by key.
-        for_stages: Whether further stages follow under the same lock, which read the large ones.
-    """
-
-    small: dict[str, bytes] = field(default_factory=dict)
-    large: dict[str, bytes] = field(default_factory=dict)
-    for_stages: bool = False
 
 
 def _holder() -> dict[str, Any]:
@@ -107,32 +91,6 @@ def writer_of(store: Store) -> str:
     top = highest(store)
     lock = read(_content(store, top)) if top else None
     return "" if lock is None or _gone(lock) else str(lock["holder"])
-
-
-def held_epoch(store: Store) -> int:
-    """Return the epoch under which this process owns the volume; 0 if it does not."""
-    hold = _held.get(store.url)
-    return hold.epoch if hold else 0
-
-
-def held_token(store: Store) -> str:
-    """Return what tells this holding of the volume from all others; empty if this process does not hold it.
-
-    An epoch does not: where everything was removed, the next volume begins with the first one again.
-    """
-    hold = _held.get(store.url)
-    return hold.token if hold else ""
-
-
-def held_memory(store: Store) -> Memory | None:
-    """Return what this process remembers of the volume; None if it does not hold it."""
-    hold = _held.get(store.url)
-    return hold.memory if hold else None
-
-
-def all_memories() -> list[Memory]:
-    """Return what this process remembers of each volume that it holds."""
-    return [hold.memory for hold in list(_held.values())]
 
 
 def keeps_locks() -> bool:
@@ -226,15 +184,14 @@ class _Hold:
     ) -> None:
         """Take the lock by `acquire`, which waits for it and returns the epoch."""
         self._store, self._mine, self.tidy = store, _holder(), False
-        self.token = self._mine["token"]
-        self.memory = Memory(for_stages=keeps_locks())
-        _tokens.add(self.token)
+        self._token = self._mine["token"]
+        _tokens.add(self._token)
         try:
             self.epoch = acquire(self._mine)
         except BaseException:
-            _tokens.discard(self.token)
+            _tokens.discard(self._token)
             raise
-        _held[store.url] = self
+        begin_holding(store, Holding(self.epoch, self._token, for_stages=keeps_locks()))
         self._ended = threading.Event()
         self._thread = threading.Thread(
             target=self._beat, args=(heartbeat_seconds,), name="heartbeat", daemon=True
@@ -254,10 +211,9 @@ class _Hold:
         """Give the volume up."""
         self._ended.set()
         self._thread.join()
-        if _held.get(self._store.url) is self:  # not of a run of this process that took over
-            del _held[self._store.url]
+        end_holding(self._store, self._token)
         self._mine["state"] = "released"
-        _tokens.discard(self.token)
+        _tokens.discard(self._token)
         self._store.put(key_of(self.epoch), stored(self._mine, self.epoch))
 
 

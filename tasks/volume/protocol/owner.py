@@ -25,7 +25,8 @@ from tasks.volume.arrays.group_metadata import GROUP
 from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, together
 from tasks.volume.protocol.deletion import take_away
-from tasks.volume.protocol.lock import held_epoch, highest, locked
+from tasks.volume.protocol.holdings import held_epoch
+from tasks.volume.protocol.lock import highest, locked
 from tasks.volume.protocol.own_names import OWN
 from tasks.volume.protocol.plan import PLAN, digest_of, is_begun
 from tasks.volume.protocol.remembered import begun_tidy, remember, tidied

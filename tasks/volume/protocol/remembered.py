@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tasks.volume.arrays.codecs import index_bytes
 from tasks.volume.arrays.spec import ArraySpec
-from tasks.volume.protocol.lock import all_memories, held_memory
+from tasks.volume.protocol.holdings import all_holdings, holding_of
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
 
@@ -24,25 +24,25 @@ _most_large = 0
 
 def remember(store: Store, key: str, data: bytes) -> None:
     """Keep a small object that was just stored, if this process holds the volume."""
-    memory = held_memory(store)
-    if memory is None or len(data) > MOST_OBJECT_BYTES:
+    held = holding_of(store)
+    if held is None or len(data) > MOST_OBJECT_BYTES:
         return
     with _changing:
-        memory.small.pop(key, None)
-        if sum(map(len, memory.small.values())) + len(data) <= MOST_BYTES:
-            memory.small[key] = data
+        held.small.pop(key, None)
+        if sum(map(len, held.small.values())) + len(data) <= MOST_BYTES:
+            held.small[key] = data
 
 
 def remember_chunks(store: Store, spec: ArraySpec, key: str, data: bytes) -> None:
     """Keep an object of an array that was just stored, or of a shard at least its index, as `remember`."""
     if store.local:
         return
-    memory = held_memory(store)
-    if memory is not None and memory.for_stages:
+    held = holding_of(store)
+    if held is not None and held.for_stages:
         with _changing:
-            memory.large.pop(key, None)
+            held.large.pop(key, None)
             if _large_bytes() + len(data) <= _most_large:
-                memory.large[key] = data
+                held.large[key] = data
                 return
     if spec.shards:
         remember(store, f"{key}{_INDEX}", bytes(data[-index_bytes(spec) :]))
@@ -53,29 +53,29 @@ def keep_at_most(most_bytes: int) -> None:
     global _most_large
     with _changing:
         _most_large = most_bytes
-        for memory in all_memories():
-            while memory.large and _large_bytes() > most_bytes:
-                memory.large.popitem()
+        for held in all_holdings():
+            while held.large and _large_bytes() > most_bytes:
+                held.large.popitem()
 
 
 def _large_bytes() -> int:
-    return sum(len(data) for memory in all_memories() for data in memory.large.values())
+    return sum(len(data) for held in all_holdings() for data in held.large.values())
 
 
 def recall(store: Store, key: str) -> bytes | None:
     """Return an object that this process stored while it has held the volume; None if it does not know."""
-    memory = held_memory(store)
-    if memory is None:
+    held = holding_of(store)
+    if held is None:
         return None
-    known = memory.small.get(key)
-    return memory.large.get(key) if known is None else known
+    known = held.small.get(key)
+    return held.large.get(key) if known is None else known
 
 
 def forget(store: Store, below: str = "") -> None:
     """Know nothing any more of a volume's objects whose keys begin so: they are about to be removed."""
-    if memory := held_memory(store):
+    if held := holding_of(store):
         with _changing:
-            for known in (memory.small, memory.large):
+            for known in (held.small, held.large):
                 for key in [key for key in known if key.startswith(below)]:
                     del known[key]
 

@@ -28,7 +28,8 @@ from tasks.volume.protocol.commits import (
     promised_checksum,
     superseded,
 )
-from tasks.volume.protocol.lock import check_epoch, held_epoch, held_token, recheck_epoch
+from tasks.volume.protocol.holdings import held_epoch, held_token
+from tasks.volume.protocol.lock import check_epoch, recheck_epoch
 from tasks.volume.store.backend import UNTOLD
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore

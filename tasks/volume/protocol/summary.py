@@ -1,13 +1,14 @@
 """Build the summary of a verb, and the default compute."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from tasks.parameters import Run
+from tasks.volume.arrays.codecs import tolerance_of
 from tasks.volume.arrays.spec import MEASURED, ArraySpec, spec_of
 from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, block_count
@@ -21,6 +22,7 @@ from tasks.volume.store.objects import Store, Traffic, traffic
 # What a process of a run holds beside blocks: interpreter, libraries, and the report's pictures (measured).
 PROCESS_BYTES = 370 << 20
 KEPT_SHARE = 0.25  # of a run's memory, for chunks that further stages read
+KEPT_OF_LOSSY = 0.3  # of the samples of lossy copies; of others that many bytes may be stored
 
 
 @contextmanager
@@ -59,13 +61,13 @@ def kept_bytes(compute: Compute) -> int:
     return min(compute.limits.kept_bytes, int(compute.memory_bytes * KEPT_SHARE)) if compute.in_process else 0
 
 
-def promised(compute: Compute, store: Store, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def promised(compute: Compute, store: Store, arrays: Sequence[ArraySpec]) -> dict[str, int]:
     """Return what a whole run is to take at most: its process, blocks in flight of its largest stage, chunks it keeps.
 
     Args:
         compute: Place where blocks run, with the needs of all stages.
         store: The volume, of which a publication in a cloud keeps chunks.
-        rows: Rows of its arrays.
+        arrays: Its arrays.
 
     Returns:
         `peak_bytes`, and `kept_bytes` of it for chunks.
@@ -73,7 +75,8 @@ def promised(compute: Compute, store: Store, rows: Sequence[Mapping[str, Any]]) 
     blocks, kept = max(compute.needs or [0]), 0
     if keeps_locks() and not store.local:
         room = max(0, compute.memory_bytes - blocks)
-        kept = min(kept_bytes(compute), room, sum(row["raw_bytes"] for row in rows))
+        stored = sum(spec.raw_bytes * (KEPT_OF_LOSSY if tolerance_of(spec) else 1.0) for spec in arrays)
+        kept = min(kept_bytes(compute), room, int(stored))
     return {"peak_bytes": PROCESS_BYTES + blocks + kept, "kept_bytes": kept}
 
 
