@@ -92,6 +92,7 @@ def copy(
         image, *labels = volumes
         total = sum(stored.bytes for each in volumes for stored in each.objects)
         refuse_full(image.store, total, lambda: total)
+        todo, may_stay = refuse_copies(volumes, overwrite=overwrite)
         if run.dry_run:
             return _merged([_planned(each) for each in volumes], labels)
         largest = max((stored.bytes for each in volumes for stored in each.objects), default=0)
@@ -99,7 +100,6 @@ def copy(
         def fit(compute: Compute) -> Compute:
             return fitting(compute, 2 * max(BATCH_BYTES, largest), "a batch of objects to copy")
 
-        todo, may_stay = refuse_copies(volumes, overwrite=overwrite)
         known: list[ToCopy] = []
 
         def read(volumes: list[ToCopy]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from tasks.parameters import Run, Url
 from tasks.volume.arrays.reader import open_any
 from tasks.volume.blocks import Compute
-from tasks.volume.export.ome_group import OmeGroup, export_group, ome_group_of
+from tasks.volume.export.ome_group import OmeGroup, export_group, ome_group_of, refuse_other
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.label_list import labels_gone
 from tasks.volume.protocol.place import refuse_inside_volume
@@ -50,6 +50,7 @@ def export_ome(
         raise DestinationRefused(f"{place.url} is a file; name a place that does not exist yet")
     refuse_inside_volume(place)
     if run.dry_run:
+        refuse_other(place, set(place.keys("")), group.note)
         return {
             "dry_run": True,
             "volume": opened.store.url,

@@ -18,7 +18,7 @@ from tasks.parameters import ArrayPath, Export, Run, Url
 from tasks.volume.arrays.reader import Volume, open_volume
 from tasks.volume.blocks import Compute, Progress
 from tasks.volume.export.independent import compare, refuse_unreadable
-from tasks.volume.export.output import Sink, open_sink, refuse_target
+from tasks.volume.export.output import Sink, open_sink, refuse_existing, refuse_target
 from tasks.volume.export.rebuild import fitting_windows, rebuilt_windows
 from tasks.volume.export.rewrite import REWRITE_BYTES, Edition, edition_of, notes_on, rewritten_records
 from tasks.volume.export.segy_parts import FilePart, SegyParts, Window, open_parts
@@ -83,6 +83,10 @@ def export_segy(
         for part in () if edition else parts.files:
             refuse_unreadable(target, part.fmt, part.trailer, local=local)
     if run.dry_run:
+        if edition and not overwrite:
+            refuse_existing(target, run.storage_options)
+        elif not edition and len(parts.files) == 1:
+            _is_there(target, parts.files[0], overwrite, run)
         planned = {"dry_run": True, "volume": store.url, "stage": "export", "target": target}
         size = edition.fmt.file_size if edition else parts.size
         return planned | {"bytes": size, "arrays": [], "notes": []}

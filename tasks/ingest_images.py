@@ -142,6 +142,7 @@ def ingest_images(
             return least_of_voxels(stack, stored, sized.memory_bytes, run.storage_options)
 
     refuse_full(store, stored * used, least)
+    refuse_occupied(store, shown.store.url if shown else "")
     if run.dry_run:
         with using(compute, run) as compute:
             compute = replace(compute, needs=[])
@@ -150,7 +151,6 @@ def ingest_images(
             fitting(compute, planned["memory_bytes"], f"a slab of {block} voxels in chunks of {spec.chunks}")
         memory = promised(compute, store, (spec, *follows))
         return planned | memory | {"notes": [*planned["notes"], *notes]}
-    refuse_occupied(store, shown.store.url if shown else "")
     need = block_memory(stack, spec, block, local=store.local)
     what = f"a slab of {block} voxels in chunks of {spec.chunks}"
 

@@ -131,6 +131,7 @@ def ingest_segy(
     stored = lossless_arrays(following)
     refuse_full(store, stored * sum(sizes), lambda: least_stored(sizes, files.read, stored))
     if run.dry_run:
+        refuse_occupied(store)
         with using(compute, run) as compute:
             to_try = index if following is not None else None
             return planned(store, survey, master, expected, follow, compute, to_try=to_try)

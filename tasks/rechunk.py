@@ -76,6 +76,7 @@ def _regrouped(
 ) -> dict[str, Any]:
     """Write a group of another tool in other chunks; a second run goes on with the first."""
     # Imported here: zarr-python takes a third of a second.
+    from tasks.volume.export.ome_group import refuse_other
     from tasks.volume.export.regrouped import regrouped, write_group
 
     began = time.monotonic()
@@ -87,6 +88,7 @@ def _regrouped(
     rows = [planned_row(spec) for spec in group.arrays]
     shown: dict[str, Any] = {"target": place.url}
     if run.dry_run:
+        refuse_other(place, set(place.keys("")), group.note)
         return {
             "dry_run": True,
             "volume": group.source.url,

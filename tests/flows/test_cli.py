@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -389,6 +390,31 @@ def test_a_dry_run_writes_nothing(capsys, tmp_path, survey):
     assert cli.run(["publish", str(survey), str(tmp_path / "v.zarr"), "--no-flow", "--dry-run"]) == 0
     assert "would be written; nothing was" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["survey.sgy"]
+
+
+def test_a_dry_run_refuses_the_destinations_that_the_run_would(capsys, tmp_path, survey):
+    volume, scan, image, others = (tmp_path / name for name in ("v.zarr", "a.npy", "i.zarr", "others"))
+    np.save(scan, np.zeros((4, 5, 6), "uint8"))
+    assert cli.run(["ingest-segy", str(survey), str(volume)]) == 0
+    assert cli.run(["ingest-images", str(scan), str(image)]) == 0
+    assert cli.run(["make-image", str(tmp_path / "z.zarr"), "--shape", "8,8,8", "--chunks", "4,4,4"]) == 0
+    others.mkdir()
+    (others / "notes.txt").write_text("somebody's")
+    before = sorted(path for path in tmp_path.rglob("*") if ".seismill" not in path.parts)
+    for words in (
+        ["publish", survey, others, "--no-flow"],
+        ["publish", scan, others, "--no-flow"],
+        ["copy", volume, others],
+        ["export-ome", image, others],
+        ["rechunk", tmp_path / "z.zarr", "--group", "x=8", "--target", others],
+        ["export-segy", volume, scan],
+        ["export-segy", volume, scan, "--selection", "inline=1001:1002"],
+    ):
+        for dry in (["--dry-run"], []):
+            assert cli.run([*map(str, words), *dry]) == 4, (words, dry)
+    assert cli.run(["export-segy", str(volume), str(survey), "--dry-run"]) == 0, "it is the export already"
+    capsys.readouterr()
+    assert before == sorted(path for path in tmp_path.rglob("*") if ".seismill" not in path.parts)
 
 
 def test_help_needs_neither_prefect_nor_numba_nor_zarr():

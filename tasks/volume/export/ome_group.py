@@ -69,6 +69,11 @@ class OmeGroup:
         return [*self.targets, *inner]
 
     @property
+    def note(self) -> bytes:
+        """Return the note by which a later run knows its own export."""
+        return json.dumps({"verb": "export_ome", "digest": self.digest}, indent=1).encode()
+
+    @property
     def memory_bytes(self) -> int:
         """Return the most bytes that exporting takes: voxels of a block, and its chunks in the works."""
         most = max((group.memory_bytes for group in self.labels.values()), default=0)
@@ -118,10 +123,9 @@ def export_group(group: OmeGroup, target: WritableStore, compute: Compute) -> tu
         DestinationRefused: The target holds something else.
         Resumable: The run stopped.
     """
-    note = json.dumps({"verb": "export_ome", "digest": group.digest}, indent=1).encode()
     present = set(target.keys(""))
-    refuse_other(target, present, note)
-    target.create(NOTE, note)
+    refuse_other(target, present, group.note)
+    target.create(NOTE, group.note)
     done = written = there = read = 0
     for name, labels in group.labels.items():
         counts = export_group(labels, target.below(f"{LABELS}/{name}"), compute)

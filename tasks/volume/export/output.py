@@ -184,6 +184,20 @@ def refuse_target(url: str, options: StorageOptions, *, file: bool) -> None:
         raise DestinationRefused(f"{location.url} is there already and is no {kind}; name another place")
 
 
+def refuse_existing(url: str, options: StorageOptions) -> None:
+    """Check that there is no file at a place.
+
+    Raises:
+        DestinationRefused: The file is there already.
+    """
+    location = locate(url)
+    folder, _, name = location.url.rpartition("/")
+    if Store(folder or "/", options).exists(name):
+        raise DestinationRefused(
+            f"{location.url} is there already; replace it with --overwrite, or name another file"
+        )
+
+
 @contextmanager
 def open_sink(url: str, options: StorageOptions, *, size: int, overwrite: bool) -> Iterator[Sink]:
     """Open a sink; close it at the end, and abort it unless it was committed.
@@ -191,12 +205,8 @@ def open_sink(url: str, options: StorageOptions, *, size: int, overwrite: bool) 
     Raises:
         DestinationRefused: The file is there already.
     """
-    location = locate(url)
-    folder, _, name = location.url.rpartition("/")
-    if not overwrite and Store(folder or "/", options).exists(name):
-        raise DestinationRefused(
-            f"{location.url} is there already; replace it with --overwrite, or name another file"
-        )
+    if not overwrite:
+        refuse_existing(url, options)
     sink = Sink(url, options, size)
     try:
         yield sink
