@@ -112,7 +112,7 @@ def put_attention(summary: Summary) -> None:
 
 
 def put_waiting(deployment: str, rows: list[dict[str, str]]) -> None:
-    """Store the table of runs that a sweep waits for, and log how many of them are in which state."""
+    """Store the table of runs that a sweep waits for, and log the number of runs in each state."""
     counts = Counter(row["state"] for row in rows)
     states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     sentence = f"waiting for {len(rows)} runs of {deployment}: {states}"

@@ -106,7 +106,7 @@ def told_in_one_sentence(*, debug: bool) -> Iterator[Callable[[], int]]:
 
 
 def with_flags(words: Sequence[str], flags: str) -> str:
-    """Return the command of these words with other flags, in the place of those of the same names."""
+    """Return the command with other flags; they replace flags of the same names."""
     added = shlex.split(flags)
     names = {word for word in added if word.startswith("--")}
     names |= {name for flag, others in _TAKES_THE_PLACE_OF.items() if flag in flags for name in others}

@@ -189,7 +189,7 @@ def _loss_told(client: "Client", address: str) -> Iterator[None]:
 
 
 def _watch_of(client: "Client", address: str, workerless_seconds: float) -> Callable[[], Resumable | None]:
-    """Return a function that tells why the submitted blocks will never end; Dask waits for some of them for ever."""
+    """Return a function that says why submitted blocks cannot finish; Dask itself would wait for ever."""
     heard, without_since = None, None
 
     def lost() -> Resumable | None:

@@ -94,7 +94,7 @@ def documented(function: Callable[..., Any]) -> str:
 
 
 def _texts(function: Callable[..., Any]) -> dict[str, str]:
-    """Return what the docstring of a function says of each argument."""
+    """Return the description of each argument from a function's docstring."""
     _, *sections = _SECTION.split(inspect.getdoc(function) or "")
     return {name: " ".join(text.split()) for name, text in _ENTRY.findall(sections[0] if sections else "")}
 

@@ -179,7 +179,7 @@ def _sized(
 def _tried(
     part: SourcePart, run: Run, ways: dict[str, Any], folder: Path, stopping: threading.Event
 ) -> dict[str, Any]:
-    """Publish a part in a folder; return bytes by array, those of others, and the seconds."""
+    """Publish a part to a folder; return bytes by array, bytes of other objects, and the seconds."""
     mine = SetWith(stopping)
     stage = {
         name: as_stage(
@@ -244,7 +244,7 @@ def _refuse_to_go_on(stopping: threading.Event) -> None:
 
 @contextmanager
 def _unlogged(folder: str) -> Iterator[None]:
-    """Keep from logs what stages say of a part in this folder, which is no publication.
+    """Suppress log lines of stages in this folder: a trial is no publication.
 
     That is what names the folder, and what this thread has to tell; other runs in this process log as ever.
     """

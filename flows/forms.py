@@ -1,4 +1,4 @@
-"""The form of a flow: in which order Prefect's UI asks for parameters, and what it says of paths.
+"""The form of a flow in Prefect's UI: the order of its fields, and the text about relative paths.
 
 Prefect makes the form of the signature and the docstring. Both are those of the verb, but for what is here.
 """
@@ -38,7 +38,7 @@ RELATIVE = "A relative path begins in the folder that `seismill up` names."
 
 @dataclass(frozen=True)
 class _Without:
-    """Leaves fields out of what a form says of a model; the model takes them as before."""
+    """Hide fields of a model in a form; the model still accepts them."""
 
     fields: frozenset[str]
 
@@ -90,7 +90,7 @@ def form_signature(signature: inspect.Signature, verb: str) -> inspect.Signature
 
 
 def form_docstring(docstring: str, signature: inspect.Signature) -> str:
-    """Return a docstring in which each argument that is a path says where a relative one begins."""
+    """Return a docstring that says, for each path argument, where a relative path begins."""
     for name, parameter in signature.parameters.items():
         if parameter.annotation in (Url, OptionalUrl):
             entry = re.compile(rf"^(    {name}: .*(?:\n {{5,}}\S.*)*)", re.MULTILINE)

@@ -25,7 +25,7 @@ _OF_A_RUN = ("flow_run_id", "flow_run_name", "flow_name", "task_run_id", "task_r
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a record: time, level, logger, message, and the run that it is of."""
+    """Format a record as one JSON object: time, level, logger, message and run."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -99,7 +99,7 @@ def wanted(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def logging_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables by which also Prefect's own processes write JSON lines; none unless these are wanted."""
+    """Return the variables that make Prefect's own processes write JSON lines; empty if JSON logs are off."""
     return _SETTINGS if wanted(environment) else {}
 
 

@@ -31,7 +31,7 @@ def prices_given() -> dict[str, float]:
 
 
 def money(found: Summary, prices: dict[str, float]) -> dict[str, float]:
-    """Return what a run costs once, and its volume each month, as far as there are prices."""
+    """Return the cost of a run and the monthly cost of its volume, from the prices that are set."""
     amounts = {
         "thousand_reads": ("reads", 1000),
         "thousand_writes": ("writes", 1000),

@@ -207,7 +207,7 @@ class Deployed:
 
 
 def _refused(error: Exception, job: Submission) -> InputRefused | Resumable:
-    """Return what a failed call to the server means: for this source alone, or for the whole sweep."""
+    """Return whether a failed call to the server concerns only this source or the whole sweep."""
     status = getattr(getattr(error, "response", None), "status_code", 0)
     if status in _OF_ONE_RUN:
         return InputRefused(

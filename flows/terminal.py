@@ -214,7 +214,7 @@ def _show_words(words: list[dict[str, Any]], console: Console) -> None:
 
 
 def _show_trials(trials: list[dict[str, Any]], console: Console) -> None:
-    """Print what lossy copies would be over tolerances; a figure that is missing is that of no error."""
+    """Print ratio and quality of trial copies by tolerance; a missing figure means no error."""
     if not trials:
         return
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))

@@ -1,4 +1,4 @@
-"""Words of a command line that cannot be read, and what of them may be repeated in a message."""
+"""Usage errors: the words of a command line that cannot be parsed, without possible credentials."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def is_harmless(value: object) -> bool:
 
 
 def without_values(sentence: str, words: Sequence[str]) -> str:
-    """Return what a parser says of the words of a command line, without those that could hold a credential."""
+    """Return a parser's message without words of the command line that could hold a credential."""
     values = {part for word in words for part in (word, word.partition("=")[2])}
     for value in sorted(filter(None, values), key=len, reverse=True):
         if not is_harmless(value):

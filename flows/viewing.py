@@ -31,7 +31,7 @@ def view(
 
 
 def view_volume(volume: str, host: str, port: int, storage_options: StorageOptions) -> None:
-    """Show a volume in a browser until this process is asked to stop.
+    """Show a volume in a browser until this process gets a signal to stop.
 
     Raises:
         InputRefused: There is no volume, the address cannot be bound, or Bokeh is not installed.

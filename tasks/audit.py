@@ -1,4 +1,4 @@
-"""Verify a share of every volume that sweeps published, so that within some nights all of it is read again.
+"""Verify a share of every volume that sweeps published, so that each volume is reread in a few nights.
 
 Which objects are looked at follows from the day: consecutive days take other ones until none is left, so with a
 fraction of 0.05 every stored byte is read within twenty nights. A damaged volume does not end the audit; all are

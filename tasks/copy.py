@@ -146,7 +146,7 @@ def _planned(volume: ToCopy) -> dict[str, Any]:
 
 
 def _merged(summaries: list[dict[str, Any]], labels: list[ToCopy]) -> dict[str, Any]:
-    """Return the summary of a copy from those of the image and of its labels."""
+    """Merge the summaries of an image and of its labels into one."""
     summary = summaries[0]
     for label, copied in zip(labels, summaries[1:], strict=True):
         place = f"{LABELS}/{label.name}"

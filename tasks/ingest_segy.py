@@ -188,7 +188,7 @@ def ingest_segy(
 
 
 def _recognised(store: Store, request: str) -> bool:
-    """Return whether the place holds the master that is asked for, as far as can be seen without its lock."""
+    """Return whether the requested master exists already, judged without taking the lock."""
     content, _ = present_root(store)
     try:
         return bool(json.loads(content)["attributes"]["seismill"]["stages"][MASTER]["request"] == request)
@@ -205,7 +205,7 @@ def _blocks(
     root: Root | None,
     listed: list[str] | None,
 ) -> tuple[Stage, list[Record], list[Record]]:
-    """Run all blocks. Return the stage, its entries, and those of the pass that keeps words as they are, if needed."""
+    """Run all blocks; return the stage, its entries, and the entries of the raw-samples pass if there was one."""
     assert survey.grid is not None
     store, spec, block = owner.store, ArraySpec.from_json(body["arrays"]["master"]), tuple(body["block"])
 

@@ -564,7 +564,7 @@ class Copies(_Parameters):
 
 
 def _by_name(text: str, kinds: tuple[str, ...]) -> dict[str, str]:
-    """Return what a text such as snr=40,fast_time=lossless says by name, that of all others by no name."""
+    """Parse text such as snr=40,fast_time=lossless into values by name; the value for all others has the name ''."""
     stated: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = part.partition("=")

@@ -1,4 +1,4 @@
-"""The report of a volume, by which a geophysicist sees that it is the survey and what its copies lose.
+"""The report of a volume: it shows a geophysicist the survey and what its copies lose.
 
 One HTML page and its pictures lie in the volume, under `.seismill/report/`, where no reader of arrays meets them. What
 is read does not grow with the volume beyond one slice in each direction, cut to its middle where even that is much.

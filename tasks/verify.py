@@ -144,7 +144,7 @@ def verify(
 
 
 def drawn_of(entries: list[ManifestEntry], fraction: float, seed: int) -> list[ManifestEntry]:
-    """Return a share of a volume's objects in an order of chance: consecutive seeds go through all of them.
+    """Return a random share of a volume's objects; consecutive seeds cover all of them.
 
     Args:
         entries: The objects.
@@ -235,7 +235,7 @@ def _promises(volume: Volume, compute: Compute) -> list[Finding]:
 
 
 def _compared(spec: ArraySpec, most_bytes: int) -> tuple[int, ...]:
-    """Regions to compare at once: the whole last axes, as many lines as memory allows, in whole chunks."""
+    """Return the regions to compare: whole last axes, and as many whole chunks of lines as fit in memory."""
     most_bytes = min(COMPARED_BYTES, most_bytes)
     block = [round_up(n, c) for n, c in zip(spec.shape, spec.chunks, strict=True)]
     for axis in range(len(block)):

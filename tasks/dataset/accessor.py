@@ -257,7 +257,7 @@ class SeismillAccessor:
         order: Literal["source", "grid"] = "source",
         overwrite: bool = False,
     ) -> dict[str, Any]:
-        """Write SEG-Y: the volume's own bytes, or those of the traces and samples that this dataset was selected to.
+        """Write SEG-Y: the whole volume, or the traces and samples that this dataset selects.
 
         The samples are the volume's, not what was calculated in the dataset.
 

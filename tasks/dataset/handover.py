@@ -72,7 +72,7 @@ def copied(
 
 
 def ranges_of(dataset: xarray.Dataset, opened: Opened) -> list[str]:
-    """Return the ranges of coordinates that a dataset is of its volume, as an export takes them.
+    """Return the coordinate ranges that a dataset covers in its volume, in the form of an export's parameters.
 
     Raises:
         InputRefused: The dataset is a coarser level, or its coordinates are not a range.

@@ -104,7 +104,7 @@ class Opened:
 
     @cached_property
     def labels(self) -> dict[str, np.ndarray]:
-        """Coordinates along each dimension; all of them and the mask are asked for at once."""
+        """Return the coordinates along each dimension; they and the mask are read in one round of requests."""
         specs = [self.volume.spec(self.path(dim)) for dim in self.dims if self.has(dim)]
         mask = self.volume.spec(self.path(TRACE_MASK)) if self.has_holes and self.has(TRACE_MASK) else None
         if mask and math.prod(mask.shape) <= MASK_CELLS and "mask" not in self.__dict__:
@@ -203,7 +203,7 @@ def _opened_again(
 
 
 def level_of(volume: Volume, level: int, max_samples: int) -> int:
-    """Return the level of a number, or the finest one that has at most so many samples.
+    """Return the level with a given number, or the finest level with at most `max_samples` samples.
 
     Raises:
         InputRefused: There is no such level.

@@ -1,4 +1,4 @@
-"""Which variables a dataset has, with names, units and what else CF says of them."""
+"""Variables of a dataset, with names, units and other CF attributes."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -100,7 +100,7 @@ def header_fields(opened: Opened, wanted: Collection[str] | str, taken: Collecti
 
 
 def attributes_of(opened: Opened, path: str, name: str) -> dict[str, Any]:
-    """Return what a dataset says of a variable."""
+    """Return the attributes of a variable of a dataset."""
     stored = opened.volume.array_attributes(path) if opened.volume.has(path) else {}
     unit = next(
         iter(stored.get("unitsV1", {}).values()), stored.get("units", "") or stored.get("field_unit", "")
@@ -116,7 +116,7 @@ def attributes_of(opened: Opened, path: str, name: str) -> dict[str, Any]:
 
 
 def header_attributes(field: str) -> dict[str, Any]:
-    """Return what a dataset says of a header field."""
+    """Return the attributes of a header field of a dataset."""
     place = next(entry for entry in TRACE_HEADER_FIELDS if entry.name == field)
     last = place.byte + np.dtype(place.type).itemsize - 1
     return {
@@ -154,7 +154,7 @@ def answer_to(opened: Opened, labels: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dataset_attributes(opened: Opened) -> dict[str, Any]:
-    """Return what a dataset says of the volume."""
+    """Return the attributes of a dataset."""
     root, state = opened.volume.attributes, opened.volume.state
     described = {key: root[key] for key in ("name", "createdOn", "apiVersion") if key in root}
     described |= {k: v for k, v in root.get("attributes", {}).items() if not isinstance(v, dict)}

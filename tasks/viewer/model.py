@@ -1,4 +1,4 @@
-"""A volume that is looked at: its levels, copies and planes, and answers to what a screen asks for.
+"""The volume shown: its levels, copies and planes, and the answers to requests of the screen.
 
 Nothing here knows a browser. All methods may be called from several threads.
 """

@@ -239,7 +239,7 @@ def frame_of(shown: figure) -> tuple[int, int]:
 
 
 def font_of(shown: figure, letters: int = 48) -> int:
-    """Return a legible size of text, in pixels, for a figure that is as wide as so many letters are large."""
+    """Return a text size in pixels, 11 to 18: the width of the figure divided by `letters`."""
     return min(max(11, frame_of(shown)[0] // letters), 18)
 
 

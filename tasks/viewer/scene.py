@@ -1,4 +1,4 @@
-"""Which planes of a volume are shown, along which axes, and in which numbers."""
+"""The planes of a volume that are shown: their axes, and the numbering along them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -151,7 +151,7 @@ def _section(dims: tuple[str, ...], across: int, last: int) -> Plane:
 def to_scale(
     extents: tuple[float, float], screen: tuple[int, int], ratio: float
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return how far ranges go beyond their plane, at each side, so that both axes have one scale.
+    """Return the margins to add at each side of a plane so that both axes have the same scale.
 
     Args:
         extents: Width and height of the plane, in the coordinates of its axes.

@@ -183,7 +183,7 @@ def _bindable(host: str, port: int) -> int:
 
 
 def serve(looked: LookedAt, *, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve a volume until the process is asked to stop."""
+    """Serve a volume until the process gets a signal to stop."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:

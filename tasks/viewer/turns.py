@@ -49,7 +49,7 @@ class Turns:
     def start(
         self, asked: Asked, call: Callable[[], Any], show: Callable[[Any], None], again: Callable[[], None]
     ) -> None:
-        """Make an answer and show it; call `again` if something else is asked by then."""
+        """Compute an answer and show it; call `again` if a newer request arrived meanwhile."""
         asked.is_busy, version = True, asked.version
         self._awaited += 1
         self._wait(self._awaited)
@@ -74,7 +74,7 @@ class Turns:
             self._pool.submit(call).add_done_callback(hand_over)
 
     def ahead(self, call: Callable[[], None]) -> None:
-        """Read what may be asked for next if nothing is under way; what fails here fails again when asked for."""
+        """Read ahead while idle; errors are ignored here, because the request itself will raise them again."""
         if not (self._is_over or self._awaited) and (self._ahead is None or self._ahead.done()):
             self._ahead = self._pool.submit(call)
 

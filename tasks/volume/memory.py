@@ -34,12 +34,12 @@ def memory_budget(text: str) -> int:
 
 
 def enough_mb(needed_bytes: int) -> str:
-    """Return an amount that `memory_budget` takes and that is not less than so many bytes."""
+    """Return a value of at least `needed_bytes` in the form that `memory_budget` takes."""
     return f"{-(-needed_bytes // 10**6)} MB"
 
 
 def memory_limit(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the bytes at which the kernel kills this process: the machine's memory or the smallest cgroup limit."""
+    """Return the memory limit of this process in bytes: the machine's memory or the smallest cgroup limit."""
     machine = _named_amount(proc / "meminfo", "MemTotal:")
     return min([machine, *_cgroup_limits(proc, cgroups)])
 

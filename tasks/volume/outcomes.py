@@ -38,9 +38,9 @@ class Outcome(Exception):
     """End of a run for a reason that its user can act on; the sentence never contains a credential.
 
     Attributes:
-        sentence: Sentence that says what is wrong, and where.
+        sentence: What is wrong, and where, in one sentence.
         flags: Flags of the command line with which the same command works; "" if there are none.
-        verb: The command that takes these flags, where an ingest does not.
+        verb: The command that takes these flags, if it is not an ingest.
     """
 
     exit_code = 1

@@ -1,4 +1,4 @@
-"""The attributes by which other tools know a volume: MDIO v1's, OME-Zarr 0.5's, and Seismill's own.
+"""The attributes of a volume: MDIO v1's, OME-Zarr 0.5's, and Seismill's own.
 
 One group is all of them at once. OME-Zarr metadata is written for 2-D and 3-D masters only, because readers
 refuse more dimensions without time and channel axes, which images may have; `seismill.levels` is always there.
@@ -238,12 +238,12 @@ _AXES = {"c": "channel", "t": "time"}  # of images
 
 
 def _window(own: Sequence[float] | None, start: float, end: float) -> dict[str, float]:
-    """Return the window of a channel, or that of all where its own has no width."""
+    """Return the display window of a channel, or the common window if the channel's has no width."""
     return {"start": own[0], "end": own[1]} if own and own[0] < own[1] else {"start": start, "end": end}
 
 
 def _colour(label: int) -> list[int]:
-    """Return a colour for a label, far from those of its neighbours; transparent for 0, mostly the background."""
+    """Return a colour for a label that contrasts with adjacent labels; transparent for 0, usually the background."""
     if label == 0:
         return [0, 0, 0, 0]
     red, green, blue = colorsys.hsv_to_rgb(label * 0.6180339887498949 % 1, 0.65, 0.95)  # the golden section

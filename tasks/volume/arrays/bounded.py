@@ -1,4 +1,4 @@
-"""Decompression that never makes more bytes than its caller expects, whatever the compressed ones say of themselves."""
+"""Decompression bounded by the size that the caller expects; sizes in the compressed data are not trusted."""
 
 import bz2
 import lzma

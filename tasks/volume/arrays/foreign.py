@@ -134,7 +134,7 @@ def foreign_spec(store: Store, path: str) -> ArraySpec:
 
 
 def spec_as_found(path: str, array: zarr.Array[Any]) -> ArraySpec:
-    """Return the spec of an array of numbers that another tool wrote, whatever its shape; it is only read."""
+    """Return the spec of a numeric array that another tool wrote, of any shape, for reading only."""
     return ArraySpec(
         path=path,
         shape=tuple(array.shape),

@@ -26,7 +26,7 @@ PYRAMID = "pyramid"  # the group of a volume's coarser levels
 
 
 def store_at(store: Store, origin: str) -> Store:
-    """Return the store that holds a master: the volume's, or that of an array beside it or at another place."""
+    """Return the store of a master: the volume's own, or the store of another tool's array."""
     if not origin:
         return store
     place = origin if is_elsewhere(origin) else f"{store.url}/{origin}"
@@ -55,7 +55,7 @@ class OwnGroup:
         return {"name": images[0].get("name", volume.master), "axes": images[0].get("axes", [])}
 
     def measured(self, volume: "Volume", raw_bytes: int) -> dict[str, Any]:
-        """Return what the attributes of the master do not say of it: path, stored size and ratio."""
+        """Return the figures of the master that its attributes lack: path, stored size and ratio."""
         return {}
 
     def state_of_master(self, volume: "Volume") -> dict[str, str]:

@@ -140,7 +140,7 @@ def _tolerance(document: dict[str, Any]) -> float:
 
 
 def _member(document: dict[str, Any], dims: list[str]) -> dict[str, Any]:
-    """Return what a root says of an array of Zarr v2 that is read with zarr-python."""
+    """Return the root's metadata of a Zarr v2 array that zarr-python reads."""
     named = isinstance(document["dtype"], str)
     return {
         "node_type": "array",

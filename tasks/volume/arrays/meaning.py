@@ -89,7 +89,7 @@ def meaning_of(
     *,
     below_labels: bool,
 ) -> Meaning:
-    """Return what an array says of itself.
+    """Return the meaning of an array from its own attributes.
 
     Args:
         dtype: Type of its values.
@@ -126,7 +126,7 @@ def meaning_of(
 
 
 def hidden(values: np.ndarray, meaning: Meaning) -> np.ndarray:
-    """Return values as floats that hold each of them exactly, NaN where they mean no data."""
+    """Return values as floats that represent each exactly, with NaN for no data."""
     wide = values if values.dtype.kind == "f" else values.astype(np.float64)
     gone = np.zeros(values.shape, bool)
     for number in meaning.missing:

@@ -33,7 +33,7 @@ def array_document(spec: ArraySpec) -> dict[str, Any]:
 
 
 def plain_chunk(spec: ArraySpec, values: np.ndarray) -> bytes:
-    """Return a chunk as it is stored; at the far edges it is filled up with the fill value."""
+    """Return a chunk as it is stored; chunks beyond the end of the array are padded with the fill value."""
     dtype = stored_dtype(spec.numpy)
     chunk = values.astype(dtype, copy=False)
     if chunk.shape != spec.chunks:

@@ -39,7 +39,7 @@ class Volume:
 
     @property
     def members(self) -> Mapping[str, dict[str, Any]]:
-        """Return the zarr.json of each array and group by path, without those of label volumes."""
+        """Return the zarr.json of each array and group by path, label volumes excluded."""
         metadata = self.root.members
         if LABELS not in metadata:
             return metadata
@@ -77,7 +77,7 @@ class Volume:
 
     @property
     def left_out(self) -> str:
-        """Return the path that the lossless array had, if a copy stands in its place; else nothing."""
+        """Return the former path of the lossless array if a copy replaces it, else ''."""
         return self.state.left_out.array
 
     def store_of(self, path: str) -> Store:

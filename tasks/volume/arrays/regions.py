@@ -198,7 +198,7 @@ def _opened_shard(
 
 
 def whole_is_cheaper(spec: ArraySpec, inside: Sequence[int], wanted: Sequence[tuple[int, ...]]) -> bool:
-    """Return whether a shard of `inside` chunks is fetched as a whole for some of them, by position in it."""
+    """Return whether fetching a whole shard of `inside` chunks is cheaper than fetching the wanted ones."""
     count = math.prod(inside)
     if len(wanted) < WHOLE_SHARD_FRACTION * count:
         return False

@@ -38,7 +38,7 @@ class KeptEntry(_Entry):
 
 
 class StageEntry(_Entry):
-    """A stage that is done: digests of its plan and of what was asked for, and its kept documents."""
+    """A finished stage: digests of its plan and of its request, and its stored documents."""
 
     plan: str
     request: str = ""

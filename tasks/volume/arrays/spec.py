@@ -270,7 +270,7 @@ def factor_by_default(rank: int) -> tuple[int, ...]:
 def shards_by_default(
     shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, *, target_bytes: int = SHARD_BYTES
 ) -> tuple[int, ...]:
-    """Return whole chunks that fit in `target_bytes`, as many as possible along the last axis first."""
+    """Return the shape of a shard of at most `target_bytes`, grown chunk by chunk along the last axis first."""
     shard = list(chunks)
     for axis in reversed(range(len(shape))):
         room = target_bytes // (math.prod(shard) * itemsize)

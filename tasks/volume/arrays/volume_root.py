@@ -71,7 +71,7 @@ class Root:
 
     @property
     def is_annex(self) -> bool:
-        """Return whether it is of copies and levels in another tool's group."""
+        """Return whether this root describes copies and levels in another tool's group."""
         return "annex" in self.attributes.get("seismill", {})
 
     @cached_property
@@ -127,7 +127,7 @@ class Root:
         return Root({**self.document, "attributes": {**self.attributes, **changed}})
 
     def with_state(self, **changed: Any) -> "Root":
-        """Return a root in which some fields of the state have other values, as JSON; None removes a field."""
+        """Return a root with changed fields of the state, given as JSON; None removes a field."""
         fields = {**self.attributes["seismill"], **changed}
         return self.with_attributes(
             seismill={
@@ -140,7 +140,7 @@ class Root:
         return self.with_state(levels=[level.to_json() for level in levels])
 
     def with_stages(self, changed: Mapping[str, StageEntry | None]) -> "Root":
-        """Return a root in which some stages are others; None removes one."""
+        """Return a root with changed stages; None removes a stage."""
         stages = dict(self.attributes["seismill"]["stages"])
         for name, stage in changed.items():
             if stage is None:
@@ -151,7 +151,7 @@ class Root:
 
 
 def root_from(data: bytes, where: str) -> Root:
-    """Return the root of a volume or annex, in the form in which this software writes it.
+    """Return the root of a volume or annex in the current form.
 
     Raises:
         IntegrityFailure: The document does not have that form.

@@ -60,7 +60,7 @@ class OmeGroup:
 
     @property
     def arrays(self) -> list[ArraySpec]:
-        """Return all arrays that are written, those of labels behind the image's."""
+        """Return all arrays to write: the image's, then those of its labels."""
         inner = [
             replace(spec, path=f"{LABELS}/{name}/{spec.path}")
             for name, group in self.labels.items()
@@ -220,7 +220,7 @@ def _write(
     region: Region,
     todo: list[tuple[int, ...]],
 ) -> None:
-    """Read a region once and store those of its chunks that are not there."""
+    """Read a region once and store its missing chunks."""
     values = read_region(store, source, region)
 
     def put(place: tuple[int, ...]) -> None:

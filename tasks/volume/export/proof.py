@@ -36,7 +36,7 @@ def prove_bytes(volume: Volume, compute: Compute) -> str:
 
 
 def _compare(volume: Volume, file: FilePart, segments: list[Segment]) -> str:
-    """Return the CRC32C of one file, if every part of it is the source's."""
+    """Return the CRC32C of one file after comparing every part with the source."""
     if file.trailer:
         segments += checksums(np.frombuffer(file.trailer, np.uint8), file.fmt.trace_offset(file.fmt.n_traces))
     sums, whole = whole_checksums(segments, file.size)

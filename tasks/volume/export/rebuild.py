@@ -110,7 +110,7 @@ def _rows(numbers: np.ndarray, axis: int, start: int, stop: int) -> Region:
 
 
 def _cut(parts: SegyParts, region: Region, axis: int, window_bytes: int) -> list[Region]:
-    """Return a row of chunks in as many windows as memory asks for, in file order if that is possible."""
+    """Cut a row of chunks into windows that fit in memory, in file order if possible."""
     per_line = (
         parts.trace_numbers[region].size // (region[axis].stop - region[axis].start) * parts.fmt.trace_bytes
     )
@@ -250,9 +250,9 @@ def fitting_windows(parts: SegyParts, memory_bytes: int) -> tuple[list[Window], 
 
 
 def rebuilt_windows(parts: SegyParts, regions: list[Window], compute: Compute) -> Iterator[Rebuilt]:
-    """Rebuild windows one after the other, the next ones while one is being used.
+    """Yield rebuilt windows in order, and rebuild the next ones meanwhile.
 
-    As many exist as there are workers, the one in use among them, and two at least.
+    At most as many windows as workers, and at least two, are in memory, the one in use included.
 
     Raises:
         Resumable: The run was asked to stop.

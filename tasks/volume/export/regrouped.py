@@ -69,7 +69,7 @@ class Regrouped:
         return 3 * max([BLOCK_BYTES, *blocks])
 
     def block(self, spec: ArraySpec) -> tuple[int, ...]:
-        """Return the extents that are read at once: whole objects of the target and, as far as fits, of the source."""
+        """Return the extents that are read at once: whole objects of the target and, if they fit, of the source."""
         block = list(spec.unit)
         room = BLOCK_BYTES // max(1, spec.numpy.itemsize)
         for target in (self.found[spec.path].unit, spec.shape):
@@ -171,7 +171,7 @@ def write_group(group: Regrouped, target: WritableStore, compute: Compute) -> tu
 def _write(
     group: Regrouped, target: WritableStore, spec: ArraySpec, region: Region, todo: list[tuple[int, ...]]
 ) -> None:
-    """Read a region once and store those of its objects that are not there; one that is all fill is left out."""
+    """Read a region once and store its missing objects, except those that hold only fill values."""
     values = read_region(group.source, group.found[spec.path], region)
     given = foreign_array(group.source, spec.path).fill_value
     fill = np.asarray(0 if given is None else given, spec.numpy)
@@ -230,7 +230,7 @@ def _fill(array: Any, described: Mapping[str, Mapping[str, Any]]) -> Any:
 
 
 def _attributes(array: Any, described: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return an array's attributes; of Zarr v2 its fill value, which xarray takes for no data, becomes one of them."""
+    """Return an array's attributes; a Zarr v2 fill value, which xarray takes for no data, becomes `_FillValue`."""
     attributes = {k: v for k, v in attributes_of(dict(described)).items() if k != "_ARRAY_DIMENSIONS"}  # type: ignore[arg-type]
     if "zarr.json" in described or array.fill_value is None or "_FillValue" in attributes:
         return attributes

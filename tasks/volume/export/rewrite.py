@@ -1,4 +1,4 @@
-"""Another file than the source, made from the same traces: some of them, in another order, format or byte order.
+"""Export of a file that differs from the source: a subset of its traces, or another order, format or byte order.
 
 An edition is the source's parts with the traces numbered anew, so that the windows of an export come in the order of
 the file to be written; its records are rewritten as they pass.
@@ -109,7 +109,7 @@ def _own_words(parts: SegyParts) -> tuple[tuple[int, int], ...]:
 
 
 def _numbered(numbers: np.ndarray, chosen: Selection, *, by_grid: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return new trace numbers of the grid, -1 where none is chosen, and the old numbers by new one."""
+    """Return the new trace number of each cell (-1 if not selected), and the old numbers in the new order."""
     # Of several files only some may be wanted: the others' traces have no number.
     cells = chosen.cells & (numbers >= 0)
     old = numbers[cells]

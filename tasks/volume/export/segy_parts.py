@@ -103,7 +103,7 @@ class SegyParts:
         return max(placed, int(self.unplaced[slice(*window.unplaced)].max(initial=-1)))
 
     def pieces(self, rebuilt: Rebuilt) -> Iterator[tuple[FilePart, int, np.ndarray]]:
-        """(file, offset in it, bytes) of each run of traces that follow each other in one file."""
+        """Yield (file, offset in it, bytes) of each run of consecutive traces in one file."""
         firsts = [file.first for file in self.files]
         for start, records in rebuilt.stretches():
             first = start
@@ -116,7 +116,7 @@ class SegyParts:
 
 @dataclass(frozen=True)
 class Window:
-    """Some traces: those of a region of cells, and some of those that have no cell, by their places among them."""
+    """A window of traces: a region of cells, and a range of the unplaced traces."""
 
     region: Region
     unplaced: tuple[int, int] = (0, 0)

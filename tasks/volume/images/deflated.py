@@ -1,7 +1,7 @@
-"""Voxels that zlib or gzip made one stream of, of which no part can be read alone: decoded from slab to slab.
+"""Voxels in one zlib or gzip stream, which has no independent parts: it is decoded slab by slab.
 
-Where decoding came by, the decoder is kept, a copy at a few hundred places. So slabs can be asked for in any order:
-each is decoded from the last such place before it, and a stream that is read from slab to slab is decoded once.
+Copies of the decoder are kept at a few hundred places of the stream. Slabs can therefore be read in any order: each is
+decoded from the last such place before it. A stream that is read slab after slab is decoded once.
 """
 
 import threading

@@ -65,7 +65,7 @@ def channels_said(described: str) -> tuple[tuple[str, str], ...]:
 
 
 def time_step(tiff: Any, described: str) -> tuple[float, str]:
-    """Return the distance of times and its unit, in which OME and ImageJ mean seconds unless they say another.
+    """Return the time step and its unit; OME and ImageJ mean seconds unless they name another unit.
 
     Args:
         tiff: tifffile's `TiffFile`.
@@ -124,7 +124,7 @@ def _without_unit(page: Any, meta: dict[str, Any]) -> Voxels:
 
 
 def _resolution(page: Any) -> Voxels:
-    """Lengths by the resolution of a plain TIFF, in micrometers; slices are taken to lie as far apart as columns."""
+    """Return lengths in micrometers from the resolution of a plain TIFF; slices are assumed as far apart as columns."""
     unit = _MICROMETERS.get(_whole(page.tags.valueof(296, default=2)))
     y, x = _ratio(page.tags.valueof(283)), _ratio(page.tags.valueof(282))
     if not unit or min(x, y) <= 0:

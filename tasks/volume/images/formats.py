@@ -155,7 +155,7 @@ NOT_READ: tuple[tuple[str, tuple[bytes, ...], tuple[str, ...]], ...] = (
 
 
 def describe(file: VoxelFile, options: StorageOptions, raw: Raw, image: int = -1) -> tuple[VoxelFile, Slices]:
-    """Return the file that holds the voxels, and its slices; the format is told by the first bytes, not by the name.
+    """Return the file that holds the voxels, and its slices; the first bytes decide the format, not the name.
 
     Raises:
         InputRefused: The file cannot be read, or its library is not installed.

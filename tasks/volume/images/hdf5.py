@@ -84,7 +84,7 @@ def read_chunked(
 
 
 class _File:
-    """An HDF5 file opened for what it says of its arrays; one thread at a time may ask."""
+    """An HDF5 file opened for the metadata of its arrays; for one thread at a time."""
 
     def __init__(self, source: Source) -> None:
         self.source, self.lock = source, threading.Lock()

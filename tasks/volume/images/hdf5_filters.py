@@ -1,4 +1,4 @@
-"""The codings of chunks in HDF5, each decoded to no more than the chunk that it is of."""
+"""Filters of HDF5 chunks; decoding is bounded by the size of the chunk."""
 
 import zlib
 from collections.abc import Sequence

@@ -37,7 +37,7 @@ def _walk(group: Any, depth: int = 0, seen: set[int] | None = None) -> Iterator[
 
 
 def only_array(file: Any, url: str) -> str:
-    """Path of the array that is meant where none is named: NeXus's default, a usual place, or the only stack."""
+    """Return the path of the array if none is named: NeXus's default, a usual place, or the only stack."""
     for path in (*_default(file), *USUAL):
         try:
             array = array_at(file, f"/{path}", url)

@@ -140,7 +140,7 @@ class Slices:
 
     @property
     def leading(self) -> tuple[tuple[str, int], ...]:
-        """Return the axes before z, y and x, with their counts: `t` and `c`, those alone that the file has."""
+        """Return the axes before z, y and x that the file has (`t`, `c`), with their counts."""
         counts = {name: count for name, count in self.planes if count > 1}
         counts |= {"c": self.samples} if self.samples > 1 else {}
         return tuple((name, counts[name]) for name in ("t", "c") if name in counts)
@@ -154,7 +154,7 @@ class Slices:
 
 
 def unit_of(text: str) -> str:
-    """OME-Zarr's name of a unit as a file writes it; empty if it is none of length."""
+    """Return OME-Zarr's name for a file's unit of length; empty if it is no such unit."""
     plain = text.strip().strip('"').strip().lower()
     if plain in UNITS:
         return UNITS[plain]
@@ -165,7 +165,7 @@ def unit_of(text: str) -> str:
 
 
 def time_unit_of(text: str) -> str:
-    """OME-Zarr's name of a unit of time as a file writes it; empty if it is none."""
+    """Return OME-Zarr's name for a file's unit of time; empty if it is no such unit."""
     plain = text.strip().lower()
     word = plain.removesuffix("s")
     return TIME_UNITS.get(plain) or (word if word in TIME_UNITS.values() else "")

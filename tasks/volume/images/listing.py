@@ -122,7 +122,7 @@ _ZIPPED = re.compile(r"(?i)\.zip(:[^:]+)?$")
 
 
 def in_order(names: Sequence[str], *, where: str) -> list[str]:
-    """Return the names by the number in which they differ: `s2` before `s10`.
+    """Sort names by the number in them: `s2` before `s10`.
 
     Raises:
         InputRefused: A number is missing, there twice, or more than one number varies; a name is of another kind.
@@ -222,7 +222,7 @@ def _usual_suffix(kind: str) -> str:
 
 
 def _with_usual_suffix(name: str) -> str:
-    """Return a name with the usual suffix of its format, so that .tif, .TIF and .tiff are of one kind."""
+    """Return a name with the usual suffix of its format, so that .tif, .TIF and .tiff count as one kind."""
     suffix = suffix_of(name)
     return f"{name[: -len(suffix)]}{_usual_suffix(FORMAT_OF[suffix])}" if suffix in FORMAT_OF else name
 
@@ -278,7 +278,7 @@ def files_in(folder: str, options: StorageOptions) -> dict[str, VoxelFile]:
 
 
 def is_folder(url: str, options: StorageOptions) -> bool:
-    """Return whether a URL is that of a folder: one that holds a file or, on this machine, any."""
+    """Return whether a URL names a folder: a prefix with a file or, on local disk, any folder."""
     store = Store(url, options)
     try:
         return bool(store.files()) or store.local or url.endswith("/")
@@ -287,7 +287,7 @@ def is_folder(url: str, options: StorageOptions) -> bool:
 
 
 def _is_there(url: str, options: StorageOptions) -> bool:
-    """Return whether a name with a bracket is that of a file or folder, and no pattern."""
+    """Return whether a name with a bracket names an existing file or folder and is no pattern."""
     folder, _, name = url.rpartition("/")
     return is_folder(url, options) or Store(folder or ".", options).exists(name)
 

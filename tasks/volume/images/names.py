@@ -10,10 +10,10 @@ PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".jp2", ".j2k", ".j2c", ".jpc"}
 
 
 def is_image(suffix: str) -> bool:
-    """Return whether a suffix, in small letters with its dot, is that of a slice or of a volume."""
+    """Return whether a suffix (lower case, with its dot) belongs to an image format."""
     return suffix in FORMAT_OF
 
 
 def is_picture(suffix: str) -> bool:
-    """Return whether a suffix is that of an image that holds a single slice and is often no scan."""
+    """Return whether a suffix belongs to a single picture, which is often no scan."""
     return suffix in PICTURES

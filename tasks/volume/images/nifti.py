@@ -76,7 +76,7 @@ def _kind(head: bytes) -> tuple[Any, str]:
 
 
 def _shape(header: Any, where: str) -> tuple[tuple[int, ...], tuple[tuple[str, int], ...]]:
-    """Return extents z, y, x, z that of all times and channels, and the axes along which slices follow each other.
+    """Return extents z, y, x, with all times and channels along z, and the axes of successive slices.
 
     The fourth axis of NIfTI is time, the fifth that of several values per voxel.
     """
@@ -92,7 +92,7 @@ def _shape(header: Any, where: str) -> tuple[tuple[int, ...], tuple[tuple[str, i
 
 
 def _voxels(header: Any) -> Voxels:
-    """Lengths, and the origin where the axes of the voxels are those of the space."""
+    """Return voxel lengths, and the origin if the voxel axes are parallel to the axes of space."""
     unit = _UNITS.get(int(header["xyzt_units"]) & 7, "")
     length = tuple(abs(float(x)) for x in header["pixdim"][1:4])[::-1]
     if not all(math.isfinite(x) and x > 0 for x in length):

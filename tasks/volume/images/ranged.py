@@ -13,7 +13,7 @@ MOST_BYTES = 8 << 20  # of one read: a header that wants more lies
 
 
 class Ranged(io.RawIOBase):
-    """Reads in aligned pieces, the last few of which are kept; for one thread at a time."""
+    """Read a file in aligned pieces and cache the last few; for one thread at a time."""
 
     def __init__(self, source: Source) -> None:
         """Open at byte 0; nothing is read yet."""
@@ -42,7 +42,7 @@ class Ranged(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer` as far as the file goes.
+        """Fill `buffer` up to the end of the file; return the number of bytes.
 
         Raises:
             InputRefused: More bytes are requested at once than any header holds.

@@ -1,8 +1,8 @@
 """Voxels that lie in a file as they lie in memory: raw binary, .npy, and what headers of other formats come down to.
 
-That is an offset, a type, a byte order and which axis is slow. A header whose numbers do not give the size of its file
-exactly is refused: it is the wrong one. NRRD, MetaImage and NIfTI are often written as one stream of zlib; what that
-holds shows when its end is read.
+The layout is an offset, a type, a byte order and the order of axes. A header that does not match the size of its file
+exactly is refused. NRRD, MetaImage and NIfTI are often written as one zlib stream; its size is checked when its end is
+read.
 """
 
 import io
@@ -115,7 +115,7 @@ def only_bits(out: np.ndarray, bits: int) -> None:
 
 @lru_cache(maxsize=8)
 def _stream(source: Source, offset: int, size: int, end: int, wbits: int) -> Deflated:
-    """Return the stream of a file, of which each process remembers how far it came."""
+    """Return the stream of a file; each process caches its decoding position."""
     return Deflated(source, offset, size, end, wbits)
 
 
@@ -184,7 +184,7 @@ def plain(
 
 
 def _refuse_stream(source: Source, stream: int, offset: int, size: int, *, bare: bool) -> None:
-    """Check that a stream can be one of so many bytes, as far as its ends tell."""
+    """Check the first and last bytes of a stream against the expected decoded size."""
     if offset < 0:
         raise InputRefused(
             f"{source.url} counts its voxels from the end, which a compressed file cannot; write a byte skip"

@@ -1,4 +1,4 @@
-"""The order of slices that say where they lie, and the distance at which they do."""
+"""The order and the spacing of slices whose headers state their position."""
 
 import itertools
 import math

@@ -120,7 +120,7 @@ def _for_layout(file: VoxelFile, options: StorageOptions) -> dict[str, _Sections
 def _around(
     file: VoxelFile, options: StorageOptions
 ) -> tuple[list[str], list[str], list[str], dict[str, VoxelFile]]:
-    """Return the sidecars named like a file, all others, what else may be such files of voxels, and all files."""
+    """Return sidecars with the file's name, other sidecars, other voxel files, and all files."""
     folder, _, first = file.url.rpartition("/")
     there = files_in(folder, options)
     names = sorted(name for name in there if suffix_of(name) in READERS and not name.startswith("."))
@@ -192,7 +192,7 @@ def _sections(file: VoxelFile, options: StorageOptions) -> _Sections:
 
 
 def _vgi(fields: _Fields) -> tuple[tuple[float, ...], str]:
-    """VGStudio: `resolution` along x, y and z."""
+    """Read VGStudio: `resolution` along x, y and z."""
     return _numbers(fields.get("resolution", ""))[::-1], unit_of(fields.get("unit", "")) or "millimeter"
 
 
@@ -205,7 +205,7 @@ def _xtekct(fields: _Fields) -> tuple[tuple[float, ...], str]:
 
 
 def _skyscan(fields: _Fields) -> tuple[tuple[float, ...], str]:
-    """SkyScan: one length, of the reconstruction or else of the projections; slices may be some steps apart."""
+    """Read SkyScan: one length, of the reconstruction or else of the projections; slices may be several steps apart."""
     for key in ("pixel size", "scaled image pixel size", "image pixel size"):
         for text, unit in (
             ("um", "micrometer"),
@@ -236,7 +236,7 @@ READERS: dict[str, Callable[[_Fields], tuple[tuple[float, ...], str]]] = {
 
 
 def _vgi_layout(sections: Sequence[_Fields], file: VoxelFile) -> dict[str, Any]:
-    """VGStudio: a section for each file; `[representation]` is what it makes of them."""
+    """Read the layout of VGStudio: one section per file, and `[representation]` for the result."""
     of_files = [section for section in sections if _is_file(section)]
     own = [section for section in of_files if _plain(section.get("name", "")) == _name_of(file)]
     # A single one that names no file that is there may be of one that got another name.

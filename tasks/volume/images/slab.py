@@ -33,7 +33,7 @@ class _Wanted:
 
 
 def read_block(stack: Stack, region: Region, options: StorageOptions) -> np.ndarray:
-    """Voxels of a region: all of each axis of which parts are not read without the others (see `Stack.apart`).
+    """Read the voxels of a region; axes that cannot be read in parts (see `Stack.apart`) are read whole.
 
     The result is C-contiguous where slices are the slow axis, else a transposed view.
 

@@ -25,7 +25,7 @@ RESERVED = {*AXES, "pyramid", "labels", "c", "trace_mask"}
 
 
 def agreed(voxels: Sequence[Voxels]) -> Voxels:
-    """Return what the files of a stack say of their voxels, if they agree on the lengths.
+    """Return the voxel spacing that the files of a stack state, if they agree on the lengths.
 
     Files of single slices may each have an origin of their own; their distance along z is then that of the slices.
     """
@@ -59,7 +59,7 @@ def agreed(voxels: Sequence[Voxels]) -> Voxels:
 
 
 def chosen(own: Voxels, beside: Voxels) -> Voxels:
-    """Return what files say of their voxels, or what a file beside them does where there is one."""
+    """Return the voxel spacing from a file beside the images if there is one, else from the images."""
     if beside.length:
         return replace(beside, notes=(*(() if own.length else own.notes), *beside.notes))
     return replace(own, notes=(*own.notes, *beside.notes))
@@ -131,7 +131,7 @@ def field_of(image: Image) -> str:
 def rockverse_attributes(
     image: Image | dict[str, Any], length: Sequence[float], unit: str, origin: Sequence[float]
 ) -> dict[str, Any]:
-    """RockVerse's seven attributes of a voxel image; lengths and origin in the order of the array's axes.
+    """Return RockVerse's seven attributes of a voxel image; lengths and origin in the order of the array's axes.
 
     Source: RockVerse 1.2, voxel_image.create. It calls the first axis x, whichever it is.
     """

@@ -59,7 +59,7 @@ class Stack:
 
     @property
     def apart(self) -> tuple[bool, ...]:
-        """For each axis, whether parts of it are read without the others: times, and channels on pages of their own."""
+        """Return, per axis, whether parts of it can be read separately: times, and channels on separate pages."""
         one_by_one = [name != "c" or self.first.samples == 1 for name, _ in self.first.leading]
         return (*one_by_one, *(axis == self.first.slow_axis for axis in range(3)))
 
@@ -132,7 +132,7 @@ class Stack:
 
 
 def find_stack(url: str, options: StorageOptions, raw: Raw = Raw(), image: int = -1) -> Stack:
-    """Return the stack that `url` names, every header of which was looked at.
+    """Return the stack that `url` names, after reading the header of every file.
 
     Args:
         url: Same as in `listing.find_files`.

@@ -218,7 +218,7 @@ def _shown(fields: dict[str, str], name: str) -> str:
 
 
 def _nrrd_voxels(fields: dict[str, str], source: Source, of_space: int) -> Voxels:
-    """Lengths and origin, where the axes of the voxels are those of the space, which are the first `of_space`."""
+    """Return voxel lengths and origin if the first `of_space` voxel axes are parallel to the axes of space."""
     units = [
         unit_of(text)
         for text in in_brackets(fields.get("spaceunits", fields.get("units", "")), '"', '"')[:of_space]

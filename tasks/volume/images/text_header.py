@@ -1,4 +1,4 @@
-"""Text headers of images as fields, read line by line in one pass; numbers in them; what they say of places."""
+"""Text headers of images: fields, read line by line in one pass, numbers, and positions."""
 
 import math
 from collections.abc import Iterator
@@ -131,7 +131,7 @@ def place(length: tuple[float, ...], unit: str, origin: tuple[float, ...]) -> Vo
 
 
 def timed(slices: Slices, step: float, unit: str) -> Slices:
-    """Return slices with the distance of their times, and a note that tells it; the same if there is none.
+    """Return slices with their time step and a note about it; unchanged if there is no time step.
 
     Args:
         slices: The slices.

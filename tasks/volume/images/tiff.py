@@ -52,7 +52,7 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
 
 
 def describe_tiff(source: Source, image: int = -1) -> Slices:
-    """Return the slices of a TIFF file, or those of one image in it, counted from 0 (-1: the only one).
+    """Return the slices of a TIFF file, or of one image in it, counted from 0 (-1: the only one).
 
     Raises:
         InputRefused: Pages differ, or hold colour, several images or a coding whose output cannot be bounded.

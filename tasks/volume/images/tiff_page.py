@@ -65,7 +65,7 @@ def checked(page: Any, where: str, file_size: int) -> str:
 
 
 def meaning_of_values(page: Any) -> tuple[str, ...]:
-    """Return a note where values of a page are not what is shown of them; they are stored as they are."""
+    """Return a note if a viewer would show other values than the page stores; they are stored unchanged."""
     return _MEANINGS.get(page.photometric, ())
 
 

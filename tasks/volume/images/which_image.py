@@ -68,7 +68,7 @@ def choose_image(tiff: Any, description: str, wanted: int, where: str) -> Chosen
 def axes_of(
     counted: Mapping[str, int], order: str, samples: int, where: str
 ) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
-    """Return the axes along which pages follow each other, slowest first, and notes; no axes where it is z alone.
+    """Return the axes of successive pages, slowest first, and notes; no axes if there is only z.
 
     Where only one of channels, times and slices is above 1 it is the depth: writers call the third axis so where
     nobody said what it is.

@@ -1,4 +1,4 @@
-"""Checksums that source files must have: what a parameter or a sidecar says of them, and `<file>.md5` beside them.
+"""Expected checksums of source files: from a parameter, a sidecar, or `<file>.md5` beside a file.
 
 A CRC32C is put together from the ranges that are read anyway, in any order. An MD5 wants the bytes in the order of the
 file, which no block has: such files are read once more, in order, before anything of a volume is changed. The CRC32C of
@@ -95,7 +95,7 @@ class Expected:
         return [f"{self.unknown[0]}{more} may not be read: if it holds a checksum, that was not compared."]
 
     def refuse(self, file: int, sums: Sums) -> None:
-        """Check that a file has what is expected of it, as far as `sums` tells.
+        """Compare the expected checksum of a file with `sums`, if these contain its kind.
 
         Raises:
             IntegrityFailure: The file has another checksum.
@@ -147,7 +147,7 @@ def expected_of(files: Mapping[str, int], given: Sequence[str], options: Storage
 
 
 def is_beside(name: str, present: Container[str]) -> bool:
-    """Return whether a name is that of the checksum of another file that is there."""
+    """Return whether a name is the checksum file of another listed file."""
     return name.endswith(BESIDE) and name.removesuffix(BESIDE) in present
 
 
@@ -200,7 +200,7 @@ def _forbidden(error: Exception) -> bool:
 
 
 def _md5_in(data: bytes, url: str, name: str) -> str:
-    """Return the MD5 of a file in what md5sum or md5 wrote of it."""
+    """Return the MD5 of a file from the output of md5sum or md5."""
     lines = [line.strip() for line in data[:65536].decode(errors="replace").splitlines()]
     matches = [match for match in map(_LINE.fullmatch, filter(None, lines)) if match]
     named = [m for m in matches if (m[2] or m[3] or "").replace("\\", "/").rpartition("/")[2] == name]

@@ -1,4 +1,4 @@
-"""Coordinates from trace headers: those of every trace, and those that many traces share.
+"""Coordinates from trace headers, per trace or shared by many traces.
 
 A source lies where its shot is, whatever the channel, so its coordinate varies along some dimensions only. Blocks
 of the grid share its cells; each notes what it found, with the number of the trace, and the first trace of the

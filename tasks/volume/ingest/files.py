@@ -55,7 +55,7 @@ class Files:
     def __init__(
         self, listed: Sequence[Listed], formats: Sequence[FileFormat], options: StorageOptions | None = None
     ) -> None:
-        """Describe files that were looked at before; none is opened yet."""
+        """Describe files that were listed before; none is opened yet."""
         self.listed, self.formats = tuple(listed), tuple(formats)
         self.firsts = np.cumsum([0, *(fmt.n_traces for fmt in formats)], dtype=np.int64)
         # What all have in common, counted over all; where a trace lies only the file's own format knows.
@@ -146,7 +146,7 @@ class Files:
         return int(np.searchsorted(self.firsts, trace, side="right")) - 1
 
     def split(self, numbers: np.ndarray) -> Iterator[tuple[int, slice]]:
-        """(file, where in `numbers` its traces are) of ascending trace numbers, file by file."""
+        """Yield (file, slice of `numbers` with its traces) for ascending trace numbers."""
         if len(self.formats) == 1:
             yield 0, slice(0, len(numbers))
             return

@@ -29,7 +29,7 @@ def block_footprint(
     headers: np.ndarray,
     byte_order: str,
 ) -> Facts:
-    """Return what the traces of a block say of their place, as JSON holds it.
+    """Return the X, Y and line numbers of a block's traces, in the form that JSON stores.
 
     Args:
         placement: Placement of the volume.

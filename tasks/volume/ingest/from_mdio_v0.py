@@ -225,7 +225,7 @@ def _write_column(volume: Volume, code: int, grid: np.ndarray, region: Region, o
 
 
 def _words(samples: np.ndarray, code: int) -> np.ndarray | None:
-    """Return samples in a format, big-endian; None if it does not give each of them back."""
+    """Return samples encoded in a format, big-endian; None if decoding would not restore each of them."""
     if code == FLOAT:
         return samples.astype(">f4")
     if code == IBM:

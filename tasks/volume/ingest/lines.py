@@ -19,7 +19,7 @@ from tasks.volume.segy.line_detect import SeveralLines
 
 @dataclass(frozen=True)
 class SourceLine:
-    """One line: its name, which is that of its volume, and its traces."""
+    """One line: its name, which names its volume too, and its traces."""
 
     name: str
     runs: Runs

@@ -1,4 +1,4 @@
-"""Recognize source files that lie elsewhere than when a volume was made of them: by size and CRC32C.
+"""Recognize source files that moved since their volume was made, by size and CRC32C.
 
 A file is read for this only where the stored request does not name it.
 """

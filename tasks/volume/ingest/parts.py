@@ -20,7 +20,7 @@ Runs = tuple[tuple[int, int], ...]  # (first trace from 0, count)
 
 
 def open_files(source: str, index: Index, options: StorageOptions, limits: Limits = DEFAULT_LIMITS) -> Files:
-    """Open what one volume is to hold: the files that a parameter names, or the traces of them that `index` names.
+    """Open the files that become one volume, or the traces that `index` selects from them.
 
     Raises:
         InputRefused: A file is not there or not SEG-Y that is read, it has no such traces, or it is to be split.
@@ -50,7 +50,7 @@ def open_whole_or_part(
 
 
 def expected_of_parts(files: Files, given: Sequence[str], options: StorageOptions) -> Expected:
-    """Return what is expected of files; of a part nothing is, because checksums are those of whole files.
+    """Return the expected checksums of files; none for a part, because checksums cover whole files.
 
     Raises:
         InputRefused: A checksum is given for a part, or is none of the files.
@@ -104,7 +104,7 @@ def from_text(text: str, n_traces: int) -> Runs:
 
 
 def part_of(files: Files, runs: Runs, options: StorageOptions) -> Files:
-    """Return the files that hold some traces, with these traces alone.
+    """Return the files that hold the selected traces, reduced to these traces.
 
     Args:
         files: Whole ones.

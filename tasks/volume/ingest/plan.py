@@ -60,7 +60,7 @@ def fit_of(store: Store, survey: Survey, master: Master, follow: Follow) -> Fit:
 def fit_blocks(
     compute: Compute, spec: ArraySpec, block: tuple[int, ...], survey: Survey, *, near: bool, spilled: bool
 ) -> Compute:
-    """Return the compute with as many blocks in flight as its memory holds.
+    """Return the compute, limited to the number of blocks in flight that fit in memory.
 
     Raises:
         InputRefused: No block fits; the sentence has chunks with which one does.

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def unpredicted_key(request: str) -> str:
-    """Return the key of the note that the headers of a run's files are all read."""
+    """Return the key of the note that says that all headers of a run's files were read."""
     return f"{folder_of(request)}/unpredicted"
 
 
@@ -36,7 +36,7 @@ def read_before(
     keys: Collection[str],
     compute: Compute,
 ) -> tuple[Survey, dict[int, Sums]]:
-    """Read what has to be read of the files before anything is taken away; return the survey and checksums.
+    """Read whatever can refuse the files before anything is removed; return the survey and checksums.
 
     Where an MD5 is expected, that is the file. Where a volume is replaced, it is every file: all bytes, against the
     checksums of their store and those that are expected, and all headers where the grid was predicted from a few.
@@ -79,7 +79,7 @@ def check_again(
     files: Files,
     compute: Compute,
 ) -> None:
-    """Check that a volume was made of files that have what is expected of them now.
+    """Check the files that a volume was made from against the checksums that are expected now.
 
     Raises:
         IntegrityFailure: A file has another checksum.

@@ -1,4 +1,4 @@
-"""The grid that some headers of a file promise, so that not all of them have to be read before the first block."""
+"""The grid predicted from some headers of a file, so that blocks can begin before all headers are read."""
 
 from collections.abc import Iterable, Sequence
 

@@ -28,7 +28,7 @@ def checked_before(
     open_file: Open,
     compute: Compute,
 ) -> dict[int, Sums]:
-    """Checksums of files that were read in order and have what is expected of them; nothing is changed yet.
+    """Read files in order and return their checksums, compared with the expected ones; nothing is changed yet.
 
     Files that a run before this one read are not read again; of one that was begun nothing is kept.
 
@@ -134,7 +134,7 @@ def refuse_what_stores_say(expected: Expected, open_file: Open) -> None:
 
 
 def refuse_what_stores_have(open_file: Open, read: Mapping[int, str], urls: Sequence[str]) -> None:
-    """Check that files were read with the checksums that their stores keep of them, as far as they keep any.
+    """Compare the checksums of the files read with those that their stores keep, if they keep any.
 
     Args:
         open_file: Opens a file by its number.

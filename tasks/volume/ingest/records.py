@@ -50,7 +50,7 @@ class Records:
 
 
 def segment_cuts(offset: int, length: int) -> list[tuple[int, int]]:
-    """(offset, length) of the pieces of a stretch that no part's boundary crosses."""
+    """Return (offset, length) of the pieces into which the boundaries of parts cut a range."""
     inner = range((offset // PART_BYTES + 1) * PART_BYTES, offset + length, PART_BYTES)
     edges = [offset, *inner, offset + length]
     return [(start, stop - start) for start, stop in itertools.pairwise(edges)]
@@ -127,7 +127,7 @@ def _read_file(
 
 
 def whole_checksums(segments: Iterable[Segment], size: int) -> tuple[list[int], int]:
-    """CRC32C of each part of `PART_BYTES` of a file and of the whole, from segments in any order.
+    """Return the CRC32C of each part of `PART_BYTES` of a file and of the whole, from segments in any order.
 
     Raises:
         IntegrityFailure: The segments do not tile the file: some byte was read never or twice.

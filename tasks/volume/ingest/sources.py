@@ -63,7 +63,7 @@ def refuse_misread(
     expected: Expected,
     sums: dict[int, Sums],
 ) -> None:
-    """Check that what was read of every file is what its store has of it, and what is expected of it.
+    """Compare the checksums of the bytes read with the store's and with the expected ones, for every file.
 
     A range comes without a checksum of its own, so a bit that turned over on the way is only seen here. S3 (full-object
     CRC32C) and GCS keep one of the whole, and so does every store of what was written here; for other objects there is

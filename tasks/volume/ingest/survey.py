@@ -94,7 +94,7 @@ class Survey:
         return self.placement.to_json() | {"auxiliary": list(self.auxiliary)}
 
     def unpredicted(self, *, near: bool) -> "Survey":
-        """Return the same files after their prediction failed: scanned if they are near, else without a grid."""
+        """Return the same files after a failed prediction: scanned if they are local, else without a grid."""
         grid = scan_grid(self) if near else None
         return replace(self, grid=grid, predicted=False)
 
@@ -171,7 +171,7 @@ def _choose(
 
 
 def oddities(files: Files, sample: Sample) -> list[str]:
-    """Sentences on what is odd, whatever the index."""
+    """Return warnings that do not depend on the index."""
     warnings = [note for file in files.formats for note in file.oddities]
     for entry in files.listed:
         if entry.part:

@@ -95,7 +95,7 @@ def _of_others(volume: Volume) -> list[Finding]:
 
 
 def restored(store: Store, finding: Finding) -> bytes | None:
-    """Return the content of a commit or lock of before, as far as something tells it; None of anything else."""
+    """Return the content of an older commit or lock if the volume still determines it, else None."""
     folder, _, name = finding.key.rpartition("/")
     if folder == LOCKS:
         log.warning("%s/%s: which run held this lock is lost; no run needs it", store.url, finding.key)
@@ -112,7 +112,7 @@ def restored(store: Store, finding: Finding) -> bytes | None:
 
 
 def displaced(store: Store, findings: Collection[Finding]) -> dict[str, bytes]:
-    """Return by key what damaged commits held, as far as it lies in the place of another one."""
+    """Return the content of damaged commits by key, if it is stored under the key of another commit."""
     keys = [finding.key for finding in findings if finding.key.startswith(f"{COMMITS}/")]
     contents = [content for key in keys if (content := fetch(store, key))]
     present = {present_root(store, where)[0] for where in (ROOT, ANNEX)} - {b""}
@@ -220,7 +220,7 @@ def _report(store: Store) -> list[Finding]:
 
 
 def _plans(volume: Volume) -> list[Finding]:
-    """Plans of unfinished runs; those of stages that are done are checked by the root."""
+    """Return findings on the plans of unfinished runs; the root covers the plans of finished stages."""
     store = volume.store
     done = {entry.plan for entry in volume.state.stages.values()}
     findings = []

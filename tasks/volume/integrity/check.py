@@ -177,7 +177,7 @@ def checked(
     most_bytes: int,
     on_batch: Callable[[list[ManifestEntry]], None],
 ) -> Iterator[list[Finding]]:
-    """Yield what is wrong with some objects, some of them at a time.
+    """Check objects in batches and yield what is wrong with them.
 
     Args:
         volume: The volume.
@@ -197,7 +197,7 @@ def _wrong_of(volume: Volume, entries: list[ManifestEntry]) -> list[Finding]:
 
 
 def _batches(entries: Sequence[ManifestEntry], most_bytes: int) -> Iterator[list[ManifestEntry]]:
-    """Yield the entries in order, as many at a time as are to be in memory at once."""
+    """Yield the entries in order, in batches that fit in memory."""
     batch: list[ManifestEntry] = []
     size = 0
     for entry in entries:

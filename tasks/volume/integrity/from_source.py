@@ -44,7 +44,7 @@ EXCEPTIONS = ("trace_number", "sample", "word")
 
 
 class Kept(WritableStore):
-    """A volume's store in which some of what is written is kept in memory, and nothing is written."""
+    """A volume's store that keeps the wanted objects in memory instead of writing them."""
 
     def __init__(self, url: str, options: StorageOptions, wanted: Collection[str]) -> None:
         """Keep these keys, and what blocks leave for the end of their stage."""
@@ -95,7 +95,7 @@ def made_from_source(
     memory_bytes: int,
     places: Sequence[str] = (),
 ) -> Iterator[tuple[str, bytes]]:
-    """Key and bytes of those of these objects that the source gives, one block in memory at a time.
+    """Yield key and bytes of the objects that the source determines, one block in memory at a time.
 
     Args:
         volume: The volume.
@@ -146,7 +146,7 @@ def made_from_source(
 
 
 def _blocks(intake: Intake) -> int:
-    """Return the number of blocks that store values; as many blocks of raw samples follow."""
+    """Return the number of blocks that store values; the same number of blocks of raw samples follows."""
     return intake.blocks + unplaced_blocks(intake.specs)
 
 
@@ -197,7 +197,7 @@ def _name(file: VoxelFile) -> str:
 
 
 def _as_it_is_now(stack: Stack, options: StorageOptions, places: Sequence[str]) -> Stack:
-    """Return the stack of the same files, wherever they are and whatever their identities are by now."""
+    """Return the stack of the same files at their present places and with their present ETags."""
 
     def look(file: VoxelFile) -> VoxelFile:
         with closing(Source(file.url, of_sources(options))) as source:

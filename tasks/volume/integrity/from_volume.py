@@ -1,4 +1,4 @@
-"""Stored objects made again, byte for byte, from what else a volume holds.
+"""Stored objects made again, byte for byte, from the other objects of the volume.
 
 Encoding is deterministic and no chunk knows of its neighbours, so an object made again has the bytes that its
 manifest tells. Whoever puts it back compares its checksum first; what comes out differently is not used.

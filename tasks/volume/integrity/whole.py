@@ -1,4 +1,4 @@
-"""Read everything that a new array is made of once, before what it would replace is taken away.
+"""Read all input of a new array once, before the array that it replaces is removed.
 
 The old copy or level may be the last good data: it goes only when the new can be made.
 """

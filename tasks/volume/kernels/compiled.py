@@ -11,7 +11,7 @@ _compiling = threading.Lock()
 
 
 class Kernel:
-    """A function that stands for what numba makes of it until it is called."""
+    """A placeholder for a compiled function; numba compiles it at the first call."""
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
         """Take the function and the options of `numba.njit`."""
@@ -36,7 +36,7 @@ class Kernel:
 
 
 def kernel(function: Callable[..., Any]) -> Kernel:
-    """Decorate what Python calls: its machine code is kept on disk, with that of all parts it calls.
+    """Decorate a function that Python calls; its machine code, with the parts it calls, is cached on disk.
 
     A module's kernels call none of other modules: numba compiles again when the file of the kernel itself has changed,
     and looks at no other, so short parts stand in each module that calls them. What numba compiles slowly is made
@@ -70,7 +70,7 @@ def of_numba(module: str, name: str) -> Any:
 
 
 def _replace_all(module: dict[str, Any], njit: Callable[..., Any]) -> None:
-    """Put what numba makes of them in the place of all kernels of a module, because they call each other."""
+    """Compile all kernels of a module together, because they call each other."""
     for name, value in list(module.items()):
         if isinstance(value, Kernel | OfNumba):
             module[name] = value.make(njit)

@@ -33,7 +33,7 @@ _POWERS = _powers()
 
 
 def crc32c_combine(crc_a: int, crc_b: int, length_b: int) -> int:
-    """Return the CRC-32C of A followed by B, from those of A and of B and the number of bytes of B."""
+    """Return the CRC-32C of A followed by B, from the CRC-32C of A, that of B, and the length of B."""
     if length_b < 0:
         raise ValueError(f"a length is at least 0, got {length_b}")
     return int(_combine(np.uint32(crc_a), np.uint32(crc_b), np.int64(length_b)))

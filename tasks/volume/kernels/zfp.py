@@ -84,7 +84,7 @@ def encode_zfp_measured(
     *,
     nonfinite: bool,
 ) -> bytes:
-    """Return the same stream; add the errors of what a decoder makes of it to `sums`.
+    """Return the same stream, and add the errors of the decoded values to `sums`.
 
     Args:
         chunk: Same as in `encode_zfp`.

@@ -89,8 +89,8 @@ def commit_count(store: Store) -> int:
 def newest_commit(store: Store, listed: int | None = None) -> Commit | None:
     """Return the newest commit; None before the first.
 
-    A commit is superseded only after the next one was created. One that is superseded and nevertheless the last
-    tells that the next one was lost.
+    A commit is superseded only after the next one was created. A superseded commit
+    that is the last one shows that its successor was lost.
 
     Args:
         store: The volume.
@@ -126,7 +126,7 @@ def commit_in(number: int, content: bytes) -> Commit:
 
 
 def promised_checksum(store: Store, number: int) -> str:
-    """Return the CRC32C of the root in a commit, as the commit before it keeps it; empty where none does."""
+    """Return the CRC32C of the root in a commit, as the previous commit states it; '' if it does not."""
     try:
         return superseded_by(number - 1, store.get(f"{COMMITS}/{number - 1:08d}")) or ""
     except FileNotFoundError:
@@ -148,7 +148,7 @@ def superseded(number: int, checksum: str) -> bytes:
 
 
 def _in_force(store: Store, number: int) -> bytes:
-    """Return a commit that nothing took the place of; empty if there is none of that number."""
+    """Return the content of a commit that was not superseded; empty if there is no such commit."""
     try:
         content = store.get(f"{COMMITS}/{number:08d}")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The law of deletion: which objects of a volume are its own, and the ways in which they are removed.
+"""The law of deletion: which objects belong to a volume, and how they are removed.
 
 A volume's own objects are named by it: `zarr.json` and chunks of each array that its root, a plan or a manifest of it
 names, `zarr.json` of the groups above such an array, and the kinds of object below `.seismill/` that are listed here.
@@ -183,12 +183,12 @@ def clear_report(store: WritableStore, epoch: int, before: Iterable[str], keep: 
 
 
 def clear_run(store: WritableStore, epoch: int, digest: str, folders: Sequence[str] = ("",)) -> None:
-    """Remove what is kept of a plan, all of it or some folders, if the run of that epoch still owns the volume."""
+    """Remove the folder of a plan, or some folders in it, if the run of that epoch still owns the volume."""
     clear_runs(store, epoch, {digest: folders})
 
 
 def clear_runs(store: WritableStore, epoch: int, runs: Mapping[str, Sequence[str]]) -> None:
-    """Remove what is kept of some plans: of each all of it (""), or some folders; as `clear_run`."""
+    """Remove the folders of several plans, or some folders in them ("" for all); see `clear_run`."""
     listed = on_io(store.keys, [folder_of(digest) for digest in runs])
     keys = [key for folder in listed for key in folder]
     remove_of_runs(store, runs, keys, guard=partial(check_epoch, store, epoch))

@@ -238,7 +238,7 @@ def kept_locks() -> Iterator[None]:
 
 @contextmanager
 def unkept_locks() -> Iterator[None]:
-    """Release each lock that is taken inside the `with` as soon as it can be, whatever is around."""
+    """Release each lock taken inside the `with` as soon as possible, even inside `kept_locks`."""
     with kept_locks():
         yield
 

@@ -1,4 +1,4 @@
-"""A lock as it is stored: who holds it, with a checksum, so that a damaged one is told from a whole one."""
+"""A lock as it is stored: its holder, and a checksum that reveals a damaged lock."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ def stored(lock: dict[str, Any], epoch: int) -> bytes:
 
 
 def is_whole(content: bytes, epoch: int) -> bool:
-    """Return whether a lock is as it was written, as far as it tells: those of early versions have no checksum."""
+    """Return whether a lock matches its checksum; locks of early versions have none and always match."""
     try:
         lock = value_from(content)
         checksum = lock.pop("crc32c", None)

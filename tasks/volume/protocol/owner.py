@@ -1,4 +1,4 @@
-"""The order in which a run changes a volume, written once for every verb.
+"""The order of steps in which a run changes a volume, written once for all verbs.
 
 A verb refuses what it can before anything is written, then asks `owned` for the volume, and `Owner.begin` for a stage:
 

@@ -22,7 +22,7 @@ NAMED = 3  # objects that a refusal names
 
 
 def refuse_occupied(store: Store, image: str = "") -> None:
-    """Check that a new volume may be written at this place, as far as one listing tells.
+    """Check by one listing that a new volume may be written at this place.
 
     Args:
         store: The place.
@@ -60,7 +60,7 @@ def refuse_inside_volume(store: Store, image: str = "") -> None:
 
 
 def _inside_volume(store: Store, image: str) -> DestinationRefused | None:
-    """Return the refusal of a place that lies in a volume other than `image`, as far as this identity may see."""
+    """Return a refusal if the place lies in a volume other than `image`, if these credentials may look."""
     for number, above in enumerate(store.above()):
         if above.url == image:
             continue

@@ -66,13 +66,13 @@ def versions() -> dict[str, str]:
 
 
 def digest_of(body: dict[str, Any]) -> str:
-    """Return a digest that is equal for equal content, whatever the order of its keys."""
+    """Return a digest of content that does not depend on the order of its keys."""
     canonical = json.dumps({"format": FORMAT, **body}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
 def time_stamp(created_on: str) -> str:
-    """`created_on` if it is a time with a zone, else the present.
+    """Return `created_on` if it is a time with a zone, else the present.
 
     Raises:
         InputRefused: The text is neither empty nor a time with a zone.
@@ -156,7 +156,7 @@ def is_begun(store: Store, digest: str) -> bool:
 
 
 def unfinished_plans(store: Store, *, done: Collection[str]) -> Iterator[Plan]:
-    """Yield the plans of a volume without those of stages that are done.
+    """Yield the plans of a volume's unfinished stages.
 
     Raises:
         IntegrityFailure: A stored plan differs from the one that was written.

@@ -121,7 +121,7 @@ def put_arrays(
 def _together(
     stage: Stage, folders: Sequence[str], pieces: Sequence[Piece]
 ) -> tuple[list[str], Iterator[Stored]]:
-    """List folders and store small objects, as many at once as memory that nobody plans for may hold."""
+    """List folders and store small objects, in batches that fit in the unplanned memory."""
 
     def put(piece: Piece) -> Stored:
         data = piece.make()

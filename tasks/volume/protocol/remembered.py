@@ -72,7 +72,7 @@ def recall(store: Store, key: str) -> bytes | None:
 
 
 def forget(store: Store, below: str = "") -> None:
-    """Know nothing any more of a volume's objects whose keys begin so: they are about to be removed."""
+    """Forget a volume's objects with this key prefix, because they are about to be removed."""
     if held := holding_of(store):
         with _changing:
             for known in (held.small, held.large):

@@ -92,7 +92,7 @@ def _seen(store: Store, where: str) -> _Present:
 
 
 def known_root(store: Store) -> bytes:
-    """Return the volume's root if this process holds the lock and committed or read it; else nothing."""
+    """Return the volume's root if this process holds the lock and has committed or read it, else b""."""
     known = _present.get((held_token(store), ROOT))
     return known.root if known else b""
 

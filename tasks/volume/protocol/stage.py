@@ -90,7 +90,7 @@ class Job:
             look.result()
 
     def put(self, store: WritableStore, spec: ArraySpec, position: tuple[int, ...], data: bytes) -> Stored:
-        """Store one object of an array; the same bytes that are there already are left alone."""
+        """Store one object of an array, unless the same bytes exist already."""
         self.check()
         key = spec.key(position)
         settle(store, self.epoch, key, data)
@@ -132,7 +132,7 @@ class Stage:
         settle(self.store, self.epoch, key, data)
 
     def note(self, name: str, data: bytes) -> None:
-        """Store a note of the plan, which its blocks and its twin need not read again in this process."""
+        """Store a note of the plan, and cache it for its blocks and its backup copy in this process."""
         key = f"{self.plan.folder}/{name}"
         self.store.put(key, data)
         remember(self.store, key, data)
@@ -283,13 +283,13 @@ def _notes(stage: Stage) -> Sequence[str]:
 
 
 def _twin_of(stage: Stage, name: str) -> KeptEntry:
-    """Return bytes and checksum of a note when its twin is stored."""
+    """Return bytes and checksum of a note after its backup copy is stored."""
     under_way = stage.twins.get(name)
     return under_way.result() if under_way else _kept_twice(stage, name)
 
 
 def _kept_twice(stage: Stage, name: str) -> KeptEntry:
-    """Make a twin of a note; return its bytes and checksum."""
+    """Store a backup copy of a note; return its bytes and checksum."""
     key = f"{stage.plan.folder}/{name}"
     data = stage.plan.content if name == PLAN else recall(stage.store, key) or stage.store.get(key)
     stage.settle(f"{key}{TWIN}", data)

@@ -36,7 +36,7 @@ def using(compute: Compute | None, run: Run) -> Iterator[Compute]:
 
 
 def fitting(compute: Compute, block_bytes: int, what: str, *, most: int = 0) -> Compute:
-    """Return the compute with as many blocks in flight as fit in its memory, and as `most` allows (0: any number).
+    """Return the compute, limited to the blocks in flight that fit in memory, and to `most` (0: any number).
 
     Raises:
         InputRefused: Not even one block fits.

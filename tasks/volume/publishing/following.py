@@ -49,7 +49,7 @@ def plan_following(
     compute: Compute,
     voxels: OfVoxels = OfVoxels(),
 ) -> list[ArraySpec]:
-    """Return the copies and levels that follow a master, all of which can be made.
+    """Plan the copies and levels that follow a master, and check that all can be made.
 
     Args:
         store: Store of the volume.

@@ -60,7 +60,7 @@ def describes_voxels(image: Image) -> bool:
 
 
 def refuse_other_kind(source: str, index: Index, image: Image, *, images: bool) -> None:
-    """Raise a refusal if a parameter is of the other kind of source than the one that is to be published.
+    """Refuse parameters that belong to the other kind of source (SEG-Y or images).
 
     Raises:
         InputRefused: A parameter is of the other kind of source.

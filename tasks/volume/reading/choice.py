@@ -97,7 +97,7 @@ def fastest(
 
 
 def cost_of(array: ReadableArray, groups: Sequence[Group], *, local: bool) -> Cost:
-    """Return what a selection takes from one array."""
+    """Return the cost of reading a selection from one array."""
     spec = array.spec
     chunks = math.prod(group.units(spec.pieces) for group in groups)
     objects = math.prod(group.units(spec.unit) for group in groups)

@@ -160,7 +160,7 @@ def read_selection(
 
 
 def read_arrays(store: Store, specs: Sequence[ArraySpec]) -> list[np.ndarray]:
-    """Return the values of several small arrays; all of their objects are asked for at once."""
+    """Return the values of several small arrays, read in one round of requests."""
     ours = [spec for spec in specs if spec.codec != AS_FOUND]
     jobs = [
         (spec, place)
@@ -181,7 +181,7 @@ _Job = list[tuple[tuple[int, ...], tuple[Part, ...]]]
 
 
 def _batches(spec: ArraySpec, groups: Sequence[Group]) -> Iterator[list[_Job]]:
-    """Yield the chunks of a selection by stored object, so many at a time as may lie encoded in memory."""
+    """Yield the chunks of a selection by stored object, in batches that fit encoded in memory."""
     objects: dict[tuple[int, ...], _Job] = defaultdict(list)
     per = [u // c for u, c in zip(spec.unit, spec.chunks, strict=True)]
     for parts in itertools.product(*(group.parts(spec.chunks) for group in groups)):

@@ -1,4 +1,4 @@
-"""All of a report: what is read of a volume, the pictures made of it, and the page."""
+"""The whole report: it reads the volume, draws the pictures and writes the page."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait

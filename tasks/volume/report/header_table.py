@@ -31,7 +31,7 @@ class FieldFacts:
 
     @property
     def constant(self) -> bool:
-        """Return whether it holds one value in all of them."""
+        """Return whether all traces that were read hold the same value."""
         return self.least == self.greatest
 
 
@@ -92,7 +92,7 @@ class _Oddities:
         self.bytes_of = {field.name: field.byte for field in TRACE_HEADER_FIELDS}
 
     def __call__(self, name: str, least: int, greatest: int) -> str:
-        """Return what is to be said of a field, in a few words."""
+        """Return the remark on a field, in a few words."""
         words = []
         if name in self.contents:
             words.append(f"holds {self.contents[name]}")

@@ -130,7 +130,7 @@ def _size(view: View, wide: float, most: float) -> tuple[float, float]:
 
 
 def _difference(view: View) -> tuple[np.ndarray, float, str]:
-    """Copy less master as float64, the end of its colours, and what is to be known of it."""
+    """Return copy minus master as float64, the end of its colour scale, and the caption."""
     assert view.copy is not None
     with np.errstate(invalid="ignore"):  # Inf - Inf where the master is not finite
         difference = view.copy.astype(np.float64) - view.master.astype(np.float64)

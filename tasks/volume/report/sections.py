@@ -195,7 +195,7 @@ def headers_table(facts: HeaderFacts) -> Table:
 
 
 def sources_table(volume: Volume) -> Table:
-    """Return what the volume was made from, with checksums and whatever was notable."""
+    """Return the sources of the volume, with checksums and warnings."""
     rows: Rows = []
     for number, source in enumerate(volume.state.sources):
         rows.append([f"source {number + 1}" if len(volume.state.sources) > 1 else "source", source.url])
@@ -227,7 +227,7 @@ _READ = {
 
 
 def done_table(volume: Volume) -> Table:
-    """Return what was done to make each array, when, and with which versions."""
+    """Return which verb made each array, when, and with which versions."""
     stages = volume.state.stages
     digests = list(dict.fromkeys(stage.plan for stage in stages.values()))
 

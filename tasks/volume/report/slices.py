@@ -1,4 +1,4 @@
-"""Which parts of a volume are looked at, and reading them within bounds that do not grow with the volume.
+"""The slices that a report shows, read within limits that do not grow with the volume.
 
 A slice across the grain of an array meets nearly all its chunks: one crossline of a copy made for inlines
 costs as much as the whole copy. So what is shown of such a slice is its middle, in whole chunks.
@@ -210,7 +210,7 @@ def slice_of(
         )
 
     def rank(path: str) -> tuple[int, int]:
-        """Return the largest window first, and of equal ones the copy whose chunks are thinnest here."""
+        """Return a sort key: the largest window first, then the copy with the thinnest chunks here."""
         thickness = math.prod(volume.spec(path).chunks[a] for a in fixed)
         return -math.prod(r.stop - r.start for r in windows[path]), thickness
 

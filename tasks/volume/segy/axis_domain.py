@@ -1,4 +1,4 @@
-"""Whether the samples of a file lie in time or in depth, and in which unit.
+"""Decide whether the samples of a file lie in time or in depth, and in which unit.
 
 The standard has a field for neither: depth files write thousandths of a unit where time files write microseconds. The
 text header decides where it is clear; then what no record in time has; and what is only unusual is a note.
@@ -29,7 +29,7 @@ _SWINGING = 0.2  # of the samples at least are on either side of zero
 
 @dataclass(frozen=True)
 class Domain:
-    """Evidence on the sample axis of a file: `domain`, with the reason for depth or a doubt about time."""
+    """Evidence on the sample axis of a file: `domain`, with the reason for depth or a warning about time."""
 
     domain: str
     reason: str = ""

@@ -1,4 +1,4 @@
-"""Sentences on what the binary header says of the traces otherwise than the size of the file shows."""
+"""Warnings where the binary header contradicts the size of the file."""
 
 from tasks.volume.segy.standards import (
     EXTENDED_SAMPLES,

@@ -13,7 +13,7 @@ _LARGEST_IBM = 0x7FFFFFFF
 
 @dataclass(frozen=True)
 class Lost:
-    """How many samples are not exactly what they were, how far the farthest is off, and how many were NaN."""
+    """Losses of a conversion: the number of changed samples, their largest error, and the number of NaN."""
 
     count: int = 0
     farthest: float = 0.0
@@ -69,7 +69,7 @@ def convert_samples(
 
 
 def ibm_words(values: np.ndarray) -> np.ndarray:
-    """IBM words (uint32) nearest to float64 values, normalised; 0 for NaN, the largest beyond their range."""
+    """Return the nearest normalised IBM words (uint32) of float64 values; 0 for NaN, the largest beyond their range."""
     magnitude = np.abs(values)
     finite = np.isfinite(magnitude)
     mantissa, exponent = np.frexp(np.where(finite, magnitude, 0.0))

@@ -134,7 +134,7 @@ def typed_coordinates(traces: Traces, placement: Placement, index: Index) -> Pla
 
 
 def coordinate_notes(traces: Traces, placement: Placement, index: Index) -> list[str]:
-    """Return sentences on where coordinates lie and in which type, where that is not the standard's.
+    """Return notes on coordinates whose bytes or type differ from the standard's.
 
     Args:
         traces: The traces that were read.

@@ -62,7 +62,7 @@ _NOTHING = Corrections()
 
 
 def given_of(index: Index) -> Given:
-    """Return what the user says of samples and traces, before a file is looked at."""
+    """Return the user's corrections of samples and traces, before a file is read."""
     codes = {sample_format.name: code for code, sample_format in SAMPLE_FORMATS.items()}
     orders: dict[str, Literal["", ">", "<"]] = {"header": "", "big": ">", "little": "<"}
     return Given(

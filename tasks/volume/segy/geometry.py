@@ -127,7 +127,7 @@ def grid_of(
 def coordinates(
     headers: np.ndarray, x_byte: int, y_byte: int, byte_order: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """X and Y of each trace, float64, with the scalar at byte 71 of its own header applied.
+    """Return X and Y of each trace as float64, multiplied by the scalar at byte 71 of its own header.
 
     SEG-Y rev 1, table 3: a positive scalar multiplies, a negative one divides; 0 is taken as 1.
 
@@ -144,7 +144,7 @@ def coordinates(
 
 
 def scaled(values: np.ndarray, headers: np.ndarray, byte_order: str, given: int = 0) -> np.ndarray:
-    """Return a coordinate of some traces, float64, with the given scalar or that of their own headers (byte 71)."""
+    """Return a coordinate of some traces as float64, with the given scalar or their own (byte 71)."""
     scalar = np.where(given, given, word(headers, 71, "int16", byte_order)).astype(np.float64)
     factor, divisor = np.where(scalar > 0, scalar, 1.0), np.where(scalar < 0, -scalar, 1.0)
     # Divided, not multiplied by the inverse: 61000001 / 10 is the double nearest to what was meant.

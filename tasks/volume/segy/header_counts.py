@@ -1,4 +1,4 @@
-"""Count what trace headers say of samples, time and place, over all traces of a file.
+"""Count the values of trace header fields that hold for a whole file: samples, time and coordinates.
 
 Each trace repeats what holds for the file, and in real files some disagree. Blocks count the values as they pass;
 at the end contradictions are settled by the commonest value and said in sentences, never in silence.
@@ -205,7 +205,7 @@ def _unit_doubts(tallies: Tallies, measurement_system: int, *, beyond_degrees: b
 
 
 def coordinate_unit(tallies: Tallies, measurement_system: int) -> dict[str, str]:
-    """MDIO's unit of the coordinates; empty where the headers do not say one that MDIO has."""
+    """Return MDIO's unit of the coordinates; empty if the headers state no unit that MDIO has."""
     units = {value for value, _ in tallies["unit"]["counts"]}
     if units <= {0, 1} and measurement_system in _LENGTHS:
         return {"length": _LENGTHS[measurement_system]}

@@ -71,7 +71,7 @@ class TextEvidence:
 
 
 def evidence_in(text: str) -> TextEvidence:
-    """Return what a text header, as lines, says of the sample axis."""
+    """Return what the lines of a text header state about the sample axis."""
     lines = [" ".join(re.sub(r"^C\s?\d+", "", line.upper()).split()) for line in text.splitlines()]
     own = [_OTHER_DEPTHS.sub(" | ", line) for line in lines]
     unit = _first([_DEPTH_UNIT], own, group=1)

@@ -55,7 +55,7 @@ def choose_index(
     *,
     ibm: bool = False,
 ) -> IndexChoice:
-    """Return the header words that place traces, and those of coordinates.
+    """Return the header fields that place traces, and the fields of coordinates.
 
     With all traces of a file the judgement is exact. With a sample (a contiguous head, the tail and some
     scattered traces, not evenly spaced) extents are estimated, and duplicates outside the sample are left
@@ -263,7 +263,7 @@ def _numbers(places: Sequence[int]) -> str:
 
 
 def _refuse_duplicates(seen: Seen, suspects: Sequence[Candidate], others: Sequence[Candidate]) -> None:
-    """Refuse the first suspect that is spoilt by duplicates alone, unless other words hold a grid without."""
+    """Refuse the first candidate that fails only by duplicates, unless other fields form a grid without any."""
     spoilt = [
         c for c in suspects if c.objection.endswith("of an earlier one") or _CROWDED.search(c.objection)
     ]

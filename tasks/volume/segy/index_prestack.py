@@ -1,4 +1,4 @@
-"""Whether a file holds gathers or a 2-D line, and by which words: told from the order in which its traces lie.
+"""Recognise gathers and 2-D lines, and their index fields, from the order of traces.
 
 Shots by channels are a grid as well as CDPs by offsets, and on a 2-D line any two words may factor. So readings are
 judged in the file's own order: the slow word must change more rarely than the fast one, a line must be
@@ -128,7 +128,7 @@ def _one_trace_a_place(seen: Seen) -> bool:
 
 
 def irregular_option(seen: Seen) -> str:
-    """Return the flags that read gathers whose offsets make no grid; empty where no gathers are numbered."""
+    """Return the flags for gathers whose offsets form no grid; empty if no field numbers gathers."""
     coordinates = seen.track.places if seen.track else ()
     for template, names, places in _GATHERS:
         words = [seen.word(byte) for byte in places]

@@ -1,4 +1,4 @@
-"""Whether words of the trace headers could be the index of a file: inlines and crosslines, gathers, a line.
+"""Score fields of trace headers as the index of a file: inline and crossline, gathers, or a line.
 
 Words are judged by what a grid must look like: few values, shared by many traces, at regular distances,
 filling what they span, and no two traces with the same numbers.
@@ -150,7 +150,7 @@ def header_word(
 
 
 def judge(first: HeaderWord, second: HeaderWord, n_traces: int, *, repeats: bool = False) -> Candidate:
-    """Two words as inline and crossline of a file of `n_traces` traces, which may repeat numbers if that is said."""
+    """Judge two fields as inline and crossline of a file of `n_traces` traces; numbers may repeat only if allowed."""
     return Candidate(
         bytes=(first.byte, second.byte),
         types=(first.type, second.type),

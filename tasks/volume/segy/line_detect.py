@@ -59,7 +59,7 @@ def lines_sentence(seen: Seen, word: HeaderWord) -> str:
 
 
 def refuse_lines(seen: Seen, chosen: Candidate | None) -> list[str]:
-    """Return notes on coordinates that do not fit the index, if traces are not those of several 2-D lines.
+    """Refuse a file of several 2-D lines; else return notes on coordinates that do not fit the index.
 
     Args:
         seen: The headers that were read.
@@ -91,7 +91,7 @@ def _no_grid_sentence(seen: Seen, chosen: Candidate) -> str:
 
 
 def _are_lines(seen: Seen, first: HeaderWord, second: HeaderWord) -> bool:
-    """Return whether coordinates that contradict a grid are those of lines: each goes on, and they lie apart."""
+    """Return whether coordinates that contradict a grid form separate lines, each continuous."""
     track = seen.track
     assert track is not None
     used = np.flatnonzero((track.x != 0) | (track.y != 0))
@@ -116,7 +116,7 @@ def _are_lines(seen: Seen, first: HeaderWord, second: HeaderWord) -> bool:
 
 
 def contradicts(seen: Seen, first: HeaderWord, second: HeaderWord) -> bool:
-    """Return whether coordinates are those of separate lines and not of the grid that two fields make."""
+    """Return whether the coordinates belong to separate lines and contradict the grid of two fields."""
     track = seen.track
     if track is None or set(track.places) & {first.byte, second.byte} or first.distinct < 2:
         return False
@@ -141,7 +141,7 @@ def contradicts(seen: Seen, first: HeaderWord, second: HeaderWord) -> bool:
 
 
 def _turning(track: Track, second: HeaderWord, lines: list[np.ndarray]) -> float:
-    """Return the part of the lines in which a step in a field is another step on the ground than in most."""
+    """Return the fraction of lines whose step on the ground, per step of a field, differs from most lines'."""
     steps = []
     for rows in lines:
         counted = np.diff(second.values[rows]).astype(np.float64)

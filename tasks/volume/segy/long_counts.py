@@ -18,7 +18,7 @@ Read = Callable[[int, int], bytes]
 def long_counts(
     room: int, head: int, bytes_per_sample: int, stated: Sequence[int], n_traces: int = 0
 ) -> list[int]:
-    """Return the numbers of samples with which traces fill a file, least first: a multiple would merge traces.
+    """Return the sample counts with which traces fill the file exactly, least first: a multiple would merge traces.
 
     Where the headers say nothing of the number, those that 16 bits can say are among them.
 

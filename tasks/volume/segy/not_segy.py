@@ -53,7 +53,7 @@ def refuse_signature(name: str, size: int, head: bytes) -> None:
 
 
 def refuse_foreign(name: str, size: int, head: bytes) -> None:
-    """Raise a refusal if the first bytes of a file are those of another format.
+    """Refuse a file whose first bytes belong to another format.
 
     Args:
         name: Name of the file for messages.

@@ -128,7 +128,7 @@ def place(
 
     Args:
         index: Index parameters of the user: template, domain, overrides.
-        words: Words by name, slowest first; those that are coordinates of the template among them.
+        words: Header fields by name, slowest first, with coordinates of the template.
         xy: First bytes of X and Y; () for none.
         template: Found in the file, where the user names none.
 

@@ -148,7 +148,7 @@ def trace_headers(
 
 
 def _short_count(target: FileFormat) -> int:
-    """Return what 16 bits say of the number of samples: 0 where rev 2 has another field for it, else its low bits."""
+    """Return the 16-bit number of samples: 0 if rev 2 has another field for it, else its low bits."""
     rev_2 = target.revision.startswith("2")
     return 0 if rev_2 and target.n_samples >= 1 << 16 else target.n_samples & 0xFFFF
 

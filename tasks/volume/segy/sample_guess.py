@@ -106,7 +106,7 @@ def _plausible(words: np.ndarray, code: int) -> bool:
 
 
 def _which_float(words: np.ndarray, code: int) -> tuple[int, str]:
-    """IBM or IEEE, and why; `code` again where the words do not tell."""
+    """Return IBM or IEEE with the reason; `code` unchanged if the words do not decide."""
     counts = np.bincount((words >> np.uint32(20) & np.uint32(0x7FF)).astype(np.int64), minlength=2048)
     by_exponent = counts.reshape(128, 16)
     beside = np.minimum(by_exponent[:-1, 15], by_exponent[1:, 1])

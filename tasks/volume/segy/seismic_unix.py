@@ -120,7 +120,7 @@ def _read_seismic_unix(source: ByteSource, given: Given) -> FileFormat:
 def _layout(
     name: str, size: int, read: Read, given: Given, bytes_per_sample: int
 ) -> tuple[TraceLayout, ByteOrder, str]:
-    """Return where traces lie, in which byte order, and why in that one."""
+    """Return the layout of traces, the byte order, and the reason for it."""
     header = read(0, TRACE_HEADER_BYTES)
     orders: tuple[ByteOrder, ByteOrder] = (">", "<")
     readings = {

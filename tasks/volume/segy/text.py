@@ -24,7 +24,7 @@ _LEAST_NUMBERED = 5
 
 
 def textual_header(raw: bytes) -> str:
-    """40 lines of 80 characters joined by newlines, ASCII only.
+    """Return 40 lines of 80 ASCII characters, joined by newlines.
 
     Cut at every 80th character, as the standard has it, or where the header shows that its lines are others: at
     line ends, or by the numbers that they begin with. Control characters (NUL padding) become spaces, accents

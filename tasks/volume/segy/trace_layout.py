@@ -108,7 +108,7 @@ def _fit(layout: TraceLayout, announced: Announced) -> tuple[bool, bool, int, bo
 def _readings(
     size: int, read: Read, announced: Announced, texts: int, byte_order: str, bytes_per_sample: int
 ) -> Iterator[TraceLayout]:
-    """Yield all readings, those of the binary header first."""
+    """Yield all readings, the binary header's first."""
 
     def said_at(start: int, extra: int) -> int:
         stated = samples_said(read(start, TRACE_HEADER_BYTES * (1 + min(extra, 1))), byte_order)

@@ -1,4 +1,4 @@
-"""One reading of where the traces of a file lie, and what the binary header announces of it."""
+"""One interpretation of the layout of a file's traces, and what the binary header states about it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -44,7 +44,7 @@ def prove_voxels(volume: Volume, plan: Plan, compute: Compute) -> int:
 
 
 def _compare(volume: Volume, spec: ArraySpec, region: Region, stack: Stack) -> int:
-    """Return the bytes of a region whose stored voxels are those of the source; they are read strip by strip.
+    """Compare the voxels of a region with the source, strip by strip; return the bytes compared.
 
     The slab of the source goes with this call: a loop that held it would have two in memory while it read the next.
 

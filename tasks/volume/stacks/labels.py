@@ -64,7 +64,7 @@ def image_to_label(labels_of: str, options: StorageOptions) -> Volume:
 
 
 def place_in_image(stack: Stack, place: Voxels, asked: Image, image: Volume) -> Voxels:
-    """Return where the voxels of labels lie: where those of the image do.
+    """Return the voxel positions of labels, which are the image's.
 
     Args:
         stack: The labels.

@@ -39,7 +39,7 @@ SLAB_BYTES = 512 << 20  # of a slab as deep as the default chunks; wider slices 
 def decode_all(
     stack: Stack, spec: ArraySpec, block: tuple[int, ...], compute: Compute, options: StorageOptions
 ) -> None:
-    """Decode every image once, so that one which cannot be is refused before what it would replace is taken away."""
+    """Decode every image once, so that a broken one is refused before the volume that it replaces is removed."""
     total = block_count(spec.shape, block)
     began = time.monotonic()
     for number in range(total):
@@ -110,7 +110,7 @@ def strip_of(spec: ArraySpec) -> tuple[int, ...]:
 
 
 def _default_chunks(shape: tuple[int, ...], itemsize: int, slow_axis: int) -> tuple[int, ...]:
-    """64 x 64 x 64, or flatter across the slow axis where a slab of that depth would not fit in memory."""
+    """Return chunks of 64 x 64 x 64, or flatter along the slow axis if a slab of that depth does not fit in memory."""
     chunks = list(DEFAULT_CHUNKS[3])
     layer = math.prod(shape) // shape[slow_axis] * itemsize
     wide = [axis for axis in (2, 1, 0) if axis != slow_axis]

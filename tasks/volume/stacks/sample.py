@@ -37,11 +37,11 @@ def write_parts(
         refuse_to_go_on: Called before each slice; what it raises ends the reading.
 
     Returns:
-        The files, the parameters with which they are images of the same kind, and the seconds that reading all of the
-        source would take.
+        The files, the parameters that read them as images of the same kind, and the estimated seconds to read the
+        whole source.
 
     Raises:
-        InputRefused: The stack has channels or times, which a .npy file does not tell.
+        InputRefused: The stack has channels or times, which a .npy file cannot express.
         OSError: The folder has no room.
     """
     stack = find_stack(source, run.storage_options, image.raw, image.image)

@@ -186,7 +186,7 @@ class Line:
         self._failed(state.outcome and state.outcome.exception())
 
     def _failed(self, error: object, seconds: float = 0.0) -> None:
-        """Note that no call went well for some seconds; name the store that is waited for, once for each such time."""
+        """Note that no call succeeded for some seconds, and log the name of the store once per outage."""
         with self._free:
             self._silent_since = self._silent_since or time.monotonic() - seconds
             waited = time.monotonic() - self._silent_since

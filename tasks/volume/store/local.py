@@ -159,7 +159,7 @@ def walk(root: str, path: str) -> Iterator[tuple[str, str]]:
 
 
 def remove_empty(root: str, folders: Iterable[str]) -> None:
-    """Remove those of these folders that are empty, and then empty folders above them, below `root`."""
+    """Remove the empty ones of these folders, then empty parent folders below `root`."""
     for folder in sorted(folders, key=len, reverse=True):
         while folder.startswith(f"{root}/"):
             try:

@@ -195,5 +195,5 @@ def _passing_loops() -> Iterator[None]:
 
 
 def _size_and_identity(status: os.stat_result) -> tuple[int, str]:
-    """Return a file's size, and its identity as that of a `Source`."""
+    """Return a file's size, and its identity in the form of `Source`."""
     return status.st_size, f"{status.st_size}-{status.st_mtime_ns}"

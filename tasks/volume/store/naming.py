@@ -37,7 +37,7 @@ _step_of: dict[str, str] = {}  # by root: the call that its file system has
 
 
 def step_of(root: str) -> str:
-    """Return the call that gives new names below `root`, as far as it was tried."""
+    """Return the system call that creates names exclusively below `root`: `LINK` until others were tried."""
     return _step_of.get(root, LINK)
 
 

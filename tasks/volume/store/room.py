@@ -63,7 +63,7 @@ def least_stored(sizes: Sequence[int], read: Read, arrays: int = 1) -> int:
 
 
 def _free(store: Store) -> int:
-    """Return how many bytes may be written to the disk on which a place lies or will lie; many if it does not say."""
+    """Return the free bytes of the disk that holds a place; a large number if the disk does not say."""
     folder = store.location.path
     while not os.path.exists(folder):
         folder = os.path.dirname(folder) or "."

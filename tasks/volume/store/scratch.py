@@ -1,4 +1,4 @@
-"""The scratch folder, SEISMILL_SCRATCH or that of temporary files: files that cannot be read by ranges elsewhere.
+"""The scratch folder (SEISMILL_SCRATCH, else the one for temporary files), for files that cannot be read by ranges.
 
 Processes of one machine share what is there; that which wrote a file removes it when it ends. A file that a killed
 process left is used again. A file may not fill the disk.
@@ -63,7 +63,7 @@ def scratch_folder() -> Path:
 
 
 def spilled(place: Path, url: str, write: Any) -> tuple[int, Spill]:
-    """Return a descriptor of a spilled file and what is known of it; write both first if they are not there."""
+    """Return a descriptor of a spilled file and its facts; write both first if they do not exist."""
     with _locked(place.with_suffix(".lock")):
         known = place.with_suffix(".json")
         with suppress(OSError, ValueError, TypeError):

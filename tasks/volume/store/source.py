@@ -34,7 +34,7 @@ def file_at(url: str, options: StorageOptions) -> Location:
 
 
 def is_there(location: Location, options: StorageOptions) -> bool:
-    """Return whether a file exists at a location; one that may not be looked up counts as missing."""
+    """Return whether a file exists at a location; a forbidden one counts as missing."""
     if location.local:
         count()
         return os.path.isfile(location.path)
@@ -138,7 +138,7 @@ class Source(InRanges):
 
     @property
     def crc32c(self) -> str:
-        """CRC32C of the whole file in hexadecimal, if its store knows it; a listed file is looked up for it."""
+        """Return the CRC32C of the whole file in hexadecimal, if its store keeps it; this may take a request."""
         if self._crc32c is None and self._line is not None:
             try:
                 _, identity = self._look()

@@ -1,4 +1,4 @@
-"""Options of the store of the sources, where it is another one than that of the volumes.
+"""Options of the sources' store, if it differs from the volumes' store.
 
 Keys come from the environment, as all do: those of the sources have the same names after SEISMILL_SOURCE_, such as
 SEISMILL_SOURCE_AWS_ACCESS_KEY_ID and SEISMILL_SOURCE_AWS_SECRET_ACCESS_KEY. A setting of the sources that is not given
@@ -22,7 +22,7 @@ class SourceOptions(StorageOptions):
 
 
 def of_sources(options: StorageOptions) -> StorageOptions:
-    """Return the options for reading sources; the same if nothing is set for sources alone."""
+    """Return the options for reading sources; unchanged if none is set for sources."""
     if isinstance(options, SourceOptions):
         return options
     own = {

@@ -95,7 +95,7 @@ class SpilledSource(InRanges):
         location: Location | None = None,
         write: Any = None,
     ) -> None:
-        """Open what was written before, or have `write(out)` write it and return what is known of it."""
+        """Open the file written before, or let `write(out)` write it and return its facts."""
         self.location = location or locate(stored_address(url))
         self.url = self.name = url
         self.identity = identity
@@ -138,7 +138,7 @@ class SpilledSource(InRanges):
 
 
 def _of_a_simple_server(url: str, options: StorageOptions, identity: str, fault: NoRanges) -> SpilledSource:
-    """Return a file whose server gives only all of it, read once.
+    """Return a file that was downloaded once, because its server sends only whole files.
 
     Raises:
         InputRefused: The server does not state the size, or the file changed.

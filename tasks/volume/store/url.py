@@ -119,7 +119,7 @@ def unescaped(location: Location) -> Location | None:
 
 
 def is_one_name(text: str) -> bool:
-    """Return whether a text can be one URL or path, with whatever commas in its name."""
+    """Return whether a text can be one URL or path whose name may contain commas."""
     return "://" not in text.partition("://")[2] and (
         text.find("://") < 0 or text.partition("://")[0].isalnum()
     )
@@ -134,7 +134,7 @@ def exactly(protocol: str, path: str) -> Location:
 
 
 def as_parameter(url: str) -> str:
-    """Return the URL of one file as a parameter says it: no character of it stands for a list or a pattern."""
+    """Return the URL of one file in the form of a parameter, with the characters of lists and patterns encoded."""
     location = locate(url)
     if not set(location.path) & _MEANINGFUL and not url.endswith(":"):
         return url

@@ -80,7 +80,7 @@ def sidecar_of(name: str) -> str:
 
 
 def read_sidecars(staging: Store, names: list[str]) -> dict[str, Sidecar | str]:
-    """Sidecars by name; of one that cannot be used what is wrong with it."""
+    """Return sidecars by name; for an unusable one, the error."""
 
     def read(name: str) -> Sidecar | str | None:
         try:

@@ -46,8 +46,8 @@ class StagedSource:
     Attributes:
         name: Name below the staging prefix, with '/': of a group its sidecar's, of slices the folder's with a '/'.
         url: URL of the file or folder of that name.
-        bytes: Size of the source; of a group that of all its files.
-        identity: Identity in the form of `Source`: another content has another one.
+        bytes: Size of the source; for a group, of all its files.
+        identity: Identity in the form of `Source`; it changes with the content.
         volume: URL of its volume.
         publication: Settings of its publication, its sidecar included.
         attributes: Attributes of the survey from its sidecar.

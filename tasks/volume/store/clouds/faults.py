@@ -44,7 +44,7 @@ class Rejected(OSError):
 
 
 class NoRanges(Rejected):
-    """The server of a file gives only all of it; `found` is its size (-1 if not stated) and identity."""
+    """The server sends only whole files; `found` is the file's size (-1 if not stated) and identity."""
 
     def __init__(self, message: str, found: Any) -> None:
         super().__init__(message)

@@ -97,7 +97,7 @@ class GcsSession:
 
     @property
     def _address(self) -> str:
-        """Return the setting that names the store's address, or what is missing if there is none."""
+        """Return the setting that can be at fault if the store cannot be reached."""
         if os.environ.get("STORAGE_EMULATOR_HOST"):
             return "STORAGE_EMULATOR_HOST"
         return "the proxy" + (
