@@ -156,7 +156,11 @@ def _in_flow(name: str, arguments: dict[str, Any]) -> Summary:
     from flows.api import connect
 
     _refuse_missing(str(arguments.get("source", "")))
-    connect()
+    if connect(embedded=not arguments.get("deployment")) is None:
+        raise InputRefused(
+            "no Prefect server is configured to start runs of a deployment; set PREFECT_API_URL, for that of "
+            "'seismill up' to http://127.0.0.1:4200/api"
+        )
     # Until the flow begins and after it ended, SIGTERM is ours; in between it is Prefect's, which raises its own.
     signal.signal(signal.SIGTERM, _interrupt)
     import importlib

@@ -81,7 +81,12 @@ def start(root: str, *, home: str, port: int, stop_runs: bool = False) -> None:
             _remember(state, running)
         print(f"deployments: registering them with the pool {POOL!r}", flush=True)
         _register(state, allowed, environment)
-        if "worker" not in running:
+        if "worker" in running:
+            print(
+                "worker: runs already, with the keys and settings that it was started with; for others begin with "
+                f"'{_command('down', home)}'"
+            )
+        else:
             reschedule(api, stopped)
             running["worker"] = _start_worker(state, folder, allowed, environment, port)
             _remember(state, running)

@@ -288,7 +288,9 @@ def test_up_again_leaves_what_runs_and_another_root_replaces_the_worker(server, 
     processes = server.root / HOME / "processes.json"
     before = json.loads(processes.read_text())
     automations = changed_at(server)
-    assert server.up().returncode == 0
+    again = server.up()
+    assert again.returncode == 0
+    assert "worker: runs already, with the keys and settings that it was started with" in again.stdout
     assert json.loads(processes.read_text()) == before
     assert changed_at(server) == automations  # a change would disarm it, even one to the same
     try:

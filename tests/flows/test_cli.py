@@ -464,6 +464,16 @@ def test_a_terminal_without_all_letters_gets_the_help():
 # Through Prefect
 
 
+def test_a_deployment_needs_a_server_that_is_configured(tmp_path):
+    environment = {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": ""}
+    words = ("sweep", str(tmp_path), str(tmp_path / "volumes"), "--deployment", "publish/publish")
+    done = seismill(*words, **environment)
+    assert done.returncode == 3
+    assert done.stderr.startswith(
+        "no Prefect server is configured to start runs of a deployment; set PREFECT_API_URL"
+    )
+
+
 @pytest.mark.server
 def test_a_flow_run_starts_a_server_of_its_own_and_says_so(tmp_path, survey):
     environment = {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": ""}
