@@ -200,6 +200,7 @@ def survey(s3: str, tmp_path: Path) -> bytes:
 
 @pytest.mark.container
 @pytest.mark.campaign
+@pytest.mark.timeout(1800)  # builds the image, if nothing else did
 def test_a_container_with_a_read_only_root_publishes_on_s3_with_the_kernels_of_the_image(
     engine, image, credentials, survey
 ):
@@ -228,6 +229,7 @@ def test_a_container_with_a_read_only_root_publishes_on_s3_with_the_kernels_of_t
 
 @pytest.mark.container
 @pytest.mark.campaign
+@pytest.mark.timeout(1800)
 def test_starting_takes_seconds_and_tini_passes_signals_on(engine, image, credentials):
     began = time.monotonic()
     assert run(engine, credentials, "seismill", "--version").strip()

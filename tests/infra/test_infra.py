@@ -330,7 +330,8 @@ def postgres(tmp_path: Path) -> Iterator[str]:
     words = [f"{binaries}/initdb", "-D", str(data), "-U", "prefect", "--auth=trust", "--encoding=UTF8"]
     subprocess.run(words, check=True, capture_output=True, **as_user)
     words = [f"{binaries}/postgres", "-D", str(data), "-p", str(port), "-k", str(data), "-h", "127.0.0.1"]
-    server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **as_user)
+    with open(tmp_path / "postgres.log", "wb") as log:  # a signal to the group of the test is none to it
+        server = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True, **as_user)
     try:
         create = [f"{binaries}/createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "prefect", "prefect"]
         until(lambda: subprocess.run(create, capture_output=True).returncode == 0, 120)
