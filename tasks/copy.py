@@ -32,6 +32,7 @@ from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.ledger import Record, Stored
 from tasks.volume.protocol.own_names import copied_objects
 from tasks.volume.protocol.owner import Fit, Owner, owned
+from tasks.volume.protocol.place import refuse_no_bucket
 from tasks.volume.protocol.plan import digest_of, notes_of
 from tasks.volume.protocol.ready import Ready, put_arrays
 from tasks.volume.protocol.stage import Job, Stage, publish_root, run_blocks, settle
@@ -94,6 +95,7 @@ def copy(
         refuse_full(image.store, total, lambda: total)
         todo, may_stay = refuse_copies(volumes, overwrite=overwrite)
         if run.dry_run:
+            refuse_no_bucket(image.store)
             return _merged([_planned(each) for each in volumes], labels)
         largest = max((stored.bytes for each in volumes for stored in each.objects), default=0)
 

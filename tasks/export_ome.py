@@ -9,7 +9,7 @@ from tasks.volume.blocks import Compute
 from tasks.volume.export.ome_group import OmeGroup, export_group, ome_group_of, refuse_other
 from tasks.volume.outcomes import DestinationRefused
 from tasks.volume.protocol.label_list import labels_gone
-from tasks.volume.protocol.place import refuse_inside_volume
+from tasks.volume.protocol.place import refuse_inside_volume, refuse_no_bucket
 from tasks.volume.protocol.summary import ended, fitting, planned_row, using
 from tasks.volume.store.objects import Store, traffic
 from tasks.volume.store.writable import WritableStore
@@ -50,6 +50,7 @@ def export_ome(
         raise DestinationRefused(f"{place.url} is a file; name a place that does not exist yet")
     refuse_inside_volume(place)
     if run.dry_run:
+        refuse_no_bucket(place)
         refuse_other(place, set(place.keys("")), group.note)
         return {
             "dry_run": True,

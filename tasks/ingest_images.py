@@ -24,7 +24,7 @@ from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.deletion import clear_run
 from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.owner import owned
-from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
+from tasks.volume.protocol.place import refuse_no_bucket, refuse_occupied, refuse_strangers
 from tasks.volume.protocol.plan import digest_of, folder_of
 from tasks.volume.protocol.stage import run_blocks
 from tasks.volume.protocol.summary import array_rows, ended, fitting, promised, using
@@ -144,6 +144,7 @@ def ingest_images(
     refuse_full(store, stored * used, least)
     refuse_occupied(store, shown.store.url if shown else "")
     if run.dry_run:
+        refuse_no_bucket(store)
         with using(compute, run) as compute:
             compute = replace(compute, needs=[])
             follows = follow(compute)

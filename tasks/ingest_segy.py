@@ -57,7 +57,7 @@ from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.deletion import clear_run
 from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.owner import Owner, any_memory, owned
-from tasks.volume.protocol.place import refuse_occupied, refuse_strangers
+from tasks.volume.protocol.place import refuse_no_bucket, refuse_occupied, refuse_strangers
 from tasks.volume.protocol.plan import GRID, digest_of
 from tasks.volume.protocol.root import present_root
 from tasks.volume.protocol.stage import Stage, run_blocks
@@ -131,6 +131,7 @@ def ingest_segy(
     stored = lossless_arrays(following)
     refuse_full(store, stored * sum(sizes), lambda: least_stored(sizes, files.read, stored))
     if run.dry_run:
+        refuse_no_bucket(store)
         refuse_occupied(store)
         with using(compute, run) as compute:
             to_try = index if following is not None else None

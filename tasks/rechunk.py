@@ -17,7 +17,7 @@ from tasks.volume.copies.explore import explored
 from tasks.volume.integrity.whole import refuse_damaged
 from tasks.volume.outcomes import DestinationRefused, InputRefused
 from tasks.volume.protocol.foreign_target import open_master
-from tasks.volume.protocol.place import refuse_inside_volume
+from tasks.volume.protocol.place import refuse_inside_volume, refuse_no_bucket
 from tasks.volume.protocol.summary import ended, fitting, planned_row, using
 from tasks.volume.store.objects import Store, Traffic, locate, traffic
 from tasks.volume.store.writable import WritableStore
@@ -88,6 +88,7 @@ def _regrouped(
     rows = [planned_row(spec) for spec in group.arrays]
     shown: dict[str, Any] = {"target": place.url}
     if run.dry_run:
+        refuse_no_bucket(place)
         refuse_other(place, set(place.keys("")), group.note)
         return {
             "dry_run": True,

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 from tasks.parameters import Kinds, Publication, Retry, Run, SettleMinutes, Url
 from tasks.volume.blocks import Progress
 from tasks.volume.outcomes import DestinationRefused, Outcome, Resumable
-from tasks.volume.protocol.place import refuse_volume
+from tasks.volume.protocol.place import refuse_no_bucket, refuse_volume
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.store.objects import Store, traffic
 from tasks.volume.store.source_options import of_sources
@@ -123,6 +123,8 @@ def sweep(
     source = Store(staging, of_sources(run.storage_options))
     target = Store(volumes, run.storage_options)
     refuse_volume(target)
+    if run.dry_run:
+        refuse_no_bucket(target)
     settle = timedelta(minutes=settle_minutes)
     listed, staged = look_under(source, target, publication, kinds)
     catalogue = Catalogue(target)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flows import cli, credentials
@@ -171,3 +172,31 @@ def test_a_damaged_root_is_a_sentence_and_nothing_is_written(
     assert "zarr.json" in refusals["verify"]
     assert cli.run(["verify", str(volume), "--repair", "from_master"]) == 0
     assert (volume / "zarr.json").read_bytes() == text
+
+
+MAKERS = {
+    "publish": "publish {folder}/a.sgy {volume}",
+    "images": "publish {folder}/a.npy {volume}",
+    "copy": "copy {folder}/a.zarr {volume}",
+    "ome": "export-ome {folder}/a.zarr {volume}",
+    "sweep": "sweep {folder}/staging {volume}",
+}
+
+
+@pytest.mark.parametrize("verb", MAKERS)
+def test_a_dry_run_refuses_a_bucket_that_is_not_there(
+    s3: str, whole: Path, tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "staging").mkdir()
+    for name in ("a.sgy", "staging/b.sgy"):
+        shutil.copy(whole / "a.sgy", tmp_path / name)
+    shutil.copytree(whole / "a.zarr", tmp_path / "a.zarr")
+    np.save(tmp_path / "a.npy", np.zeros((3, 4, 5), "u1"))
+
+    def dry_run(volume: str) -> int:
+        words = [word.format(folder=tmp_path, volume=volume) for word in MAKERS[verb].split()]
+        return cli.run([*words, "--dry-run", "--no-flow"])
+
+    assert dry_run("s3://nowhere-to-be-seen/a.zarr") == 4
+    assert "make the bucket or container first" in capsys.readouterr().err
+    assert dry_run("s3://volumes/a.zarr") == 0

@@ -21,6 +21,18 @@ CATALOGUE = "catalogue"  # what the names of a sweep's objects begin with, in a 
 NAMED = 3  # objects that a refusal names
 
 
+def refuse_no_bucket(store: Store) -> None:
+    """Check that a place has a bucket, for a dry run: any other run finds out by its first write.
+
+    Raises:
+        DestinationRefused: There is no bucket or container.
+    """
+    if not store.has_bucket():
+        raise DestinationRefused(
+            f"{store.url} cannot be written (there is no such bucket); make the bucket or container first"
+        )
+
+
 def refuse_occupied(store: Store, image: str = "") -> None:
     """Check by one listing that a new volume may be written at this place.
 
