@@ -176,10 +176,10 @@ def test_a_copy_across_the_grain_is_shown_in_part_and_said_so(volume, monkeypatc
     )  # three chunks of fast_inline
     summary = report(volume)
     assert any(
-        note.startswith("crossline.png shows a detail only of") and "fast_inline" in note
+        note.startswith("crossline.png shows only a detail of") and "fast_inline" in note
         for note in summary["notes"]
     )
-    assert not any("inline.png shows a detail only of fast_inline" in note for note in summary["notes"])
+    assert not any("inline.png shows only a detail of fast_inline" in note for note in summary["notes"])
 
 
 def test_a_dry_run_writes_nothing(volume, tmp_path):

@@ -165,7 +165,7 @@ def test_the_header_table_is_what_the_file_holds(page):
     assert rows["samples_per_trace"]["notable"] == f"read with {N} samples"
     assert rows["crossline"]["notable"] == "axis crossline"
     assert "trace_num_ensemble" not in rows
-    assert f"Of all {count} traces. 0 in every one: " in page.text
+    assert f"From all {count} traces. Always 0: " in page.text
     assert "trace_num_ensemble (25)" in page.text
 
 

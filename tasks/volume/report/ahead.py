@@ -50,4 +50,5 @@ def sample_regions(
     if count < total:
         # Multiples of the golden section: evenly spread, and not in step with the rows of the grid of chunks.
         numbers = np.unique((numbers * 0.6180339887498949 % 1 * total).astype(np.int64))
+        numbers[-1] = total - 1  # both ends of the survey belong to it
     return [nth_region(spec.shape, spec.chunks, int(number)) for number in numbers]

@@ -160,7 +160,7 @@ def _texts(volume: Volume) -> list[tuple[str, str, str]]:
         ("text-header", "Text header", str(attributes.get("textHeader", ""))),
         (
             "binary-header",
-            "Binary header, but for zeros",
+            "Binary header, nonzero fields",
             "\n".join(f"{k:32} {v}" for k, v in numbers.items()),
         ),
     ]

@@ -25,8 +25,8 @@ STATISTICS = {
     "nonfinite_count": "NaN or Inf",
     "zero_count": "zeros",
     "live_traces": "live traces",
-    "zero_traces": "traces of zeros alone",
-    "dead_coded_traces": "traces coded dead",
+    "zero_traces": "traces of only zeros",
+    "dead_coded_traces": "dead by trace code",
 }
 
 
@@ -88,7 +88,7 @@ def statistics(volume: Volume, look: Look) -> Table:
     attributes = volume.array_attributes(volume.master)
     names = STATISTICS | ({"count": "finite voxels"} if look.voxels else {})
     rows: Rows = [[name, Cell.of(attributes[key])] for key, name in names.items() if key in attributes]
-    caption = "Of all finite samples where there is a trace." if volume.has("trace_mask") else ""
+    caption = "From all finite samples of live traces." if volume.has("trace_mask") else ""
     return Table("statistics", "Statistics", [], rows, caption)
 
 
@@ -186,10 +186,12 @@ def headers_table(facts: HeaderFacts) -> Table:
         if entry not in zero
     ]
     read = (
-        f"Of all {facts.traces:,} traces." if facts.whole else f"Of {facts.traces:,} traces, spread evenly."
+        f"From all {facts.traces:,} traces."
+        if facts.whole
+        else f"From {facts.traces:,} traces, evenly spread; values of other traces may lie beyond."
     )
     names = ", ".join(f"{entry.name} ({entry.byte})" for entry in zero)
-    caption = f"{read} 0 in every one: {names}." if zero else read
+    caption = f"{read} Always 0: {names}." if zero else read
     columns = ["field", "byte", "least", "greatest", "constant", "notable"]
     return Table("headers", "Trace headers", columns, rows, caption)
 
@@ -219,7 +221,7 @@ _READ = {
     "revision": "revision",
     "sample format": "sample_format",
     "byte order": "byte_order_reason",
-    "samples of a trace": "n_samples",
+    "samples per trace": "n_samples",
     "sample interval (µs)": "sample_interval_us",
     "extended text headers": "extended_texts",
     "trailing bytes": "trailer_bytes",
@@ -254,7 +256,7 @@ def proof_of(volume: Volume) -> tuple[str, str]:
     if (proven := state.proven_at) and state.proven_plan == plan:
         return f"proven {proven}: exporting the volume gives back its source, byte for byte", "good"
     if (compared := state.compared_at) and state.compared_plan == plan:
-        return f"compared {compared}: each voxel is the source's", "good"
+        return f"compared {compared}: every voxel equals the source's", "good"
     if any(source.crc32c for source in state.sources):
         return "not proven yet: run seismill prove", "open"
     return "every chunk ends in a checksum: seismill verify reads them all", ""

@@ -226,7 +226,7 @@ def slice_of(
     partial = [] if full == whole else ["the middle of the slice only, because it is large"]
     cut = [path for path in order if windows[path] != full]
     if cut:
-        partial.append(f"a detail only of {', '.join(cut)}, not chunked for this direction")
+        partial.append(f"only a detail of {', '.join(cut)}, not chunked for this direction")
     return Slice(", ".join(sides[a].label(at) for a, at in fixed.items()) or "section", views, partial)
 
 
