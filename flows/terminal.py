@@ -99,7 +99,8 @@ def show(summary: Summary, console: Console) -> None:
         _line(console, f"memory: about {size(summary['peak_bytes'])} at the peak; a block takes {block}")
     if summary.get("requests"):
         read, written = size(summary.get("bytes_read", 0)), size(summary.get("bytes_written", 0))
-        _line(console, f"{summary['requests']} requests to stores, {read} read, {written} written")
+        requests = f"{summary['requests']:,} request{'s' * (summary['requests'] != 1)}"
+        _line(console, f"{requests} to stores, {read} read, {written} written")
     if summary.get("source"):
         length = f" ({size(summary['source_bytes'])})" if "source_bytes" in summary else ""
         _line(console, f"source: {summary['source']}{length}")
@@ -202,14 +203,14 @@ def _show_words(words: list[dict[str, Any]], console: Console) -> None:
     if not words:
         return
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("byte", "from", "to", "by", "values", "changes"):
+    for name in ("byte", "from", "to", "step", "values", "changes"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("order")
     table.add_column("name", no_wrap=True)
     for word in words:
         counts = (word["byte"], word["first"], word["last"], word["step"], word["count"])
         table.add_row(*map(str, counts), f"{word['changes']:.0%}", word["order"], word["name"])
-    _line(console, "header words that vary:")
+    _line(console, "header fields that vary:")
     console.print(table)
 
 
@@ -241,16 +242,16 @@ def _show_candidates(candidates: list[dict[str, Any]], console: Console) -> None
     if not candidates:
         return
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("bytes", "would hold", "filled"):
+    for name in ("bytes", "index", "filled"):
         table.add_column(name, justify="right" if name == "filled" else "left")
-    table.add_column("so", overflow="fold")
-    # The standard words first of what is out of question, and of the others only those that hold something.
-    parts = [
+    table.add_column("use, or why not", overflow="fold")
+    # Rejected candidates are shown only if they are the standard's or hold more than one value.
+    shown = [
         candidate
         for candidate in candidates
         if not candidate["objection"] or candidate["bytes"] == [189, 193] or max(candidate["counts"]) > 1
     ]
-    for item in sorted(parts, key=lambda entry: bool(entry["objection"])):
+    for item in sorted(shown, key=lambda entry: bool(entry["objection"])):
         spans = (
             f"{name} {first} to {last}{f' by {step}' if step > 1 else ''} ({count:,})"
             for name, first, last, step, count in zip(
@@ -261,7 +262,7 @@ def _show_candidates(candidates: list[dict[str, Any]], console: Console) -> None
         verdict = f"no: {item['objection']}" if item["objection"] else item["option"]
         filled = f"{item['density']:.0%}" if item["density"] <= 1 else f"{item['density']:.3g}x"
         table.add_row(place, "\n".join(spans), filled, verdict)
-    _line(console, "candidates:")
+    _line(console, "candidates for the index:")
     console.print(table)
 
 

@@ -210,8 +210,9 @@ def _failure(
     )
     more = f" and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else ""
     rest = f" {len(repaired)} others were repaired." if repaired else ""
+    verb = "is" if len(findings) == 1 else "are"
     failure = IntegrityFailure(
-        f"{len(findings)} of {of} objects of {store.url} are wrong:{rest} {named}{more}", flags=flags
+        f"{len(findings)} of {of:,} objects of {store.url} {verb} wrong:{rest} {named}{more}", flags=flags
     )
     failure.summary = summary  # type: ignore[attr-defined]
     return failure

@@ -147,7 +147,7 @@ def test_a_file_with_an_index_in_doubt_is_described_with_the_candidates(survey):
     i, j = words(survey, 189) - 1001, (words(survey, 193) - 2040) // 2
     change(survey, b9=i // 3, b21=3 * j + i % 3, b181=i, b185=j, b189=0, b193=0)
     found = scan(str(survey))
-    assert "several header words could be inline and crossline" in found["error"]
+    assert "several header fields could be inline and crossline" in found["error"]
     assert found["index"] == {}
     assert found["grid"] == {}
     assert found["traces"] == len(i)
@@ -163,7 +163,7 @@ def test_a_file_with_an_index_in_doubt_is_described_with_the_candidates(survey):
 def test_a_file_without_any_grid_is_described_with_the_sentence(survey):
     change(survey, b5=0, b9=0, b17=0, b21=0, b181=0, b185=0, b189=0, b193=0)
     found = scan(str(survey))
-    assert "no header words hold a grid" in found["error"]
+    assert "no header fields hold a grid" in found["error"]
     assert found["candidates"][0]["bytes"] == [189, 193]
     assert "constant" in found["candidates"][0]["objection"]
 

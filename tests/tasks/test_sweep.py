@@ -207,7 +207,7 @@ def test_a_checksum_that_the_sidecar_expects_is_held_against_the_one_read(stagin
     assert summary["counts"] == {"quarantined": 3}
     for row in summary["attention"]:
         if row["source"] != "bad.sgy":
-            assert "but 00000001 is expected of it; copy the file again" in row["sentence"]
+            assert "but 00000001 was expected; copy the file again" in row["sentence"]
             expected[row["source"]] = row["sentence"].split("CRC32C ")[1][:8]
     (staging / "a.seismill.yaml").write_text(f"crc32c: {expected['a.sgy']!r}\n")
     assert not list(staging.parent.glob("volumes/**/zarr.json"))
@@ -222,7 +222,7 @@ def test_an_md5_beside_a_file_is_held_against_it_until_it_is_corrected(staging):
     beside.write_text(f"{'0' * 32}  a.sgy\n")
     (row,) = [row for row in swept(staging)["attention"]]
     assert row["source"] == "a.sgy"
-    assert f"but {'0' * 32} is expected of it ({beside})" in row["sentence"]
+    assert f"but {'0' * 32} was expected ({beside})" in row["sentence"]
     assert headline(swept(staging)) == "1 quarantined, 1 unchanged"
     md5 = hashlib.md5((staging / "a.sgy").read_bytes(), usedforsecurity=False).hexdigest()
     beside.write_text(f"{md5}  a.sgy\n")
@@ -481,7 +481,7 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(staging):
     arriving = swept(staging, run=Run(dry_run=True), settle_minutes=1)
     assert headline(arriving) == "3 arriving"
     assert arriving["attention"][0]["sentence"] == (
-        f"would become {staging.parent}/volumes/a.zarr when it was unchanged for long enough"
+        f"would become {staging.parent}/volumes/a.zarr once it has been unchanged for --settle-minutes"
     )
 
 

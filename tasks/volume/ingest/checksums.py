@@ -104,8 +104,8 @@ class Expected:
             if sums.get(entry.kind, entry.value) != entry.value:
                 where = f" ({entry.where})" if entry.where else ""
                 raise IntegrityFailure(
-                    f"{self.urls[file]} has the {_NAMES[entry.kind]} {sums[entry.kind]}, but {entry.value} is expected "
-                    f"of it{where}; copy the file again, or correct the checksum"
+                    f"{self.urls[file]} has the {_NAMES[entry.kind]} {sums[entry.kind]}, but {entry.value} was "
+                    f"expected{where}; copy the file again, or correct the checksum"
                 )
 
 

@@ -174,7 +174,7 @@ def word(raw: np.ndarray, byte: int, word_type: str, byte_order: str) -> np.ndar
     width = word_bytes(word_type)
     if not 1 <= byte <= raw.shape[1] - width + 1:
         raise ValueError(
-            f"a header word of type {word_type} cannot start at byte {byte}; a trace header has bytes 1 to "
+            f"a header field of type {word_type} cannot start at byte {byte}; a trace header has bytes 1 to "
             f"{raw.shape[1]}, so it starts between 1 and {raw.shape[1] - width + 1}"
         )
     stored = np.ascontiguousarray(raw[:, byte - 1 : byte - 1 + width]).view(

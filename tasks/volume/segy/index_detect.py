@@ -1,4 +1,4 @@
-"""Which header words index a file: as the user says, or found where there is only one way to read it.
+"""Choose the header fields that index a file: as the user says, or found where there is only one way to read it.
 
 Rev 1 puts inline and crossline at bytes 189 and 193, but many files hold X and Y there and the numbers
 elsewhere. The standard place wins if it is plausible; then the places where vendors put them; then anything.
@@ -220,10 +220,10 @@ def _find(seen: Seen, template: str) -> tuple[Candidate, str, tuple[Candidate, .
     if grids:
         what = "the index" if line in grids else "inline and crossline"
         places = " or ".join(_numbers(grid.bytes) for grid in grids[:_MOST_SHOWN])
-        sentence = f"several header words could be {what}: bytes {places}; scan lists what they hold"
+        sentence = f"several header fields could be {what}: bytes {places}; scan lists what they hold"
         raise InputRefused(sentence, flags=grids[0].option)
     raise InputRefused(
-        f"no header words hold a grid of inlines and crosslines ({_numbers(STANDARD)}: {standard.objection}); "
+        f"no header fields hold a grid of inlines and crosslines ({_numbers(STANDARD)}: {standard.objection}); "
         "it may be a 2-D line or prestack, and scan lists its fields; to keep the traces in their order",
         flags="--index-bytes trace",
     )

@@ -1,4 +1,4 @@
-"""MDIO's grid overrides: header words that do not place traces as they are, made into words that do.
+"""MDIO's grid overrides: header fields that do not place traces as they are, converted to fields that do.
 
 Names and meaning are multidimio's (`mdio.segy.geometry`; ChannelWrap and CalculateCable as it had them before
 version 1), the code is not: columns are handled whole, so that millions of traces take seconds, and counts are not
@@ -36,7 +36,7 @@ def overridden_dims(
 
     Args:
         dims: Dimensions before the overrides.
-        words: Names of the header words at hand.
+        words: Names of the available header fields.
         overrides: Overrides to apply.
 
     Raises:

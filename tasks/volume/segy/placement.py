@@ -1,4 +1,4 @@
-"""How header words become cells of a volume: the words to read, the dimensions they make, the coordinates they fill.
+"""How header fields become cells of a volume: the fields to read, the dimensions they make, the coordinates they fill.
 
 A placement is a value that plans and volumes hold. What the user says and what is found in a file end in one; what
 reads headers, makes grids and stores coordinates knows nothing else of templates.
@@ -30,7 +30,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Coordinate:
-    """A coordinate that is no dimension: its header word, and the dimensions it varies along.
+    """A coordinate that is no dimension: its header field, and the dimensions it varies along.
 
     `scaled` says that the scalar at byte 71 applies; `kind` is what it measures, `length`, `angle` or nothing.
     """
@@ -53,7 +53,7 @@ class Placement:
         domain: Domain of the sample axis, time or depth.
         dims: Dimensions without the samples, slowest first, after overrides.
         words: Header words that place a trace.
-        coordinates: Further header words that are stored by name.
+        coordinates: Further header fields that are stored by name.
         overrides: Overrides that are applied to the words.
         chunks: Chunks of the template, one per dimension and the samples; () for those by rank.
         corrections: Corrections of the user, which replace header values.

@@ -1,4 +1,4 @@
-"""MDIO's kinds of surveys as a table: dimensions, header words, coordinates, and what they are called in attributes.
+"""MDIO's kinds of surveys as a table: dimensions, header fields, coordinates, and what they are called in attributes.
 
 Names are those of multidimio 1.1.3 (mdio.builder.templates), because volumes carry them and mdio opens volumes.
 One more kind is one more row. Where the standard has a byte for a word it is the default; a cable, a gun or a
@@ -21,7 +21,7 @@ class Template:
         dims: Dimensions without the samples, slowest first.
         attributes: MDIO's dataset attributes.
         coordinates: Name and dimensions of each coordinate that is not a dimension.
-        calculated: Dimensions that no header word holds; an override makes them.
+        calculated: Dimensions that no header field holds; an override makes them.
         chunks: Chunks for volumes of this kind where the table by rank fits badly; () where it fits.
         domains: Domains of the sample axis; the first is the default.
     """
@@ -41,7 +41,7 @@ class Template:
 
     @property
     def names(self) -> frozenset[str]:
-        """Everything that a header word can be named for this kind."""
+        """Everything that a header field can be named for this kind."""
         return frozenset(self.words) | {name for name, _ in self.coordinates}
 
 

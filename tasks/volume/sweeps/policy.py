@@ -94,7 +94,7 @@ def outcome_of(
     elif dry and action in ("publish", "follow"):
         state, sentence = "due", f"would become {source.volume}"
     elif dry and action == "wait":
-        sentence = f"would become {source.volume} when it was unchanged for long enough"
+        sentence = f"would become {source.volume} once it has been unchanged for --settle-minutes"
     elif state == "published" and source.name not in catalogue.written:
         state = "unchanged"
     return {

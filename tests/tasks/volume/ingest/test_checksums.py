@@ -95,7 +95,7 @@ def test_a_file_that_is_not_what_is_expected_leaves_no_volume_and_one_that_is_be
         ingest(WRONG[kind])
     beside = f" ({staging.url}/{names[-1]}.md5)" if how == "beside" else ""
     assert str(failure.value) == (
-        f"{staging.url}/{names[-1]} has the {kind.upper()} {right}, but {WRONG[kind]} is expected of it{beside}; copy "
+        f"{staging.url}/{names[-1]} has the {kind.upper()} {right}, but {WRONG[kind]} was expected{beside}; copy "
         "the file again, or correct the checksum"
     )
     assert failure.value.exit_code == 5
@@ -192,7 +192,7 @@ def test_bytes_that_were_damaged_on_their_way_are_read_again_by_the_next_run(
         return bytes(data)
 
     monkeypatch.setattr(Source, "read", spoilt)
-    with pytest.raises(IntegrityFailure, match=f"but {sums(content)['md5']} is expected"):
+    with pytest.raises(IntegrityFailure, match=f"but {sums(content)['md5']} was expected"):
         in_pieces(url, volume.url, index, MASTER)
     assert flipped
     in_pieces(url, volume.url, index, MASTER)
@@ -246,7 +246,7 @@ def test_slices_have_the_checksums_that_are_expected_of_them(staging: Store, vol
         return ingest_images(f"{staging.url}/s_*.tif", volume.url, image)
 
     with pytest.raises(
-        IntegrityFailure, match=rf"s_4.tif has the MD5 {right}, but {WRONG['md5']} is expected"
+        IntegrityFailure, match=rf"s_4.tif has the MD5 {right}, but {WRONG['md5']} was expected"
     ):
         ingest(WRONG["md5"])
     assert [key for key in volume.keys("") if not key.startswith(".seismill/")] == []

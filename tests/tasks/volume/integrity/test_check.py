@@ -155,7 +155,7 @@ def test_a_damaged_lock_holds_nobody_up_for_ever(whole: Path, tmp_path: Path, da
     if damage == "missing":  # nothing else tells that it was there
         assert verify(str(volume))["findings"] == []
     else:
-        with pytest.raises(IntegrityFailure, match=f"1 of .* are wrong: {key}: is not as it was written"):
+        with pytest.raises(IntegrityFailure, match=f"1 of .* is wrong: {key}: is not as it was written"):
             verify(str(volume))
     began = highest(store)
     try:

@@ -199,7 +199,7 @@ def test_what_is_of_the_other_kind_is_refused(publish, tmp_path):
     with pytest.raises(InputRefused, match="is a stack of images, but template is an option of SEG-Y"):
         publish(tmp_path / "scan.npy", index=Index(template="PostStack3DTime"))
     assert not (tmp_path / "v.zarr").exists()
-    with pytest.raises(IntegrityFailure, match="00000000 is expected"):  # a checksum is of either kind
+    with pytest.raises(IntegrityFailure, match="00000000 was expected"):  # a checksum is of either kind
         publish(tmp_path / "scan.npy", index=Index(checksums=["00000000"]))
     assert not (tmp_path / "v.zarr" / "zarr.json").exists()
 
