@@ -44,7 +44,7 @@ class Beside:
             if looked.finest.array
             else ""
         )
-        self.histogram = _small("histogram of what is seen", f"sample ({unit})" if unit else "sample")
+        self.histogram = _small("histogram of what is seen", f"value ({unit})" if unit else "value")
         self.histogram.quad(
             "left", "right", "top", 0, source=self._histogram, color="#4d7ea8", line_color=None
         )

@@ -150,6 +150,6 @@ def _heading(looked: LookedAt) -> str:
     levels = len(looked.volume.state.levels) - 1  # the first is the master
     return (
         f"<b>{escape(url.rstrip('/').rpartition('/')[2])}</b><br><small title='{escape(url, quote=True)}'>"
-        f"{escape(names)}<br>{extents} samples, {size}<br>{levels} level{'s' * (levels != 1)}, "
+        f"{escape(names)}<br>{extents} values, {size}<br>{levels} level{'s' * (levels != 1)}, "
         f"{len(looked.copies)} {'copy' if len(looked.copies) == 1 else 'copies'}</small>"
     )

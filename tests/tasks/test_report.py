@@ -155,7 +155,7 @@ def test_a_sample_of_a_small_volume_is_all_of_it(volume):
     values, words = sample(found, "amplitude", mask_of(found))
     whole = found.read("amplitude")
     # 4 x 3 x 4 chunks of 8 x 8 x 16
-    assert words == "all samples"
+    assert words == "all values"
     np.testing.assert_array_equal(np.sort(values), np.sort(whole[np.isfinite(whole)]))
 
 

@@ -96,7 +96,7 @@ def _histogram(axes: Any, quantity: str, words: str, values: np.ndarray) -> None
         low, high = float(np.floor(low)) - 0.5, float(np.ceil(high)) + 0.5
         bins = max(1, round(high - low))
     _counts(axes, [(values.astype(np.float64), {"fill": True, "color": "0.6"})], low, high, bins)
-    _heading(axes, f"Samples per bin{_beyond(values, low, high)}")
+    _heading(axes, f"Values per bin{_beyond(values, low, high)}")
     axes.set_xlabel(f"{quantity}, {words}", fontsize=8.5, parse_math=False)
 
 
@@ -107,7 +107,7 @@ def _errors(axes: Any, errors: Sequence[tuple[str, np.ndarray, float]], colours:
         for label, error, _ in errors
     ]
     _counts(axes, curves, -end, end, FEWER_BINS)
-    _heading(axes, "Errors of copies, samples per bin")
+    _heading(axes, "Errors of copies, values per bin")
     axes.set_xlabel("copy \N{MINUS SIGN} master, in the slices shown", fontsize=8.5)
     _legend(axes)
 

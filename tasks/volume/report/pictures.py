@@ -138,7 +138,7 @@ def _difference(view: View) -> tuple[np.ndarray, float, str]:
     end = colour_scale(seen)[1]
     largest = float(np.abs(seen).max()) if seen.size else 0.0
     if not largest:
-        return difference, end, "none: all samples shown are equal"
+        return difference, end, "none: all values shown are equal"
     return difference, end, f"±{_rounded(end)}; largest here {_rounded(largest)}"
 
 

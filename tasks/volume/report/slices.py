@@ -274,8 +274,8 @@ def sample(volume: Volume, path: str, mask: Mask) -> tuple[np.ndarray, str]:
     for region, values in zip(chosen, chunks, strict=True):
         kept = values[mask.live(region)][::every]
         parts.append(kept[np.isfinite(kept)])
-    words = "all samples" if len(chosen) == total else f"{len(chosen)} of {total:,} chunks"
-    return np.concatenate(parts), words if every == 1 else f"one sample in {every} of {words}"
+    words = "all values" if len(chosen) == total else f"{len(chosen)} of {total:,} chunks"
+    return np.concatenate(parts), words if every == 1 else f"one value in {every} of {words}"
 
 
 def compared(path: str, slices: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
