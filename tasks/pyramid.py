@@ -6,15 +6,12 @@ a level starts when that level is complete, and no level is visible before all a
 """
 
 import logging
-import shlex
 import time
 from dataclasses import replace
 from typing import Any
 
-from tasks.parameters import ArrayPath, Copies, Copy, Levels, OptionalUrl, Run, Url
-from tasks.volume.arrays.group_metadata import exact_copy
+from tasks.parameters import ArrayPath, Levels, OptionalUrl, Run, Url
 from tasks.volume.arrays.groups import PYRAMID
-from tasks.volume.arrays.level_names import is_elsewhere
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, limits_of
@@ -30,6 +27,7 @@ from tasks.volume.protocol.plan import digest_of
 from tasks.volume.protocol.root import root_under_lock
 from tasks.volume.protocol.summary import array_rows, ended, fitting, planned_row, using
 from tasks.volume.pyramid.finish import add_levels
+from tasks.volume.pyramid.level_zero import BASE, level_zero
 from tasks.volume.pyramid.levels import (
     block_memory,
     ended_early,
@@ -38,11 +36,9 @@ from tasks.volume.pyramid.levels import (
     method_of,
     without_levels,
 )
-from tasks.volume.store.objects import locate, traffic
+from tasks.volume.store.objects import traffic
 
 log = logging.getLogger(__name__)
-
-BASE = "full"  # the copy of level 0; names of copies begin with a letter
 
 
 def pyramid(
@@ -83,38 +79,12 @@ def pyramid(
     method, meaning = method_of(opened, levels), foreign_meaning(opened)
     meaning.refuse_levels(specs[0].numpy, method)
     paths, notes = [spec.path for spec in specs[1:]], ended_early(specs, levels)
-    base = Copies(presets=[], more=[Copy(name=BASE, chunks=list(specs[-1].chunks))], quality="lossless")
-    without_base = (
-        opened.root.is_annex and is_elsewhere(opened.state.annex.array) and not exact_copy(opened.root)
-    )
-    # Not beside levels that were made without it, nor of what xarray opens, where sizes of one dimension must agree.
-    image = {axis["name"] for axis in opened.state.annex.axes} <= set("tczyx") and bool(
-        opened.state.annex.axes
-    )
-    with_base = (
-        without_base and not leave_base and image and bool(paths) and PYRAMID not in opened.state.stages
-    )
-    if with_base:
-        notes.append(f"level 0 is copied from {opened.state.annex.array}: up to {specs[0].raw_bytes:,} bytes")
-    elif without_base:
-        source = [locate(volume).url, *(["--array", array] if array else [])]
-        copy = [
-            "--copy",
-            f"{BASE}={','.join(map(str, specs[-1].chunks))}",
-            "--presets",
-            "",
-            "--quality",
-            "lossless",
-        ]
-        notes.append(
-            f"{store.url} has the coarser levels only. For viewers that need level 0 there (up to "
-            f"{specs[0].raw_bytes:,} bytes): "
-            + shlex.join(["seismill", "rechunk", *source, "--target", store.url, *copy])
-        )
+    base = level_zero(opened, specs, volume, array, leave=leave_base)
+    notes += base.notes
     if run.dry_run:
         rows = (
-            add_copies(opened, base, False, run, compute, began, before, refuse_damaged)["arrays"]
-            if with_base
+            add_copies(opened, base.copies, False, run, compute, began, before, refuse_damaged)["arrays"]
+            if base.is_copied
             else []
         )
         rows += [planned_row(s) for s in specs[1:]]
@@ -148,11 +118,11 @@ def pyramid(
 
     if not paths and not made_of(opened.root):
         return ended(store, "pyramid", [], began, before, notes=notes)
-    if with_base:
+    if base.is_copied:
         with using(compute, run) as fitted:
             fit(fitted)  # the levels must not be refused when level 0 is there already
         log.info("%s: %s", store.url, notes[-1])
-        add_copies(opened, base, False, run, compute, began, before, refuse_damaged)
+        add_copies(opened, base.copies, False, run, compute, began, before, refuse_damaged)
         opened = open_master(volume, array, target, run)
     with (
         using(compute, run) as compute,
@@ -187,5 +157,5 @@ def pyramid(
             created_on=root.state.created_on,
         )
         root = add_levels(stage, after, request)
-    shown = [BASE, *paths] if with_base else paths
+    shown = [BASE, *paths] if base.is_copied else paths
     return ended(store, "pyramid", array_rows(root, shown), began, before, stage=stage, notes=notes)

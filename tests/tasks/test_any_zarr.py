@@ -1,7 +1,7 @@
 """Levels and copies beside arrays that other tools wrote: Zarr v2 and v3, whatever codec, groups and bare arrays.
 
 Covers arrays/foreign.py, arrays/foreign_documents.py, arrays/group_metadata.py, arrays/groups.py,
-arrays/level_names.py, protocol/foreign_target.py.
+arrays/level_names.py, protocol/foreign_target.py, pyramid/level_zero.py.
 """
 
 import json
