@@ -7,7 +7,7 @@ import filecmp
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,16 +100,29 @@ def publish_chain(
                 "requests": spent.requests,
                 "bytes_read": spent.bytes_read,  # bytes are written to a temporary folder alone
             }
-        replace = overwrite or update
-        if "copies" in steps:
-            summaries.append(stages["rechunk"](volume, copies=copies, overwrite=replace, run=run))
-        if "pyramid" in steps:
-            summaries.append(stages["pyramid"](volume, levels=pyramid, overwrite=replace, run=run))
-        if "proof" in steps:
-            summaries.append(stages["prove"](volume, run=run))
-        if "report" in steps:  # last, for it says what was proven
-            summaries.append(stages["report"](volume, run=run))
-        return _published(summaries, notes)
+        after = _after_master(stages, volume, copies, pyramid, steps, run, replace=overwrite or update)
+        return _published([*summaries, *after], notes)
+
+
+def _after_master(
+    stages: Mapping[str, Stage],
+    volume: str,
+    copies: Copies,
+    pyramid: Levels,
+    steps: list[Step],
+    run: Run,
+    *,
+    replace: bool,
+) -> Iterator[Summary]:
+    """Run the chosen stages after the master, and yield their summaries."""
+    if "copies" in steps:
+        yield stages["rechunk"](volume, copies=copies, overwrite=replace, run=run)
+    if "pyramid" in steps:
+        yield stages["pyramid"](volume, levels=pyramid, overwrite=replace, run=run)
+    if "proof" in steps:
+        yield stages["prove"](volume, run=run)
+    if "report" in steps:  # last, because it says what was proven
+        yield stages["report"](volume, run=run)
 
 
 @like(publish_chain, "image")

@@ -27,6 +27,7 @@ from tasks.volume.ingest.block import (
     raw_samples_block,
     unplaced_blocks,
 )
+from tasks.volume.ingest.checksums import Expected
 from tasks.volume.ingest.earlier import MADE_BEFORE, digest_before
 from tasks.volume.ingest.finish import finish
 from tasks.volume.ingest.intake import grid_bytes
@@ -122,10 +123,6 @@ def ingest_segy(
     def follow(spec: ArraySpec, compute: Compute) -> Sequence[ArraySpec]:
         return plan_following(store, spec, following or Following(), compute)
 
-    def digests_with(sources: list[dict[str, Any]]) -> list[str]:
-        moved = request | {"sources": sources}
-        return [digest_of(moved), digest_before(moved, survey)]
-
     refuse_what_stores_say(expected, files.reading)
     sizes = [fmt.file_size for fmt in files.formats]
     stored = lossless_arrays(following)
@@ -141,18 +138,10 @@ def ingest_segy(
     with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
         keys, root = together(partial(store.keys, ""), owner.root)
         if root is not None:
-            stages = root.state.stages
-            entry = stages.get(MASTER, StageEntry(plan=""))
-            known = entry.request  # empty of images
-            if known and known in (digest_of(request), digest_before(request, survey)):
-                check_again(owner.store, owner.epoch, root, known, expected, files, compute)
-                notes = ["was done already", *([MADE_BEFORE] if known != digest_of(request) else [])]
+            notes = _made_already(owner, root, survey, request, expected, compute, overwrite=overwrite)
+            if notes is not None:
                 return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
             if not overwrite:
-                if known and was_made_of(store, root, entry, digests_with, files, compute.check):
-                    check_again(owner.store, owner.epoch, root, known, expected, files, compute)
-                    notes = ["was done already", f"{MOVED} {files.name}"]
-                    return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
                 raise DestinationRefused(
                     f"{store.url} holds another volume (of {root.state.sources[0].url}; "
                     f"{how_ingests_differ(root, survey, master)}); choose another place, or replace it with --overwrite"
@@ -161,23 +150,7 @@ def ingest_segy(
         survey, sums = read_before(
             owner.store, survey, master, follow, expected, digest_of(request), root, keys, compute
         )
-        listed: list[str] | None = keys
-        while True:
-            spilled: dict[str, Any] = {}
-            if survey.grid is None or is_scattered(survey, master, store):
-                survey, spilled = _spill(owner, survey, root, digest_of(request))
-                listed = None
-            body = request | layout_of(store, survey, master, spilled)
-            try:
-                stage, records, as_words = _blocks(
-                    owner, survey, body, follow, digest_of(request), root, listed
-                )
-                break
-            except Unpredicted as surprise:
-                log.info("%s: %s, so all headers are read", files.name, surprise)
-                # Noted, so that a run which goes on with this one does not begin with the wrong plan again.
-                owner.store.put(unpredicted_key(digest_of(request)), str(surprise).encode())
-                survey, root, listed = survey.unpredicted(near=files.local), None, None
+        stage, survey, records, as_words = _stored(owner, survey, master, request, follow, root, keys)
         new = finish(stage, survey, records, as_words, digest_of(request), expected, sums)
     notes = [*new.state.sources[0].notes, *expected.doubts]
     if as_words:
@@ -195,6 +168,67 @@ def _recognised(store: Store, request: str) -> bool:
         return bool(json.loads(content)["attributes"]["seismill"]["stages"][MASTER]["request"] == request)
     except (ValueError, LookupError, TypeError):
         return False
+
+
+def _made_already(
+    owner: Owner,
+    root: Root,
+    survey: Survey,
+    request: dict[str, Any],
+    expected: Expected,
+    compute: Compute,
+    *,
+    overwrite: bool,
+) -> list[str] | None:
+    """Return notes if the volume was made by this request, after checking its sources again; None if by another."""
+    entry = root.state.stages.get(MASTER, StageEntry(plan=""))
+    known, files, store = entry.request, survey.files, owner.store  # the request is empty of images
+
+    def digests_with(sources: list[dict[str, Any]]) -> list[str]:
+        moved = request | {"sources": sources}
+        return [digest_of(moved), digest_before(moved, survey)]
+
+    if not known:
+        return None
+    if known == digest_of(request):
+        notes = []
+    elif known == digest_before(request, survey):
+        notes = [MADE_BEFORE]
+    elif not overwrite and was_made_of(store, root, entry, digests_with, files, compute.check):
+        notes = [f"{MOVED} {files.name}"]
+    else:
+        return None
+    check_again(store, owner.epoch, root, known, expected, files, compute)
+    return ["was done already", *notes]
+
+
+def _stored(
+    owner: Owner,
+    survey: Survey,
+    master: Master,
+    request: dict[str, Any],
+    follow: Follow,
+    root: Root | None,
+    keys: list[str],
+) -> tuple[Stage, Survey, list[Record], list[Record]]:
+    """Run all blocks, spilled first if the file is not in the order of its grid; begin anew if a prediction fails."""
+    digest = digest_of(request)
+    listed: list[str] | None = keys
+    while True:
+        spilled: dict[str, Any] = {}
+        if survey.grid is None or is_scattered(survey, master, owner.store):
+            survey, spilled = _spill(owner, survey, root, digest)
+            listed = None
+        body = request | layout_of(owner.store, survey, master, spilled)
+        try:
+            stage, records, as_words = _blocks(owner, survey, body, follow, digest, root, listed)
+        except Unpredicted as surprise:
+            log.info("%s: %s, so all headers are read", survey.files.name, surprise)
+            # Noted, so that a run which goes on with this one does not begin with the wrong plan again.
+            owner.store.put(unpredicted_key(digest), str(surprise).encode())
+            survey, root, listed = survey.unpredicted(near=survey.files.local), None, None
+        else:
+            return stage, survey, records, as_words
 
 
 def _blocks(
