@@ -242,6 +242,19 @@ def test_starting_takes_seconds_and_tini_passes_signals_on(engine, image, creden
         container.remove(force=True)
 
 
+@pytest.mark.container
+@pytest.mark.campaign
+def test_the_image_is_as_large_as_its_page_says(engine, image):
+    base = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm")
+    size, below = (engine.images.get(name).attrs["Size"] / 1e6 for name in (image, base))
+    page = (ROOT / "infra" / "README.md").read_text().partition("The image has ")[2]
+    assert size - below == pytest.approx(int(page.split()[0]), abs=15)
+    parts = [int(megabytes) for megabytes in re.findall(r"^\| [^|]* \| (\d+) \|$", page, re.MULTILINE)]
+    files = "find /opt /app -type f -printf '%s\\n' | awk '{ bytes += $1 } END { print bytes }'"
+    output = engine.containers.run(image, ["sh", "-c", files], remove=True, network_mode="host")
+    assert float(output) / 1e6 == pytest.approx(sum(parts), abs=15)
+
+
 # A Docker worker
 
 
