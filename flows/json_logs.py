@@ -67,7 +67,7 @@ class _Lines(io.TextIOBase):
         self._begun, self._lock = "", threading.Lock()
 
     def write(self, text: str) -> int:
-        """Write what ends in this text, line by line."""
+        """Write the lines that this text completes."""
         with self._lock:
             *lines, self._begun = (self._begun + text).split("\n")
             self._put(lines)

@@ -221,7 +221,7 @@ def _automate(values: Mapping[str, str]) -> list[str]:
                 block = str(client.read_block_document_by_name(name, slug).id)
             except ObjectNotFound as error:
                 raise InputRefused(
-                    f"SEISMILL_NOTIFY names the block {slug}/{name}, which the server has not; make it in the UI"
+                    f"SEISMILL_NOTIFY names the block {slug}/{name}, which the server does not have; make it in the UI"
                 ) from error
         for document in automations():
             wanted = AutomationCore.model_validate(with_notification(document, block))

@@ -591,7 +591,7 @@ class Levels(_Parameters):
         ge=0,
         le=16,
         title="Levels",
-        description="Most levels; a level of a single chunk is the last, unless Until is given. 0: no limit",
+        description="Largest number of levels. A level of a single chunk is the last, without Until. 0: no limit",
     )
     until: int = Field(
         default=0,

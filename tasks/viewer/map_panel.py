@@ -83,7 +83,7 @@ class MapPanel:
         self._lines.data = {"x": [first[0], second[0]], "y": [first[1], second[1]]}
 
     def mark_line(self, corners: Sequence[tuple[float, float]]) -> None:
-        """Draw the corners of a line, pairs of line numbers, and what joins them."""
+        """Draw a line through its corners, which are pairs of line numbers."""
         if self.shown is None or not corners:
             if self.shown is not None:
                 self._line.data = {"x": [], "y": []}

@@ -46,7 +46,7 @@ class TokenAuth(AuthProvider):  # type: ignore[misc]
 
     @property
     def get_login_url(self) -> Callable[[Any], str]:
-        """Return where somebody without a user is sent; nobody is, because the check refuses before."""
+        """Return the login page, which Bokeh requires; it is never used, because the check refuses first."""
         return lambda handler: "/"
 
     async def _check(self, handler: web.RequestHandler) -> str:

@@ -61,8 +61,8 @@ class SegyParts:
     """The source files without their samples: enough to write every byte again.
 
     `trace_numbers` and `unplaced` (ascending) hold only traces of `files`, numbered over all files of the volume;
-    `unplaced_at` is where the latter lie in the volume's arrays of them. `master` holds the samples: the lossless
-    array, the file's words, or a copy (`of_copy`), of whose samples the nearest in the file's format are written.
+    `unplaced_at` is their position in the volume's arrays of unplaced traces. `master` holds the samples: the lossless
+    array, the file's words, or a copy (`of_copy`), whose samples are rounded to the file's format.
     """
 
     volume: Volume

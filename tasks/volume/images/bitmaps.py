@@ -72,7 +72,7 @@ def describe_jpeg(opened: OpenFile) -> tuple[VoxelFile, Slices]:
 
 
 def jpeg_dtype(frame: Frame, where: str, most: int = 1) -> str:
-    """Return the voxel type of a JPEG of one value per voxel or, if it may have these, of `most`.
+    """Return the voxel type of a JPEG with one value per voxel, or with `most` values.
 
     Raises:
         InputRefused: The JPEG has a coding that is not supported.

@@ -35,7 +35,7 @@ STEPS = Steps()
 
 @dataclass(frozen=True)
 class _Place:
-    """Position of a decoder: bytes decoded, and the place in the file at which it goes on."""
+    """Position of a decoder: bytes decoded so far, and where it resumes in the file."""
 
     decoded: int
     at: int

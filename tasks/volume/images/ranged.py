@@ -51,7 +51,7 @@ class Ranged(io.RawIOBase):
         wanted = max(0, min(len(view), self._source.size - self._at))
         if wanted > MOST_BYTES:
             raise InputRefused(
-                f"a header in {self._source.url} claims {wanted / 1e6:,.0f} MB for itself; the file is damaged"
+                f"a header in {self._source.url} states a length of {wanted / 1e6:,.0f} MB; the file is damaged"
             )
         done = 0
         while done < wanted:

@@ -1,4 +1,4 @@
-"""Voxels that lie in a file as they lie in memory: raw binary, .npy, and what headers of other formats come down to.
+"""Uncompressed voxels in a file: raw binary, .npy, and other formats once their header is read.
 
 The layout is an offset, a type, a byte order and the order of axes. A header that does not match the size of its file
 exactly is refused. NRRD, MetaImage and NIfTI are often written as one zlib stream; its size is checked when its end is

@@ -28,7 +28,7 @@ def places_of_slices(
 
     Args:
         slices: URL and place of each.
-        where: The stack, for people.
+        where: Name of the stack in messages.
 
     Raises:
         InputRefused: There are several scans, slices twice, or slices missing.

@@ -152,7 +152,7 @@ def find_stack(url: str, options: StorageOptions, raw: Raw = Raw(), image: int =
         shown = ", ".join(f"{f.url.rpartition('/')[2]} ({_kind(s)})" for f, s in odd[:5])
         raise InputRefused(
             f"{count} files of {url} hold slices of {kind}, but {len(odd)} do not: {shown}"
-            f"{', …' if len(odd) > 5 else ''}; take them out or bring them again"
+            f"{', …' if len(odd) > 5 else ''}; remove them, or copy them again"
         )
     declared, held = max(slices.declared for _, slices in files), sum(slices.count for _, slices in files)
     if declared > held:

@@ -32,7 +32,7 @@ def checked(page: Any, where: str, file_size: int) -> str:
             f"{_MOST_SAMPLES} values per voxel"
         )
     if min(page.shape) < 1:
-        raise InputRefused(f"{where} says it has the shape {page.shape}, which holds nothing; it is damaged")
+        raise InputRefused(f"{where} states the shape {page.shape}, which has no voxels; it is damaged")
     if page.compression not in _BOUNDED | IMAGES:
         name = getattr(page.compression, "name", page.compression)
         raise InputRefused(
@@ -53,7 +53,7 @@ def checked(page: Any, where: str, file_size: int) -> str:
         pieces.append((page.dataoffsets[0], page.nbytes))
     if not held or any(o < 0 or o + n > file_size for o, n in pieces):
         raise InputRefused(
-            f"{where} says its voxels lie where the file, of {file_size:,} bytes, has none; it is cut off or damaged"
+            f"{where} states voxels beyond the end of the file, of {file_size:,} bytes; it is cut off or damaged"
         )
     most = _MOST_GROWTH * rows * columns * page.dtype.itemsize * page.samplesperpixel + 65536
     if max(page.databytecounts) > most or rows * columns > 4 * math.prod(page.shape) + 65536:

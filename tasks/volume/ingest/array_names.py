@@ -1,4 +1,4 @@
-"""Refuse names of dimensions and coordinates that a volume cannot have as arrays, or has for something else."""
+"""Refuse names of dimensions and coordinates that are invalid or reserved as names of arrays."""
 
 import re
 from collections import Counter

@@ -130,7 +130,7 @@ def reference_system(placement: Placement, fmt: FileFormat) -> tuple[int, list[s
 
 
 def crs_attributes(epsg: int) -> dict[str, Any]:
-    """Return the attributes of the variable that says the reference system, as CF and GDAL readers look for it."""
+    """Return the attributes of the variable with the coordinate reference system, for CF and GDAL readers."""
     return {
         "long_name": "coordinate reference system",
         "epsg_code": f"EPSG:{epsg}",

@@ -1,6 +1,6 @@
 """Compute the requests of earlier versions for the same parameters, so that their volumes are recognised.
 
-They took every field of the header as int32, and coordinates from bytes 181 and 185 whatever lay there.
+They read every index field as int32, and coordinates always from bytes 181 and 185.
 """
 
 from dataclasses import replace

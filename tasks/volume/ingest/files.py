@@ -88,7 +88,7 @@ class Files:
 
     @classmethod
     def open(cls, source: str, options: StorageOptions, given: Given = Given()) -> "Files":
-        """Look at every file that a parameter names.
+        """Open every file that a parameter names, and read its formats.
 
         Args:
             source: The parameter.
@@ -96,7 +96,7 @@ class Files:
             given: Properties of the samples of all, where their headers are wrong.
 
         Raises:
-            InputRefused: A file is not there or not SEG-Y that is read, or they are made of different things.
+            InputRefused: A file is missing or is no supported SEG-Y, or the files differ in format.
         """
         options = of_sources(options)
         listed = list_files(source, options)

@@ -38,9 +38,9 @@ def read_before(
 ) -> tuple[Survey, dict[int, Sums]]:
     """Read whatever can refuse the files before anything is removed; return the survey and checksums.
 
-    Where an MD5 is expected, that is the file. Where a volume is replaced, it is every file: all bytes, against the
-    checksums of their store and those that are expected, and all headers where the grid was predicted from a few.
-    `keys` are those of all objects at the place.
+    A file with an expected MD5 is read whole. If a volume is replaced, all files are: their bytes are compared with
+    the checksums of their store and the expected ones, and a predicted grid with all headers. `keys` are the keys of
+    all objects at the place.
     """
     files, note = survey.files, unpredicted_key(request)
     wanted = list(range(len(files.listed))) if root is not None else expected.of_kind("md5")

@@ -1,7 +1,7 @@
 """Trace records of a block in one buffer, read from the source in ranges as long as its order allows.
 
-Reading is checksummed as it happens: the CRC32C of each stretch of the file that belongs to the block goes to
-the ledger, and since the blocks share out the file, all stretches together prove the whole file later.
+The CRC32C of each range is computed while it is read, and goes to the ledger. The ranges of all blocks cover the file
+once, so their checksums combine to the checksum of the whole file.
 """
 
 import itertools

@@ -100,7 +100,7 @@ class Survey:
 
 
 def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | None = None) -> Survey:
-    """Find out what files hold.
+    """Survey files: their formats, their index and their grid.
 
     Args:
         files: All files as one run of traces.

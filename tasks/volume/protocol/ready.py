@@ -1,7 +1,7 @@
-"""Arrays that can be made to exist, and how a stage makes them so: in waves, each of what depends on none of its own.
+"""Publish the arrays of a stage, in waves of writes that do not depend on one another.
 
-The order is that of the protocol: small objects, a listing by which stray chunks go and missing ones are found, each
-zarr.json, groups above and manifests. The root comes after, by `publish_root`.
+The order is the protocol's: small objects; a listing, which reveals stray and missing chunks; each zarr.json; groups
+above and manifests. `publish_root` writes the root afterwards.
 """
 
 import itertools

@@ -93,7 +93,7 @@ def statistics(volume: Volume, look: Look) -> Table:
 
 
 def copies_table(rows: list[Row], similarities: Mapping[str, float | None], master: str) -> Table:
-    """Return for each copy what it may lose, what it does, and what it saves."""
+    """Return, for each copy, its error bound, its measured errors, and its compression ratio."""
     columns = [
         "copy",
         "chunks",

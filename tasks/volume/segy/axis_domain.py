@@ -1,7 +1,7 @@
 """Decide whether the samples of a file lie in time or in depth, and in which unit.
 
-The standard has a field for neither: depth files write thousandths of a unit where time files write microseconds. The
-text header decides where it is clear; then what no record in time has; and what is only unusual is a note.
+The standard has a field for neither: depth files write thousandths of a unit where time files write microseconds. A
+clear text header decides; then values that are impossible in time. Values that are only unusual lead to a note.
 """
 
 from dataclasses import dataclass, replace

@@ -57,7 +57,7 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lines per dimension."""
+        """Return the number of lines along each dimension."""
         return tuple(len(axis.values) for axis in self.axes)
 
     @property

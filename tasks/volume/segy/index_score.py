@@ -1,6 +1,6 @@
 """Score fields of trace headers as the index of a file: inline and crossline, gathers, or a line.
 
-Words are judged by what a grid must look like: few values, shared by many traces, at regular distances,
+Fields are judged by the properties of a grid: few values, shared by many traces, at regular distances,
 filling what they span, and no two traces with the same numbers.
 """
 

@@ -49,7 +49,7 @@ def long_counts(
 def repeats(read: Read, first: int, trace_bytes: int, whole: int) -> bool:
     """Return whether later traces repeat the number of samples and the interval of the first one.
 
-    A single trace repeats nothing; a file that one trace fills to the byte is believed.
+    True for a single trace that fills the file to the byte.
     """
     fields = read(first, _INTERVAL_END)[_SAMPLES_AT:]
     if whole == 1:

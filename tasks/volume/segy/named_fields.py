@@ -20,7 +20,7 @@ def asked(index: Index, *, header_bytes: int = TRACE_HEADER_BYTES) -> dict[str, 
         InputRefused: The names, types or bytes do not go together, or words of the template have no byte.
     """
     if len(set(index.names)) != len(index.names):
-        raise InputRefused(f"the names of index words must differ, and are {', '.join(index.names)}")
+        raise InputRefused(f"the names of index fields must differ, but are {', '.join(index.names)}")
     if index.bytes in ("auto", "trace") and index.types:
         raise InputRefused("index types are given without index bytes; name the bytes too, or leave both out")
     template = TEMPLATES.get(index.template)

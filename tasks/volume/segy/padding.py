@@ -52,7 +52,7 @@ def zeros_after_traces(read: Read, end: int, rest: int, trace_bytes: int, *, who
 
 
 def traces_before_others(is_trace: Callable[[int], bool], whole: int, most: int) -> int:
-    """Return how many of `whole` traces lie before what is none, looking at `most` from the end; `whole` if unknown."""
+    """Return the number of traces before padding, judged from the last `most` of `whole`; `whole` if unknown."""
     for trace in range(whole - 1, max(-1, whole - 1 - most), -1):
         if is_trace(trace):
             return trace + 1

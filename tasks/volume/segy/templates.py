@@ -47,7 +47,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A word by its name: where the standard has it (0: nowhere), its type, and how it is stored as a coordinate."""
+    """A header field by name: its byte in the standard (0: none), its type, and its form as a stored coordinate."""
 
     byte: int = 0
     type: str = "int32"

@@ -126,7 +126,7 @@ def is_one_name(text: str) -> bool:
 
 
 def exactly(protocol: str, path: str) -> Location:
-    """Return the location of a path as it stands, with a URL that `locate` takes and that means this path."""
+    """Return the location of a literal path, with the URL that `locate` turns into this path."""
     local = protocol in _LOCAL
     text = path if local else f"{protocol}://{path.removeprefix('/') if protocol == 'memory' else path}"
     doubtful = "::" in path or "://" in path or (not local and bool(set(path) & set("@?")))

@@ -141,7 +141,7 @@ def checked(data: bytes, what: str, *, span: Span | None, total: int | None, crc
     """
     wanted = total if span is None or total is None else span.of(total)
     if wanted is not None and len(data) != wanted:
-        raise Transient(f"{what}: {len(data)} bytes came of {wanted}")
+        raise Transient(f"{what}: {len(data)} of {wanted} bytes arrived")
     if crc32c and len(data) == total and google_crc32c.value(data) != int(crc32c, 16):
         raise Transient(f"{what}: the body does not fit its checksum")
     return data

@@ -353,7 +353,7 @@ def test_what_the_user_says_is_done(headers, index, expected):
         (Index(bytes="189,193", types=["int32"]), "1 index types are given for 2 index bytes"),
         (Index(types=["int32", "int32"]), "types are given without index bytes"),
         (Index(names=["a"]), "2 different names"),
-        (Index(names=["a", "a"]), "the names of index words must differ, and are a, a"),
+        (Index(names=["a", "a"]), "the names of index fields must differ, but are a, a"),
         (Index(coordinate_bytes="181,238"), "coordinate bytes 181,238 are not in a trace header"),
     ],
 )
