@@ -58,9 +58,9 @@ def run(words: list[str]) -> int:
         code = app(words, exit_on_error=False, print_error=False) or 0
         sys.stdout.flush()
     except (CycloptsError, UsageError) as error:
-        said = str(error).strip()
-        said = f"{said[:-3]}…" if said.endswith("...") else said.rstrip(".")
-        sentence = without_secrets(without_values(said, words))
+        message = str(error).strip()
+        message = f"{message[:-3]}…" if message.endswith("...") else message.rstrip(".")
+        sentence = without_secrets(without_values(message, words))
         stop = "" if sentence.endswith("?") else ";"
         print(f"{sentence}{stop} {_help_of(words)} shows what there is", file=sys.stderr)
         return USAGE

@@ -206,7 +206,7 @@ def _watch_of(client: "Client", address: str, workerless_seconds: float) -> Call
         if time.monotonic() - without_since <= workerless_seconds:
             return None
         return Resumable(
-            f"the Dask scheduler at {address} told of no worker for {workerless_seconds:.0f} s; run the same command "
+            f"the Dask scheduler at {address} reported no worker for {workerless_seconds:.0f} s; run the same command "
             "again to go on where it ended, when it has some or on threads"
         )
 

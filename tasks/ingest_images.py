@@ -196,12 +196,12 @@ def ingest_images(
         if not done:
             refuse_strangers(store, root)
         # Blocks read parts of files, in no order: what is expected of a file is shown by reading all of it before.
-        if expected.said and not (done and root and root.state.sources[0].expected == expected.digest):
+        if expected.checksums and not (done and root and root.state.sources[0].expected == expected.digest):
             checked_before(
                 owner.store,
                 folder_of(request),
                 expected,
-                list(expected.said),
+                list(expected.checksums),
                 lambda file: closing(stack.files[file][0].open(run.storage_options)),
                 compute,
             )

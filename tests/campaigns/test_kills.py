@@ -353,7 +353,7 @@ def test_of_two_runs_at_once_one_writes_and_the_other_stops_or_finds_it_done(
 
 def test_a_block_over_which_every_worker_ends_ends_the_run_resumable() -> None:
     # Sometimes Dask starts no worker again after the second has ended, and counts no third.
-    sentence = r"several workers .* ended over the same block .* more memory|told of no worker for 60 s"
+    sentence = r"several workers .* ended over the same block .* more memory|reported no worker for 60 s"
     with (
         pytest.raises(Resumable, match=sentence),
         open_compute(Run(dask="local:1"), workerless_seconds=60.0) as compute,
@@ -395,7 +395,7 @@ def test_a_run_whose_workers_have_all_gone_or_whose_scheduler_is_silent_ends_res
 
     loser = threading.Thread(target=until_lost)
     loser.start()
-    with pytest.raises(Resumable, match=r"told of no worker for 3 s; run the same command again to go on"):
+    with pytest.raises(Resumable, match=r"reported no worker for 3 s; run the same command again to go on"):
         never_ending(address, begun, workerless_seconds=3.0)
     loser.join()
 

@@ -161,7 +161,7 @@ def decode_bmp(data: bytes, details: dict[str, Any], out: np.ndarray, where: str
     rows, columns = out.shape[:2]
     stride, bits, begin = details["stride"], details["bits"], details["offset"]
     if len(data) < begin + stride * rows:
-        raise IntegrityFailure(f"{where} is shorter than its header said; bring the file again")
+        raise IntegrityFailure(f"{where} is shorter than its header states; copy the file again")
     lines = _lines(data[begin : begin + stride * rows], stride, rows)
     lines = lines[::-1] if details["upward"] else lines
     if bits > 8:
@@ -170,7 +170,7 @@ def decode_bmp(data: bytes, details: dict[str, Any], out: np.ndarray, where: str
             out[...] = pixels[:, :, 2::-1]
             return
         if _differ(pixels):
-            raise IntegrityFailure(f"{where} has colours, and had none before; bring the file again")
+            raise IntegrityFailure(f"{where} has colours, and had none before; copy the file again")
         out[...] = pixels[:, :, 0]
         return
     if bits < 8:
@@ -180,7 +180,7 @@ def decode_bmp(data: bytes, details: dict[str, Any], out: np.ndarray, where: str
     if "palette" in details:
         table = np.array(details["palette"], np.uint8)
         if values.size and int(values.max()) >= len(table):
-            raise IntegrityFailure(f"{where} has values that its palette does not; bring the file again")
+            raise IntegrityFailure(f"{where} has values that its palette does not; copy the file again")
         values = table[values]
     out[...] = values
 

@@ -114,7 +114,7 @@ def decode(data: bytes, details: dict[str, Any], out: np.ndarray, where: str) ->
             imagecodecs.jpeg2k_decode(data, numthreads=1, out=values)
     except (RuntimeError, ValueError) as error:
         raise IntegrityFailure(
-            f"{where} cannot be decoded to {out.shape} {out.dtype}, as its header says: {error}; bring the file again"
+            f"{where} cannot be decoded to {out.shape} {out.dtype}, as its header says: {error}; copy the file again"
         ) from None
     if details.get("stored"):
         only_bits(values, details["stored"])

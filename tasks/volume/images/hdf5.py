@@ -70,7 +70,7 @@ def read_chunked(
         nbytes = math.prod(chunk) * out.dtype.itemsize
         if size > _MOST_GROWTH * nbytes + 65536 or offset + size > opened.source.size:
             raise IntegrityFailure(
-                f"{where} says it has {size:,} bytes, which cannot be; bring the file again"
+                f"{where} says it has {size:,} bytes, which cannot be; copy the file again"
             )
         data = opened.source.read(offset, size)
         raw = decoded(data, details["filters"], mask, nbytes, out.dtype.itemsize, where)
@@ -111,7 +111,7 @@ class _File:
                 raise
             except Exception as error:  # as above
                 raise IntegrityFailure(
-                    f"the chunk at {corner} of {self.source.url}:{path} is not found: {error}; bring the file again"
+                    f"the chunk at {corner} of {self.source.url}:{path} is not found: {error}; copy the file again"
                 ) from None
         return None if found.byte_offset is None else (found.byte_offset, found.size, found.filter_mask)
 

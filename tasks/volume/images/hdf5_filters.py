@@ -38,9 +38,9 @@ def decoded(
         for number, *values in reversed([f for k, f in enumerate(filters) if not mask >> k & 1]):
             data = _undone(number, values, data, size, itemsize)
     except (ValueError, RuntimeError, zlib.error, IndexError) as error:
-        raise IntegrityFailure(f"{where} cannot be decoded: {error}; bring the file again") from None
+        raise IntegrityFailure(f"{where} cannot be decoded: {error}; copy the file again") from None
     if len(data) != size:
-        raise IntegrityFailure(f"{where} decodes to {len(data):,} bytes of {size:,}; bring the file again")
+        raise IntegrityFailure(f"{where} decodes to {len(data):,} bytes of {size:,}; copy the file again")
     return data
 
 

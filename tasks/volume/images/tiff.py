@@ -128,7 +128,7 @@ def fetch_tiff(source: Source, details: dict[str, Any], number: int, out: np.nda
     if laid(page) != out.shape or page.dtype != out.dtype:
         raise IntegrityFailure(
             f"slice {number} of {source.url} holds {laid(page)} {page.dtype}, but held {out.shape} {out.dtype} "
-            "before; bring it again"
+            "before; copy it again"
         )
     if is_plain(page):
         source.read_into(page.dataoffsets[0], memoryview(cast(Any, out)).cast("B"))
@@ -157,7 +157,7 @@ def decode_tiff(fetched: Any, out: np.ndarray, where: str) -> None:
                 segment, number, jpegtables=page.jpegtables
             )
         except (ArithmeticError, ValueError, RuntimeError, OSError, LookupError) as error:
-            raise IntegrityFailure(f"{where} cannot be decoded: {error}; bring the file again") from None
+            raise IntegrityFailure(f"{where} cannot be decoded: {error}; copy the file again") from None
         target = out[row : row + shape[1], column : column + shape[2]]
         if page.samplesperpixel > 1 and page.planarconfig == PLANAR:
             target = target[..., sample : sample + 1]
@@ -181,7 +181,7 @@ class _Pages:
                 raise
             why = "it has no page" if isinstance(error, LookupError) else error
             raise InputRefused(
-                f"{source.url} is not a TIFF file that can be read: {why}; bring it again"
+                f"{source.url} is not a TIFF file that can be read: {why}; copy it again"
             ) from None
 
     @property

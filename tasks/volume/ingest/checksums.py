@@ -38,7 +38,7 @@ Sums = dict[str, str]  # hexadecimal, by kind: "crc32c", "md5"
 
 
 @dataclass(frozen=True)
-class Said:
+class ExpectedChecksum:
     """One checksum that a file must have, and the file that states it, unless a parameter does."""
 
     kind: str
@@ -53,30 +53,32 @@ class Expected:
     Attributes:
         urls: URLs of the files, in their order.
         sizes: Bytes of each file.
-        said: Expected checksums of a file, by its number.
+        checksums: Expected checksums of a file, by its number.
         unknown: URLs that may hold a checksum and may not be read.
     """
 
     urls: tuple[str, ...]
     sizes: tuple[int, ...]
-    said: Mapping[int, tuple[Said, ...]]
+    checksums: Mapping[int, tuple[ExpectedChecksum, ...]]
     unknown: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
         """Equal where the same is expected of the same files; empty where nothing is."""
-        if not self.said:
+        if not self.checksums:
             return ""
         return digest_of(
             {
                 self.urls[file]: sorted((entry.kind, entry.value) for entry in stated)
-                for file, stated in self.said.items()
+                for file, stated in self.checksums.items()
             }
         )
 
     def of_kind(self, kind: str) -> list[int]:
         """Return the files that have an expected checksum of this kind."""
-        return [file for file, stated in self.said.items() if any(entry.kind == kind for entry in stated)]
+        return [
+            file for file, stated in self.checksums.items() if any(entry.kind == kind for entry in stated)
+        ]
 
     def notes(self, files: Sequence[int]) -> list[str]:
         """Return the notes to log before these files are read once more."""
@@ -100,7 +102,7 @@ class Expected:
         Raises:
             IntegrityFailure: The file has another checksum.
         """
-        for entry in self.said.get(file, ()):
+        for entry in self.checksums.get(file, ()):
             if sums.get(entry.kind, entry.value) != entry.value:
                 where = f" ({entry.where})" if entry.where else ""
                 raise IntegrityFailure(
@@ -121,7 +123,7 @@ def expected_of(files: Mapping[str, int], given: Sequence[str], options: Storage
         InputRefused: A checksum that is given or lies beside a file belongs to none of the files.
     """
     urls = list(files)
-    stated: dict[int, list[Said]] = defaultdict(list)
+    stated: dict[int, list[ExpectedChecksum]] = defaultdict(list)
     for text in given:
         match = _GIVEN.fullmatch(text)
         if not match:
@@ -135,10 +137,10 @@ def expected_of(files: Mapping[str, int], given: Sequence[str], options: Storage
             raise InputRefused(
                 f"the checksum {text!r} is for {len(matching)} of {len(urls)} files, wanted one; name it as in its URL"
             )
-        stated[matching[0]].append(Said(_KINDS[len(value)], value))
+        stated[matching[0]].append(ExpectedChecksum(_KINDS[len(value)], value))
     beside, unknown = _beside(urls, options)
     for file, value in beside.items():
-        stated[file].append(Said("md5", value, f"{urls[file]}{BESIDE}"))
+        stated[file].append(ExpectedChecksum("md5", value, f"{urls[file]}{BESIDE}"))
     of_file = {file: tuple(stated[file]) for file in sorted(stated)}
     expected = Expected(tuple(urls), tuple(files.values()), of_file, tuple(unknown))
     for doubt in expected.doubts:

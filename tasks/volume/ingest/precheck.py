@@ -85,7 +85,7 @@ def check_again(
         IntegrityFailure: A file has another checksum.
     """
     known = noted_of([source.to_json() for source in root.state.sources])
-    for file in expected.said:
+    for file in expected.checksums:
         expected.refuse(file, known[file])
     unread = [file for file in expected.of_kind("md5") if "md5" not in known[file]]
     if unread:

@@ -54,7 +54,7 @@ def checked_before(
         file
         for file in files
         if file not in noted
-        or any(noted[file].get(entry.kind) != entry.value for entry in expected.said[file])
+        or any(noted[file].get(entry.kind) != entry.value for entry in expected.checksums[file])
     ]
     for note in expected.notes(todo):
         log.info("%s", note)

@@ -51,8 +51,8 @@ def _sample_counts(layout: TraceLayout, announced: Announced) -> list[str]:
     there, short, extended = layout.n_samples, announced.n_samples, announced.extended_samples
     # With an extended number the short one is 0, or what of it fits in 16 bits.
     settled = {there, 0, there & 0xFFFF, 0xFFFF} if extended == there else {there}
-    if layout.said not in (0, there) or short not in settled or extended not in (0, there):
-        claims = [f"the trace headers say {layout.said} samples (byte 115)"] if layout.said else []
+    if layout.stated not in (0, there) or short not in settled or extended not in (0, there):
+        claims = [f"the trace headers say {layout.stated} samples (byte 115)"] if layout.stated else []
         claims.append(
             f"the binary header {'' if claims else 'says '}{short}{'' if claims else ' samples'} (byte 3221)"
         )

@@ -171,7 +171,7 @@ def _type_note(traces: Traces, x: Coordinate, y: Coordinate, index: Index) -> li
             f"{sentence}; they could be {other.type}, X {_span(other, 0)}, Y {_span(other, 1)}, which "
             f"--coordinate-types {other.type} says."
         ]
-    return [f"{sentence}; another type is said with --coordinate-types."]
+    return [f"{sentence}; name another type with --coordinate-types."]
 
 
 def _as_likely(traces: Traces, chosen: PairReading) -> PairReading | None:
@@ -199,7 +199,7 @@ def _place_notes(traces: Traces, xy: tuple[Coordinate, Coordinate], index: Index
     whose = "source" if places == _SOURCE else "group"
     return [
         f"The coordinates of the CDPs are taken from bytes {where} ({whose} X and Y), which vary; those at bytes "
-        "181,185 do not. Other places, or none, are said with --coordinate-bytes."
+        "181,185 do not. --coordinate-bytes names other places, or none."
     ]
 
 

@@ -127,7 +127,7 @@ def choose_index(
 def _type_notes(words: dict[str, Word]) -> list[str]:
     """Return a sentence on each word that is no integer."""
     return [
-        f"The values at byte {word.byte} ({name}) are {word.type}; another type is said with --index-types."
+        f"The values at byte {word.byte} ({name}) are {word.type}; name another type with --index-types."
         for name, word in words.items()
         if word.type != INTEGER
     ]
@@ -152,7 +152,7 @@ def _typed_words(seen: Seen, words: dict[str, Word], index: Index) -> tuple[dict
             kind = number_type(seen.headers, entry.byte, seen.byte_order, measure=measure, ibm=seen.ibm)
         if kind != entry.type:
             notes.append(
-                f"The values at byte {entry.byte} ({name}) are {kind}; another type is said with --index-types."
+                f"The values at byte {entry.byte} ({name}) are {kind}; name another type with --index-types."
             )
         typed[name] = replace(entry, type=kind)
     return typed, notes

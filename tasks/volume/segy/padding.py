@@ -7,7 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.segy.trace_reading import SAMPLES_BYTE, TRACE_HEADER_BYTES, Read, TraceLayout, samples_said
+from tasks.volume.segy.trace_reading import (
+    SAMPLES_BYTE,
+    TRACE_HEADER_BYTES,
+    Read,
+    TraceLayout,
+    stated_samples,
+)
 
 # What lies before the first trace and after the last is kept whole, so it cannot be of any size.
 MOST_BESIDE_BYTES = 64 << 20
@@ -65,13 +71,13 @@ def without_padding(
     """Return the reading with what follows its last trace as padding: zeros, or anything if it is to be kept."""
     end, size_of_trace = size - layout.trailer_bytes, layout.trace_bytes
     # Where every header says its number of samples, a header without is none.
-    doubtful = layout.said > 0 and layout.agrees is not True
+    doubtful = layout.stated > 0 and layout.agrees is not True
 
     def is_trace(trace: int) -> bool:
         header = read(
             layout.first + trace * size_of_trace, TRACE_HEADER_BYTES * (1 + min(layout.extra_headers, 1))
         )
-        return samples_said(header, byte_order) == layout.said
+        return stated_samples(header, byte_order) == layout.stated
 
     if not layout.rest and (not doubtful or is_trace(layout.whole - 1)):
         return layout
@@ -99,13 +105,13 @@ def refuse_filler(name: str, read: Read, layout: TraceLayout, byte_order: str) -
         return read(layout.first + trace * size, TRACE_HEADER_BYTES)
 
     # Where headers do not say their number of samples, nothing tells where traces end.
-    if layout.said <= 0 or layout.agrees is True or layout.whole < 2:
+    if layout.stated <= 0 or layout.agrees is True or layout.whole < 2:
         return
     if not _is_filler(header(layout.whole - 1)) or _is_filler(header(0)):
         return
     most = MOST_BESIDE_BYTES // size
     whole = traces_before_others(
-        lambda trace: samples_said(header(trace), byte_order) == layout.said, layout.whole, most
+        lambda trace: stated_samples(header(trace), byte_order) == layout.stated, layout.whole, most
     )
     behind = (layout.whole - whole) * size + layout.rest
     raise InputRefused(
@@ -132,7 +138,7 @@ def refuse_rest(
     start, trace, lengths, intervals = layout.first, 0, set[int](), set[bytes]()
     while start + TRACE_HEADER_BYTES <= size and trace < _MOST_WALKED:
         header = read(start, TRACE_HEADER_BYTES)
-        stated = samples_said(header, byte_order)
+        stated = stated_samples(header, byte_order)
         intervals.add(header[SAMPLES_BYTE + 1 : SAMPLES_BYTE + 3])
         if stated == 0 or len(intervals) > 1:  # these are samples, not headers
             break

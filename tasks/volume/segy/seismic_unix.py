@@ -21,7 +21,7 @@ from tasks.volume.segy.trace_reading import (
     TRACE_HEADER_BYTES,
     Read,
     TraceLayout,
-    samples_said,
+    stated_samples,
 )
 
 _IEEE = 5
@@ -163,8 +163,8 @@ def _layout(
             )
         best = ">" if given.order == ">" else "<"
         return readings[best], best, "as was asked, because the headers read the same in both"
-    reason = f"byte {SAMPLES_BYTE} of the first trace reads {layout.said} in {ORDER_NAMES[best]} and "
-    reason += f"{samples_said(header, other)} in {ORDER_NAMES[other]}"
+    reason = f"byte {SAMPLES_BYTE} of the first trace reads {layout.stated} in {ORDER_NAMES[best]} and "
+    reason += f"{stated_samples(header, other)} in {ORDER_NAMES[other]}"
     return layout, best, reason
 
 
@@ -172,14 +172,14 @@ def _reading(
     size: int, read: Read, order: ByteOrder, given_samples: int, bytes_per_sample: int
 ) -> TraceLayout | None:
     """Return the traces as their first header has them in one byte order; None if it has none."""
-    stated = samples_said(read(0, TRACE_HEADER_BYTES), order)
+    stated = stated_samples(read(0, TRACE_HEADER_BYTES), order)
     samples = given_samples or stated
     trace_bytes = TRACE_HEADER_BYTES + samples * bytes_per_sample
     whole, rest = divmod(size, trace_bytes)
     if samples == 0 or whole == 0:
         return None
     later = sorted({trace for trace in (1, whole // 2, whole - 1) if 0 < trace < whole})
-    counts = {samples_said(read(trace * trace_bytes, TRACE_HEADER_BYTES), order) for trace in later}
+    counts = {stated_samples(read(trace * trace_bytes, TRACE_HEADER_BYTES), order) for trace in later}
     agrees = None if not counts - {0} or counts == {0, stated} else counts == {stated}
     return TraceLayout(0, 0, samples, trace_bytes, 0, whole, rest, stated, agrees)
 

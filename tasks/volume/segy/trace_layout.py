@@ -20,7 +20,7 @@ from tasks.volume.segy.trace_reading import (
     Announced,
     Read,
     TraceLayout,
-    samples_said,
+    stated_samples,
 )
 
 # More textual headers, or stanzas after the last trace, than this are not texts any more.
@@ -83,10 +83,10 @@ def find_layout(
         )
     if announced.given_samples:
         return layout
-    if layout.said != layout.n_samples == _swapped(layout.said) and layout.agrees is not False:
+    if layout.stated != layout.n_samples == _swapped(layout.stated) and layout.agrees is not False:
         raise InputRefused(
             f"{name} has a binary header and trace headers of different byte orders: byte {SAMPLES_BYTE} of "
-            f"the traces reads {layout.said} where {layout.n_samples} samples are; write it in one byte order"
+            f"the traces reads {layout.stated} where {layout.n_samples} samples are; write it in one byte order"
         )
     return layout
 
@@ -101,7 +101,7 @@ def _fit(layout: TraceLayout, announced: Announced) -> tuple[bool, bool, int, bo
         layout.fills,
         layout.whole == announced.n_traces > 0,
         {True: 2, None: 1, False: 0}[layout.agrees],
-        bool(layout.agrees) and layout.said == layout.n_samples,
+        bool(layout.agrees) and layout.stated == layout.n_samples,
     )
 
 
@@ -111,7 +111,7 @@ def _readings(
     """Yield all readings, the binary header's first."""
 
     def said_at(start: int, extra: int) -> int:
-        stated = samples_said(read(start, TRACE_HEADER_BYTES * (1 + min(extra, 1))), byte_order)
+        stated = stated_samples(read(start, TRACE_HEADER_BYTES * (1 + min(extra, 1))), byte_order)
         # A word of 16 bits cannot say it.
         return 0 if stated < 1 << 16 <= announced.extended_samples else stated
 
@@ -150,7 +150,7 @@ def _long_reading(
         return None
     for first, extra in _beginnings(size, announced, texts):
         head = TRACE_HEADER_BYTES * (1 + extra)
-        stated = samples_said(read(first, head), byte_order)
+        stated = stated_samples(read(first, head), byte_order)
         short = dict.fromkeys((announced.n_samples, stated))
         for samples in long_counts(size - first, head, bytes_per_sample, tuple(short), announced.n_traces):
             trace_bytes = head + samples * bytes_per_sample

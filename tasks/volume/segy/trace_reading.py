@@ -52,7 +52,7 @@ class TraceLayout:
         whole: Traces that fit into the file.
         rest: Bytes between them and the trailer.
         padding: Bytes after the last trace that are neither traces nor announced, and are kept.
-        said: Number of samples in the first trace header; 0 if it says none.
+        stated: Number of samples in the first trace header; 0 if it states none.
         agrees: Whether headers found at later traces say the same; None if there are none, or some say 0.
     """
 
@@ -63,7 +63,7 @@ class TraceLayout:
     trailer_bytes: int
     whole: int
     rest: int
-    said: int
+    stated: int
     agrees: bool | None
     padding: int = 0
 
@@ -83,7 +83,7 @@ class TraceLayout:
         return (self.first - HEADERS_BYTES) // TEXT_BYTES
 
 
-def samples_said(trace_headers: bytes, byte_order: str) -> int:
+def stated_samples(trace_headers: bytes, byte_order: str) -> int:
     """Return the number of samples in the headers of a trace, unsigned: files exceed 32767."""
     order: Literal["big", "little"] = "big" if byte_order == ">" else "little"
     extension = trace_headers[TRACE_HEADER_BYTES:][:TRACE_HEADER_BYTES]

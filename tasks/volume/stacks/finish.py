@@ -93,7 +93,7 @@ def finish_stack(
                         "first_slice": 0,
                         "slice_count": spec.shape[0],
                     }
-                    | ({"expected": expected.digest} if expected.said else {})
+                    | ({"expected": expected.digest} if expected.checksums else {})
                 ],
                 "levels": [level],
                 "looks": looks,

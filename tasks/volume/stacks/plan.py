@@ -142,7 +142,7 @@ def planned_stack(
         "memory_bytes": block_memory(stack, spec, block, local=store.local),
         "notes": [
             f"{len(stack.files)} files of {stack.bytes:,} bytes",
-            *expected.notes(list(expected.said)),
+            *expected.notes(list(expected.checksums)),
             *expected.doubts,
             *many_objects((spec, *following), limits, local=store.local),
         ],

@@ -280,7 +280,7 @@ DIGITS = "d41d8cd98f00b204e9800998ecf8427e"
 def test_an_md5_beside_a_file_is_read_as_it_is_usually_written(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "a.sgy.md5").write_text(text)
     found = expected_of({f"{tmp_path}/a.sgy": 1}, [], StorageOptions())
-    assert [checksum.value for checksum in found.said[0]] == [DIGITS], why
+    assert [checksum.value for checksum in found.checksums[0]] == [DIGITS], why
 
 
 @pytest.mark.parametrize("text", ["", "no checksum", f"{'0' * 32}  b.sgy\n{DIGITS}  c.sgy\n", DIGITS[:-1]])
@@ -309,7 +309,7 @@ def test_a_checksum_that_is_given_is_of_one_file(given: str, sentence: str) -> N
             expected_of(dict.fromkeys(urls, 1), [given], StorageOptions())
     else:
         found = expected_of(dict.fromkeys(urls, 1), [given], StorageOptions())
-        assert {file: [checksum.value for checksum in said] for file, said in found.said.items()} == {
+        assert {file: [checksum.value for checksum in said] for file, said in found.checksums.items()} == {
             1: ["0a1b2c3d"]
         }
 
@@ -320,7 +320,7 @@ def test_of_many_files_in_a_folder_the_folder_is_listed(staging: Store) -> None:
     staging.put(names[0], b"")
     urls = [f"{staging.url}/{name}" for name in names]
     found = expected_of(dict.fromkeys(urls, 0), [], StorageOptions())
-    assert {file: said[0].value for file, said in found.said.items()} == {3: DIGITS}
+    assert {file: said[0].value for file, said in found.checksums.items()} == {3: DIGITS}
 
 
 def test_a_pattern_that_matches_checksums_means_the_files(staging: Store, volume: Store) -> None:
