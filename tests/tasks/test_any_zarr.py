@@ -274,6 +274,27 @@ def test_a_stopped_run_goes_on_and_leaves_nothing_of_others_out(tmp_path, stop):
     ]
 
 
+@pytest.mark.parametrize(("stage", "leave_base"), [("copies", False), ("pyramid", True)])
+def test_a_run_that_was_stopped_before_its_new_target_was_a_group_goes_on(tmp_path, stage, leave_base):
+    source, whole, stopped = field(tmp_path), tmp_path / "whole.zarr", tmp_path / "stopped.zarr"
+    limits = {"level_bytes": 1 << 14, "two_levels_bytes": 0}
+
+    def made(target, compute):
+        levels = Levels(levels=2, until=1)
+        places = {"array": "field/0", "target": str(target)}
+        return pyramid(str(source), levels, run=FIXED, **places, leave_base=leave_base, compute=compute)
+
+    with threads(**limits) as compute:
+        made(whole, compute)
+    with stopping_after(1, stage=stage, **limits) as compute, pytest.raises(Resumable):
+        made(stopped, compute)
+    assert [path for path in stopped.rglob("c/*/*/*") if path.is_file()], "some chunks were stored"
+    assert not (stopped / "zarr.json").exists(), "and no group yet"
+    with threads(**limits) as compute:
+        made(stopped, compute)
+    assert differences(tree(whole), tree(stopped)) == []
+
+
 def test_a_chunk_that_does_not_decode_ends_the_run(tmp_path):
     store = field(tmp_path)
     chunk = store / "field/0/c/1/1/1"

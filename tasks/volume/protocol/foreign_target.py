@@ -22,6 +22,8 @@ from tasks.volume.arrays.volume_root import Root, root_from
 from tasks.volume.images.header import unit_of
 from tasks.volume.images.spacing import AXES, ROCKVERSE
 from tasks.volume.outcomes import DestinationRefused, InputRefused
+from tasks.volume.protocol.own_names import OWN
+from tasks.volume.protocol.place import is_begun
 from tasks.volume.protocol.plan import FORMAT, time_stamp
 from tasks.volume.protocol.root import known_root
 from tasks.volume.store.objects import Store
@@ -193,7 +195,8 @@ def _refuse_place(place: Store, origin: Store) -> None:
         raise DestinationRefused(f"{place.url} lies in the array itself; name another place")
     if "seismill" in attributes_of(there):
         raise DestinationRefused(f"{place.url} is a volume; name another place")
-    if not there and (present := [child for child in place.children() if child != ".seismill"]):
+    present = [] if there else [child for child in place.children() if child != OWN]
+    if present and not is_begun(place):  # a run that was stopped before it wrote the group is gone on with
         raise DestinationRefused(
             f"{place.url} is not empty and no Zarr group (it holds {present[0]}); name a place that does not exist yet"
         )

@@ -46,9 +46,8 @@ def refuse_occupied(store: Store, image: str = "") -> None:
     present, inside = together(store.children, partial(_inside_volume, store, image))
     own = _own(store) if OWN in present else []
     _refuse_catalogue(store, own)
-    begun = {"lock", "commits", "runs"} & set(own)
     strangers = [name for name in present if name != OWN]
-    if strangers and not begun:
+    if strangers and not _is_begun(own):
         raise DestinationRefused(
             f"{store.url} is not empty and not a volume (it holds {_shown(strangers)}); name a place that does not "
             "exist yet"
@@ -98,6 +97,15 @@ def refuse_ours(store: Store) -> None:
     """
     _refuse_catalogue(store, _own(store))
     refuse_volume(store)
+
+
+def is_begun(store: Store) -> bool:
+    """Return whether a run began to write at a place, so that chunks there without metadata may be its own."""
+    return _is_begun(_own(store))
+
+
+def _is_begun(own: Sequence[str]) -> bool:
+    return not {"lock", "commits", "runs"}.isdisjoint(own)
 
 
 def _own(store: Store) -> list[str]:
