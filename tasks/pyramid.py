@@ -81,6 +81,8 @@ def pyramid(
     paths, notes = [spec.path for spec in specs[1:]], ended_early(specs, levels)
     base = level_zero(opened, specs, volume, array, leave=leave_base)
     notes += base.notes
+    if not held_epoch(store):
+        refuse_taken(store, opened.root, paths)
     if run.dry_run:
         rows = (
             add_copies(opened, base.copies, False, run, compute, began, before, refuse_damaged)["arrays"]
@@ -89,8 +91,6 @@ def pyramid(
         )
         rows += [planned_row(s) for s in specs[1:]]
         return {"dry_run": True, "volume": store.url, "stage": "pyramid", "arrays": rows, "notes": notes}
-    if not held_epoch(store):
-        refuse_taken(store, opened.root, paths)
     need = block_memory(specs, factors, passes, local=store.local)
     if meaning.has_gaps:  # values are made floats with NaN for a while
         need += need * 16 // specs[0].numpy.itemsize

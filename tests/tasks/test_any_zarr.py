@@ -238,8 +238,9 @@ def test_levels_that_another_tool_made_are_left_alone(tmp_path):
     store = field(tmp_path)
     zarr.open_group(store / "field").create_array("2", data=np.zeros((3, 3, 3), "u2"))
     before = tree(store)
-    with pytest.raises(DestinationRefused, match="field/2 is there already"):
-        pyramid(str(store), TWO, run=FIXED, array="field/0")
+    for how in (FIXED, Run(dry_run=True)):
+        with pytest.raises(DestinationRefused, match="field/2 is there already"):
+            pyramid(str(store), TWO, run=how, array="field/0")
     assert tree(store) == before
 
 

@@ -73,6 +73,7 @@ def add_copies(
         dry: dict[str, Any] = {"dry_run": True} if run.dry_run else {}
         return ended(store, "copies", [], began, before, notes=[why_no_copies(opened)], **dry)
     if run.dry_run:
+        refuse_taken(store, opened.root, [spec.path for spec in specs])
         with using(compute, run) as compute:
             todo, readings, _ = planned_copies(opened, specs, compute)
         note, fitted_specs = more_readings(readings), {spec.path: spec for spec in todo}
