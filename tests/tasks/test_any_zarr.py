@@ -605,6 +605,20 @@ def test_verify_with_errors_sees_that_the_array_changed_since(tmp_path):
         verify(str(group), errors=True)
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    ["x", [[]], None, *({"_ARRAY_DIMENSIONS": names} for names in (5, "zyx", [1, None, []], ["z"]))],
+)
+def test_attributes_without_names_of_dimensions_name_none(tmp_path, attributes):
+    place = field(tmp_path, dimension_names=None)
+    document = place / "field/0/zarr.json"
+    document.write_text(json.dumps(json.loads(document.read_text()) | {"attributes": attributes}))
+    pyramid(str(place), TWO, run=FIXED, array="field/0", target=str(tmp_path / "levels.zarr"))
+    found = zarr.open_array(tmp_path / "levels.zarr", path="1", mode="r")
+    assert found.metadata.dimension_names in [("dim_0", "dim_1", "dim_2"), ("z", "y", "x")]
+    np.testing.assert_array_equal(found[...], levels_of(values())[0])
+
+
 class _Touch:
     """What makes a file when it is unpickled."""
 

@@ -148,12 +148,12 @@ def spec_as_found(path: str, array: zarr.Array[Any]) -> ArraySpec:
 
 def dims_of(array: zarr.Array[Any]) -> tuple[str, ...]:
     """Return the names of an array's dimensions; one without a name has its number."""
-    names: Any = (
-        getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
-    )
-    if len(names) != array.ndim:
+    attributes: Any = array.metadata.attributes  # whatever the document holds
+    noted = attributes.get("_ARRAY_DIMENSIONS") if isinstance(attributes, dict) else None
+    names: Any = getattr(array.metadata, "dimension_names", None) or noted
+    if not isinstance(names, list | tuple) or len(names) != array.ndim:
         names = (None,) * array.ndim
-    return tuple(name or f"dim_{axis}" for axis, name in enumerate(names))
+    return tuple(name if name and isinstance(name, str) else f"dim_{axis}" for axis, name in enumerate(names))
 
 
 def refuse_absurd(shape: Sequence[int], unit: Sequence[int], where: str) -> None:
