@@ -437,6 +437,7 @@ def test_a_run_that_meets_an_endless_fault_is_gone_on_with_when_it_has_passed(
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(36000)
 def test_a_fault_at_any_request_of_a_verb_changes_no_result(
     store: Store, proxy: FaultProxy, survey: Survey, monkeypatch: pytest.MonkeyPatch
 ) -> None:

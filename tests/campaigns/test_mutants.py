@@ -32,7 +32,7 @@ from tests.campaigns.test_nothing_is_lost import Killed, killed_at
 from tests.support.survey import make_survey
 from tests.support.warm import Forks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(36000)]
 COUNT = int(os.environ.get("SEISMILL_MUTANTS", "8"))
 SEED = int(os.environ.get("SEISMILL_SEED", "1"))
 SECONDS, MEGABYTES = 20.0, 600.0
