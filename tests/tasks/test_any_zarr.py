@@ -619,6 +619,55 @@ def test_attributes_without_names_of_dimensions_name_none(tmp_path, attributes):
     np.testing.assert_array_equal(found[...], levels_of(values())[0])
 
 
+@pytest.mark.parametrize(
+    "described",
+    [
+        *({"ome": ome} for ome in (5, [5], {"multiscales": 5}, {"multiscales": [5]})),
+        {"multiscales": "x"},
+        *(
+            {"multiscales": [{"axes": list("zyx"), "datasets": [{"path": "0"}]} | wrong]}
+            for wrong in (
+                {"axes": 5},
+                {"axes": [5, 5, 5]},
+                {"datasets": 5},
+                {"datasets": [5]},
+                {"datasets": [{"path": 5}]},
+                {"datasets": [{"path": "0", "coordinateTransformations": 5}]},
+                {
+                    "datasets": [
+                        {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, "x", 2]}]}
+                    ]
+                },
+                {"datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale"}]}]},
+            )
+        ),
+    ],
+)
+def test_images_in_another_form_than_ome_zarr_are_refused_before_anything_is_written(tmp_path, described):
+    place = field(tmp_path)
+    document = place / "field/zarr.json"
+    document.write_text(json.dumps(json.loads(document.read_text()) | {"attributes": described}))
+    before, flat = tree(place), Copies(presets=[], more=[Copy(name="flat", chunks=(1, 21, 65))])
+    for work in (
+        lambda: pyramid(str(place), TWO, array="field/0"),
+        lambda: rechunk(str(place), flat, array="field/0"),
+    ):
+        with pytest.raises(
+            InputRefused, match=r"\(multiscales\) in another form than OME-Zarr; correct or remove"
+        ):
+            work()
+    assert tree(place) == before
+
+
+@pytest.mark.parametrize("lengths", ["x", [], [0, 1, 1], ["x", 1, 1]])
+def test_voxel_lengths_that_are_no_numbers_are_not_used(tmp_path, lengths):
+    place = field(tmp_path, attributes={"voxel_length": lengths})
+    pyramid(str(place), TWO, run=FIXED, array="field/0")
+    np.testing.assert_array_equal(
+        zarr.open_array(place, path="field/1", mode="r")[...], levels_of(values())[0]
+    )
+
+
 class _Touch:
     """What makes a file when it is unpickled."""
 

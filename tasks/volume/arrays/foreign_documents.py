@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeGuard
 
 from tasks.volume.arrays.documents import object_from
 from tasks.volume.arrays.spec import ArraySpec
@@ -44,6 +45,61 @@ def attributes_of(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
         attributes = described["zarr.json"].get("attributes")
         return dict(attributes) if isinstance(attributes, dict) else {}
     return described.get(".zattrs", {})
+
+
+def numbers(values: Any, count: int = 0) -> TypeGuard[list[float]]:
+    """Return whether something is a list of finite numbers, as many as `count` says (0: any number of them)."""
+    return (
+        isinstance(values, list)
+        and len(values) == (count or len(values))
+        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
+    )
+
+
+def images_of(attributes: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """Return the images that the attributes of a group describe, as OME-Zarr 0.4 or 0.5 has them.
+
+    Raises:
+        InputRefused: They are described in another form, so where the array lies is not known.
+    """
+    ome = attributes.get("ome") or attributes
+    images = ome.get("multiscales") or [] if isinstance(ome, dict) else None
+    if not isinstance(images, list) or not all(map(_is_image, images)):
+        raise InputRefused(
+            f"{where} describes images (multiscales) in another form than OME-Zarr; correct or remove that attribute"
+        )
+    return images
+
+
+def _is_image(image: Any) -> bool:
+    if not isinstance(image, dict):
+        return False
+    axes, datasets = image.get("axes", []), image.get("datasets", [])
+    named = [axis.get("name") if isinstance(axis, dict) else axis for axis in _listed(axes)]
+    steps = [
+        step
+        for dataset in _listed(datasets)
+        for step in _listed(
+            dataset.get("coordinateTransformations", []) if isinstance(dataset, dict) else None
+        )
+    ]
+    return (
+        isinstance(axes, list)
+        and all(isinstance(name, str) for name in named)
+        and isinstance(datasets, list)
+        and all(isinstance(dataset, dict) and isinstance(dataset.get("path"), str) for dataset in datasets)
+        and all(
+            isinstance(step, dict)
+            and (
+                step.get("type") not in ("scale", "translation") or numbers(step.get(step["type"]), len(axes))
+            )
+            for step in steps
+        )
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def reading_bytes(spec: ArraySpec, *, local: bool) -> int:

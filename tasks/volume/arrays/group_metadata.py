@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tasks.volume.arrays.documents import object_from
+from tasks.volume.arrays.foreign_documents import images_of
 from tasks.volume.arrays.groups import ANNEX, ROOT
 from tasks.volume.arrays.level_names import is_elsewhere
 from tasks.volume.arrays.root_schema import LevelEntry
@@ -82,8 +83,8 @@ def _with_levels(attributes: Mapping[str, Any], root: Root, gone: Collection[str
     ours = [dataset(level.path, level) for level in levels]
     mine = {dataset["path"] for dataset in beside} | set(gone) | {entry["path"] for entry in ours}
     ome = json.loads(json.dumps(attributes.get("ome", {})))
-    for image in ome.get("multiscales", []):
-        if mine & {dataset["path"] for dataset in image["datasets"]}:
+    for image in images_of({"ome": ome}, "the group of the array"):
+        if mine & {dataset["path"] for dataset in image.get("datasets", [])}:
             stale = set(gone) | {entry["path"] for entry in ours}
             kept = [dataset for dataset in image["datasets"] if dataset["path"] not in stale]
             missing = [

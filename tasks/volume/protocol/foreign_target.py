@@ -6,13 +6,19 @@ a fingerprint of its objects, as a master of ours is by its plan. Zarr v3 is wri
 one group must be of one format to be seen: beside an array of Zarr v2 nothing is written.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, TypeGuard
+from typing import Any
 
 from tasks.parameters import Run
-from tasks.volume.arrays.foreign_documents import attributes_of, documents, fingerprint, is_array
+from tasks.volume.arrays.foreign_documents import (
+    attributes_of,
+    documents,
+    fingerprint,
+    images_of,
+    is_array,
+    numbers,
+)
 from tasks.volume.arrays.groups import ANNEX, ROOT
 from tasks.volume.arrays.level_names import level_0
 from tasks.volume.arrays.meaning import Meaning, meaning_of
@@ -97,7 +103,7 @@ def _image_above(holder: Store, name: str, run: Run) -> tuple[Store, str] | None
         return None
     place, path = Store(parent, run.storage_options), f"{group}/{name}"
     described = documents(place, "")
-    images = attributes_of(described).get("ome", {}).get("multiscales") or []
+    images = images_of(attributes_of(described), place.url)
     listed = [dataset.get("path") for image in images for dataset in image.get("datasets", [])]
     return (place, path) if "zarr.json" in described and path in listed else None
 
@@ -206,7 +212,7 @@ def _no_array(origin: Store, described: Mapping[str, Any]) -> str:
     if not described:
         return f"there is no Zarr array at {origin.url}; check the path"
     attributes = attributes_of(dict(described))
-    images = (attributes.get("ome") or attributes).get("multiscales") or []
+    images = images_of(attributes, origin.url)
     # The finest level of an image comes first.
     arrays = [
         path for image in images for path in [d.get("path") for d in image.get("datasets", [])][:1] if path
@@ -237,27 +243,20 @@ def _where(
     images = [
         (path, image)
         for path, around in groups.items()
-        for image in (around.get("ome") or around).get("multiscales") or []
+        for image in images_of(around, f"the group of {path}")
     ]
     for name, image in images:
         for dataset in image.get("datasets", []):
             if dataset.get("path") == name and len(image.get("axes", [])) == len(dims):
-                steps = {t["type"]: t[t["type"]] for t in dataset.get("coordinateTransformations", [])}
+                given = dataset.get("coordinateTransformations", [])
+                steps = {step["type"]: step[step["type"]] for step in given if step.get("type") in step}
                 scale = [float(s) for s in steps.get("scale", [1.0] * len(dims))]
                 first = [float(t) for t in steps.get("translation", [0.0] * len(dims))]
                 return scale, first, [a if isinstance(a, dict) else {"name": a} for a in image["axes"]]
     axes = [{"name": dim, "type": "space"} for dim in dims] if 2 <= len(dims) <= 3 else []
     lengths, origin = (attributes.get(key) for key in ("voxel_length", "voxel_origin"))
-    if _numbers(lengths, len(dims)) and min(lengths) > 0 and _numbers(origin, len(dims)):
+    if numbers(lengths, len(dims)) and min(lengths) > 0 and numbers(origin, len(dims)):
         if unit := unit_of(str(attributes.get("voxel_unit", ""))):  # RockVerse takes any text, such as um
             axes = [axis | {"unit": unit} for axis in axes]
         return [float(s) for s in lengths], [float(t) for t in origin], axes
     return [1.0] * len(dims), [0.0] * len(dims), axes
-
-
-def _numbers(values: Any, count: int) -> TypeGuard[list[float]]:
-    return (
-        isinstance(values, list)
-        and len(values) == count
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
-    )

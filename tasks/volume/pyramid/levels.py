@@ -7,7 +7,7 @@ from typing import Any
 from tasks.parameters import Levels
 from tasks.volume.arrays.attributes import ome_attributes
 from tasks.volume.arrays.chunking import unsharded
-from tasks.volume.arrays.foreign_documents import reading_bytes
+from tasks.volume.arrays.foreign_documents import numbers, reading_bytes
 from tasks.volume.arrays.groups import PYRAMID
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.regions import WHOLE_SHARD_FRACTION
@@ -95,7 +95,8 @@ def _lengths(volume: Volume) -> list[float]:
     axes = volume.state.annex.axes
     kinds = {(axis.get("type"), axis.get("unit")) for axis in axes}
     given = volume.state.levels[0].scale if len(kinds) == 1 and axes[0].get("type") == "space" else []
-    return list(volume.array_attributes(volume.master).get("voxel_length", given))
+    lengths = volume.array_attributes(volume.master).get("voxel_length")
+    return list(lengths) if numbers(lengths) and min(lengths, default=0) > 0 else list(given)
 
 
 def method_of(volume: Volume, levels: Levels) -> str:
