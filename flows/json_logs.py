@@ -83,7 +83,7 @@ class _Lines(io.TextIOBase):
         self._stream.flush()
 
     def finish(self) -> None:
-        """Write what was begun and has no end of line, as at the end of the process."""
+        """Write an unfinished line, at the end of the process."""
         with self._lock:
             lines, self._begun = [self._begun], ""
             self._put(lines)

@@ -53,7 +53,7 @@ def make_image(
     began, before = time.monotonic(), traffic.snapshot()
     if not shape or len(shape) != len(chunks) or min(*shape, *chunks) < 1:
         raise InputRefused(
-            f"got shape {shape} and chunks {chunks}; give as many numbers of at least 1 for both"
+            f"got shape {shape} and chunks {chunks}; give the same number of positive integers for both"
         )
     if not array:
         raise InputRefused("the array has no path; give it one such as --array field/0")

@@ -1,1 +1,1 @@
-"""A volume as an xarray Dataset; the only page of the project that knows xarray."""
+"""A volume as an xarray Dataset; the only package of the project that imports xarray."""

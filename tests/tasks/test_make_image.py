@@ -44,7 +44,7 @@ def test_the_command_makes_what_levels_are_made_of_by_the_name_of_the_field(tmp_
 
 def test_what_cannot_be_made_is_refused_before_anything_is_written(tmp_path):
     place = tmp_path / "a.zarr"
-    with pytest.raises(InputRefused, match="give as many numbers"):
+    with pytest.raises(InputRefused, match="give the same number of positive integers"):
         make_image(str(place), form=Form(shape=[10, 10], chunks=[4]))
     with pytest.raises(InputRefused, match="give chunks of at most 268 MB"):
         make_image(str(place), form=Form(shape=[4096] * 3, chunks=[1024] * 3))

@@ -215,7 +215,7 @@ def test_a_code_that_is_none_needs_the_option(tmp_path, order, said, code):
     )
     for verb in (scan, ingest_segy):
         with pytest.raises(
-            InputRefused, match=r"sample format .*say what its samples are \(--sample-format\)"
+            InputRefused, match=r"sample format .*state the format of its samples \(--sample-format\)"
         ):
             verb(str(source), *([str(volume)] if verb is ingest_segy else []))
     found = scan(str(source), Index(sample_format=SAMPLE_FORMATS[code].name))

@@ -32,11 +32,11 @@ class Edition:
 
     Attributes:
         parts: Parts of the source, its traces numbered in the order of the new file.
-        source_numbers: int64: the number in the source of each of its traces.
+        source_numbers: Number of each trace in the source, int64.
         fmt: Format of the new file.
         header: All bytes before the first trace.
-        first_sample: The source's sample that is its first.
-        own_words: First byte and width of the words that say where traces lie.
+        first_sample: Number of the source's sample that comes first.
+        own_words: First byte and width of the header fields that place traces.
     """
 
     parts: SegyParts

@@ -65,9 +65,9 @@ def refuse_misread(
 ) -> None:
     """Compare the checksums of the bytes read with the store's and with the expected ones, for every file.
 
-    A range comes without a checksum of its own, so a bit that turned over on the way is only seen here. S3 (full-object
-    CRC32C) and GCS keep one of the whole, and so does every store of what was written here; for other objects there is
-    what is expected, and TLS.
+    A range has no checksum of its own, so a bit that flipped in transfer is only noticed here. S3 (full-object CRC32C)
+    and GCS keep a checksum of the whole object, as does every store for objects written by Seismill. Other objects
+    have only the expected checksum and TLS.
 
     Raises:
         IntegrityFailure: Bytes that were read differ; the next run reads everything again.

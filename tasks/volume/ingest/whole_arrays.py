@@ -86,7 +86,7 @@ class Whole:
 
 
 def add_axes(whole: Whole) -> tuple[list[tuple[str, np.ndarray]], list[dict[str, Any]]]:
-    """Add the axes; return their names and values, and how the root says them."""
+    """Add the axes; return their names and values, and their entries in the root."""
     fmt, placement = whole.survey.fmt, whole.placement
     axes = [(axis.name, axis.values) for axis in whole.grid.axes]
     first = placement.corrections.first_sample(commonest(whole.tallies, "delay"))

@@ -34,7 +34,7 @@ def begin_holding(store: Store, holding: Holding) -> None:
 
 
 def end_holding(store: Store, token: str) -> None:
-    """Note that it does not any more, unless another run of this process took over."""
+    """Note that this process no longer holds a volume, unless another run of it took over."""
     if held_token(store) == token:
         del _held[store.url]
 

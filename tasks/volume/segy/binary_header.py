@@ -87,8 +87,8 @@ def sample_format_of(name: str, code: int) -> SampleFormat:
     known = ", ".join(map(str, SAMPLE_FORMATS))
     what = FORMAT_NAMES.get(code, "not in the standard")
     raise InputRefused(
-        f"{name} has sample format {code} ({what}) at byte 3225, and {known} are read; convert it first, or "
-        "say what its samples are (--sample-format)"
+        f"{name} has sample format {code} ({what}) at byte 3225, but only {known} are read; convert it, or "
+        "state the format of its samples (--sample-format)"
     )
 
 

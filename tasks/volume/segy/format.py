@@ -250,7 +250,7 @@ def _texts(head: bytes, extended: int) -> Iterator[str]:
 
 
 def extra_header_words(binary: bytes, fmt: FileFormat) -> tuple[tuple[int, int], ...]:
-    """Return first byte and width of each field from byte 3507 on, as the number of additional headers shows them.
+    """Return first byte and width of each field from byte 3507 on, given the number of additional trace headers.
 
     Args:
         binary: The binary header.

@@ -145,7 +145,7 @@ class HeaderWord:
 def header_word(
     headers: np.ndarray, byte: int, byte_order: str, *, word_type: str = "int32", complete: bool = True
 ) -> HeaderWord:
-    """Return a word of some traces (headers: uint8, shape (traces, 240)) to be judged."""
+    """Return a field of some traces for scoring; `headers` is uint8 of shape (traces, 240)."""
     return HeaderWord(byte, word_type, word(headers, byte, word_type, byte_order).astype(np.int64), complete)
 
 

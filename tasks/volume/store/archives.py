@@ -94,7 +94,7 @@ def unzip(source: Source, member: str, out: Bounded) -> Spill:
             with archive.open(entry) as file:
                 _copy(file, out, max(entry.compress_size, 1), source.url)
             if (out.size, out.crc32) != (entry.file_size, entry.CRC):
-                raise zipfile.BadZipFile(f"{out.size} bytes came of {entry.file_size}")
+                raise zipfile.BadZipFile(f"{out.size} of {entry.file_size} bytes were unpacked")
     except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, UnicodeDecodeError) as error:
         raise InputRefused(
             f"{source.url} is damaged or packed in another way ({error}); unpack it first"

@@ -1,8 +1,8 @@
 """Keep one record per source beside the volumes, with its history.
 
-Version n + 1 of a record is created next to version n, and the highest one counts. So nothing but create-if-absent is
-needed for two sweeps not to overwrite each other's word: who comes second is told, and looks again. The older
-versions are the source's history; one is added only when something happened to it.
+Version n + 1 of a record is created next to version n, and the highest one counts. With create-if-absent alone, two
+sweeps therefore cannot overwrite each other: the second create fails, and that sweep reads again. Older versions are
+the source's history; one is added only when its state changes.
 """
 
 import csv

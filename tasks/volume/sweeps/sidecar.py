@@ -206,7 +206,7 @@ def _refuse_secrets(value: Any, name: str) -> None:
         for inner in value:
             _refuse_secrets(inner, name)
     elif isinstance(value, str) and ("://" in value or "::" in value):
-        raise ValueError(f"{_named(name)} holds a URL, and a sidecar says nothing of places")
+        raise ValueError(f"{_named(name)} holds a URL, which does not belong in a sidecar")
 
 
 def _first(error: ValidationError) -> str:

@@ -168,7 +168,7 @@ class Web:
         finally:
             answer.close()
         if done != most:
-            raise Transient(f"{what}: {done} bytes came of {most}")
+            raise Transient(f"{what}: {done} of {most} bytes arrived")
 
     async def page(self, prefix: str, *, deep: bool, after: str) -> tuple[list[Entry], str]:
         """See `Cloud`; web servers have no listing, so no name is a folder."""
