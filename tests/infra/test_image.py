@@ -282,7 +282,7 @@ def worker(s3: str, engine: Any, image: str, credentials: Path, tmp_path: Path) 
                 process = subprocess.Popen([*prefect, *words], env=environment, stdout=log, stderr=log)
                 started.append(process)
                 if words[0] == "server":
-                    wait_for(f"{server.api}/health", process, 180)
+                    wait_for(f"{server.api}/health", process, 300)
                     register = command(
                         server, "register", "docker", **VALUES | {"SEISMILL_CREDENTIALS": str(credentials)}
                     )
