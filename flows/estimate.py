@@ -114,13 +114,12 @@ def estimated(
         "estimated_bytes": sum(row["stored_bytes"] for row in rows) + headers,
     }
     if not locate(planned["volume"]).local:
+        near, kept = locate(source.split(",")[0]).local, planned["kept_bytes"]
         if parts[-1].traces:
-            source_bytes = planned["traces"] * small["raw"] / parts[-1].traces
-            kept = planned["kept_bytes"]
+            source_bytes = 0 if near else planned["traces"] * small["raw"] / parts[-1].traces
             found |= requests_of_survey(rows, source_bytes, kept, report="report" in ways["steps"])
         else:
-            near = locate(source.split(",")[0]).local
-            found |= requests_of_images(rows, ways["steps"], planned["kept_bytes"], local=near)
+            found |= requests_of_images(rows, ways["steps"], kept, local=near)
     seconds, more = tries[-1]["seconds"] - small["seconds"], tries[-1]["raw"] - small["raw"]
     if len(tries) > 1 and seconds > 0 < more:  # the first one imports and compiles
         times = 2 if "proof" in ways["steps"] else 1  # that images are read, which a part has decoded already
