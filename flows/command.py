@@ -29,6 +29,7 @@ _TAKES_THE_PLACE_OF = {
     "--index-bytes": ("--index-names", "--index-types"),
     "--index-bytes trace": ("--template",),
 }
+OF_MANY = ("sweep", "audit")  # whose flows start others
 STOPPED = "stopped; run the same command again to go on where it ended"
 
 
@@ -38,7 +39,7 @@ def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool
     Args:
         name: The verb's, or one of `names.CHAINS`.
         arguments: Arguments by parameter name.
-        flow: Through Prefect, on the API that is configured or on an embedded server.
+        flow: Through Prefect, on the API that is configured or on an embedded server; not a dry run of one volume.
         as_json: Words go to standard error, and one JSON object is the last line of standard output; also of an
             outcome that carries a summary, such as what `verify` found.
     """
@@ -48,6 +49,8 @@ def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool
     from flows.terminal import progress_bar, show
 
     words = Console(stderr=as_json)
+    # Nothing is made by a dry run, so there is nothing that a server should record.
+    flow = flow and not (getattr(arguments.get("run"), "dry_run", False) and name not in OF_MANY)
     if name == "demo" and not _is_compiled():
         Console(stderr=True).print(
             "the first run on a machine compiles its kernels, which takes up to a minute"

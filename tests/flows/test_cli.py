@@ -386,8 +386,9 @@ def test_the_table_the_places_and_the_proof_are_told(capsys, tmp_path, survey):
     assert max(map(len, out.splitlines()[:6])) <= 80
 
 
-def test_a_dry_run_writes_nothing(capsys, tmp_path, survey):
-    assert cli.run(["publish", str(survey), str(tmp_path / "v.zarr"), "--no-flow", "--dry-run"]) == 0
+def test_a_dry_run_writes_nothing_and_starts_no_server(capsys, tmp_path, survey, monkeypatch):
+    monkeypatch.setattr("flows.command._in_flow", lambda name, arguments: pytest.fail("a server is started"))
+    assert cli.run(["publish", str(survey), str(tmp_path / "v.zarr"), "--dry-run"]) == 0
     assert "would be written; nothing was" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["survey.sgy"]
 
