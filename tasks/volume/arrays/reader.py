@@ -104,13 +104,7 @@ class Volume:
             raise InputRefused(
                 f"{self.store.url} has no array {path}; it has {', '.join(sorted(self.members))}"
             )
-        try:
-            return spec_of(path, self.members[path])
-        except (LookupError, TypeError, AttributeError):
-            raise IntegrityFailure(
-                f"the root of {self.store.url} does not say how {path} is stored; run seismill verify "
-                "--repair from_master"
-            ) from None
+        return spec_of(path, self.members[path], self.store.url)
 
     def array_attributes(self, path: str) -> dict[str, Any]:
         """Return the attributes of one array."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tasks.volume.blocks import Region
+from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.segy.headers import TRACE_HEADER_DTYPE
 
 MASTER = "amplitude"
@@ -164,12 +165,21 @@ def as_written(spec: ArraySpec) -> ArraySpec:
     return spec.at(spec.path, codec=DEFAULT_CODEC, shards=(), chunks=chunks)
 
 
-def spec_of(path: str, metadata: dict[str, Any]) -> ArraySpec:
-    """Return the spec of an array that Seismill wrote, from its zarr.json.
+def spec_of(path: str, metadata: dict[str, Any], where: str = "the volume") -> ArraySpec:
+    """Return the spec of an array that Seismill wrote, from its zarr.json as the root has it.
 
     Raises:
-        ValueError: The array uses a codec that this software does not write.
+        IntegrityFailure: The root of `where` describes no array that Seismill writes.
     """
+    try:
+        return _spec_of(path, metadata)
+    except (LookupError, TypeError, AttributeError, ValueError):
+        raise IntegrityFailure(
+            f"the root of {where} does not say how {path} is stored; run seismill verify --repair from_master"
+        ) from None
+
+
+def _spec_of(path: str, metadata: dict[str, Any]) -> ArraySpec:
     grid = tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
     codecs, chunks, shards = metadata["codecs"], grid, ()
     if codecs[0]["name"] == "sharding_indexed":
@@ -187,7 +197,7 @@ def spec_of(path: str, metadata: dict[str, Any]) -> ArraySpec:
         if (step := metadata.get("attributes", {}).get(ROUNDED_TO)) is not None:
             codec = f"rounded:{step / 2!r}"
     else:
-        raise ValueError(f"array {path} is stored with {', '.join(names)}, which this verb does not read")
+        raise ValueError(", ".join(names))
     data_type = metadata["data_type"]
     if isinstance(data_type, dict):
         dtype = {"structured": "trace_header", "raw_bytes": "raw240"}[data_type["name"]]

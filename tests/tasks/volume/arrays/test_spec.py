@@ -1,6 +1,7 @@
 """Array specs: to zarr.json and back, shards of whole chunks, and which objects a region meets."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tasks.volume.arrays.spec import (
     shards_by_default,
     spec_of,
 )
+from tasks.volume.outcomes import IntegrityFailure
 
 DIMS = ("inline", "crossline", "time")
 SPECS = [
@@ -42,11 +44,19 @@ def test_a_spec_comes_back_from_the_metadata_and_the_json_that_it_made(spec: Arr
     assert ArraySpec.from_json(spec.to_json()) == spec
 
 
-def test_an_array_of_another_codec_is_refused_by_name() -> None:
-    metadata = metadata_of(SPECS[0], {})
-    metadata = metadata | {"codecs": [{"name": "bytes"}, {"name": "gzip", "configuration": {}}]}
-    with pytest.raises(ValueError, match="amplitude is stored with bytes, gzip"):
-        spec_of("amplitude", metadata)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"codecs": [{"name": "bytes"}, {"name": "gzip", "configuration": {}}]},
+        {"codecs": [{"name": "bytes"}, {"name": "blosc"}, {"name": float("nan")}]},
+        {"codecs": []},
+        {"chunk_grid": {}},
+        {"data_type": {"name": "struct"}},
+    ],
+)
+def test_metadata_that_we_do_not_write_are_damage_of_the_root(changes: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityFailure, match="the root of v.zarr does not say how amplitude is stored"):
+        spec_of("amplitude", metadata_of(SPECS[0], {}) | changes, "v.zarr")
 
 
 def test_sizes_are_of_the_array_and_its_chunks() -> None:
