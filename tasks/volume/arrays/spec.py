@@ -200,14 +200,12 @@ def _spec_of(path: str, metadata: dict[str, Any]) -> ArraySpec:
         raise ValueError(", ".join(names))
     data_type = metadata["data_type"]
     if isinstance(data_type, dict):
-        dtype = {"structured": "trace_header", "raw_bytes": "raw240"}[data_type["name"]]
-    else:
-        dtype = data_type
+        data_type = {"structured": "trace_header", "raw_bytes": "raw240"}[data_type["name"]]
     return ArraySpec(
         path=path,
         shape=tuple(metadata["shape"]),
         chunks=chunks,
-        dtype=dtype,
+        dtype=data_type,
         dims=tuple(metadata.get("dimension_names") or [f"dim_{i}" for i in range(len(grid))]),
         codec=codec,
         shards=shards,

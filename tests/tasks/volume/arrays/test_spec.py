@@ -55,7 +55,7 @@ def test_a_spec_comes_back_from_the_metadata_and_the_json_that_it_made(spec: Arr
     ],
 )
 def test_metadata_that_we_do_not_write_are_damage_of_the_root(changes: dict[str, Any]) -> None:
-    with pytest.raises(IntegrityFailure, match="the root of v.zarr does not say how amplitude is stored"):
+    with pytest.raises(IntegrityFailure, match=r"the root of v\.zarr does not say how amplitude is stored"):
         spec_of("amplitude", metadata_of(SPECS[0], {}) | changes, "v.zarr")
 
 
