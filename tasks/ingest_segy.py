@@ -17,7 +17,7 @@ from typing import Any
 from tasks.parameters import Following, Index, Master, Run, Url
 from tasks.volume.arrays.root_schema import StageEntry
 from tasks.volume.arrays.spec import MASTER, ArraySpec
-from tasks.volume.arrays.volume_root import Root
+from tasks.volume.arrays.volume_root import Root, root_from
 from tasks.volume.blocks import Compute, block_count, limits_of, together
 from tasks.volume.ingest.array_names import refuse_names
 from tasks.volume.ingest.block import (
@@ -132,7 +132,9 @@ def ingest_segy(
         refuse_occupied(store)
         with using(compute, run) as compute:
             to_try = index if following is not None else None
-            return planned(store, survey, master, expected, follow, compute, to_try=to_try)
+            plan = planned(store, survey, master, expected, follow, compute, to_try=to_try)
+        there = [] if overwrite else _what_is_there(store, digest_of(request), survey, master)
+        return plan | {"notes": [*plan["notes"], *there]}
     done, _ = together(partial(_recognised, store, digest_of(request)), partial(refuse_occupied, store))
     fit = any_memory if done else fit_of(store, survey, master, follow)
     with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
@@ -142,10 +144,8 @@ def ingest_segy(
             if notes is not None:
                 return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
             if not overwrite:
-                raise DestinationRefused(
-                    f"{store.url} holds another volume (of {root.state.sources[0].url}; "
-                    f"{how_ingests_differ(root, survey, master)}); choose another place, or replace it with --overwrite"
-                )
+                another = _another(store, root, survey, master)
+                raise DestinationRefused(f"{another}; choose another place, or replace it with --overwrite")
         refuse_strangers(store, root, keys)
         survey, sums = read_before(
             owner.store, survey, master, follow, expected, digest_of(request), root, keys, compute
@@ -168,6 +168,27 @@ def _recognised(store: Store, request: str) -> bool:
         return bool(json.loads(content)["attributes"]["seismill"]["stages"][MASTER]["request"] == request)
     except (ValueError, LookupError, TypeError):
         return False
+
+
+def _another(store: Store, root: Root, survey: Survey, master: Master) -> str:
+    """Return that a place holds another volume, of what, and how it differs."""
+    differ = how_ingests_differ(root, survey, master)
+    return f"{store.url} holds another volume (of {root.state.sources[0].url}; {differ})"
+
+
+def _what_is_there(store: Store, request: str, survey: Survey, master: Master) -> list[str]:
+    """Return a note for a dry run if the destination is a volume already; whether its bytes moved is not looked at."""
+    content, _ = present_root(store)
+    if not content:
+        return []
+    if _recognised(store, request):
+        return [
+            f"{store.url} was made of this source in this way, so its lossless array would be left as it is"
+        ]
+    another = _another(store, root_from(content, store.url), survey, master)
+    return [
+        f"{another}; unless that was made of the same bytes, the run would be refused without --overwrite"
+    ]
 
 
 def _made_already(

@@ -623,3 +623,21 @@ def test_nothing_of_the_run_is_left_but_its_plan_and_its_notes(make: Callable[..
     assert names == {"zarr.json", "lock", "commits", "manifests", "runs"}
     left = {path.name for path in (kept / "runs").rglob("*") if path.is_file()}
     assert left == {f"{name}{twin}" for name in ("plan.json", "grid.npz") for twin in ("", ".twin")}
+
+
+def test_a_dry_run_says_that_the_destination_is_a_volume(make: Callable[..., Survey], tmp_path: Path) -> None:
+    source, other, volume = str(make(drop=2).path), str(tmp_path / "other.sgy"), str(tmp_path / "v.zarr")
+    make_survey(other, drop=5)
+    plan = Run(dry_run=True)
+    assert not [note for note in ingest_segy(source, volume, run=plan)["notes"] if volume in note]
+    ingest_segy(source, volume)
+    assert (
+        f"{volume} was made of this source in this way, so its lossless array would be left as it is"
+        in (ingest_segy(source, volume, run=plan)["notes"])
+    )
+    (note,) = (note for note in ingest_segy(other, volume, run=plan)["notes"] if volume in note)
+    assert note.startswith(f"{volume} holds another volume (of {source}; source {other} of ")
+    assert note.endswith("the run would be refused without --overwrite")
+    assert not [
+        note for note in ingest_segy(other, volume, overwrite=True, run=plan)["notes"] if volume in note
+    ]
