@@ -55,13 +55,13 @@ def byte_order_of(name: str, size: int, binary: bytes, given_code: int) -> tuple
         return _order_that_fits(size, binary, SAMPLE_FORMATS[given_code].bytes_per_sample)
     if big == 0:
         raise InputRefused(
-            f"{name} has sample format 0 at byte 3225, which the standard does not define; say what its samples are "
-            "(--sample-format)"
+            f"{name} has sample format 0 at byte 3225, which the standard does not define; state the format of its "
+            "samples (--sample-format)"
         )
     raise InputRefused(
         f"{name} is not SEG-Y: the sample format at byte 3225 reads {big} in big endian and {little} in "
-        "little endian, and the standard has 1 to 16; check that it is the right file, or say what its samples are "
-        "(--sample-format)"
+        "little endian, and the standard has 1 to 16; check that it is the right file, or state the format of its "
+        "samples (--sample-format)"
     )
 
 
