@@ -5,7 +5,6 @@ float32 does not give back, checksums of the file) is merged from the ledger in 
 the metadata, which is what makes the volume visible.
 """
 
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import Any
 from tasks.parameters import Following, Index, Master, Run, Url
 from tasks.volume.arrays.root_schema import StageEntry
 from tasks.volume.arrays.spec import MASTER, ArraySpec
-from tasks.volume.arrays.volume_root import Root, root_from
+from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, block_count, limits_of, together
 from tasks.volume.ingest.array_names import refuse_names
 from tasks.volume.ingest.block import (
@@ -28,6 +27,7 @@ from tasks.volume.ingest.block import (
     unplaced_blocks,
 )
 from tasks.volume.ingest.checksums import Expected
+from tasks.volume.ingest.destination import another_volume, recognised, what_is_there
 from tasks.volume.ingest.earlier import MADE_BEFORE, digest_before
 from tasks.volume.ingest.finish import finish
 from tasks.volume.ingest.intake import grid_bytes
@@ -38,7 +38,6 @@ from tasks.volume.ingest.plan import (
     Follow,
     fit_blocks,
     fit_of,
-    how_ingests_differ,
     is_scattered,
     layout_of,
     planned,
@@ -60,7 +59,6 @@ from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.owner import Owner, any_memory, owned
 from tasks.volume.protocol.place import refuse_no_bucket, refuse_occupied, refuse_strangers
 from tasks.volume.protocol.plan import GRID, digest_of
-from tasks.volume.protocol.root import present_root
 from tasks.volume.protocol.stage import Stage, run_blocks
 from tasks.volume.protocol.summary import array_rows, ended, using
 from tasks.volume.publishing.following import lossless_arrays, plan_following
@@ -133,9 +131,9 @@ def ingest_segy(
         with using(compute, run) as compute:
             to_try = index if following is not None else None
             plan = planned(store, survey, master, expected, follow, compute, to_try=to_try)
-        there = [] if overwrite else _what_is_there(store, digest_of(request), survey, master)
+        there = [] if overwrite else what_is_there(store, digest_of(request), survey, master)
         return plan | {"notes": [*plan["notes"], *there]}
-    done, _ = together(partial(_recognised, store, digest_of(request)), partial(refuse_occupied, store))
+    done, _ = together(partial(recognised, store, digest_of(request)), partial(refuse_occupied, store))
     fit = any_memory if done else fit_of(store, survey, master, follow)
     with using(compute, run) as compute, owned(store, run, compute, fit) as owner:
         keys, root = together(partial(store.keys, ""), owner.root)
@@ -144,7 +142,7 @@ def ingest_segy(
             if notes is not None:
                 return ended(store, "ingest", array_rows(root, [MASTER]), began, before, notes=notes)
             if not overwrite:
-                another = _another(store, root, survey, master)
+                another = another_volume(store, root, survey, master)
                 raise DestinationRefused(f"{another}; choose another place, or replace it with --overwrite")
         refuse_strangers(store, root, keys)
         survey, sums = read_before(
@@ -159,36 +157,6 @@ def ingest_segy(
             f"float32 does not give back {count:,} IBM words: the file was read again and all were kept."
         )
     return ended(store, "ingest", array_rows(new, [MASTER]), began, before, stage=stage, notes=notes)
-
-
-def _recognised(store: Store, request: str) -> bool:
-    """Return whether the requested master exists already, judged without taking the lock."""
-    content, _ = present_root(store)
-    try:
-        return bool(json.loads(content)["attributes"]["seismill"]["stages"][MASTER]["request"] == request)
-    except (ValueError, LookupError, TypeError):
-        return False
-
-
-def _another(store: Store, root: Root, survey: Survey, master: Master) -> str:
-    """Return that a place holds another volume, of what, and how it differs."""
-    differ = how_ingests_differ(root, survey, master)
-    return f"{store.url} holds another volume (of {root.state.sources[0].url}; {differ})"
-
-
-def _what_is_there(store: Store, request: str, survey: Survey, master: Master) -> list[str]:
-    """Return a note for a dry run if the destination is a volume already; whether its bytes moved is not looked at."""
-    content, _ = present_root(store)
-    if not content:
-        return []
-    if _recognised(store, request):
-        return [
-            f"{store.url} was made of this source in this way, so its lossless array would be left as it is"
-        ]
-    another = _another(store, root_from(content, store.url), survey, master)
-    return [
-        f"{another}; unless that was made of the same bytes, the run would be refused without --overwrite"
-    ]
 
 
 def _made_already(

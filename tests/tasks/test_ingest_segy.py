@@ -3,7 +3,7 @@
 Covers ingest/block.py, ingest/columns.py, ingest/intake.py, ingest/survey.py,
 protocol/stage.py, protocol/summary.py, protocol/writer.py,
 ingest/plan.py, ingest/finish.py, ingest/whole_arrays.py, ingest/sources.py, ingest/small_arrays.py,
-ingest/master_plan.py.
+ingest/master_plan.py, ingest/destination.py.
 """
 
 import json
