@@ -38,14 +38,14 @@ def refuse_outside(urls: Iterable[str], allowed: str) -> None:
 def refuse_stored(url: str, allowed: str) -> None:
     """Check that an address found in a stored document lies under one of the allowed prefixes.
 
-    It is one address, whatever commas and patterns it holds.
+    The text is one address: commas and pattern characters in it have no special meaning.
 
     Args:
         url: The address.
         allowed: Same as in `refuse_outside`.
 
     Raises:
-        InputRefused: The address lies outside of them.
+        InputRefused: The address lies outside of these prefixes.
     """
     prefixes = _prefixes(allowed)
     for place in dict.fromkeys((url, archive_and_member(url)[0])):

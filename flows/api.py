@@ -1,6 +1,6 @@
 """The Prefect API for a flow run started at a terminal: the configured one, else an embedded server.
 
-Imported before Prefect, which reads its settings from the environment when it is imported.
+Import this module before Prefect, which reads its settings from the environment on import.
 """
 
 import atexit

@@ -28,7 +28,7 @@ _FLAGS = {
 
 
 def function_of(name: str) -> Callable[..., Any]:
-    """Return what a command runs, as a function with its parameters and texts."""
+    """Return the function that a command runs, with its parameters and their help texts."""
     if name in VERBS:
         return declared(name)
     if name == "sweep":

@@ -153,7 +153,7 @@ def _room(client: "Client", address: str, text: str) -> tuple[int, int]:
             budgets[worker] = answer
     if not budgets:
         raise Resumable(
-            "every Dask worker ended while it was asked for its memory; run the same command again when there are some"
+            "every Dask worker ended before it reported its memory; run the same command again when there are workers"
         )
     threads = sum(n for worker, n in nthreads.items() if worker in budgets)
     hosts = [worker.rpartition(":")[0] for worker in budgets]  # workers of one share its memory

@@ -1,6 +1,6 @@
 """Order the help of `seismill`: commands by use, an example, and the flags of most runs first.
 
-A verb that is not named here appears below More; a test wants an example of each.
+A verb that is not named here appears below More; a test requires an example of each verb.
 """
 
 from collections.abc import Iterator

@@ -24,7 +24,7 @@ _STOP_SECONDS = 5
 
 
 def collect_elsewhere() -> None:
-    """Have cyclic garbage collected by a thread of its own, for as long as the process lives."""
+    """Run the cyclic garbage collector in a thread of its own until the process ends."""
     gc.disable()
 
     def collect() -> None:

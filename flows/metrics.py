@@ -106,7 +106,9 @@ def serve(port: int, *, until: Callable[[], object] = threading.Event().wait) ->
         InputRefused: SEISMILL_METRICS names no folder.
     """
     if not os.environ.get(FOLDER):
-        raise InputRefused(f"{FOLDER} names no folder, so runs note nothing; set it here and for the worker")
+        raise InputRefused(
+            f"{FOLDER} names no folder, so runs record no metrics; set it here and for the worker"
+        )
     server, thread = start_http_server(port, registry=_registry())
     try:
         until()

@@ -24,7 +24,9 @@ def prices_given() -> dict[str, float]:
             content = dict(json.load(file).items())
         prices = {name: float(content[name]) for name in PRICES if name in content}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputRefused(f"{PRICE_FILE} names {path}, which is no JSON file of prices: {error}") from error
+        raise InputRefused(
+            f"{PRICE_FILE} names {path}, which is not a JSON file of prices: {error}"
+        ) from error
     if unknown := sorted(set(content) - set(PRICES)):
         raise InputRefused(f"{path} has prices of {', '.join(unknown)}; known are {', '.join(PRICES)}")
     return prices

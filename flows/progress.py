@@ -28,7 +28,7 @@ def shown_by(report: Report, sentences: Callable[[str], None] | None = None) -> 
 
     Args:
         report: Function that is called with progress.
-        sentences: Function that is called with the sentences of `say`; unchanged if not given.
+        sentences: Function that is called with the sentences of `say`; by default it stays as it is.
     """
     token, words = _terminal.set(report), _sentences.set(sentences or _sentences.get())
     try:

@@ -196,7 +196,7 @@ def totals(summary: Summary) -> str:
 
 
 def filled_columns(rows: Sequence[dict[str, str]]) -> list[str]:
-    """Return the columns that are not empty in every row."""
+    """Return the columns with a value in at least one row."""
     return [name for name in (rows[0] if rows else {}) if any(row[name] for row in rows)]
 
 

@@ -37,6 +37,7 @@ _SHOWN |= {"files", "not_segy", "trials", "oldest_proof", "attention"}
 # What a number counts, by stage and key.
 _COUNTED = {(stage, "checked"): " traces, with segyio" for stage in ("export", "demo")}
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, ())
+_LABELS = {"firsts": "first values", "lasts": "last values"}
 
 
 @contextmanager
@@ -143,7 +144,7 @@ def _show_findings(findings: dict[str, Any], console: Console, stage: str = "", 
             _line(console, label)
             for item in value:
                 parts = [
-                    f"{key.replace('_', ' ')} {_text(part)}"
+                    f"{_LABELS.get(key, key.replace('_', ' '))} {_text(part)}"
                     for key, part in item.items()
                     if part not in _NOTHING
                 ]

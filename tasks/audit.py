@@ -1,8 +1,8 @@
 """Verify a share of every volume that sweeps published, so that each volume is reread in a few nights.
 
-Which objects are looked at follows from the day: consecutive days take other ones until none is left, so with a
-fraction of 0.05 every stored byte is read within twenty nights. A damaged volume does not end the audit; all are
-looked at, and then it fails with a sentence that names them.
+The day determines the objects: each day takes objects that the days before left out. With a fraction of 0.05 every
+stored byte is read within twenty nights. A damaged volume does not end the audit: all volumes are checked, and then
+the audit fails with a sentence that names the damaged ones.
 """
 
 import logging

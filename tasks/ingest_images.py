@@ -1,7 +1,7 @@
 """Turn a stack of slices into the master of a volume: every voxel as it is, and where it lies.
 
-A block is a slab as deep as a stored object, so each slice is read and decoded once. What only the whole tells
-(statistics, the window of values that a viewer shows) is merged from the ledger in block order.
+A block is a slab as deep as a stored object, so each slice is read and decoded once. Results for the whole volume
+(statistics, the window of values that a viewer shows) are merged from the ledger in block order.
 """
 
 import logging

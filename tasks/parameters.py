@@ -175,18 +175,18 @@ class Overrides(_Parameters):
     ChannelWrap: bool = Field(
         default=False,
         title="ChannelWrap",
-        description="Number channels from 1 again after every ChannelsPerCable channels",
+        description="Number channels from 1 again in each cable, by the number of channels per cable",
     )
     CalculateCable: bool = Field(
         default=False,
         title="CalculateCable",
-        description="Compute the cable from the channel and ChannelsPerCable",
+        description="Compute the cable from the channel and the number of channels per cable",
     )
     ChannelsPerCable: int = Field(
         default=0,
         ge=0,
         title="ChannelsPerCable",
-        description="Channels per cable, for ChannelWrap and CalculateCable",
+        description="Number of channels per cable, for channel wrap and calculated cables",
     )
     AutoShotWrap: bool = Field(
         default=False,
@@ -591,7 +591,7 @@ class Levels(_Parameters):
         ge=0,
         le=16,
         title="Levels",
-        description="Largest number of levels. A level of a single chunk is the last, without Until. 0: no limit",
+        description="Largest number of levels. By default a level of a single chunk is the last. 0: no limit",
     )
     until: int = Field(
         default=0,

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> dict[str, Any]:
-    """Prove that an export would equal the source, byte for byte; for images, that every voxel does.
+    """Prove that an export would equal the source byte for byte; for images, that every voxel equals its source.
 
     Args:
         volume: The volume.
@@ -37,8 +37,8 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
         The summary, with `proven_at` and `crc32c`, or with `compared_at` and `compared_voxels`.
 
     Raises:
-        InputRefused: There is no volume, or the images that it was made of are gone or changed.
-        IntegrityFailure: Some part of the file would be restored with other bytes, or a voxel differs.
+        InputRefused: There is no volume, or its source images are missing or changed.
+        IntegrityFailure: Some part of the exported file would differ, or a voxel differs.
         Resumable: The run stopped before its end.
     """
     began, before = time.monotonic(), traffic.snapshot()

@@ -118,7 +118,8 @@ def _explored(opened: Volume, target: str, overwrite: bool, run: Run, before: Tr
     folder, _, name = locate(target).url.rpartition("/")
     if not name.endswith(".png") or f"{folder}/".startswith(f"{opened.store.url}/"):
         raise DestinationRefused(
-            f"{target} is no place for a picture; name a .png file outside of the volume, such as --explore copies.png"
+            f"a picture cannot be written to {target}; name a .png file outside of the volume, such as "
+            "--explore copies.png"
         )
     place = WritableStore(folder, run.storage_options)
     if place.exists(name) and not overwrite:

@@ -122,7 +122,7 @@ def verify(
             findings += _promises(opened, compute)
         if findings and commit_count(store) != commits:
             raise Resumable(
-                f"{store.url} was changed by another run while it was looked at, so what was found says nothing "
+                f"{store.url} was changed by another run while it was checked, so the findings may be wrong "
                 f"({findings[0].key}: {findings[0].problem}); verify it again"
             )
     summary = ended(
@@ -204,15 +204,15 @@ def _failure(
     flags: str,
     summary: dict[str, Any],
 ) -> IntegrityFailure:
-    """Return the outcome that names what is wrong and what to do, and carries the summary."""
+    """Return the outcome: a sentence with the findings and the remedy, and the summary."""
     named = "; ".join(
         f"{f.key}{f' ({f.region})' if f.region else ''}: {f.problem}" for f in findings[:MOST_NAMED]
     )
     more = f" and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else ""
-    rest = f" {len(repaired)} others were repaired." if repaired else ""
+    rest = f"; {len(repaired)} others were repaired" if repaired else ""
     verb = "is" if len(findings) == 1 else "are"
     failure = IntegrityFailure(
-        f"{len(findings)} of {of:,} objects of {store.url} {verb} wrong:{rest} {named}{more}", flags=flags
+        f"{len(findings)} of {of:,} objects of {store.url} {verb} wrong: {named}{more}{rest}", flags=flags
     )
     failure.summary = summary  # type: ignore[attr-defined]
     return failure

@@ -263,18 +263,18 @@ class SeismillAccessor:
 
         Args:
             target: The file to write, local or in a cloud.
-            mask: Traces of the volume's grid that are wanted, bool; all if not given.
+            mask: Traces to write, bool of the shape of the volume's grid; all if not given.
             sample_format: Sample format of the file.
             endian: Byte order of headers and samples.
             order: Order of the traces.
-            overwrite: Replace a file that is there.
+            overwrite: Replace an existing file.
 
         Returns:
-            The summary: `target`, `bytes`, `crc32c` and, if all is written as it was, `identical`.
+            The summary: `target`, `bytes`, `crc32c` and, if the whole source is written unchanged, `identical`.
 
         Raises:
-            InputRefused: The dataset is a coarser level, or it is no range of coordinates.
-            DestinationRefused: The target is there already.
+            InputRefused: The dataset is a coarser level, or does not cover one range of each coordinate.
+            DestinationRefused: The target exists already.
         """
         from tasks.dataset.handover import written
 

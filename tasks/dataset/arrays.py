@@ -1,4 +1,4 @@
-"""Stored arrays as xarray's lazy indexing asks for them: positions come in, NumPy arrays go out."""
+"""Stored arrays behind xarray's lazy indexing: it passes positions and gets NumPy arrays."""
 
 from typing import Any
 

@@ -104,7 +104,7 @@ def opened_volume(store: Store) -> Volume:
 
 
 def options_of(given: Mapping[str, Any] | StorageOptions | None) -> StorageOptions:
-    """Return storage options, also from a dictionary as fsspec takes it.
+    """Return storage options, given as such or as a dictionary in the form of fsspec.
 
     Raises:
         InputRefused: An option is unknown or secret; its value is not repeated.
@@ -123,7 +123,7 @@ def options_of(given: Mapping[str, Any] | StorageOptions | None) -> StorageOptio
     except ValidationError as error:
         names = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors()}))
         raise InputRefused(
-            f"storage_options has a value for {names} that is none; look at seismill info --help"
+            f"storage_options has an invalid value for {names}; look at seismill info --help"
         ) from None
 
 

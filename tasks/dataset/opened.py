@@ -153,7 +153,7 @@ class Opened:
         return self._hidden(values, groups, dtype)
 
     def reading_dtype(self, spec_dims: Sequence[str], dtype: np.dtype[Any]) -> np.dtype[Any]:
-        """Return the type as which an array is read: integers become floats where some places hold nothing."""
+        """Return the dtype of an array when read: integers become floats if some places have no trace."""
         dtype = dtype.newbyteorder("=")
         of_traces = tuple(spec_dims) in (self.dims, self.dims[:-1])
         if not (self.masked and self.has_holes and of_traces and dtype.kind in "iu"):
@@ -162,12 +162,12 @@ class Opened:
 
     @property
     def samples_dtype(self) -> np.dtype[Any]:
-        """Return the type as which the samples are read: a float if a copy that may answer for integers is one."""
+        """Return the dtype of samples read: floats if a floating-point copy may replace an integer master."""
         dtypes = [self.reading_dtype(self.dims, array.spec.numpy) for array in self.candidates]
         return np.result_type(*dtypes)
 
     def _hidden(self, values: np.ndarray, groups: Sequence[Group], dtype: np.dtype[Any]) -> np.ndarray:
-        """Return values with NaN where no trace is."""
+        """Return values with NaN at places without a trace."""
         if not (self.masked and self.has_holes and dtype.kind == "f" and self.has(TRACE_MASK)):
             return values.astype(dtype, copy=False)
         shown = self.live(groups)

@@ -11,16 +11,16 @@ DOWNWARD = ("time", "depth")
 
 
 def thumbnail(opened: Opened, dim: str, label: float | None, size: int) -> np.ndarray:
-    """Return a slice as RGBA, uint8 of shape (height, width, 4), transparent where no trace is.
+    """Return a slice as RGBA, uint8 of shape (height, width, 4); pixels without a trace are transparent.
 
     Args:
-        opened: The volume; its level is the finest that is used.
-        dim: The dimension that the slice is across; of a 2-D volume it is "".
-        label: Coordinate of the slice, the nearest is taken; None: the middle.
-        size: Most pixels along each side.
+        opened: The volume; no finer level than its own is used.
+        dim: The dimension perpendicular to the slice; "" for a 2-D volume.
+        label: Coordinate of the slice, rounded to the nearest one; None: the middle slice.
+        size: Largest number of pixels along each side.
 
     Raises:
-        InputRefused: There is no such dimension.
+        InputRefused: The volume has no such dimension.
     """
     if dim and dim not in opened.dims:
         raise InputRefused(f"{opened.where} has no dimension {dim}; it has {', '.join(opened.dims)}")

@@ -93,7 +93,7 @@ def header_fields(opened: Opened, wanted: Collection[str] | str, taken: Collecti
         if name not in known:
             near = [other for other in known if name.lower() in other or other in name.lower()]
             raise InputRefused(
-                f"{name} is no field of a trace header; {'like it are' if near else 'there are'} "
+                f"{name} is no field of a trace header; {'similar names are' if near else 'there are'} "
                 f"{', '.join(near or known)}"
             )
     return {f"header_{name}" if name in taken else name: name for name in fields}

@@ -42,10 +42,10 @@ class CellCache:
             volume: The volume.
             spec: The array.
             region: Region to read.
-            live: Which traces of the array exist, bool of its shape without the last axis: their chunks must be there.
+            live: Traces of the array that exist, bool of its shape without the last axis; their chunks must exist.
 
         Raises:
-            IntegrityFailure: A chunk does not fit its checksum, or is missing where a trace is live.
+            IntegrityFailure: A chunk does not match its checksum, or a chunk with live traces is missing.
         """
         cells = cells_of(spec, region)
         found = self._found(spec.path, cells)

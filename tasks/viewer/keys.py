@@ -47,7 +47,7 @@ def listener(command: TextInput) -> CustomJS:
 
 
 def explained() -> str:
-    """Return the keys as a table of HTML."""
+    """Return an HTML table of the keys."""
     rows = "".join(f"<tr><td><kbd>{key}</kbd></td><td>{text}</td></tr>" for key, text in KEYS.items())
     return f"<details><summary>Keys</summary><table>{rows}</table></details>"
 

@@ -1,4 +1,4 @@
-"""The map with the live mask, and the panel of the traces along a line that is drawn on it."""
+"""The map with the live mask, and the panel of the traces along a line drawn on the map."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -189,7 +189,7 @@ class LinePanel:
         return frame_of(self.figure)
 
     def listen(self, moved: Callable[[], None], hovered: Callable[[float, float], None]) -> None:
-        """Call functions when the size changed, and when the mouse moves."""
+        """Register functions to call when the size changes and when the mouse moves."""
 
         def resized(attr: str, old: Any, new: Any) -> None:
             fit_texts(self.figure)

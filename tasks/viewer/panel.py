@@ -39,11 +39,11 @@ class Panel:
     Attributes:
         plane: The plane.
         figure: Figure that Bokeh draws.
-        answer: Answer that is shown; None before the first one.
-        version: Counts what was asked for, so that an outdated answer is followed by another.
-        is_busy: Whether an answer is awaited.
-        sharp: Requests for what a screen can show where a coarser level is shown first.
-        before: Request of the last answer that was as sharp as the screen.
+        answer: The answer on the screen; None before the first one.
+        version: Number of changes of the request; an answer to an older version is followed by another request.
+        is_busy: Whether an answer is pending.
+        sharp: Requests at the resolution of the screen, sent after a coarser level is shown.
+        before: Request of the last answer at the resolution of the screen.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class Panel:
         return None if across is None or down is None else (across, down)
 
     def value(self, cell: tuple[int, int]) -> float:
-        """Return what is shown at positions across and down; NaN where nothing is."""
+        """Return the value shown at positions across and down; NaN if there is none."""
         answer = self.answer
         if answer is None:
             return float("nan")

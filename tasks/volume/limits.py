@@ -42,26 +42,26 @@ ROUNDS = 100
 
 @dataclass(frozen=True)
 class Limits:
-    """Sizes from which a run takes another way, given with its `Compute`; tests make them small.
+    """Sizes at which a run changes its method, passed with its `Compute`; tests make them small.
 
     Attributes:
-        scanned_bytes: Local files up to this size are read through by `scan`; of others some headers are read.
-        all_headers_bytes: Local files up to this size are read whole to choose the index.
-        sampled_traces: Traces between head and tail of a file whose headers are sampled.
-        sampled_bytes: Head and tail of such a file, at most.
-        sampled_fractions: Head and tail of such a file as parts of it, at most: looking costs little beside reading.
+        scanned_bytes: `scan` reads all headers of local files up to this size, and samples those of larger files.
+        all_headers_bytes: All headers of local files up to this size are read to choose the index.
+        sampled_traces: Number of headers sampled between the head and the tail of a larger file.
+        sampled_bytes: Largest head and tail of such a file.
+        sampled_fractions: Largest head and tail as fractions of the file, so that sampling costs little.
         small_file_bytes: Local files up to this size are read in any order.
-        scattered_bytes: Files whose ranges are shorter on average are spilled first; remote and local.
+        scattered_bytes: Files whose ranges are shorter on average are spilled first; (remote, local).
         traces_block_bytes: Samples of a block of traces, unless one shard is larger.
         spill_range_bytes: Range of a file that is spilled as one object.
-        spill_gap_bytes: Gap in a spilled object that is read over rather than asked around; remote and local.
-        piece_bytes: Piece of a file that is read in its order for checksums.
-        noted_bytes: Bytes of whole files read in order, after which their checksums are stored.
+        spill_gap_bytes: Largest gap in a spilled object that is read along with its neighbours; (remote, local).
+        piece_bytes: Bytes per read of a file that is read in order for its checksums.
+        noted_bytes: Bytes of whole files to read in order before their checksums are stored.
         slab_bytes: Voxels of a block of images, unless one slab is larger.
-        local_objects: Chunks of an array on a local disk that are files of their own; of more, shards are.
-        level_bytes: Samples that a block of levels reads, unless one stored object of a level takes more.
-        kept_bytes: Chunks that a publication keeps in memory for its next stages, at most.
-        two_levels_bytes: Up to this size of a block two levels are made from one read.
+        local_objects: An array on a local disk with more chunks than this is stored in shards.
+        level_bytes: Samples that a block of levels reads, unless one stored object of a level needs more.
+        kept_bytes: Most bytes of chunks that a publication keeps in memory for its next stages.
+        two_levels_bytes: Blocks up to this size make two levels from one read.
     """
 
     scanned_bytes: int = 2 << 30
@@ -91,10 +91,10 @@ class Patience:
     """Seconds that a call waits for a store.
 
     Attributes:
-        deadline: One call with its retries; shorter than the lease of a lock.
-        short_deadline: The same after a call that did not reach the store.
-        one_try: One try of a small request.
-        say: Without a usable answer, after which the log names the store that is waited for.
+        deadline: Limit of a call with its retries; shorter than the lease of a lock.
+        short_deadline: Limit of a call after one that did not reach the store.
+        one_try: Limit of one attempt at a small request.
+        say: Time without a usable response, after which the log names the store.
     """
 
     deadline: float = 120.0

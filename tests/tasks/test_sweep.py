@@ -121,7 +121,7 @@ def test_the_size_class_is_chosen_from_the_bytes(size, name):
 
 @pytest.mark.parametrize(("staging", "volumes"), [("x", "x"), ("x", "x/volumes"), ("x/staging", "x")])
 def test_prefixes_that_lie_in_each_other_are_refused(tmp_path, staging, volumes):
-    with pytest.raises(InputRefused, match="lie in each other"):
+    with pytest.raises(InputRefused, match="lies in the other"):
         swept_at(tmp_path / staging, tmp_path / volumes)
 
 

@@ -71,11 +71,11 @@ def image_attributes(description: str, created_on: str, master: str) -> dict[str
 
 
 def statistics(stats: np.ndarray, extremes: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Return attributes that describe the samples: MDIO's statsV1 as JSON text, and the same as plain numbers.
+    """Return attributes that describe the samples: MDIO's statsV1 as JSON text, and the same figures as numbers.
 
     Args:
-        stats: Counts and sums, laid out as `kernels.traces.new_stats` makes them.
-        extremes: Least and greatest sample if they are integers, which float64 may not hold.
+        stats: Counts and sums in the layout of `kernels.traces.new_stats`.
+        extremes: Least and greatest sample if they are integers, which float64 may not hold exactly.
     """
     # JSON has no Inf: what float64 samples sum up to beyond its range becomes the nearest number that it has.
     stats = np.nan_to_num(stats)

@@ -59,14 +59,14 @@ class OwnGroup:
         return {}
 
     def state_of_master(self, volume: "Volume") -> dict[str, str]:
-        """Return a digest of the master, where no plan in the root stands for it."""
+        """Return a digest of the master if no plan in the root identifies it."""
         return {}
 
     def refuse_changed(self, volume: "Volume") -> None:
         """Check that the master is still what was read."""
 
     def notes(self, volume: "Volume") -> list[str]:
-        """Return what verification cannot know of the master."""
+        """Return notes on parts of the master that verification cannot check."""
         return []
 
     def problems(self, volume: "Volume", group: Callable[[], bytes]) -> list[tuple[str, str]]:
@@ -79,14 +79,14 @@ class OwnGroup:
         return []
 
     def renewed(self, store: Store, root: "Root | None", seen: "Root") -> "Root":
-        """Return the root under the lock, after `seen` was planned with.
+        """Check under the lock that the master is still the one of `seen`, the root at planning, and return the root.
 
         Raises:
-            InputRefused: The volume is gone.
-            Resumable: The volume has another master by now.
+            InputRefused: The volume was removed.
+            Resumable: The master was replaced.
         """
         if root is None:
-            raise InputRefused(f"the volume at {store.url} was taken away meanwhile; publish it again")
+            raise InputRefused(f"the volume at {store.url} was removed meanwhile; publish it again")
         before, now = (r.state.stages.get(seen.master) for r in (seen, root))
         if before != now:
             raise Resumable(f"the master of {store.url} was replaced meanwhile; run this again")

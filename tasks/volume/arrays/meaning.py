@@ -66,7 +66,7 @@ class Meaning:
             return
         if self.carried.get("_Unsigned") in ("true", True) and dtype.kind == "i":
             raise InputRefused(
-                f"the array holds {dtype} that are to be read as unsigned (_Unsigned)",
+                f"the array holds {dtype} to be read as unsigned integers (_Unsigned)",
                 flags="--method nearest",
             )
         if self.has_gaps and dtype.kind in "iu" and dtype.itemsize > 4:

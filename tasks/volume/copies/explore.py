@@ -36,7 +36,7 @@ class Trial:
     max_abs_error: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dictionary, without figures that JSON has no number for."""
+        """Return a plain dictionary without infinite figures, which JSON cannot hold."""
         return {name: value for name, value in asdict(self).items() if value != math.inf}
 
 
@@ -55,12 +55,10 @@ def explored(volume: Volume) -> list[Trial]:
     if volume.of_images and master.numpy.kind != "f":
         kinds = {}
     if not kinds:
-        raise InputRefused(
-            f"the master holds {master.dtype}, of which no lossy copy is made; nothing is explored"
-        )
+        raise InputRefused(f"the master holds {master.dtype}, for which there are no lossy copies to explore")
     if not attributes.get("std"):
         raise InputRefused(
-            "nothing is known of how the values vary (another tool wrote the array, or they are constant); explore a "
+            "statistics of the values are unknown (another tool wrote the array) or constant; explore a "
             "published volume whose values vary"
         )
     std, extent = attributes["std"], display_range(volume)

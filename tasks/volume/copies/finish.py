@@ -77,7 +77,7 @@ def make_copies(stage: Stage, volume: Volume, specs: Sequence[ArraySpec]) -> lis
 
 
 def missed(copies: Sequence[Made], targets: Mapping[str, str]) -> list[ArraySpec]:
-    """Return the copies that did not reach their target, with half their tolerance (twice it, for a ratio)."""
+    """Return the copies that missed their target, each with half its tolerance (twice, if the target is a ratio)."""
     short = []
     for copy in copies:
         if (text := targets.get(copy.spec.path)) and not Target.of(text).reached(copy.figures, room=0):

@@ -1,4 +1,4 @@
-"""The memory that blocks of copies take, and the readings and shards that fit in what there is."""
+"""The memory that blocks of copies take, and the reads and shards that fit in the memory of the run."""
 
 import math
 from collections.abc import Sequence

@@ -42,7 +42,8 @@ def selected_root(source: Volume, includes: list[str], excludes: list[str]) -> R
     left = [path for path in copies if path not in gone]
     if source.master in gone and not left:
         raise InputRefused(
-            f"without {source.master} and {', '.join(copies)} nothing would be left of {source.store.url}; leave one in"
+            f"no array of {source.store.url} would be left without {source.master} and {', '.join(copies)}; keep "
+            "one of them"
         )
     root = source.root.without([LABELS, *gone])  # label volumes are copied by themselves, and listed then
     if source.master in gone:

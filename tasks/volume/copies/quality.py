@@ -71,7 +71,7 @@ def codec_of(volume: Volume, copies: Copies, name: str) -> tuple[str, str, str]:
         )
     if not tolerance and "std" not in attributes:
         raise InputRefused(
-            "another tool wrote the array, so nothing is known of how its values vary; a tolerance would be in "
+            "another tool wrote the array, so statistics of its values are unknown; a tolerance would be in "
             "their unit",
             flags=_LOSSLESS,
         )

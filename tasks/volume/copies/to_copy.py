@@ -100,10 +100,10 @@ class ToCopy:
 def volumes_to_copy(
     volume: str, target: str, includes: list[str], excludes: list[str], options: StorageOptions
 ) -> list[ToCopy]:
-    """Return what a copy of a volume is made of: the volume, then the labels of its image.
+    """Return the volumes to copy: the volume itself, then the labels of its image.
 
     Raises:
-        InputRefused: There is no volume, or it has no such copy.
+        InputRefused: The volume does not exist, or lacks a named copy.
         IntegrityFailure: A manifest is missing or broken.
     """
     source, store = open_any(Store(volume, options)), Store(target, options)

@@ -2,8 +2,8 @@
 
 A super-block spans, per axis, the least common multiple of the copies' stored extents and the master's chunks, so
 that every stored object of every copy lies in exactly one of them and every chunk of the master is decoded once.
-Where that is more than memory takes, axes are cut at multiples of the largest extent; objects of the other copies
-that cross a cut then belong to the block in which they start, and what lies beyond it is read twice.
+If that exceeds memory, axes are cut at multiples of the largest extent. Objects of the other copies that cross a cut
+then belong to the block in which they start, and their part beyond the cut is read twice.
 """
 
 import math
@@ -101,7 +101,7 @@ def _read_factor(n: int, block: int, units: Sequence[int], chunk: int) -> float:
 
 
 def hull_bound(block: Sequence[int], extents: Sequence[Sequence[int]], shape: Sequence[int]) -> list[int]:
-    """Return the most samples per axis that one block holds: more than it spans where objects cross its end."""
+    """Return the most samples per axis that one block reads: more than its span if objects cross its end."""
     return [
         min(b + max((u if b % u else 0) for u in units), max(round_up(n, u) for u in units))
         for b, units, n in zip(block, extents, shape, strict=True)
@@ -109,7 +109,7 @@ def hull_bound(block: Sequence[int], extents: Sequence[Sequence[int]], shape: Se
 
 
 def chunks_owned(copy: ArraySpec, region: Region) -> list[range]:
-    """Per axis, the positions of the stored objects of `copy` that start in `region`."""
+    """Return, per axis, the positions of the stored objects of `copy` that start in `region`."""
     return [_owned(r, unit) for r, unit in zip(region, copy.unit, strict=True)]
 
 

@@ -111,8 +111,8 @@ def regrouped(source: Store, wanted: str, *, local: bool) -> Regrouped:
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
             if "zarr.json" not in document:
                 raise InputRefused(
-                    f"{source.url}/{path} holds {array.dtype} in Zarr v2, which is not turned into v3; name the arrays "
-                    "of numbers one by one with --array"
+                    f"{source.url}/{path} holds {array.dtype} in Zarr v2, which cannot be converted to v3; name the "
+                    "arrays of numbers one by one with --array"
                 )
             as_found.append(path)
             written[path] = document["zarr.json"]

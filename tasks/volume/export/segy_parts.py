@@ -123,15 +123,15 @@ class Window:
 
 
 def open_parts(volume: Volume, chosen: Sequence[int] = (), array: str = "") -> SegyParts:
-    """Read what rebuilding needs beside samples and trace headers.
+    """Read all parts of the SEG-Y files but samples and trace headers.
 
     Args:
         volume: The volume.
-        chosen: Numbers of the source files to give back, ascending; all if there are none.
+        chosen: Numbers of the source files to write, ascending; empty: all.
         array: A copy to take samples from; empty: the lossless array.
 
     Raises:
-        InputRefused: The volume was not made from SEG-Y, or from fewer files, or has no such copy.
+        InputRefused: The volume was not made from SEG-Y, was made from fewer files, or has no such copy.
     """
     sources = volume.state.sources
     if not volume.has("segy_files/0"):

@@ -55,7 +55,7 @@ class SourceFile:
             self._sink.discard()
             raise IntegrityFailure(
                 f"the export of {volume} would have checksum {crc}, but the source had {source.crc32c}; nothing was "
-                "written, run seismill verify to find what changed"
+                "written; run seismill verify to find what changed"
             )
         self._sink.commit()
         return crc

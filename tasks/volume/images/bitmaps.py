@@ -102,7 +102,7 @@ def describe_bmp(opened: OpenFile) -> tuple[VoxelFile, Slices]:
         "<IIiiHHIIiiI", head[10:50]
     )
     if header < 40 or planes != 1 or width < 1 or height == 0:
-        raise InputRefused(f"{source.url} is a BMP file whose header makes no sense; it is damaged")
+        raise InputRefused(f"{source.url} is a BMP file with an invalid header; it is damaged")
     if coding != 0 or bits not in (1, 4, 8, 24, 32):
         raise InputRefused(
             f"{source.url} is a BMP of {bits} bits coded with {_BMP_TYPES.get(coding, coding)}, which is "

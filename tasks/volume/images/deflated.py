@@ -95,7 +95,7 @@ class Deflated:
         if at >= self._end:
             raise IntegrityFailure(
                 f"the stream in {self.source.url} ends after {decoded:,} of {self.size:,} bytes of voxels; it is cut "
-                "off, or its header is another's"
+                "off, or its header belongs to another file"
             )
         return bytes(self.source.read(at, min(self._steps.read_bytes, self._end - at)))
 
@@ -120,6 +120,6 @@ class Deflated:
             at, data = at + len(data) - len(left), left
         if more:
             raise IntegrityFailure(
-                f"the stream in {self.source.url} holds more than the {self.size:,} bytes of voxels that its header "
-                "tells of; one of both is another's"
+                f"the stream in {self.source.url} holds more than the {self.size:,} bytes of voxels that its "
+                "header states; one of them belongs to another file"
             )

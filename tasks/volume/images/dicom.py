@@ -85,7 +85,7 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     pixels = _pixels(file, at, syntax, source.size)
     if pixels is None or min(header.rows, header.columns) < 1:
         raise InputRefused(
-            f"{source.url} is a DICOM file without an image (class {header.sop_class or 'unknown'}); take it out"
+            f"{source.url} is a DICOM file without an image (class {header.sop_class or 'unknown'}); remove it"
         )
     if header.samples != 1 or header.photometric.startswith(("RGB", "YBR", "PALETTE")):
         refuse_colour(source.url, 3)
@@ -180,8 +180,8 @@ def ordered(files: Sequence[tuple[VoxelFile, Slices]], where: str) -> list[tuple
     if len(kept) > 1:
         raise InputRefused(
             f"the slices of {where} are rescaled differently ({len(kept)} pairs of slope and intercept), "
-            "so their stored "
-            "values do not compare; save them with one rescaling"
+            "so their "
+            "stored values cannot be compared; save them with one rescaling"
         )
     return [(files[k][0], replace(files[k][1], voxels=voxels)) for k in order]
 

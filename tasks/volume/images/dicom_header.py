@@ -121,7 +121,7 @@ class DicomHeader:
 
 
 def no_distance(voxels: Voxels) -> str:
-    """Return the note of a file that gives no distance of its slices."""
+    """Return the warning for a file that does not state the distance between slices."""
     return f"DICOM gives no distance of the slices; it was taken like x, {voxels.length[2]:g} millimeter"
 
 

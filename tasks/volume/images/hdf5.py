@@ -70,7 +70,7 @@ def read_chunked(
         nbytes = math.prod(chunk) * out.dtype.itemsize
         if size > _MOST_GROWTH * nbytes + 65536 or offset + size > opened.source.size:
             raise IntegrityFailure(
-                f"{where} says it has {size:,} bytes, which cannot be; copy the file again"
+                f"{where} says it has {size:,} bytes, which is impossible; copy the file again"
             )
         data = opened.source.read(offset, size)
         raw = decoded(data, details["filters"], mask, nbytes, out.dtype.itemsize, where)

@@ -183,8 +183,8 @@ def refuse_colour(where: str, count: int) -> None:
         InputRefused: Always.
     """
     raise InputRefused(
-        f"{where} has {count} values per voxel (a colour image), which is not read; save one channel alone, or colours "
-        "as PNG or TIFF of three values per voxel"
+        f"{where} has {count} values per voxel (a colour image), which is not read; save a single channel, or save "
+        "colours as PNG or TIFF with three values per voxel"
     )
 
 

@@ -125,7 +125,7 @@ def in_order(names: Sequence[str], *, where: str) -> list[str]:
     """Sort names by the number in them: `s2` before `s10`.
 
     Raises:
-        InputRefused: A number is missing, there twice, or more than one number varies; a name is of another kind.
+        InputRefused: A number is missing or occurs twice, more than one number varies, or a name differs otherwise.
     """
     parts = {name: re.split(r"(\d+)", _with_usual_suffix(name)) for name in names}
     if len(names) == 1 or all(len(split) == 1 for split in parts.values()):
@@ -167,7 +167,7 @@ def _refuse_gaps(names: list[str], numbers: list[int], where: str) -> None:
         shown = ", ".join(map(str, missing[:_NAMED])) + (", …" if len(missing) > _NAMED else "")
         are = "slices are" if len(missing) > 1 else "slice is"
         raise InputRefused(
-            f"{len(missing)} {are} missing from {where} between {names[0]} and {names[-1]}: {shown}; bring them, "
+            f"{len(missing)} {are} missing from {where} between {names[0]} and {names[-1]}: {shown}; add them, "
             "or name the slices that are there in a list (.txt)"
         )
     raise InputRefused(
@@ -258,7 +258,7 @@ def _from_list(url: str, options: StorageOptions) -> list[VoxelFile]:
     absent = [name for name in names if name not in found]
     if absent:
         raise InputRefused(
-            f"{url} names {len(absent)} files that are not there: {_some(absent)}; bring them, or remove the lines"
+            f"{url} names {len(absent)} files that do not exist: {_some(absent)}; add them, or remove the lines"
         )
     return [found[name] for name in names]
 

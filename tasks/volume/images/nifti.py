@@ -45,7 +45,7 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
         refuse_colour(source.url, _COLOURS[code])
     shape, planes = _shape(header, source.url)
     if not math.isfinite(float(header["vox_offset"])) or not 0 <= float(header["vox_offset"]) < 1 << 40:
-        raise InputRefused(f"{source.url} says its voxels begin nowhere; it is damaged")
+        raise InputRefused(f"{source.url} states no valid offset of its voxels; it is damaged")
     offset = int(header["vox_offset"])
     voxels, kept = _voxels(header), _rescaling(header)
     if not planes and shape[0] > max(1, int(header["dim"][3])):
@@ -85,7 +85,7 @@ def _shape(header: Any, where: str) -> tuple[tuple[int, ...], tuple[tuple[str, i
         raise InputRefused(f"{where} says it has the extents {dims}; it is damaged")
     x, y, z, times, channels, *more = [*dims[1 : dims[0] + 1], *[1] * 7][:7]
     if max(more) > 1:
-        raise InputRefused(f"{where} has {dims[0]} axes ({dims[1 : dims[0] + 1]}); save one image alone")
+        raise InputRefused(f"{where} has {dims[0]} axes ({dims[1 : dims[0] + 1]}); save a single image")
     planes = (("c", channels), ("t", times), ("z", z))
     # Where only one is above 1 it is the depth.
     return (channels * times * z, y, x), planes if (channels > 1) + (times > 1) + (z > 1) > 1 else ()

@@ -51,14 +51,14 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     begin = info.header_offset + 30 + sum(struct.unpack("<HH", local[26:30]))
     end = begin + info.compress_size
     if end > source.size:
-        raise InputRefused(f"{where} ends behind its file; it is cut off")
+        raise InputRefused(f"{where} extends beyond the end of its file; it is cut off")
     packed = source.read(begin, min(HEADER_BYTES, info.compress_size))
     if info.compress_type == 0:
         shape, fortran, dtype, offset = npy_header(packed, where)
         slices = plain(source, dtype, shape, begin + offset, fortran=fortran, exact=False)
         if begin + offset + _bytes(slices) != end:
             raise InputRefused(
-                f"{where} has {info.compress_size:,} bytes, which its header does not give; it is damaged"
+                f"{where} has {info.compress_size:,} bytes, but its header states another size; it is damaged"
             )
         return _without_part(opened), slices
     try:

@@ -77,7 +77,7 @@ def npy_header(data: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtype
         what = " ".join(str(error).split())[: 3 * SHOWN]
         raise InputRefused(f"{where} is not a NumPy file that can be read: {what}") from None
     if len(shape) > DIMENSIONS or not all(type(n) is int for n in shape):
-        raise InputRefused(f"{where} is not a NumPy file that can be read: its shape is none")
+        raise InputRefused(f"{where} is not a NumPy file that can be read: it states no valid shape")
     return shape, fortran, dtype, head.tell()
 
 
@@ -194,6 +194,6 @@ def _refuse_stream(source: Source, stream: int, offset: int, size: int, *, bare:
     begins = bare or head[:1] in (b"\x1f", b"\x78", b"\x58", b"\x68", b"\x48")
     if not begins or (source.size - stream) * 1100 < size:
         raise InputRefused(
-            f"the last {source.size - stream:,} bytes of {source.url} are no stream that {size:,} bytes of voxels come "
-            "out of; it is cut off, or the numbers are wrong"
+            f"the last {source.size - stream:,} bytes of {source.url} are no compressed stream of {size:,} bytes of "
+            "voxels; it is cut off, or the numbers are wrong"
         )

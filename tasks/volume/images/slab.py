@@ -105,7 +105,7 @@ def _read_plain(
 
 
 def stored_as(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    """Return voxels as a volume stores them: booleans as 0 and 1, unless it was made when they stayed booleans."""
+    """Return voxels as a volume stores them: booleans as uint8, but as booleans in volumes of early versions."""
     return values.view(np.uint8) if values.dtype.kind == "b" and dtype.kind != "b" else values
 
 

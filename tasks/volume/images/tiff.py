@@ -76,7 +76,7 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
     if odd:
         raise InputRefused(
             f"slice {odd[0]} of {source.url} holds {kinds[odd[0]][0]} {kinds[odd[0]][1]} where slice 0 holds "
-            f"{kinds[0][0]} {kinds[0][1]}; {len(odd)} of {len(kinds)} differ, take them out"
+            f"{kinds[0][0]} {kinds[0][1]}; {len(odd)} of {len(kinds)} differ, remove them"
         )
     dtype, first = kinds[0][1], file.page(offsets[0])
     rows, columns = first.imagelength, first.imagewidth

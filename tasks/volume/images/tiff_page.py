@@ -59,7 +59,7 @@ def checked(page: Any, where: str, file_size: int) -> str:
     if max(page.databytecounts) > most or rows * columns > 4 * math.prod(page.shape) + 65536:
         raise InputRefused(
             f"{where} has pieces of {rows} x {columns} voxels in up to {max(page.databytecounts):,} bytes, "
-            "which cannot be; it is damaged"
+            "which is impossible; it is damaged"
         )
     return dtype
 

@@ -91,7 +91,7 @@ def axes_of(
         depth = max(1, counted.get("images", 1) // (channels * times))
     if samples > 1 and channels > 1 and max(times, depth) > 1:
         raise InputRefused(
-            f"{where} holds {channels} channels of {samples} values per voxel each; save one channel alone"
+            f"{where} holds {channels} channels of {samples} values per voxel each; save a single channel"
         )
     if (channels > 1) + (times > 1) + (depth > 1) > 1:
         counts = {"C": channels, "T": times, "Z": depth}

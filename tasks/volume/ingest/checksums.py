@@ -128,7 +128,7 @@ def expected_of(files: Mapping[str, int], given: Sequence[str], options: Storage
         match = _GIVEN.fullmatch(text)
         if not match:
             raise InputRefused(
-                f"the checksum {text!r} is none; give 8 hexadecimal digits (CRC32C) or 32 (MD5), for one of several "
+                f"{text!r} is not a checksum; give 8 hexadecimal digits (CRC32C) or 32 (MD5), for one of several "
                 "files as name=checksum"
             )
         name, value = match[1], match[2].lower()
@@ -191,7 +191,9 @@ def _beside(urls: Sequence[str], options: StorageOptions) -> tuple[dict[int, str
             if _forbidden(error):
                 unknown.append(f"{urls[file]}{BESIDE}")
                 return ""
-            raise InputRefused(f"{urls[file]}{BESIDE} cannot be read ({error})") from error
+            raise InputRefused(
+                f"{urls[file]}{BESIDE} cannot be read ({error}); check that it is a readable file"
+            ) from error
 
     answers = zip(asked, on_io(read, asked), strict=True)
     return {file: value for (_, file, _), value in answers if value}, sorted(unknown)

@@ -50,7 +50,7 @@ _EXTENDED = (
 
 
 def is_of_mdio_v0(url: str) -> bool:
-    """Return whether a URL names SEG-Y that is rebuilt of a volume of multidimio 0.8."""
+    """Return whether a URL names SEG-Y to be rebuilt from a volume of multidimio 0.8."""
     return url.endswith(f"/{DOCUMENT}")
 
 

@@ -104,7 +104,7 @@ def fill_of(dtype: str) -> str:
 def master_spec_of(
     store: Store, survey: Survey, master: Master, dims: tuple[str, ...], *, spilled: bool
 ) -> tuple[ArraySpec, tuple[int, ...]]:
-    """Return the master, and how many of its traces a block has."""
+    """Return the spec of the master, and the number of its traces per block."""
     assert survey.grid is not None
     chunks, shards = chunks_and_shards(master, store, survey)
     dtype = survey.fmt.sample_format.dtype

@@ -23,11 +23,11 @@ def open_files(source: str, index: Index, options: StorageOptions, limits: Limit
     """Open the files that become one volume, or the traces that `index` selects from them.
 
     Raises:
-        InputRefused: A file is not there or not SEG-Y that is read, it has no such traces, or it is to be split.
+        InputRefused: A file is missing or is no readable SEG-Y, lacks these traces, or is to be split.
     """
     if index.split != "no" and not index.traces:
         raise InputRefused(
-            f"{source} is to be split, and a volume holds one line of it; to publish a volume of each",
+            f"splitting {source} makes several volumes, and this command makes one; to publish a volume of each line",
             flags="--split line",
             verb="publish",
         )

@@ -60,10 +60,10 @@ def fit_of(store: Store, survey: Survey, master: Master, follow: Follow) -> Fit:
 def fit_blocks(
     compute: Compute, spec: ArraySpec, block: tuple[int, ...], survey: Survey, *, near: bool, spilled: bool
 ) -> Compute:
-    """Return the compute, limited to the number of blocks in flight that fit in memory.
+    """Return `compute`, limited to the number of concurrent blocks that fit in memory.
 
     Raises:
-        InputRefused: No block fits; the sentence has chunks with which one does.
+        InputRefused: No block fits; the sentence names chunks for which one does.
     """
     need = block_memory(spec, block, survey.fmt, cpu_count(), spilled=spilled)
     if need <= compute.memory_bytes:

@@ -21,7 +21,9 @@ LEAST_PROBES, PROBE_BYTES = 512, 1 << 19
 def predicted_grid(
     files: Files, placement: Placement, numbers: np.ndarray, headers: np.ndarray, *, near: bool
 ) -> Grid | None:
-    """Return the grid that some headers promise; None where they do not, or fields are not the index itself.
+    """Return the regular grid predicted from some headers.
+
+    Return None if these headers fit no regular grid, or if the index is not made of integer header fields as stored.
 
     Args:
         files: All files as one run of traces.

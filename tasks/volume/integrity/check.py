@@ -29,7 +29,7 @@ BATCH = 32  # objects in memory at once, at most
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it was written: which object, which samples, and what is wrong."""
+    """A difference from what was written: the object, the samples in it, and the problem."""
 
     key: str
     array: str
@@ -46,7 +46,7 @@ class ManifestEntry:
 
     @property
     def key(self) -> str:
-        """Return its key."""
+        """Return the key of the object."""
         return self.stored.key
 
 
@@ -114,7 +114,7 @@ def _root_in(store: Store, commit: Commit) -> Root | None:
 
 def _neither(store: Store, where: str, newest: Commit) -> IntegrityFailure:
     return IntegrityFailure(
-        f"neither {store.url}/{where} nor {newest.key} is as it was written; put one of them back "
+        f"neither {store.url}/{where} nor {newest.key} is as it was written; restore one of them "
         "from a copy of the volume"
     )
 

@@ -1,7 +1,7 @@
-"""Objects of a master, and of what was stored with it, made again from its source.
+"""Restore objects of a master, and those stored with it, from its source.
 
-The blocks that stored them are carried out once more, as their plan says, into memory. Whether the source is still
-the same file does not matter: whoever puts an object back compares its checksum first.
+The blocks that stored these objects run again into memory, as their plan says. The source need not be the same file:
+the checksum of each object is compared before the object is restored.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence

@@ -102,7 +102,7 @@ def take_away(
         store.delete_many(gone, guard=partial(check_epoch, store, epoch))
     except DestinationRefused as refusal:
         raise Resumable(
-            f"{refusal}, and what takes the place of it is not written yet; see to it that {store.url} may be "
+            f"{refusal}, and its replacement is not written yet; make sure that {store.url} can be "
             "written, and run the same command again to go on"
         ) from refusal
 
@@ -151,12 +151,12 @@ def clear_strays(
 
 
 def chunk_folders(store: Store, paths: Sequence[str], *, everything: bool = False) -> list[str]:
-    """Return the prefixes whose listings hold all that lies below some paths, one for the arrays of a folder.
+    """Return prefixes whose listings hold every object below some paths; arrays of one folder share a prefix.
 
     Args:
         store: The volume.
         paths: Paths of arrays.
-        everything: Whether there are no other arrays, so that one listing does not find more than many would.
+        everything: Whether these are all arrays of the store, so that one listing of the whole store will do.
     """
     if store.local or len(paths) < 2:
         return [f"{path}/" for path in paths]
@@ -169,12 +169,12 @@ def chunk_folders(store: Store, paths: Sequence[str], *, everything: bool = Fals
 
 
 def clear_report(store: WritableStore, epoch: int, before: Iterable[str], keep: Collection[str]) -> None:
-    """Remove what a report of before had and the present one has not: what its list names, and pictures without one.
+    """Remove objects of an earlier report that the present one lacks: those in its list, and unlisted pictures.
 
     Args:
         store: The volume.
         epoch: Epoch of the lock.
-        before: Keys that the list of the report before names.
+        before: Keys in the list of the earlier report.
         keep: Keys of the present report.
     """
     own = _OF_REPORTS | {key for key in before if key.startswith(f"{REPORT}/")}

@@ -76,7 +76,7 @@ def _list(labels: Volume, run: Run, compute: Compute) -> None:
     with unkept_locks(), owned(image, run, compute, lambda compute: compute) as owner:
         root = owner.root()
         if root is None:
-            raise InputRefused(f"the image {image.url} was taken away; publish it and its labels again")
+            raise InputRefused(f"the image {image.url} was removed; publish it and its labels again")
         refuse_taken(image, root, [LABELS])
         others = [other for other in root.label_names if other != name]
         names = sorted([name, *(other for other in others if image.exists(f"{LABELS}/{other}/zarr.json"))])

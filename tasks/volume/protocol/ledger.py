@@ -30,14 +30,14 @@ Content = bytes
 
 @dataclass(frozen=True)
 class Stored:
-    """One object as it was put.
+    """An object as it was written.
 
     Attributes:
         key: Key of the object.
         bytes: Size of the object.
         crc32c: CRC32C of the object; for chunks and shards `checksum_of_chunks`.
-        places: How many places the index of a shard has; 0: the object is one chunk. None: `crc32c` is that of the
-            object alone, as for documents, and for chunks in volumes of early versions.
+        places: Number of entries in the index of a shard; 0: the object is one chunk. None: `crc32c` covers the
+            bytes of the object, as for documents, and for chunks in volumes of early versions.
     """
 
     key: str

@@ -140,8 +140,8 @@ def locked(
         top: Result of `highest` just now; called if not given.
 
     Raises:
-        Resumable: Another run holds the volume and did not finish in time; or took it over, and what this one did
-            next failed.
+        Resumable: Another run holds the volume and did not finish in time; or another run took the volume over, and
+            the next step of this one failed.
     """
     keeping = _keeping.get()
     hold = keeping.pop(store.url, None) if keeping is not None else None

@@ -42,7 +42,7 @@ _OF_SEGY = {
 
 
 def chunk_of(key: str) -> tuple[str, int]:
-    """Return the path of the array that `key` is a chunk of and the rank of its index; "" if it is no chunk's key."""
+    """Return the path of the array of a chunk and the rank of its index; path "" if `key` is not that of a chunk."""
     match = _CHUNK.fullmatch(key)
     return (match[1], match[2].count("/")) if match else ("", 0)
 

@@ -66,7 +66,7 @@ class Owner:
     compute: Compute
 
     def root(self) -> Root | None:
-        """Return the root as the newest commit has it; None if there is no volume."""
+        """Return the root in the newest commit; None if there is no volume."""
         return current_root(self.store)
 
     def begin(

@@ -85,7 +85,7 @@ def time_stamp(created_on: str) -> str:
         stamp = None
     if stamp is None or stamp.tzinfo is None:
         raise InputRefused(
-            f"created_on is {created_on!r}, which is no time with a zone; write 2026-01-01T00:00:00+00:00"
+            f"created_on is {created_on!r}, which is not a time with a time zone; write 2026-01-01T00:00:00+00:00"
         )
     return stamp.isoformat()
 

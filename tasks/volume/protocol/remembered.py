@@ -104,14 +104,14 @@ class _Recalling(Store):
 
 
 class _RecallingToWrite(_Recalling, WritableStore):
-    """As `_Recalling`, for what owns the volume."""
+    """A writable `_Recalling`, for the owner of the volume."""
 
 
 AnyStore = TypeVar("AnyStore", Store, WritableStore)
 
 
 def recalling(store: AnyStore) -> AnyStore:
-    """Return the store so that what was stored through this process is recalled; a local one as it is."""
+    """Return a store that recalls the objects written by this process; a local store is returned unchanged."""
     if store.local:
         return store
     kind = _RecallingToWrite if isinstance(store, WritableStore) else _Recalling

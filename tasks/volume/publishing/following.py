@@ -37,7 +37,7 @@ class OfVoxels:
 
 
 def lossless_arrays(following: Following | None) -> int:
-    """Return how many lossless arrays are stored, the master among them."""
+    """Return the number of lossless arrays that are stored, including the master."""
     copies = following.copies if following else None
     return 1 + (len(copies.presets) + len(copies.more) if copies and copies.quality == "lossless" else 0)
 

@@ -80,7 +80,7 @@ def fitted(
     area = abs(np.linalg.det(matrix)) * abs(steps[0] * steps[1])
     if rank < 2 or area <= 1e-6 * sides[0] * sides[1]:
         raise InputRefused(
-            f"the traces of {where} lie on one line, so X and Y do not tell both line numbers; {needs}"
+            f"the traces of {where} lie on one line, so X and Y do not determine both line numbers; {needs}"
         )
     residual = float(np.hypot(*(matrix @ design.T - np.stack([x - origin[0], y - origin[1]]))).max())
     if residual > LARGEST_RESIDUAL * sides.min():

@@ -54,6 +54,6 @@ def corners_of(points: Sequence[Sequence[float]]) -> np.ndarray:
         corners = np.empty(0)
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 2 or not np.isfinite(corners).all():
         raise InputRefused(
-            "a line goes through two points or more; give pairs of numbers such as [(100, 300), (180, 420)]"
+            "a line needs two points or more; give pairs of numbers such as [(100, 300), (180, 420)]"
         )
     return corners

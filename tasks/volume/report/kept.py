@@ -1,6 +1,6 @@
-"""The report as it lies in a volume: recognised by what it was made of, replaced as a whole.
+"""The report stored in a volume: recognised by a digest of its inputs, replaced as a whole.
 
-Nothing here needs matplotlib, so that a report that is up to date costs a look at it.
+Nothing here needs matplotlib, so checking that a report is up to date is cheap.
 """
 
 import json

@@ -128,7 +128,7 @@ def _font(size: float, bold: bool) -> ImageFont.FreeTypeFont:
 
 
 def drawn(figure: Figure) -> np.ndarray:
-    """Return a figure as pixels, uint8 RGB."""
+    """Render a figure to pixels, uint8 RGB."""
     canvas = FigureCanvasAgg(figure)
     with _LOCK:
         canvas.draw()

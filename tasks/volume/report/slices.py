@@ -112,7 +112,7 @@ class Mask:
 
 
 def mask_of(volume: Volume) -> Mask:
-    """Return the mask of a volume; all cells are live where there is none (images)."""
+    """Return the trace mask of a volume; without one (images) all cells are live."""
     small = volume.has("trace_mask") and math.prod(volume.spec("trace_mask").shape) <= MASK_CELLS
     return Mask(volume, volume.read("trace_mask") if small else None)
 

@@ -69,7 +69,7 @@ def convert_samples(
 
 
 def ibm_words(values: np.ndarray) -> np.ndarray:
-    """Return the nearest normalised IBM words (uint32) of float64 values; 0 for NaN, the largest beyond their range."""
+    """Return the nearest normalised IBM words (uint32) of float64 values: 0 for NaN, the largest for larger values."""
     magnitude = np.abs(values)
     finite = np.isfinite(magnitude)
     mantissa, exponent = np.frexp(np.where(finite, magnitude, 0.0))

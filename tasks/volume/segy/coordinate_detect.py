@@ -1,7 +1,7 @@
-"""Locate the coordinates of traces in the header, as the user says or by what varies.
+"""Locate the coordinates of traces in the header: the user's fields, or fields that vary.
 
-The standard has X and Y of a CDP at bytes 181 and 185. Files of revision 0 hold them where sources or groups have
-theirs, others where the standard has inline and crossline. Fields that are the same in every trace are no coordinates.
+The standard puts X and Y of a CDP at bytes 181 and 185. Files of revision 0 hold them in the fields of source or group
+coordinates, other files in those of inline and crossline. Fields that are the same in every trace are no coordinates.
 """
 
 from collections.abc import Sequence

@@ -34,7 +34,7 @@ class Corrections:
 
     @classmethod
     def of(cls, index: Index) -> "Corrections":
-        """Return what a parameter says."""
+        """Return the corrections in index parameters."""
         return cls(
             delay=None if index.delay == "header" else float(index.delay),
             depth_unit="" if index.depth_unit == "header" else index.depth_unit,

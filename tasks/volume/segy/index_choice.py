@@ -1,4 +1,4 @@
-"""The index of a file as it was chosen: where its traces go, and why."""
+"""The index chosen for a file: the placement of its traces, and the reasons."""
 
 from dataclasses import dataclass, field
 
@@ -8,10 +8,10 @@ from tasks.volume.segy.placement import XY, Placement
 
 @dataclass(frozen=True)
 class IndexChoice:
-    """The index of a file: where its traces go, and why.
+    """The index of a file: the placement of its traces, and the reasons.
 
-    `notes` are sentences on what was chosen and why; `candidates` is what was judged, empty if the user named the
-    words. `before` is what earlier versions, which read every field as int32, made of the same words; None if the same.
+    `notes` are sentences on the choice and its reasons; `candidates` are the judged indexes, empty if the user named
+    the fields. `before` is the placement by the same fields read as int32, as earlier versions did; None if the same.
     """
 
     placement: Placement
@@ -26,7 +26,7 @@ class IndexChoice:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """Type of each."""
+        """Return the type of each index field."""
         return tuple(word.type for word in self.placement.words)
 
     @property
@@ -36,5 +36,5 @@ class IndexChoice:
 
     @property
     def coordinate_bytes(self) -> tuple[int, ...]:
-        """First bytes of X and Y of the CDPs; () if no words hold them."""
+        """Return the first bytes of X and Y of the CDPs; () if no fields hold them."""
         return tuple(coordinate.byte for coordinate in self.placement.coordinates if coordinate.name in XY)

@@ -1,8 +1,8 @@
-"""Choose the header fields that index a file: as the user says, or found where there is only one way to read it.
+"""Choose the header fields that index a file: those of the user, or detected if there is only one interpretation.
 
 Rev 1 puts inline and crossline at bytes 189 and 193, but many files hold X and Y there and the numbers
-elsewhere. The standard place wins if it is plausible; then the places where vendors put them; then anything.
-A wrong guess would be found out a year later, so what leaves a doubt is refused with the candidates.
+elsewhere. The standard place wins if it is plausible; then the places where vendors put them; then any other.
+A wrong guess might be noticed only a year later, so a doubtful file is refused with the candidates.
 """
 
 import re

@@ -192,10 +192,10 @@ def path(seen: Seen) -> str:
 
 
 def off_the_grid(seen: Seen, first: HeaderWord, second: HeaderWord) -> str:
-    """Return the evidence that coordinates follow a line and not the grid of two fields; empty without any.
+    """Return the evidence that coordinates follow a line and not the grid of two fields; empty if there is none.
 
-    In a survey, also one of a few lines shot there and back, a step in either word is a step on the ground, in
-    two directions. Words that count the traces of a line in two digits are no such thing.
+    In a survey, even one of a few lines shot in both directions, a step in either field is a step on the ground, and
+    the two have different directions. Fields that hold the digits of a count of traces along a line have no such steps.
     """
     track = seen.track
     if track is None or path(seen) != "on" or first.low == first.high or second.low == second.high:

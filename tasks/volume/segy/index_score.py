@@ -76,7 +76,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class HeaderWord:
-    """One word of the traces at hand, which are all traces of the file if `complete`."""
+    """Values of one header field in the sampled traces; `complete` if these are all traces of the file."""
 
     byte: int
     type: str
@@ -95,7 +95,7 @@ class HeaderWord:
 
     @cached_property
     def step(self) -> int:
-        """Return the largest step in which all values lie; in a sample it can be a multiple of the file's."""
+        """Return the greatest common step of all values; in a sample it can be a multiple of the file's step."""
         return int(np.gcd.reduce(self.values - self.low)) or 1
 
     @cached_property
@@ -197,7 +197,7 @@ def _objection(first: HeaderWord, second: HeaderWord, n_traces: int, *, repeats:
 
 
 def repeated(*words: HeaderWord) -> tuple[int, int, int]:
-    """Return how many sampled traces repeat an earlier one's fields, and the positions of the first such pair."""
+    """Return the number of sampled traces that repeat the fields of an earlier one, and the first such pair."""
     cells = words[0].positions
     for field in words[1:]:
         cells = np.unique(cells, return_inverse=True)[1] * field.distinct + field.positions

@@ -106,7 +106,7 @@ def _complete(template: Template, words: dict[str, Word], overrides: Overrides) 
     extra = set(words) - template.names - set(overrides.non_binned_dims)
     if extra:
         raise InputRefused(
-            f"{template.name} has no word {', '.join(sorted(extra))}; it has {', '.join(sorted(template.names))}; use "
+            f"{template.name} has no field {', '.join(sorted(extra))}; it has {', '.join(sorted(template.names))}; use "
             "another template, or none and all names"
         )
     standard = {name: quantity(name) for name in template.words}

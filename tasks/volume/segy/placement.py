@@ -124,13 +124,13 @@ def given(overrides: Overrides) -> dict[str, Any]:
 def place(
     index: Index, words: Mapping[str, Word], xy: Sequence[int] = (), *, template: str = ""
 ) -> Placement:
-    """Return the placement that these words make.
+    """Return the placement by these header fields.
 
     Args:
         index: Index parameters of the user: template, domain, overrides.
         words: Header fields by name, slowest first, with coordinates of the template.
         xy: First bytes of X and Y; () for none.
-        template: Found in the file, where the user names none.
+        template: Template found in the file, used if the user names none.
 
     Raises:
         InputRefused: An override lacks what it needs, or the domain is not the template's.

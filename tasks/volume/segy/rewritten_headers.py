@@ -1,7 +1,7 @@
 """Headers of a file that holds part of another's traces, or holds them in another form.
 
-What describes the samples, the number of traces and the byte order is made to agree with what is written, also where
-the source contradicted itself; every other word keeps its value, and text and stanzas their bytes.
+Fields that describe the samples, the number of traces and the byte order agree with the new file, even if those of the
+source contradicted one another. Every other field keeps its value; texts and stanzas keep their bytes.
 """
 
 import math
@@ -39,7 +39,7 @@ Words = Iterable[tuple[int, int]]  # first byte, from 1, and width
 def target_format(
     fmt: FileFormat, *, sample_format: SampleFormat, byte_order: ByteOrder, n_samples: int, n_traces: int
 ) -> FileFormat:
-    """Return the format of a file that holds `n_traces` of another's traces in this form."""
+    """Return `fmt` changed to hold `n_traces` traces of `n_samples` in this sample format and byte order."""
     trace_bytes = fmt.trace_header_bytes + n_samples * sample_format.bytes_per_sample
     return replace(
         fmt,
@@ -171,8 +171,8 @@ def _trace_words(
     if fmt.extra_headers:
         if fmt.extra_headers > 1 or not _is_standard_extension(headers).all():
             raise InputRefused(
-                "there are additional trace headers other than the first that SEG-Y rev 2 defines, so their words are "
-                "not known and cannot be turned to another byte order; export in the byte order of the source"
+                "there are additional trace headers other than the first that SEG-Y rev 2 defines, so their fields are "
+                "unknown and cannot be converted to another byte order; export in the byte order of the source"
             )
         words += [(_TRACE_HEADER_BYTES + byte, width) for byte, width in EXTENSION_WORDS]
     free = [

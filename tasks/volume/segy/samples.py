@@ -1,7 +1,7 @@
-"""The samples of trace records by their format: the one place that knows which kernel reads and writes which.
+"""Decode and encode the samples of trace records: the only module that assigns kernels to sample formats.
 
-Records are the file's bytes, one trace a row; columns of chunks are what the volume stores. IBM words that float32
-does not give back are reported; every other format moves without loss.
+Records are the file's bytes, one trace a row; the volume stores columns of chunks. IBM words that float32 does not
+give back are reported; every other format converts without loss.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ _FIRST_EXCEPTIONS = 4096
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Counts taken while a column was decoded.
+    """Counts made while decoding a column.
 
     Attributes:
         stats: Result of `kernels.traces.new_stats`.
@@ -42,9 +42,9 @@ def decode_column(
         fmt: Format of the records.
         records: uint8, shape (record, byte of the record), C-contiguous.
         rows: int64: the record of each trace of `out`, -1 where there is none.
-        out: Array of the format's dtype, shape (chunk, trace, sample in chunk), C-contiguous; what is no sample of a
-            trace becomes NaN in floats, 0 in integers.
-        most_exceptions: Beyond this number they are only counted.
+        out: Array of the format's dtype, shape (chunk, trace, sample in chunk), C-contiguous; elements without a
+            sample become NaN in floats, 0 in integers.
+        most_exceptions: Largest number of exceptions to list; more are only counted.
     """
     data, starts, swap = records.reshape(-1), _starts(fmt, rows), _swapped(fmt)
     nothing = np.empty((0, 3), np.int64)

@@ -1,8 +1,8 @@
-"""MDIO's kinds of surveys as a table: dimensions, header fields, coordinates, and what they are called in attributes.
+"""Table of MDIO's kinds of surveys: dimensions, header fields, coordinates, and their names in attributes.
 
 Names are those of multidimio 1.1.3 (mdio.builder.templates), because volumes carry them and mdio opens volumes.
-One more kind is one more row. Where the standard has a byte for a word it is the default; a cable, a gun or a
-receiver has none, so it must be named.
+One more kind is one more row. The byte of a field in the standard is the default. The standard has no byte for a
+cable, a gun or a receiver, so the user must name one.
 """
 
 from collections.abc import Mapping

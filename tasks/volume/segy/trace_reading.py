@@ -1,4 +1,4 @@
-"""One interpretation of the layout of a file's traces, and what the binary header states about it."""
+"""One interpretation of the layout of a file's traces, and the statements of the binary header on it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ _OF_SAMPLES = {
 
 
 def full(values: Sequence[float], stack: Stack, usual: float) -> list[float]:
-    """Return a number for each axis: those given for z, y and x, and the usual one for axes before them."""
+    """Return a number for each axis: the given ones for z, y and x, the default for axes before them."""
     return [usual] * len(stack.first.leading) + list(values)
 
 

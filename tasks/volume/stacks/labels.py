@@ -93,7 +93,7 @@ def place_in_image(stack: Stack, place: Voxels, asked: Image, image: Volume) -> 
 
 
 def in_image(place: Voxels, image: Volume) -> str:
-    """Return the sentence that says where the voxels of labels lie."""
+    """Return the sentence on the voxel length of labels."""
     unit = place.unit or "(no unit)"
     return f"voxel length (z, y, x): {_by(place.length)} {unit}, as of the image {image.store.url}"
 

@@ -244,7 +244,7 @@ class Line:
                     _run(self.cloud.renew(), self.patience.one_try)
                 except (Misconfigured, Expired) as error:
                     raise Resumable(
-                        f"the credentials for {self._name} ran out, and new ones are not to be had ({error}); renew "
+                        f"the credentials for {self._name} ran out, and new ones cannot be obtained ({error}); renew "
                         "them and run the same command again"
                     ) from error
                 self._sessions += 1

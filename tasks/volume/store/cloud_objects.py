@@ -247,7 +247,7 @@ class CloudObjects:
         if not first or second or not kept:
             raise DestinationRefused(
                 f"the store of {self._url} overwrites an object that was to be created only if absent, so two runs "
-                "could mix; use a store with conditional writes, or accept_unconditional_writes and see to it that "
+                "could mix; use a store with conditional writes, or accept_unconditional_writes and ensure that "
                 "one run at a time writes the volume"
             )
         self._line.probed.add(self._root)
@@ -265,7 +265,7 @@ class CloudObjects:
             return self._line.call(request, size=size, conditional=conditional, before=before)
         except PermissionError as error:
             raise DestinationRefused(
-                f"this identity may not do that at {self._url} ({error}); check its policy, which must also allow "
+                f"this identity may not do this at {self._url} ({error}); check its policy, which must also allow "
                 "listing: without it S3 answers 403 for a missing object"
             ) from error
         except Archived as error:

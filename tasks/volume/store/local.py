@@ -217,7 +217,7 @@ def take_claim(path: str) -> None:
     """Create a file that names this process as its holder; take over the file of a process that has ended.
 
     Raises:
-        BlockingIOError: A process that may be alive has it.
+        BlockingIOError: The file belongs to a process that may be alive.
     """
     folder, name = os.path.dirname(path), f"{_writer(os.getpid())}-{next(_numbers)}"
     own = f"{path}.{name}"

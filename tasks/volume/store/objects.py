@@ -39,7 +39,7 @@ class Store:
         self.url = self.location.url
         if self.location.protocol in WEB:
             raise InputRefused(
-                f"{self.url} is on a web server, of which single SEG-Y files are read; name a store"
+                f"{self.url} is on a web server, from which only single SEG-Y files are read; name a store"
             )
         self.options = options or StorageOptions()
         self.local = self.location.local
@@ -126,7 +126,7 @@ class Store:
         return self._objects.listing(self.path(prefix.rstrip("/")))
 
     def has_bucket(self) -> bool:
-        """Return whether there is a bucket or container here; on this machine a folder needs none."""
+        """Return whether the bucket or container exists; True for a local folder, which needs none."""
         return self._objects.has_bucket()
 
     @property

@@ -35,5 +35,5 @@ def ended_here(machine_of: str, process: int, started_at: str) -> bool:
 
 
 def clock_seconds() -> float:
-    """Return the time of a clock that runs while the machine sleeps, if there is one."""
+    """Return the time of a monotonic clock that, if the system has one, also runs while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -14,7 +14,7 @@ VARIABLES = "SEISMILL_SOURCE_"
 
 
 class SourceOptions(StorageOptions):
-    """Options as the store of a source has them; its requests carry the credentials of the sources."""
+    """Options for the store of a source; its requests carry the credentials for sources."""
 
     def credential(self, name: str) -> str:
         """Return a variable of the environment that is meant for sources, such as AWS_PROFILE; empty if not set."""
@@ -39,5 +39,5 @@ def of_sources(options: StorageOptions) -> StorageOptions:
 
 
 def credential_of(options: StorageOptions, name: str) -> str:
-    """Return a variable of the environment that is meant for these options alone; empty if there is none."""
+    """Return an environment variable that applies to these options only; empty if it is not set."""
     return options.credential(name) if isinstance(options, SourceOptions) else ""

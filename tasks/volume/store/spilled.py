@@ -124,7 +124,7 @@ class SpilledSource(InRanges):
         """Fill `out` with the bytes from `start`.
 
         Raises:
-            InputRefused: The file ends before.
+            InputRefused: The file ends too early.
         """
         done = 0
         while done < len(out) and (got := os.preadv(self._descriptor, [out[done:]], start + done)):

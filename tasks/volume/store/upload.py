@@ -36,7 +36,7 @@ class Upload:
         self._sent, self._crc = 0, 0
 
     def write(self, data: memoryview | bytes) -> None:
-        """Add bytes to the end; sends a part when one is full."""
+        """Append bytes, and send a part when it is full."""
         view = memoryview(data).cast("B")
         self._crc = google_crc32c.extend(self._crc, bytes(view))
         while view:

@@ -94,7 +94,7 @@ class Listing:
         if lost or sum(files.values()) + others.total() != len(self.files):
             raise IntegrityFailure(
                 f"the sweep does not account for {len(lost)} of {len(self.files)} objects, such as {lost[:3]}; "
-                "take the migration for incomplete, and report it"
+                "treat the migration as incomplete, and report it"
             )
         return files, dict(others.most_common())
 

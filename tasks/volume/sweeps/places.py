@@ -29,6 +29,6 @@ def refuse_nested(staging: str, volumes: str) -> None:
     entry, other = f"{staging}/", f"{volumes}/"
     if entry.startswith(other) or other.startswith(entry):
         raise InputRefused(
-            f"{staging} and {volumes} lie in each other; give staging and volumes prefixes of their own, because a "
-            "listing of one would go through all objects of the other"
+            f"one of {staging} and {volumes} lies in the other; give staging and volumes prefixes of their own, as "
+            "a listing of one would go through all objects of the other"
         )

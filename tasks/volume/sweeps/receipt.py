@@ -109,13 +109,13 @@ def volumes_at(store: Store) -> list[Store]:
 def missing(
     found: list[StagedSource], catalogue: Catalogue, run: Run, say: Callable[[str], None]
 ) -> set[str]:
-    """Return the names of sources whose record says published, and whose volume is not there any more.
+    """Return the names of sources that are recorded as published, but whose volume no longer exists.
 
     Args:
         found: Sources that lie in staging.
         catalogue: Their records.
         run: Settings of the run, with the options of the store.
-        say: Called with a sentence if there are any.
+        say: Called with a sentence if such sources exist.
     """
     records = catalogue.records
     published = [
@@ -188,5 +188,5 @@ def describe(store: Store, attributes: Mapping[str, Any], run: Run) -> None:
     with held(store, run) as (writable, epoch):
         root = current_root(writable)
         if root is None:
-            raise Resumable(f"the volume at {store.url} was taken away meanwhile")
+            raise Resumable(f"the volume at {store.url} was removed meanwhile; run the sweep again")
         commit(writable, epoch, root.with_state(attributes=dict(attributes)))

@@ -71,12 +71,12 @@ class StagedSource:
 
     @property
     def files(self) -> tuple[File, ...]:
-        """Return the files of the source: those of the group, or itself."""
+        """Return the files of the source: those of its group, or the single file."""
         return self.group or (File(self.name, self.url, self.bytes, self.identity),)
 
     @property
     def source(self) -> str:
-        """Return the source for `publish`: these very files, whatever characters their names hold."""
+        """Return the source parameter for `publish`: exactly these files, with special characters escaped."""
         if self.images and self.group:
             return self.url
         return ",".join(as_parameter(file.url) for file in self.files)

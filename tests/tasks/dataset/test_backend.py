@@ -327,13 +327,13 @@ def test_a_dataset_travels_to_other_processes(cube: Made):
         ({"max_error": "low"}, "max_error is 'low'; give 0 for lossless"),
         ({"level": "low"}, "level is 'low' and max_samples 0; give whole numbers"),
         ({"max_error": float("nan")}, "give 0 for lossless"),
-        ({"headers": ["cdp"]}, "cdp is no field of a trace header; like it are cdp_x, cdp_y"),
+        ({"headers": ["cdp"]}, "cdp is no field of a trace header; similar names are cdp_x, cdp_y"),
         ({"headers": ["cdp_x"], "level": 1}, "no trace headers at level 1; level 0 has them"),
         (
             {"storage_options": {"key": "AKIA", "secret": "hidden"}},
             "storage_options has key, secret; it takes",
         ),
-        ({"storage_options": {"endpoint_url": "ftp://hidden"}}, "a value for endpoint_url that is none"),
+        ({"storage_options": {"endpoint_url": "ftp://hidden"}}, "an invalid value for endpoint_url"),
     ],
 )
 def test_what_cannot_be_opened_is_refused_in_a_sentence(cube: Made, options, sentence):

@@ -82,7 +82,7 @@ class Part:
 
 
 class Cloud(Protocol):
-    """Calls of one request each; they raise what `faults` names."""
+    """Calls of one request each; they raise the exceptions of `faults`."""
 
     batch: int  # how many objects one request deletes
 
@@ -97,8 +97,8 @@ class Cloud(Protocol):
     ) -> str:
         """Write an object and return its new identity, empty if the store does not tell it.
 
-        With `writer` only if there is none yet (else FileExistsError), with an identity only where the object has it
-        (Changed).
+        With `writer`, create the object; raise FileExistsError if it exists. With `identity`, replace the object;
+        raise Changed if it has another identity.
         """
 
     async def head(self, path: str) -> Found:
@@ -117,7 +117,7 @@ class Cloud(Protocol):
         """Send a part of an upload and return its receipt."""
 
     async def complete(self, path: str, upload: str, receipts: list[str], crc32c: int) -> None:
-        """Make the object of its parts."""
+        """Make the object from its parts."""
 
     async def abort(self, path: str, upload: str) -> None:
         """Drop an upload and its parts."""

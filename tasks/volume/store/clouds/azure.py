@@ -245,7 +245,7 @@ class Azure:
         """See `Cloud`; parts without a list are invisible, and the service removes them after a week."""
 
     async def renew(self) -> None:
-        """See `Cloud`; the SDK requests a token when it has none, so the remembered one is dropped."""
+        """See `Cloud`; drop the cached token, because the SDK requests a new one when it has none."""
         policy = self._fs.service_client._credential_policy
         if hasattr(policy, "_token"):
             policy._token = None

@@ -169,7 +169,7 @@ class Gcs:
         return str(part.number)
 
     async def complete(self, path: str, upload: str, receipts: list[str], crc32c: int) -> None:
-        """See `Cloud`; the last part completed the object, so it is only looked up."""
+        """See `Cloud`; the last part completed the object, so only look it up."""
         stored = await self.head(path)
         if stored.crc32c and int(stored.crc32c, 16) != crc32c:
             raise Rejected(f"gs://{path} has CRC32C {stored.crc32c}, but {crc32c:08x} was sent")

@@ -148,7 +148,7 @@ def test_a_volume_whose_master_was_replaced_since_it_was_looked_at_is_not_worked
         return root.with_members({"amplitude": {"node_type": "array"}})
 
     with locked(store, wait_seconds=0) as epoch:
-        with pytest.raises(InputRefused, match="taken away meanwhile; publish it again"):
+        with pytest.raises(InputRefused, match="removed meanwhile; publish it again"):
             root_under_lock(store, volume_root("first"))
         commit(store, epoch, volume_root("first"))
         assert root_under_lock(store, volume_root("first")) == volume_root("first")

@@ -145,7 +145,7 @@ def test_bytes_without_names_are_the_words_of_the_template_in_order():
         ),
         (
             Index(template="StreamerShotGathers2D", bytes="9,13", names=["shot_point", "chanel"]),
-            "StreamerShotGathers2D has no word chanel; it has channel, ",
+            "StreamerShotGathers2D has no field chanel; it has channel, ",
         ),
         (
             Index(
