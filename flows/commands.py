@@ -1,7 +1,7 @@
 """Define the commands of verbs and chains. Each is built on first use: most runs need one, and `--help` none.
 
 The command line names them by their place in this module, `flows.commands:publish`, and has their texts from
-[names.py](names.py); whatever else a command has is found out at the first look at it.
+[names.py](names.py); everything else of a command is built when the command is first used.
 """
 
 import functools

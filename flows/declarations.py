@@ -56,7 +56,7 @@ def public(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def like(base: Callable[..., Any], *without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that gives a function the parameters of another one and their texts.
+    """Return a decorator that gives a function the parameters of another one, with their help texts.
 
     Parameters that only the function has follow the required ones. It is called with all of them by name.
 

@@ -123,7 +123,7 @@ class Opened:
         return Opened(self.volume, level, max_error, self.masked)
 
     def answer(self, groups: Sequence[Group]) -> tuple[ReadableArray, Cost]:
-        """Return the array that answers a selection of the samples fastest, and what that takes."""
+        """Return the array that serves a selection of the samples fastest, and the cost of reading it."""
         return fastest(self.candidates, groups, local=self.volume.store.local)
 
     def samples(self, groups: Sequence[Group], dtype: np.dtype[Any]) -> np.ndarray:

@@ -151,7 +151,7 @@ class Page:
             self._say(escape(str(refused)))
 
     def set_line(self, corners: Sequence[tuple[float, float]]) -> None:
-        """Show the traces along a line; fewer than two corners are none."""
+        """Show the traces along a line; with fewer than two corners, show none."""
         self.line.corners = list(corners)
         self.controls.corners.value = self.line.text
         self.map.mark_line(self.line.corners)

@@ -23,7 +23,7 @@ def most_between(chunk_bytes: int) -> int:
 
 
 def decoded(codec: Any, data: Any, most: int) -> Any:
-    """Return what a numcodecs codec makes of some bytes.
+    """Decode bytes with a numcodecs codec, within a limit of size.
 
     Codecs that say first how much they will make are held to that; streams are decoded up to the limit. Others, which
     change no size or are of a library that checks it, decode as they do.

@@ -50,7 +50,7 @@ class Format:
 
     Attributes:
         name: Name of the format for people; its suffixes are in `suffixes.SUFFIXES`.
-        begins: Whether a file is of it, by its first bytes and its URL in lower case.
+        begins: Function that recognises a file by its first bytes and its URL in lower case.
         describe: Module of this package, and its function of an `OpenFile`.
         library: Library of the extra `imaging` that the function imports.
         of_parts: Whether a file holds arrays by name, as in scan.h5:/exchange/data.

@@ -55,7 +55,7 @@ def finish(
     expected: Expected,
     sums: dict[int, Sums],
 ) -> Root:
-    """Store what all blocks together tell, make every array visible, and commit."""
+    """Store the results of all blocks together, make every array visible, and commit."""
     body, fmt, grid, files = stage.plan.body, survey.fmt, survey.grid, survey.files
     assert grid is not None
     specs = {name: ArraySpec.from_json(plain) for name, plain in body["arrays"].items()}

@@ -149,7 +149,7 @@ class Ledger:
         self.resumed = len(self.records)
 
     def add(self, record: Record) -> None:
-        """Take a block as done, and write the batch when it is due; to a distant store while blocks go on."""
+        """Record a block as done, and write the batch when it is due; to a remote store while blocks go on."""
         self.records[record.block] = record
         self._batch.append(record)
         if (time.monotonic() - self._flushed_at) * COST_FRACTION < self._cost:

@@ -132,7 +132,7 @@ def _pairs(path: str, slices: Mapping[str, Slice]) -> list[tuple[np.ndarray, np.
 
 
 def caption(row: Row) -> str:
-    """Return how an array is stored, in a few words."""
+    """Return a short description of how an array is stored."""
     kept = "as found" if row["codec"] == AS_FOUND else "lossless"
     words = [
         f"within ±{row['tolerance']:.4g}" if row.get("tolerance") else kept,

@@ -191,5 +191,5 @@ def _count_texts(name: str, size: int, read: Read) -> int:
                 return count + 1
     raise InputRefused(
         f"{name} announces extended textual headers up to SEG:EndText (byte 3505 is -1), but none of the "
-        f"first {_MOST_TEXTS} is that; write their number there"
+        f"first {_MOST_TEXTS} is that text; write their number there"
     )

@@ -48,7 +48,7 @@ class Found:
 
     Attributes:
         size: Size in bytes.
-        identity: ETag or generation: another one for other content.
+        identity: ETag or generation, which changes with the content.
         writer: Writer that created it, if it was created here.
         crc32c: CRC32C of the whole content in hexadecimal, if the store knows it.
         archived: Whether it must be restored before it can be read.
