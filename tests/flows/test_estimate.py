@@ -130,9 +130,9 @@ def test_a_dry_run_of_colours_says_why_nothing_is_estimated(tmp_path: Path, scra
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("no", "is no JSON file of prices"),
-        ('["gb_month"]', "is no JSON file of prices"),
-        ('[{"gb_month": 20}]', "is no JSON file of prices"),
+        ("no", "is not a JSON file of prices"),
+        ('["gb_month"]', "is not a JSON file of prices"),
+        ('[{"gb_month": 20}]', "is not a JSON file of prices"),
         ('{"per_request": 1}', "prices of per_request; known are gb_month"),
     ],
 )

@@ -389,5 +389,5 @@ def test_additional_headers_of_somebody_s_own_are_not_turned(tmp_path):
     extensions = np.full((35, 240), 7, np.uint8)
     content = plain(revision=0x0201, binary={(3507, "i"): 1}, extensions=extensions)
     exported(tmp_path, content, Export(sample_format="float32"))
-    with pytest.raises(InputRefused, match="not known and cannot be turned"):
+    with pytest.raises(InputRefused, match="unknown and cannot be converted"):
         export_segy(str(tmp_path / "volume.zarr"), str(tmp_path / "new.sgy"), Export(endian="little"))

@@ -189,7 +189,7 @@ def test_samples_that_changed_under_a_valid_checksum_give_no_file_and_no_proof(
     ingest_segy(str(other.path), str(tmp_path / "b.zarr"), master=SMALL)
     os.replace(tmp_path / "b.zarr/amplitude/c/1/1/1", volume / "amplitude/c/1/1/1")
     with pytest.raises(
-        IntegrityFailure, match=r"would have checksum .* nothing was written, run seismill verify"
+        IntegrityFailure, match=r"would have checksum .* nothing was written; run seismill verify"
     ):
         export_segy(str(volume), str(tmp_path / "out.sgy"))
     assert not (tmp_path / "out.sgy").exists()

@@ -27,7 +27,7 @@ def open_files(source: str, index: Index, options: StorageOptions, limits: Limit
     """
     if index.split != "no" and not index.traces:
         raise InputRefused(
-            f"splitting {source} makes several volumes, and this command makes one; to publish a volume of each line",
+            f"splitting {source} gives several volumes, and this command makes one; to publish a volume of each line",
             flags="--split line",
             verb="publish",
         )

@@ -97,7 +97,7 @@ def test_a_list_gives_its_own_order(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("s1.tif\ns9.tif\n", "names 1 files that are not there: s9.tif"),
+        ("s1.tif\ns9.tif\n", "names 1 files that do not exist: s9.tif"),
         ("s1.tif\ns1.tif\n", "names s1.tif twice"),
         ("/etc/passwd\n", "must name files of its own folder"),
         ("below/../../x.tif\n", "must name files of its own folder"),

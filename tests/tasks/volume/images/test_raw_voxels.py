@@ -205,7 +205,7 @@ def test_compressed_nrrd_files_and_meta_images(tmp_path, endian):
         (
             "a.nrrd",
             NRRD.format(type="short", endian="little").replace("raw", "gzip") + "\nno gzip",
-            "the last 7 bytes of .* are no stream that 1,170 bytes",
+            "the last 7 bytes of .* are no compressed stream of 1,170 bytes",
         ),
         (
             "a.nrrd",
@@ -234,7 +234,7 @@ def test_compressed_nrrd_files_and_meta_images(tmp_path, endian):
             META.format(big="False", type="SHORT", data="LOCAL").replace(
                 "CompressedData = False", "CompressedData = True"
             ),
-            "the last 0 bytes of .* are no stream",
+            "the last 0 bytes of .* are no compressed stream",
         ),
         (
             "a.mhd",

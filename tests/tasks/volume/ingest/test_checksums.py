@@ -293,7 +293,7 @@ def test_what_holds_no_md5_of_the_file_is_refused(tmp_path: Path, text: str) -> 
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ("0a1b2c3", "is none; give 8 hexadecimal digits"),
+        ("0a1b2c3", "is not a checksum; give 8 hexadecimal digits"),
         ("0a1b2c3d", "is for 2 of 2 files"),
         ("c.sgy=0a1b2c3d", "is for 0 of 2 files"),
         ("b.sgy=0a1b2c3d", ""),
