@@ -254,7 +254,7 @@ def test_an_object_that_may_not_be_removed_ends_resumable_and_the_same_command_c
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refused)
-        with pytest.raises(Resumable, match="may be written, and run the same command again to go on"):
+        with pytest.raises(Resumable, match="can be written, and run the same command again to go on"):
             run()
     run()
     assert verify(volume.url, errors=True)["findings"] == []
