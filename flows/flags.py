@@ -99,7 +99,7 @@ def _flags(parameter: inspect.Parameter, place: int) -> Iterator[inspect.Paramet
             n_tokens=1 if is_list else None,
             metavar="NAME,NAME,…" if is_list else None,
         )
-        # Its limits are checked with it, so that every wrong value is told of in the same words.
+        # Its limits are checked with it, so that every wrong value gets the same sentence.
         kind = parameter.annotation
         plain = kind.__origin__ if get_origin(kind) is Annotated else kind
         yield _keyword(parameter.name, Annotated[plain, shown], parameter.default)
@@ -132,7 +132,7 @@ def _model_flags(model: type[BaseModel], place: int) -> Iterator[inspect.Paramet
             if is_list and field.default
             else bool(field.default),
         )
-        # A list is checked with the rest of its model, so that every wrong value is told of in the same words.
+        # A list is checked with the rest of its model, so that every wrong value gets the same sentence.
         yield _keyword(name, Annotated[list[Any] if is_list else kind, described], field.default)
 
 

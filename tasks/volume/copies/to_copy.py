@@ -252,7 +252,7 @@ def _read(source: Store, stored: Stored) -> None:
 
 
 def compare(volumes: list[ToCopy], compute: Compute) -> None:
-    """Read every object once, so that a damaged one is refused before what it would replace is taken away.
+    """Read every object once, so that a damaged one is refused before anything is deleted.
 
     Raises:
         IntegrityFailure: An object is missing or has other bytes.

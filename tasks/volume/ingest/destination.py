@@ -1,4 +1,4 @@
-"""What the destination of an ingest holds already: the same volume, another one, or nothing."""
+"""Say what the destination of an ingest holds already: the same volume, another one, or nothing."""
 
 import json
 
@@ -13,7 +13,10 @@ from tasks.volume.store.objects import Store
 
 def recognised(store: Store, request: str) -> bool:
     """Return whether the requested master exists already, judged without taking the lock."""
-    content, _ = present_root(store)
+    return _was_made_by(present_root(store)[0], request)
+
+
+def _was_made_by(content: bytes, request: str) -> bool:
     try:
         return bool(json.loads(content)["attributes"]["seismill"]["stages"][MASTER]["request"] == request)
     except (ValueError, LookupError, TypeError):
@@ -31,7 +34,7 @@ def what_is_there(store: Store, request: str, survey: Survey, master: Master) ->
     content, _ = present_root(store)
     if not content:
         return []
-    if recognised(store, request):
+    if _was_made_by(content, request):
         return [
             f"{store.url} was made of this source in this way, so its lossless array would be left as it is"
         ]

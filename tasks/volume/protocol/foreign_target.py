@@ -202,7 +202,7 @@ def _refuse_place(place: Store, origin: Store) -> None:
     if "seismill" in attributes_of(there):
         raise DestinationRefused(f"{place.url} is a volume; name another place")
     present = [] if there else [child for child in place.children() if child != OWN]
-    if present and not is_begun(place):  # a run that was stopped before it wrote the group is gone on with
+    if present and not is_begun(place):  # a run stopped before it wrote the group can resume
         raise DestinationRefused(
             f"{place.url} is not empty and no Zarr group (it holds {present[0]}); name a place that does not exist yet"
         )

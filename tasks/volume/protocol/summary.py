@@ -66,7 +66,7 @@ def promised(compute: Compute, store: Store, arrays: Sequence[ArraySpec]) -> dic
 
     Args:
         compute: Place where blocks run, with the needs of all stages.
-        store: The volume, of which a publication in a cloud keeps chunks.
+        store: The volume; only in a cloud are its chunks kept.
         arrays: Its arrays.
 
     Returns:
