@@ -38,7 +38,8 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("delay", [0.0, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.2, 0.5, 1.0))])
 def test_a_signal_in_the_first_moments_is_one_sentence(tmp_path: Path, name: str, delay: float) -> None:
-    make_survey(str(tmp_path / "a.sgy"), shape=(60, 50, 201))
+    shape = (60, 50, 201) if delay < 1 else (250, 200, 501)  # which is published in more than that
+    make_survey(str(tmp_path / "a.sgy"), shape=shape)
     words = ["publish", str(tmp_path / "a.sgy"), str(tmp_path / "a.zarr"), "--no-flow"]
     process = subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 90
@@ -53,6 +54,27 @@ def test_a_signal_in_the_first_moments_is_one_sentence(tmp_path: Path, name: str
     assert "Traceback" not in errors
     assert "KeyboardInterrupt" not in errors
     assert "run the same command again" in errors
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_whose_exception_python_drops_is_sent_again(name: str) -> None:
+    script = (
+        "import os, signal, time\n"
+        "from flows.command import interrupt_on_signals, told_in_one_sentence\n"
+        "class Finalized:\n"
+        "    def __del__(self):\n"
+        f"        os.kill(os.getpid(), signal.{name})\n"
+        "        time.sleep(0.1)\n"
+        "        print('never')\n"
+        "interrupt_on_signals()\n"
+        "with told_in_one_sentence(debug=False) as exit_code:\n"
+        "    Finalized()\n"
+        "    time.sleep(60)\n"
+        "raise SystemExit(exit_code())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50)
+    assert (ended.returncode, ended.stdout) == (75, "")
+    assert ended.stderr == "stopped; run the same command again to go on where it ended\n"
 
 
 @pytest.mark.slow
