@@ -217,7 +217,7 @@ def interrupt_on_signals() -> None:
 
 
 def _ask_again(ignored: "sys.UnraisableHookArgs") -> None:
-    """Send a signal once more whose KeyboardInterrupt Python dropped, as it does in finalizers and in some callbacks."""
+    """Send a signal once more whose KeyboardInterrupt Python dropped, as in finalizers and callbacks."""
     if not isinstance(ignored.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(ignored)
         return
