@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
 from tasks.volume.report.pictures import FARTHEST
-from tasks.volume.report.sheet import DPI, Picture, drawn, picture
+from tasks.volume.report.sheet import Picture, drawn, empty_figure, picture
 from tasks.volume.report.spectrum import Spectrum
 
 HEIGHT, WIDE, TALL, EDGE, FOOT = 3.5, 3.15, 2.3, 0.75, 0.6  # inches
@@ -42,7 +41,7 @@ def draw_curves(
         copies: Errors of the copies; exact copies are left out.
         spectra: Spectra to show.
     """
-    panels: list[Callable[[Any], None]] = [lambda axes: _histogram(axes, quantity, *master)]
+    panels: dict[str, Callable[[Any], None]] = {"values": lambda axes: _histogram(axes, quantity, *master)}
     colours = {copy[0]: COPIES[number % len(COPIES)] for number, copy in enumerate(copies)}
     errors = [
         (label, values.astype(np.float64) - wanted, bound)
@@ -50,21 +49,21 @@ def draw_curves(
         if values.size and not np.array_equal(values, wanted)
     ]
     if errors:
-        panels.append(lambda axes: _errors(axes, errors, colours))
+        panels["errors"] = lambda axes: _errors(axes, errors, colours)
     if spectra:
-        panels.append(lambda axes: _spectra(axes, spectra, colours))
+        panels["spectra"] = lambda axes: _spectra(axes, spectra, colours)
     width = len(panels) * (EDGE + WIDE) + 0.2
-    figure = Figure(figsize=(width, HEIGHT), dpi=DPI, facecolor="white")
-    for number, draw in enumerate(panels):
-        left = EDGE + number * (EDGE + WIDE)
-        axes = figure.add_axes((left / width, FOOT / HEIGHT, WIDE / width, TALL / HEIGHT))
-        draw(axes)
-        axes.tick_params(labelsize=8, width=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.text(
-        0.15 / width, 1 - 0.12 / HEIGHT, title, fontsize=13, weight="bold", va="top", parse_math=False
-    )
-    return picture(name, drawn(figure), HEIGHT)
+    with empty_figure(width, HEIGHT, *panels) as figure:
+        for number, (axes, draw) in enumerate(zip(figure.axes, panels.values(), strict=True)):
+            left = EDGE + number * (EDGE + WIDE)
+            axes.set_position((left / width, FOOT / HEIGHT, WIDE / width, TALL / HEIGHT))
+            draw(axes)
+            axes.tick_params(labelsize=8, width=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.text(
+            0.15 / width, 1 - 0.12 / HEIGHT, title, fontsize=13, weight="bold", va="top", parse_math=False
+        )
+        return picture(name, drawn(figure), HEIGHT)
 
 
 def _counts(

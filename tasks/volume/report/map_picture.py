@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tasks.volume.report.sheet import DPI, Picture, drawn, picture
+from tasks.volume.report.sheet import DPI, Picture, drawn, empty_figure, picture
 from tasks.volume.report.survey_map import TraceMap
 
 WIDE, TALL = 5.2, 4.2  # inches at most
@@ -30,41 +29,44 @@ def draw_map(name: str, title: str, shown: TraceMap) -> Picture:
     else:
         wide, tall = WIDE, TALL
     width, height = max(EDGE + wide + RIGHT, 4.0), FOOT + tall + HEAD
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    axes = figure.add_axes((EDGE / width, FOOT / height, wide / width, tall / height))
-    middle_x, middle_y = (left + right) / 2, (bottom + top) / 2
-    margin = 0.56  # of the extent, on either side of the middle
-    axes.set(
-        xlim=(middle_x - margin * across, middle_x + margin * across),
-        ylim=(middle_y - margin * up, middle_y + margin * up),
-    )
-    if len(shown.x) <= MOST_MARKS:
-        size = min(3.0, max(0.6, 72 * (wide * tall / max(1, len(shown.x))) ** 0.5 * 0.6))
-        axes.plot(shown.x, shown.y, "s", color="0.6", markersize=size, markeredgewidth=0)
-    else:
-        box = (*axes.get_xlim(), *axes.get_ylim())
-        area = np.ma.masked_equal(covered(shown.x, shown.y, box, (round(tall * DPI), round(wide * DPI))), 0)
-        axes.imshow(area, cmap=ListedColormap(["0.75"]), extent=box, origin="lower", aspect="auto")
-    for colour, (label, x, y) in zip(COLOURS, shown.lines, strict=False):
-        axes.plot(x, y, color=colour, linewidth=1.4, label=f" {label}")
-    for label, *corner in shown.corners:
-        axes.plot(corner[:1], corner[1:], "k.", markersize=4)
-        above = corner[1] >= middle_y
-        axes.annotate(
-            label,
-            (corner[0], corner[1]),
-            xytext=(0, 5 if above else -5),
-            textcoords="offset points",
-            fontsize=7.5,
-            ha="left" if corner[0] < middle_x else "right",  # none lies on the axis
-            va="bottom" if above else "top",
-            parse_math=False,
+    with empty_figure(width, height, "map") as figure:
+        axes = figure.axes[0]
+        axes.set_position((EDGE / width, FOOT / height, wide / width, tall / height))
+        middle_x, middle_y = (left + right) / 2, (bottom + top) / 2
+        margin = 0.56  # of the extent, on either side of the middle
+        axes.set(
+            xlim=(middle_x - margin * across, middle_x + margin * across),
+            ylim=(middle_y - margin * up, middle_y + margin * up),
         )
-    _settle(axes, shown, wide)
-    figure.text(
-        0.15 / width, 1 - 0.12 / height, title, fontsize=13, weight="bold", va="top", parse_math=False
-    )
-    return picture(name, drawn(figure), height)
+        if len(shown.x) <= MOST_MARKS:
+            size = min(3.0, max(0.6, 72 * (wide * tall / max(1, len(shown.x))) ** 0.5 * 0.6))
+            axes.plot(shown.x, shown.y, "s", color="0.6", markersize=size, markeredgewidth=0)
+        else:
+            box = (*axes.get_xlim(), *axes.get_ylim())
+            area = np.ma.masked_equal(
+                covered(shown.x, shown.y, box, (round(tall * DPI), round(wide * DPI))), 0
+            )
+            axes.imshow(area, cmap=ListedColormap(["0.75"]), extent=box, origin="lower", aspect="auto")
+        for colour, (label, x, y) in zip(COLOURS, shown.lines, strict=False):
+            axes.plot(x, y, color=colour, linewidth=1.4, label=f" {label}")
+        for label, *corner in shown.corners:
+            axes.plot(corner[:1], corner[1:], "k.", markersize=4)
+            above = corner[1] >= middle_y
+            axes.annotate(
+                label,
+                (corner[0], corner[1]),
+                xytext=(0, 5 if above else -5),
+                textcoords="offset points",
+                fontsize=7.5,
+                ha="left" if corner[0] < middle_x else "right",  # none lies on the axis
+                va="bottom" if above else "top",
+                parse_math=False,
+            )
+        _settle(axes, shown, wide)
+        figure.text(
+            0.15 / width, 1 - 0.12 / height, title, fontsize=13, weight="bold", va="top", parse_math=False
+        )
+        return picture(name, drawn(figure), height)
 
 
 def covered(

@@ -109,9 +109,11 @@ class ReportPage:
 
 def escaped(text: object) -> str:
     """Return a text for HTML: markup escaped, and characters that show nothing or turn the line replaced."""
-    shown = "".join(
-        "\N{REPLACEMENT CHARACTER}" if _unfit(character) else character for character in str(text)
-    )
+    shown = str(text)
+    if not shown.isprintable():  # else none of its characters is unfit
+        shown = "".join(
+            "\N{REPLACEMENT CHARACTER}" if _unfit(character) else character for character in shown
+        )
     return html.escape(shown, quote=True)
 
 

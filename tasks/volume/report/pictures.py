@@ -166,7 +166,7 @@ def pixels_of(
     # From 0 to 1 before they become float32, so that neither huge nor tiny amplitudes leave its range.
     places = (np.clip(values.astype(np.float64, copy=False), low, high) - low) / (high - low)
     means = shrunk(places) if share is None else shrunk(np.where(shown, places, 0)) / np.maximum(share, 1e-6)
-    pixels = colours[(np.clip(means, 0, 1) * (len(colours) - 1) + 0.5).astype(np.uint8)]
+    pixels = colours.take((np.clip(means, 0, 1) * (len(colours) - 1) + 0.5).astype(np.uint8), axis=0)
     if share is not None:
         pixels[share < 0.5] = NO_TRACE
         spoilt = live & ~finite

@@ -9,6 +9,8 @@ import re
 import unicodedata
 from itertools import pairwise
 
+import numpy as np
+
 TEXT_HEADER_BYTES = 3200
 _LINES, _COLUMNS = 40, 80
 _BLANKS = dict.fromkeys([*range(32), *range(127, 160)], " ")
@@ -54,7 +56,8 @@ def printable(raw: bytes, code: str) -> int:
     """Return how many bytes decode to printable ASCII; in UTF-8, where nothing decodes by chance, to any character."""
     if code == "utf-8":
         return len(raw) - sum(byte < 32 for byte in raw)
-    return sum(" " <= character <= "~" for character in decoded(raw, code))
+    characters = np.frombuffer(decoded(raw, code).encode("utf-32-le", "surrogatepass"), "<u4")
+    return int(np.count_nonzero((characters >= ord(" ")) & (characters <= ord("~"))))
 
 
 def _is_utf8(raw: bytes) -> bool:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tasks.volume.report import sheet
 from tasks.volume.report.histograms import amplitude_range, draw_curves
 from tasks.volume.report.pictures import NO_TRACE, NOT_FINITE, SEISMIC, colour_scale, draw_views, pixels_of
 from tasks.volume.report.sheet import THUMBNAIL_BASE64_BYTES
 from tasks.volume.report.slices import Side, View
+from tasks.volume.report.spectrum import Spectrum
 
 WHITE = (255, 255, 255)
 
@@ -166,6 +168,38 @@ def test_a_thumbnail_is_small_whatever_the_picture_holds():
     with Image.open(io.BytesIO(base64.b64decode(picture.thumbnail))) as small:
         assert small.format == "PNG"
         assert small.width > 400
+
+
+def test_a_figure_that_is_used_again_shows_nothing_of_the_one_before():
+    sheet._IDLE.clear()
+    drawn = np.random.default_rng(5)
+    values, wide = drawn.normal(size=4_000).astype("f4"), 1e6 * drawn.normal(size=90_000).astype("f4")
+    spectrum = [Spectrum("amplitude", "Hz", np.arange(4.0), np.array([1, 9, 4, 2.0]), 3)]
+
+    def pictures():
+        yield draw_curves("histogram", "a", "amplitude", ("some", values), [("fast", values + 1, values, 1)])
+        yield draw_curves("histogram", "b", "velocity", ("all", wide), [("slow", wide * 2, wide, 0)])
+        yield draw_curves("histogram", "c", "amplitude", ("some", values), [], spectrum)
+        yield draw_curves("histogram", "d", "counts", ("some", np.arange(9, dtype="u1")), [])
+
+    first, again = (
+        [image_of(picture) for picture in pictures()],
+        [image_of(picture) for picture in pictures()],
+    )
+    assert len(sheet._IDLE) == 3
+    for one, other in zip(first, again, strict=True):
+        assert np.array_equal(one, other)
+    sheet._IDLE.clear()
+    alone = image_of(draw_curves("histogram", "d", "counts", ("some", np.arange(9, dtype="u1")), []))
+    assert np.array_equal(alone, first[3])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (200, 301)])
+def test_a_page_becomes_the_same_pixels_as_png(shape):
+    page = np.random.default_rng(7).integers(0, 256, (*shape, 3), dtype="u1")
+    with Image.open(io.BytesIO(sheet.png(page))) as read:
+        assert (read.format, read.mode) == ("PNG", "RGB")
+        assert np.array_equal(np.asarray(read), page)
 
 
 def test_a_histogram_is_not_squeezed_by_a_few_wild_samples():
