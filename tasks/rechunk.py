@@ -20,6 +20,7 @@ from tasks.volume.protocol.foreign_target import open_master
 from tasks.volume.protocol.place import refuse_inside_volume, refuse_no_bucket
 from tasks.volume.protocol.summary import ended, fitting, planned_row, using
 from tasks.volume.store.objects import Store, Traffic, locate, traffic
+from tasks.volume.store.room import refuse_full
 from tasks.volume.store.writable import WritableStore
 
 
@@ -85,6 +86,7 @@ def _regrouped(
     if place.is_file or f"{place.url}/".startswith(f"{group.source.url}/"):
         raise DestinationRefused(f"{place.url} is a file or inside the group; name a place outside of it")
     refuse_inside_volume(place)
+    refuse_full(place, sum(spec.raw_bytes for spec in group.arrays), lambda: group.least_bytes)
     rows = [planned_row(spec) for spec in group.arrays]
     shown: dict[str, Any] = {"target": place.url}
     if run.dry_run:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.parameters import Copies, Run
+from tasks.volume.arrays.least_of_array import least_of_array
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Compute, limits_of
@@ -72,8 +73,10 @@ def add_copies(
     if not specs:
         dry: dict[str, Any] = {"dry_run": True} if run.dry_run else {}
         return ended(store, "copies", [], began, before, notes=[why_no_copies(opened)], **dry)
-    if run.dry_run:
+    if run.dry_run or not held_epoch(store):
         refuse_taken(store, opened.root, [spec.path for spec in specs])
+        _refuse_full(opened, specs)
+    if run.dry_run:
         with using(compute, run) as compute:
             todo, readings, _ = planned_copies(opened, specs, compute)
         note, fitted_specs = more_readings(readings), {spec.path: spec for spec in todo}
@@ -89,12 +92,6 @@ def add_copies(
     names = [spec.path for spec in specs]
     fit: Fit = any_memory  # under a lock that is held already, all that is refused is refused below
     if not held_epoch(store):
-        refuse_taken(store, opened.root, names)
-        exact = sum(":" not in spec.codec for spec in specs)
-        stored = exact * opened.array_attributes(opened.master).get("stored_bytes", 0)
-        refuse_full(
-            store, stored, lambda: stored // 2
-        )  # of values in other chunks, which take about the same
         fit = lambda compute: planned_copies(opened, specs, compute)[2]  # noqa: E731
     with (
         using(compute, run) as compute,
@@ -159,6 +156,21 @@ def add_copies(
             clear_run(owner.store, owner.epoch, stage.plan.digest)
     notes += [note] if note else []
     return ended(store, "copies", array_rows(root, names), began, before, stage=stage, notes=notes)
+
+
+def _refuse_full(opened: Volume, specs: Sequence[ArraySpec]) -> None:
+    """Check that a local disk may have room for the lossless ones among some copies.
+
+    Raises:
+        DestinationRefused: It certainly has not.
+    """
+    exact = sum(":" not in spec.codec for spec in specs)
+    if opened.root.is_annex:
+        master, origin = opened.spec(opened.master), opened.store_of(opened.master)
+        refuse_full(opened.store, exact * master.raw_bytes, lambda: exact * least_of_array(origin, master))
+        return
+    stored = exact * opened.array_attributes(opened.master).get("stored_bytes", 0)
+    refuse_full(opened.store, stored, lambda: stored // 2)  # values in other chunks take about the same
 
 
 def _of(copies: Sequence[ArraySpec], readings: Sequence[Reading]) -> list[Reading]:

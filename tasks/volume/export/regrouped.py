@@ -22,6 +22,7 @@ from tasks.volume.arrays.codecs import document_bytes, metadata_of
 from tasks.volume.arrays.foreign import dims_of, foreign_array, refuse_absurd, spec_as_found
 from tasks.volume.arrays.foreign_documents import attributes_of, documents, is_array
 from tasks.volume.arrays.group_metadata import GROUP
+from tasks.volume.arrays.least_of_array import least_of_array
 from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import ArraySpec, chunks_by_default, positions, round_up, shards_by_default
 from tasks.volume.blocks import Compute, Progress, Region, block_count, on_chunks, on_io, regions
@@ -67,6 +68,11 @@ class Regrouped:
         """Return the most bytes that writing takes: values of a block, and its stored objects in the works."""
         blocks = (math.prod(self.block(spec)) * spec.numpy.itemsize for spec in self.arrays)
         return 3 * max([BLOCK_BYTES, *blocks])
+
+    @property
+    def least_bytes(self) -> int:
+        """Return how many bytes the arrays take at least when they are stored."""
+        return sum(least_of_array(self.source, self.found[spec.path]) for spec in self.arrays)
 
     def block(self, spec: ArraySpec) -> tuple[int, ...]:
         """Return the extents that are read at once: whole objects of the target and, if they fit, of the source."""

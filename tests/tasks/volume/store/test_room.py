@@ -1,21 +1,27 @@
-"""A local disk that is certainly too small is refused before anything is written."""
+"""A local disk that is certainly too small is refused before anything is written.
+
+Covers store/room.py, arrays/least_of_array.py.
+"""
 
 import os
+import shutil
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from tasks.copy import copy
 from tasks.ingest_images import ingest_images
 from tasks.ingest_segy import ingest_segy
-from tasks.parameters import Copies, Copy, Image, Run, StorageOptions
+from tasks.parameters import Copies, Copy, Image, Levels, Run, StorageOptions
+from tasks.pyramid import pyramid
 from tasks.rechunk import rechunk
 from tasks.volume.images.stack import find_stack
 from tasks.volume.outcomes import DestinationRefused
@@ -103,6 +109,50 @@ def test_one_array_of_a_file_with_others_a_compressed_file_and_a_disk_that_does_
     np.save(tmp_path / "a.npy", noise)
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=0, f_frsize=1, f_blocks=0))
     ingest_images(f"{tmp_path}/a.npy", f"{tmp_path}/a.zarr", IMAGE)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_what_is_made_of_an_array_of_another_tool_is_refused_if_it_cannot_fit(
+    tmp_path: Path, little: Callable[[int], None], version: Literal[2, 3]
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 1 << 16, (40, 64, 64)).astype("u2")
+    group = zarr.open_group(tmp_path / "some.zarr", mode="w", zarr_format=version)
+    options: dict[str, Any] = {"chunks": (16, 16, 16), "compressors": None}
+    group.create_array("noise", data=noise, **options)
+    group.create_array("even", data=np.ones_like(noise), **options)
+    sparse = group.create_array("sparse", shape=(200, 64, 64), dtype="u2", **options)
+    sparse[190:, 60:] = 7
+    scalar = group.create_array("scalar", shape=(), dtype="f8")
+    scalar[...] = 1.5
+    some, made = str(tmp_path / "some.zarr"), tmp_path / "made.zarr"
+    exact = Copies(presets=[], more=[Copy(name="across", chunks=[8, 64, 8])], quality="lossless")
+    verbs: dict[str, Callable[[str, Run], Any]] = {
+        "pyramid": lambda array, run: pyramid(
+            some, Levels(levels=1, until=8), array=array, target=str(made), run=run
+        ),
+        "rechunk": lambda array, run: rechunk(some, exact, array=array, target=str(made), run=run),
+    }
+    for verb in verbs.values():
+        little(noise.nbytes // 3)
+        for dry in (False, True):
+            with pytest.raises(
+                DestinationRefused, match=r"at least 0\.[12] MB.* has room for 0\.1 MB; make room"
+            ):
+                verb("noise", Run(dry_run=dry))
+            assert not made.exists()
+        little(100_000)
+        for array in ("even", "sparse"):
+            verb(array, Run())
+            shutil.rmtree(made)
+    for dry in (False, True):
+        with pytest.raises(
+            DestinationRefused, match=r"at least 0\.[12] MB.* has room for 0\.1 MB; make room"
+        ):
+            rechunk(some, group="auto", target=str(made), run=Run(dry_run=dry))
+        assert not made.exists()
+    little(noise.nbytes)
+    rechunk(some, group="auto", target=str(made))
+    assert (zarr.open_group(made, mode="r")["noise"][...] == noise).all()  # type: ignore[index]
 
 
 def test_the_estimate_of_images_holds_some_slices_and_none_that_do_not_fit_in_the_memory_of_the_run(
