@@ -34,6 +34,27 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
     assert (process.returncode, process.stderr) == (1, "")
 
 
+def test_what_others_do_at_the_end_of_a_process_is_done_before_it_is_left() -> None:
+    script = (
+        "import atexit, threading, time\n"
+        "from flows import cli, entry\n"
+        "def work():\n"
+        "    time.sleep(0.5)\n"
+        "    print('of a thread')\n"
+        "run = cli.run\n"
+        "def run_with_others(words):\n"
+        "    atexit.register(print, 'at the end')\n"
+        "    threading.Thread(target=work).start()\n"
+        "    return run(words)\n"
+        "cli.run = run_with_others\n"
+        "entry.main()\n"
+    )
+    for words, code in (["--version"], 0), (["info", "missing"], 3):
+        ended = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+        assert ended.returncode == code
+        assert ended.stdout.splitlines()[-2:] == ["of a thread", "at the end"]
+
+
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("delay", [0.0, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.2, 0.5, 1.0))])
