@@ -323,6 +323,27 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path):
         pyramid(str(store), TWO, run=FIXED, array="field/0")
 
 
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("verb", ["pyramid", "rechunk", "rechunk --group"])
+def test_chunks_of_no_extent_are_refused_and_an_empty_list_of_filters_is_taken(
+    tmp_path, capfd, version, verb
+):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version)
+    group.create_array("0", data=values(), chunks=(8, 8, 16))
+    file = tmp_path / "a.zarr/0" / ("zarr.json" if version == 3 else ".zarray")
+    whole, words = json.loads(file.read_text()), [str(tmp_path / "a.zarr"), "--target", str(tmp_path / "out")]
+    words += ["--group", "auto"] if "--group" in verb else ["--array", "0"]
+    words += ["--presets", "", "--copy", "across=4,4,4", "--quality", "lossless"] if verb == "rechunk" else []
+    grid = {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [0, 8, 16]}}}
+    file.write_text(json.dumps(whole | (grid if version == 3 else {"chunks": [0, 8, 16]})))
+    assert run([verb.split()[0], *words, "--no-flow"]) == 3
+    assert "in chunks of [0, 8, 16]; correct its metadata" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+    file.write_text(json.dumps(whole | ({} if version == 3 else {"filters": []})))
+    assert run([verb.split()[0], *words, "--no-flow"]) == 0
+    assert "Warning" not in capfd.readouterr().err
+
+
 def test_one_large_chunk_is_reckoned_with(tmp_path):
     array = np.zeros((256, 256, 256), "u2")
     store = field(tmp_path, array, chunks=array.shape)

@@ -8,6 +8,7 @@ compressors alone, as most are, those are called here.
 
 import asyncio
 import math
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -24,6 +25,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Sharding
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.buffer.cpu import as_numpy_array_wrapper
 from zarr.core.metadata import ArrayV2Metadata
+from zarr.errors import ZarrUserWarning
 
 from tasks.volume.arrays.bounded import decoded, most_between
 from tasks.volume.arrays.spec import AS_FOUND, ArraySpec, positions
@@ -157,11 +159,13 @@ def dims_of(array: zarr.Array[Any]) -> tuple[str, ...]:
 
 
 def refuse_absurd(shape: Sequence[int], unit: Sequence[int], where: str) -> None:
-    """Check that an array has no more axes and stored objects than a run can go through.
+    """Check that an array has chunks, and no more axes and stored objects than a run can go through.
 
     Raises:
-        InputRefused: The array has more, so its metadata cannot be true.
+        InputRefused: The metadata of the array cannot be true.
     """
+    if any(n and u < 1 for n, u in zip(shape, unit, strict=True)):
+        raise InputRefused(f"{where} has the shape {[*shape]} in chunks of {[*unit]}; correct its metadata")
     counts = [-(-n // max(1, u)) for n, u in zip(shape, unit, strict=True)]
     if len(shape) > DIMENSIONS or max(counts, default=0) > AXIS_CHUNKS or math.prod(counts) > CHUNKS:
         raise InputRefused(
@@ -254,7 +258,9 @@ def _decoder(store: Store, path: str) -> Callable[[bytes], np.ndarray] | None:
 
 @lru_cache(maxsize=8)
 def _opened(store: Store, path: str) -> zarr.Array[Any]:
-    array = zarr.open_array(_Objects(store), path=path, mode="r")
+    with warnings.catch_warnings():  # which would name lines of zarr-python, and the array can be read
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        array = zarr.open_array(_Objects(store), path=path, mode="r")
     described: Any = array.metadata
     if isinstance(described, ArrayV2Metadata):
         return array

@@ -68,9 +68,8 @@ def ended_early(specs: list[ArraySpec], levels: Levels) -> list[str]:
     """Return a note that there are fewer levels than asked for, because one of them is a single chunk."""
     if levels.until or len(specs) > (levels.levels or len(specs) - 1):
         return []
-    return [
-        f"{specs[-1].path} is a single chunk, so there is no coarser level; --until says how small one may be"
-    ]
+    name = specs[-1].path or "the array"
+    return [f"{name} is a single chunk, so there is no coarser level; --until says how small one may be"]
 
 
 def _has(volume: Volume, factors: list[tuple[int, ...]]) -> bool:
