@@ -53,6 +53,8 @@ def serve(number: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    from flows import event_order  # noqa: F401  # before the first event: it notes when this process began
+
     config = uvicorn.Config(
         create_app(final=True), log_level="warning", timeout_graceful_shutdown=_STOP_SECONDS
     )

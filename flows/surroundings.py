@@ -103,6 +103,7 @@ def server_environment(home: Path, api: str, environment: Mapping[str, str] = os
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///prefect.db",
         # Kept in memory, as by default, they would be lost with the server, and a limit's slots never given back.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "flows.event_order",
         "PREFECT_SERVER_UI_API_URL": api,  # a UI on another port than 4200 asks the wrong server without it
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from flows.registration import AUTOMATIONS, automations, template_of, with_notification
-from tests.deployments.test_deployments import Server, long_run, server  # noqa: F401  # a fixture, for all tests of this module
+from tests.deployments.test_deployments import HOME, Server, long_run, server  # noqa: F401  # a fixture, for all tests of this module
 from tests.infra.test_pools import VALUES
 from tests.support.prefect_api import until
 
@@ -72,7 +72,7 @@ def test_when_worker_and_flow_are_killed_the_run_crashes_is_scheduled_again_and_
     run = hurried.start("publish", steps=["proof"], **long_run(hurried.root, "long", slow_staging))
     noted = "long.zarr/.seismill/runs/*/ledger/*"
     until(lambda: list(hurried.root.glob(noted)) and hurried.gave_a_sign(run), 240)
-    worker = json.loads((hurried.root / ".seismill-server" / "processes.json").read_text())["worker"]["pid"]
+    worker = json.loads((hurried.root / HOME / "processes.json").read_text())["worker"]["pid"]
     os.killpg(worker, signal.SIGKILL)
     for pid in processes_of(run):
         os.kill(pid, signal.SIGKILL)
@@ -130,6 +130,21 @@ def test_a_run_that_stops_again_and_again_is_given_up_after_the_fifth_retry(idle
     assert state["type"] == "FAILED"
     time.sleep(25)
     assert idle.ask(f"/flow_runs/{run}")["state"]["name"] == "GaveUp"
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_run_that_stops_after_the_server_was_killed_is_gone_on_with_at_once(idle):
+    run = idle.start("verify", volume="none.zarr")
+    idle.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "RUNNING"}, "force": True})
+    process = json.loads((idle.root / HOME / "processes.json").read_text())["server"]["pid"]
+    os.kill(process, signal.SIGKILL)
+    assert idle.up().returncode == 0
+    idle.hurry(goes=10)
+    idle.ask("/work_pools/seismill", {"is_paused": True}, method="PATCH")
+    stopped = {"state": {"type": "FAILED", "name": "Resumable", "message": "stopped"}}
+    idle.ask(f"/flow_runs/{run}/set_state", stopped)
+    assert idle.until(run, lambda state: state["type"] == "SCHEDULED", 90)["name"] == "AwaitingRetry"
 
 
 @pytest.fixture
