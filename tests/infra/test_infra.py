@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
@@ -317,19 +318,16 @@ def postgres(tmp_path: Path) -> Iterator[str]:
     found = [Path(program).resolve().parent] if program else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not found:
         pytest.skip("PostgreSQL is not installed")
-    data, port, binaries = tmp_path / "data", free_port(), found[-1]
-    data.mkdir()
-    tmp_path.chmod(0o755)
+    port, binaries = free_port(), found[-1]
+    # Not below tmp_path: the next pytest of this user closes its root to the user that the database has here.
+    data = tempfile.mkdtemp(prefix="seismill-postgres-")
     as_user: dict[str, Any] = {}
     if os.getuid() == 0:  # it refuses to run as root
         shutil.chown(data, "nobody")
         as_user = {"user": "nobody", "cwd": "/"}
-        for folder in data.parents:
-            if folder.stat().st_mode & 0o001 == 0 and folder.is_relative_to("/tmp"):
-                folder.chmod(folder.stat().st_mode | 0o011)
-    words = [f"{binaries}/initdb", "-D", str(data), "-U", "prefect", "--auth=trust", "--encoding=UTF8"]
+    words = [f"{binaries}/initdb", "-D", data, "-U", "prefect", "--auth=trust", "--encoding=UTF8"]
     subprocess.run(words, check=True, capture_output=True, **as_user)
-    words = [f"{binaries}/postgres", "-D", str(data), "-p", str(port), "-k", str(data), "-h", "127.0.0.1"]
+    words = [f"{binaries}/postgres", "-D", data, "-p", str(port), "-k", data, "-h", "127.0.0.1"]
     with open(tmp_path / "postgres.log", "wb") as log:  # a signal to the group of the test is none to it
         server = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True, **as_user)
     try:
@@ -339,6 +337,7 @@ def postgres(tmp_path: Path) -> Iterator[str]:
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(30)
+        shutil.rmtree(data)
 
 
 AUTHORITY = "admin:a-password"
