@@ -9,13 +9,14 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Collection
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import prefect.runtime
 from prefect import Flow, Task
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import ParameterTypeError
 from prefect.logging import get_run_logger
 from prefect.states import Completed, State
@@ -98,7 +99,7 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
             source = bound.arguments.get("source", "") if triggered else ""
             allowed = os.environ.get("SEISMILL_ALLOW", "")
             guard = checked_addresses(partial(refuse_stored, allowed=allowed)) if triggered else nullcontext()
-            with guard, slot(source) if source else nullcontext():
+            with lines_of(prefect.runtime.flow_run.id), guard, slot(source) if source else nullcontext():
                 summary = function(*args, **kwargs)
         except Outcome as outcome:
             noted(_KEBAB.sub("-", type(outcome).__name__).lower(), getattr(outcome, "summary", {}))
@@ -114,6 +115,33 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
     run.__signature__ = form_signature(public(function), name)  # type: ignore[attr-defined]
     run.__doc__ = form_docstring(documented(function), signature)
     return _Flow(run, name=name.replace("_", "-"), flow_run_name=functools.partial(_run_name, name))
+
+
+@contextmanager
+def lines_of(flow_run: str) -> Iterator[None]:
+    """Note this run in each line of the verbs, inside the `with`.
+
+    Prefect finds the run in the context of the thread, which those of blocks and stores have not: it would drop their
+    lines, among them that a store does not answer.
+    """
+
+    def note(record: logging.LogRecord) -> bool:
+        if not hasattr(record, "flow_run_id"):
+            flow, task = FlowRunContext.get(), TaskRunContext.get()
+            record.flow_run_id = str(flow.flow_run.id) if flow and flow.flow_run else flow_run
+            if task:
+                record.task_run_id = str(task.task_run.id)
+        return True
+
+    # A filter of a logger does not see the lines of the loggers below it.
+    handlers = [*logging.getLogger("tasks").handlers, *logging.getLogger().handlers]
+    for handler in handlers:
+        handler.addFilter(note)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(note)
 
 
 def as_task_call(verb: Stage) -> Stage:

@@ -282,6 +282,9 @@ def test_keys_that_are_made_invalid_and_a_wrong_clock_are_the_run_s_sentence(
     assert sentence in stopped["message"]
     assert "\n" not in stopped["message"]
     assert "run the same command again" in stopped["message"]
+    if kind != "expired":  # that is told at once
+        lines = server.log(run)
+        assert any("no usable answer for" in line and sentence in line for line in lines), lines
     slow_staging.hurry()  # the key is right again
     assert server.end(run, 300)["name"] in ("Resumable", "Completed")
     assert server.until(run, lambda state: state["type"] == "COMPLETED", 300)["type"] == "COMPLETED"

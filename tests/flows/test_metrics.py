@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flows import metrics
 from flows.json_logs import use_json_lines
+from flows.prefect_flows import lines_of
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.store.calls import Line, Traffic, traffic
 from tasks.volume.store.clouds.faults import Transient
@@ -167,6 +168,26 @@ def test_logs_are_json_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         "message": "two\nlines of a.sgy",
         "flow_run_id": "1-2",
     }
+
+
+def test_a_line_of_a_thread_without_a_context_belongs_to_the_run_that_is_under_way() -> None:
+    lines: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = lines.append  # type: ignore[method-assign]
+    verbs = logging.getLogger("tasks")
+    verbs.addHandler(handler)
+
+    def say() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(logging.getLogger("tasks.volume.store.calls").warning, "no usable answer").result()
+
+    try:
+        with lines_of("1-2"):
+            say()
+        say()
+    finally:
+        verbs.removeHandler(handler)
+    assert [getattr(line, "flow_run_id", None) for line in lines] == ["1-2", None]
 
 
 def test_every_line_of_a_process_is_json_also_one_without_an_end(tmp_path: Path) -> None:
