@@ -6,6 +6,7 @@ the audit fails with a sentence that names the damaged ones.
 """
 
 import logging
+import shlex
 import threading
 import time
 from collections import Counter
@@ -87,7 +88,8 @@ def audit(
             checked, objects = checked + verified["checked"], objects + verified["objects"]
             notes += [note if volume in note else f"{volume}: {note}" for note in verified["notes"]]
         except (IntegrityFailure, InputRefused) as outcome:  # damaged, or gone
-            sentence, state = str(outcome), "damaged"
+            mends = f"; run seismill verify {shlex.quote(volume)} {outcome.flags}" if outcome.flags else ""
+            sentence, state = outcome.sentence + mends, "damaged"
         except Resumable as outcome:
             if stopping.is_set():
                 raise

@@ -134,6 +134,11 @@ def test_the_command_ends_with_5_and_the_summary_when_a_volume_is_damaged(volume
     out, err = capfd.readouterr()
     assert json.loads(out.splitlines()[-1])["counts"] == {"sound": 2, "damaged": 1}
     assert err.splitlines()[-1].startswith("1 of 3 volumes are damaged: ")
+    # The command that mends it, as it is typed: audit itself repairs nothing.
+    repair = err.splitlines()[-1].partition("; run seismill ")[2].split()
+    assert repair == ["verify", str(volumes / "north" / "c.zarr"), "--repair", "from_source"]
+    assert seismill(repair) == 0
+    assert seismill(["audit", str(volumes), "--fraction", "1"]) == 0
     assert seismill(["audit", str(volumes), "--fraction", "0"]) == 2
 
 
