@@ -149,6 +149,6 @@ class Bounded(io.FileIO):
 
     def _refuse(self) -> None:
         raise InputRefused(
-            f"{self._url} does not fit into {self._folder}, where it is unpacked; set {SCRATCH} to a folder with more "
-            "space, or unpack it first"
+            f"{self._url} does not fit into {self._folder}, where it is unpacked and {KEPT_FREE >> 20} MiB are left "
+            f"free; set {SCRATCH} to a folder with more space, or unpack it first"
         )

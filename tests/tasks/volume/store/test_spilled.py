@@ -128,7 +128,9 @@ def test_an_archive_that_grows_without_end_is_refused(tmp_path: Path, folder: Pa
 def test_a_disk_is_not_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=(256 << 20) - 1))
     (tmp_path / "a.zip").write_bytes(zipped("folder", a_sgy=SURVEY))
-    with pytest.raises(InputRefused, match=r"does not fit into .*; set SEISMILL_SCRATCH"):
+    with pytest.raises(
+        InputRefused, match=r"does not fit into .* and 256 MiB are left free; set SEISMILL_SCRATCH"
+    ):
         scan(str(tmp_path / "a.zip"))
 
 
