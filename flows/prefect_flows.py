@@ -35,7 +35,7 @@ from flows.stages import Stage, as_stage, load_verb
 from flows.summary import Summary, headline, short_name, totals
 from tasks.parameters import Export, Image, OptionalUrl, Run, StorageOptions, Url
 from tasks.prefect_tasks import as_task, outcome_state
-from tasks.volume.outcomes import Outcome
+from tasks.volume.outcomes import Outcome, Resumable, SettingRefused
 from tasks.volume.store.calls import traffic
 from tasks.volume.store.url import checked_addresses
 
@@ -102,6 +102,8 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
             with lines_of(prefect.runtime.flow_run.id), guard, slot(source) if source else nullcontext():
                 summary = function(*args, **kwargs)
         except Outcome as outcome:
+            if triggered and prefect.runtime.flow_run.run_count > 1:
+                outcome = _of_a_later_attempt(outcome)
             noted(_KEBAB.sub("-", type(outcome).__name__).lower(), getattr(outcome, "summary", {}))
             return outcome_state(outcome)
         except BaseException as error:
@@ -115,6 +117,16 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
     run.__signature__ = form_signature(public(function), name)  # type: ignore[attr-defined]
     run.__doc__ = form_docstring(documented(function), signature)
     return _Flow(run, name=name.replace("_", "-"), flow_run_name=functools.partial(_run_name, name))
+
+
+def _of_a_later_attempt(outcome: Outcome) -> Outcome:
+    """Return the outcome as one to go on from if a setting, which was right before or is corrected next, is wrong.
+
+    A run that stopped because its key was made invalid starts again two minutes later, mostly before there is another.
+    """
+    if not isinstance(outcome, SettingRefused):
+        return outcome
+    return Resumable(f"{outcome.sentence}; then run the same command again to go on")
 
 
 @contextmanager

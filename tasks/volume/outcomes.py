@@ -57,6 +57,10 @@ class InputRefused(Outcome, ValueError):
     exit_code = 3
 
 
+class SettingRefused(InputRefused):
+    """A setting of this machine, such as a key or the clock, keeps a store from being used."""
+
+
 class DestinationRefused(Outcome, ValueError):
     """The destination holds something else; nothing there was changed."""
 

@@ -285,6 +285,11 @@ def test_keys_that_are_made_invalid_and_a_wrong_clock_are_the_run_s_sentence(
     if kind != "expired":  # that is told at once
         lines = server.log(run)
         assert any("no usable answer for" in line and sentence in line for line in lines), lines
+    if kind != "expired":  # it starts again two minutes later, before anybody has put it right
+        server.until(run, lambda state: state["type"] != "FAILED", 300)
+        state = server.until(run, lambda state: state["type"] not in ("SCHEDULED", "PENDING", "RUNNING"), 500)
+        print(f"{kind}: {state['name']} after {time.monotonic() - began:.0f} s: {state['message']}")
+        assert state["name"] == "Resumable"
     slow_staging.hurry()  # the key is right again
     assert server.end(run, 300)["name"] in ("Resumable", "Completed")
     assert server.until(run, lambda state: state["type"] == "COMPLETED", 300)["type"] == "COMPLETED"

@@ -35,7 +35,7 @@ from flows.summary import (
 )
 from tasks.parameters import ArrayPath, Copies, Index, Levels, Master, Run, StorageOptions
 from tasks.volume.blocks import Compute, Progress, run_window
-from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
+from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable, SettingRefused
 from tests.support.servers import free_port
 from tests.support.warm import Process, dask_scheduler
 
@@ -579,3 +579,38 @@ def test_levels_of_another_tools_array_go_where_a_triggered_run_may_write(monkey
 def test_a_path_of_an_array_leads_nowhere_else(array):
     with pytest.raises(ValidationError):
         TypeAdapter(ArrayPath).validate_python(array)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "refusal", "name"),
+    [
+        (1, SettingRefused, "Failed"),
+        (2, SettingRefused, "Resumable"),
+        (2, InputRefused, "Failed"),
+    ],
+)
+def test_a_key_that_is_wrong_when_a_run_starts_again_leaves_it_resumable(monkeypatch, attempt, refusal, name):
+    from flows import prefect_flows
+
+    for attribute, value in (
+        ("DEPLOYMENT__ID", "d"),
+        ("FLOW_RUN__ID", "r"),
+        ("FLOW_RUN__RUN_COUNT", attempt),
+    ):
+        monkeypatch.setenv(f"PREFECT__RUNTIME__{attribute}", str(value))
+    monkeypatch.setattr(prefect_flows, "end_open_tasks", lambda run: None)
+
+    def verify(volume: str = "") -> Any:
+        """Verify.
+
+        Args:
+            volume: One.
+        """
+        raise refusal("s3://b cannot be used: the store does not know this access key; correct it")
+
+    state = prefect_flows.as_flow(verify).fn()
+    assert state.name == name
+    assert state.message.startswith(
+        "s3://b cannot be used: the store does not know this access key; correct it"
+    )
+    assert ("run the same command again" in state.message) == (name == "Resumable")

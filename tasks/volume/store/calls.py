@@ -22,7 +22,7 @@ import tenacity
 
 from tasks.parameters import StorageOptions
 from tasks.volume.limits import Patience
-from tasks.volume.outcomes import InputRefused, Resumable
+from tasks.volume.outcomes import Resumable, SettingRefused
 from tasks.volume.store.clouds import Cloud, open_cloud
 from tasks.volume.store.clouds.faults import Busy, Changed, Expired, Misconfigured, NoCredentials, Transient
 from tasks.volume.store.process import clock_seconds
@@ -124,7 +124,7 @@ class Line:
 
         Raises:
             OutOfReach: No try succeeded before the deadline.
-            InputRefused: A setting keeps the store from being asked, and this process never got an answer from it.
+            SettingRefused: A setting keeps the store from being asked, and this process never got an answer from it.
             Resumable: The credentials ran out, and new ones are not to be had.
             OSError: A fault that no further try changes, as `faults` tells.
         """
@@ -147,11 +147,11 @@ class Line:
                 raise Transient(f"{error}, although the request named no condition") from error
             except Misconfigured as error:
                 if not self._answered:
-                    raise InputRefused(f"{self._name} cannot be used: {error}") from error
+                    raise SettingRefused(f"{self._name} cannot be used: {error}") from error
                 raise Transient(str(error)) from error  # it was right a moment ago
             except Expired as error:
                 if renewed and isinstance(error, NoCredentials) and not self._answered:
-                    raise InputRefused(f"{self._name} cannot be used: {error}") from error
+                    raise SettingRefused(f"{self._name} cannot be used: {error}") from error
                 if renewed:
                     raise Resumable(
                         f"the credentials for {self._name} ran out ({error}); renew them and run the same command again"
@@ -257,7 +257,7 @@ def line_to(protocol: str, bucket: str, options: StorageOptions) -> Line:
     try:
         return Line(name, open_cloud(Location(protocol, bucket, name), options))
     except Misconfigured as error:
-        raise InputRefused(f"{name} cannot be used: {error}") from error
+        raise SettingRefused(f"{name} cannot be used: {error}") from error
 
 
 def line_of(location: Location, options: StorageOptions) -> Line:

@@ -50,6 +50,8 @@ class OneKey:
             return self._application(environ, start_response)  # type: ignore[no-any-return]
         code = "InvalidAccessKeyId" if signed else "AccessDenied"
         start_response("403 Forbidden", [("Content-Type", "application/xml")])
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return []
         return [f"<Error><Code>{code}</Code><Message>refused</Message></Error>".encode()]
 
 

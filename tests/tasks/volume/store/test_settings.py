@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tasks.prefect_tasks import outcome_state, store_out_of_reach
-from tasks.volume.outcomes import InputRefused
+from tasks.volume.outcomes import InputRefused, SettingRefused
 from tasks.volume.store.clouds.faults import Misconfigured, Transient, fault
 from tasks.volume.store.writable import WritableStore
 
@@ -229,7 +229,7 @@ def test_what_worked_a_moment_ago_is_no_setting_and_the_log_names_the_store_once
     assert silent.startswith("s3://staging: no usable answer for ")
     assert silent.endswith(" s (no credentials were found); it is asked again")
     assert back == "s3://staging answers again"
-    with pytest.raises(InputRefused, match="cannot be used: no credentials were found"):
+    with pytest.raises(SettingRefused, match="cannot be used: no credentials were found"):
         calls.Line("s3://other", object()).call(broken)  # type: ignore[arg-type]  # never asked
 
 
