@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from flows import dropped_signals
 from flows.entry import DEBUG_HINT, STOPPING, server_failed
 from flows.names import CHAINS
 from flows.summary import FOR_A_BROWSER, Summary
@@ -210,20 +211,10 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 
 def interrupt_on_signals() -> None:
     """Have signals that ask to stop raise KeyboardInterrupt, which ends a command in one sentence."""
-    sys.unraisablehook = _ask_again
+    dropped_signals.send_again()
     for number in STOPPING:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
-
-
-def _ask_again(ignored: "sys.UnraisableHookArgs") -> None:
-    """Send a signal once more whose KeyboardInterrupt Python dropped, as in finalizers and callbacks."""
-    if not isinstance(ignored.exc_value, KeyboardInterrupt):
-        sys.__unraisablehook__(ignored)
-        return
-    number = ignored.exc_value.args[0] if ignored.exc_value.args else signal.SIGINT
-    # Later: here its exception would be dropped again.
-    threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
 
 
 def _leave_lost_output() -> None:

@@ -21,6 +21,7 @@ from prefect.exceptions import ParameterTypeError
 from prefect.logging import get_run_logger
 from prefect.states import Completed, State
 
+from flows import dropped_signals
 from flows.allowed import refuse_foreign_compute, refuse_foreign_stores, refuse_outside, refuse_stored
 from flows.artifacts import put_summary
 from flows.credentials import provide
@@ -84,6 +85,7 @@ def as_flow(function: Callable[..., Summary]) -> Flow[..., Any]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         use_json_lines()
+        dropped_signals.send_again()
         began, before = time.monotonic(), traffic.snapshot()
 
         def noted(outcome: str, summary: Summary) -> None:

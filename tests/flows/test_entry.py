@@ -1,4 +1,7 @@
-"""Signals are obeyed from the first moment on, in one sentence (flows/entry.py, flows/command.py)."""
+"""Signals are obeyed from the first moment on, in one sentence.
+
+Covers flows/entry.py, flows/command.py, flows/dropped_signals.py.
+"""
 
 import os
 import signal
@@ -96,6 +99,36 @@ def test_a_signal_whose_exception_python_drops_is_sent_again(name: str) -> None:
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50)
     assert (ended.returncode, ended.stdout) == (75, "")
     assert ended.stderr == "stopped; run the same command again to go on where it ended\n"
+
+
+def test_a_stop_of_a_flow_run_whose_exception_python_drops_is_sent_again() -> None:
+    script = (
+        "import os, signal, time\n"
+        "import prefect.utilities.engine as engine\n"
+        "from prefect.exceptions import TerminationSignal\n"
+        "from flows import dropped_signals\n"
+        "class Finalized:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(0.1)\n"
+        "        print('never')\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('by the handler of before', flush=True))\n"
+        "dropped_signals.send_again()\n"
+        "dropped_signals.send_again()  # a nested run\n"
+        "try:\n"
+        "    with engine.capture_sigterm():\n"
+        "        Finalized()\n"
+        "        time.sleep(60)\n"
+        "except TerminationSignal:\n"
+        "    print('ends in order')\n"
+        "class Faulty:\n"
+        "    def __del__(self):\n"
+        "        raise ValueError('another error')\n"
+        "Faulty()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50)
+    assert (ended.returncode, ended.stdout) == (0, "by the handler of before\nends in order\n")
+    assert ended.stderr.rstrip().endswith("ValueError: another error")
 
 
 @pytest.mark.slow
