@@ -37,7 +37,7 @@ class Finding:
     problem: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ManifestEntry:
     """An object as it was written, and the array or group that it belongs to."""
 

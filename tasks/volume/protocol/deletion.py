@@ -124,30 +124,29 @@ def clear_strays(
     store: WritableStore,
     epoch: int,
     listed: Iterable[str],
-    arrays: Mapping[str, tuple[int, Collection[str]]],
-) -> set[str]:
-    """Remove the listed chunks below arrays' paths that are not their own; return the keys of those that stay.
+    arrays: Mapping[str, tuple[int, set[str]]],
+) -> None:
+    """Remove the listed chunks below arrays' paths that are not their own.
 
     Args:
         store: The volume.
         epoch: Epoch of the lock.
         listed: Keys of the objects in `chunk_folders`.
-        arrays: Number of dimensions and keys of the chunks that stay, by path.
+        arrays: Number of dimensions and keys of the chunks that stay, by path. Listed keys are taken out of these
+            sets, which a million keys would fill a second time.
     """
-    own: set[str] = set()
     strays: list[str] = []
     for key in listed:
         path, rank = chunk_of(key)
         if path not in arrays or rank != arrays[path][0]:
             continue
         if key in arrays[path][1]:
-            own.add(key)
+            arrays[path][1].discard(key)
         else:
             strays.append(key)
     for key in strays:
         forget(store, key)
     store.delete_many(sorted(strays), guard=partial(check_epoch, store, epoch))
-    return own
 
 
 def chunk_folders(store: Store, paths: Sequence[str], *, everything: bool = False) -> list[str]:

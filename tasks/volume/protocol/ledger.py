@@ -28,7 +28,7 @@ COST_FRACTION = 0.05  # of the run's time that writing the ledger may take
 Content = bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stored:
     """An object as it was written.
 

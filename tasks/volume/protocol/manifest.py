@@ -4,6 +4,7 @@ JSON lines sorted by key. The first describes the manifest itself, so that a wro
 one in an object.
 """
 
+import io
 import json
 from collections.abc import Iterable
 
@@ -37,8 +38,12 @@ def manifest_bytes(path: str, objects: Iterable[Stored]) -> bytes:
 
 def listing_bytes(key: str, objects: Iterable[Stored]) -> bytes:
     """Return what a list of objects holds that lies at `key`."""
-    lines = "".join(_line(stored) for stored in sorted(objects, key=lambda stored: stored.key)).encode()
-    return _line(Stored.document(key, lines)).encode() + lines
+    lines = bytearray()  # not a list of lines: there may be a million
+    for stored in sorted(objects, key=_key):
+        lines += _line(stored)
+    text = bytes(lines)
+    del lines
+    return _line(Stored.document(key, text)) + text
 
 
 def listed_in(path: str, manifest: bytes) -> list[Stored] | None:
@@ -50,17 +55,28 @@ def listed_in(path: str, manifest: bytes) -> list[Stored] | None:
 
 def listed_at(key: str, listing: bytes) -> list[Stored] | None:
     """Return the objects in the list at `key`; None if it is not as it was written."""
+    first, text = listing[: listing.find(b"\n") + 1], listing[listing.find(b"\n") + 1 :]
+    if first != _line(Stored.document(key, text)):
+        return None
+    listed: list[Stored] = []
+    before = ""
     try:
-        entries = [
-            Stored.read(line["key"], line["bytes"], int(line["crc32c"], 16), line.get("places"))
-            for line in map(value_from, listing.splitlines())
-        ]
-        whole = listing_bytes(key, entries[1:]) == listing
+        for line in io.BytesIO(text):
+            plain = value_from(line)
+            stored = Stored.read(plain["key"], plain["bytes"], int(plain["crc32c"], 16), plain.get("places"))
+            if _line(stored) != line or stored.key < before:
+                return None
+            listed.append(stored)
+            before = stored.key
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
-    return entries[1:] if whole else None
+    return listed
 
 
-def _line(stored: Stored) -> str:
+def _key(stored: Stored) -> str:
+    return stored.key
+
+
+def _line(stored: Stored) -> bytes:
     line = {"key": stored.key, "bytes": stored.bytes, "crc32c": f"{stored.crc32c:08x}"}
-    return json.dumps(line | stored.more) + "\n"
+    return (json.dumps(line | stored.more) + "\n").encode()

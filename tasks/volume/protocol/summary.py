@@ -21,6 +21,7 @@ from tasks.volume.store.objects import Store, Traffic, traffic
 
 # What a process of a run holds beside blocks: interpreter, libraries, and the report's pictures (measured).
 PROCESS_BYTES = 370 << 20
+OBJECT_BYTES = 700  # of the driver for each stored object: its record, the listing, the manifest
 KEPT_SHARE = 0.25  # of a run's memory, for chunks that further stages read
 KEPT_OF_LOSSY = 0.3  # of the samples of lossy copies; of others that many bytes may be stored
 
@@ -62,7 +63,7 @@ def kept_bytes(compute: Compute) -> int:
 
 
 def promised(compute: Compute, store: Store, arrays: Sequence[ArraySpec]) -> dict[str, int]:
-    """Return what a whole run is to take at most: its process, blocks in flight of its largest stage, chunks it keeps.
+    """Return what a whole run takes at most: process, blocks in flight of the largest stage, objects, chunks it keeps.
 
     Args:
         compute: Place where blocks run, with the needs of all stages.
@@ -77,7 +78,8 @@ def promised(compute: Compute, store: Store, arrays: Sequence[ArraySpec]) -> dic
         room = max(0, compute.memory_bytes - blocks)
         stored = sum(spec.raw_bytes * (KEPT_OF_LOSSY if tolerance_of(spec) else 1.0) for spec in arrays)
         kept = min(kept_bytes(compute), room, int(stored))
-    return {"peak_bytes": PROCESS_BYTES + blocks + kept, "kept_bytes": kept}
+    objects = OBJECT_BYTES * sum(block_count(spec.shape, spec.unit) for spec in arrays)
+    return {"peak_bytes": PROCESS_BYTES + blocks + objects + kept, "kept_bytes": kept}
 
 
 def planned_row(spec: ArraySpec) -> dict[str, Any]:
