@@ -266,6 +266,21 @@ def test_a_volume_whose_lengths_were_not_rounded_is_recognised(tmp_path, monkeyp
         ingest_images(source, volume, Image(), Master(chunks=SMALL.chunks, codec="zstd-3"))
 
 
+def test_a_dry_run_says_what_the_destination_holds(tmp_path):
+    source, volume = saved(tmp_path, voxels()), str(tmp_path / "v.zarr")
+    ingest_images(source, volume, Image(), SMALL)
+
+    def first_note(image, master):
+        return ingest_images(source, volume, image, master, run=Run(dry_run=True))["notes"][0]
+
+    assert first_note(Image(), SMALL) == (
+        f"{volume} was made of this source in this way, so its lossless array would be left as it is"
+    )
+    other = first_note(Image(), Master(chunks=[8, 8, 8]))
+    assert other.startswith(f"{volume} holds another volume (of {source}; chunks (")
+    assert other.endswith("asked for (8, 8, 8)); the run would be refused without --overwrite")
+
+
 def test_a_dry_run_says_what_would_be_and_writes_nothing(tmp_path):
     source = saved(tmp_path, voxels())
     plan = ingest_images(source, str(tmp_path / "v.zarr"), Image(), SMALL, run=Run(dry_run=True))
