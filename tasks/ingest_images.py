@@ -25,9 +25,9 @@ from tasks.volume.protocol.summary import array_rows, ended, fitting, promised, 
 from tasks.volume.publishing.following import OfVoxels, lossless_arrays, plan_following
 from tasks.volume.stacks.block import image_block
 from tasks.volume.stacks.finish import finish_stack
-from tasks.volume.stacks.intake import MADE_BEFORE, find_intake
 from tasks.volume.stacks.labels import volume_of_labels
 from tasks.volume.stacks.plan import block_memory, decode_all, least_of_voxels, planned_stack
+from tasks.volume.stacks.stack_request import MADE_BEFORE, request_of
 from tasks.volume.store.objects import Store, traffic
 from tasks.volume.store.room import refuse_full
 
@@ -66,14 +66,14 @@ def ingest_images(
     """
     began, before = time.monotonic(), traffic.snapshot()
     store, limits = Store(volume_of_labels(volume, image.labels_of), run.storage_options), limits_of(compute)
-    intake = find_intake(source, store, image, master, run, limits)
-    stack, spec, block = intake.stack, intake.spec, intake.block
+    asked = request_of(source, store, image, master, run, limits)
+    stack, spec, block = asked.stack, asked.spec, asked.block
     sizes = {file.url: file.bytes for file, _ in stack.files}
     expected = expected_of(sizes, image.checksums, run.storage_options)
     stored = lossless_arrays(following)
 
     def follow(compute: Compute) -> list[ArraySpec]:
-        voxels = OfVoxels(intake.attributes, intake.looks)
+        voxels = OfVoxels(asked.attributes, asked.looks)
         return plan_following(store, spec, following or Following(), compute, voxels)
 
     def least() -> int:
@@ -81,7 +81,7 @@ def ingest_images(
             return least_of_voxels(stack, stored, sized.memory_bytes, run.storage_options)
 
     refuse_full(store, stored * spec.raw_bytes, least)
-    refuse_occupied(store, intake.labelled)
+    refuse_occupied(store, asked.labelled)
     what = f"a slab of {block} voxels in chunks of {spec.chunks}"
     if run.dry_run:
         refuse_no_bucket(store)
@@ -90,7 +90,7 @@ def ingest_images(
             follows = follow(compute)
             planned = planned_stack(store, stack, spec, block, expected, limits, follows)
             fitting(compute, planned["memory_bytes"], what)
-        notes = [*intake.what_is_there(), *planned["notes"], *intake.notes]
+        notes = [*asked.what_is_there(), *planned["notes"], *asked.notes]
         return planned | promised(compute, store, (spec, *follows)) | {"notes": notes}
     need = block_memory(stack, spec, block, local=store.local)
 
@@ -104,16 +104,16 @@ def ingest_images(
         owned(store, run, compute, fit) as owner,
     ):
         root = owner.root()
-        known, earlier = intake.recognised(root)
+        known, earlier = asked.recognised(root)
         if earlier and overwrite:
             known, earlier = "", False
         if root is not None and not known and not overwrite:
             raise DestinationRefused(
-                f"{intake.another(root)}; choose another place, or replace it with --overwrite"
+                f"{asked.another(root)}; choose another place, or replace it with --overwrite"
             )
         if not known:
             refuse_strangers(store, root)
-        request = digest_of(intake.body) if earlier or not known else known
+        request = digest_of(asked.body) if earlier or not known else known
         # Blocks read parts of files, in no order: what is expected of a file is shown by reading all of it before.
         if expected.checksums and not (known and root and root.state.sources[0].expected == expected.digest):
             checked_before(
@@ -126,18 +126,18 @@ def ingest_images(
             )
         if known and root is not None:
             clear_run(owner.store, owner.epoch, request, ("in_order",))
-            parts = ["was done already", *([MADE_BEFORE, *intake.notes] if earlier else [])]
+            parts = ["was done already", *([MADE_BEFORE, *asked.notes] if earlier else [])]
             return ended(store, "ingest", array_rows(root, [spec.path]), began, before, notes=parts)
         stage = owner.begin(
             "ingest",
-            intake.body,
+            asked.body,
             fit,
             present=root,
             after=None,
             read=lambda: decode_all(stack, spec, block, compute, run.storage_options),
         )
         records = run_blocks(stage, image_block, range(block_count(spec.shape, block)))
-        root = finish_stack(stage, stack, spec, intake.image, intake.place, records, expected)
+        root = finish_stack(stage, stack, spec, asked.image, asked.place, records, expected)
         clear_run(owner.store, owner.epoch, request, ("in_order",))
-    rows, notes = array_rows(root, [spec.path]), [*expected.doubts, *intake.notes]
+    rows, notes = array_rows(root, [spec.path]), [*expected.doubts, *asked.notes]
     return ended(store, "ingest", rows, began, before, stage=stage, notes=notes)

@@ -1,6 +1,6 @@
 """Stacks of images in: every voxel, place and attribute against NumPy, resumed runs, and all that is refused.
 
-Covers images/spacing.py, kernels/voxels.py, stacks/plan.py, stacks/block.py, stacks/finish.py.
+Covers images/spacing.py, kernels/voxels.py, stacks/plan.py, stacks/stack_request.py, stacks/block.py, stacks/finish.py.
 """
 
 import io

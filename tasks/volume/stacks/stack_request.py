@@ -26,7 +26,7 @@ MADE_BEFORE = "it was made before calibration and booleans were read as now; --o
 
 
 @dataclass(frozen=True)
-class Intake:
+class StackRequest:
     """A stack of images as it is to be stored.
 
     Attributes:
@@ -91,7 +91,7 @@ class Intake:
         if known in (digest_of(self.body), digest_of(flat.body)):
             return known, False
         if any(
-            differs_by_rounding(self.store, stages[self.spec.path], asked) for asked in (self.body, flat.body)
+            differs_by_rounding(self.store, stages[self.spec.path], body) for body in (self.body, flat.body)
         ):
             return known, False
         befores = {
@@ -103,7 +103,7 @@ class Intake:
         }
         return (known, True) if known in befores else ("", False)
 
-    def _flat(self) -> "Intake":
+    def _flat(self) -> "StackRequest":
         """Return the same as versions had it that gave each chunk on a local disk a file, however many there were."""
         spec = replace(self.spec, shards=()) if self.store.local and not self.sharded else self.spec
         return replace(self, spec=spec, block=slab_of(spec, self.stack, self.limits))
@@ -127,7 +127,9 @@ class Intake:
         return [f"{made}{more}, so its lossless array would be left as it is"]
 
 
-def find_intake(source: str, store: Store, image: Image, master: Master, run: Run, limits: Limits) -> Intake:
+def request_of(
+    source: str, store: Store, image: Image, master: Master, run: Run, limits: Limits
+) -> StackRequest:
     """Find the files of a stack, and decide how it is stored.
 
     Args:
@@ -153,7 +155,7 @@ def find_intake(source: str, store: Store, image: Image, master: Master, run: Ru
             f"{stack.first.dtype} voxels cannot be labels; leave labels out, or segment the image first"
         )
     spec = master_spec(stack, master, field_of(image), limits, local=store.local)
-    return Intake(
+    return StackRequest(
         source=source,
         store=store,
         image=image,
