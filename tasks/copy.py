@@ -143,7 +143,7 @@ def _planned(volume: ToCopy) -> dict[str, Any]:
         "arrays": volume.rows,
         "objects": len(volume.objects),
         "bytes": sum(stored.bytes for stored in volume.objects),
-        "notes": list(volume.notes),
+        "notes": [*volume.what_is_there(), *volume.notes],
     }
 
 

@@ -46,6 +46,21 @@ def volume(tmp_path):
     return tmp_path / "v.zarr"
 
 
+def test_a_dry_run_of_a_copy_says_what_the_target_holds(tmp_path):
+    make_survey(tmp_path / "a.sgy", n_samples=13)
+    volume, target = str(tmp_path / "v.zarr"), str(tmp_path / "c.zarr")
+    ingest_segy(str(tmp_path / "a.sgy"), volume, run=STAMPED)
+
+    def notes():
+        return copy(volume, target, run=Run(dry_run=True))["notes"]
+
+    assert notes() == []
+    copy(volume, target)
+    assert notes() == [f"{target} is this copy already, and would be left as it is"]
+    rechunk(target, Copies(presets=["fast_time"]))
+    assert notes() == [f"{target} holds another volume; the run would be refused without --overwrite"]
+
+
 @pytest.mark.slow
 def test_copies_alone_say_so_verify_and_open_everywhere(tmp_path, volume):
     target = str(tmp_path / "lossy.zarr")

@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.parameters import StorageOptions
 from tasks.volume.arrays.reader import Volume, open_any, open_volume
-from tasks.volume.arrays.volume_root import LABELS, Root
+from tasks.volume.arrays.volume_root import LABELS, Root, root_from
 from tasks.volume.blocks import Compute, Progress, on_io
 from tasks.volume.copies.left_out import LEFT_OUT, selected_root
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
@@ -78,6 +78,15 @@ class ToCopy:
         """Return whether labels at the place have the shape of this image."""
         shapes = [Volume(self.store, root).spec(root.master).shape[-3:] for root in (self.root, labels)]
         return bool(labels.state.looks.image) and shapes[0] == shapes[1]
+
+    def what_is_there(self) -> list[str]:
+        """Return a note for a dry run if the place is a volume already."""
+        content, _ = present_root(self.store)
+        if not content:
+            return []
+        if self.is_done(root_from(content, self.store.url)):
+            return [f"{self.store.url} is this copy already, and would be left as it is"]
+        return [f"{self.store.url} holds another volume; the run would be refused without --overwrite"]
 
     def refuse_replaced(self, present: Root | None, *, overwrite: bool, labels: list[str]) -> None:
         """Check that the copy may take the place of what is there.
