@@ -241,19 +241,19 @@ from typing import Any
 from prefect.blocks.core import Block
 from prefect.types import SecretDict
 from pydantic import SecretStr
-kind, fields, secret = json.load(sys.stdin)
-hidden = {name: SecretDict if isinstance(fields[name], dict) else SecretStr for name in secret}
-types = {name: hidden.get(name, Any) for name in fields}
+kind, fields, secret, name = json.load(sys.stdin)
+hidden = {field: SecretDict if isinstance(fields[field], dict) else SecretStr for field in secret}
+types = {field: hidden.get(field, Any) for field in fields}
 members = {"__annotations__": types, "_block_type_name": kind, "_block_type_slug": kind, "__module__": "blocks"}
-type("Credentials", (Block,), members)(**fields).save("staging")
+type("Credentials", (Block,), members)(**fields).save(name, overwrite=True)
 """
 
 
-def save(server: Server, route: Route) -> None:
-    """Keep a block on the server, as the UI does, under the name of staging."""
+def save(server: Server, route: Route, name: str = "staging") -> None:
+    """Keep a block on the server, as the UI does."""
     saved = subprocess.run(
         [sys.executable, "-c", SAVE_BLOCK],
-        input=json.dumps([route.kind, route.fields, route.secret]),
+        input=json.dumps([route.kind, route.fields, route.secret, name]),
         text=True,
         env=os.environ | {"PREFECT_API_URL": server.api},
         capture_output=True,

@@ -4,6 +4,7 @@ What they inherit is imports and compiled kernels, no thread, connection or file
 """
 
 import asyncio
+import importlib
 import json
 import multiprocessing
 import os
@@ -85,6 +86,22 @@ def run_command(words: list[str]) -> None:
     compute.CONNECT_SECONDS = 10
     sys.argv = ["seismill", *words]
     main()
+
+
+def run_flow(environment: dict[str, str | None], entrypoint: str, parameters: dict[str, Any]) -> None:
+    """Run a flow with other variables, for Prefect and fsspec, too; exit with 0 if it completes, with 3 if it fails."""
+    import fsspec.config
+
+    for name, value in environment.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    fsspec.config.conf.clear()
+    fsspec.config.set_conf_env(fsspec.config.conf)
+    module, _, name = entrypoint.partition(":")
+    state = getattr(importlib.import_module(module), name)(**parameters, return_state=True)
+    print(state)
+    sys.exit({"COMPLETED": 0, "FAILED": 3}.get(state.type.value, 1))
 
 
 def dask_scheduler(address: str) -> None:
