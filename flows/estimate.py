@@ -59,9 +59,9 @@ def estimated(
     ways: dict[str, Any],
     stopping: threading.Event | None = None,
 ) -> Summary:
-    """Return the plan of a publication with the bytes of each array, and the hours and money that all would take.
+    """Return the plan of a publication with the bytes of each array, and the hours and money for the whole run.
 
-    A plan is returned as it is, with a note, where no part of its source can be published by itself.
+    Where no part of the source can be published by itself, the plan is returned unchanged, with a note.
 
     Args:
         planned: Summary of the ingest's dry run.

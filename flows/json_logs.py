@@ -41,7 +41,7 @@ class JsonLines(logging.Formatter):
 
 
 class JsonConsole(logging.StreamHandler[Any]):
-    """Handler that writes JSON lines; stands for Prefect's, whose styles it has no use for."""
+    """Handler that writes JSON lines, in place of Prefect's; it does not use the styles of that one."""
 
     def __init__(self, stream: TextIO | None = None, styles: Mapping[str, str] | None = None) -> None:
         super().__init__(stream)

@@ -21,7 +21,7 @@ _UNDER_WAY = {"state": {"type": {"any_": _STATES}}}
 
 
 class UnderWay(Outcome):
-    """Runs are under way, and would be killed."""
+    """The command would kill runs that are under way."""
 
 
 def refuse_under_way(api: str, *, has_worker: bool, command: str) -> None:

@@ -28,9 +28,9 @@ class Opened:
         volume: The volume.
         level: 0 for the finest.
         max_error: Largest error of a sample that is accepted.
-        masked: Whether what lies where no trace is reads as NaN.
+        masked: Whether cells without a trace are NaN.
         array: Path of the samples of this level.
-        candidates: The arrays that may answer for the samples.
+        candidates: The arrays that samples may be read from.
     """
 
     def __init__(self, volume: Volume, level: int, max_error: float, masked: bool) -> None:

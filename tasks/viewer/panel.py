@@ -231,7 +231,7 @@ class Panel:
 
 
 def frame_of(shown: figure) -> tuple[int, int]:
-    """Return width and height of the frame of a figure in pixels; `PIXELS` until the browser says them."""
+    """Return width and height of a figure's frame in pixels; `PIXELS` until the browser has reported them."""
     try:
         return (shown.inner_width or PIXELS[0], shown.inner_height or PIXELS[1])
     except UnsetValueError:

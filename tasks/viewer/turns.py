@@ -14,7 +14,7 @@ from tasks.volume.outcomes import Outcome
 
 
 class Asked(Protocol):
-    """State of requests: `version` counts them, `is_busy` is true while an answer is awaited."""
+    """State of the requests: `version` is their number, `is_busy` is true while an answer is awaited."""
 
     version: int
     is_busy: bool

@@ -9,7 +9,7 @@ from tasks.volume.outcomes import InputRefused
 
 
 def unsharded(shape: Sequence[int], chunks: Sequence[int], limits: Limits, *, local: bool) -> bool:
-    """Return whether each chunk is an object of its own by default: on a local disk, while there are not too many."""
+    """Return whether each chunk is an object of its own by default: on a local disk, up to a number of chunks."""
     return local and block_count(tuple(shape), tuple(chunks)) <= limits.local_objects
 
 

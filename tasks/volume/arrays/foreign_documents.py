@@ -35,7 +35,7 @@ def documents(store: Store, path: str, known: bytes = b"") -> dict[str, dict[str
 
 
 def is_array(described: dict[str, dict[str, Any]]) -> bool:
-    """Return whether such documents are an array's."""
+    """Return whether these documents describe an array."""
     return ".zarray" in described or described.get("zarr.json", {}).get("node_type") == "array"
 
 

@@ -16,7 +16,7 @@ STABLE = (0.01, 0.03)  # of the display window: what keeps the quotients finite 
 
 
 def display_range(volume: Volume) -> float:
-    """Return the width of the window that viewers open an image with; of a survey, greatest less least sample."""
+    """Return the range of values that viewers show: the window of an image, or maximum minus minimum of a survey."""
     window = volume.state.looks.window or []
     if len(window) == 2 and window[1] > window[0]:
         return float(window[1] - window[0])

@@ -164,14 +164,14 @@ def or_without_labels() -> Iterator[None]:
 
 
 def refuse_copies(volumes: list[ToCopy], *, overwrite: bool) -> tuple[list[ToCopy], list[str]]:
-    """Check that an image and all its labels may be written, before anything is.
+    """Check that an image and all its labels may be written, before the first write.
 
     Args:
         volumes: The image and its labels.
         overwrite: Whether other volumes may be replaced.
 
     Returns:
-        Those that are not there yet, and names of labels that may stay where the image is replaced.
+        The volumes that the target lacks, and the names of labels that stay if the image is replaced.
 
     Raises:
         DestinationRefused: A place holds something else, or lies inside a volume.

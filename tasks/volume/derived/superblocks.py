@@ -20,7 +20,7 @@ MOST_READ = 2.0  # times the master; beyond that the chunks asked for do not go 
 
 @dataclass(frozen=True)
 class SuperBlocks:
-    """How the master is cut.
+    """How the master is divided into blocks.
 
     Attributes:
         block: Extents of a block: they tile the master.

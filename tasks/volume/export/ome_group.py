@@ -75,7 +75,7 @@ class OmeGroup:
 
     @property
     def memory_bytes(self) -> int:
-        """Return the most bytes that exporting takes: voxels of a block, and its chunks in the works."""
+        """Return the most bytes that the export takes: the voxels of a block, and its chunks while they are encoded."""
         most = max((group.memory_bytes for group in self.labels.values()), default=0)
         for spec in self.targets:
             block = _block(spec)

@@ -113,7 +113,7 @@ class Sink:
         self._upload = None
 
     def discard(self) -> None:
-        """Drop what was written."""
+        """Discard what was written."""
         if self.location.local:
             Path(self._partial).unlink(missing_ok=True)
         self.end()

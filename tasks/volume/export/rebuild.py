@@ -27,7 +27,7 @@ WINDOW_BYTES = 96 << 20  # of records; smaller only where memory is short
 
 
 def in_format(fmt: FileFormat, values: np.ndarray) -> np.ndarray:
-    """Return samples of a copy as the nearest that the file's format holds, in the type of the lossless array.
+    """Return samples of a copy, rounded to the nearest values of the file's format, in the type of the lossless array.
 
     Args:
         fmt: Format of the file.

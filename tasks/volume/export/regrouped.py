@@ -1,7 +1,7 @@
 """A whole Zarr group of another tool in other chunks: every array with its coordinates and attributes, consolidated.
 
-It is an export and no volume, as an OME-Zarr 0.4 group is: the target is empty before, a note says of what it is an
-export so that the same command goes on with it, and the document that makes it a group is written last. Values are
+The result is an export, not a volume, like an OME-Zarr 0.4 group. The target must be empty. A note names the source, so
+that the same command continues an interrupted export. The document that makes it a group is written last. Values are
 those of the source, bit for bit; Zarr v2 becomes v3 on the way.
 """
 

@@ -21,7 +21,7 @@ class SourceFile:
         return sum(length for _, length, _ in self._segments)
 
     def keep(self) -> None:
-        """Go on with what an interrupted export left."""
+        """Continue the file that an interrupted export left."""
         source = self._file.source
         if source.crc32c_part_bytes != PART_BYTES:
             return

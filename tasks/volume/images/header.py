@@ -81,7 +81,7 @@ class Voxels:
 
 @dataclass(frozen=True)
 class InSeries:
-    """Place of a slice among the others of its scan, where files say it and names do not.
+    """Place of a slice among the others of its scan, where the files state it and their names do not.
 
     Attributes:
         series: Identifier of the scan; a stack is of one.

@@ -1,4 +1,4 @@
-"""Read a page of a TIFF file and check it against the file before a decoder is called."""
+"""Read the tags of a page of a TIFF file, and check them against the size of the file before anything is decoded."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Read what has to be read of SEG-Y files before anything is written or taken away."""
+"""Read the parts of SEG-Y files that must be known before anything is written or removed."""
 
 import logging
 from collections.abc import Collection

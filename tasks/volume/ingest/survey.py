@@ -103,9 +103,9 @@ def survey_files(files: Files, index: Index, *, near: bool, sample: Sample | Non
     """Survey files: their formats, their index and their grid.
 
     Args:
-        files: All files as one run of traces.
+        files: All files, whose traces are numbered as one sequence.
         index: Index parameters of the user.
-        near: Whether reading them whole is cheap.
+        near: Whether the files can be read whole at little cost.
         sample: Result of `sample_of`, where it was read before.
 
     Raises:

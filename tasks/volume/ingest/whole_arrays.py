@@ -1,4 +1,4 @@
-"""The arrays of a survey all of whose blocks are done: what blocks stored, and the small ones that they tell."""
+"""The arrays of a survey whose blocks are done: those that blocks stored, and small ones made from their results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -149,7 +149,7 @@ def add_unplaced(whole: Whole) -> int:
 
 
 def add_samples_as_words(whole: Whole, words: Sequence[ArraySpec]) -> None:
-    """Add samples that floats do not give back: as words of the file, all or those few."""
+    """Add samples that float32 cannot reproduce, as words of the file: all samples, or these few."""
     shape = whole.specs["master"].shape
     for spec in words:
         whole.large(spec, whole.labelled if spec.shape == shape else {})

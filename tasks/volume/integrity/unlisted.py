@@ -21,7 +21,7 @@ NOT_WRITTEN = "is no part of what was written"
 def unlisted(volume: Volume, entries: Sequence[ManifestEntry], findings: Sequence[Finding]) -> list[Finding]:
     """Return chunks of whole volumes that no manifest lists: a reader would take them for data.
 
-    A run leaves one if it was asleep in the middle of a request until after another had taken over and ended.
+    A run leaves such a chunk if it was suspended during a request while another run took over and ended.
     """
     unknown = {finding.array for finding in findings}  # what their broken manifests list is not known
     arrays = set(written_here(volume)) - unknown

@@ -1,4 +1,4 @@
-"""The volumes whose locks this process holds, and what it remembers of each: gone with the lock."""
+"""The volumes whose locks this process holds, and what it keeps in memory of each until the lock is released."""
 
 from dataclasses import dataclass, field
 

@@ -1,7 +1,7 @@
-"""Tell the volume's own objects from others: its root, its plans and its manifests name them.
+"""Recognise the volume's own objects: its root, its plans and its manifests name them.
 
 `zarr.json` and chunk keys of arrays, `zarr.json` of the groups above them, and the kinds of object below
-`.seismill/` that are listed here. Everything else belongs to somebody else.
+`.seismill/` that are listed here. Everything else belongs to other programs or people.
 """
 
 import re

@@ -100,7 +100,7 @@ def refuse_ours(store: Store) -> None:
 
 
 def is_begun(store: Store) -> bool:
-    """Return whether a run began to write at a place, so that chunks there without metadata may be its own."""
+    """Return whether a run began to write here, so that chunks without metadata may belong to that run."""
     return _is_begun(_own(store))
 
 

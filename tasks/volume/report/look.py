@@ -15,7 +15,7 @@ NO_TRACE = (200, 200, 200)
 
 @dataclass(frozen=True)
 class Look:
-    """How the values of a volume are shown.
+    """How the report shows the values of a volume.
 
     Attributes:
         voxels: An image, not a survey: pictures have the proportions of the ground, in greys.

@@ -108,7 +108,7 @@ class ReportPage:
 
 
 def escaped(text: object) -> str:
-    """Return a text for HTML: markup escaped, and characters that show nothing or turn the line replaced."""
+    """Return a text for HTML: markup escaped, and invisible characters and changes of direction replaced."""
     shown = str(text)
     if not shown.isprintable():  # else none of its characters is unfit
         shown = "".join(

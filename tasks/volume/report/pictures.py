@@ -68,7 +68,7 @@ def _colour_scale(values: np.ndarray, look: Look) -> tuple[float, float]:
 def draw_views(name: str, title: str, views: Sequence[View], look: Look = Look()) -> Picture:
     """Return the master of the first view, and below it one row for each copy: copy, difference, difference enlarged.
 
-    Copies and the difference beside them have the colours of the master; the other has its own, which it says.
+    A copy and the first difference have the colour scale of the master; the enlarged difference has its own.
     """
     first, copies = views[0], [view for view in views if view.copy is not None]
     low, high = colour_scale(first.master[np.isfinite(first.master) & first.live], look)

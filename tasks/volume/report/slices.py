@@ -279,7 +279,7 @@ def sample(volume: Volume, path: str, mask: Mask) -> tuple[np.ndarray, str]:
 
 
 def compared(path: str, slices: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
-    """Return copy and master at the samples of the slices, finite in the master, thinned to some millions."""
+    """Return the samples of copy and master in the slices, where the master is finite; a few millions at most."""
     pairs = []
     for member in slices:
         view = member.views[path]

@@ -143,7 +143,7 @@ class FileFormat:
 
 
 def reader_with(head: bytes, source: ByteSource) -> Read:
-    """Return a function that reads (start, length) of a file; what lies in its head is not fetched again."""
+    """Return a function that reads (start, length) of a file; bytes of its head are taken from memory."""
 
     def read(start: int, length: int) -> bytes:
         end = start + length

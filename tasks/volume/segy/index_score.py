@@ -207,7 +207,7 @@ def repeated(*words: HeaderWord) -> tuple[int, int, int]:
 
 
 def varying(headers: np.ndarray, byte_order: str, *, complete: bool) -> list[HeaderWord]:
-    """Return the words of the standard that are not the same in all traces at hand, in the order of the header."""
+    """Return the words of the standard whose values differ between the traces read, in the order of the header."""
     types = {
         f.byte: number_type(headers, f.byte, byte_order) if f.type == INTEGER else f.type
         for f in TRACE_HEADER_FIELDS

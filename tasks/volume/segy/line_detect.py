@@ -43,7 +43,7 @@ class SeveralLines(InputRefused):
 
 
 def lines_sentence(seen: Seen, word: HeaderWord) -> str:
-    """Return what shows that traces lie on lines, and how they are published.
+    """Return a sentence on why the traces seem to lie on several lines, and how to publish them.
 
     Args:
         seen: Headers at hand.

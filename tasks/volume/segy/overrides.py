@@ -122,7 +122,7 @@ def override(
 
 
 def wrap_channels(cable: np.ndarray, channel: np.ndarray) -> np.ndarray:
-    """Renumber channels from 1 in each cable, unless channels of two cables overlap: then each already begins again."""
+    """Renumber channels from 1 in each cable, unless channels of two cables overlap: each then begins at 1 already."""
     cables, of = np.unique(cable, return_inverse=True)
     low = np.full(len(cables), np.iinfo(np.int64).max)
     high = np.full(len(cables), np.iinfo(np.int64).min)

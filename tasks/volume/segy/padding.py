@@ -1,4 +1,4 @@
-"""Bytes after the last trace that no header announces: the rest of a block of a tape or a disk, or anything.
+"""Bytes after the last trace that no header announces, such as the rest of a block of a tape.
 
 Such bytes are kept as they are. Zeros need no consent where they cannot be the beginning of a trace that was cut.
 """

@@ -1,8 +1,8 @@
 """Find where the lines of a sorted file begin and end, from few of its headers.
 
 In a sorted file one index word goes on by the same step from trace to trace until a line ends or traces are missing.
-Two traces of one line that are as far apart in that word as in the file have every trace between them; where they
-are not, or lie on different lines, traces between are looked at. Lines mostly begin and end where their
+If two traces of one line are as far apart in that word as in the file, no trace between them is missing. If not, or
+if they lie on different lines, traces between them are read. Lines mostly begin and end where their
 neighbours do, so two headers settle most of them and bisection the others. All that is between two headers
 is a guess: its user must compare each trace's words when they are read.
 """

@@ -1,4 +1,4 @@
-"""Labels of an image: where they lie, and that they fit it. `protocol.label_list` lists them in the image's group."""
+"""Labels of an image: their place, and a check that they fit it. `protocol.label_list` lists them in the group."""
 
 import math
 import re

@@ -18,7 +18,7 @@ LIST_BYTES = 64 << 10
 
 
 class ArchiveBytes(io.RawIOBase):
-    """A source as a file of Python, for what reads archives."""
+    """A source as a Python file object, for libraries that read archives."""
 
     def __init__(self, source: Source) -> None:
         self._source, self._at = source, 0

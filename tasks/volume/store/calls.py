@@ -118,9 +118,9 @@ class Line:
         Args:
             request: Makes a coroutine that sends one request.
             size: Bytes that it moves, if they are many.
-            conditional: Whether it says what the object must be; else "it is not" is an answer to something else.
-            before: Raises if this may not be asked any more. Called before each try; one that comes late after it,
-                because it waited for its turn or this process was asleep, is not sent, and another one begins.
+            conditional: Whether the request has a condition on the object; only then is "condition not met" its answer.
+            before: Raises if the request may not be sent any more. Called before each try. A try that is late, because
+                it waited for its turn or the process was suspended, is not sent, and a new one begins.
 
         Raises:
             OutOfReach: No try succeeded before the deadline.

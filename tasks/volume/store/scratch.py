@@ -95,7 +95,7 @@ def _locked(place: Path) -> Iterator[None]:
 
 
 def clear_spilled() -> None:
-    """Remove the files that this process wrote. What reads them goes on; what opens them writes them again."""
+    """Remove the files that this process wrote. Files that are open can still be read; others are written again."""
     while _written:
         place = _written.pop()
         for suffix in ("", ".json", ".lock"):

@@ -39,5 +39,5 @@ def of_sources(options: StorageOptions) -> StorageOptions:
 
 
 def credential_of(options: StorageOptions, name: str) -> str:
-    """Return an environment variable that applies to these options only; empty if it is not set."""
+    """Return the value of an environment variable that is for these options only; empty if it is not set."""
     return options.credential(name) if isinstance(options, SourceOptions) else ""

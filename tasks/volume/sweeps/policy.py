@@ -23,7 +23,7 @@ def decide(
     settle: timedelta,
     missing: Collection[str] = (),
 ) -> dict[str, Action]:
-    """Return the action for each source, by name; every source has an entry then, if only in memory.
+    """Return the action for each source, by name; sources without a record get one, in memory only.
 
     Args:
         staged: Sources that lie in staging.

@@ -1,4 +1,4 @@
-"""ZIP files under a staging prefix: one that holds one SEG-Y is a source, one that holds more says so.
+"""ZIP files under a staging prefix: a ZIP with one SEG-Y is a source; a ZIP with several is reported.
 
 A ZIP may have any name, so the list of its files decides: two requests for each at every sweep.
 """
