@@ -16,11 +16,11 @@ PLACES = (1 / 3, 2 / 3)  # of parts, along each axis of the grid
 
 
 def parts_to_try(survey: Survey, master: ArraySpec, index: Index) -> dict[str, Any]:
-    """Return parts of a survey that has a grid, and what is needed to scale what they take.
+    """Return parts of a survey that has a grid, and the facts that scale their sizes to the whole.
 
     Each of `parts` has the numbers of its `traces`, as a parameter names them, and their `count`. A grid that is no
-    larger than a part is one part. A part without traces is left out. `index` is what to change of the index
-    parameters, so that a part is read as the whole is.
+    larger than a part is one part. A part without traces is left out. `index` holds changes of the index parameters, so
+    that a part is read like the whole.
     """
     grid = survey.grid
     assert grid is not None

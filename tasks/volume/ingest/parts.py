@@ -40,7 +40,7 @@ def open_whole_or_part(
     """Open files or, where `index` names traces, the part that holds these.
 
     Raises:
-        InputRefused: A file is not there or not SEG-Y that is read, or it has no such traces.
+        InputRefused: A file is missing, is no readable SEG-Y, or does not have these traces.
     """
     files = Files.open(source, options, given_of(index))
     if index.traces:

@@ -36,7 +36,7 @@ def read_before(
     keys: Collection[str],
     compute: Compute,
 ) -> tuple[Survey, dict[int, Sums]]:
-    """Read whatever can refuse the files before anything is removed; return the survey and checksums.
+    """Read everything that the files can be refused for, before anything is removed; return the survey and checksums.
 
     A file with an expected MD5 is read whole. If a volume is replaced, all files are: their bytes are compared with
     the checksums of their store and the expected ones, and a predicted grid with all headers. `keys` are the keys of

@@ -26,7 +26,7 @@ def predicted_grid(
     Return None if these headers fit no regular grid, or if the index is not made of integer header fields as stored.
 
     Args:
-        files: All files as one run of traces.
+        files: All files, whose traces are numbered as one sequence.
         placement: Rules that place traces.
         numbers: Numbers of some traces, from 0.
         headers: Headers of these traces, uint8, shape (trace, byte).

@@ -30,14 +30,14 @@ def checked_before(
 ) -> dict[int, Sums]:
     """Read files in order and return their checksums, compared with the expected ones; nothing is changed yet.
 
-    Files that a run before this one read are not read again; of one that was begun nothing is kept.
+    Files that an earlier run read to their end are not read again.
 
     Args:
         store: The volume.
         folder: Folder of the run, with the notes of files already read.
         expected: Expected checksums of the files.
         files: The numbers of those to be read.
-        open_file: Opens one, as it is in the plan.
+        open_file: Opens a file by its number in the plan.
         compute: Receives progress, and can stop this.
 
     Raises:

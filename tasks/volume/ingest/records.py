@@ -41,7 +41,7 @@ class Records:
     segments: list[FileSegment] = field(default_factory=list)
 
     def rows_of(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the row of each trace in `numbers` (any shape), all of which are here; -1 where negative."""
+        """Return the row of each trace in `numbers` (any shape; all are in memory); -1 for negative numbers."""
         flat = numbers.ravel()
         rows = np.full(flat.size, -1, np.int64)
         live = flat >= 0
@@ -68,7 +68,7 @@ def read_records(files: Files, numbers: np.ndarray) -> Records:
     """Read the records of some traces.
 
     Args:
-        files: All files as one run of traces.
+        files: All files, whose traces are numbered as one sequence.
         numbers: int64, ascending, without repeats.
     """
     several = files.split(numbers) if len(numbers) else ()

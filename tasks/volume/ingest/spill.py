@@ -3,8 +3,8 @@
 A shuffled or interleaved file would be read many times over by blocks of the grid, and a far file whose
 geometry cannot be predicted would be read once more just for its headers. So its first stage reads ranges in file
 order and stores each as one object, its records sorted by their index words, of which some stretches hold what a
-block of the grid needs. The index words are kept too: they give the grid. The second stage, an ordinary ingest, asks
-each of these objects for its stretches, and for few bytes that it does not need.
+block of the grid needs. The index words are kept too: they give the grid. The second stage, an ordinary ingest, reads
+these stretches of each object, and few bytes that it does not need.
 """
 
 from collections.abc import Iterator
@@ -96,7 +96,7 @@ def read_spilled(
         spill: Result of `spill_of`.
         trace_bytes: Bytes of a record.
         numbers: int64, ascending: the traces wanted.
-        gap_bytes: Bytes between two of them that are read over rather than asked around.
+        gap_bytes: Largest gap between two of them that is read as well, instead of in two requests.
     """
     places = _places(store, spill["digest"], spill["blocks"])
     step, size = spill["traces_per_range"], trace_bytes

@@ -43,7 +43,7 @@ class Survey:
         placement: Rules that place traces.
         auxiliary: Trace identification codes of traces that have no cell; () where codes are not believed.
         grid: Position of each trace; None if only reading all files can tell.
-        predicted: Whether `grid` is a guess from some headers, to be held against each when it is read.
+        predicted: Whether `grid` is a guess from some headers, to be compared with each header when it is read.
         delay_ms: Time of the first sample, of most of the traces that were looked at.
         notes: Sentences on what was chosen and what is odd.
         before: Placement that earlier versions made from the same words, if it differs.

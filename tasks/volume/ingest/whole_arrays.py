@@ -39,7 +39,7 @@ from tasks.volume.segy.standards import SEISMIC_UNIX
 
 @dataclass(frozen=True)
 class Whole:
-    """All that blocks told of a survey, and the arrays that are made of it, in the order of the volume's members.
+    """The results of all blocks of a survey, and the arrays made of them, in the order of the volume's members.
 
     Attributes:
         stage: The stage.
@@ -120,7 +120,7 @@ def add_coordinates(whole: Whole, extents: dict[str, tuple[float, float]], epsg:
 
 
 def add_files(whole: Whole, text: str, epsg: int, ends: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Add the headers of the files, and what lies before and behind the traces of each."""
+    """Add the headers of the files, and the bytes before the first and after the last trace of each."""
     about = {"textHeader": text, "binaryHeader": whole.binary}
     whole.arrays.append(Ready("segy_file_header", scalar(about)))
     if epsg:

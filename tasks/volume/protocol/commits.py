@@ -23,7 +23,7 @@ class Commit:
         document: The new root; empty if the volume was unpublished.
         checksum: CRC32C of `before` and the document, in hexadecimal.
         before: The CRC32C of the root before.
-        missing: Whether there is no such object, although the commit before says that there was.
+        missing: Whether the object is missing, although the previous commit names it.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Commit:
 
     @property
     def readable(self) -> bool:
-        """Return whether its first line is one that a commit begins with."""
+        """Return whether the first line is that of a commit."""
         return bool(_CHECKSUM.fullmatch(self.checksum) and _CHECKSUM.fullmatch(self.before))
 
     @property
@@ -142,7 +142,7 @@ def superseded_by(number: int, content: bytes) -> str | None:
 
 
 def superseded(number: int, checksum: str) -> bytes:
-    """Return what a commit holds that a root of that CRC32C took the place of, with a CRC32C of that and its number."""
+    """Return the content of a superseded commit: the CRC32C of the root after it, and a checksum with its number."""
     text = SUPERSEDED + f" {checksum}".encode()
     return text + f" {checksum_of(text + f' {number}'.encode())}".encode()
 

@@ -1,9 +1,9 @@
 """The law of deletion: which objects belong to a volume, and how they are removed.
 
-A volume's own objects are named by it: `zarr.json` and chunks of each array that its root, a plan or a manifest of it
+The volume names its own objects: `zarr.json` and chunks of each array that its root, a plan or a manifest of it
 names, `zarr.json` of the groups above such an array, and the kinds of object below `.seismill/` that are listed here.
-Everything else belongs to somebody else, whether it lies beside an array, below a group or inside an array's folder:
-it is never removed, and a run that would have to write over it is refused first.
+Everything else belongs to other programs or people, whether it lies beside an array, below a group or inside an array's
+folder: it is never removed, and a run that would have to overwrite it is refused first.
 
 Under the path of an array of its own, a chunk that the new array does not have is removed even if nothing names it:
 readers take an absent chunk for fill values, so a stale one would be data.
@@ -46,11 +46,11 @@ def take_away(
     leave_chunks: Sequence[str] = (),
     listed: Sequence[str] | None = None,
 ) -> None:
-    """Make a volume be what its root `after` names, and nothing else of its own; no reader ever finds part of an array.
+    """Reduce a volume to what its root `after` names; no reader ever finds part of an array.
 
-    The root goes first, then what makes each array exist, then ledgers, which must never name what is gone, then
-    chunks, then what names an array. So a run that is killed in between is gone on with by the next one. What
-    abandoned runs left goes as well. Plans of stages that are done stay, without what only an unfinished one needs.
+    The order is: the root, `zarr.json` of each array, ledgers (which must never name a removed object), chunks, then
+    what names an array. So the next run can continue after a kill at any point. What abandoned runs left is removed
+    as well. Plans of finished stages stay, without what only an unfinished stage needs.
 
     Args:
         store: The volume.
@@ -200,7 +200,7 @@ def remove_of_runs(
     *,
     guard: Callable[[], None],
 ) -> None:
-    """Remove those of the listed keys that are kept of some plans; `runs` as `clear_runs`, `guard` as the store's."""
+    """Remove the listed keys that belong to some plans; `runs` as in `clear_runs`, `guard` as in `delete_many`."""
     gone = [
         key
         for key in keys

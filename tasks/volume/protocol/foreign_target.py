@@ -1,9 +1,9 @@
-"""Open an array that another tool wrote, Zarr v2 or v3, as what copies and levels are made from.
+"""Open an array that another tool wrote (Zarr v2 or v3), to make copies and levels of it.
 
-What is made goes beside it, field/1 beside field/0, or into a group that is named; that group gets a root of our own
-in `.seismill/` (see `visible`), so plans, locks, ledgers and commits are those of every volume. The array is known by
-a fingerprint of its objects, as a master of ours is by its plan. Zarr v3 is written only, because members of
-one group must be of one format to be seen: beside an array of Zarr v2 nothing is written.
+New arrays are written beside it (field/1 beside field/0) or into a named group. That group gets a root of Seismill's
+in `.seismill/` (see `visible`), so plans, locks, ledgers and commits work as in any volume. A fingerprint of its
+objects identifies the array, as the plan identifies a master of ours. Only Zarr v3 is written. Nothing is written
+beside an array of Zarr v2, because readers see the members of a group only if all have one format.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,12 +36,12 @@ from tasks.volume.store.objects import Store
 
 
 def open_master(volume: str, array: str, target: str, run: Run) -> Volume:
-    """Return the volume whose master is meant: one of ours, or an annex of an array that another tool wrote.
+    """Return the volume of the requested master: a volume of Seismill, or an annex of another tool's array.
 
     Args:
         volume: A volume, or any Zarr group or array.
         array: Path of the array in it; empty: the volume's master, or `volume` is the array.
-        target: The group for what is made; empty: where the array lies.
+        target: The group for the new arrays; empty: the group of the array.
         run: Options of the stores, and the time stamp.
 
     Raises:
@@ -185,7 +185,7 @@ def _below_labels(origin: Store) -> bool:
 
 
 def foreign_meaning(volume: Volume) -> Meaning:
-    """Return the meaning of the values of another tool's array; our own arrays need none."""
+    """Return the meaning of the values of another tool's array; it is empty for arrays of Seismill."""
     return Meaning.from_json(volume.state.annex.meaning)
 
 

@@ -11,8 +11,8 @@ class Holding:
 
     Attributes:
         epoch: Epoch of the lock.
-        token: What tells this holding of the volume from all others. An epoch does not: where everything was removed,
-            the next volume begins with the first one again.
+        token: Identifies this holding of the volume. The epoch does not: after everything was removed, the next volume
+            begins with epoch 1 again.
         for_stages: Whether further stages follow under the same lock, which read large objects.
         small: Documents and indexes of shards that this process stored, by key.
         large: Chunks and shards that it stored, by key.

@@ -1,8 +1,8 @@
 """The list of label volumes in an image's group: `labels/NAME` is a volume of its own, and the image's root names it.
 
-A label volume has its own lock, plans and commits. Of the image's group it changes the document `labels/zarr.json` and
-the consolidated metadata alone, under the image's lock and with a commit of the image's root. So neither volume deletes
-what the other has.
+A label volume has its own lock, plans and commits. In the image's group it changes only `labels/zarr.json` and the
+consolidated metadata, under the image's lock and with a commit of the image's root. So neither volume deletes objects
+of the other.
 """
 
 from collections.abc import Collection, Iterator
@@ -42,7 +42,7 @@ def open_labels(image: Volume) -> dict[str, Volume]:
 
 
 def labels_gone(image: Volume, there: Collection[str]) -> list[str]:
-    """Return the note that names the labels that an image lists and that are not there; none if all are."""
+    """Return a note that names the listed labels that are missing; empty if none is."""
     gone = [name for name in image.root.label_names if name not in there]
     places = f"{image.store.url.rstrip('/')}/{LABELS}"
     return [f"the labels {', '.join(gone)} were left out: they are not in {places} any more"] if gone else []
@@ -59,7 +59,7 @@ def listed_in_image(store: Store, run: Run, compute: Compute) -> Iterator[None]:
 
     Raises:
         InputRefused: The image is gone.
-        DestinationRefused: Somebody else has a group of labels there.
+        DestinationRefused: Another program's group of labels is there.
         Resumable: Another run holds the image.
     """
     yield

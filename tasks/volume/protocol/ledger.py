@@ -1,9 +1,9 @@
 """The ledger of a plan: which blocks are done, and every object they stored.
 
-Records are JSON lines in small objects, written by the driver in batches: a batch goes out as soon as
-writing it costs little beside the time since the last one, so on a local disk nearly every block has its
-own, and on an object store one a second. What a killed run loses is the blocks in flight and one batch.
-The name of each object ends in the CRC32C of its lines: of one that is not as it was written the blocks are done again.
+Records are JSON lines in small objects, which the driver writes in batches. A batch is written as soon as that takes
+little time compared with the time since the last batch: on a local disk nearly every block has its own, on an object
+store there is about one a second. A killed run loses the blocks in flight and one batch. The name of each object ends
+in the CRC32C of its lines; the blocks of a damaged one are done again.
 """
 
 import json

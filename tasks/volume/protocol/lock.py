@@ -3,8 +3,8 @@
 `.seismill/lock/<epoch>` is created; the highest epoch owns the volume. Its holder rewrites the object as a
 heartbeat, and marks it released at the end. An observer who sees it unchanged for the lease, by the
 observer's own monotonic clock, creates the next epoch. Workers check at each block that no higher epoch exists, so a
-holder that was only asleep stops writing; a holder's process on this machine that no longer exists is superseded at
-once. Old epochs stay: they are what tells a holder that was asleep.
+holder that was suspended stops writing. A holder whose process on this machine has ended is superseded at once. Old
+epochs stay: they show a holder that was suspended that it lost the volume.
 """
 
 import logging
@@ -76,7 +76,7 @@ def _gone(lock: dict[str, Any]) -> bool:
 
 
 def numbers_in(store: Store, folder: str) -> list[int]:
-    """Return the numbers that name the locks or commits in a folder; other names are somebody else's."""
+    """Return the numbers in the names of the locks or commits in a folder; other names are ignored."""
     names = (key.removeprefix(f"{folder}/") for key in store.keys(folder))
     return [int(name) for name in names if _NUMBER.fullmatch(name)]
 
@@ -114,7 +114,7 @@ def check_epoch(store: Store, epoch: int) -> None:
 
 
 def recheck_epoch(store: Store, epoch: int) -> None:
-    """Check as `check_epoch`, but only if this process has not for a while: it was asleep, or its work takes long."""
+    """Check like `check_epoch`, but only if the last check was long ago, as after the process was suspended."""
     if clock_seconds() - _looked_at.get((store.url, epoch), -math.inf) >= RECHECK_SECONDS:
         check_epoch(store, epoch)
 

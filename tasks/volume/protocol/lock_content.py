@@ -29,7 +29,7 @@ DAMAGED = {
 
 
 def stored(lock: dict[str, Any], epoch: int) -> bytes:
-    """Return a lock as it is stored: with a CRC32C of all else that it says and of its epoch."""
+    """Return a lock as it is stored: with a CRC32C of its other fields and of its epoch."""
     text = f"{json.dumps(lock)} {epoch}"
     return json.dumps(lock | {"crc32c": f"{crc32c(text.encode()):08x}"}).encode()
 
@@ -47,7 +47,7 @@ def is_whole(content: bytes, epoch: int) -> bool:
 
 
 def released_lock(epoch: int) -> tuple[str, bytes]:
-    """Return key and content of a lock of before whose holder is not known any more."""
+    """Return key and content of an earlier lock whose holder is unknown."""
     lock = DAMAGED | {"holder": "not known: the lock was damaged", "state": "released", "beat": 0}
     return key_of(epoch), stored(lock, epoch)
 

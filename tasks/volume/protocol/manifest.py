@@ -1,7 +1,7 @@
 """The manifest of an array: every object that makes it up, as it was written.
 
-JSON lines sorted by key. The first describes the manifest itself, so that a wrong bit in a manifest is told from
-one in an object.
+JSON lines sorted by key. The first describes the manifest itself, so that damage of the manifest can be distinguished
+from damage of an object.
 """
 
 import io
@@ -37,7 +37,7 @@ def manifest_bytes(path: str, objects: Iterable[Stored]) -> bytes:
 
 
 def listing_bytes(key: str, objects: Iterable[Stored]) -> bytes:
-    """Return what a list of objects holds that lies at `key`."""
+    """Return the stored text of a list of objects, whose key is `key`."""
     lines = bytearray()  # not a list of lines: there may be a million
     for stored in sorted(objects, key=_key):
         lines += _line(stored)
