@@ -41,7 +41,7 @@ NAMED_FILES = 3  # in a refusal
 
 
 def fit_of(store: Store, survey: Survey, master: Master, follow: Follow) -> Fit:
-    """Return the function that fits the blocks of a survey and of later stages into memory; without a grid, its spill."""
+    """Return the function that fits blocks of a survey, or of its spill, and of later stages into memory."""
     if survey.grid is None:
         return fit_spill(survey)
     spilled = is_scattered(survey, master, store)
