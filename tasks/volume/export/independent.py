@@ -1,7 +1,7 @@
 """Compare a written SEG-Y file with its volume through segyio, a reader that shares no code with Seismill.
 
-A checksum proves that bytes are the source's. This shows more: that somebody else's reader finds the samples, and the
-89 header fields, that the volume's arrays hold.
+A checksum proves that the bytes are those of the source. This shows more: an independent reader finds the samples and
+the 89 header fields of the volume's arrays.
 """
 
 import itertools

@@ -1,7 +1,7 @@
 """A volume as a plain OME-Zarr 0.4 group (Zarr v2), for viewers that read nothing else.
 
-It is an export and no volume: no lock, manifest or checksum. A note says of what it is an export, so that the same
-command goes on with it. The document that makes it a group is written last.
+The result is an export, not a volume: it has no lock, manifest or checksum. A note names the source, so that the same
+command continues an interrupted export. The document that makes it a group is written last.
 """
 
 import json
@@ -117,7 +117,7 @@ def ome_group_of(volume: Volume) -> OmeGroup:
 
 
 def export_group(group: OmeGroup, target: WritableStore, compute: Compute) -> tuple[int, int]:
-    """Write what is not there yet; return how many objects were written and how many were there.
+    """Write the missing objects; return how many were written and how many existed.
 
     Raises:
         DestinationRefused: The target holds something else.

@@ -1,9 +1,8 @@
 """The file that an export writes: local, or one multipart upload to an object store.
 
-A local file grows under `<target>.partial` and gets its name at the end; what of it proves right by the source's
-checksums is kept by the next export. A multipart upload shows nothing before it is completed, takes its parts in
-order only, and is aborted when the export fails; records that come in another order are first put in place in a
-scratch file.
+A local file is written as `<target>.partial` and renamed at the end; the next export keeps the parts whose checksums
+are those of the source. A multipart upload is invisible until it is completed, takes its parts in order only, and is
+aborted when the export fails; records in another order are first sorted in a scratch file.
 """
 
 import os
@@ -166,7 +165,7 @@ def _open_alone(path: str) -> tuple[int, str]:
 
 
 def refuse_target(url: str, options: StorageOptions, *, file: bool) -> None:
-    """Return if an export may go to a place: it lies in no volume, and is no folder where a file is to be.
+    """Check that an export may be written to a place: it is in no volume, and is no folder.
 
     Raises:
         DestinationRefused: The place lies in a volume, or is a folder.

@@ -1,4 +1,4 @@
-"""Trace records rebuilt from a volume, byte for byte, in windows that its chunks decode well in.
+"""Trace records rebuilt from a volume, byte for byte, in windows that suit its chunks.
 
 A window is a set of traces whose cells fill whole rows of chunks, cut to what memory takes. Where rows of chunks
 follow each other in the files, windows come in their order and can be streamed; otherwise their
@@ -250,7 +250,7 @@ def fitting_windows(parts: SegyParts, memory_bytes: int) -> tuple[list[Window], 
 
 
 def rebuilt_windows(parts: SegyParts, regions: list[Window], compute: Compute) -> Iterator[Rebuilt]:
-    """Yield rebuilt windows in order, and rebuild the next ones meanwhile.
+    """Yield rebuilt windows in order, while the next ones are rebuilt.
 
     At most as many windows as workers, and at least two, are in memory, the one in use included.
 

@@ -59,13 +59,13 @@ class Regrouped:
 
     @property
     def note(self) -> bytes:
-        """Return the note that tells this export from another."""
+        """Return the note that identifies this export."""
         body = {"verb": "regroup", "source": self.source.url, "documents": self.documents}
         return json.dumps({"verb": "regroup", "digest": digest_of(body)}, indent=1).encode()
 
     @property
     def memory_bytes(self) -> int:
-        """Return the most bytes that writing takes: values of a block, and its stored objects in the works."""
+        """Return the most bytes that writing takes: the values of a block, and its objects while they are encoded."""
         blocks = (math.prod(self.block(spec)) * spec.numpy.itemsize for spec in self.arrays)
         return 3 * max([BLOCK_BYTES, *blocks])
 
@@ -139,7 +139,7 @@ def regrouped(source: Store, wanted: str, *, local: bool) -> Regrouped:
 
 
 def write_group(group: Regrouped, target: WritableStore, compute: Compute) -> tuple[int, int]:
-    """Write what is not there yet; return how many objects were written and how many were there.
+    """Write the missing objects; return how many were written and how many existed.
 
     Raises:
         DestinationRefused: The target holds something else.

@@ -1,7 +1,7 @@
 """Export of a file that differs from the source: a subset of its traces, or another order, format or byte order.
 
-An edition is the source's parts with the traces numbered anew, so that the windows of an export come in the order of
-the file to be written; its records are rewritten as they pass.
+An edition has the source's parts with new trace numbers, so that the windows of an export are in the order of the new
+file. Its records are rewritten window by window.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""Which traces and samples of a volume somebody means, by their coordinates.
+"""Select traces and samples of a volume by their coordinates.
 
-A selection is ranges of labels, both ends included, and a mask over the grid; what is wrong with it is said before
-anything is written.
+A selection is ranges of labels, both ends included, and a mask over the grid; errors in it are reported before anything
+is written.
 """
 
 import io

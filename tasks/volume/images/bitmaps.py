@@ -1,4 +1,4 @@
-"""Slices in BMP and JPEG files: what their headers say, and the voxels of BMP, which lie in the file by rows."""
+"""Slices in BMP and JPEG files: their headers, and the voxels of BMP, which are stored row by row."""
 
 import struct
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def jpeg_dtype(frame: Frame, where: str, most: int = 1) -> str:
 def describe_bmp(opened: OpenFile) -> tuple[VoxelFile, Slices]:
     """Return the slice of a BMP file: gray, by a palette or as three equal values, or in colours.
 
-    A file of three values per voxel is read whole: what it is, only all of its values tell.
+    A file with three values per voxel is read whole, because only all values show whether it is gray.
     """
     source = opened.source
     head = source.read(0, min(source.size, 54))
@@ -139,7 +139,7 @@ def describe_bmp(opened: OpenFile) -> tuple[VoxelFile, Slices]:
 
 
 def alike(files: Sequence[tuple[VoxelFile, Slices]]) -> list[tuple[VoxelFile, Slices]]:
-    """Return the files of a stack; slices of BMP that happen to be gray are read as colours if others have colours."""
+    """Return the files of a stack; if some slices of BMP have colours, gray ones are read as colours, too."""
     in_colours = any(slices.samples == 3 and "bmp" in slices.details for _, slices in files)
     gray = [in_colours and slices.details.get("bmp", {}).get("bits", 0) > 8 for _, slices in files]
     return [
@@ -156,7 +156,7 @@ def decode_bmp(data: bytes, details: dict[str, Any], out: np.ndarray, where: str
     """Fill `out` with the slice of a BMP file.
 
     Raises:
-        IntegrityFailure: The file is in colours, which it was not, or shorter than before.
+        IntegrityFailure: The file has colours but had none when it was described, or it is shorter.
     """
     rows, columns = out.shape[:2]
     stride, bits, begin = details["stride"], details["bits"], details["offset"]

@@ -1,7 +1,7 @@
 """Slices that are decoded whole, PNG, JPEG 2000 and JPEG: headers read by us, voxels decoded by libraries.
 
-The decoders trust the header, so it is read first: its numbers say what decoding will take, and a file whose
-numbers are not those of the other slices is refused before a decoder sees it.
+The decoders trust the header. So the header is read first: its numbers give the memory for decoding, and a file whose
+numbers differ from those of the other slices is refused before it is decoded.
 """
 
 import math

@@ -18,7 +18,7 @@ EITHER = zlib.MAX_WBITS | 32  # zlib's header or gzip's
 
 @dataclass(frozen=True)
 class Steps:
-    """Bytes of a stream that are read and decoded at a time, however much it swells, and between kept decoders."""
+    """Bytes of a stream that are read and decoded at a time, whatever its ratio, and bytes between kept decoders."""
 
     read_bytes: int = 1 << 20
     piece_bytes: int = 4 << 20

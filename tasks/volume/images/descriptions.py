@@ -196,7 +196,7 @@ _MOST_IMAGES = 1000
 
 
 def marks_in(text: str, mark: str, most: int) -> list[int]:
-    """Return where a mark stands that no letter follows, at most so often."""
+    """Return the positions of a mark that no letter follows, up to a number of them."""
     found: list[int] = []
     at = text.find(mark)
     while at >= 0 and len(found) < most:

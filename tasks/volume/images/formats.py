@@ -1,6 +1,6 @@
 """The formats of voxel files, one row each: names, first bytes, and the function that describes such a file.
 
-A format is told by its first bytes. A library that only one format needs is loaded when such a file is met.
+The first bytes decide the format. A library for one format is imported when the first such file is read.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class OpenFile:
 
 @dataclass(frozen=True)
 class Format:
-    """A format that is read.
+    """A file format that can be read.
 
     Attributes:
         name: Name of the format for people; its suffixes are in `suffixes.SUFFIXES`.

@@ -1,6 +1,6 @@
-"""HDF5 and NeXus: h5py says where an array's voxels lie in the file, which are read by ranges and decoded here.
+"""HDF5 and NeXus: h5py gives the place of an array's voxels in the file; they are read by ranges and decoded here.
 
-Nothing leads out of the file: external links, external storage and virtual arrays are refused by name.
+Other files are never read: external links, external storage and virtual arrays are refused with their names.
 """
 
 import math

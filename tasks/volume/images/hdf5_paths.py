@@ -74,7 +74,7 @@ def _default(file: Any) -> Iterator[str]:
 
 
 def array_at(file: Any, path: str, url: str) -> Any:
-    """Return the array at a path, which no step of leads out of the file.
+    """Return the array at a path; links to other files are refused.
 
     Raises:
         InputRefused: The file has no such array.

@@ -1,7 +1,7 @@
-"""Which files make a stack of slices, and in what order: names only, nothing is opened.
+"""Find the files of a stack of slices and their order, from their names alone.
 
-A stack that lacks a slice, or holds one too many, becomes a volume in which everything beyond lies wrong,
-and nobody sees it. So the numbers in the names are read: they must run through without a gap.
+If a slice is missing, or one too many, all slices after it are at a wrong position, which nobody sees. So the numbers
+in the names must follow each other without a gap.
 """
 
 import itertools
@@ -80,7 +80,7 @@ def find_files(url: str, options: StorageOptions) -> list[VoxelFile]:
         options: Non-secret options of the store.
 
     Raises:
-        InputRefused: There is no such file, or a series of numbered files has gaps, strangers or duplicates.
+        InputRefused: There is no such file, or a series of numbered files has gaps, duplicates or other files.
     """
     options = of_sources(options)
     folder, _, last = url.rpartition("/")

@@ -107,7 +107,7 @@ def read_plain(source: Source, details: dict[str, Any], first: int, out: np.ndar
 
 
 def only_bits(out: np.ndarray, bits: int) -> None:
-    """Keep the lowest bits of whole numbers, with their sign; above them older scanners put other things."""
+    """Keep the lowest bits of integers, with their sign; older scanners use the bits above for other data."""
     unused = 8 * out.dtype.itemsize - bits
     np.left_shift(out, unused, out=out)
     np.right_shift(out, unused, out=out)
@@ -131,7 +131,7 @@ def plain(
     more: Mapping[str, Any] | None = None,
     exact: bool = True,
 ) -> Slices:
-    """Return a description, after the numbers were held against the size of the file.
+    """Return a description, after its numbers were compared with the size of the file.
 
     Args:
         source: The file that holds the voxels.

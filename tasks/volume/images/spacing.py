@@ -116,7 +116,7 @@ def calibration_of(image: Image, voxels: Voxels, place: Voxels) -> str:
 
 
 def field_of(image: Image) -> str:
-    """Path of the master.
+    """Return the path of the master.
 
     Raises:
         InputRefused: The name means something else in a volume.

@@ -1,7 +1,7 @@
 """A stack: slices in one or many files, described as a value that plans hold, and read slab by slab.
 
-Every slice is read and decoded once. The description is complete before anything is written: shape, type,
-and the memory that reading takes, so that what does not fit together or would not fit is refused by name.
+Every slice is read and decoded once. The description (shape, type, memory for reading) is complete before anything is
+written, so that files that do not fit together, or do not fit in memory, are refused with their names.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ MOST_FETCHED = 16
 
 @dataclass(frozen=True)
 class Stack:
-    """Slices in order, axes z, y, x, before which may stand t and c.
+    """Slices in order; their axes are z, y, x, with t and c before them if there are any.
 
     Attributes:
         files: Every file and the slices it holds; all have one shape and type.
@@ -39,7 +39,7 @@ class Stack:
 
     @property
     def first(self) -> Slices:
-        """Return the first file's, in shape and type like all others."""
+        """Return the slices of the first file, which have the shape and type of all others."""
         return self.files[0][1]
 
     @property

@@ -22,7 +22,7 @@ _PART = re.compile(r"(?i)^(.*\.(?:h5|hdf5|hdf|nxs|he5|ims|mat|npz)):([^:]+)$")
 
 
 def suffix_of(name: str) -> str:
-    """Return the end of a name that says its format, in lower case: `.nii.gz`, or what the last period begins."""
+    """Return the suffix of a name in lower case: `.nii.gz`, or the part from the last period on."""
     lower = name.rpartition("/")[2].lower()
     if lower.endswith(".nii.gz"):
         return ".nii.gz"

@@ -107,7 +107,7 @@ def number(text: str, where: str) -> int:
 
 
 def in_brackets(text: str, opening: str, closing: str) -> list[str]:
-    """Return what stands between each opening mark and the next closing one, in one pass."""
+    """Return the texts between each opening mark and the next closing one, in one pass."""
     parts = []
     at = text.find(opening)
     while at >= 0 and (end := text.find(closing, at + 1)) >= 0:
@@ -117,9 +117,9 @@ def in_brackets(text: str, opening: str, closing: str) -> list[str]:
 
 
 def place(length: tuple[float, ...], unit: str, origin: tuple[float, ...]) -> Voxels:
-    """Return where voxels lie along three axes; nothing if the lengths are none, no origin if that is none.
+    """Return the position of voxels along three axes; empty if the lengths are not valid, without an origin that is not.
 
-    A negative length means an axis that runs against its space: its amount is the length, and there is no origin.
+    A negative length means that the axis runs in the opposite direction: its absolute value is taken, without origin.
     """
     if len(length) != 3 or not all(math.isfinite(x) and x for x in length):
         return Voxels()

@@ -1,8 +1,7 @@
-"""Slices of TIFF and BigTIFF files: one page, many, or ImageJ's stacks behind a single page; all that knows tifffile.
+"""Slices of TIFF and BigTIFF files: one page, many, or ImageJ's stacks behind one page. Only this module uses tifffile.
 
-tifffile parses a page and decodes its strips or tiles. Which pages there are is walked here, because a chain
-of pages that breaks off must be a refusal and not a shorter stack, and no decoder is called whose output is
-not bounded by what the page was described to hold.
+tifffile parses a page and decodes its strips or tiles. The chain of pages is followed here, because a broken chain must
+be refused and not become a shorter stack. No decoder is called whose output could be larger than the page.
 """
 
 import logging
@@ -122,7 +121,7 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
 
 
 def fetch_tiff(source: Source, details: dict[str, Any], number: int, out: np.ndarray) -> Any:
-    """Read what one slice takes; `decode_tiff` turns it into voxels. None if `out` holds them already."""
+    """Read the encoded bytes of one slice, for `decode_tiff`; None if `out` holds the voxels already."""
     file = _pages(source)
     page = file.page(details["offsets"][number])
     if laid(page) != out.shape or page.dtype != out.dtype:

@@ -20,7 +20,7 @@ _MOST_GROWTH = 2  # of a coding that does not compress; PackBits and LZW stay be
 
 
 def checked(page: Any, where: str, file_size: int) -> str:
-    """Return the page's dtype, after its numbers were held against each other and the file.
+    """Return the page's dtype, after its numbers were compared with each other and with the file.
 
     Raises:
         InputRefused: The page cannot become a slice, or its numbers lie.
@@ -76,7 +76,7 @@ _MEANINGS = {
 
 
 def laid(page: Any) -> tuple[int, ...]:
-    """Rows and columns of a page, and of several values per voxel these last."""
+    """Return rows and columns of a page and, last, the values per voxel if there are several."""
     plane = (page.imagelength, page.imagewidth)
     return plane if page.samplesperpixel == 1 else (*plane, page.samplesperpixel)
 

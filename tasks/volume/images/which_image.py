@@ -1,4 +1,4 @@
-"""Which image of a TIFF file is meant, and which of its axes is the depth."""
+"""Choose the image of a TIFF file, and the axis that is its depth."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,8 +70,8 @@ def axes_of(
 ) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
     """Return the axes of successive pages, slowest first, and notes; no axes if there is only z.
 
-    Where only one of channels, times and slices is above 1 it is the depth: writers call the third axis so where
-    nobody said what it is.
+    If only one of channels, times and slices is above 1 it is the depth: writers use any of these names for a third
+    axis of unknown meaning.
 
     Args:
         counted: Channels C, times T and slices Z, or `images` in all, as the file describes them.
