@@ -1,4 +1,4 @@
-"""Make copies of a master, or of any array: planned, refused, made and published, under the lock of their place."""
+"""Make copies of a master, or of any array: plan, refuse, write and publish them, under the lock of their volume."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ def add_copies(
     before: Traffic,
     refuse_damaged: Callable[[Volume, Compute], None],
 ) -> dict[str, Any]:
-    """Make what is not there yet, and return the summary of the stage; of a dry run the plan.
+    """Make the missing copies and return the summary of the stage; in a dry run, the plan.
 
     Args:
         opened: The volume, or the array of another tool.
@@ -64,8 +64,8 @@ def add_copies(
 
     Raises:
         InputRefused: A copy cannot be made.
-        DestinationRefused: A copy of that name is there in another form.
-        IntegrityFailure: A stored chunk is further off than the tolerance.
+        DestinationRefused: A copy of that name exists in another form.
+        IntegrityFailure: The error of a stored chunk is larger than the tolerance.
         Resumable: The run stopped before its end.
     """
     store = opened.store

@@ -1,7 +1,7 @@
 """Measure lossy copies over a range of tolerances, on a sample of the master; nothing is stored.
 
-Tolerances are powers of two, from a noise above the signal down to one that nothing shows. The sample is the one from
-which the tolerance of a target is chosen, so that a row reads as what a copy would have.
+Tolerances are powers of two, from errors above the signal down to invisible ones. The sample is that from which the
+tolerance of a target is chosen, so that a row shows the figures that a copy would have.
 """
 
 import math

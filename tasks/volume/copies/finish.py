@@ -47,7 +47,7 @@ def make_copies(stage: Stage, volume: Volume, specs: Sequence[ArraySpec]) -> lis
     """Run all blocks of a stage and measure each copy; nothing is visible yet.
 
     Raises:
-        IntegrityFailure: A stored chunk is further off than the tolerance.
+        IntegrityFailure: The error of a stored chunk is larger than the tolerance.
         InputRefused: A lossy copy of an image is larger than its voxels.
     """
     master, body = volume.spec(volume.master), stage.plan.body

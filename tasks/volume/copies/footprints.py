@@ -20,7 +20,7 @@ LEAST_SHARD_BYTES = 8 << 20  # raw
 def fitted(
     volume: Volume, specs: Sequence[ArraySpec], memory_bytes: int
 ) -> tuple[list[ArraySpec], list[Reading]]:
-    """Return copies, in smaller shards if it must be, and the readings that memory holds.
+    """Return copies, in smaller shards if necessary, and the readings that fit in memory.
 
     Raises:
         InputRefused: No block fits; the sentence says how much memory is needed.
@@ -62,7 +62,7 @@ def _fitted(
 def shared_out_in_shards(
     specs: Sequence[ArraySpec], chunks: Sequence[int], shard_bytes: int = COPY_SHARD_BYTES
 ) -> list[ArraySpec]:
-    """Return copies in shards that share out the super-block of their chunks and the master's."""
+    """Return copies in shards that divide the super-block of their chunks and the master's."""
     block = super_blocks(specs[0].shape, specs, 1 << 62, chunks=chunks).block
     result = []
     for spec in specs:
@@ -98,7 +98,7 @@ def times_held(volume: Volume, specs: Sequence[ArraySpec]) -> int:
 
 
 def beside_samples(master: ArraySpec, specs: Sequence[ArraySpec]) -> int:
-    """Return the bytes that shards take before they are stored, and chunks in the works."""
+    """Return the bytes of shards before they are stored, and of chunks while they are encoded."""
     # One shard at a time: its chunks, and all of them joined.
     shards = max((2 * encoded_bound(s) * math.prod(s.chunks_per_shard) for s in specs if s.shards), default=0)
     chunks = 2 * max(_encoding_bytes(spec) for spec in specs) + master.chunk_bytes

@@ -16,7 +16,7 @@ LEFT_OUT = (
 def selected_root(source: Volume, includes: list[str], excludes: list[str]) -> Root:
     """Return the root of a copy: the volume's, without the copies and levels that are left out.
 
-    Without the master, its most exact copy stands in its place, and the root says so.
+    Without the master, its most exact copy takes its place, and the root says so.
 
     Raises:
         InputRefused: A name is none of those that can be left out, or no copy would be left.

@@ -38,9 +38,9 @@ def planned_copies(
 
     Args:
         volume: The volume.
-        specs: The copies that are asked for.
+        specs: The requested copies.
         compute: Place where blocks run, with the memory of the run.
-        choose: Chooses the tolerance of copies that are asked for by a target.
+        choose: Chooses the tolerance of copies with a target.
 
     Raises:
         InputRefused: Memory does not hold one block.
@@ -62,7 +62,7 @@ def planned_copies(
 
 
 def more_readings(readings: Sequence[Reading]) -> str:
-    """Return the note that memory makes more of the master be read than once; empty if it does not."""
+    """Return the note that, for want of memory, parts of the master are read more than once; empty if none are."""
     times = decoded(readings)
     if times <= NOT_SAID:
         return ""
@@ -90,7 +90,7 @@ def request_of(root: Root, master: str, spec: ArraySpec) -> dict[str, Any]:
 
 
 def decode_alike(entry: ArraySpec, other: ArraySpec) -> bool:
-    """Return whether a reader of one reads chunks of the other as what they are."""
+    """Return whether a reader of one array decodes chunks of the other correctly."""
     kinds = [spec.codec.partition(":")[0] for spec in (entry, other)]
     return kinds[0] == kinds[1] and entry.at("", codec="", fill="0") == other.at("", codec="", fill="0")
 

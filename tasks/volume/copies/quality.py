@@ -1,7 +1,7 @@
 """Turn the quality of each copy into a codec: lossless, or with a tolerance or a target.
 
-Data that do not swing about zero are stored lossless unless a quality is named: of velocities, labels and counts an
-error is not noise.
+Data that do not swing about zero are stored lossless unless a quality is named: in velocities, labels and counts, an
+error is more than noise.
 """
 
 from collections.abc import Mapping

@@ -63,7 +63,7 @@ def with_target(kind: str, target: str) -> str:
 
 
 def with_bound(kind: str, tolerance: float) -> str:
-    """Return the codec of a copy with a tolerance; what is rounded takes the power of two below it, as ZFP does."""
+    """Return the codec of a copy with a tolerance; rounding takes the power of two below it, as ZFP does."""
     return f"{kind}:{tolerance if kind == 'zfp' else 2.0 ** math.floor(math.log2(tolerance))!r}"
 
 

@@ -1,6 +1,6 @@
 """Plan the copying of a volume with the labels of its image: each is a volume of its own.
 
-What stands in the way of any of them is refused before the first of them is written.
+If one of them cannot be copied, all are refused before the first is written.
 """
 
 import time
@@ -89,7 +89,7 @@ class ToCopy:
         return [f"{self.store.url} holds another volume; the run would be refused without --overwrite"]
 
     def refuse_replaced(self, present: Root | None, *, overwrite: bool, labels: list[str]) -> None:
-        """Check that the copy may take the place of what is there.
+        """Check that the copy may replace what the place holds.
 
         Args:
             present: Root of the volume there; None if there is none.
@@ -97,7 +97,7 @@ class ToCopy:
             labels: Names of labels there that may stay.
 
         Raises:
-            DestinationRefused: Another volume is there, or somebody else's objects.
+            DestinationRefused: The place holds another volume, or objects of other programs.
         """
         if present is not None and not overwrite:
             raise DestinationRefused(
@@ -154,7 +154,7 @@ def _to_copy(source: Volume, store: Store, root: Root, notes: list[str], name: s
 
 @contextmanager
 def or_without_labels() -> Iterator[None]:
-    """Say in a refusal how the image is copied all the same."""
+    """Add to a refusal how the image can be copied without its labels."""
     try:
         yield
     except (InputRefused, DestinationRefused, IntegrityFailure) as refusal:

@@ -1,4 +1,4 @@
-"""How far a copy is off from its original, whatever their types."""
+"""The errors of a copy against its original, whatever their types."""
 
 import numpy as np
 

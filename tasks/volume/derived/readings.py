@@ -1,7 +1,7 @@
 """Readings of a master: which arrays are made together from one read of it, and in which blocks.
 
-Arrays that memory holds together are made from one reading. Where it does not, they are shared out among several, and
-each reading decodes the master again. Of all ways to share them out, the one that decodes the fewest chunks is taken.
+Arrays that fit in memory together are made from one reading. Others are divided among several readings, each of which
+decodes the master again. Of all divisions, the one that decodes the fewest chunks is taken.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -117,7 +117,7 @@ def in_brackets(text: str, opening: str, closing: str) -> list[str]:
 
 
 def place(length: tuple[float, ...], unit: str, origin: tuple[float, ...]) -> Voxels:
-    """Return the position of voxels along three axes; empty if the lengths are not valid, without an origin that is not.
+    """Return lengths and origin of voxels along three axes; empty if they are not valid.
 
     A negative length means that the axis runs in the opposite direction: its absolute value is taken, without origin.
     """

@@ -1,14 +1,12 @@
-"""Check what a volume keeps beside its arrays: commits and locks of before, the report, plans of unfinished runs.
+"""Check what a volume keeps beside its arrays: earlier commits and locks, the report, plans of unfinished runs.
 
 None of it holds samples, and no reader needs it:
-- A commit of before keeps its number from being used again, and a checksum of the root after it.
-- A lock of before tells a run that was asleep that another took over. Of the newest one nothing else tells that it was
-  there.
+- An earlier commit prevents that its number is used again, and holds a checksum of the root after it.
+- An earlier lock shows a suspended run that another took over. Nothing else shows that the newest lock existed.
 - The report is drawn again from the arrays by `seismill report`.
-- Documents of another tool's group and array are its own: they are opened, and what is wrong with them is named, but
-  nothing here restores them. Of its samples no checksum is kept; copies and levels are compared with them on request.
-- The plan of an unfinished run lets that run go on; its ledger is read past what is damaged, whose blocks are done
-  again.
+- Documents of another tool's group and array are not ours: they are opened, and what is wrong with them is named, but
+  they are not restored. No checksum of its samples is kept; copies and levels are compared with them on request.
+- The plan of an unfinished run lets that run continue; the blocks of damaged records in its ledger are done again.
 """
 
 import logging

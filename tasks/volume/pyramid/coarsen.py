@@ -1,8 +1,8 @@
 """Coarser levels of a block of any type, any method and any number of dimensions, by kernels that take three axes.
 
 At most three axes are coarsened, the last always counted among them. The others are gone through one index after
-the other, so that a gather, a shot or a gun is never mixed with its neighbour unless it was asked for. What is not
-live, and NaN, takes part in nothing.
+the other, so that a gather, a shot or a gun is never mixed with its neighbour unless the factors say so. Samples that
+are not live, and NaN, are left out.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Whether level 0 of an image goes into a new group with its levels, and what is said where it does not."""
+"""Decide whether level 0 of an image is copied into a new group with its levels, and the notes on it."""
 
 import shlex
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class LevelZero:
     Attributes:
         copies: The lossless copy that it can be.
         is_copied: Whether it is to be copied.
-        notes: What is said of it.
+        notes: Notes on it.
     """
 
     copies: Copies
@@ -31,7 +31,7 @@ class LevelZero:
 
 
 def level_zero(opened: Volume, specs: Sequence[ArraySpec], url: str, array: str, *, leave: bool) -> LevelZero:
-    """Return what becomes of level 0.
+    """Return whether level 0 is copied, and notes on it.
 
     It is copied into a new group where axes t, c, z, y, x make an image of it: not beside levels that were made
     without it, nor of what xarray opens, where sizes of one dimension must agree.
@@ -41,7 +41,7 @@ def level_zero(opened: Volume, specs: Sequence[ArraySpec], url: str, array: str,
         specs: The array and its levels, finest first.
         url: The volume, or the group of the array, as it was given.
         array: Path of the array, as it was given.
-        leave: Whether it was asked not to copy it.
+        leave: Whether the user asked not to copy it.
     """
     chunks = list(specs[-1].chunks)
     copies = Copies(presets=[], more=[Copy(name=BASE, chunks=chunks)], quality="lossless")

@@ -32,7 +32,7 @@ def without_levels(root: Root) -> Root:
 
 
 def is_flat(root: Root) -> bool:
-    """Return whether levels lie in the group itself, where one set of coordinates has its place."""
+    """Return whether levels lie in the group itself, which has room for one set of coordinates only."""
     return root.group.flat or bool(root.state.looks.image)
 
 
@@ -107,7 +107,7 @@ def method_of(volume: Volume, levels: Levels) -> str:
 def block_memory(
     specs: list[ArraySpec], factors: list[tuple[int, ...]], passes: list[Pass], *, local: bool
 ) -> int:
-    """Return the most bytes that one block takes: what it reads, the levels made of it, and chunks in hand.
+    """Return the most bytes that one block takes: what it reads, the levels made of it, and chunks being encoded.
 
     Objects of a cloud's own arrays are fetched together, and what does not fit together is read as a whole.
     """

@@ -1,8 +1,8 @@
 """Which levels a pyramid has, and the blocks that make several of them from one read: arithmetic only.
 
-Two levels are made from each read where memory allows: the second from the first while that is in memory, so of a
-store's bytes an eighth of an eighth is read again and not an eighth. A block is whole stored objects of each level it
-makes, so shards are chosen to be what a block gives.
+Two levels are made from each read if memory allows: the second from the first while that is in memory. So a 64th of the
+bytes is read again, and not an eighth. A block is whole stored objects of each level that it makes; shards are chosen
+accordingly.
 """
 
 import math

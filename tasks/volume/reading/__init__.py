@@ -1,1 +1,1 @@
-"""Read what somebody points at: any selection of an array, the array that answers it fastest, places on the ground."""
+"""Read any selection of a volume: from the array that is fastest for it, by indexes or by positions on the ground."""

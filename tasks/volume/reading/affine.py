@@ -1,4 +1,4 @@
-"""Fit the map from line numbers to coordinates on the ground, and turn it round."""
+"""Fit the map from line numbers to coordinates on the ground, and invert it."""
 
 from dataclasses import dataclass
 

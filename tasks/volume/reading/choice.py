@@ -1,4 +1,4 @@
-"""Choose the stored array that answers a selection fastest: the master, or a copy whose error is small enough.
+"""Choose the stored array that a selection is read from fastest: the master, or a copy whose error is small enough.
 
 The choice is made from what the root says alone: how many chunks of each array a selection touches, how many bytes they
 decode to, and how many requests bring them.
@@ -26,7 +26,7 @@ REQUEST_SECONDS, REQUEST_WORK_SECONDS, ARRIVAL_RATE = 0.03, 0.002, 2.5e8
 
 @dataclass(frozen=True)
 class ReadableArray:
-    """A stored array that may answer.
+    """A stored array that a selection may be read from.
 
     Attributes:
         path: Path of the array in the volume.
@@ -91,7 +91,7 @@ def candidates(volume: Volume, master: str, max_error: float) -> list[ReadableAr
 def fastest(
     arrays: Sequence[ReadableArray], groups: Sequence[Group], *, local: bool
 ) -> tuple[ReadableArray, Cost]:
-    """Return the array that answers a selection fastest, and what that takes; of equals the more exact one."""
+    """Return the array that a selection is read from fastest, and the cost; of equal ones, the more exact one."""
     priced = [(array, cost_of(array, groups, local=local)) for array in arrays]
     return min(priced, key=lambda pair: (pair[1].seconds, pair[0].max_abs_error))
 

@@ -1,4 +1,4 @@
-"""Read any selection of an array as NumPy indexes it, each chunk decoded once and each object asked for once.
+"""Read any selection of an array as NumPy indexes it; each chunk is decoded once and each object read once.
 
 A selection is a list of groups, one for each dimension of the result. A group of one axis holds positions along it. A
 group of several axes holds points: one position along each of its axes for every element.

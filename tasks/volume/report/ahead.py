@@ -1,4 +1,4 @@
-"""Reads of a report that do not depend on one another, sent out together: a distant store is mostly waited for."""
+"""Independent reads of a report, sent together: with a distant store, most of the time is spent waiting."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator

@@ -64,7 +64,7 @@ def directions(volume: Volume) -> dict[str, tuple[int, int]]:
 
 
 def kept_report(store: Store, digest: str) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return the facts of the report in a volume, None unless it is whole and made of the same; and its files' keys."""
+    """Return the facts of a volume's report, None unless it is whole and up to date; and the keys of its files."""
     listed = _listed(store)
     keys = [stored.key for stored in listed]
     return _facts(store, digest, listed) if REPORT_FACTS in keys else None, keys
@@ -81,7 +81,7 @@ def _facts(store: Store, digest: str, listed: Sequence[Stored]) -> dict[str, Any
 
 
 def keep_report(store: WritableStore, epoch: int, files: Mapping[str, bytes], before: Sequence[str]) -> None:
-    """Put a report in the place of the one before; of that nothing is left.
+    """Replace the report; no file of the earlier one is left.
 
     Args:
         store: The volume.

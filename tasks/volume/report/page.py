@@ -1,7 +1,7 @@
-"""One HTML page, whole in itself: no script, no address outside, every text escaped.
+"""One self-contained HTML page: no script, no external address, every text escaped.
 
-Names, text headers and whatever else comes from a file are input of strangers. Besides the escaping, the page's own
-policy forbids scripts and anything that is not in it.
+Names, text headers and everything else from a file may come from strangers. Besides the escaping, the page's own policy
+forbids scripts and external content.
 """
 
 import base64
@@ -52,7 +52,7 @@ _BIDI = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A number, as it is shown and as it is."""
+    """A number: its text and its value."""
 
     shown: str
     value: float | int

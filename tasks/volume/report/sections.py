@@ -1,4 +1,4 @@
-"""The tables of a report, from what the root of a volume and its plans say; figures are those that were measured."""
+"""The tables of a report, from the root of a volume and its plans; figures are those that were measured."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,7 +1,7 @@
 """Amplitude spectra along one axis of a slice: the mean over its lines of the absolute values of their transforms.
 
-Lines with a missing, a non-finite or no other value than one count for nothing. There is no taper; each line's mean is
-taken off, so that the first frequency is left out.
+Lines with a missing or non-finite value, or with one value throughout, are left out. There is no taper; each line's
+mean is subtracted, so the frequency 0 is left out.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A picture of what lossy copies would be over tolerances: ratio, SNR, PSNR, SSIM and largest error."""
+"""A picture of lossy copies over tolerances: ratio, SNR, PSNR, SSIM and largest error."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -50,7 +50,7 @@ def image_to_label(labels_of: str, options: StorageOptions) -> Volume:
 
     Raises:
         InputRefused: The volume holds no images, or holds labels itself.
-        DestinationRefused: Somebody else has a group of labels in it.
+        DestinationRefused: It has a group of labels that another program wrote.
     """
     image = open_volume(Store(labels_of, options))
     if not image.of_images:

@@ -150,10 +150,10 @@ def planned_stack(
 
 
 def least_of_voxels(stack: Stack, arrays: int, memory_bytes: int, options: StorageOptions) -> int:
-    """Return how many bytes lossless arrays of a stack take at least, by some of its slices as they decode.
+    """Return how many bytes lossless arrays of a stack take at least, estimated from some decoded slices.
 
-    Files may be compressed better or worse than chunks, so that their sizes say little. Where one slice does not fit in
-    memory nothing is known, and 0 is certain.
+    Files may be compressed better or worse than chunks, so their sizes say little. If one slice does not fit in memory,
+    the result is 0.
 
     Args:
         stack: The stack.
