@@ -116,6 +116,8 @@ def swept(count: str) -> dict[str, Any]:
             return [Entry(f"{prefix}{n:07d}.sgy", 1 << 20, "etag") for n in numbers], last
         if FOLDER in prefix:
             return [Entry(f"{prefix}{n:07d}.sgy/00000001", 400, "etag") for n in numbers], last
+        if prefix.endswith("volumes/") and not deep:
+            return [Entry(f"{prefix}{n:07d}.zarr/", folder=True) for n in numbers], last
         return [], ""
 
     async def get_record(self: Memory, path: str, span: Any, identity: str) -> bytes:
