@@ -144,6 +144,7 @@ def test_after_kills_in_any_order_every_run_completes(machine: Machine, slow_sta
                 processes = [pid for run in runs for pid in processes_of(run)]
                 if not processes:
                     machine.up()
+                    begin()  # those before may have completed
                     processes = until(lambda: [pid for run in runs for pid in processes_of(run)], 180)
                 os.kill(chance.choice(processes), signal.SIGKILL)
             elif target == "up":
