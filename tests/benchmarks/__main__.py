@@ -116,6 +116,8 @@ def draw(rows: list[Row]) -> None:
     for axis, field, title in zip(axes, ("cpu", "peak_MB"), ("CPU seconds", "peak memory, MB"), strict=True):
         axis.barh(names, [row[field] for row in shown], color=colours)
         axis.set(title=title, xscale="log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("")
     axes[0].invert_yaxis()
     figure.savefig(PLOT)
 
