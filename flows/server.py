@@ -50,7 +50,7 @@ def start(root: str, *, home: str, port: int, stop_runs: bool = False) -> None:
     allowed = ",".join(
         prefix if "://" in prefix else str(Path(prefix).resolve()) for prefix in root.split(",")
     )
-    with _held(home) as state:
+    with _held(home) as (state, lock):
         running = _running(state)
         if "server" in running and running["server"]["port"] != port:
             raise NotStarted(
@@ -80,7 +80,7 @@ def start(root: str, *, home: str, port: int, stop_runs: bool = False) -> None:
             end(running.pop("worker")["pid"], seconds=_STOP_SECONDS)
             _remember(state, running)
         print(f"deployments: registering them with the pool {POOL!r}", flush=True)
-        _register(state, allowed, environment)
+        _register(state, allowed, environment, lock)
         if "worker" in running:
             print(
                 "worker: runs already, with the keys and settings that it was started with; for others begin with "
@@ -105,7 +105,7 @@ def stop(*, home: str, stop_runs: bool = False) -> None:
         UnderWay: Runs are under way, and `stop_runs` is false.
         NoPlace: The folder cannot be written, or is in use by another `up` or `down`.
     """
-    with _held(home) as state:
+    with _held(home) as (state, _):
         running = _running(state)
         worker, server = running.get("worker"), running.get("server")
         api = f"http://127.0.0.1:{running[next(iter(running))]['port']}/api" if running else ""
@@ -129,8 +129,11 @@ def _command(verb: str, home: str, *words: str) -> str:
 
 
 @contextmanager
-def _held(home: str) -> Iterator[Path]:
-    """Hold a server's folder against other `up` and `down` commands inside the `with`; yield the folder.
+def _held(home: str) -> Iterator[tuple[Path, int]]:
+    """Hold a server's folder against other `up` and `down` commands inside the `with`.
+
+    Yields:
+        The folder, and the descriptor that holds its lock.
 
     Raises:
         NoPlace: The folder cannot be written, or another command is at work in it.
@@ -150,7 +153,7 @@ def _held(home: str) -> Iterator[Path]:
             f"the server's state cannot be kept ({error}); give a folder that can be written with --home"
         ) from error
     try:
-        yield state
+        yield state, lock
     finally:
         os.close(lock)
 
@@ -185,7 +188,7 @@ def _start_worker(
     return {"pid": process.pid, "since": started(process.pid), "port": port, "allowed": allowed}
 
 
-def _register(state: Path, allowed: str, environment: dict[str, str]) -> None:
+def _register(state: Path, allowed: str, environment: dict[str, str], lock: int) -> None:
     first = allowed.split(",")[0]
     # Runs start in the folder from which they are registered, so that paths in the form may be relative to it.
     place = first if "://" not in first and Path(first).is_dir() else None
@@ -202,6 +205,7 @@ def _register(state: Path, allowed: str, environment: dict[str, str]) -> None:
                 stdout=log,
                 stderr=log,
                 timeout=_REGISTER_SECONDS,
+                pass_fds=(lock,),  # if this command is killed, the next waits until nobody registers
             )
     except subprocess.TimeoutExpired:
         raise NotStarted(

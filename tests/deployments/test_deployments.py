@@ -8,6 +8,7 @@ Covers flows/registration.py, flows/server.py.
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from prefect.client.schemas.schedules import CronSchedule
 
+from flows.processes import started
 from flows.registration import POOL
 from tasks.demo import make_survey
 from tests import ROOT
@@ -133,9 +135,12 @@ def test_the_lock_names_a_version_and_hashes_for_every_dependency_and_no_host():
 # A server and a worker
 
 
+COMMAND = [sys.executable, "-P", "-c", "from flows.cli import main; main()"]
+
+
 def seismill(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-P", "-c", "from flows.cli import main; main()", *words],
+        [*COMMAND, *words],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -307,6 +312,31 @@ def test_up_again_leaves_what_runs_and_another_root_replaces_the_worker(server, 
     taken = seismill("up", "--port", port, "--home", str(tmp_path / "home"), cwd=server.root)
     assert taken.returncode == 1
     assert f"port {port} is taken" in taken.stderr
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process started and that live."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text().split()]
+
+
+@pytest.mark.server
+def test_up_waits_for_what_a_killed_up_left_registering(server):
+    """Two at once would write the same deployments, and SQLite would refuse one of them."""
+    words = ("up", server.allowed, "--port", server.port, "--home", HOME)
+    killed = subprocess.Popen([*COMMAND, *words], cwd=server.root)
+    registers = until(lambda: children_of(killed.pid), 60)
+    os.kill(registers[0], signal.SIGSTOP)
+    killed.kill()
+    killed.wait()
+    try:
+        refused = server.up()
+        assert refused.returncode == 1
+        assert f"another 'seismill up' or 'down' is at work in {server.root / HOME}" in refused.stderr
+    finally:
+        os.kill(registers[0], signal.SIGCONT)
+    assert server.up().returncode == 0
+    assert not started(registers[0])
 
 
 def test_down_where_nothing_runs_says_so(tmp_path):
