@@ -11,8 +11,9 @@ from types import FrameType
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DEBUG_HINT = "--debug shows where this happened"  # the last line of a command that failed without a sentence
 RESUMABLE = 75  # as outcomes.Resumable, which is not imported yet
-# Prefect's import makes millions of objects and no garbage: looked for after every 700, it takes a tenth of a flow run.
-GARBAGE_THRESHOLDS = (10_000, 20, 20)
+# Prefect's import makes millions of objects and no garbage: looked for after every 700, it takes a tenth of a flow run;
+# so does compiling kernels.
+GARBAGE_THRESHOLDS = (100_000, 20, 50)
 
 
 def main() -> None:

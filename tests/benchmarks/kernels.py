@@ -19,6 +19,7 @@ import zfpy
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tasks.volume import kernels
+from tasks.volume.ingest.combined_crc import combine_all
 from tasks.volume.kernels.zfp import HEADER_BITS
 
 REPEATS = 15
@@ -215,16 +216,8 @@ def headers_and_checksums() -> None:
     )
     crcs = rng.integers(0, 2**32, 100_000, np.uint32)
     for kind, lengths in (("equal", np.full(100_000, 2**26)), ("changing", rng.integers(0, 2**26, 100_000))):
-        taken = seconds(lambda lengths=lengths: kernels.combine_all(crcs, lengths))
+        taken = seconds(lambda lengths=lengths: combine_all(crcs, lengths))
         print(f"{f'combine_all, 100,000 parts of {kind} length':66} {taken * 1e3:27.3f} ms")
-    pairs = [(int(crc), int(length)) for crc, length in zip(crcs, lengths, strict=True)]
-
-    def one_by_one() -> None:
-        whole = 0
-        for crc, length in pairs:
-            whole = kernels.crc32c_combine(whole, crc, length)
-
-    print(f"{'crc32c_combine, 100,000 calls':66} {seconds(one_by_one) * 1e3:27.3f} ms")
 
 
 def threads() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.blocks import on_io
+from tasks.volume.ingest.combined_crc import combine_all
 from tasks.volume.ingest.files import Files
-from tasks.volume.kernels.crc import combine_all
 from tasks.volume.outcomes import IntegrityFailure
 
 PART_BYTES = 64 << 20  # the file's checksums are kept per part of this size, and whole

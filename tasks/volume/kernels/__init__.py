@@ -1,4 +1,4 @@
-"""The loops over samples, compiled by numba: decoding, means, ZFP, errors, header fields and checksums.
+"""The loops over samples, compiled by numba: decoding, means, ZFP, errors and header fields.
 
 All release the GIL and run on the caller's thread; several calls run side by side on a thread pool. Nothing
 is compiled on import: the first call with new argument types compiles, some seconds, and keeps the machine
@@ -8,7 +8,6 @@ unless it is set. Each module here compiles from its own source alone: numba not
 holds a kernel but not of others that it calls into, and would go on using the old machine code.
 """
 
-from tasks.volume.kernels.crc import combine_all, crc32c_combine
 from tasks.volume.kernels.error_sums import error_sums, finite_or_zero
 from tasks.volume.kernels.header_fields import swap_fields
 from tasks.volume.kernels.means import any_live, mean_floats, mean_integers
@@ -18,8 +17,6 @@ from tasks.volume.kernels.zfp import encode_zfp, encode_zfp_measured, zfp_takes
 
 __all__ = [
     "any_live",
-    "combine_all",
-    "crc32c_combine",
     "decode_plain",
     "decode_traces",
     "encode_plain",

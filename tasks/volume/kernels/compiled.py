@@ -43,7 +43,7 @@ def kernel(function: Callable[..., Any]) -> Kernel:
     outside and passed: arrays, views of another type, whole slices that are assigned (that alone takes 3 s), `min` and
     `max` of integers. A literal argument is a type of its own: `np.int64(0)` is not compiled once more.
     """
-    return Kernel(function, {"cache": True, "nogil": True, "error_model": "numpy"})
+    return Kernel(function, {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True})
 
 
 def part(function: Callable[..., Any]) -> Kernel:

@@ -26,7 +26,7 @@ def mean_floats(fine: np.ndarray, factor: tuple[int, int, int], out: np.ndarray)
     _check(fine, factor, out, "f")
     flat, strides = as_rows(fine)
     n, m = fine.shape[2], out.shape[2]
-    room = np.empty(n), np.empty(n, np.int32), np.empty(m), np.empty(m, np.int32)
+    room = np.empty(n), np.empty(n), np.empty(m), np.empty(m)
     if fine.dtype == np.float64:
         _mean_doubles(flat, fine.shape, strides, factor, out, *room[:2], np.empty(n))
     else:
@@ -99,7 +99,7 @@ def _add_numbers(row, sums, counts):
     for k in range(row.size):
         number = row[k] == row[k]
         sums[k] += row[k] if number else 0.0
-        counts[k] += np.int32(number)
+        counts[k] += 1.0 if number else 0.0
 
 
 @part
