@@ -8,34 +8,24 @@ a level starts when that level is complete, and no level is visible before all a
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tasks.parameters import ArrayPath, Levels, OptionalUrl, Run, Url
-from tasks.volume.arrays.groups import PYRAMID
 from tasks.volume.arrays.reader import Volume
-from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import Compute, limits_of
 from tasks.volume.copies.add import add_copies
 from tasks.volume.integrity.whole import refuse_damaged
-from tasks.volume.outcomes import DestinationRefused, InputRefused
-from tasks.volume.protocol.foreign_target import foreign_meaning, open_master
-from tasks.volume.protocol.holdings import held_epoch
+from tasks.volume.protocol.foreign_target import open_master
 from tasks.volume.protocol.label_list import listed_in_image
 from tasks.volume.protocol.owner import owned
-from tasks.volume.protocol.place import refuse_taken
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.protocol.root import root_under_lock
-from tasks.volume.protocol.summary import array_rows, ended, fitting, planned_row, using
+from tasks.volume.protocol.summary import array_rows, ended, planned_row, using
 from tasks.volume.pyramid.finish import add_levels
 from tasks.volume.pyramid.level_zero import BASE, level_zero
-from tasks.volume.pyramid.levels import (
-    block_memory,
-    ended_early,
-    how_levels_differ,
-    level_specs,
-    method_of,
-    without_levels,
-)
+from tasks.volume.pyramid.levels import ended_early, without_levels
+from tasks.volume.pyramid.levels_request import levels_request, request_of
 from tasks.volume.store.objects import traffic
 
 log = logging.getLogger(__name__)
@@ -75,87 +65,42 @@ def pyramid(
     began, before = time.monotonic(), traffic.snapshot()
     opened = open_master(volume, array, target, run)
     store = opened.store
-    specs, factors, passes = level_specs(opened, levels, limits_of(compute), local=store.local)
-    method, meaning = method_of(opened, levels), foreign_meaning(opened)
-    meaning.refuse_levels(specs[0].numpy, method)
-    paths, notes = [spec.path for spec in specs[1:]], ended_early(specs, levels)
-    base = level_zero(opened, specs, volume, array, leave=leave_base)
-    notes += base.notes
-    if not held_epoch(store):
-        refuse_taken(store, opened.root, paths)
+    request = levels_request(opened, levels, limits_of(compute))
+    paths, base = request.paths, level_zero(opened, request.specs, volume, array, leave=leave_base)
+    notes = [*ended_early(request.specs, levels), *base.notes]
+    copy_base = partial(add_copies, opened, base.copies, False, run, compute, began, before, refuse_damaged)
     if run.dry_run:
-        rows = (
-            add_copies(opened, base.copies, False, run, compute, began, before, refuse_damaged)["arrays"]
-            if base.is_copied
-            else []
-        )
-        rows += [planned_row(s) for s in specs[1:]]
+        rows = copy_base()["arrays"] if base.is_copied else []
+        rows += [planned_row(spec) for spec in request.specs[1:]]
         return {"dry_run": True, "volume": store.url, "stage": "pyramid", "arrays": rows, "notes": notes}
-    need = block_memory(specs, factors, passes, local=store.local)
-    if meaning.has_gaps:  # values are made floats with NaN for a while
-        need += need * 16 // specs[0].numpy.itemsize
-
-    def body_of(root: Root) -> dict[str, Any]:
-        volume = Volume(store, root)
-        return {
-            "verb": "pyramid",
-            "master": volume.state.stages[specs[0].path].plan,
-            "origin": opened.origin,
-            "mask": volume.spec("trace_mask").to_json() if volume.has("trace_mask") else None,
-            "factors": factors,
-            "method": method,
-            "arrays": [spec.to_json() for spec in specs],
-            "passes": [step.to_json() for step in passes],
-        } | ({"gaps": replace(meaning, carried={}).to_json()} if meaning.has_gaps else {})
-
-    def made_of(root: Root) -> str:
-        return root.state.stages[PYRAMID].request if PYRAMID in root.state.stages else ""
-
-    def fit(compute: Compute) -> Compute:
-        if made_of(opened.root) == digest_of(body_of(opened.root)):
-            return compute
-        return fitting(compute, need, "a block of samples and what is made of it")
-
-    if not paths and not made_of(opened.root):
+    if not paths and not request_of(opened.root):
         return ended(store, "pyramid", [], began, before, notes=notes)
     if base.is_copied:
         with using(compute, run) as fitted:
-            fit(fitted)  # the levels must not be refused when level 0 is there already
+            request.fit(fitted)  # the levels must not be refused when level 0 exists already
         log.info("%s: %s", store.url, notes[-1])
-        add_copies(opened, base.copies, False, run, compute, began, before, refuse_damaged)
-        opened = open_master(volume, array, target, run)
+        copy_base()
+        request = replace(request, opened=open_master(volume, array, target, run))
     with (
         using(compute, run) as compute,
         listed_in_image(store, run, compute),
-        owned(store, run, compute, fit) as owner,
+        owned(store, run, compute, request.fit) as owner,
     ):
-        root = root_under_lock(owner.store, opened.root)
-        body, known = body_of(root), made_of(root)
-        request = digest_of(body)
-        if known == request:
+        root = root_under_lock(owner.store, request.opened.root)
+        body = request.body(root)
+        if request_of(root) == digest_of(body):
             return ended(store, "pyramid", array_rows(root, paths), began, before, notes=["was done already"])
-        if known and not overwrite:
-            raise DestinationRefused(
-                f"{store.url} has other pyramid levels ({how_levels_differ(Volume(store, root), specs[1:])}); "
-                "replace them with --overwrite, or leave them as they are"
-            )
-        if known and not paths:
-            raise InputRefused(
-                f"the master of {store.url} is a single chunk, so that no coarser levels would replace those that "
-                "are there; ask for smaller ones with --until 1, or leave them as they are"
-            )
-        refuse_taken(store, root, paths)
-        opened = Volume(store, root)
-        after = without_levels(root) if known else root
+        request.refuse_others(root, overwrite=overwrite)
+        after = without_levels(root) if request_of(root) else root
         stage = owner.begin(
             "pyramid",
             body,
-            fit,
+            request.fit,
             present=root,
             after=after,
-            read=lambda: refuse_damaged(opened, compute),
+            read=lambda: refuse_damaged(Volume(store, root), compute),
             created_on=root.state.created_on,
         )
-        root = add_levels(stage, after, request)
+        root = add_levels(stage, after, digest_of(body))
     shown = [BASE, *paths] if base.is_copied else paths
     return ended(store, "pyramid", array_rows(root, shown), began, before, stage=stage, notes=notes)

@@ -1,6 +1,6 @@
 """Coarser levels: means over what lives, of any odd size, labelled, and added under the run protocol.
 
-Covers pyramid/plan.py, pyramid/block.py, pyramid/finish.py, pyramid/levels.py.
+Covers pyramid/plan.py, pyramid/block.py, pyramid/finish.py, pyramid/levels.py, pyramid/levels_request.py.
 """
 
 import math
