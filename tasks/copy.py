@@ -29,13 +29,14 @@ from tasks.volume.copies.to_copy import (
     whole,
 )
 from tasks.volume.protocol.label_list import listed_in_image
-from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.own_names import copied_objects
 from tasks.volume.protocol.owner import Fit, Owner, owned
 from tasks.volume.protocol.place import refuse_no_bucket
 from tasks.volume.protocol.plan import digest_of, notes_of
 from tasks.volume.protocol.ready import Ready, put_arrays
 from tasks.volume.protocol.stage import Job, Stage, publish_root, run_blocks, settle
+from tasks.volume.protocol.stored import Stored, StoredObjects
 from tasks.volume.protocol.summary import ended, fitting, using
 from tasks.volume.store.objects import Store, Traffic, traffic
 from tasks.volume.store.room import refuse_full
@@ -181,7 +182,9 @@ def _write(owner: Owner, volume: ToCopy, present: Root | None, fit: Fit, read: C
     stage.settle(copied_objects(stage.plan.digest), lines.encode())
     run_blocks(stage, copy_block, range(len(blocks_of(objects))))
     ready = [
-        Ready(path, root.members[path], [o for o in listed if not o.key.endswith("/zarr.json")])
+        Ready(
+            path, root.members[path], StoredObjects.of(o for o in listed if not o.key.endswith("/zarr.json"))
+        )
         for path, listed in volume.listed.items()
     ]
     groups = {p: m.get("attributes", {}) for p, m in root.members.items() if m["node_type"] == "group"}

@@ -9,8 +9,8 @@ broken, as it was written, and touches nothing else.
 import itertools
 import logging
 import math
-import random
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -26,7 +26,8 @@ from tasks.volume.blocks import Compute, Progress, regions
 from tasks.volume.derived.errors import add_errors_of
 from tasks.volume.export.proof import prove_bytes
 from tasks.volume.integrity.beside import beside, notes_on
-from tasks.volume.integrity.check import Finding, ManifestEntry, checked, entries_of, open_checked
+from tasks.volume.integrity.check import Finding, checked, entries_of, open_checked
+from tasks.volume.integrity.entries import ManifestEntry, drawn_of
 from tasks.volume.integrity.from_source import places_of
 from tasks.volume.integrity.repair import Repair, flags_for
 from tasks.volume.integrity.unlisted import undecodable, unlisted
@@ -143,23 +144,6 @@ def verify(
     return summary
 
 
-def drawn_of(entries: list[ManifestEntry], fraction: float, seed: int) -> list[ManifestEntry]:
-    """Return a random share of a volume's objects; consecutive seeds cover all of them.
-
-    Args:
-        entries: The objects.
-        fraction: Share of the objects.
-        seed: Number of the share: with a fraction of 1/n each object is in one of n consecutive ones.
-    """
-    if fraction >= 1:
-        return entries
-    count = math.ceil(fraction * len(entries))
-    # The order is the same for every seed, which says where in it to begin.
-    order = random.Random(0).sample(entries, len(entries))
-    start = seed * count % max(1, len(entries))
-    return (order + order)[start : start + count]
-
-
 def _opened(store: Store) -> tuple[Volume, list[Finding]]:
     """Open as `open_checked`, unless a run is replacing the volume."""
     try:
@@ -171,7 +155,7 @@ def _opened(store: Store) -> tuple[Volume, list[Finding]]:
 
 
 def _checked(
-    volume: Volume, entries: list[ManifestEntry], compute: Compute, earlier: list[Finding], began: float
+    volume: Volume, entries: Sequence[ManifestEntry], compute: Compute, earlier: list[Finding], began: float
 ) -> list[Finding]:
     """Return the findings of some objects; report progress for each batch."""
     done = read = 0

@@ -96,6 +96,7 @@ READING = {
     "exists",
     "files",
     "get",
+    "each_key",
     "get_range",
     "get_seen",
     "get_tail",

@@ -14,8 +14,8 @@ from flows.registration import DEPLOYMENTS
 from flows.summary import headline
 from tasks.demo import make_survey
 from tasks.parameters import Publication, Run
-from tasks.verify import drawn_of
 from tasks.volume.integrity.check import entries_of, open_checked
+from tasks.volume.integrity.entries import drawn_of
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.deletion import take_away
 from tasks.volume.protocol.lock import locked

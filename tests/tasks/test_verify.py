@@ -1,6 +1,6 @@
 """Verification: every kind of damage is found and named, and nothing is said of what is whole.
 
-Covers integrity/check.py, protocol/manifest.py.
+Covers integrity/check.py, integrity/entries.py, protocol/manifest.py.
 """
 
 import dataclasses
@@ -25,10 +25,10 @@ from tasks.volume.arrays.spec import spec_of
 from tasks.volume.blocks import Progress
 from tasks.volume.outcomes import InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.deletion import take_away
-from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.manifest import listed_in, manifest_bytes, manifest_key
 from tasks.volume.protocol.root import current_root
+from tasks.volume.protocol.stored import Stored
 from tasks.volume.store.writable import WritableStore
 from tests.support.survey import make_survey
 from tests.support.volumes import threads

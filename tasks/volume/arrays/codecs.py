@@ -64,11 +64,16 @@ def rounded(values: np.ndarray, tolerance: float) -> np.ndarray:
     return np.where(kept, values, result)
 
 
-def crc32c(data: bytes | np.ndarray) -> int:
-    """Return the CRC32C (Castagnoli) of some bytes, as S3 and GCS compute it for an object."""
+def crc32c(data: bytes | np.ndarray, before: int = 0) -> int:
+    """Return the CRC32C (Castagnoli) of some bytes, as S3 and GCS compute it for an object.
+
+    Args:
+        data: The bytes.
+        before: CRC32C of the bytes before them.
+    """
     import google_crc32c
 
-    return int(google_crc32c.value(data))
+    return int(google_crc32c.extend(before, data))
 
 
 def encode_chunk(spec: ArraySpec, chunk: np.ndarray) -> bytes:

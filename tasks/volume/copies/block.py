@@ -19,9 +19,10 @@ from tasks.volume.derived.readings import block_of
 from tasks.volume.derived.shared_blocks import SharedBlocks, can_share
 from tasks.volume.derived.superblocks import chunks_owned, hull
 from tasks.volume.kernels.error_sums import MAX_ABS_ERROR, finite_or_zero
-from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.plan import plan_at
 from tasks.volume.protocol.stage import Job
+from tasks.volume.protocol.stored import Stored
 from tasks.volume.store.writable import WritableStore
 
 CACHE_LINE_BYTES = 64

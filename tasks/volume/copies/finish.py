@@ -18,7 +18,7 @@ from tasks.volume.images.spacing import ROCKVERSE
 from tasks.volume.kernels.error_sums import COUNT, MAX_ABS_ERROR, NONFINITE, SUM_OF_SQUARES
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.foreign_target import foreign_meaning
-from tasks.volume.protocol.ledger import Record
+from tasks.volume.protocol.ledger import Record, stored_by
 from tasks.volume.protocol.ready import Ready, put_arrays
 from tasks.volume.protocol.stage import Stage, publish_root, run_blocks
 
@@ -118,7 +118,7 @@ def publish_copies(
             about["long_name"] = (
                 f"{attributes.get('long_name', volume.master_name)}, {_in_words(copy.figures)}"
             )
-        objects = [o for entry in copy.entries for o in entry.objects if o.key.startswith(f"{spec.path}/c/")]
+        objects = stored_by(copy.entries).of_array(spec.path)
         arrays[copy.stage.plan.digest].append(Ready(spec.path, metadata_of(spec, about), objects))
         entry = StageEntry(plan=copy.stage.plan.digest, request=requests[spec.path])
         root = root.with_stages({spec.path: entry})
@@ -142,7 +142,7 @@ def _errors(
     records = [record for record in records if spec.path in record.facts]
     count = sum(r.facts[spec.path][COUNT] for r in records)
     squares = sum(r.facts[spec.path][SUM_OF_SQUARES] for r in records)
-    stored = sum(o.bytes for r in records for o in r.objects if o.key.startswith(f"{spec.path}/c/"))
+    stored = stored_by(records).of_array(spec.path).total_bytes
     rmse = math.sqrt(squares / count) if count else 0.0
     result: dict[str, Any] = {
         "copy_of": volume.master_name,

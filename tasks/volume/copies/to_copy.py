@@ -17,10 +17,10 @@ from tasks.volume.blocks import Compute, Progress, on_io
 from tasks.volume.copies.left_out import LEFT_OUT, selected_root
 from tasks.volume.outcomes import DestinationRefused, InputRefused, IntegrityFailure, Resumable
 from tasks.volume.protocol.label_list import labels_gone, open_labels
-from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_key
 from tasks.volume.protocol.place import refuse_occupied, refuse_strangers, refuse_taken
 from tasks.volume.protocol.root import present_root
+from tasks.volume.protocol.stored import Stored, StoredObjects
 from tasks.volume.protocol.summary import array_rows
 from tasks.volume.store.objects import Store
 
@@ -43,7 +43,7 @@ class ToCopy:
     source: Volume
     store: Store
     root: Root
-    listed: Mapping[str, list[Stored]]
+    listed: Mapping[str, StoredObjects]
     notes: list[str]
     name: str = ""
 
@@ -210,7 +210,7 @@ def _root_at(store: Store) -> Root | None:
         raise DestinationRefused(refusal.sentence) from refusal
 
 
-def manifest_of(store: Store, path: str) -> list[Stored]:
+def manifest_of(store: Store, path: str) -> StoredObjects:
     """Return all objects of an array, sorted by key.
 
     Raises:

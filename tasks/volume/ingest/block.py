@@ -25,9 +25,10 @@ from tasks.volume.ingest.survey import IDENTIFICATION
 from tasks.volume.kernels.header_fields import swap_fields
 from tasks.volume.kernels.traces import merge_stats
 from tasks.volume.outcomes import IntegrityFailure
-from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.protocol.stage import Job
+from tasks.volume.protocol.stored import Stored
 from tasks.volume.segy.format import FileFormat
 from tasks.volume.segy.header_counts import tallies_of
 from tasks.volume.segy.headers import FIELD_WIDTHS, word

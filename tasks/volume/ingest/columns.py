@@ -10,8 +10,8 @@ from tasks.volume.arrays.codecs import encode_chunk, join_shard
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import on_chunks, on_io
 from tasks.volume.ingest.intake import Intake
-from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.stage import Job
+from tasks.volume.protocol.stored import Stored
 from tasks.volume.store.writable import WritableStore
 
 

@@ -31,7 +31,7 @@ from tasks.volume.ingest.whole_arrays import (
     add_trace_headers,
     add_unplaced,
 )
-from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.ledger import Record, stored_by
 from tasks.volume.protocol.ready import put_arrays
 from tasks.volume.protocol.stage import Stage, publish_root
 from tasks.volume.segy.header_counts import merge_tallies
@@ -64,10 +64,7 @@ def finish(
         if as_words
         else []
     )
-    objects: dict[str, list[Stored]] = {spec.path: [] for spec in (*specs.values(), *words)}
-    for record in (*records, *as_words):
-        for stored in record.objects:
-            objects[stored.key.partition("/c/")[0]].append(stored)
+    objects = stored_by([*records, *as_words])
     # First, because this tells whether every byte was read: nothing is shown of files that were not read whole.
     sources, ends = described_sources(
         files, [s for r in records for s in r.facts["segments"]] + body["spill_segments"]

@@ -24,9 +24,10 @@ from tasks.volume.ingest.master_plan import fill_of
 from tasks.volume.ingest.small_arrays import scalar, small_chunks
 from tasks.volume.ingest.survey import Survey
 from tasks.volume.kernels.traces import LIVE, merge_stats
-from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.ready import Ready
 from tasks.volume.protocol.stage import Stage
+from tasks.volume.protocol.stored import StoredObjects
 from tasks.volume.protocol.writer import small_array
 from tasks.volume.segy.field_contents import field_contents
 from tasks.volume.segy.geometry import Grid, sample_axis
@@ -47,7 +48,7 @@ class Whole:
         grid: Its grid.
         specs: Arrays of the plan, by their name there.
         records: Records of all blocks, in their order.
-        objects: Objects that blocks stored, by array.
+        objects: Objects that blocks stored.
         tallies: Counts of header values.
         binary: Binary header.
         arrays: Arrays that can be made to exist.
@@ -59,7 +60,7 @@ class Whole:
     grid: Grid
     specs: dict[str, ArraySpec]
     records: list[Record]
-    objects: dict[str, list[Stored]]
+    objects: StoredObjects
     tallies: Tallies
     binary: dict[str, Any]
     arrays: list[Ready] = field(default_factory=list)
@@ -71,7 +72,7 @@ class Whole:
 
     def large(self, spec: ArraySpec, attributes: dict[str, Any]) -> None:
         """Add an array whose objects blocks stored."""
-        self.arrays.append(Ready(spec.path, metadata_of(spec, attributes), self.objects[spec.path]))
+        self.arrays.append(Ready(spec.path, metadata_of(spec, attributes), self.objects.of_array(spec.path)))
 
     @property
     def placement(self) -> Placement:
@@ -181,7 +182,7 @@ def add_master(whole: Whole, epsg: int) -> dict[str, Any]:
     described |= {
         "dead_coded_traces": sum(r.facts["dead"] for r in records),
         "raw_bytes": int(stats[LIVE]) * whole.survey.fmt.n_samples * master.numpy.itemsize,
-        "stored_bytes": sum(o.bytes for o in whole.objects[MASTER]),
+        "stored_bytes": whole.objects.of_array(MASTER).total_bytes,
     }
     whole.large(master, described)
     return described

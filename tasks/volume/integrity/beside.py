@@ -40,6 +40,7 @@ from tasks.volume.protocol.manifest import (
 )
 from tasks.volume.protocol.plan import PLAN, RUNS, is_begun, load_plan
 from tasks.volume.protocol.root import present_root
+from tasks.volume.protocol.stored import StoredObjects
 from tasks.volume.store.objects import Store
 
 log = logging.getLogger(__name__)
@@ -208,7 +209,9 @@ def _report(store: Store) -> list[Finding]:
     if listed is None:
         findings.append(Finding(REPORT_LIST, "", "", f"{ALTERED}; {DRAW_AGAIN}"))
         elsewhere = (listed_at(REPORT_LIST, fetch(store, key) or b"") for key in present)
-        listed = next((entry for entry in elsewhere if entry), [])  # it changed places with another file
+        listed = next(
+            (entry for entry in elsewhere if entry), StoredObjects.of(())
+        )  # it changed places with another file
     contents = on_io(lambda stored: fetch(store, stored.key), listed)
     for stored, content in zip(listed, contents, strict=True):
         if not stored.fits(content):

@@ -5,7 +5,7 @@ their array, a manifest by its first line, metadata and what is kept of runs by 
 the commit by the root.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.volume.arrays.codecs import ABSENT, decode_chunk, document_bytes, read_index
@@ -16,12 +16,13 @@ from tasks.volume.arrays.root_schema import AxisEntry
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.arrays.volume_root import Root, root_from
 from tasks.volume.blocks import on_chunks, on_io
+from tasks.volume.integrity.entries import Entries, ManifestEntry
 from tasks.volume.outcomes import IntegrityFailure
 from tasks.volume.protocol.commits import Commit, checksum_of, newest_commit, promised_checksum
-from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_key
 from tasks.volume.protocol.plan import RUNS, TWIN, folder_of
 from tasks.volume.protocol.root import present_root
+from tasks.volume.protocol.stored import Stored
 from tasks.volume.store.objects import Store
 
 BATCH = 32  # objects in memory at once, at most
@@ -35,19 +36,6 @@ class Finding:
     array: str
     region: str
     problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestEntry:
-    """An object as it was written, and the array or group that it belongs to."""
-
-    array: str
-    stored: Stored
-
-    @property
-    def key(self) -> str:
-        """Return the key of the object."""
-        return self.stored.key
 
 
 def open_checked(store: Store) -> tuple[Volume, list[Finding]]:
@@ -133,11 +121,11 @@ def _describes(store: Store, document: bytes) -> bool:
     return known and volume.root.content == document
 
 
-def entries_of(volume: Volume) -> tuple[list[ManifestEntry], list[Finding]]:
+def entries_of(volume: Volume) -> tuple[Entries, list[Finding]]:
     """Return all objects that manifests list, with group metadata; and the findings for broken manifests."""
     arrays = written_here(volume)
     texts = on_io(lambda path: fetch(volume.store, manifest_key(path)), arrays)
-    entries: list[ManifestEntry] = []
+    parts: list[tuple[str, Sequence[Stored]]] = []
     findings = []
     for path, text in zip(arrays, texts, strict=True):
         listed = None if text is None else listed_in(path, text)
@@ -145,20 +133,19 @@ def entries_of(volume: Volume) -> tuple[list[ManifestEntry], list[Finding]]:
             problem = "the manifest is missing" if text is None else "the manifest is not as it was written"
             findings.append(Finding(manifest_key(path), path, "", problem))
         else:
-            entries += [ManifestEntry(path, stored) for stored in listed]
+            parts.append((path, listed))
     # No manifest lists groups: the root says what they are.
     groups = {path: m for path, m in volume.members.items() if m["node_type"] == "group"}
     for path, member in sorted((groups | {".seismill": GROUP}).items()):
-        document = document_bytes(member)
-        entries.append(ManifestEntry(path, Stored.document(f"{path}/zarr.json", document)))
-    return entries + _noted(volume), findings
+        parts.append((path, [Stored.document(f"{path}/zarr.json", document_bytes(member))]))
+    return Entries([*parts, (RUNS, _noted(volume))]), findings
 
 
-def _noted(volume: Volume) -> list[ManifestEntry]:
+def _noted(volume: Volume) -> list[Stored]:
     """Return the kept documents of each stage, with their backup copies."""
     stages = {entry.plan: entry.kept for entry in volume.state.stages.values()}
     return [
-        ManifestEntry(RUNS, Stored(f"{folder_of(digest)}/{name}{more}", about.bytes, int(about.crc32c, 16)))
+        Stored(f"{folder_of(digest)}/{name}{more}", about.bytes, int(about.crc32c, 16))
         for digest, kept in sorted(stages.items())
         for name, about in sorted(kept.items())
         for more in ("", TWIN)
@@ -173,7 +160,7 @@ def written_here(volume: Volume) -> list[str]:
 
 def checked(
     volume: Volume,
-    entries: Sequence[ManifestEntry],
+    entries: Iterable[ManifestEntry],
     most_bytes: int,
     on_batch: Callable[[list[ManifestEntry]], None],
 ) -> Iterator[list[Finding]]:
@@ -196,7 +183,7 @@ def _wrong_of(volume: Volume, entries: list[ManifestEntry]) -> list[Finding]:
     return [finding for finding in on_chunks(lambda pair: _check(volume, *pair), pairs) if finding]
 
 
-def _batches(entries: Sequence[ManifestEntry], most_bytes: int) -> Iterator[list[ManifestEntry]]:
+def _batches(entries: Iterable[ManifestEntry], most_bytes: int) -> Iterator[list[ManifestEntry]]:
     """Yield the entries in order, in batches that fit in memory."""
     batch: list[ManifestEntry] = []
     size = 0

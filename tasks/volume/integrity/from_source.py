@@ -33,9 +33,10 @@ from tasks.volume.integrity.check import position_of
 from tasks.volume.integrity.from_volume import plan_of_master, values_of
 from tasks.volume.limits import DEFAULT_LIMITS
 from tasks.volume.outcomes import InputRefused
-from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.protocol.stage import Job
+from tasks.volume.protocol.stored import Stored
 from tasks.volume.store.objects import Source
 from tasks.volume.store.source_options import of_sources
 from tasks.volume.store.writable import WritableStore

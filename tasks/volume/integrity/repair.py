@@ -14,15 +14,16 @@ from tasks.volume.arrays.codecs import document_bytes
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec, positions
 from tasks.volume.integrity.beside import NOT_GIVEN, displaced, restored
-from tasks.volume.integrity.check import Finding, ManifestEntry, does_not_decode, fetch, position_of
+from tasks.volume.integrity.check import Finding, does_not_decode, fetch, position_of
+from tasks.volume.integrity.entries import ManifestEntry
 from tasks.volume.integrity.from_source import made_from_source
 from tasks.volume.integrity.from_volume import made_again, plan_of_master
 from tasks.volume.integrity.unlisted import NOT_WRITTEN, may_be_absent
 from tasks.volume.outcomes import InputRefused, IntegrityFailure
 from tasks.volume.protocol.commits import COMMITS, Commit, checksum_of, newest_commit, promised_checksum
-from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_bytes, manifest_key
 from tasks.volume.protocol.plan import RUNS
+from tasks.volume.protocol.stored import Stored
 from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)

@@ -6,32 +6,34 @@ from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec, positions
 from tasks.volume.integrity.check import (
     Finding,
-    ManifestEntry,
     does_not_decode,
     fetch,
     region_of,
     written_here,
 )
+from tasks.volume.integrity.entries import Entries
 from tasks.volume.outcomes import IntegrityFailure
+from tasks.volume.protocol.deletion import Shown, strays_among
 from tasks.volume.protocol.own_names import chunk_of
+from tasks.volume.protocol.stored import StoredObjects
 
 NOT_WRITTEN = "is no part of what was written"
 
 
-def unlisted(volume: Volume, entries: Sequence[ManifestEntry], findings: Sequence[Finding]) -> list[Finding]:
+def unlisted(volume: Volume, entries: Entries, findings: Sequence[Finding]) -> list[Finding]:
     """Return chunks of whole volumes that no manifest lists: a reader would take them for data.
 
     A run leaves such a chunk if it was suspended during a request while another run took over and ended.
     """
     unknown = {finding.array for finding in findings}  # what their broken manifests list is not known
     arrays = set(written_here(volume)) - unknown
-    listed = {entry.key for entry in entries}
-    ranks = {path: len(volume.members[path]["shape"]) for path in arrays}
-    return [
-        Finding(key, path, "", NOT_WRITTEN)
-        for key in volume.store.keys("")
-        if (owner := chunk_of(key))[0] in arrays and key not in listed and owner[1] == ranks[path := owner[0]]
-    ]
+    shown = {
+        path: Shown.before(len(volume.members[path]["shape"]), StoredObjects.of(listed))
+        for path, listed in entries.parts
+        if path in arrays
+    }
+    strays = strays_among(volume.store.each_key(""), shown)
+    return [Finding(key, chunk_of(key)[0], "", NOT_WRITTEN) for key in sorted(strays)]
 
 
 def undecodable(volume: Volume, path: str, check: Callable[[], None]) -> list[Finding]:

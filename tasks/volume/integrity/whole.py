@@ -9,10 +9,11 @@ from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.regions import read_region
 from tasks.volume.arrays.spec import ArraySpec, round_up
 from tasks.volume.blocks import Compute, Progress, regions
-from tasks.volume.integrity.check import ManifestEntry, checked, fetch
+from tasks.volume.integrity.check import checked, fetch
+from tasks.volume.integrity.entries import Entries, ManifestEntry
 from tasks.volume.outcomes import IntegrityFailure, Resumable
-from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import listed_in, manifest_key
+from tasks.volume.protocol.stored import StoredObjects
 
 AT_ONCE_BYTES = 64 << 20  # of samples of another tool's array
 
@@ -32,7 +33,7 @@ def refuse_damaged(volume: Volume, compute: Compute) -> None:
         return
     began, done = time.monotonic(), 0
     paths = [path for path in (volume.master, "trace_mask", *master.dims) if volume.has(path)]
-    entries = [ManifestEntry(path, stored) for path in paths for stored in _listed(volume, path)]
+    entries = Entries([(path, _listed(volume, path)) for path in paths])
 
     def on_batch(some: list[ManifestEntry]) -> None:
         nonlocal done
@@ -48,7 +49,7 @@ def refuse_damaged(volume: Volume, compute: Compute) -> None:
             )
 
 
-def _listed(volume: Volume, path: str) -> list[Stored]:
+def _listed(volume: Volume, path: str) -> StoredObjects:
     text = fetch(volume.store, manifest_key(path))
     listed = None if text is None else listed_in(path, text)
     if listed is None:

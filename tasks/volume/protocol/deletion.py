@@ -14,7 +14,10 @@ removes an object of an array that its manifest does not list.
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+
+import numpy as np
 
 from tasks.volume.arrays.groups import ROOT
 from tasks.volume.arrays.volume_root import Root
@@ -26,6 +29,7 @@ from tasks.volume.protocol.own_names import OWN, chunk_of, names_of
 from tasks.volume.protocol.plan import PLAN, RUNS, folder_of, notes_of
 from tasks.volume.protocol.remembered import forget
 from tasks.volume.protocol.root import commit
+from tasks.volume.protocol.stored import AT_ONCE, StoredObjects
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
 
@@ -120,33 +124,65 @@ def _split(keys: Iterable[str], first: Callable[[str], bool]) -> tuple[list[str]
     return both
 
 
-def clear_strays(
-    store: WritableStore,
-    epoch: int,
-    listed: Iterable[str],
-    arrays: Mapping[str, tuple[int, set[str]]],
-) -> None:
-    """Remove the listed chunks below arrays' paths that are not their own.
+@dataclass(frozen=True)
+class Shown:
+    """What a listing shows of an array.
+
+    Attributes:
+        rank: Number of dimensions.
+        objects: Its chunks and shards.
+        seen: Which of them the listing has, bool, shape (object,); set while keys are compared.
+    """
+
+    rank: int
+    objects: StoredObjects
+    seen: np.ndarray
+
+    @classmethod
+    def before(cls, rank: int, objects: StoredObjects) -> "Shown":
+        """Return the state before the listing."""
+        return cls(rank, objects, np.zeros(len(objects), np.bool_))
+
+    def strays(self, keys: Sequence[str]) -> list[str]:
+        """Mark objects whose keys are listed as seen; return the keys of no object."""
+        at = self.objects.find(keys)
+        self.seen[at[at >= 0]] = True
+        return [keys[number] for number in np.flatnonzero(at < 0).tolist()]
+
+
+def strays_among(listed: Iterable[str], arrays: Mapping[str, Shown]) -> list[str]:
+    """Return the listed chunks below arrays' paths that are not their own, and mark the others as seen.
+
+    Args:
+        listed: Keys of the objects in one of `chunk_folders`.
+        arrays: The arrays, by path.
+    """
+    batches: dict[str, list[str]] = {}
+    strays: list[str] = []
+    for key in listed:
+        path, rank = chunk_of(key)
+        if path not in arrays or rank != arrays[path].rank:
+            continue
+        batch = batches.setdefault(path, [])
+        batch.append(key)
+        if len(batch) == AT_ONCE:
+            strays += arrays[path].strays(batch)
+            batch.clear()
+    return strays + [key for path, batch in batches.items() for key in arrays[path].strays(batch)]
+
+
+def clear_strays(store: WritableStore, epoch: int, strays: Iterable[str]) -> None:
+    """Remove chunks below arrays' paths that are not their own.
 
     Args:
         store: The volume.
         epoch: Epoch of the lock.
-        listed: Keys of the objects in `chunk_folders`.
-        arrays: Number of dimensions and keys of the chunks that stay, by path. Listed keys are taken out of these
-            sets, which a million keys would fill a second time.
+        strays: Their keys, of `strays_among`.
     """
-    strays: list[str] = []
-    for key in listed:
-        path, rank = chunk_of(key)
-        if path not in arrays or rank != arrays[path][0]:
-            continue
-        if key in arrays[path][1]:
-            arrays[path][1].discard(key)
-        else:
-            strays.append(key)
-    for key in strays:
+    gone = sorted(strays)
+    for key in gone:
         forget(store, key)
-    store.delete_many(sorted(strays), guard=partial(check_epoch, store, epoch))
+    store.delete_many(gone, guard=partial(check_epoch, store, epoch))
 
 
 def chunk_folders(store: Store, paths: Sequence[str], *, everything: bool = False) -> list[str]:

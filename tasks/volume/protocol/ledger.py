@@ -9,75 +9,22 @@ in the CRC32C of its lines; the blocks of a damaged one are done again.
 import json
 import logging
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.volume.arrays.codecs import checksum_of_chunks, crc32c, index_count
+from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.documents import value_from
-from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import io_pool, on_io
 from tasks.volume.protocol.plan import Plan
+from tasks.volume.protocol.stored import Stored, StoredObjects
 from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)
 
+READ_AT_ONCE = 64  # objects of the ledger in memory while it is read
 COST_FRACTION = 0.05  # of the run's time that writing the ledger may take
-
-
-Content = bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An object as it was written.
-
-    Attributes:
-        key: Key of the object.
-        bytes: Size of the object.
-        crc32c: CRC32C of the object; for chunks and shards `checksum_of_chunks`.
-        places: Number of entries in the index of a shard; 0: the object is one chunk. None: `crc32c` covers the
-            bytes of the object, as for documents, and for chunks in volumes of early versions.
-    """
-
-    key: str
-    bytes: int
-    crc32c: int
-    places: int | None = None
-
-    @classmethod
-    def document(cls, key: str, data: Content) -> "Stored":
-        """Return an object that is no chunk."""
-        return cls(key, len(data), crc32c(data))
-
-    @classmethod
-    def chunk(cls, spec: ArraySpec, position: tuple[int, ...], data: Content) -> "Stored":
-        """Return the object of an array at a position in its grid of objects."""
-        places = index_count(spec)
-        return cls(spec.key(position), len(data), checksum_of_chunks(data, places), places)
-
-    @classmethod
-    def read(cls, key: Any, size: Any, checksum: Any, places: Any = None) -> "Stored":
-        """Return an object as a stored document describes it.
-
-        Raises:
-            ValueError: The document does not describe an object.
-        """
-        counts = [size, checksum] if places is None else [size, checksum, places]
-        if not isinstance(key, str) or any(type(n) is not int or not 0 <= n < 1 << 62 for n in counts):
-            raise ValueError("it does not describe an object")
-        return cls(key, size, checksum, places)
-
-    @property
-    def more(self) -> dict[str, int]:
-        """Return `places` as it is stored: nothing where there is none, as early versions wrote it."""
-        return {} if self.places is None else {"places": self.places}
-
-    def fits(self, data: Content | None) -> bool:
-        """Return whether these are the bytes that were put."""
-        if data is None or len(data) != self.bytes:
-            return False
-        return self.crc32c == (crc32c(data) if self.places is None else checksum_of_chunks(data, self.places))
 
 
 @dataclass(frozen=True)
@@ -86,15 +33,19 @@ class Record:
 
     Attributes:
         block: Number of the block in the plan.
-        objects: Stored objects.
+        objects: Stored objects, which are kept as `StoredObjects`.
         raw_bytes: Number of uncompressed bytes, for progress.
         facts: Facts to merge in block order at the end: statistics, errors, checksums.
     """
 
     block: int
-    objects: list[Stored]
+    objects: Sequence[Stored]
     raw_bytes: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Keep the objects in little memory."""
+        object.__setattr__(self, "objects", StoredObjects.of(self.objects))
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dictionary."""
@@ -124,6 +75,17 @@ class Record:
         return record
 
 
+def stored_by(records: Iterable[Record]) -> StoredObjects:
+    """Return the objects of all records."""
+    return StoredObjects.joined(StoredObjects.of(record.objects) for record in records)
+
+
+def _texts(store: WritableStore, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    for first in range(0, len(keys), READ_AT_ONCE):
+        some = keys[first : first + READ_AT_ONCE]
+        yield from zip(some, on_io(store.get, some), strict=True)
+
+
 class Ledger:
     """Records of one plan, as read when it was opened and as added since."""
 
@@ -136,8 +98,7 @@ class Ledger:
         self._flushed_at, self._cost = time.monotonic(), 0.0
         self.records: dict[int, Record] = {}
         if resumed:
-            keys = store.keys(self._folder)
-            for key, text in zip(keys, on_io(store.get, keys), strict=True):
+            for key, text in _texts(store, store.keys(self._folder)):
                 try:
                     if not key.endswith(f"-{crc32c(text):08x}.jsonl"):
                         raise ValueError("it has another CRC32C")

@@ -5,11 +5,15 @@ from damage of an object.
 """
 
 import io
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+import numpy as np
+
+from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.arrays.documents import value_from
-from tasks.volume.protocol.ledger import Stored
+from tasks.volume.protocol.stored import Stored, StoredObjects
 
 MANIFESTS = ".seismill/manifests"
 REPORT = ".seismill/report"
@@ -31,50 +35,63 @@ def path_of_manifest(key: str) -> str:
     return key.removeprefix(f"{MANIFESTS}/").removesuffix(".jsonl")
 
 
-def manifest_bytes(path: str, objects: Iterable[Stored]) -> bytes:
-    """Return the manifest of an array made up of these objects."""
-    return listing_bytes(manifest_key(path), objects)
+def manifest_bytes(path: str, objects: Iterable[Stored], *after: Stored) -> bytes:
+    """Return the manifest of an array made up of these objects; those of `after` sort after the others."""
+    return listing_bytes(manifest_key(path), objects, *after)
 
 
-def listing_bytes(key: str, objects: Iterable[Stored]) -> bytes:
-    """Return the stored text of a list of objects, whose key is `key`."""
-    lines = bytearray()  # not a list of lines: there may be a million
-    for stored in sorted(objects, key=_key):
-        lines += _line(stored)
-    text = bytes(lines)
-    del lines
-    return _line(Stored.document(key, text)) + text
+def listing_bytes(key: str, objects: Iterable[Stored], *after: Stored) -> bytes:
+    """Return the stored text of a list of objects, whose key is `key`; `after` as in `manifest_bytes`."""
+    listed = StoredObjects.of(objects)
+    size = checksum = 0
+    for line in map(_line, itertools.chain(listed, after)):
+        size, checksum = size + len(line), crc32c(line, checksum)
+    text = (
+        io.BytesIO()
+    )  # a million lines in a list, or a second copy of the text, would be most of the memory
+    text.write(_line(Stored(key, size, checksum)))
+    text.writelines(map(_line, itertools.chain(listed, after)))
+    return text.getvalue()
 
 
-def listed_in(path: str, manifest: bytes) -> list[Stored] | None:
+def listed_in(path: str, manifest: bytes) -> StoredObjects | None:
     """Return the objects that a manifest lists; None if it is damaged or lists objects of another array."""
     listed = listed_at(manifest_key(path), manifest)
-    own = (f"{path}/zarr.json", f"{path}/c", f"{path}/c/")
-    return listed if listed and all(o.key in own or o.key.startswith(own[2]) for o in listed) else None
-
-
-def listed_at(key: str, listing: bytes) -> list[Stored] | None:
-    """Return the objects in the list at `key`; None if it is not as it was written."""
-    first, text = listing[: listing.find(b"\n") + 1], listing[listing.find(b"\n") + 1 :]
-    if first != _line(Stored.document(key, text)):
+    if not listed:
         return None
-    listed: list[Stored] = []
-    before = ""
+    chunks = len(listed.of_array(path))
+    others = {f"{path}/zarr.json", f"{path}/c", f"{path}/c/"}
+    own = chunks + int((listed.find(sorted(others)) >= 0).sum())
+    return listed if own == len(listed) else None
+
+
+def listed_at(key: str, listing: bytes) -> StoredObjects | None:
+    """Return the objects in the list at `key`; None if it is not as it was written."""
+    head = listing.find(b"\n") + 1
+    text = np.frombuffer(listing, np.uint8)[head:]  # not a copy
+    if listing[:head] != _line(Stored(key, text.size, crc32c(text))):
+        return None
     try:
-        for line in io.BytesIO(text):
-            plain = value_from(line)
-            stored = Stored.read(plain["key"], plain["bytes"], int(plain["crc32c"], 16), plain.get("places"))
-            if _line(stored) != line or stored.key < before:
-                return None
-            listed.append(stored)
-            before = stored.key
+        return StoredObjects.of(_listed(io.BytesIO(listing), head))
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
-    return listed
 
 
-def _key(stored: Stored) -> str:
-    return stored.key
+def _listed(lines: io.BytesIO, head: int) -> Iterator[Stored]:
+    """Yield the objects in the lines after the first.
+
+    Raises:
+        ValueError: A line is not as it is written.
+    """
+    lines.seek(head)
+    before = ""
+    for line in lines:
+        plain = value_from(line)
+        stored = Stored.read(plain["key"], plain["bytes"], int(plain["crc32c"], 16), plain.get("places"))
+        if _line(stored) != line or stored.key < before:
+            raise ValueError("it is not as it is written")
+        yield stored
+        before = stored.key
 
 
 def _line(stored: Stored) -> bytes:

@@ -15,12 +15,14 @@ from tasks.volume.arrays.group_metadata import GROUP
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import Resumable
-from tasks.volume.protocol.deletion import chunk_folders, clear_run, clear_strays
-from tasks.volume.protocol.ledger import Stored
+from tasks.volume.protocol.deletion import Shown, chunk_folders, clear_run, clear_strays, strays_among
 from tasks.volume.protocol.manifest import manifest_bytes, manifest_key
 from tasks.volume.protocol.remembered import remember
 from tasks.volume.protocol.stage import Stage
+from tasks.volume.protocol.stored import Stored, StoredObjects
+from tasks.volume.store.objects import Store
 
+NOTHING = StoredObjects.of(())
 PIECES_BYTES = 64 << 20  # of small objects in memory at once
 
 
@@ -54,7 +56,7 @@ class Ready:
 
     path: str
     metadata: dict[str, Any]
-    objects: Sequence[Stored] = ()
+    objects: StoredObjects = NOTHING
     pieces: Sequence[Piece] = ()
 
 
@@ -85,24 +87,19 @@ def put_arrays(
     store = stage.store
     # The listing tells of the large objects, so it need not wait for the small ones.
     folders = chunk_folders(store, [ready.path for ready in arrays], everything=everything)
-    listed, put = _together(stage, folders, [piece for ready in arrays for piece in ready.pieces])
-    owned = {ready.path: [*ready.objects, *itertools.islice(put, len(ready.pieces))] for ready in arrays}
+    shown = {ready.path: Shown.before(len(ready.metadata["shape"]), _with_small(ready)) for ready in arrays}
+    looks = [partial(_look, store, folder, shown) for folder in folders]
+    strays, put = _together(stage, looks, [piece for ready in arrays for piece in ready.pieces])
+    small = {ready.path: list(itertools.islice(put, len(ready.pieces))) for ready in arrays}
     stage.ledger.flush()
-    chunks = {path: {stored.key for stored in objects} for path, objects in owned.items()}
-    clear_strays(
-        store,
-        stage.epoch,
-        listed,
-        {ready.path: (len(ready.metadata["shape"]), chunks[ready.path]) for ready in arrays},
-    )
+    clear_strays(store, stage.epoch, strays)
     # Small objects went out together with the listing, which may lack them.
-    gone = sorted(o.key for ready in arrays for o in ready.objects if o.key in chunks[ready.path])
-    del listed, chunks
+    gone = [key for ready in arrays for key in _unseen(shown[ready.path], small[ready.path])]
     if gone:
         # Not to be shown as whole. Without its ledger the next run does every block again.
         clear_run(store, stage.epoch, stage.plan.digest, ("ledger",))
         raise Resumable(
-            f"{len(gone)} objects that this run stored are gone from {store.url}, such as {gone[0]}; find out what "
+            f"{len(gone)} objects that this run stored are gone from {store.url}, such as {min(gone)}; find out what "
             "removes objects there, and run the same command again"
         )
     documents = {f"{ready.path}/zarr.json": document_bytes(ready.metadata) for ready in arrays}
@@ -111,18 +108,44 @@ def put_arrays(
         path: GROUP | {"attributes": dict(attributes)} for path, attributes in (groups or {}).items()
     }
     last = {f"{path}/zarr.json": document_bytes(group) for path, group in described.items()}
-    for path, objects in owned.items():
-        key = f"{path}/zarr.json"
-        whole = [*objects, Stored.document(key, documents[key])]
-        last[manifest_key(path)] = manifest_bytes(path, whole)
+    for ready in arrays:
+        key = f"{ready.path}/zarr.json"
+        chunks = StoredObjects.joined([ready.objects, StoredObjects.of(small[ready.path])])
+        metadata = Stored.document(key, documents[key])
+        last[manifest_key(ready.path)] = manifest_bytes(ready.path, chunks, metadata)
     on_io(lambda pair: stage.settle(*pair), last.items())
     return {ready.path: dict(ready.metadata) for ready in arrays} | described
 
 
+def _with_small(ready: Ready) -> StoredObjects:
+    """Return the objects of an array, and the keys of those that are not stored yet."""
+    keys = (piece.spec.key(piece.position) for piece in ready.pieces)
+    return StoredObjects.joined([ready.objects, StoredObjects.of(Stored(key, 0, 0) for key in keys)])
+
+
+def _look(store: Store, folder: str, shown: Mapping[str, Shown]) -> list[str]:
+    return strays_among(store.each_key(folder), shown)
+
+
+def _unseen(shown: Shown, small: Sequence[Stored]) -> list[str]:
+    """Return the keys of large objects that the listing lacks."""
+    lacking = {key.decode() for key in shown.objects.keys[~shown.seen].tolist()}
+    return sorted(lacking - {stored.key for stored in small})
+
+
 def _together(
-    stage: Stage, folders: Sequence[str], pieces: Sequence[Piece]
+    stage: Stage, looks: Sequence[Callable[[], list[str]]], pieces: Sequence[Piece]
 ) -> tuple[list[str], Iterator[Stored]]:
-    """List folders and store small objects, in batches that fit in the unplanned memory."""
+    """Compare listings and store small objects, in batches that fit in the unplanned memory.
+
+    Args:
+        stage: The stage.
+        looks: Each lists a folder, and returns what is not the arrays' own.
+        pieces: The small objects.
+
+    Returns:
+        All that `looks` return, and the small objects as stored, in order.
+    """
 
     def put(piece: Piece) -> Stored:
         data = piece.make()
@@ -136,12 +159,12 @@ def _together(
         if sum(other.size for other in batches[-1]) + piece.size > PIECES_BYTES:
             batches.append([])
         batches[-1].append(piece)
-    keys: list[str] = []
+    strays: list[str] = []
     stored: list[Stored] = []
     for number, batch in enumerate(batches):
-        listings = [partial(stage.store.keys, folder) for folder in folders] if not number else []
-        calls: list[Callable[[], Any]] = [*listings, *(partial(put, piece) for piece in batch)]
+        first = list(looks) if not number else []
+        calls: list[Callable[[], Any]] = [*first, *(partial(put, piece) for piece in batch)]
         answers = on_io(lambda call: call(), calls)
-        keys += [key for some in answers[: len(listings)] for key in some]
-        stored += answers[len(listings) :]
-    return keys, iter(stored)
+        strays += [key for some in answers[: len(first)] for key in some]
+        stored += answers[len(first) :]
+    return strays, iter(stored)

@@ -26,12 +26,13 @@ from tasks.volume.blocks import Compute, Progress, io_pool, on_io, run_window, t
 from tasks.volume.limits import Limits
 from tasks.volume.outcomes import Resumable
 from tasks.volume.protocol.deletion import remove_of_runs
-from tasks.volume.protocol.ledger import Ledger, Record, Stored
+from tasks.volume.protocol.ledger import Ledger, Record
 from tasks.volume.protocol.lock import check_epoch, recheck_epoch
 from tasks.volume.protocol.own_names import OWN
 from tasks.volume.protocol.plan import NOTES, PLAN, TWIN, Plan, folder_of, plan_at, remember_plan, settle_plan
 from tasks.volume.protocol.remembered import ended_tidy, recall, recalling, remember, remember_chunks
 from tasks.volume.protocol.root import commit
+from tasks.volume.protocol.stored import Stored
 from tasks.volume.store.writable import WritableStore
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from tasks.volume.store.objects import Store, Traffic, traffic
 
 # What a process of a run holds beside blocks: interpreter, libraries, and the report's pictures (measured).
 PROCESS_BYTES = 370 << 20
-OBJECT_BYTES = 700  # of the driver for each stored object: its record, the listing, the manifest
+OBJECT_BYTES = 400  # of the driver for each stored object: its record, the listing, the manifest
 KEPT_SHARE = 0.25  # of a run's memory, for chunks that further stages read
 KEPT_OF_LOSSY = 0.3  # of the samples of lossy copies; of others that many bytes may be stored
 

@@ -14,9 +14,9 @@ import numpy as np
 from tasks.volume.arrays.codecs import encode_chunk, encoded_bound, join_shard, metadata_of
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region, cpu_count, on_chunks, on_io
-from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.ready import Piece, Ready
 from tasks.volume.protocol.stage import Job
+from tasks.volume.protocol.stored import Stored
 from tasks.volume.store.writable import WritableStore
 
 PUT_AT_ONCE = 16  # objects without shards whose bytes wait for a remote store

@@ -11,9 +11,10 @@ from tasks.volume.arrays.meaning import Meaning, hidden, shown
 from tasks.volume.arrays.regions import read_pieces, read_region
 from tasks.volume.arrays.spec import ArraySpec
 from tasks.volume.blocks import Region
-from tasks.volume.protocol.ledger import Record, Stored
+from tasks.volume.protocol.ledger import Record
 from tasks.volume.protocol.plan import Plan
 from tasks.volume.protocol.stage import Job
+from tasks.volume.protocol.stored import Stored
 from tasks.volume.protocol.writer import put_region
 from tasks.volume.pyramid.coarsen import coarsen, coarsen_in_parts, coarsen_live, fit_together
 from tasks.volume.pyramid.levels import planned_levels

@@ -15,7 +15,7 @@ from tasks.volume.arrays.volume_root import Root
 from tasks.volume.blocks import block_count
 from tasks.volume.images.spacing import rockverse_attributes
 from tasks.volume.protocol.foreign_target import foreign_meaning
-from tasks.volume.protocol.ledger import Record
+from tasks.volume.protocol.ledger import Record, stored_by
 from tasks.volume.protocol.own_names import groups_above
 from tasks.volume.protocol.ready import Ready, put_arrays
 from tasks.volume.protocol.stage import Stage, publish_root, run_blocks
@@ -48,7 +48,7 @@ def _publish(stage: Stage, root: Root, records: list[Record], request: str) -> R
     ]
     arrays: list[Ready] = []
     groups: list[str] = []
-    levels = [base]
+    levels, stored = [base], stored_by(records)
     for number, spec in enumerate(specs[1:], start=1):
         group = f"{PYRAMID}/{number}"
         steps = [math.prod(axis) for axis in zip(*factors[:number], strict=True)]
@@ -77,7 +77,7 @@ def _publish(stage: Stage, root: Root, records: list[Record], request: str) -> R
             mask = ArraySpec(f"{group}/trace_mask", live.shape, live.shape, "bool", spec.dims[:-1])
             arrays.append(small_array(mask, live, {}))
             raw_bytes = int(live.sum()) * spec.shape[-1] * spec.numpy.itemsize
-        objects = [o for r in records for o in r.objects if o.key.startswith(f"{spec.path}/c/")]
+        objects = stored.of_array(spec.path)
         attributes: dict[str, Any] = dict(foreign_meaning(volume).carried)
         attributes |= {"_FillValue": NAN_FILL} if spec.fill == "NaN" else {}
         if "_ROCKVERSE_DATATYPE" in master:
@@ -87,7 +87,7 @@ def _publish(stage: Stage, root: Root, records: list[Record], request: str) -> R
             "method": method,
             "factor": list(factors[number - 1]),
             "raw_bytes": raw_bytes,
-            "stored_bytes": sum(o.bytes for o in objects),
+            "stored_bytes": objects.total_bytes,
         }
         arrays.append(Ready(spec.path, metadata_of(spec, attributes), objects))
         levels.append(

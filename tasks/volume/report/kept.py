@@ -11,9 +11,9 @@ from tasks.volume.arrays.reader import Volume
 from tasks.volume.blocks import on_io
 from tasks.volume.outcomes import InputRefused
 from tasks.volume.protocol.deletion import clear_report
-from tasks.volume.protocol.ledger import Stored
 from tasks.volume.protocol.manifest import REPORT, REPORT_FACTS, REPORT_LIST, listed_at, listing_bytes
 from tasks.volume.protocol.plan import digest_of
+from tasks.volume.protocol.stored import Stored
 from tasks.volume.report import ahead, slices
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
@@ -96,7 +96,7 @@ def keep_report(store: WritableStore, epoch: int, files: Mapping[str, bytes], be
     clear_report(store, epoch, [*before], keep=[*keys, REPORT_LIST])
 
 
-def _listed(store: Store) -> list[Stored]:
+def _listed(store: Store) -> Sequence[Stored]:
     """Return the files of the report in a volume; none if it has no whole list."""
     content = _content(store, REPORT_LIST)
     return (listed_at(REPORT_LIST, content) or []) if content is not None else []

@@ -14,7 +14,7 @@ from tasks.volume.images.spacing import AXES, rockverse_attributes
 from tasks.volume.images.stack import Stack
 from tasks.volume.ingest.checksums import Expected
 from tasks.volume.kernels.traces import merge_stats
-from tasks.volume.protocol.ledger import Record
+from tasks.volume.protocol.ledger import Record, stored_by
 from tasks.volume.protocol.plan import digest_of
 from tasks.volume.protocol.ready import Ready, put_arrays
 from tasks.volume.protocol.stage import Stage, publish_root
@@ -47,7 +47,7 @@ def finish_stack(
         unit = {"t": stack.first.time_unit}.get(axis, place.unit if axis in AXES else "")
         units = {"units": unit} if unit else {}
         arrays.append(small_array(entry, origin + length * np.arange(n), units))
-    objects = [stored for record in records for stored in record.objects]
+    objects = stored_by(records)
     described = rockverse_attributes(image, place.length, place.unit, place.origin) | voxel_statistics(
         stats, extremes
     )
@@ -55,7 +55,7 @@ def finish_stack(
     if stack.first.leading:  # RockVerse's images have three axes
         del described["_ROCKVERSE_DATATYPE"]
     described |= {"_FillValue": NAN_FILL} if spec.fill == "NaN" else {}
-    described |= {"raw_bytes": spec.raw_bytes, "stored_bytes": sum(o.bytes for o in objects)}
+    described |= {"raw_bytes": spec.raw_bytes, "stored_bytes": objects.total_bytes}
     arrays.append(Ready(spec.path, metadata_of(spec, described), objects))
     level = {"path": spec.path, "scale": lengths, "translation": origins}
     labels = sorted({value for record in records for value in record.facts["labels"]})

@@ -106,7 +106,11 @@ class Store:
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys of all objects under `prefix`, sorted. Not for hot paths."""
-        return sorted(self._objects.keys(self.path(prefix.rstrip("/"))))
+        return sorted(self.each_key(prefix))
+
+    def each_key(self, prefix: str) -> Iterator[str]:
+        """Yield the keys of all objects under `prefix`, in no order."""
+        return self._objects.keys(self.path(prefix.rstrip("/")))
 
     def children(self) -> list[str]:
         """Return the names directly under the prefix, objects and folders, sorted, with one request."""

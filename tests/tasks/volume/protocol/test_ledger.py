@@ -2,16 +2,18 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks.volume.arrays.codecs import crc32c
 from tasks.volume.outcomes import IntegrityFailure, Resumable
 from tasks.volume.protocol.deletion import clear_run
-from tasks.volume.protocol.ledger import Ledger, Record, Stored
+from tasks.volume.protocol.ledger import Ledger, Record
 from tasks.volume.protocol.lock import locked
 from tasks.volume.protocol.manifest import listed_in, manifest_bytes
 from tasks.volume.protocol.plan import Plan, settle_plan
+from tasks.volume.protocol.stored import Stored
 from tasks.volume.store.objects import Store
 from tasks.volume.store.writable import WritableStore
 
@@ -30,8 +32,13 @@ def record(block: int) -> Record:
     return Record(block, [Stored(f"a/c/{block}", 17, 0xDEADBEEF)], 64, {"sum": block / 3, "none": None})
 
 
+def plain(ledger: Ledger) -> list[dict[str, Any]]:
+    """The entries of a ledger as they are stored."""
+    return [entry.to_json() for entry in ledger.in_order()]
+
+
 def test_a_record_comes_back_from_json_as_it_was() -> None:
-    assert Record.from_json(record(5).to_json()) == record(5)
+    assert Record.from_json(record(5).to_json()).to_json() == record(5).to_json()
 
 
 def test_what_was_flushed_is_read_by_the_next_run_in_block_order(store: Store, plan: Plan) -> None:
@@ -41,7 +48,7 @@ def test_what_was_flushed_is_read_by_the_next_run_in_block_order(store: Store, p
     first.flush()
     second = Ledger(store, plan, 2, resumed=True)
     assert second.resumed == 3
-    assert second.in_order() == [record(0), record(2), record(4)]
+    assert plain(second) == [record(n).to_json() for n in (0, 2, 4)]
     second.add(record(1))
     second.flush()
     third = Ledger(store, plan, 3, resumed=True)
@@ -58,7 +65,7 @@ def test_the_blocks_of_lines_that_are_not_as_they_were_written_are_done_again(
     damaged, _ = store.keys(f"{plan.folder}/ledger")
     for place in range(0, len(text := store.get(damaged)), 7):
         store.put(damaged, text[:place] + bytes([text[place] ^ 4]) + text[place + 1 :])
-        assert Ledger(store, plan, 2, resumed=True).in_order() == [record(2)]
+        assert plain(Ledger(store, plan, 2, resumed=True)) == [record(2).to_json()]
     store.put(damaged, text)
     assert Ledger(store, plan, 2, resumed=True).resumed == 2
 
@@ -79,7 +86,9 @@ def test_lines_that_are_no_records_count_for_nothing(store: Store, plan: Plan, l
 
 @pytest.mark.parametrize("key", ["b/c/0", "../a/c/0", "a/../b/c/0", "a/zarr.json/c/0", "a"])
 def test_a_manifest_that_lists_what_is_not_its_arrays_is_damaged(store: Store, key: str) -> None:
-    assert listed_in("a", manifest_bytes("a", [Stored("a/c/0", 1, 2, 0)])) == [Stored("a/c/0", 1, 2, 0)]
+    listed = listed_in("a", manifest_bytes("a", [Stored("a/c/0", 1, 2, 0)]))
+    assert listed is not None
+    assert list(listed) == [Stored("a/c/0", 1, 2, 0)]
     assert listed_in("a", manifest_bytes("a", [Stored(key, 1, 2, 0)])) is None
     if ".." in key:
         with pytest.raises(IntegrityFailure, match="leads out of"):
