@@ -226,7 +226,9 @@ def demo_chain(stages: Mapping[str, Stage], folder: Url = "seismill-demo") -> Su
     survey, volume, exported = place / "survey.sgy", place / "survey.zarr", place / "export.sgy"
     known = survey.exists()
     if exported.exists() and not (known and filecmp.cmp(survey, exported, shallow=False)):
-        raise DestinationRefused(f"{exported} is not of a demo; name a folder that does not exist yet")
+        raise DestinationRefused(
+            f"{exported} was not written by a demo; name a folder that does not exist yet"
+        )
     if not known:  # kept when the demo is run again, so that what was published from it is recognised
         unfinished = place / "survey.sgy.partial"
         stages["make_survey"](str(unfinished))

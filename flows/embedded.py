@@ -93,7 +93,7 @@ def _own_folder() -> tuple[Path, int]:
             if (lock := locked(folder / "lock")) is not None:
                 return folder, lock
         raise NotStarted(
-            f"{_FOLDERS} embedded servers run already in {parent}; set PREFECT_API_URL to a lasting one"
+            f"{_FOLDERS} embedded servers run already in {parent}; set PREFECT_API_URL to a server that keeps running"
         )
     except OSError as error:
         reason = error

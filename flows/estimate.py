@@ -136,7 +136,7 @@ def _why_not(planned: Summary, meant: Index | Image) -> str:
     """Return why no part of a source can be published by itself; nothing if one can."""
     if isinstance(meant, Image):
         several = len(planned["arrays"][0]["shape"]) > 3
-        return "parts are taken from images without channels and times" if several else ""
+        return "a sample can be taken only from an image without channels and times" if several else ""
     if meant.traces:
         return "only some traces of the source are published, and parts are taken from whole sources"
     if planned.get("parts"):

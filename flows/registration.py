@@ -115,7 +115,7 @@ def register_all(kinds: Sequence[str]) -> None:
         raise InputRefused(f"name the types of pool to register: {', '.join(pool_types())}")
     if connect(embedded=False) is None:
         raise InputRefused(
-            "there is no Prefect server to register with; set PREFECT_API_URL to a lasting one"
+            "there is no Prefect server to register with; set PREFECT_API_URL to one that keeps running"
         )
     for line in register(kinds, os.environ):
         print(line)

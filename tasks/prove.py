@@ -69,7 +69,7 @@ def prove(volume: Url, run: Run = Run(), *, compute: Compute | None = None) -> d
     with held(store, run) as (writable, epoch):
         root = current_root(writable)
         if root is None or root.state.stages != state.stages:
-            raise InputRefused(f"the volume at {store.url} changed while it was proven; prove it again")
+            raise InputRefused(f"the volume at {store.url} changed during the proof; prove it again")
         # A fixed time stamp stands for the whole run, so that two runs of one plan end with the same bytes.
         shown = run.created_on or datetime.now(UTC).isoformat()
         commit(writable, epoch, root.with_state(**{at: shown, by: opened.master_plan}))

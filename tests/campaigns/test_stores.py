@@ -198,7 +198,7 @@ def test_copies_and_levels_can_be_left_out_of_a_copy(survey: Survey, tmp_path: P
     }
     with pytest.raises(
         InputRefused,
-        match="has no headers that can be left out or in; it has fast_line, fast_slice, amplitude",
+        match="has no headers to include or leave out; it has fast_line, fast_slice, amplitude",
     ):
         copy(volume, str(tmp_path / "d.zarr"), excludes=["headers"])
 

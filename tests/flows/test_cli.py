@@ -447,7 +447,7 @@ def test_a_demo_leaves_alone_what_is_not_of_a_demo(capsys, tmp_path, survey_too)
         (tmp_path / "survey.sgy").write_bytes(b"somebody's survey")
     before = sorted(tmp_path.iterdir())
     assert cli.run(["demo", str(tmp_path), "--no-flow"]) == 4
-    assert "export.sgy is not of a demo; name a folder" in capsys.readouterr().err
+    assert "export.sgy was not written by a demo; name a folder" in capsys.readouterr().err
     assert (tmp_path / "export.sgy").read_bytes() == b"somebody's"
     assert sorted(tmp_path.iterdir()) == before
     assert cli.run(["demo", str(tmp_path / "export.sgy"), "--no-flow"]) == 4

@@ -124,7 +124,7 @@ def test_a_dry_run_of_colours_says_why_nothing_is_estimated(tmp_path: Path, scra
     tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((4, 8, 9, 3), "uint8"), photometric="rgb")
     chain = {name: as_stage(load_verb(name)) for name in PUBLISH_STAGES}
     dry = publish_chain(chain, str(tmp_path / "rgb.tif"), str(tmp_path / "a.zarr"), run=Run(dry_run=True))
-    assert notes_on_sizes(dry) == ["parts are taken from images without channels and times"]
+    assert notes_on_sizes(dry) == ["a sample can be taken only from an image without channels and times"]
 
 
 @pytest.mark.parametrize(

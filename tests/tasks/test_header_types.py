@@ -98,7 +98,7 @@ def test_a_type_or_a_place_that_is_named_is_taken(tmp_path):
     group, notes = ingested(tmp_path / "b", content, Index(coordinate_bytes="201,205"))
     np.testing.assert_array_equal(group["cdp_y"][...].ravel(), Y)
     assert "bytes 201,205 are float32" in notes
-    with pytest.raises(InputRefused, match="float32,int32 are not one type for X and Y"):
+    with pytest.raises(InputRefused, match="coordinate types are float32,int32; X and Y need one type"):
         scan_or_raise(tmp_path / "a.sgy", Index(coordinate_types=["float32", "int32"]))
 
 

@@ -184,7 +184,7 @@ def test_more_files_than_are_held_open_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"fmt": "ieee"}, r"b\.sgy has sample format 5 and not 1 as .*a\.sgy has"),
+        ({"fmt": "ieee"}, r"b\.sgy differs from .*a\.sgy: sample format 5 and not 1"),
         ({"order": "<"}, "byte order < and not >"),
         ({"n_samples": 14}, "samples per trace 14 and not 13"),
         ({"interval_us": 2000}, "sample interval 2000.0 and not 4000.0"),
@@ -194,7 +194,7 @@ def test_more_files_than_are_held_open_are_read(tmp_path):
 def test_files_that_one_volume_cannot_hold_are_refused(tmp_path, change, sentence):
     make_survey(tmp_path / "a.sgy", inlines=[1])
     make_survey(tmp_path / "b.sgy", inlines=[2], **change)
-    with pytest.raises(InputRefused, match=f"{sentence}.*ingest files that differ apart"):
+    with pytest.raises(InputRefused, match=f"{sentence}.*ingest files that differ separately"):
         ingest_segy(f"{tmp_path}/?.sgy".replace("?", "[ab]"), str(tmp_path / "v.zarr"))
     assert not (tmp_path / "v.zarr").exists()
 

@@ -231,7 +231,7 @@ def test_an_md5_beside_a_file_is_held_against_it_until_it_is_corrected(staging):
 
 def test_checksums_are_not_given_to_all_sources_of_a_sweep(staging):
     asked = Publication(index=Index(checksums=["a.sgy=0a1b2c3d"]))
-    with pytest.raises(InputRefused, match="a checksum is of one file; say it in the sidecar"):
+    with pytest.raises(InputRefused, match="a checksum belongs to one file; state it in the sidecar"):
         swept(staging, publication=asked)
 
 

@@ -165,7 +165,10 @@ def refuse_absurd(shape: Sequence[int], unit: Sequence[int], where: str) -> None
         InputRefused: The metadata of the array cannot be true.
     """
     if any(n and u < 1 for n, u in zip(shape, unit, strict=True)):
-        raise InputRefused(f"{where} has the shape {[*shape]} in chunks of {[*unit]}; correct its metadata")
+        raise InputRefused(
+            f"{where} has the shape {[*shape]} and chunks of {[*unit]}, which do not fit together; correct its "
+            "metadata"
+        )
     counts = [-(-n // max(1, u)) for n, u in zip(shape, unit, strict=True)]
     if len(shape) > DIMENSIONS or max(counts, default=0) > AXIS_CHUNKS or math.prod(counts) > CHUNKS:
         raise InputRefused(

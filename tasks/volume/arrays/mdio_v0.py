@@ -67,7 +67,7 @@ class MdioV0(Store):
         fields = [name for name, _ in self.arrays[HEADERS]["dtype"]]
         if tuple(fields) != (*(DTYPES["trace_header"].names or ()), "unassigned"):
             raise InputRefused(
-                f"{self.url} was written by multidimio {self.version}, and headers of 0.8 alone are known; convert it "
+                f"{self.url} was written by multidimio {self.version}, but only headers of 0.8 are known; convert it "
                 "with multidimio 0.8, or publish the SEG-Y"
             )
         if [len(labels) for labels in self.labels] != self.arrays[SAMPLES]["shape"]:

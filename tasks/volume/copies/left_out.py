@@ -32,7 +32,7 @@ def selected_root(source: Volume, includes: list[str], excludes: list[str]) -> R
     unknown = [name for name in (*includes, *excludes) if name not in optional]
     if unknown:
         raise InputRefused(
-            f"{source.store.url} has no {unknown[0]} that can be left out or in; it has {', '.join(optional) or 'none'}"
+            f"{source.store.url} has no {unknown[0]} to include or leave out; it has {', '.join(optional) or 'none'}"
         )
     gone = [
         name

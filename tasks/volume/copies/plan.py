@@ -127,8 +127,8 @@ def copy_specs(volume: Volume, copies: Copies, limits: Limits, *, local: bool) -
         )
     if strange := [name for name in copies.named if name not in names]:
         raise InputRefused(
-            f"{strange[0]} has a quality or codec, but is none of the copies {', '.join(names)}; name one that is, as "
-            f"in --quality snr=40,{names[0]}=lossless"
+            f"{strange[0]} is given a quality or codec, but is not one of the copies {', '.join(names)}; name one that "
+            f"is, as in --quality snr=40,{names[0]}=lossless"
         )
     specs = []
     for name, chunks in wanted:

@@ -56,9 +56,7 @@ def select(volume: Volume, ranges: Sequence[str], mask: str) -> Selection:
             )
         values = volume.read(name)
         if values.dtype.kind not in "iuf":
-            raise InputRefused(
-                f"selection {text}: {name} holds no numbers to choose from; name another coordinate"
-            )
+            raise InputRefused(f"selection {text}: {name} holds no numbers; name another coordinate")
         inside = (values >= low) & (values <= high)
         if not inside.any():
             raise InputRefused(

@@ -177,7 +177,7 @@ def _described(opened: OpenFile, file: _File) -> tuple[VoxelFile, Slices]:
         "fill": np.asarray(array.fillvalue).astype(name).item(),
     }
     if math.prod(array.chunks) != math.prod(chunk):
-        raise InputRefused(f"{where} is chunked along an axis of 1 by more; write it again")
+        raise InputRefused(f"{where} has chunks longer than 1 along an axis of length 1; write it again")
     nbytes = math.prod(chunk) * array.dtype.itemsize
     return file_of, Slices(
         "hdf5", shape[0], shape[1:], name, details, _MOST_GROWTH * nbytes + 65536, 3 * nbytes, voxels

@@ -187,7 +187,8 @@ def _refuse_stream(source: Source, stream: int, offset: int, size: int, *, bare:
     """Check the first and last bytes of a stream against the expected decoded size."""
     if offset < 0:
         raise InputRefused(
-            f"{source.url} counts its voxels from the end, which a compressed file cannot; write a byte skip"
+            f"{source.url} counts its byte skip from the end, which a compressed file does not allow; write it from "
+            "the beginning"
         )
     head = source.read(stream, min(2, max(0, source.size - stream)))
     # Nothing shrinks below a thousandth in zlib.

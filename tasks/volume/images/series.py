@@ -53,7 +53,7 @@ def places_of_slices(
         for k, step in enumerate(steps):
             if step < least:
                 raise InputRefused(
-                    f"{names[order[k]]} and {names[order[k + 1]]} in {where} lie at the same place, "
+                    f"{names[order[k]]} and {names[order[k + 1]]} in {where} have the same position, "
                     f"{places[k]:g}; remove "
                     "one, or name the files of one scan in a list (.txt)"
                 )

@@ -82,7 +82,7 @@ def place_of(image: Image, voxels: Voxels) -> Voxels:
         )
     origin = tuple(image.voxel_origin)
     if origin and (len(origin) != 3 or not all(math.isfinite(x) for x in origin)):
-        raise InputRefused(f"voxel_origin {list(origin)} is not a place; give three numbers, z, y and x")
+        raise InputRefused(f"voxel_origin {list(origin)} is not a position; give three numbers, z, y and x")
     given = {"auto": "", "none": ""}.get(image.voxel_unit, image.voxel_unit)
     if not length and given and voxels.length and voxels.unit and voxels.unit != given:
         raise InputRefused(

@@ -218,5 +218,6 @@ def _refuse_different(files: Files) -> None:
         ]
         if differing:
             raise InputRefused(
-                f"{entry.url} has {', '.join(differing)} as {files.listed[0].url} has; ingest files that differ apart"
+                f"{entry.url} differs from {files.listed[0].url}: {', '.join(differing)}; ingest files that "
+                "differ separately"
             )

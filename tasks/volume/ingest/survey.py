@@ -244,5 +244,5 @@ def _refuse_other_delays(files: Files, first_header: np.ndarray) -> None:
     if other:
         raise InputRefused(
             f"{files.listed[other].url} begins at {delays[other]:g} ms (byte 109) and not at {delays[0]:g} ms as "
-            f"{files.listed[0].url} does; ingest files that differ apart"
+            f"{files.listed[0].url} does; ingest files that differ separately"
         )

@@ -281,9 +281,7 @@ def _acquire(
                 return top + 1
             if lost < LOST_RACES:
                 continue
-            raise DestinationRefused(
-                f"something that is no lock is in the place of {store.url}/{key_of(top + 1)}; move it away"
-            )
+            raise DestinationRefused(f"{store.url}/{key_of(top + 1)} is not a lock of Seismill; move it away")
         lost = 0
         if time.monotonic() - began >= wait_seconds:
             raise Resumable(f"{lock['holder']} is writing {store.url}; run this again when it has finished")

@@ -65,7 +65,7 @@ def find_coordinates(
     types = index.coordinate_types
     if len(types) > 2 or (len(types) == 2 and types[0] != types[1]):
         raise InputRefused(
-            f"coordinate types {','.join(types)} are not one type for X and Y",
+            f"coordinate types are {','.join(types)}; X and Y need one type",
             flags=f"--coordinate-types {types[0]}",
         )
     if index.coordinate_bytes == "none":

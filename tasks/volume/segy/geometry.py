@@ -176,7 +176,7 @@ def _numbers(values: np.ndarray, name: str) -> np.ndarray:
     usable = np.abs(values) < 2**53
     if not usable.all():
         raise InputRefused(
-            f"the index word of {name} is no number to count by in {int((~usable).sum()):,} traces "
+            f"the index word of {name} is not a usable number in {int((~usable).sum()):,} traces "
             f"(first {values[~usable][0]:g}); give its type or another byte"
         )
     return values.astype(np.int64) if (values == np.rint(values)).all() else values.astype(np.float64)

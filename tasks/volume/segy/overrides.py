@@ -57,7 +57,7 @@ def overridden_dims(
     if wrapped and not overrides.ChannelsPerCable:
         raise InputRefused(f"{wrapped[0]} needs ChannelsPerCable; give it with --channels-per-cable")
     if wrapped and "AutoChannelWrap" in on:
-        raise InputRefused(f"{wrapped[0]} and AutoChannelWrap exclude each other; give one")
+        raise InputRefused(f"{wrapped[0]} and AutoChannelWrap exclude each other; give only one")
     if overrides.AutoShotWrap and overrides.CalculateShotIndex:
         raise InputRefused("AutoShotWrap and CalculateShotIndex make the same dimension; give one")
     makes_index = overrides.AutoShotWrap or overrides.CalculateShotIndex

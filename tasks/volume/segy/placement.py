@@ -144,7 +144,7 @@ def place(
         other = kind.name.removesuffix("Time") + domain.capitalize()
         if index.template != "auto" or other not in TEMPLATES:
             raise InputRefused(
-                f"{kind.name} is not in {domain}; use a template that is, or leave the domain out"
+                f"the template {kind.name} is not for the {domain} domain; use one that is, or leave the domain out"
             )
         kind = TEMPLATES[other]
     # Words of other names, or traces in their order, make a volume of that kind with dimensions of their own.

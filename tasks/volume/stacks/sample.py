@@ -46,7 +46,7 @@ def write_parts(
     """
     stack = find_stack(source, run.storage_options, image.raw, image.image)
     if stack.first.leading:
-        raise InputRefused("parts are taken from images without channels and times")
+        raise InputRefused("a sample can be taken only from an image without channels and times")
     place = place_of(image, stack.voxels)
     of_parts = {
         "voxel_length": list(place.length),

@@ -110,7 +110,7 @@ def look_under(
     refuse_nested(staging.url, volumes.url)
     if publication.index.checksums or publication.image.checksums:
         raise InputRefused(
-            "a checksum is of one file; say it in the sidecar of its source, or in <file>.md5 beside it"
+            "a checksum belongs to one file; state it in the sidecar of that file, or in <file>.md5 beside it"
         )
     listed = with_zip_files(listing_of(staging, su=publication.index.file_format == "su"), staging)
     files = {name: listed.files[name] for name in listed.candidates}

@@ -181,9 +181,9 @@ def test_velocities_are_rounded_only_where_a_codec_or_quality_is_named(tmp_path)
     [
         (
             Copies(quality="snr=40,fast_depth=snr=30"),
-            "fast_depth has a quality or codec, but is none of the copies",
+            "fast_depth is given a quality or codec, but is not one of the copies",
         ),
-        (Copies(lossy_codec="zfp,mine=rounded"), "mine has a quality or codec"),
+        (Copies(lossy_codec="zfp,mine=rounded"), "mine is given a quality or codec"),
         (Copies(quality="high,fast_time=snr=50", tolerance=3), "both a tolerance"),
     ],
 )

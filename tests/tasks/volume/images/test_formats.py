@@ -357,7 +357,7 @@ TABLE = [
     Row(
         "dicom slice twice",
         in_folder(scan, lambda f: (f / "9.dcm").write_bytes((f / "3.dcm").read_bytes())),
-        sentence="3.dcm and 9.dcm in .* lie at the same place, 10; remove one",
+        sentence="3.dcm and 9.dcm in .* have the same position, 10; remove one",
     ),
     Row(
         "dicom two scans",

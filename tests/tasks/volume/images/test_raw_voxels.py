@@ -210,7 +210,7 @@ def test_compressed_nrrd_files_and_meta_images(tmp_path, endian):
         (
             "a.nrrd",
             NRRD.format(type="short", endian="little").replace("raw", "gzip") + "byte skip: -1\n\nx",
-            "counts its voxels from the end",
+            "counts its byte skip from the end",
         ),
         ("a.nhdr", NRRD.format(type="short", endian="little") + "data file: ../a.raw\n", "lies elsewhere"),
         (

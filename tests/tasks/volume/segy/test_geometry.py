@@ -198,7 +198,7 @@ def test_one_wrong_header_word_only_adds_an_empty_line():
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
 def test_index_words_that_are_no_numbers_to_count_by_are_refused(bad):
     values = np.array([1.0, 2.0, bad])
-    with pytest.raises(InputRefused, match="inline is no number to count by in 1 traces"):
+    with pytest.raises(InputRefused, match="inline is not a usable number in 1 traces"):
         grid_of([values, np.arange(3)], NAMES)
 
 
