@@ -1,4 +1,4 @@
-"""Members of .gz and .zip archives, unpacked once; an archive that grows without end is refused."""
+"""Members of .gz and .zip archives, unpacked once; an archive that unpacks to an implausible size is refused."""
 
 import gzip
 import io
@@ -41,7 +41,7 @@ class ArchiveBytes(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer, or as much of it as there is."""
+        """Fill a buffer from the current position, in part at the end of the file; return the number of bytes."""
         length = max(0, min(len(buffer), self._source.size - self._at))
         if length:
             buffer[:length] = self._source.read(self._at, length)
@@ -60,7 +60,7 @@ def _copy(file: Any, out: Bounded, packed: int, url: str) -> None:
 
 
 def gunzip(source: Source, member: str, out: Bounded) -> Spill:
-    """Write what a .gz archive holds; its own CRC-32 and size are compared.
+    """Write the content of a .gz archive, and compare it with the CRC-32 and size that the archive states.
 
     Raises:
         InputRefused: The archive is damaged, decodes to more than is allowed or does not fit.
@@ -75,7 +75,7 @@ def gunzip(source: Source, member: str, out: Bounded) -> Spill:
 
 
 def unzip(source: Source, member: str, out: Bounded) -> Spill:
-    """Write a member of a .zip archive, the only one if none is named; its CRC-32 and size are compared.
+    """Write a member of a .zip archive (if none is named, the only one), and compare it with its CRC-32 and size.
 
     Raises:
         InputRefused: The member is missing, damaged or encrypted, decodes to more than is allowed or does not fit.

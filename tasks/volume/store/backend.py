@@ -11,7 +11,7 @@ UNTOLD = "?"  # the identity of an object that was written, and whose store does
 
 
 def unguarded() -> None:
-    """Allow a request: nothing is to be looked at before it."""
+    """Allow a request without a check."""
 
 
 class Objects(Protocol):

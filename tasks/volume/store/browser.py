@@ -1,6 +1,6 @@
 """Addresses of stored objects that a web browser may open: `https://` of a store, `file://` of a disk.
 
-They hold no credentials: whoever opens one signs in, or has a bucket that is open to them.
+They hold no credentials: the user must sign in to the store, or the bucket must be public.
 """
 
 import os

@@ -1,10 +1,10 @@
-"""The one layer that retries store calls, and that decides how many go to one store at once.
+"""Retry store calls, and limit how many go to one store at once; no other layer does either.
 
 A call is tried again after faults that may pass, with exponential backoff and full jitter, until its deadline. The
 SDKs' own retries are switched off, because two layers multiply. When a store asks for fewer requests, the number in
 flight from this process is halved, and grows again by one for each round of calls that went well. Once a
-store was not reached within a deadline, the calls after it (a ledger to flush, a lock to give back) are given a
-short one, so that a run ends minutes after its store did.
+store was not reached within a deadline, later calls (to flush a ledger, to release a lock) have a short deadline, so
+that a run ends minutes after its store became unreachable.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ LATE_SECONDS = (
 
 
 class OutOfReach(Resumable):
-    """A store gave no usable answer before the deadline of a call."""
+    """A store gave no usable answer before the deadline of the call."""
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Line:
 
         Args:
             request: Makes a coroutine that sends one request.
-            size: Bytes that it moves, if they are many.
+            size: Bytes that it transfers, if more than a few kilobytes; they extend the deadline.
             conditional: Whether the request has a condition on the object; only then is "condition not met" its answer.
             before: Raises if the request may not be sent any more. Called before each try. A try that is late, because
                 it waited for its turn or the process was suspended, is not sent, and a new one begins.
@@ -125,8 +125,8 @@ class Line:
         Raises:
             OutOfReach: No try succeeded before the deadline.
             SettingRefused: A setting keeps the store from being asked, and this process never got an answer from it.
-            Resumable: The credentials ran out, and new ones are not to be had.
-            OSError: A fault that no further try changes, as `faults` tells.
+            Resumable: The credentials expired, and new ones cannot be obtained.
+            OSError: A fault that a retry cannot change, of a class in `faults`.
         """
         deadline = time.monotonic() + (
             self.patience.deadline if self._reached else self.patience.short_deadline

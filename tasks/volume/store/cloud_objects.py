@@ -126,8 +126,8 @@ class CloudObjects:
     def replace(self, path: str, data: bytes, identity: str, storage_class: str) -> str:
         """Write an object only if it has this identity; the store compares and writes in one step.
 
-        So a request that was long on its way changes nothing any more. Where unconditional writes were accepted there
-        is a moment in between.
+        So a delayed request cannot replace a newer object. If the user accepted unconditional writes, the two are
+        separate requests.
         """
         if self._unconditional:
             if self.identity(path) != identity:
@@ -161,7 +161,7 @@ class CloudObjects:
     def create(
         self, path: str, data: bytes, storage_class: str = "", before: Callable[[], None] = unguarded
     ) -> str:
-        """Write an object only if it is absent; return whether this call wrote it, also if its answer was lost."""
+        """Write an object only if it is absent; return whether this call wrote it, even if the store's answer was lost."""
         if self._unconditional:
             if self.exists(path):
                 return ""

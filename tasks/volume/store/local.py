@@ -1,4 +1,4 @@
-"""Files on a local disk, written so that a name holds a whole file or none, even after a kill."""
+"""Files on a local disk, written so that each name is a complete file or absent, even after a kill."""
 
 import errno
 import itertools

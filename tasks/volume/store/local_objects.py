@@ -18,7 +18,7 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class LocalObjects:
-    """Files; a name holds a whole one or none. The methods are those of `Objects`."""
+    """Files below a folder; each name is a complete file or absent. The methods are those of `Objects`."""
 
     def __init__(self, location: Location) -> None:
         """Open a folder, which need not exist."""
@@ -32,7 +32,7 @@ class LocalObjects:
         return data
 
     def get_seen(self, path: str) -> tuple[bytes, str]:
-        """Return a whole file and its identity of before."""
+        """Return a whole file, and its identity before it was read."""
         identity = self.identity(path)
         return self.get(path), identity
 

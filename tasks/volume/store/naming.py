@@ -1,11 +1,11 @@
-"""Names that only one process may have, by the calls that a local file system offers.
+"""Create names that only one process can get, with the calls that the local file system supports.
 
 A new name is given by a hard link, by a rename that replaces nothing, or, where there is neither (exFAT, 9p, some
-shares), by an exclusive create of the empty name, which a rename then fills. Only in the last case is an empty file
-seen for a moment, and left by a kill in that moment: an empty object was never written. The calls are tried in this
-order, and the first that works is kept for the folder.
+shares), by an exclusive create of the empty name, which a rename then fills. Only in the last case can a reader see
+an empty file for a moment, and a kill in that moment leaves it: it counts as absent, because no stored object is empty.
+The calls are tried in this order, and the first that works is used for the folder from then on.
 
-Locks are flock where the file system has it. Where it has none, a file beside what is locked names its holder.
+Locks use flock. On a file system without it, a file beside the locked folder names the holder.
 """
 
 import ctypes
@@ -42,7 +42,7 @@ def step_of(root: str) -> str:
 
 
 def give_name(root: str, temporary: str, path: str) -> None:
-    """Give a temporary file below `root` a name that nothing has.
+    """Rename a temporary file below `root` to a name that does not exist yet.
 
     Raises:
         FileExistsError: The name is taken.
@@ -110,7 +110,7 @@ def _wait_until_filled(path: str) -> None:
 
 
 def flocked(descriptor: int) -> bool:
-    """Lock what is open, without waiting; return whether its file system can.
+    """Lock an open file or folder without waiting; return False if its file system has no flock.
 
     Raises:
         BlockingIOError: Another process has it.

@@ -1,4 +1,4 @@
-"""All bytes in: a `Store` reads the objects below one prefix, local, in memory or in a cloud.
+"""Read the objects below one prefix, on a local disk, in memory or in a cloud.
 
 It has no method that changes anything: `WritableStore` has those, and only the owner of a volume gets one. Everything
 is synchronous and safe to call from many threads. `LocalObjects` and `CloudObjects` do the work.
@@ -61,7 +61,7 @@ class Store:
         return f"{self._root}/{key}" if key else self._root
 
     def above(self) -> list["Store"]:
-        """Return the folders above this prefix, the nearest first; in a cloud up to the bucket."""
+        """Return the folders above this prefix, the nearest first; in a cloud, up to the bucket."""
         url = self.url.rstrip("/")
         scheme, mark, path = url.partition("://") if "://" in url else ("", "", url)
         places = []
@@ -86,7 +86,7 @@ class Store:
         return self._objects.get_seen(self.path(key))
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        """Return `length` bytes of an object from `start`; fewer are an error."""
+        """Return exactly `length` bytes of an object from byte `start`; raise OSError if there are fewer."""
         data = self._objects.get_range(self.path(key), start, length)
         if len(data) != length:
             raise OSError(errno.EIO, f"{self.url}/{key} gave {len(data)} bytes of {length} from byte {start}")
@@ -105,7 +105,7 @@ class Store:
         return self._objects.exists(self.path(key))
 
     def keys(self, prefix: str) -> list[str]:
-        """Return the keys of all objects under `prefix`, sorted. Not for hot paths."""
+        """Return the keys of all objects under `prefix`, sorted; slow for many objects."""
         return sorted(self.each_key(prefix))
 
     def each_key(self, prefix: str) -> Iterator[str]:
@@ -120,7 +120,7 @@ class Store:
         """Return size and identity (as of a `Source`) of each file directly under the prefix, with one request.
 
         Args:
-            below: Beginning of the keys, up to and with a "/"; the names leave it out.
+            below: First part of the keys, including its final "/"; returned names do not have it.
         """
         folder = self.path(below).removesuffix("/") if below else self._root
         return {name: (size, identity) for name, size, identity in sorted(self._objects.files(folder))}

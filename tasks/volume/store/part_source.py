@@ -1,4 +1,4 @@
-"""Some ranges of a file, one after the other, as a file of their own."""
+"""Present some ranges of a file, concatenated, as one file."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,7 @@ class PartSource(InRanges):
         self._source.close()
 
     def read(self, start: int, length: int) -> bytes:
-        """Return `length` bytes of the part from `start` on; errors are those of the whole file."""
+        """Return `length` bytes of the part from byte `start`; raises as the whole file does."""
         return b"".join(self._source.read(*piece) for piece in self._pieces(start, length))
 
     def read_into(self, start: int, out: memoryview) -> None:

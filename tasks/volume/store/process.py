@@ -1,6 +1,6 @@
-"""Identify a process, so that another on this machine can tell whether it has ended or slept.
+"""Identify a process, so that another process on this machine can determine whether it has ended or was suspended.
 
-A process number alone is not enough: numbers are used again, and containers count for themselves.
+A process number alone is not enough: numbers are reused, and each container has numbers of its own.
 """
 
 import os

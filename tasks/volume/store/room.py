@@ -1,8 +1,7 @@
 """Refuse a local disk that is certainly too small, before anything is written.
 
-How well samples compress is known only when they are stored. So the least that a run stores is half of what a few parts
-of its source take when they are compressed as chunks are; more than that cannot be promised, and a disk that gets full
-all the same stops the run resumable.
+The compressed size is known only after samples are stored. So a few parts of the source are compressed as chunks are,
+and half of the extrapolated size is required. A disk that gets full later stops the run, which can be resumed.
 """
 
 import os
@@ -21,12 +20,12 @@ Read = Callable[[int, int, int], bytes]  # number of a file, first byte, how man
 
 
 def refuse_full(store: Store, most_bytes: int, least: Callable[[], int]) -> None:
-    """Return if the disk of a place may have room for what a run stores; object stores always have.
+    """Check that the disk of a store may have room for a run's objects; object stores always have.
 
     Args:
-        store: The place. What lies there already counts as room: it is replaced, or part of what is stored.
-        most_bytes: About what is stored if nothing can be compressed.
-        least: Returns the least bytes that are stored; called only if there is no room for `most_bytes`.
+        store: Where the run writes. Objects that exist there count as room, because the run replaces or keeps them.
+        most_bytes: Approximate bytes stored if nothing can be compressed.
+        least: Returns a lower bound of the stored bytes; called only if there is no room for `most_bytes`.
 
     Raises:
         DestinationRefused: The disk has less room than `least` returns.
@@ -42,12 +41,12 @@ def refuse_full(store: Store, most_bytes: int, least: Callable[[], int]) -> None
 
 
 def least_stored(sizes: Sequence[int], read: Read, arrays: int = 1) -> int:
-    """Return how many bytes lossless arrays of what some files hold take at least.
+    """Return a lower bound of the bytes of lossless arrays made from some files.
 
     Args:
         sizes: Bytes of the files.
-        read: Reads part of one.
-        arrays: Number of such arrays.
+        read: Reads part of one of them.
+        arrays: Number of arrays, each as large as the files.
     """
     ends = np.cumsum([0, *sizes])
     total = int(ends[-1])

@@ -1,7 +1,7 @@
 """The scratch folder (SEISMILL_SCRATCH, else the one for temporary files), for files that cannot be read by ranges.
 
-Processes of one machine share what is there; that which wrote a file removes it when it ends. A file that a killed
-process left is used again. A file may not fill the disk.
+Processes of one machine share these files; the process that wrote a file removes it when the process ends. A file left
+by a killed process is used again. Some disk space always stays free.
 """
 
 import atexit
@@ -33,7 +33,7 @@ class Spill:
     Attributes:
         member: Name of the file in the archive; empty outside of one.
         size: Size of the file, in bytes.
-        packed: Bytes of the file or archive that it was read from.
+        packed: Size of the file or archive that it was read from, in bytes.
         crc32: CRC-32 of the archive in hexadecimal, which the bytes were compared with; empty outside of one.
         identity: Identity of the file or archive that it was read from.
     """
@@ -63,7 +63,7 @@ def scratch_folder() -> Path:
 
 
 def spilled(place: Path, url: str, write: Any) -> tuple[int, Spill]:
-    """Return a descriptor of a spilled file and its facts; write both first if they do not exist."""
+    """Return a descriptor of a spilled file, and its `Spill`; write both first if they do not exist."""
     with _locked(place.with_suffix(".lock")):
         known = place.with_suffix(".json")
         with suppress(OSError, ValueError, TypeError):
@@ -95,7 +95,7 @@ def _locked(place: Path) -> Iterator[None]:
 
 
 def clear_spilled() -> None:
-    """Remove the files that this process wrote. Files that are open can still be read; others are written again."""
+    """Remove the files that this process wrote. Open ones can still be read; the next use writes the others again."""
     while _written:
         place = _written.pop()
         for suffix in ("", ".json", ".lock"):

@@ -1,4 +1,4 @@
-"""One file to read by ranges, as it was when it was opened.
+"""Read one file by ranges, as it was when it was opened.
 
 Every read is bound to the identity seen first (ETag, generation, or size and modification time): a file that was
 replaced meanwhile is refused instead of mixed.
@@ -67,7 +67,7 @@ class Source(InRanges):
     Attributes:
         url: URL of the file.
         size: Size in bytes.
-        identity: Identity when it was opened; another content has another one.
+        identity: Identity when it was opened; it changes with the content.
     """
 
     _descriptor = -1  # of a local file
@@ -138,7 +138,7 @@ class Source(InRanges):
 
     @property
     def crc32c(self) -> str:
-        """Return the CRC32C of the whole file in hexadecimal, if its store keeps it; this may take a request."""
+        """Return the CRC32C of the whole file in hexadecimal, if its store has it; this may send a request."""
         if self._crc32c is None and self._line is not None:
             try:
                 _, identity = self._look()
@@ -175,7 +175,7 @@ class Source(InRanges):
         """Return `length` bytes from `start`.
 
         Raises:
-            InputRefused: The file changed since it was opened, ends before, or its disk does not give it.
+            InputRefused: The file changed since it was opened, is shorter, or cannot be read from its disk.
         """
         if self._line is None:
             buffer = bytearray(length)

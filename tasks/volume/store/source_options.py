@@ -1,8 +1,8 @@
 """Options of the sources' store, if it differs from the volumes' store.
 
-Keys come from the environment, as all do: those of the sources have the same names after SEISMILL_SOURCE_, such as
-SEISMILL_SOURCE_AWS_ACCESS_KEY_ID and SEISMILL_SOURCE_AWS_SECRET_ACCESS_KEY. A setting of the sources that is not given
-is that of the volumes.
+Credentials come from environment variables. Those of the sources have the usual names with the prefix SEISMILL_SOURCE_,
+such as SEISMILL_SOURCE_AWS_ACCESS_KEY_ID and SEISMILL_SOURCE_AWS_SECRET_ACCESS_KEY. A setting that is not given for
+sources is the same as for volumes.
 """
 
 import os
@@ -17,7 +17,7 @@ class SourceOptions(StorageOptions):
     """Options for the store of a source; its requests carry the credentials for sources."""
 
     def credential(self, name: str) -> str:
-        """Return a variable of the environment that is meant for sources, such as AWS_PROFILE; empty if not set."""
+        """Return the source's variant of an environment variable, such as AWS_PROFILE; empty if it is not set."""
         return os.environ.get(VARIABLES + name, "")
 
 

@@ -1,8 +1,8 @@
 """Files that cannot be read by ranges where they are: members of .gz and .zip archives, and files of simple servers.
 
-Such a file is written once to the scratch folder of each machine that reads it, and its ranges are read there. It does
-not go into the store of the volume: that would write and read the whole unpacked file over the network, where now each
-machine reads the packed one, and most runs have one machine. A run that goes on elsewhere unpacks it again.
+Such a file is written once to the scratch folder of each machine that reads it, and its ranges are read there. It is
+not written to the store of the volume: that would transfer the unpacked file twice, whereas now each machine reads the
+packed file once, and most runs use one machine. A run that is resumed elsewhere unpacks it again.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ def open_source(url: str, options: StorageOptions, identity: str = "", *, size: 
         url: URL of a file, of an archive with one file, or of a file in an archive.
         options: Options of its store.
         identity: Identity when it was listed; empty: the present one.
-        size: Size, with an identity: a remote file is not looked at again.
+        size: Size when it was listed; with an identity, a remote file is not looked up again.
 
     Raises:
         InputRefused: The file cannot be opened, has changed, or does not fit on this machine.

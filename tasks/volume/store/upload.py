@@ -1,4 +1,4 @@
-"""One object written in parts, in order: it is there, whole, when it was closed, and until then not at all."""
+"""Write one object in parts, in order: it exists, complete, after it is closed, and not before."""
 
 import uuid
 from collections.abc import Callable, Coroutine
@@ -63,7 +63,7 @@ class Upload:
         self._upload = ""
 
     def discard(self) -> None:
-        """Drop everything that was written."""
+        """Remove all parts; no object is made."""
         upload, self._upload = self._upload, ""
         self._buffer.clear()
         if upload:

@@ -1,8 +1,8 @@
 """Parse URLs, refuse those that cannot be used, and encode any name in one.
 
 Object stores and disks allow names with "@", "?", ",", "*" or "[" in them. In a parameter these characters mean
-credentials, queries, lists and patterns. So a name may be written with percent-encoding (`at%4025m.sgy`), and a file
-whose name holds the encoded text itself counts first.
+credentials, queries, lists and patterns. So a name may be percent-encoded (`at%4025m.sgy`). If a
+file has exactly the encoded text as its name, that file is meant.
 """
 
 import errno
@@ -49,7 +49,7 @@ class Location:
 
 
 def locate(url: str) -> Location:
-    """Return the parts of a URL or local path.
+    """Return the location of a URL or local path.
 
     Raises:
         InputRefused: The URL is chained, holds credentials or a query, or its protocol is not known; or no file can
@@ -98,7 +98,7 @@ _ESCAPED = _MEANINGFUL | {"%", ":"}
 
 
 def unescaped(location: Location) -> Location | None:
-    """Return the location that a percent-encoded one means if no file has the encoded name itself.
+    """Return the decoded form of a percent-encoded location, for use if no file has the encoded name itself.
 
     Returns:
         The location with each part of its path decoded, the bucket excepted; None if nothing is encoded, or if a
@@ -119,7 +119,7 @@ def unescaped(location: Location) -> Location | None:
 
 
 def is_one_name(text: str) -> bool:
-    """Return whether a text can be one URL or path whose name may contain commas."""
+    """Return whether a text with commas can be one URL or path, rather than a list."""
     return "://" not in text.partition("://")[2] and (
         text.find("://") < 0 or text.partition("://")[0].isalnum()
     )

@@ -1,8 +1,8 @@
-"""All bytes out: a `WritableStore` creates, replaces and removes objects below one prefix.
+"""Create, replace and remove objects below one prefix.
 
-Who has one may change a volume, so import contracts and a test say which modules make one: the lock and the stage of
-the run protocol, which look whether the run owns the volume, and outputs that are no volume. Everything else gets a
-`Store`, which cannot write: a type error, not a convention, keeps it from doing so.
+Code that has a `WritableStore` can change a volume, so import contracts and a test list the modules that may make one:
+the lock and the stage of the run protocol, which check that the run owns the volume, and outputs that are not volumes.
+All other code gets a `Store`, on which a write is a type error.
 
 The one primitive that the run protocol needs is `create`: write an object only if it is absent, atomically.
 """
@@ -20,11 +20,11 @@ class WritableStore(Store):
 
     @classmethod
     def of(cls, store: Store) -> "WritableStore":
-        """Return the same prefix, to be written; only for a run that owns it, or is about to take its lock."""
+        """Return a store that can write the same prefix; only for a run that owns it, or is about to take its lock."""
         return store if isinstance(store, cls) else cls(store.location, store.options)
 
     def below(self, folder: str) -> "WritableStore":
-        """Return the objects below a folder of this prefix, to be written as these are."""
+        """Return a store that can write a folder of this prefix."""
         return type(self)(f"{self.url.rstrip('/')}/{folder}", self.options)
 
     def put(self, key: str, data: bytes) -> None:
@@ -43,7 +43,7 @@ class WritableStore(Store):
         return self._objects.replace(path, data, identity, storage_class)
 
     def create(self, key: str, data: bytes, *, before: Callable[[], None] = unguarded) -> bool:
-        """Write an object only if it is absent; return whether this call wrote it, also if its answer was lost.
+        """Write an object only if it is absent; return whether this call wrote it, even if the store's answer was lost.
 
         Args:
             key: The object.
@@ -60,7 +60,7 @@ class WritableStore(Store):
         before: Callable[[], None] = unguarded,
         guard: Callable[[], None] = unguarded,
     ) -> None:
-        """Make `key` hold `data`: create it, and replace what is there only if it differs.
+        """Make the object `key` have the content `data`: create it, or replace it if its content differs.
 
         Args:
             key: The object.
@@ -89,7 +89,7 @@ class WritableStore(Store):
         )
 
     def delete(self, key: str) -> None:
-        """Remove one object; a missing one is no error."""
+        """Remove one object, if it exists."""
         self.delete_many([key])
 
     def delete_many(self, keys: Sequence[str], *, guard: Callable[[], None] = unguarded) -> None:

@@ -1,11 +1,11 @@
-"""The object stores, each as a few calls that make one request each and say the same when it goes wrong.
+"""The object stores, each as a few calls that send one request each and raise the same exceptions.
 
 Bytes go through fsspec's own file systems (s3fs, gcsfs, adlfs): their configuration, credentials and connections.
-Their high-level calls are not used, because they retry by themselves, take a short body for a whole one, mix
-generations of an object, and lose what a request must carry: preconditions, checksums, who wrote it.
+Their high-level calls are not used, because they retry by themselves, accept a truncated body, mix generations of an
+object, and cannot send preconditions, checksums and the writer's name.
 
-Every object that is written here carries its CRC32C and, if it was created, a word of its creator, as metadata: so a
-damaged body is known on every kind of store, and a creator whose answer was lost recognises its own.
+Every object written here has its CRC32C as metadata and, if it was created, the name of its writer: so a damaged body is
+detected on every store, and a writer whose answer was lost recognises its own object.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Span:
         )
 
     def of(self, total: int) -> int:
-        """Return how many bytes of an object of `total` bytes the range covers."""
+        """Return how many bytes the range has in an object of `total` bytes."""
         return min(self.length, total) if self.start < 0 else max(0, min(self.length, total - self.start))
 
 
@@ -49,7 +49,7 @@ class Found:
     Attributes:
         size: Size in bytes.
         identity: ETag or generation, which changes with the content.
-        writer: Writer that created it, if it was created here.
+        writer: Name of the writer that created it, if Seismill did.
         crc32c: CRC32C of the whole content in hexadecimal, if the store knows it.
         archived: Whether it must be restored before it can be read.
     """
@@ -120,7 +120,7 @@ class Cloud(Protocol):
         """Make the object from its parts."""
 
     async def abort(self, path: str, upload: str) -> None:
-        """Drop an upload and its parts."""
+        """Remove an upload and its parts."""
 
     async def renew(self) -> None:
         """Get new credentials."""
@@ -148,7 +148,7 @@ def checked(data: bytes, what: str, *, span: Span | None, total: int | None, crc
 
 
 def noted_crc32c(text: str) -> str:
-    """Return the CRC32C in an object's metadata, if it has the form that Seismill writes; others may use the name."""
+    """Return the CRC32C in an object's metadata, if it has Seismill's form; other programs may use the same name."""
     return text if len(text) == 8 and not set(text) - set(hexdigits) else ""
 
 
@@ -159,10 +159,10 @@ def total_of(content_range: str) -> int | None:
 
 
 async def look(cloud: Cloud, path: str) -> Found:
-    """Look up an object beside another request.
+    """Look up an object while another request is handled.
 
     Raises:
-        Transient: The answer makes no sense: it is one to a condition.
+        Transient: The store answered as to a conditional request, which this is not.
     """
     try:
         return await cloud.head(path)

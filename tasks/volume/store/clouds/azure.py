@@ -1,7 +1,7 @@
 """Azure Blob Storage (REST), through the client, credentials and connections of adlfs.
 
-Requests go down the client's own pipeline, which signs them; its methods for blobs would cut an object at 32 MB into
-several, and try again by themselves.
+Requests go through the client's pipeline, which signs them. Its methods for blobs are not used, because they split
+objects above 32 MB and retry by themselves.
 """
 
 import base64

@@ -1,9 +1,9 @@
 """Classify the failures of a request, in the same terms for every store.
 
-The SDKs name the same thing in many ways, some of which mislead (s3fs makes a throttled request an OSError without a
-number, gcsfs a refused one an OSError without a class). Each cloud translates what it gets into these, so that
-what is tried again, what is waited for and what the user is told is decided once. What is missing is
-FileNotFoundError, what exists FileExistsError, what is forbidden PermissionError; forbidden is never missing.
+The SDKs report the same failure in many ways, some of them misleading (s3fs turns a throttled request into an OSError
+without errno, gcsfs a refused one into a plain OSError). Each cloud translates its failures into these classes, so that
+retries, waits and sentences are decided in one place. A missing object is FileNotFoundError, an existing one
+FileExistsError, a forbidden one PermissionError, never FileNotFoundError.
 """
 
 import errno
@@ -67,7 +67,7 @@ _ERRNO_PASSES = {
 
 
 def may_pass(error: Exception) -> bool:
-    """Return whether an operating system's error may be gone at the next try."""
+    """Return whether an error of the operating system may be temporary."""
     return isinstance(error, MAY_PASS) or (isinstance(error, OSError) and error.errno in _ERRNO_PASSES)
 
 
@@ -122,7 +122,7 @@ def fault(status: int, code: str, what: str) -> OSError:
 
     Args:
         status: HTTP status of the answer.
-        code: The store's own word for it, if it gave one.
+        code: Error code of the store, if it gave one.
         what: The request, for messages.
     """
     stated = f"{what}: {status}{f' {code}' if code and code != str(status) else ''}"

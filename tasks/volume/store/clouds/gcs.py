@@ -1,7 +1,7 @@
 """Google Cloud Storage (JSON API), through the session and credentials of gcsfs.
 
-gcsfs's own calls retry by themselves and separate the pieces of an upload with a bare line feed, which costs
-content that ends in a carriage return its last byte on a reader that takes both for a line's end.
+The calls of gcsfs are not used, because they retry by themselves and separate the parts of an upload by a bare line
+feed: content that ends in a carriage return then loses its last byte at a server that reads both as one line end.
 """
 
 import base64

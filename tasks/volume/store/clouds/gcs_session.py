@@ -1,4 +1,4 @@
-"""Send requests to Google Cloud Storage through the session and credentials of gcsfs, and name what goes wrong."""
+"""Send requests to Google Cloud Storage through the session and credentials of gcsfs, and translate its errors."""
 
 import io
 import json
@@ -143,7 +143,7 @@ class GcsSession:
         """Get new credentials.
 
         Raises:
-            Expired: There are none.
+            Expired: None can be obtained.
         """
         try:
             self._fs.credentials.connect(method=self._fs.credentials.token)

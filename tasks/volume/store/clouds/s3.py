@@ -1,4 +1,4 @@
-"""S3 and what speaks its language, through the client of s3fs."""
+"""S3 and compatible stores, through the client of s3fs."""
 
 import base64
 import logging

@@ -1,7 +1,7 @@
-"""Name the setting that keeps a store from being asked at all, in one sentence.
+"""Turn an error that a wrong setting causes into one sentence that names the setting.
 
-What may pass is a list: connections, time-outs, damaged answers. What an SDK raises besides is a setting that no
-waiting mends, such as a profile that is not there, a broken file, an address without a scheme, or TLS.
+Temporary errors are a fixed list: connections, time-outs, damaged answers. Any other error of an SDK counts as a wrong
+setting, such as a missing profile, a broken file, an address without a scheme, or TLS.
 """
 
 import os
@@ -42,18 +42,18 @@ _HOW = {
 
 
 def misconfigured(what: str, error: BaseException, *, settings: str) -> Misconfigured:
-    """Return the fault for an error of an SDK that is not in the list of those that pass.
+    """Return the fault for an error of an SDK that is not in the list of temporary errors.
 
     Args:
         what: The request, for messages.
         error: Error of the SDK.
-        settings: Settings of this kind of store, where the error does not tell which of them is wrong.
+        settings: Settings of this kind of store, named if the error does not say which of them is wrong.
     """
     return Misconfigured(f"{what}: {_said(error)}; {_how(error, settings)}")
 
 
 def lasting(what: str, error: BaseException, *, address: str) -> Misconfigured | None:
-    """Return the fault if a connection failed for a reason that stays: TLS, a host that is not known, no address."""
+    """Return the fault if a connection failed for a permanent reason: TLS, an unknown host, no address."""
     for cause in _chain(error):
         # aiohttp's own classes of these errors have no reason; what they were raised from has.
         if isinstance(cause, ssl.SSLCertVerificationError):

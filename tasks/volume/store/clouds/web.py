@@ -1,7 +1,7 @@
 """Files of web servers, read by ranges over https://; nothing is written there.
 
-A file is what its ETag says, or its time of last modification. A redirect is followed by hand, because it may lead to
-where no request should go: to another scheme, outside of what a triggered run may touch, or into a private network.
+A file is identified by its ETag, or its time of last modification. Each redirect is checked before it is followed,
+because it may lead to another scheme, outside of what a triggered run may touch, or into a private network.
 """
 
 import ipaddress
@@ -118,7 +118,7 @@ class Web:
             answer.close()
 
     async def get(self, path: str, span: Span | None, identity: str) -> bytes:
-        """See `Cloud`; every range is of the file that was looked up."""
+        """See `Cloud`; every range is of the file that `head` found."""
         what = f"get {self._protocol}://{path}"
         if span is None:
             stored = await self.head(path)
@@ -146,7 +146,7 @@ class Web:
         return await self.get(path, Span(0, stored.size), stored.identity), stored.identity
 
     async def whole(self, path: str, identity: str, most: int, write: Any) -> None:
-        """Give all bytes of a file, piece by piece, to `write`; more than `most` are an error of the server.
+        """Pass all bytes of a file, piece by piece, to `write`; more than `most` bytes are an error of the server.
 
         Raises:
             Rejected: The server sends more or fewer bytes.
