@@ -1,7 +1,8 @@
 """Decide whether the samples of a file lie in time or in depth, and in which unit.
 
-The standard has a field for neither: depth files write thousandths of a unit where time files write microseconds. A
-clear text header decides; then values that are impossible in time. Values that are only unusual lead to a note.
+The standard has no field for this: files in depth hold thousandths of a unit where files in time hold microseconds. A
+clear statement in the text header decides; next, values that are impossible in time. Values that are only unusual
+lead to a note.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ _SWINGING = 0.2  # of the samples at least are on either side of zero
 
 @dataclass(frozen=True)
 class Domain:
-    """Evidence on the sample axis of a file: `domain`, with the reason for depth or a warning about time."""
+    """The domain of the sample axis, with the reason if it is depth, or a warning if it is time."""
 
     domain: str
     reason: str = ""
@@ -146,7 +147,7 @@ def depth_unit(text: str, system: int, corrections: Corrections) -> tuple[str, l
 
 
 def swings(samples: np.ndarray, fmt: FileFormat) -> bool:
-    """Return whether samples swing about zero: many are on either side of it.
+    """Return whether samples swing about zero, with many positive and many negative ones.
 
     Args:
         samples: Stored bytes of some traces, uint8, shape (trace, byte).

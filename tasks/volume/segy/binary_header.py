@@ -26,7 +26,7 @@ def word(binary: bytes, byte: int, code: str, order: str) -> Any:
 
 
 def byte_order_of(name: str, size: int, binary: bytes, given_code: int) -> tuple[ByteOrder, str]:
-    """Return the byte order of a file's headers, and what shows it.
+    """Return the byte order of a file's headers, and the evidence for it.
 
     Args:
         name: Name of the file.
@@ -93,7 +93,7 @@ def sample_format_of(name: str, code: int) -> SampleFormat:
 
 
 def revision_of(binary: bytes, order: ByteOrder) -> tuple[Revision, list[str]]:
-    """Return the revision that a binary header states or is read as, and a warning if these differ."""
+    """Return the revision by which a binary header is read, and a warning if the header states another one."""
     stated = word(binary, 3501, "H", ">")
     # Little-endian writers swap the word or do not; neither is worth a remark.
     for seen in (stated, word(binary, 3501, "H", order)):
@@ -107,7 +107,7 @@ def revision_of(binary: bytes, order: ByteOrder) -> tuple[Revision, list[str]]:
 
 
 def extra_headers_of(binary: bytes, order: str, revision: Revision) -> tuple[int, ...]:
-    """Return how many additional headers a trace may have: in the width of the file's revision, then in the other."""
+    """Return the possible numbers of additional headers of a trace, as the file's revision and as the other stores it."""
     widths = extra_header_fields(revision)
     return tuple(word(binary, feature.byte, feature.code, order) for feature in widths)
 

@@ -1,4 +1,4 @@
-"""Warnings where the binary header contradicts the size of the file."""
+"""Warn if the binary header contradicts the size of the file."""
 
 from tasks.volume.segy.standards import (
     EXTENDED_SAMPLES,

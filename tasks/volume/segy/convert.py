@@ -1,4 +1,4 @@
-"""Samples of trace records in another float format or byte order, with account of what the other format lacks."""
+"""Convert samples to another float format or byte order, and count what the other format cannot hold."""
 
 from dataclasses import dataclass
 
@@ -29,8 +29,9 @@ def convert_samples(
 ) -> tuple[np.ndarray, Lost]:
     """Return the samples of some records for the target, as bytes.
 
-    A format that stays is only cut and turned, so every bit stays. To IBM floats values are rounded to the nearest;
-    NaN, which they lack, becomes 0, and what is beyond their range the largest.
+    If the format stays the same, samples are only selected and their bytes reordered, so no bit changes. For
+    IBM floats, values are rounded to the nearest; NaN becomes 0, and larger values become the largest IBM
+    float.
 
     Args:
         records: The source's, uint8, shape (record, byte of the record), C-contiguous.

@@ -29,7 +29,7 @@ _NEARLY = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Traces:
-    """Headers at hand (uint8, shape (traces, 240 or more)), ascending numbers in the file, and how they are stored."""
+    """Headers that were read (uint8, shape (traces, 240 or more)), their trace numbers, ascending, and their format."""
 
     headers: np.ndarray
     numbers: np.ndarray
@@ -231,7 +231,7 @@ def _span(reading: PairReading, axis: int) -> str:
 
 
 def coordinates_before(headers: np.ndarray, fields: Sequence[int], byte_order: str) -> tuple[int, ...]:
-    """Return where earlier versions took coordinates from, so that volumes that they made are recognised.
+    """Return the coordinate fields that earlier versions used, so that volumes made by them are recognised.
 
     Args:
         headers: Trace headers as stored, uint8, shape (traces, 240 or more).

@@ -1,6 +1,6 @@
 """Define the user's corrections of headers: first sample, units, scalar, reference system.
 
-Corrections are part of a placement, so plans and volumes hold them; only those that were given are written.
+Corrections are part of a placement, so plans and volumes store them, but only those that the user gave.
 """
 
 from collections.abc import Mapping
@@ -44,11 +44,11 @@ class Corrections:
         )
 
     def first_sample(self, delay: float) -> float:
-        """Return where the sample axis begins: as the user says, else at the delay of the traces."""
+        """Return the first value of the sample axis: the user's, else the delay of the traces."""
         return delay if self.delay is None else self.delay
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values of what was given, under `corrections`; nothing if nothing was."""
+        """Return plain values of the given corrections, under `corrections`; an empty dictionary if there are none."""
         given = {name: value for name, value in asdict(self).items() if value != getattr(_NOTHING, name)}
         return {"corrections": given} if given else {}
 

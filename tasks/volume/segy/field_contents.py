@@ -1,4 +1,4 @@
-"""Name the content of fields of `headers` that hold something else than the standard says.
+"""Name the content of fields of `headers` that do not hold what the standard says.
 
 The names stay those of the standard, because multidimio writes header bytes by them; an attribute tells the contents.
 """
@@ -11,7 +11,7 @@ UNKNOWN = "unknown"
 
 
 def field_contents(placement: Placement) -> dict[str, str]:
-    """Return what fields hold, by their names; only those whose name says something else.
+    """Return the content of fields whose name says something else, by name.
 
     A field that has the name of an index word or a coordinate of the volume, which lies elsewhere, is `unknown`. Words
     that are no int32 or lie across fields say so, as in `inline (float32)`.

@@ -1,7 +1,7 @@
-"""The type of a header field, judged from its values: int32 by the standard, but also int16 and IEEE or IBM floats.
+"""Determine the type of a header field from its values: int32 by the standard, but also int16 and IEEE or IBM floats.
 
-The bits of a float of 1 or more are an integer above a billion, and those of an integer below it a float next to
-nothing. Where both readings could be, the distance on the ground from a trace to the next decides.
+The bits of a float of 1 or more, read as an integer, exceed a billion; those of a smaller integer, read as a float, are
+almost 0. If both readings are possible, the distance on the ground between neighbouring traces decides.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ _TOO_FAR, _CANNOT = 4.0, float("inf")
 def number_type(
     headers: np.ndarray, byte: int, byte_order: str, *, measure: bool = False, ibm: bool = False
 ) -> str:
-    """Return the type of a field that numbers traces or, as a `measure` such as an offset, need not be whole.
+    """Return the type of a field that numbers traces, or of a `measure` such as an offset, which may have fractions.
 
     Args:
         headers: Trace headers as stored, uint8, shape (traces, 240 or more).
@@ -81,8 +81,8 @@ class PairReading:
         lows: Least X and Y, without the scalar at byte 71.
         highs: Largest X and Y.
         varies: Whether they differ between traces.
-        distinct: Traces at hand with different X and Y.
-        misfit: How unlikely they are as coordinates in this type; infinite if they cannot be any.
+        distinct: Number of different pairs of X and Y in the headers that were read.
+        misfit: Measure of how unlikely they are coordinates of this type; infinite if that is impossible.
         scaled: Whether the scalar at byte 71 applies; writers of floats often leave one that was meant for integers.
     """
 

@@ -1,7 +1,7 @@
 """Determine the format of a SEG-Y file: revision, sample format, byte order, and the place of its traces.
 
-Headers lie, so what they say is believed where it agrees with the size of the file; contradictions are
-resolved and reported as oddities, and what cannot be read is refused with one sentence that says where.
+Headers can be wrong, so their statements are used only if they agree with the size of the file. Contradictions are
+resolved and reported as oddities; a file that cannot be read is refused with one sentence that says where.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ _HEAD_BYTES = 64 * 1024
 
 
 class ByteSource(Protocol):
-    """Bytes somewhere."""
+    """A file or part of one that can be read by ranges."""
 
     @property
     def size(self) -> int:
@@ -85,11 +85,11 @@ class Given:
 class FileFormat:
     """The format of a file.
 
-    `first_trace_offset` counts from 0 and `trace_bytes` includes the trace header and the `extra_headers` of 240
-    bytes after it; `n_traces` whole traces are followed by `trailer_bytes`. `byte_order_reason` and `oddities`
-    are for people: a clause, and sentences. `samples_given` where somebody said otherwise than the headers what the
-    samples are; `samples_turned` where they are in the other byte order than the headers. `text` has the lines of
-    the textual header and of those after it, and `measurement_system` is byte 3255; plans hold neither.
+    `first_trace_offset` counts from 0 and `trace_bytes` includes the trace header and the `extra_headers` of
+    240 bytes after it; `n_traces` whole traces are followed by `trailer_bytes`. `byte_order_reason` (a clause)
+    and `oddities` (sentences) are shown to users. `samples_given`: the user stated the sample format against
+    the headers. `samples_turned`: the samples are in the other byte order than the headers. `text` has the
+    lines of all textual headers, and `measurement_system` is byte 3255; plans hold neither.
     """
 
     revision: str
@@ -160,7 +160,8 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
         given: Properties of its samples, where its headers are wrong.
 
     Raises:
-        InputRefused: The file is not SEG-Y, is damaged, or uses what is not read; the sentence says where.
+        InputRefused: The file is not SEG-Y, is damaged, or has a feature that is not supported; the sentence
+            says where.
     """
     name, size = source.name, source.size
     head = source.read(0, min(size, _HEAD_BYTES))

@@ -1,8 +1,7 @@
 """Place each trace of a file in the grid of the volume.
 
-Axes hold the index values that occur, ascending, whatever the order in the file; the order is kept by the
-trace numbers. Whether a grid is acceptable is decided before anything of its size is allocated, because
-one wrong header word can ask for 10^18 cells.
+Axes hold the index values that occur, ascending, whatever the order in the file; the trace numbers record that order. A
+grid is checked before anything of its size is allocated, because one wrong header word can make a grid of 10^18 cells.
 """
 
 import math

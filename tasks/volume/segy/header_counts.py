@@ -1,7 +1,7 @@
 """Count the values of trace header fields that hold for a whole file: samples, time and coordinates.
 
-Each trace repeats what holds for the file, and in real files some disagree. Blocks count the values as they pass;
-at the end contradictions are settled by the commonest value and said in sentences, never in silence.
+Each trace repeats values that hold for the whole file, and in real files some traces disagree. Blocks count the values;
+at the end the commonest value is used, and each contradiction is reported in a sentence.
 """
 
 from collections.abc import Iterable
@@ -119,7 +119,7 @@ def doubts(
     corrections: Corrections = Corrections(),
     beyond_degrees: bool = False,
 ) -> list[str]:
-    """Sentences on what traces contradict each other or the file in, and how that was settled.
+    """Return sentences on contradictions between traces or with the file headers, and how each was resolved.
 
     Args:
         tallies: Counts over all traces.

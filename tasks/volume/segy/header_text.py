@@ -1,7 +1,7 @@
 """Parse the text of a file's headers: depth or time, units, EPSG code.
 
-Text is written by people, so a clear statement counts, a history of processing only beside other evidence, and the
-depth of water, sources or cables not at all.
+People write this text, so a clear statement counts, the processing history counts only together with other evidence,
+and the depth of water, sources or cables does not count.
 """
 
 import re
@@ -58,9 +58,9 @@ class TextEvidence:
     """The sample axis according to a text.
 
     Attributes:
-        depth: The words that say depth clearly.
-        time: The words that say time clearly.
-        hint: A word of depth that says nothing clearly.
+        depth: Words that state depth clearly.
+        time: Words that state time clearly.
+        hint: A word that may mean depth.
         unit: Unit of depth, m or ft.
     """
 

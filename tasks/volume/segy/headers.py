@@ -1,8 +1,8 @@
-"""The header words of SEG-Y rev 1 as tables, and the few functions that read words by them.
+"""Tables of the header words of SEG-Y rev 1, and functions that read words by them.
 
 Names and types are those of MDIO (the `segy` package's rev 1 specification), because they are stored in
-volumes that mdio opens. A table is the only place where a header word is described: dtypes, widths and
-offsets follow from it, so another revision is another table.
+volumes that mdio opens. Header words are described only here: dtypes, widths and offsets are derived from the
+tables, so another revision is another table.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Choose the header fields that index a file: those of the user, or detected if there is only one interpretation.
 
 Rev 1 puts inline and crossline at bytes 189 and 193, but many files hold X and Y there and the numbers
-elsewhere. The standard place wins if it is plausible; then the places where vendors put them; then any other.
-A wrong guess might be noticed only a year later, so a doubtful file is refused with the candidates.
+elsewhere. The standard's bytes are used if they are plausible; next, bytes that vendors use; next, any others.
+A wrong guess might be noticed only a year later, so a doubtful file is refused, and the refusal names the candidates.
 """
 
 import re
@@ -70,8 +70,8 @@ def choose_index(
         ibm: Whether samples are IBM floats, which makes it likelier that fields are.
 
     Raises:
-        InputRefused: No words hold a grid, or several different ones do; the sentence has the candidates. Or
-            what the user says cannot be.
+        InputRefused: No fields hold a grid, or several different ones do; the sentence names the candidates. Or the
+            user's parameters do not fit the file.
     """
     words, template = asked(index, header_bytes=headers.shape[1]), ""
     notes: list[str] = []

@@ -1,8 +1,8 @@
 """Recognise gathers and 2-D lines, and their index fields, from the order of traces.
 
-Shots by channels are a grid as well as CDPs by offsets, and on a 2-D line any two words may factor. So readings are
-judged in the file's own order: the slow word must change more rarely than the fast one, a line must be
-numbered one by one, and coordinates that go on from trace to trace without a jump are no area.
+Shots by channels form a grid just as CDPs by offsets do, and on a 2-D line any two fields may form one by chance. So
+the order of traces in the file is used as well: the slow field must change more rarely than the fast one, a line must
+be numbered in steps of one, and coordinates that change from trace to trace without a jump belong to a line.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ _ALONG, _SHORT = 0.1, 0.2
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """Coordinates of the traces at hand, their first bytes, and the usual and the longest step to the next trace."""
+    """Coordinates of the traces that were read, their first bytes, and the usual and longest distance to the next trace."""
 
     places: tuple[int, int]
     x: np.ndarray
@@ -51,7 +51,7 @@ class Track:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Headers at hand (uint8, shape (traces, 240)), their numbers in the file, ascending, and how many it has.
+    """Headers that were read (uint8, shape (traces, 240)), their trace numbers, ascending, and the file's number of traces.
 
     `repeats` says that several traces may have the same index, as the user says.
     """
@@ -69,13 +69,13 @@ class Seen:
         return len(self.numbers) == self.n_traces
 
     def word(self, byte: int, word_type: str = "") -> HeaderWord:
-        """Return one of their words, to be judged; in the type that its values have if none is given."""
+        """Return the values of a header field for scoring, in the given type or the one that the values indicate."""
         word_type = word_type or number_type(self.headers, byte, self.byte_order)
         return header_word(self.headers, byte, self.byte_order, word_type=word_type, complete=self.complete)
 
     @cached_property
     def track(self) -> "Track | None":
-        """Return the first coordinates that mostly move from trace to trace; None where none do."""
+        """Return the first pair of coordinates that mostly changes from trace to trace; None if no pair does."""
         adjacent = np.diff(self.numbers) == 1
         for places in PLACES:
             readings = judge_pair(self.headers, self.numbers, places, self.byte_order, ibm=self.ibm)
@@ -100,7 +100,7 @@ class Seen:
 
 
 def are_gathers(seen: Seen) -> str:
-    """Return what shows that traces differ by offset; empty where nothing does."""
+    """Return the evidence that traces differ by offset; empty if there is none."""
 
     def at(byte: int) -> np.ndarray:
         return word(seen.headers, byte, "int32", seen.byte_order).astype(np.int64)

@@ -1,7 +1,7 @@
 """Score fields of trace headers as the index of a file: inline and crossline, gathers, or a line.
 
-Fields are judged by the properties of a grid: few values, shared by many traces, at regular distances,
-filling what they span, and no two traces with the same numbers.
+Fields are scored by the properties of a grid: few values, each shared by many traces, at regular distances, few cells
+without a trace, and no two traces with the same values.
 """
 
 import itertools
@@ -34,8 +34,8 @@ _MOST_TRACES_PER_CELL = 1.8
 class Candidate:
     """Header fields as an index: their extents, the density of the grid, and the objection to them.
 
-    `objection` is empty for words that could be the index. `density` is traces per cell. From a sample,
-    steps, counts and density are estimates. No words at all stand for traces in their order.
+    `objection` is empty for fields that could be the index. `density` is traces per cell. From a sample,
+    steps, counts and density are estimates. A candidate without fields means traces in file order.
     """
 
     bytes: tuple[int, ...]
@@ -224,8 +224,8 @@ def anywhere(
 ) -> list[Candidate]:
     """Candidates without objection among all aligned words of the header.
 
-    The word that changes more rarely from trace to trace comes first; where the order of the file does not
-    say, the first in the header. At least 3 lines a side, since any two words make a grid of 2 by something.
+    The field that changes more rarely from trace to trace comes first; if the order in the file does not tell, the one
+    with the lower byte. Each axis needs 3 lines or more, because any two fields make a grid of 2 by something.
     """
     # The fields of the standard and, where rev 0 assigns nothing, aligned int32 words.
     fields = [(f.byte, f.type) for f in TRACE_HEADER_FIELDS if f.byte not in _NEVER]

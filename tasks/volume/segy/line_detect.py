@@ -1,7 +1,7 @@
-"""Several 2-D lines in one file: found where coordinates contradict the grid that line and CDP numbers would make.
+"""Detect several 2-D lines in one file: their coordinates contradict the grid that line and CDP numbers would make.
 
-In a survey a step in either number is one step on the ground, wherever it is made, so that one linear map leads from
-numbers to coordinates. Lines that were shot apart have a direction and an origin each.
+In a survey, a step in either number is the same step on the ground everywhere, so one linear map leads from numbers to
+coordinates. Separate lines each have a direction and an origin of their own.
 """
 
 import numpy as np

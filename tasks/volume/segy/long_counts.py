@@ -1,7 +1,8 @@
-"""Numbers of samples that 16 bits cannot say, found from the size of the file and the headers that repeat.
+"""Find numbers of samples that do not fit in 16 bits, from the size of the file and repeated header fields.
 
-Writers leave the low 16 bits of the number in its field, or the largest that fits, or 0. Every such number that
-fills the file is a candidate; it counts if the fields of the first trace stand again where it puts later traces.
+Writers put the low 16 bits of the number into the field, or the largest value that fits, or 0. Every number that agrees
+with the field and the file size is a candidate; it is accepted if later trace headers, where it puts them, repeat the
+fields of the first.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ def long_counts(
 ) -> list[int]:
     """Return the sample counts with which traces fill the file exactly, least first: a multiple would merge traces.
 
-    Where the headers say nothing of the number, those that 16 bits can say are among them.
+    If the headers do not state the number, counts that fit in 16 bits are included.
 
     Args:
         room: Bytes from the first trace to the end of the file.

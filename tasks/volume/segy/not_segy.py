@@ -1,4 +1,4 @@
-"""Recognise files that are called SEG-Y and are something else, so that they are refused by name.
+"""Recognise files of other formats that are passed as SEG-Y, so that a refusal can name the format.
 
 A SEG-Y file has no signature of its own; without this, a compressed file or a storage service's error page
 would be refused with a sentence about sample formats.

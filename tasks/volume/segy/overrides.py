@@ -1,4 +1,4 @@
-"""MDIO's grid overrides: header fields that do not place traces as they are, converted to fields that do.
+"""Apply MDIO's grid overrides: convert header fields that do not place traces directly to fields that do.
 
 Names and meaning are multidimio's (`mdio.segy.geometry`; ChannelWrap and CalculateCable as it had them before
 version 1), the code is not: columns are handled whole, so that millions of traces take seconds, and counts are not
@@ -85,7 +85,7 @@ def overridden_dims(
 
 
 def unchanged_words(words: Sequence[str], overrides: Overrides) -> set[str]:
-    """Return the words that are what they were before."""
+    """Return the header fields that the overrides leave unchanged."""
     changed: set[str] = set()
     for name, what in _CHANGED.items():
         if getattr(overrides, name):

@@ -1,6 +1,7 @@
-"""Bytes after the last trace that no header announces, such as the rest of a block of a tape.
+"""Bytes after the last trace that no header announces, such as the rest of a tape block.
 
-Such bytes are kept as they are. Zeros need no consent where they cannot be the beginning of a trace that was cut.
+Such bytes are stored as they are. Zeros are accepted without an option if they cannot be the beginning of a truncated
+trace.
 """
 
 from collections.abc import Callable
@@ -134,7 +135,7 @@ def _is_filler(header: bytes) -> bool:
 def refuse_rest(
     name: str, size: int, read: Read, layout: TraceLayout, byte_order: str, bytes_per_sample: int
 ) -> None:
-    """Refuse a file that its traces do not fill: they differ in length, or the file was cut or has bytes appended."""
+    """Refuse a file whose size is not that of its traces: lengths differ, or it is truncated or has bytes appended."""
     start, trace, lengths, intervals = layout.first, 0, set[int](), set[bytes]()
     while start + TRACE_HEADER_BYTES <= size and trace < _MOST_WALKED:
         header = read(start, TRACE_HEADER_BYTES)

@@ -1,7 +1,7 @@
-"""How header fields become cells of a volume: the fields to read, the dimensions they make, the coordinates they fill.
+"""The rule that turns header fields into cells of a volume: fields to read, dimensions, and coordinates.
 
-A placement is a value that plans and volumes hold. What the user says and what is found in a file end in one; what
-reads headers, makes grids and stores coordinates knows nothing else of templates.
+A placement is a value that plans and volumes store. It combines the user's parameters with what was detected in the
+file; code that reads headers, makes grids and stores coordinates needs nothing else.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Headers of a file that holds part of another's traces, or holds them in another form.
+"""Headers for an exported file that holds some of the source's traces, or another format.
 
 Fields that describe the samples, the number of traces and the byte order agree with the new file, even if those of the
 source contradicted one another. Every other field keeps its value; texts and stanzas keep their bytes.
@@ -122,7 +122,8 @@ def trace_headers(
         target_numbers: Numbers of the traces in the target.
 
     Raises:
-        InputRefused: Byte 109 cannot say when the first sample is, or additional headers cannot be turned.
+        InputRefused: Byte 109 cannot hold the time of the first sample, or the byte order of additional
+            headers cannot be changed.
     """
     raw = headers.copy()
     if target.byte_order != fmt.byte_order:
@@ -154,7 +155,7 @@ def _short_count(target: FileFormat) -> int:
 
 
 def turned(raw: np.ndarray, words: Words) -> np.ndarray:
-    """Headers, uint8 of shape (header, byte), with the bytes of each word reversed."""
+    """Return headers, uint8 of shape (header, byte), with the bytes of each field reversed."""
     places = np.arange(raw.shape[1])
     for byte, width in words:
         places[byte - 1 : byte - 1 + width] = places[byte - 1 : byte - 1 + width][::-1]

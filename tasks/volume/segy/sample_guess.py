@@ -1,8 +1,8 @@
 """Guess the sample format from the samples, because a file with a wrong format code reads without an error.
 
-Two marks tell 4-byte readings apart. A reading in the wrong byte order or of the wrong kind has magnitudes that no
-survey has. And IBM floats are normalised: the first hexadecimal digit of their fraction is not 0. Read as IEEE this
-is a gap in every second octave, which real IEEE values fill. Where neither mark is clear nothing is said.
+Two properties distinguish 4-byte formats. Samples read in the wrong byte order or format have magnitudes that no survey
+has. And IBM floats are normalised: the first hexadecimal digit of their fraction is not 0. Read as IEEE floats, they
+leave a gap in every second octave, which real IEEE values fill. If neither property is clear, there is no warning.
 """
 
 from dataclasses import dataclass

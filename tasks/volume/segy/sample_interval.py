@@ -1,4 +1,4 @@
-"""The sample interval of a file from its headers, and what is odd about it."""
+"""Determine the sample interval of a file from its headers, and report oddities."""
 
 import struct
 
@@ -17,7 +17,7 @@ _SMALL = 1000
 def sample_interval(
     name: str, binary: bytes, order: str, trace_header: bytes, extended: float
 ) -> tuple[float, list[str]]:
-    """Return the sample interval in µs, and sentences on what is odd about it.
+    """Return the sample interval in µs, and sentences on oddities.
 
     Args:
         name: Name of the file, for refusals.
@@ -60,6 +60,6 @@ def sample_interval(
 
 
 def is_negative(word: int) -> bool:
-    """Return whether 16 bits, read without a sign, are meant with one: a small or round number is behind it."""
+    """Return whether an unsigned 16-bit value is a negative number: its magnitude is then small or round."""
     behind = 65536 - word
     return word >= 1 << 15 and word % _ROUND != 0 and (behind <= _SMALL or behind % _ROUND == 0)

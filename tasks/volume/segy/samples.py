@@ -1,7 +1,7 @@
 """Decode and encode the samples of trace records: the only module that assigns kernels to sample formats.
 
-Records are the file's bytes, one trace a row; the volume stores columns of chunks. IBM words that float32 does not
-give back are reported; every other format converts without loss.
+Records are the file's bytes, one trace a row; the volume stores columns of chunks. IBM words that float32 cannot
+reproduce are reported; every other format is converted without loss.
 """
 
 from collections.abc import Iterable, Sequence

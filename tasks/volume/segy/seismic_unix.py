@@ -1,7 +1,7 @@
 """Seismic Unix data: the trace records of SEG-Y with IEEE samples, in either byte order, without headers of the file.
 
-Nothing in such a file says what it is, so it is read so only if the user says it. Number of samples and sample interval
-are those of the first trace header; the byte order is the one in which the headers make sense.
+Such a file cannot be recognised by its content, so the user must say that it is one. Number of samples and sample
+interval are those of the first trace header; the byte order is the one in which the headers are consistent.
 """
 
 import struct
@@ -49,10 +49,10 @@ _LINES = (
 
 
 def format_of(source: ByteSource, given: Given = Given()) -> FileFormat:
-    """Return what a file is made of: of SEG-Y by its headers, of Seismic Unix data if the user says that it is such.
+    """Return the format of a file: of SEG-Y from its headers, or of Seismic Unix data if the user says that it is one.
 
     Raises:
-        InputRefused: The file cannot be read so.
+        InputRefused: The file is not of that kind.
     """
     return _read_seismic_unix(source, given) if given.seismic_unix else read_format(source, given)
 

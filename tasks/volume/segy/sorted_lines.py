@@ -1,10 +1,10 @@
 """Find where the lines of a sorted file begin and end, from few of its headers.
 
-In a sorted file one index word goes on by the same step from trace to trace until a line ends or traces are missing.
-If two traces of one line are as far apart in that word as in the file, no trace between them is missing. If not, or
-if they lie on different lines, traces between them are read. Lines mostly begin and end where their
-neighbours do, so two headers settle most of them and bisection the others. All that is between two headers
-is a guess: its user must compare each trace's words when they are read.
+In a sorted file, one index field changes by the same step from trace to trace until a line ends or traces are
+missing. If the values of two traces of one line differ by as many steps as there are traces from one to the other,
+none between them is missing. Otherwise, traces between them are read. Lines mostly begin and end at the same values
+as their neighbours, so two headers determine most lines, and bisection the others. Values between two headers that
+were read are predictions: the caller must compare each trace's fields when they are read.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ def predict_runs(
     *,
     most_probes: int,
 ) -> list[np.ndarray] | None:
-    """Return the index words that the traces of a sorted file seem to have; None if telling takes too many headers.
+    """Return the index words that the traces of a sorted file seem to have; None if that takes too many headers.
 
     Args:
         probe: Reads the index words of some traces by their numbers: int64, shape (trace, word).

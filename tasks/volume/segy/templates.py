@@ -1,4 +1,4 @@
-"""Table of MDIO's kinds of surveys: dimensions, header fields, coordinates, and their names in attributes.
+"""Table of MDIO's kinds of surveys: dimensions, header fields, coordinates, and attributes.
 
 Names are those of multidimio 1.1.3 (mdio.builder.templates), because volumes carry them and mdio opens volumes.
 One more kind is one more row. The byte of a field in the standard is the default. The standard has no byte for a
@@ -41,7 +41,7 @@ class Template:
 
     @property
     def names(self) -> frozenset[str]:
-        """Everything that a header field can be named for this kind."""
+        """Return all names that a header field can have for this kind."""
         return frozenset(self.words) | {name for name, _ in self.coordinates}
 
 

@@ -28,8 +28,8 @@ _LEAST_NUMBERED = 5
 def textual_header(raw: bytes) -> str:
     """Return 40 lines of 80 ASCII characters, joined by newlines.
 
-    Cut at every 80th character, as the standard has it, or where the header shows that its lines are others: at
-    line ends, or by the numbers that they begin with. Control characters (NUL padding) become spaces, accents
+    Lines are 80 characters, as in the standard, unless the header shows otherwise: by line ends, or by the line numbers
+    at their beginnings. Control characters (NUL padding) become spaces, accents
     are dropped, and other characters outside ASCII become '?'.
     """
     lines = _lines(decoded(raw[:TEXT_HEADER_BYTES], encoding(raw[:TEXT_HEADER_BYTES])))

@@ -1,9 +1,9 @@
 """Find the traces of a file by its headers and its size.
 
-The number of samples stands in the binary header and in every trace header, and in real files they contradict
-each other; so does the number of extended textual headers, and from rev 2 on whatever else moves traces. Each
-reading is tried against the size of the file and the headers found where it would put traces. Nothing is read in
-proportion to a number in a header.
+The binary header and every trace header state the number of samples, and in real files they contradict each other. So
+do the number of extended textual headers and, from rev 2 on, other fields that move traces. Each interpretation is
+checked against the size of the file and the headers at the positions that it gives. The amount that is read never
+depends on a number in a header.
 """
 
 import itertools
@@ -37,7 +37,7 @@ def find_layout(
     bytes_per_sample: int,
     keep: bool = False,
 ) -> TraceLayout:
-    """Return the reading that fits the file best; of equal ones, the one that the binary header says.
+    """Return the layout that fits the file best; of equally good ones, the one that the binary header states.
 
     Args:
         name: Name of the file, for refusals.

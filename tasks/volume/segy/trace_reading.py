@@ -16,7 +16,7 @@ Read = Callable[[int, int], bytes]
 
 @dataclass(frozen=True)
 class Announced:
-    """Fields of the binary header on the place of traces; 0 is unset, and below rev 2 all but two are 0.
+    """Fields of the binary header that determine where traces are; 0 is unset, and below rev 2 all but two are 0.
 
     Attributes:
         n_samples: Samples per trace (byte 3221).
@@ -53,7 +53,7 @@ class TraceLayout:
         rest: Bytes between them and the trailer.
         padding: Bytes after the last trace that are neither traces nor announced, and are kept.
         stated: Number of samples in the first trace header; 0 if it states none.
-        agrees: Whether headers found at later traces say the same; None if there are none, or some say 0.
+        agrees: Whether headers of later traces state the same number; None if there are none, or some state 0.
     """
 
     first: int

@@ -161,7 +161,7 @@ class CloudObjects:
     def create(
         self, path: str, data: bytes, storage_class: str = "", before: Callable[[], None] = unguarded
     ) -> str:
-        """Write an object only if it is absent; return whether this call wrote it, even if the store's answer was lost."""
+        """Write an object only if it is absent; return whether this call did, even if the store's answer was lost."""
         if self._unconditional:
             if self.exists(path):
                 return ""

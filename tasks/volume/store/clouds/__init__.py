@@ -4,8 +4,8 @@ Bytes go through fsspec's own file systems (s3fs, gcsfs, adlfs): their configura
 Their high-level calls are not used, because they retry by themselves, accept a truncated body, mix generations of an
 object, and cannot send preconditions, checksums and the writer's name.
 
-Every object written here has its CRC32C as metadata and, if it was created, the name of its writer: so a damaged body is
-detected on every store, and a writer whose answer was lost recognises its own object.
+Every object written here has its CRC32C as metadata and, if it was created, the name of its writer: so a damaged body
+is detected on every store, and a writer whose answer was lost recognises its own object.
 """
 
 from dataclasses import dataclass
