@@ -1,4 +1,4 @@
-"""Cut arrays into blocks that can be written without two writers meeting in one stored object, and run them.
+"""Divide arrays into blocks of whole stored objects, so that no two writers share an object, and run the blocks.
 
 A block is a whole number of shards. Blocks are handed to a `concurrent.futures.Executor` (threads here, or
 Dask's on many machines) as a function and addresses, never as arrays; a window keeps the number in flight

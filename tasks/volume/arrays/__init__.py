@@ -1,1 +1,1 @@
-"""One stored array: its shape as a value, its chunks as bytes, its attributes for other tools."""
+"""Stored arrays: shapes, chunk encoding, attributes for other tools, and reading."""

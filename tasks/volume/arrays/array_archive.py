@@ -1,7 +1,7 @@
 """Read .npz files, one thread at a time.
 
-NumPy parses the header of each array with `ast`. CPython 3.11 counts the depth of that in one place for all threads, so
-two that parse at once can end in a SystemError.
+NumPy parses the header of each array with `ast`. CPython 3.11 has one recursion counter of `ast` for all threads, so
+two threads that parse at the same time can raise a SystemError.
 """
 
 import io

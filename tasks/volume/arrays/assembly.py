@@ -1,4 +1,4 @@
-"""Stored objects put together from values: padding to whole chunks, encoding, and joining to a shard."""
+"""Make stored objects from values: pad to whole chunks, encode, and join to a shard."""
 
 import itertools
 from collections.abc import Callable
@@ -13,7 +13,7 @@ ChunkOf = Callable[[ArraySpec, Region], np.ndarray | None]
 
 
 def stored_object(spec: ArraySpec, position: tuple[int, ...], chunk_of: ChunkOf) -> bytes:
-    """Return a stored object, one encoded chunk or a shard; b"" if all of it is fill.
+    """Return a stored object, one encoded chunk or a shard; b"" if it has only fill values.
 
     Args:
         spec: The array.

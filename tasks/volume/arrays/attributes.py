@@ -1,7 +1,7 @@
-"""The attributes of a volume: MDIO v1's, OME-Zarr 0.5's, and Seismill's own.
+"""The attributes of a volume: MDIO v1's, OME-Zarr 0.5's, and Seismill's own, all in one group.
 
-One group is all of them at once. OME-Zarr metadata is written for 2-D and 3-D masters only, because readers
-refuse more dimensions without time and channel axes, which images may have; `seismill.levels` is always there.
+OME-Zarr metadata is written for 2-D and 3-D masters only, because readers refuse more dimensions unless they are time
+and channel axes, which images may have; `seismill.levels` is always written.
 """
 
 import colorsys
@@ -71,7 +71,7 @@ def image_attributes(description: str, created_on: str, master: str) -> dict[str
 
 
 def statistics(stats: np.ndarray, extremes: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Return attributes that describe the samples: MDIO's statsV1 as JSON text, and the same figures as numbers.
+    """Return the statistics of the samples as attributes: MDIO's statsV1 as JSON text, and the same figures as numbers.
 
     Args:
         stats: Counts and sums in the layout of `kernels.traces.new_stats`.
@@ -117,7 +117,7 @@ def voxel_statistics(stats: np.ndarray, extremes: tuple[int, int] | None) -> dic
 
 
 def axis_scale(values: np.ndarray) -> tuple[float, float]:
-    """Return OME scale and translation of an axis: its step and first value, or index units if steps differ."""
+    """Return OME scale and translation of an axis: its step and first value; 1 and 0 if steps differ."""
     if values.size == 1:
         return 1.0, float(values[0])
     steps = np.diff(values.astype(np.float64))

@@ -1,4 +1,4 @@
-"""Summarise an axis in a line: first and last value, step, count and unit."""
+"""Summarise an axis: first and last value, step, count and unit."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ IRREGULAR = "irregular"
 
 
 def axis_in_short(name: str, values: np.ndarray, unit: str = "") -> dict[str, Any]:
-    """Return an axis as JSON holds it; the step is "irregular" where it varies.
+    """Return the summary of an axis as JSON values; the step is "irregular" if it varies.
 
     Args:
         name: Name of the axis.

@@ -25,8 +25,8 @@ def most_between(chunk_bytes: int) -> int:
 def decoded(codec: Any, data: Any, most: int) -> Any:
     """Decode bytes with a numcodecs codec, within a limit of size.
 
-    Codecs that say first how much they will make are held to that; streams are decoded up to the limit. Others, which
-    change no size or are of a library that checks it, decode as they do.
+    If a codec states its decoded size first, that size is checked; streams are decoded up to the limit. Codecs
+    that do not change the size, or whose library checks it, are called without a check.
 
     Raises:
         TooLarge: The result would be more than `most` bytes.

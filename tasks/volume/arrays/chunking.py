@@ -1,4 +1,4 @@
-"""Chunks and shards that a user asked for, held against the array they are for; or those chosen for it."""
+"""Check the chunks and shards that a user requests against the array, or choose them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,7 +14,7 @@ def unsharded(shape: Sequence[int], chunks: Sequence[int], limits: Limits, *, lo
 
 
 def many_objects(specs: Iterable[ArraySpec], limits: Limits, *, local: bool) -> list[str]:
-    """Return a note for each array that would be more files than a local disk should hold in a folder."""
+    """Return a note for each array that would be more files than a local disk handles well."""
     counts = {spec.path: block_count(spec.shape, spec.unit) for spec in specs}
     return [
         f"{path} would be {count:,} files; fewer are faster to list and to copy: use larger shards, or leave them out"

@@ -1,8 +1,8 @@
-"""Chunks and shards to bytes and back, with the codec objects that zarr-python itself uses.
+"""Encode chunks and shards to bytes and decode them, with the codec objects that zarr-python uses.
 
 zarr-python costs about 0.4 ms of GIL-held Python per chunk, and rewrites shards part by part. So arrays and their
 metadata are made with zarr-python, while whole chunks and shards are encoded here and put as whole objects;
-tests read them back with plain zarr. Every chunk ends in a CRC32C, because ZFP alone notices no flipped bit.
+tests read them back with plain zarr. Every chunk ends in a CRC32C, because ZFP does not detect a flipped bit.
 The codecs are imported when a chunk is handled, so that looking at a volume's root does not wait for them.
 """
 
@@ -42,7 +42,7 @@ def tolerance_of(spec: ArraySpec) -> float | None:
 
 
 def is_zfp(spec: ArraySpec) -> bool:
-    """Return whether chunks are streams of ZFP, whose neighbours share what is not a number or not there."""
+    """Return whether chunks are ZFP streams, in which NaN and absent samples get values of their neighbours."""
     return spec.codec.startswith("zfp:")
 
 
@@ -204,10 +204,10 @@ def index_count(spec: ArraySpec) -> int:
 
 
 def checksum_of_chunks(data: bytes, places: int) -> int:
-    """Return a CRC32C that tells a chunk or shard from every other one of its size.
+    """Return a CRC32C that distinguishes a chunk or shard from others of the same size.
 
-    The CRC32C of bytes that end in their own CRC32C is the same for all bytes. So it goes on, after the object, over
-    the CRC32Cs that the object's chunks end in.
+    The CRC32C of data that end in their own CRC32C is a constant. So this one covers the object and then, once
+    more, the CRC32Cs at the ends of its chunks.
 
     Args:
         data: The stored object.

@@ -1,4 +1,4 @@
-"""Parse JSON documents of a store, with limits."""
+"""Parse JSON documents of a store, with limits of size and depth."""
 
 import json
 import re

@@ -1,9 +1,9 @@
-"""Arrays of other tools, Zarr v2 or v3, as a source of blocks: zarr-python decodes, our `Store` brings the bytes.
+"""Read arrays of other tools, Zarr v2 or v3: our `Store` reads the bytes, and zarr-python decodes them.
 
-So any codec that zarr-python reads will do, and retries, credentials and counts are those of every other read. What a
-stored object holds is decoded whole, one at a time on each thread, which is what memory is reckoned with.
-zarr-python holds the GIL for half a millisecond per chunk, so where a chunk is one object and went through numcodecs'
-compressors alone, as most are, those are called here.
+So every codec of zarr-python can be read, and retries, credentials and counts are the same as for other reads. Each
+thread decodes one whole stored object at a time; memory is planned for that. zarr-python holds the GIL for half a
+millisecond per chunk, so if a chunk is one object and was encoded only by compressors of numcodecs, as most are, it
+is decoded here.
 """
 
 import asyncio
@@ -104,7 +104,7 @@ class _Objects(ZarrStore):
 
 
 def foreign_array(store: Store, path: str) -> zarr.Array[Any]:
-    """Return an array that another tool wrote, to be read; its decoders are held to the size of a chunk.
+    """Open an array that another tool wrote for reading; its decoders are limited to the size of a chunk.
 
     Raises:
         InputRefused: zarr-python cannot read it.
@@ -159,7 +159,7 @@ def dims_of(array: zarr.Array[Any]) -> tuple[str, ...]:
 
 
 def refuse_absurd(shape: Sequence[int], unit: Sequence[int], where: str) -> None:
-    """Check that an array has chunks, and no more axes and stored objects than a run can go through.
+    """Check that an array has chunks, and no more axes and stored objects than a run can process.
 
     Raises:
         InputRefused: The metadata of the array cannot be true.
@@ -183,7 +183,7 @@ def read_foreign(
 ) -> None:
     """Call `use` for each stored object with its part of a region and the place of that part, on several threads.
 
-    What is not stored holds the array's own fill value.
+    Absent objects hold the array's fill value.
 
     Raises:
         IntegrityFailure: A stored object does not decode.

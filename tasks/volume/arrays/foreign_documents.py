@@ -48,7 +48,7 @@ def attributes_of(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def numbers(values: Any, count: int = 0) -> TypeGuard[list[float]]:
-    """Return whether something is a list of finite numbers, as many as `count` says (0: any number of them)."""
+    """Return whether a value is a list of `count` finite numbers (0: of any length)."""
     return (
         isinstance(values, list)
         and len(values) == (count or len(values))
@@ -57,10 +57,10 @@ def numbers(values: Any, count: int = 0) -> TypeGuard[list[float]]:
 
 
 def images_of(attributes: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
-    """Return the images that the attributes of a group describe, as OME-Zarr 0.4 or 0.5 has them.
+    """Return the images that the attributes of a group describe (`multiscales` of OME-Zarr 0.4 or 0.5).
 
     Raises:
-        InputRefused: They are described in another form, so where the array lies is not known.
+        InputRefused: They are described in another form, so the position of the array is unknown.
     """
     ome = attributes.get("ome") or attributes
     images = ome.get("multiscales") or [] if isinstance(ome, dict) else None
@@ -110,7 +110,7 @@ def reading_bytes(spec: ArraySpec, *, local: bool) -> int:
 
 
 def fingerprint(store: Store, path: str) -> str:
-    """Return a digest of names, sizes and etags that changes when the array is written to. Costs one listing."""
+    """Return a digest of the names, sizes and ETags of an array's objects; this takes one listing."""
     total = 0
     for key, size, identity in store.listing(path):
         line = f"{key}\n{size}\n{identity}".encode()

@@ -1,8 +1,8 @@
 """Edit the metadata of another tool's group, so that its readers find our copies and levels.
 
-A volume is ours: its root is its zarr.json. An annex (levels and copies of an array that another tool wrote) has its
-root beside, and the group's own documents are only added to: OME-Zarr datasets, and members where metadata
-are consolidated, also in the groups above. Doing it twice changes nothing, so an interrupted one is done again.
+The root of a volume is its zarr.json. The root of an annex (levels and copies of an array that another tool wrote) lies
+beside the group's own documents, to which entries are only added: OME-Zarr datasets and, if metadata are consolidated,
+members, also in the groups above. The edit is idempotent, so an interrupted one is repeated.
 """
 
 import json
@@ -101,7 +101,7 @@ def _with_levels(attributes: Mapping[str, Any], root: Root, gone: Collection[str
 
 
 def exact_copy(root: Root) -> str:
-    """Return the path of a lossless copy of an array that lies elsewhere, which is level 0 of the group; or nothing."""
+    """Return the path of the lossless copy that is level 0 of a group, if its array lies elsewhere; else ''."""
     copies = {
         path: member["attributes"]
         for path, member in root.members.items()

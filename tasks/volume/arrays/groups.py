@@ -1,6 +1,6 @@
-"""Tell a volume of our own from another tool's group with copies and levels of ours.
+"""Distinguish volumes of Seismill from another tool's group with our copies and levels.
 
-All other code calls `root.group`, and is the same for both.
+All other code calls `root.group` and needs no cases.
 """
 
 from collections.abc import Callable, Mapping
@@ -63,14 +63,14 @@ class OwnGroup:
         return {}
 
     def refuse_changed(self, volume: "Volume") -> None:
-        """Check that the master is still what was read."""
+        """Check that the master did not change since it was read."""
 
     def notes(self, volume: "Volume") -> list[str]:
         """Return notes on parts of the master that verification cannot check."""
         return []
 
     def problems(self, volume: "Volume", group: Callable[[], bytes]) -> list[tuple[str, str]]:
-        """Return key and problem of documents that are not ours.
+        """Return key and problem of damaged documents that are not ours.
 
         Args:
             volume: The volume.
@@ -148,7 +148,7 @@ class ForeignGroup(OwnGroup):
             )
 
     def notes(self, volume: "Volume") -> list[str]:
-        """Return that the array has no checksums, or was written to."""
+        """Return a note that the array has no checksums, or was written to."""
         name = self.annex.array
         if fingerprint(volume.store_of(volume.master), "") == volume.master_plan:
             return [

@@ -1,4 +1,4 @@
-"""Estimate how many bytes another tool's array takes at least when it is stored again."""
+"""Estimate a lower bound of the bytes of a copy of another tool's array."""
 
 import math
 import re
@@ -13,10 +13,10 @@ _KEY = re.compile(r"(?:c[/.])?(\d+(?:[/.]\d+)*)")
 
 
 def least_of_array(store: Store, spec: ArraySpec) -> int:
-    """Return how many bytes a lossless copy of an array takes at least, by some of its objects as they decode.
+    """Return a lower bound of the bytes of a lossless copy of an array, from the decoded values of some of its objects.
 
-    Their stored sizes say little: the array may be stored without compression. What is not stored takes nothing. Of an
-    array of very large objects nothing is known, and 0 is certain.
+    Their stored sizes are not used, because the array may be stored without compression. Absent objects take
+    nothing. For an array of very large objects the result is 0, because they are not read.
 
     Args:
         store: The store that holds the array.

@@ -13,7 +13,7 @@ def is_elsewhere(array: str) -> bool:
 def level_0(array: str) -> str:
     """Return a path with {} for the number in the name of level 0; empty if no part of it is such a name.
 
-    Names are 0 or end in a 0 after something else, the last such part counts: s0, scale0/image.
+    A part of the path is such a name if it is 0 or ends in 0; the last one counts: s0, scale0/image.
     """
     parts = array.split("/")
     for at in reversed(range(len(parts))):

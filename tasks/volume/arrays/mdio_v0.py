@@ -1,4 +1,4 @@
-"""Read volumes of multidimio 0.8 (Zarr v2) like our own; their arrays are given the names that ours have.
+"""Read volumes of multidimio 0.8 (Zarr v2) like our own, under our names for their arrays.
 
 Such a volume keeps its dimensions, texts and statistics in attributes. It is only read, never changed.
 """
@@ -25,7 +25,7 @@ _PATTERN = re.compile(r"data/(chunked_\w+)/\.zarray")
 
 
 class MdioV0(Store):
-    """The objects of such a volume, below the names that its arrays have in a volume of this software.
+    """The objects of such a volume, under the names that its arrays have in a volume of Seismill.
 
     Attributes:
         attributes: Attributes of its root.
@@ -95,7 +95,7 @@ class MdioV0(Store):
         return self._values[key] if key in self._values else super().get(key)
 
     def as_volume(self) -> Volume:
-        """Return it as a volume: root and members say what readers ask for."""
+        """Return it as a volume, with the root and members that readers need."""
         from tasks.volume.arrays.foreign import refuse_absurd  # it imports zarr, which takes half a second
 
         for name, document in self.arrays.items():

@@ -1,7 +1,7 @@
 """Interpret the attributes of another tool's array: values that mean "no data", packing, labels.
 
-It is read here alone, after CF (_FillValue, missing_value, valid_range, scale_factor, flag_values), xarray's way to
-write them, and OME-Zarr's image labels. Copies, levels and their refusals go by it.
+Attributes are those of CF (_FillValue, missing_value, valid_range, scale_factor, flag_values), as xarray writes them,
+and OME-Zarr's image labels. Copies and levels, and refusals of them, use this interpretation only.
 """
 
 import base64
@@ -28,7 +28,7 @@ class Meaning:
     """The meaning of an array's values.
 
     Attributes:
-        missing: Values that mean "no data", the one to write first.
+        missing: Values that mean "no data"; the first is the one to write.
         valid: Least and greatest value that mean data; empty where every value may.
         packed: Numbers are to be multiplied (scale_factor), shifted (add_offset) or taken as unsigned.
         labels: Values are names, not measures.
@@ -47,7 +47,7 @@ class Meaning:
         return bool(self.missing or self.valid)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dictionary without what is not said."""
+        """Return a plain dictionary without empty fields."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items() if v}
 
     @classmethod
@@ -96,7 +96,7 @@ def meaning_of(
         fill_value: Value that Zarr gives where nothing is stored.
         attributes: Attributes of the array.
         around: Attributes of the group that it lies in.
-        below_labels: Whether that group lies in one of labels.
+        below_labels: Whether that group lies in a group of labels.
     """
     carried = {name: value for name, value in attributes.items() if name not in _NOT_CARRIED}
     # Of Zarr v2, xarray writes and reads this as CF's _FillValue; other tools leave Zarr's 0 there, which is data.
@@ -137,7 +137,7 @@ def hidden(values: np.ndarray, meaning: Meaning) -> np.ndarray:
 
 
 def shown(level: np.ndarray, dtype: np.dtype, meaning: Meaning) -> np.ndarray:
-    """Return what `hidden` values became in the array's own type, rounded half to even, with its value for no data."""
+    """Return values in the array's own type, rounded half to even, NaN as its value for no data; the inverse of `hidden`."""
     gone = np.isnan(level)
     if dtype.kind == "f" and not gone.any():
         return level

@@ -1,4 +1,4 @@
-"""Arrays of Zarr v2 as plain programs read them: Blosc over zstd, chunks in folders, no codec of ours."""
+"""Write arrays of Zarr v2 that any program reads: Blosc with zstd, chunks in folders, no codec of ours."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _CODEC = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
 
 
 def stored_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the type that an array of Zarr v2 holds: viewers of images know no booleans."""
+    """Return the type that an array of Zarr v2 holds: uint8 for booleans, which image viewers do not read."""
     return np.dtype("u1") if dtype.kind == "b" else dtype.newbyteorder("<")
 
 

@@ -72,7 +72,7 @@ class Volume:
 
     @property
     def master_name(self) -> str:
-        """Return the master as other tools find it from here; of copies without their master, what it was called."""
+        """Return the master as other tools find it from here; of copies without their master, its former name."""
         return self.origin or self.left_out or self.master
 
     @property
@@ -85,7 +85,7 @@ class Volume:
         return store_at(self.store, self.origin) if path == self.master else self.store
 
     def shown(self, path: str) -> str:
-        """Return the path of an array for messages; of an annex's master, whose path is empty, its place."""
+        """Return the path of an array for messages; for an annex's master, whose path is empty, its URL."""
         return path or self.origin
 
     def level(self, number: int) -> str:

@@ -61,8 +61,8 @@ def read_pieces(
 ) -> None:
     """Call `use` for each chunk with its part of a region and the place of that part, on several threads.
 
-    So what is made of a chunk is made while it lies in the processor's cache, and the region is nowhere as a whole.
-    The pieces cut the region only where chunks do; of another tool's array, where its stored objects do.
+    So each chunk is processed while it is in the processor's cache, and the region is never in memory as a whole.
+    Pieces end where chunks end; of another tool's array, where stored objects end.
 
     Args as `read_region`, which raises the same.
     """

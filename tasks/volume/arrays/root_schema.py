@@ -46,7 +46,7 @@ class StageEntry(_Entry):
 
 
 class LevelEntry(_Entry):
-    """An array of an image at one resolution, and where its samples lie."""
+    """An array of an image at one resolution, with scale and translation of its samples."""
 
     path: _Path
     scale: _Steps
@@ -84,7 +84,7 @@ class SourceEntry(_Entry):
 
 
 class AxisEntry(_Entry):
-    """The labels of an axis in short."""
+    """A summary of the labels of an axis."""
 
     name: str
     first: Number
@@ -118,7 +118,7 @@ class LooksEntry(_Entry):
 
 
 class LeftOutEntry(_Entry):
-    """The lossless array that copies were delivered without."""
+    """The lossless array that a copy of the volume left out."""
 
     array: str = ""
     statistics: dict[str, Any] = {}

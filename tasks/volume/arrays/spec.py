@@ -1,7 +1,7 @@
-"""Shapes of what is stored: an array as a value, and the chunks, shards and blocks chosen by default.
+"""Describe stored arrays, and choose default chunks, shards and blocks.
 
-Arithmetic only. An `ArraySpec` says everything that encoding, decoding and naming the objects of an array
-take; it is what plans hold, and what a stored array's zarr.json is turned back into.
+Arithmetic only. An `ArraySpec` has everything that is needed to encode, decode and name the objects of an array. Plans
+store it, and it can be derived from a stored array's zarr.json.
 """
 
 import itertools
@@ -99,7 +99,7 @@ class ArraySpec:
 
     @property
     def fill_value(self) -> Any:
-        """Return the scalar that stands where nothing is stored."""
+        """Return the scalar value of samples that are not stored."""
         if not self.numeric:
             return np.zeros((), self.numpy)[()]
         return np.array(np.nan if self.fill == "NaN" else 0, "f8").astype(self.dtype)[()]
@@ -116,7 +116,7 @@ class ArraySpec:
 
     @property
     def pieces(self) -> tuple[int, ...]:
-        """Extents of what is decoded at once: a chunk, and of another tool's array a stored object."""
+        """Extents of the part that is decoded at once: a chunk or, of another tool's array, a stored object."""
         return self.unit if self.codec == AS_FOUND else self.chunks
 
     @property
@@ -156,7 +156,7 @@ class ArraySpec:
 def as_written(spec: ArraySpec) -> ArraySpec:
     """Return the form for arrays derived from `spec`: its own, or Seismill's if another tool wrote it.
 
-    Chunks of a size that is fit for reading are kept.
+    Its chunks are kept if their size is suitable for reading.
     """
     if spec.codec != AS_FOUND:
         return spec
@@ -221,10 +221,10 @@ def round_up(n: int, step: int) -> int:
 def chunks_by_default(
     shape: tuple[int, ...], itemsize: int, *, fixed: Mapping[int, int] | None = None
 ) -> tuple[int, ...]:
-    """Return the chunks of a master: from the table, above three dimensions fitted to the extents.
+    """Return the chunks of a master: from the table or, above three dimensions, fitted to the extents.
 
-    A gun or a component has few values; what such an axis does not need goes to the others, the narrowest first,
-    as powers of two and within `CHUNK_BYTES`.
+    An axis such as gun or component has few values. Then chunks grow along the other axes, the shortest first,
+    by powers of two and within `CHUNK_BYTES`.
 
     Args:
         shape: Shape of the master.
@@ -257,7 +257,7 @@ def copy_chunks(rank: int, axis: int) -> tuple[int, ...]:
 
 
 def fitted_extent(n: int, most: int, step: int) -> int:
-    """Return the extent of chunks along an axis: as few as there must be, and as little beyond its end as they can.
+    """Return the extent of chunks along an axis that gives the fewest chunks and then the least padding.
 
     Args:
         n: Extent of the axis.

@@ -1,8 +1,8 @@
-"""Hold the root document of a volume, or of copies and levels in another tool's group.
+"""The root document of a volume, or of copies and levels in another tool's group.
 
-This module and `root_schema` alone know the form of the document. A `Root` is parsed once and never changes: a change
-returns another one. It keeps the document as it was read, with fields that a later version added, so that it is
-written with the same bytes.
+Only this module and `root_schema` depend on the form of the document. A `Root` is parsed once and is immutable: a
+change returns another one. It keeps the document as it was read, including fields of later versions, so that
+unchanged parts are written with the same bytes.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -27,7 +27,7 @@ class Root:
     """The root document of a volume or annex.
 
     Attributes:
-        document: The JSON object, which nobody changes.
+        document: The JSON object, which must not be changed.
     """
 
     document: Mapping[str, Any]
@@ -61,7 +61,7 @@ class Root:
 
     @cached_property
     def state(self) -> VolumeState:
-        """Return what Seismill notes of the volume."""
+        """Return Seismill's state of the volume, the attribute `seismill`."""
         return VolumeState.model_validate(self.attributes["seismill"])
 
     @property
@@ -76,7 +76,7 @@ class Root:
 
     @cached_property
     def group(self) -> OwnGroup:
-        """Return what its group is: a volume, or another tool's group."""
+        """Return the kind of its group: a volume, or another tool's group."""
         return ForeignGroup(self.state.annex) if self.is_annex else OwnGroup()
 
     @property

@@ -107,7 +107,7 @@ def revision_of(binary: bytes, order: ByteOrder) -> tuple[Revision, list[str]]:
 
 
 def extra_headers_of(binary: bytes, order: str, revision: Revision) -> tuple[int, ...]:
-    """Return the possible numbers of additional headers of a trace, as the file's revision and as the other stores it."""
+    """Return the possible numbers of additional headers of a trace: as its revision, then as the other stores it."""
     widths = extra_header_fields(revision)
     return tuple(word(binary, feature.byte, feature.code, order) for feature in widths)
 

@@ -40,7 +40,7 @@ _ALONG, _SHORT = 0.1, 0.2
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """Coordinates of the traces that were read, their first bytes, and the usual and longest distance to the next trace."""
+    """Coordinates of the traces that were read, their first bytes, and usual and longest distance to the next one."""
 
     places: tuple[int, int]
     x: np.ndarray
@@ -51,7 +51,7 @@ class Track:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Headers that were read (uint8, shape (traces, 240)), their trace numbers, ascending, and the file's number of traces.
+    """Headers that were read (uint8, shape (traces, 240)), their ascending trace numbers, and the number in the file.
 
     `repeats` says that several traces may have the same index, as the user says.
     """
