@@ -1,8 +1,8 @@
 """Divide arrays into blocks of whole stored objects, so that no two writers share an object, and run the blocks.
 
-A block is a whole number of shards. Blocks are handed to a `concurrent.futures.Executor` (threads here, or
-Dask's on many machines) as a function and addresses, never as arrays; a window keeps the number in flight
-bounded, so that neither memory nor a scheduler's queue grows with the volume.
+A block is a whole number of shards. A `concurrent.futures.Executor` (threads of this process, or Dask's on many
+machines) gets blocks as a function and addresses, never as arrays. A window limits the number in flight, so neither
+memory nor a scheduler's queue grows with the volume.
 """
 
 import itertools
@@ -44,11 +44,11 @@ class Progress:
 class Compute:
     """Executor of blocks, its limits, and the receiver of progress.
 
-    `executor` takes picklable calls; `workers` is how many blocks it runs at once; `memory_bytes` bounds
-    what one process may use. `report` is called from the driver's thread after each finished block. When
-    `stopping` is set no new block starts and the run ends resumable. `lost` is asked while blocks are awaited: an
-    outcome if none of those will ever end, because what ran them is gone. `needs`, in a dry run, collects what the
-    blocks in flight of each stage take, in bytes. `limits` are sizes from which the run takes another way.
+    `executor` takes picklable calls; `workers` is how many blocks it runs at once; `memory_bytes` bounds what
+    one process may use. `report` is called from the driver's thread after each finished block. When `stopping`
+    is set no new block starts and the run ends resumable. `lost` is called while blocks are awaited; it returns
+    an outcome if they will never end, because their workers are gone. `needs`, in a dry run, collects the bytes
+    that the blocks in flight of each stage take. `limits` are sizes at which the run changes its method.
     """
 
     executor: Executor
@@ -103,7 +103,8 @@ def chunk_pool() -> ThreadPoolExecutor:
 def on_chunks(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Run `work` on each item on the chunk pool; return the results in order.
 
-    After a failure no other item begins, and it is raised when those in flight ended: no task outlives its buffers.
+    After a failure no further item begins; the failure is raised after the items in flight have ended, so that no task
+    outlives its buffers.
     """
     return _on_pool(chunk_pool(), cpu_count(), work, items)
 

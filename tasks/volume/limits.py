@@ -1,22 +1,19 @@
-"""Limits on what others wrote: what is limited, to how much, and why. Below them, `Limits` and `Patience` of a run.
+"""Limits on data that others wrote, with their reasons; and `Limits` and `Patience` of a run.
 
-Whoever may write to a staging store or beside a volume decides what a parser, a decoder or a loop meets there. Each of
-them has a limit from this table, and ends in a sentence when it is reached.
+Anyone who may write to a staging store or beside a volume controls the input of parsers, decoders and loops. Each of
+them has a limit from this table, and a sentence for when it is exceeded.
 
-| What | Limit | Why |
-|---|---|---|
-| One JSON document of a store | `DOCUMENT_BYTES` | Python needs ten times its size; roots of 1,000 arrays have 3 MB |
-| Dimensions of a stored array | `DIMENSIONS` | NumPy has no more |
-| Extent of an axis | `EXTENT` | offsets are 64-bit numbers of bytes |
-| Chunks along one axis, and in all | `AXIS_CHUNKS`, `CHUNKS` | plans go through the one, ledgers name the other |
-| What a stored chunk decodes to | its chunk, or `GROWTH` of it between codecs | kilobytes become gigabytes |
-| Arrays and groups of a volume | `MEMBERS` | each has a manifest that is fetched |
-| Levels of a volume | `LEVELS` | 2^32 voxels an axis are halved 32 times |
-| YAML of a sidecar | `SIDECAR_BYTES`, `SIDECAR_NODES`, `SIDECAR_DEPTH` | counted before it is expanded |
-| One value of a sidecar | `SCALAR_BYTES` | whole numbers are parsed in quadratic time |
-| Text header of an image | `HEADER_BYTES`, `HEADER_LINES`, `LINE_BYTES` | parsed line by line, once |
-| Commits or locks missing below the highest number | `GAPS` | each is named; a number of 99999999 leaves out all |
-| Looking again at what others change | `ROUNDS` | that often in a row is no coincidence |
+| What | Limit | Why | |---|---|---| | One JSON document of a store | `DOCUMENT_BYTES` | Python needs ten times its
+size; roots of 1,000 arrays have 3 MB | | Dimensions of a stored array | `DIMENSIONS` | NumPy has no more | | Extent
+of an axis | `EXTENT` | offsets are 64-bit numbers of bytes | | Chunks along one axis, and in all | `AXIS_CHUNKS`,
+`CHUNKS` | plans iterate over the former, ledgers name the latter | | What a stored chunk decodes to | its chunk, or
+`GROWTH` of it between codecs | kilobytes can decode to gigabytes | | Arrays and groups of a volume | `MEMBERS` | each
+has a manifest that is fetched | | Levels of a volume | `LEVELS` | 2^32 voxels an axis are halved 32 times | | YAML of
+a sidecar | `SIDECAR_BYTES`, `SIDECAR_NODES`, `SIDECAR_DEPTH` | counted before it is expanded | | One value of a
+sidecar | `SCALAR_BYTES` | whole numbers are parsed in quadratic time | | Text header of an image | `HEADER_BYTES`,
+`HEADER_LINES`, `LINE_BYTES` | parsed line by line, once | | Commits or locks missing below the highest number |
+`GAPS` | each is named; one with number 99999999 would make all others missing | | Repeated reads of an object that
+others change | `ROUNDS` | more changes in a row are no coincidence |
 """
 
 from dataclasses import dataclass

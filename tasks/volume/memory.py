@@ -1,4 +1,4 @@
-"""How much memory a run may use, known before it starts.
+"""Determine how much memory a run may use, before it starts.
 
 A container is killed at its own limit, not at the machine's, and the limit that counts is the smallest on
 the way up the cgroup tree. Memory that the process already holds (interpreter, libraries) is not available.

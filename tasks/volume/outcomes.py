@@ -1,7 +1,7 @@
-"""How a run can end other than well; one class per exit code, so that every caller tells them apart alike.
+"""The ways in which a run can fail or stop: one class per exit code.
 
-The message is one sentence for the person who started the run: what is wrong, where (byte, trace,
-key), and what to do. It is shown as it stands: no traceback, no prefix.
+The message is one sentence for the person who started the run: what is wrong, where (byte, trace, key), and what to do.
+It is shown unchanged, without traceback or prefix.
 """
 
 import re

@@ -337,7 +337,7 @@ def test_chunks_of_no_extent_are_refused_and_an_empty_list_of_filters_is_taken(
     grid = {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [0, 8, 16]}}}
     file.write_text(json.dumps(whole | (grid if version == 3 else {"chunks": [0, 8, 16]})))
     assert run([verb.split()[0], *words, "--no-flow"]) == 3
-    assert "chunks of [0, 8, 16], which do not fit together; correct its metadata" in capfd.readouterr().err
+    assert "chunks of [0, 8, 16], which do not fit; correct its metadata" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
     file.write_text(json.dumps(whole | ({} if version == 3 else {"filters": []})))
     assert run([verb.split()[0], *words, "--no-flow"]) == 0

@@ -166,8 +166,7 @@ def refuse_absurd(shape: Sequence[int], unit: Sequence[int], where: str) -> None
     """
     if any(n and u < 1 for n, u in zip(shape, unit, strict=True)):
         raise InputRefused(
-            f"{where} has the shape {[*shape]} and chunks of {[*unit]}, which do not fit together; correct its "
-            "metadata"
+            f"{where} has the shape {[*shape]} and chunks of {[*unit]}, which do not fit; correct its metadata"
         )
     counts = [-(-n // max(1, u)) for n, u in zip(shape, unit, strict=True)]
     if len(shape) > DIMENSIONS or max(counts, default=0) > AXIS_CHUNKS or math.prod(counts) > CHUNKS:

@@ -137,7 +137,7 @@ def hidden(values: np.ndarray, meaning: Meaning) -> np.ndarray:
 
 
 def shown(level: np.ndarray, dtype: np.dtype, meaning: Meaning) -> np.ndarray:
-    """Return values in the array's own type, rounded half to even, NaN as its value for no data; the inverse of `hidden`."""
+    """Return values in the array's type, rounded half to even, NaN as its no-data value; the inverse of `hidden`."""
     gone = np.isnan(level)
     if dtype.kind == "f" and not gone.any():
         return level

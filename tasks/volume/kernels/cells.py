@@ -1,9 +1,8 @@
 """Coarser levels other than by means: median, mode, least and greatest of each cell of samples.
 
-The values of a cell that count (live, and not NaN) are gathered and put in order; cells hold few values. Least and
-greatest are found row by row instead, which vectorises. No value is made up: a median of an even count is
-the mean of the two in the middle, rounded half to even for whole numbers; of equally frequent values the mode is
-the smallest.
+The valid values of a cell (live, and not NaN) are collected and sorted; cells hold few values. Least and greatest are
+found row by row instead, which vectorises. The median of an even number of values is the mean of the two in the middle,
+rounded half to even for integers; of equally frequent values, the mode is the smallest.
 """
 
 import math
@@ -20,11 +19,11 @@ FEW = 64  # values that are put in order one by one; more are sorted
 def median_or_mode(
     fine: np.ndarray, live: np.ndarray, factor: tuple[int, int, int], out: np.ndarray, which: int
 ) -> None:
-    """Fill `out` with the median or the mode of each cell of `fine`; 0, or NaN in floats, where nothing counts.
+    """Fill `out` with the median or mode of each cell of `fine`; 0, or NaN in floats, for cells without valid values.
 
     Args:
         fine: Whole numbers of 8 to 64 bits, float32 or float64, with 3 axes, any strides.
-        live: bool, over the first two axes. NaN does not count either.
+        live: bool, over the first two axes. NaN values are not valid either.
         factor: Samples of `fine` per sample of `out` along each axis; cells at the far edges may be short.
         out: C-contiguous, the same dtype, shape ``ceil(fine.shape / factor)``.
         which: MEDIAN or MODE.
@@ -45,7 +44,7 @@ def median_or_mode(
 def extreme(
     fine: np.ndarray, live: np.ndarray, factor: tuple[int, int, int], out: np.ndarray, *, greatest: bool
 ) -> None:
-    """Fill `out` with the least, or greatest, value of each cell of `fine`; 0, or NaN, where nothing counts.
+    """Fill `out` with the least, or greatest, value of each cell of `fine`; 0, or NaN, for cells without valid values.
 
     Args as `median_or_mode`.
     """

@@ -38,16 +38,17 @@ class Kernel:
 def kernel(function: Callable[..., Any]) -> Kernel:
     """Decorate a function that Python calls; its machine code, with the parts it calls, is cached on disk.
 
-    A module's kernels call none of other modules: numba compiles again when the file of the kernel itself has changed,
-    and looks at no other, so short parts stand in each module that calls them. What numba compiles slowly is made
-    outside and passed: arrays, views of another type, whole slices that are assigned (that alone takes 3 s), `min` and
-    `max` of integers. A literal argument is a type of its own: `np.int64(0)` is not compiled once more.
+    A kernel calls only parts of its own module: numba compiles again when the kernel's file has changed, and
+    does not check other files, so short parts are repeated in each module that calls them. Things that numba
+    compiles slowly are made by the caller and passed: arrays, views of another type, whole slices that are
+    assigned (3 s), `min` and `max` of integers. A literal argument is a type of its own, for which a part is
+    compiled again; `np.int64(0)` avoids that.
     """
     return Kernel(function, {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True})
 
 
 def part(function: Callable[..., Any]) -> Kernel:
-    """Decorate what only kernels of the same module call: it gets neither entries from outside nor a file."""
+    """Decorate a function that only kernels of the same module call; it is not callable from Python, nor cached."""
     options = {"nogil": True, "error_model": "numpy"}
     return Kernel(function, {**options, "no_cpython_wrapper": True, "no_cfunc_wrapper": True})
 

@@ -1,10 +1,10 @@
-"""The compiled loops of `traces`: words, statistics, and the way between traces and chunks.
+"""The compiled loops of `traces`: convert words, add statistics, and copy between traces and chunks.
 
-Each trace is walked in steps that fit in the first-level cache, and each step is a series of tiny loops, one
-purpose each: only such loops become vector instructions. Integers are kept to 32 bits by casts, because
-numba computes in 64 otherwise, which halves the width. Sums run over a fixed number of lanes in a fixed
-order: an order chosen by the compiler depends on the processor, and stored statistics must not. No
-`fastmath`: it would rewrite the two multiplications of the IBM decoding.
+Each trace is processed in steps that fit in the first-level cache, and each step is a series of small loops with one
+purpose each, because only such loops become vector instructions. Casts keep integers at 32 bits, because numba
+computes in 64 otherwise, which halves the vector width. Sums use a fixed number of lanes in a fixed order: an order
+chosen by the compiler would depend on the processor, and stored statistics must not. No `fastmath`: it would rewrite
+the two multiplications of the IBM decoding.
 """
 
 import numpy as np

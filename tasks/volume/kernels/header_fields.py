@@ -1,4 +1,4 @@
-"""Trace headers to little endian, field by field, at memory speed."""
+"""Convert trace headers to little endian, field by field, at memory speed."""
 
 import numpy as np
 

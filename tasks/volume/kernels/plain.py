@@ -1,7 +1,7 @@
-"""Samples that are moved, not converted: integers of 1 to 8 bytes and float64, between file bytes and chunks.
+"""Copy samples that need no conversion between file and chunks: integers of 1 to 8 bytes, and float64.
 
-Records of such samples have any length, so samples begin at any byte: they are put in order byte by byte, which
-the compiler turns into shuffles, in steps that stay in the first-level cache. Integers of three bytes are
+Records of such samples have any length, so samples can begin at any byte: bytes are reordered one by one, which the
+compiler turns into shuffles, in steps that fit in the first-level cache. Integers of three bytes are
 widened to four. Statistics are float64 in a fixed order of additions, but least and greatest integers are exact.
 """
 

@@ -1,7 +1,7 @@
-"""Views of any strides as what the kernels take: one axis of elements, and where in it each row begins.
+"""Convert views of any strides to the form that kernels take: one axis of elements, and the position of each row in it.
 
-Numba has no type for an array whose rows are contiguous and lie apart, which is what a region of a larger
-array is; its loops over such rows would not become vector instructions.
+Numba has no type for arrays with contiguous rows and gaps between them, such as regions of larger arrays; its loops
+over such rows would not become vector instructions.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Trace samples from file words to chunks of float32 and back, with statistics and IBM exactness in the same pass.
+"""Convert trace samples from file words to chunks of float32 and back, with statistics and a check of IBM words.
 
 One call handles one column of chunks, so that each word is read once and each chunk written once.
 IBM to float32 and back is exact for zero and every normalised word with 2^-128 <= |value| < 2^128; the rest,

@@ -1,4 +1,4 @@
-"""Statistics of voxels of any type, added in a fixed order: the same bits on every processor.
+"""Statistics of voxels of any type, added in a fixed order, so that they have the same bits on every processor.
 
 Whole numbers of up to 16 bits are added exactly. Rows of a chunk are reached by strides, so that the part of a
 chunk that lies in the volume is not copied.

@@ -49,7 +49,7 @@ PLACES = np.array([int(word[::-1], SIDE) * LANES for word in FREQUENCIES.split()
 
 
 def zfp_takes(shape: tuple[int, ...], dtype: np.dtype, tolerance: float) -> bool:
-    """Return whether chunks of this shape and tolerance can be encoded and compared here."""
+    """Return whether this module can encode and compare chunks of this shape and tolerance."""
     return (
         len(shape) == 3
         and dtype == np.float32
@@ -121,7 +121,7 @@ class Found(NamedTuple):
 
     @classmethod
     def of(cls, count: int) -> "Found":
-        """Return room for so many blocks."""
+        """Return empty arrays for `count` blocks."""
         return cls(np.empty(count, np.uint32), np.empty(count), np.empty(count, np.int64), np.zeros(2))
 
 

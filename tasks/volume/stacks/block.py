@@ -79,7 +79,7 @@ def _quantiles(values: np.ndarray) -> list[float]:
 
 
 def quantiles(values: Any, shares: Any) -> list[float]:
-    """Return quantiles of finite values, even if the distance between two of them overflows float64."""
+    """Return quantiles of finite values, without overflow if two of them are further apart than float64 can hold."""
     huge = np.abs(values).max() > np.finfo(np.float64).max / 2
     return np.quantile(values, shares, method="nearest" if huge else "linear").tolist()
 

@@ -1,4 +1,4 @@
-"""Channels and times of an image: how viewers show the channels, and where voxels lie along such axes."""
+"""Channels and times of an image: how viewers show channels, and the coordinates along these axes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,8 +25,8 @@ def full(values: Sequence[float], stack: Stack, usual: float) -> list[float]:
 def channels_of(stack: Stack, records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return label, colour and window of each channel; none for an image without channels.
 
-    Colours of one image have one window, the whole range of eight bits or that of all of them, so that their mixture
-    is that of the file. Other channels have a window each.
+    The three channels of a colour image have one window (0 to 255, or the range of all three), so that their
+    mixture is the file's colour. Other channels have a window each.
     """
     counts = dict(stack.first.leading)
     if "c" not in counts:
@@ -47,7 +47,7 @@ def channels_of(stack: Stack, records: Sequence[Record]) -> list[dict[str, Any]]
 
 
 def window_of(blocks: Sequence[Sequence[float]]) -> list[float]:
-    """Return the values between which most voxels lie; empty if none is finite."""
+    """Return the two values between which most voxels lie; empty if none is finite."""
     pooled = [value for block in blocks for value in block]
     return quantiles(pooled, SHOWN) if pooled else []
 

@@ -25,7 +25,7 @@ def prove_voxels(volume: Volume, plan: Plan, compute: Compute) -> int:
         compute: Place where blocks run, with the memory of the run.
 
     Raises:
-        InputRefused: A file of the source is gone, or is not the one that was read.
+        InputRefused: A file of the source is missing, or changed since it was read.
         IntegrityFailure: A voxel differs.
         Resumable: The run stopped.
     """

@@ -1,4 +1,4 @@
-"""Labels of an image: their place, and a check that they fit it. `protocol.label_list` lists them in the group."""
+"""Labels of an image: their URL, and a check that they fit the image. `protocol.label_list` lists them in the group."""
 
 import math
 import re

@@ -75,7 +75,7 @@ def master_spec(stack: Stack, master: Master, field: str, limits: Limits, *, loc
 
 
 def slab_of(spec: ArraySpec, stack: Stack, limits: Limits) -> tuple[int, ...]:
-    """Voxels of a block: all across the slow axis, and as deep as one stored object, or several thin ones.
+    """Return the extents of a block in voxels: whole slices, as many as one stored object or several thin ones hold.
 
     Times and channels that have pages of their own are read one by one, or as many as a stored object has.
     """
@@ -150,10 +150,10 @@ def planned_stack(
 
 
 def least_of_voxels(stack: Stack, arrays: int, memory_bytes: int, options: StorageOptions) -> int:
-    """Return how many bytes lossless arrays of a stack take at least, estimated from some decoded slices.
+    """Return a lower bound of the bytes of lossless arrays of a stack, estimated from some decoded slices.
 
-    Files may be compressed better or worse than chunks, so their sizes say little. If one slice does not fit in memory,
-    the result is 0.
+    File sizes are not used, because files may be compressed better or worse than chunks. If one slice does not
+    fit in memory, the result is 0.
 
     Args:
         stack: The stack.
@@ -190,7 +190,7 @@ def least_of_voxels(stack: Stack, arrays: int, memory_bytes: int, options: Stora
 
 
 def differs_by_rounding(store: Store, stage: StageEntry, body: Mapping[str, Any]) -> bool:
-    """Return whether a stage was made as `body` asks, but for the last digits of converted lengths.
+    """Return whether a stage differs from the plan `body` only by the last digits of converted lengths.
 
     Earlier versions did not round them: 700 nm were 0.7000000000000001 micrometer.
     """

@@ -1,4 +1,4 @@
-"""Parts of a stack that a dry run publishes by themselves, to see what would be stored: chunks, as .npy files."""
+"""Write parts of a stack, each a chunk, as .npy files that a dry run publishes to estimate stored sizes."""
 
 import time
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def write_parts(
         run: Settings of the run.
         chunks: Chunks of the master, axes z, y, x.
         folder: Where to write.
-        refuse_to_go_on: Called before each slice; what it raises ends the reading.
+        refuse_to_go_on: Called before each slice; raises to end the reading.
 
     Returns:
         The files, the parameters that read them as images of the same kind, and the estimated seconds to read the
