@@ -341,6 +341,10 @@ def test_a_dry_run_says_what_would_be_stored_and_writes_nothing(make: Callable[.
             r"chunks \(4, 4\) do not fit a volume of inline, crossline and samples; give 3 positive numbers",
         ),
         (Master(chunks=[4, 0, 4]), "give 3 positive numbers"),
+        (
+            Master(chunks=[10**12, 1, 1]),
+            "a chunk of 1,000,000,000,000 x 1 x 1 takes 4,000,000 MB; give chunks of at most 1,074 MB",
+        ),
         (Master(chunks=[4, 4, 4], shards=[6, 4, 4]), "give multiples, one per axis"),
         (Master(chunks=[4, 4, 4], shards=[8, 8]), "give multiples, one per axis"),
     ],

@@ -1,11 +1,14 @@
 """Check the chunks and shards that a user requests against the array, or choose them."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from tasks.volume.arrays.spec import ArraySpec, shards_by_default
 from tasks.volume.blocks import block_count
 from tasks.volume.limits import Limits
 from tasks.volume.outcomes import InputRefused
+
+MOST_CHUNK_BYTES = 1 << 30  # compressors have buffers of 2 GiB at most
 
 
 def unsharded(shape: Sequence[int], chunks: Sequence[int], limits: Limits, *, local: bool) -> bool:
@@ -23,11 +26,30 @@ def many_objects(specs: Iterable[ArraySpec], limits: Limits, *, local: bool) -> 
     ]
 
 
-def chosen_chunks(wanted: Sequence[int], shape: tuple[int, ...], default: tuple[int, ...]) -> tuple[int, ...]:
+def refuse_large(chunks: Sequence[int], itemsize: int) -> None:
+    """Check that a chunk is not larger than one that can be compressed.
+
+    Args:
+        chunks: Extents of the chunk.
+        itemsize: Bytes of an element.
+
+    Raises:
+        InputRefused: It is larger than `MOST_CHUNK_BYTES`.
+    """
+    if (size := math.prod(chunks) * itemsize) > MOST_CHUNK_BYTES:
+        raise InputRefused(
+            f"a chunk of {' x '.join(f'{n:,}' for n in chunks)} takes {size / 1e6:,.0f} MB; give chunks of at most "
+            f"{MOST_CHUNK_BYTES / 1e6:,.0f} MB"
+        )
+
+
+def chosen_chunks(
+    wanted: Sequence[int], shape: tuple[int, ...], default: tuple[int, ...], itemsize: int
+) -> tuple[int, ...]:
     """Return the requested chunks, or `default` if there are none.
 
     Raises:
-        InputRefused: The chunks do not fit the shape.
+        InputRefused: The chunks do not fit the shape, or are too large.
     """
     if not wanted:
         return default
@@ -35,6 +57,7 @@ def chosen_chunks(wanted: Sequence[int], shape: tuple[int, ...], default: tuple[
         raise InputRefused(
             f"chunks {tuple(wanted)} do not fit a volume of shape {shape}; give {len(shape)} positive numbers"
         )
+    refuse_large(wanted, itemsize)
     return tuple(wanted)
 
 

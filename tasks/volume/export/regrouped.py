@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tasks.volume.arrays.assembly import stored_object, whole_chunk
+from tasks.volume.arrays.chunking import refuse_large
 from tasks.volume.arrays.codecs import document_bytes, metadata_of
 from tasks.volume.arrays.foreign import dims_of, foreign_array, refuse_absurd, spec_as_found
 from tasks.volume.arrays.foreign_documents import attributes_of, documents, is_array
@@ -35,7 +36,6 @@ from tasks.volume.store.writable import WritableStore
 AUTO = "auto"
 SMALL_BYTES = 1 << 20  # an array of at most that is one chunk, if chunks are chosen here
 BLOCK_BYTES = 64 << 20  # of values read at once; one stored object if that is more
-MOST_CHUNK_BYTES = 1 << 30
 _NAMES = ("zarr.json", ".zarray", ".zgroup")
 
 
@@ -217,10 +217,7 @@ def _spec(read: ArraySpec, extents: Mapping[str, int], *, local: bool) -> ArrayS
         chunks = shape if read.raw_bytes <= SMALL_BYTES else chunks_by_default(shape, itemsize)
     chunks = tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True))
     spec = ArraySpec(read.path, shape, chunks, read.dtype, read.dims)
-    if spec.chunk_bytes > MOST_CHUNK_BYTES:
-        raise InputRefused(
-            f"a chunk of {read.path} would take {spec.chunk_bytes / 1e6:,.0f} MB; give smaller extents with --group"
-        )
+    refuse_large(chunks, itemsize)
     shards = () if local or not shape else shards_by_default(shape, chunks, itemsize)
     return spec if shards in ((), chunks) else spec.at(read.path, shards=shards)
 

@@ -180,9 +180,14 @@ def _images(names: list[str], *, where: str) -> list[str]:
     images = [name for name in names if suffix_of(name) in FORMAT_OF and not name.startswith(".")]
     if not images:  # scanners name DICOM files by numbers alone
         images = [name for name in names if _kind(name) == _UNNAMED]
+    if not images and not _OF_ZARR.isdisjoint(names):
+        raise InputRefused(
+            f"{where} is a Zarr group or array, not a folder of images; copy a volume with seismill copy, or make levels "
+            "of another tool's array with seismill pyramid"
+        )
     if not images:
         raise InputRefused(
-            f"the folder {where} holds no image among its {len(names)} files; name a file or a pattern"
+            f"the folder {where} holds no image in {len(names)} files; name a file or a pattern"
         )
     kinds = Counter(map(_kind, images))
     if len(kinds) > 1:
@@ -196,6 +201,7 @@ def _images(names: list[str], *, where: str) -> list[str]:
     return images
 
 
+_OF_ZARR = {"zarr.json", ".zgroup", ".zarray"}
 _UNNAMED = "unnamed"
 _ORDERED_INSIDE = {
     "DICOM",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tasks.parameters import Master
-from tasks.volume.arrays.chunking import unsharded
+from tasks.volume.arrays.chunking import refuse_large, unsharded
 from tasks.volume.arrays.spec import MASTER, ArraySpec, chunks_by_default, shards_by_default
 from tasks.volume.blocks import block_count, nth_region
 from tasks.volume.ingest.survey import Survey
@@ -126,7 +126,7 @@ def chunks_and_shards(
     """Chunks and shards where they do not depend on the shape, () and None where they do.
 
     Raises:
-        InputRefused: Chunks or shards do not fit the dimensions or each other.
+        InputRefused: Chunks or shards do not fit the dimensions or each other, or chunks are too large.
     """
     rank = len(survey.names) + 1
     chunks = tuple(master.chunks)
@@ -135,6 +135,7 @@ def chunks_and_shards(
             f"chunks {chunks} do not fit a volume of {', '.join(survey.names)} and samples; give {rank} positive "
             "numbers"
         )
+    refuse_large(chunks or (1,), np.dtype(survey.fmt.sample_format.dtype).itemsize)
     if master.shards == [0]:
         return chunks, ()
     if not master.shards:

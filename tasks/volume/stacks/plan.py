@@ -58,7 +58,7 @@ def master_spec(stack: Stack, master: Master, field: str, limits: Limits, *, loc
     shape, dtype, leading = stack.shape, np.dtype(stack.dtype), len(stack.first.leading)
     itemsize = dtype.itemsize * stack.first.samples
     default = (1,) * leading + _default_chunks(stack.spatial, itemsize, stack.first.slow_axis)
-    chunks = chosen_chunks(master.chunks, shape, default)
+    chunks = chosen_chunks(master.chunks, shape, default, itemsize)
     shards = chosen_shards(
         master.shards,
         shape,

@@ -66,8 +66,14 @@ def test_a_folder_of_two_kinds_of_images_is_refused_with_a_pattern(tmp_path):
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
-    with pytest.raises(InputRefused, match="holds no image among its 1 files"):
+    with pytest.raises(InputRefused, match="holds no image in 1 files"):
         find_files(put(tmp_path, "notes.md"), HERE)
+
+
+@pytest.mark.parametrize("document", ["zarr.json", ".zgroup", ".zarray"])
+def test_a_zarr_group_is_no_folder_of_images(tmp_path, document):
+    with pytest.raises(InputRefused, match="is a Zarr group or array, .* seismill copy, .* seismill pyramid"):
+        find_files(put(tmp_path, document), HERE)
 
 
 def test_a_pattern_chooses_files(tmp_path):
