@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from flows.command import STOPPED, TYPED, interrupt_on_signals, told_in_one_sentence
-from flows.entry import STOPPING
+from flows.entry import STOPPING, machine_failed
 from flows.help import commands, placed
 from flows.names import COMMANDS, text_of
 from flows.surroundings import shield
@@ -54,6 +54,7 @@ def main() -> None:
 def run(words: list[str]) -> int:
     """Run one command; return its exit code. After a stop, print the command that resumes."""
     TYPED.set(tuple(words))
+    code = 0
     try:
         code = app(words, exit_on_error=False, print_error=False) or 0
         sys.stdout.flush()
@@ -68,11 +69,23 @@ def run(words: list[str]) -> int:
         print(STOPPED, file=sys.stderr)
         code = Resumable.exit_code
     except BrokenPipeError:  # a pager or head has seen enough; the interpreter flushes once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 1
+    except OSError as error:  # of the output itself; a command tells of its own errors
+        if not (sentence := machine_failed(error)):
+            raise
+        if code != Resumable.exit_code:  # else the command told of it
+            print(sentence, file=sys.stderr)
+        _discard_output()
+        return Resumable.exit_code
     if code == Resumable.exit_code:
         print(f"go on with: {without_secrets(shlex.join(['seismill', *words]))}", file=sys.stderr)
     return int(code)
+
+
+def _discard_output() -> None:
+    """Send what is left of the output to the null device, because the interpreter flushes it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _help_of(words: list[str]) -> str:

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from flows import dropped_signals
-from flows.entry import DEBUG_HINT, STOPPING, server_failed
+from flows.entry import DEBUG_HINT, STOPPING, machine_failed, server_failed
 from flows.names import CHAINS
 from flows.summary import FOR_A_BROWSER, Summary
 from tasks.volume.outcomes import InputRefused, Outcome, Resumable, without_secrets
@@ -102,6 +102,10 @@ def told_in_one_sentence(*, debug: bool) -> Iterator[Callable[[], int]]:
         if failed := server_failed(error):
             code = Resumable.exit_code
             _tell(f"the Prefect server failed ({failed}); run the same command again when it answers", debug)
+            return
+        if sentence := machine_failed(error):
+            code = Resumable.exit_code
+            _tell(sentence, debug)
             return
         code = 1
         _tell(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, debug)

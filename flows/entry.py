@@ -1,6 +1,7 @@
 """The `seismill` command from its first moment on: signals are answered before anything large is imported."""
 
 import atexit
+import errno
 import gc
 import os
 import signal
@@ -19,6 +20,7 @@ GARBAGE_THRESHOLDS = (100_000, 20, 50)
 def main() -> None:
     """Import the command line and run it."""
     gc.set_threshold(*GARBAGE_THRESHOLDS)
+    open_standard_streams()
     codes: list[int] = []
     atexit.register(_leave, codes)  # the first to be registered is the last to be called
     for number in STOPPING:
@@ -34,6 +36,30 @@ def main() -> None:
         if isinstance(end.code, int):
             codes.append(end.code)
         raise
+
+
+def open_standard_streams() -> None:
+    """Open the null device for each standard stream that is closed, so that no file gets its number and its output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))
+
+
+def machine_failed(error: BaseException) -> str:
+    """Return a sentence if the machine or its limits kept a command from going on; empty for other errors."""
+    again = "and run the same command again"
+    if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+        return f"this process gets no more memory or threads (ulimit -v, ulimit -u); raise the limit {again}"
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.EMFILE, errno.ENFILE):
+        return f"this process may not open more files (ulimit -n); raise the limit {again}"
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the output cannot be written ({os.strerror(number)}); make room {again}"
+    return ""
 
 
 def server_failed(error: BaseException) -> str:

@@ -37,6 +37,49 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
     assert (process.returncode, process.stderr) == (1, "")
 
 
+@pytest.mark.parametrize(
+    ("limits", "redirected", "code", "sentence"),
+    [
+        ("", ">&-", 0, ""),
+        ("", "<&- >&-", 0, ""),
+        ("", "> /dev/full", 75, "the output cannot be written (No space left on device); make room"),
+        (
+            "ulimit -v 1500000;",
+            "> /dev/null",
+            75,
+            "this process gets no more memory or threads (ulimit -v, ulimit -u)",
+        ),
+        ("ulimit -f 20;", "> /dev/null", 75, "takes no file of this size (File too large); raise the limit"),
+    ],
+)
+def test_limits_of_the_surroundings_are_a_sentence(
+    tmp_path: Path, limits: str, redirected: str, code: int, sentence: str
+) -> None:
+    survey, volume = tmp_path / "a.sgy", tmp_path / "v.zarr"
+    make_survey(str(survey), shape=(12, 10, 60))
+    line = f'{limits} "$@" {redirected}'
+    words = [*COMMAND, "publish", str(survey), str(volume), "--no-flow"]
+    ended = subprocess.run(
+        ["bash", "-c", line, "bash", *words], stderr=subprocess.PIPE, text=True, timeout=120
+    )
+    assert ended.returncode == code, ended.stderr
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "--debug" not in ended.stderr
+    if code == 0 or "output" in sentence:
+        assert (volume / "zarr.json").exists()
+
+
+def test_no_file_gets_the_number_of_a_closed_stream_and_its_output(tmp_path: Path) -> None:
+    """Without standard error the first file that is opened would have number 2, and messages would be written to it."""
+    survey, volume = tmp_path / "a.sgy", tmp_path / "v.zarr"
+    make_survey(str(survey), shape=(12, 10, 60))
+    words = [*COMMAND, "publish", str(survey), str(volume), "--no-flow"]
+    ended = subprocess.run(["bash", "-c", '"$@" <&- >&- 2>&-', "bash", *words], timeout=120)
+    assert ended.returncode == 0
+    assert subprocess.run([*COMMAND, "verify", str(volume), "--no-flow"], capture_output=True).returncode == 0
+
+
 def test_what_others_do_at_the_end_of_a_process_is_done_before_it_is_left() -> None:
     script = (
         "import atexit, threading, time\n"

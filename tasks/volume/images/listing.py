@@ -181,14 +181,11 @@ def _images(names: list[str], *, where: str) -> list[str]:
     if not images:  # scanners name DICOM files by numbers alone
         images = [name for name in names if _kind(name) == _UNNAMED]
     if not images and not _OF_ZARR.isdisjoint(names):
-        raise InputRefused(
-            f"{where} is a Zarr group or array, not a folder of images; copy a volume with seismill copy, or make levels "
-            "of another tool's array with seismill pyramid"
-        )
+        others = "use seismill copy for a volume, seismill pyramid for another tool's array"
+        raise InputRefused(f"{where} is a Zarr group or array, not a folder of images; {others}")
     if not images:
-        raise InputRefused(
-            f"the folder {where} holds no image in {len(names)} files; name a file or a pattern"
-        )
+        what = f"the folder {where} holds no image in {len(names)} files"
+        raise InputRefused(f"{what}; name a file or a pattern")
     kinds = Counter(map(_kind, images))
     if len(kinds) > 1:
         held = " and ".join(f"{count} {_usual_suffix(kind)}" for kind, count in kinds.most_common())

@@ -166,6 +166,11 @@ class LocalObjects:
         try:
             yield
         except OSError as error:
+            if error.errno == errno.EFBIG:
+                raise Resumable(
+                    f"{self._url} takes no file of this size ({error.strerror}); raise the limit of files (ulimit -f) "
+                    "and run the same command again to go on"
+                ) from error
             if error.errno in _FULL:
                 raise Resumable(
                     f"{self._url} has no space left ({error.strerror}); make room and run the same command again "

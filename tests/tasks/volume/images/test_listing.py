@@ -72,7 +72,9 @@ def test_a_folder_without_images_is_refused(tmp_path):
 
 @pytest.mark.parametrize("document", ["zarr.json", ".zgroup", ".zarray"])
 def test_a_zarr_group_is_no_folder_of_images(tmp_path, document):
-    with pytest.raises(InputRefused, match="is a Zarr group or array, .* seismill copy, .* seismill pyramid"):
+    with pytest.raises(
+        InputRefused, match=r"is a Zarr group or array, .* seismill copy .*, seismill pyramid"
+    ):
         find_files(put(tmp_path, document), HERE)
 
 
