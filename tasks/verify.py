@@ -118,7 +118,7 @@ def verify(
                         f"stopped after {len(repaired)} of {len(findings)} objects of {store.url} were repaired; "
                         "run the same command again to go on"
                     )
-            findings = [finding for finding in findings if finding.key not in repaired]
+            findings = [finding for finding in [*findings, *mend.later] if finding.key not in repaired]
         if errors and not findings and not opened.left_out:
             findings += _promises(opened, compute)
         if findings and commit_count(store) != commits:

@@ -243,6 +243,38 @@ def test_manifests_that_are_gone_come_from_their_objects_even_where_one_of_these
     assert files(volume) == whole
 
 
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", bytes(range(256)) * 3, b'{"a": 1}\n'], ids=["empty", "cut", "noise", "other"]
+)
+def test_a_manifest_of_which_no_line_is_left_comes_from_its_objects(volume: Path, damage: bytes) -> None:
+    whole = files(volume)
+    manifests = [key for key in whole if kind_of(key) == "manifest"]
+    chunk = next(key for key in whole if key.startswith("fast_line/c/"))
+    for key in manifests:
+        (volume / key).write_bytes(damage)
+    (volume / chunk).unlink()
+    assert sorted(verify(str(volume), repair="from_master")["repaired"]) == sorted([*manifests, chunk])
+    assert files(volume) == whole
+
+
+def test_damage_that_a_damaged_manifest_hid_is_repaired_with_it(volume: Path) -> None:
+    """The objects of an array whose manifest is broken are in no list, so the first look does not find them."""
+    whole = files(volume)
+    arrays = ("fast_line", "trace_mask") if "trace_mask/zarr.json" in whole else ("fast_line", "z")
+    for array in arrays:
+        manifest, metadata = f".seismill/manifests/{array}.jsonl", f"{array}/zarr.json"
+        chunk = next(key for key in whole if key.startswith(f"{array}/c/"))
+        for moved in (False, True):
+            (volume / manifest).write_bytes(b"lost")
+            if moved:  # another object holds its text
+                (volume / chunk).write_bytes(whole[manifest])
+            (volume / metadata).write_bytes(whole[metadata][:50])
+            assert {manifest, metadata} <= set(verify(str(volume), repair="from_master")["repaired"]) | {
+                metadata
+            }
+            assert files(volume) == whole, (array, moved)
+
+
 def test_what_nothing_gives_back_is_named_and_all_else_is_repaired(made: Path, volume: Path) -> None:
     whole = files(volume)
     master = of_master(whole)

@@ -7,15 +7,16 @@ is right if the checksum in its first line says so.
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasks.parameters import Repairs, StorageOptions
 from tasks.volume.arrays.codecs import document_bytes
+from tasks.volume.arrays.documents import value_from
 from tasks.volume.arrays.reader import Volume
 from tasks.volume.arrays.spec import ArraySpec, positions
 from tasks.volume.integrity.beside import NOT_GIVEN, displaced, restored
-from tasks.volume.integrity.check import Finding, does_not_decode, fetch, position_of
-from tasks.volume.integrity.entries import ManifestEntry
+from tasks.volume.integrity.check import Finding, checked, does_not_decode, fetch, position_of
+from tasks.volume.integrity.entries import Entries, ManifestEntry
 from tasks.volume.integrity.from_source import made_from_source
 from tasks.volume.integrity.from_volume import made_again, plan_of_master
 from tasks.volume.integrity.unlisted import NOT_WRITTEN, may_be_absent
@@ -62,6 +63,7 @@ class Repair:
         memory_bytes: Most bytes that a block may use.
         guard: Called before every put; raises if this run may not any more.
         places: URLs of the source's files now, in their order, if they were moved.
+        later: Damage that was found when a manifest was put back, whose objects nothing had listed.
     """
 
     volume: Volume
@@ -70,6 +72,7 @@ class Repair:
     memory_bytes: int
     guard: Callable[[], None]
     places: Sequence[str] = ()
+    later: list[Finding] = field(default_factory=list)
 
     def carry_out(
         self, findings: Collection[Finding], entries: Collection[ManifestEntry]
@@ -99,8 +102,14 @@ class Repair:
             text = texts[finding.array]  # as it lay before anything was put there
             if self._put(finding.key, text):
                 lists.remove(finding)
-                written |= {stored.key: stored for stored in listed_in(finding.array, text or b"") or []}
+                listed = Entries([(finding.array, listed_in(finding.array, text or b"") or [])])
+                written |= {entry.key: entry.stored for entry in listed}
+                for found in checked(self.volume, listed, self.memory_bytes // 4, lambda _: self.guard()):
+                    self.later.extend(found)
                 yield finding
+        findings += [
+            finding for finding in self.later if finding.key not in {known.key for known in findings}
+        ]
         broken = [finding for finding in findings if finding.array and finding.key in written]
         broken.sort(key=lambda finding: self._rank(finding.array))
         # What of the master the volume does not give comes from the source; then what is made of the master.
@@ -114,10 +123,14 @@ class Repair:
         for finding in lists:
             text = self._manifest(finding.array)
             if self._put(finding.key, text):
+                metadata = (
+                    f"{finding.array}/zarr.json"  # which nothing listed, as the chunks that were made again
+                )
+                self._put(metadata, document_bytes(self.volume.members[finding.array]))
                 yield finding
-                listed = {stored.key: stored for stored in listed_in(finding.array, text or b"") or []}
+                made = {stored.key for stored in listed_in(finding.array, text or b"") or []}
                 for made_with in findings:
-                    if made_with.key in listed and made_with.key not in written:
+                    if made_with.key in made and made_with.key not in written:
                         yield made_with
         unknown = {finding.array for finding in lists}
         for finding in findings:
@@ -244,6 +257,17 @@ class Repair:
 
 
 def _is_twin(result: bytes, present: bytes) -> bool:
-    """Return whether a manifest is the made one but for its first line, or but for the lines which that describes."""
+    """Return whether a manifest is the made one but for its first line, or but for the lines which that describes.
+
+    A manifest of which no line is left, such as an empty one, is like a missing one: nothing contradicts the made one.
+    """
     first, _, rest = result.partition(b"\n")
-    return present.startswith(first) or present.endswith(rest)
+    return present.startswith(first) or present.endswith(rest) or not any(map(_is_line, present.splitlines()))
+
+
+def _is_line(text: bytes) -> bool:
+    try:
+        line = value_from(text)
+    except ValueError:
+        return False
+    return isinstance(line, dict) and "crc32c" in line
