@@ -249,25 +249,28 @@ class Repair:
         present = fetch(volume.store, manifest_key(path))
         for listed in (chunks, early):
             result = manifest_bytes(path, [*listed, metadata])
-            if present is None or _is_twin(result, present):
+            if present is None or _is_twin(path, result, present):
                 for key, data in anew.items():
                     self._put(key, data)
                 return result
         return None
 
 
-def _is_twin(result: bytes, present: bytes) -> bool:
+def _is_twin(path: str, result: bytes, present: bytes) -> bool:
     """Return whether a manifest is the made one but for its first line, or but for the lines which that describes.
 
-    A manifest of which no line is left, such as an empty one, is like a missing one: nothing contradicts the made one.
+    A manifest without a line on this array, such as an empty one, is like a missing one: it contradicts nothing.
     """
     first, _, rest = result.partition(b"\n")
-    return present.startswith(first) or present.endswith(rest) or not any(map(_is_line, present.splitlines()))
+    own = (manifest_key(path), f"{path}/zarr.json", f"{path}/c")
+    contradicts = any(_key_in(line).startswith(own) for line in present.splitlines())
+    return present.startswith(first) or present.endswith(rest) or not contradicts
 
 
-def _is_line(text: bytes) -> bool:
+def _key_in(line: bytes) -> str:
+    """Return the key in a line of a manifest; empty if it is none."""
     try:
-        line = value_from(text)
+        listed = value_from(line)
     except ValueError:
-        return False
-    return isinstance(line, dict) and "crc32c" in line
+        return ""
+    return str(listed.get("key", "")) if isinstance(listed, dict) else ""
