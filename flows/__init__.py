@@ -1,4 +1,4 @@
-"""Seismill's flows and its command line: parameters in, stages chained, results shown.
+"""Seismill's flows and command line: read parameters, run stages, show results.
 
 Prefect and Dask are imported below this package only where a run needs them, so that `seismill --help` stays quick.
 """

@@ -1,7 +1,8 @@
-"""Places, stores and clusters that a run triggered through a server may use.
+"""Check the prefixes, stores and clusters that a triggered run uses.
 
-A person at a terminal has a shell's rights anyway. A deployment is called by whoever reaches the server, so its
-operator names the prefixes in SEISMILL_ALLOW. This catches mistakes; identity and policy are the boundary.
+A user at a terminal has the rights of a shell. But anyone who reaches the server can trigger a deployment, so its
+operator lists the allowed prefixes in SEISMILL_ALLOW. This catches mistakes; security depends on the worker's
+identity and policy.
 """
 
 import glob
@@ -79,7 +80,7 @@ def _refuse_place(url: Any, prefixes: Collection[tuple[str, str]], allowed: str)
 def refuse_foreign_stores(options: StorageOptions, allowed: str) -> None:
     """Check that a triggered run may use a store: the worker's own, or one whose address is allowed.
 
-    The name of a bucket or container says nothing at another endpoint or in another account, where it is another's.
+    A bucket or container of the same name at another endpoint or in another account is a different one.
 
     Args:
         options: The run's; an Azure account counts as the address https://ACCOUNT.blob.core.windows.net.

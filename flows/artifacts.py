@@ -1,7 +1,6 @@
 """Artifacts of a run in Prefect's UI: progress, a table of arrays, pictures and links.
 
-None of it may fail or hold up a run whose data is in order: a server that does not answer costs a warning that says
-so, in the log of the run.
+Artifacts never fail or delay a run: if the server does not answer, the run's log has a warning.
 """
 
 import logging
@@ -170,7 +169,7 @@ def _put(create: Callable[..., Any], **arguments: Any) -> None:
 
 @contextmanager
 def not_vital(what: str) -> Iterator[None]:
-    """Log what goes wrong inside the `with`, and go on."""
+    """Log an exception that is raised inside the `with`, and continue."""
     try:
         yield
     except Exception as error:  # whatever the server or the way to it does, the volume is in order

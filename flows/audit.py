@@ -1,4 +1,4 @@
-"""The nightly audit: a share of every volume that sweeps published is read again and compared with its checksums.
+"""The nightly audit: read a share of every volume that sweeps published, and compare it with its checksums.
 
 Requires on a worker: SEISMILL_ALLOW, the prefixes that triggered runs may touch; the stores' credentials in the
 environment.

@@ -1,4 +1,4 @@
-"""The chains of stages that `publish`, `migrate` and `demo` are, for Prefect and for the bare command line.
+"""The chains of stages of `publish`, `migrate` and `demo`, for Prefect and for the command line without Prefect.
 
 A chain takes its stages as a mapping of callables: plain ones on the command line, Prefect tasks in a flow.
 """

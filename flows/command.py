@@ -1,4 +1,4 @@
-"""One command from its arguments to its exit code: run directly or as a flow, shown, and ended in one sentence."""
+"""Run one command, directly or as a flow, show its result, and return its exit code."""
 
 import json
 import os
@@ -40,9 +40,9 @@ def carry_out(name: str, arguments: dict[str, Any], *, flow: bool, as_json: bool
     Args:
         name: The verb's, or one of `names.CHAINS`.
         arguments: Arguments by parameter name.
-        flow: Through Prefect, on the API that is configured or on an embedded server; not a dry run of one volume.
-        as_json: Words go to standard error, and one JSON object is the last line of standard output; also of an
-            outcome that carries a summary, such as what `verify` found.
+        flow: Run it through Prefect, on the configured API or an embedded server, except for a dry run of one volume.
+        as_json: Print text on standard error, and the summary as one JSON object on the last line of standard
+            output, also if the run failed with a summary, such as the findings of `verify`.
     """
     from rich.console import Console
 
@@ -84,7 +84,7 @@ def _print_json(summary: Summary) -> None:
 
 @contextmanager
 def told_in_one_sentence(*, debug: bool) -> Iterator[Callable[[], int]]:
-    """Print what is raised inside as one sentence on standard error; yield a function that returns the exit code."""
+    """Print an exception raised inside as one sentence on standard error; yield a function to get the exit code."""
     code = 0
     try:
         yield lambda: code

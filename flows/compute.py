@@ -1,8 +1,8 @@
 """Run blocks in threads of this process, in processes of this machine, or on a Dask cluster.
 
-The only module that knows Dask. A compute is opened inside the stage that uses it and closed with it, because
-executors cannot be stored or sent; between stages travel only addresses. The client under it, and with it the workers'
-processes and what they have imported, is kept for all stages of a publication.
+The only module that uses Dask. A compute is opened and closed inside the stage that uses it, because executors cannot
+be stored or sent; stages exchange only addresses. Its client, and with it the workers' processes and their imports,
+is kept for all stages of a publication.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""Credentials that Prefect keeps in blocks, handed to this process and to those that it starts as their environment.
+"""Set credentials from Prefect blocks in the environment of this process and of those that it starts.
 
-A parameter names blocks only, because Prefect stores parameters in clear. The blocks are those of prefect-aws,
-prefect-gcp and prefect-azure, read from the API without these packages. What they hold goes where the stores' own
-libraries look for it; a remote Dask cluster never gets it and has an identity of its own.
+A parameter only names blocks, because Prefect stores parameters in clear text. The blocks are those of prefect-aws,
+prefect-gcp and prefect-azure, read from the API without these packages. Credentials are set where the libraries of the
+stores look for them; a remote Dask cluster never gets them and needs an identity of its own.
 """
 
 import json
@@ -117,7 +117,7 @@ def _use(prefix: str, environment: Mapping[str, Any]) -> None:
 
 
 def forget_connections() -> None:
-    """Make all file systems open again with the new credentials."""
+    """Make all file systems reconnect with the new credentials."""
     import fsspec
     import fsspec.config
 

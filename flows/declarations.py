@@ -1,4 +1,4 @@
-"""Parameters and texts of every command, for its form and its flags: written once, in the verb or the chain.
+"""Take the parameters and texts of each command's form and flags from its verb or chain, where they are written once.
 
 A verb's declaration is read from its source, because importing numba and zarr takes longer than `--help` may.
 """
@@ -87,7 +87,7 @@ def like(base: Callable[..., Any], *without: str) -> Callable[[Callable[..., Any
 
 
 def documented(function: Callable[..., Any]) -> str:
-    """Return the docstring of a verb or a chain as users read it: without what they neither give nor get."""
+    """Return the docstring of a verb or a chain without the parameters and sections that are not for users."""
     texts = _texts(function)
     names = [name for name in public(function).parameters if name in texts]
     return _docstring(function, {name: texts[name].removesuffix(".") for name in names})

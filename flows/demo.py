@@ -1,4 +1,4 @@
-"""The main job on a survey of its own: everything Seismill does, without any configuration."""
+"""Run the main job on a generated survey: everything Seismill does, without any configuration."""
 
 from flows.chains import DEMO_STAGES, demo_chain
 from flows.prefect_flows import as_chain, as_flow

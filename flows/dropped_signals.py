@@ -1,4 +1,4 @@
-"""Signals whose exception Python drops, as it does in finalizers, callbacks of weak references and some libraries."""
+"""Resend signals whose exception Python drops: in finalizers, weak reference callbacks and some libraries."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def send_again() -> None:
-    """Have a signal sent once more if the exception that it raised was dropped, so that its process ends in order."""
+    """Send a signal once more if the exception that it raised was dropped, so that the process still stops."""
     if getattr(sys.unraisablehook, "func", None) is not _ask_again:
         sys.unraisablehook = partial(_ask_again, sys.unraisablehook)
 

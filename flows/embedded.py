@@ -1,7 +1,7 @@
-"""A Prefect server for one command, with a database in a place of its own, which ends with the command.
+"""Start a Prefect server for one command, with a database of its own; it ends with the command.
 
-Its folder is below Seismill's own state, by version of Prefect, and belongs to one server at a time: its lock is held
-by the server's process. A second command at the same time gets the next folder.
+Its folder is below Seismill's state folder, by version of Prefect. One server at a time uses it: the server's process
+holds its lock. A second command at the same time uses the next folder.
 """
 
 import atexit
@@ -54,14 +54,14 @@ def start_embedded() -> str:
 
 
 def forget_half_made(folder: Path) -> None:
-    """Delete a database of ours that a killed server left half made; the folder's lock is held."""
+    """Delete our database if a killed server left it incomplete; the caller holds the folder's lock."""
     if not (folder / "made").exists():
         for name in _DATABASE:
             (folder / name).unlink(missing_ok=True)
 
 
 def mark_made(folder: Path) -> None:
-    """Note that the database in a folder is whole."""
+    """Note that the database in a folder is complete."""
     (folder / "made").touch()
 
 

@@ -1,4 +1,4 @@
-"""The `seismill` command from its first moment on: signals are answered before anything large is imported."""
+"""Start the `seismill` command: handle signals before anything large is imported."""
 
 import atexit
 import errno

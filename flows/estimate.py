@@ -1,8 +1,8 @@
-"""Estimate what a publication would store and take: parts of its source are published to a temporary folder.
+"""Estimate the stored bytes and the time of a publication, by publishing parts of its source to a temporary folder.
 
 A part is a column of chunks of a survey, or some chunks of a stack of images, published by the same stages with the
-same parameters. The ratio of stored to raw bytes of each array is that of the parts; the time for each byte is what a
-part took longer than a few traces.
+same parameters. Each array is assumed to have the parts' ratio of stored to raw bytes. The time for each byte is the
+difference between a part and a few traces.
 """
 
 import logging
@@ -40,8 +40,8 @@ class SourcePart:
 
     Attributes:
         verb: The verb that ingests it.
-        source: What it is in.
-        parameters: What tells the part, and how it is read.
+        source: File or folder that holds the part.
+        parameters: Parameters that select the part, and read it.
         traces: Number of its traces; 0 for images.
     """
 
@@ -61,7 +61,7 @@ def estimated(
 ) -> Summary:
     """Return the plan of a publication with the bytes of each array, and the hours and money for the whole run.
 
-    Where no part of the source can be published by itself, the plan is returned unchanged, with a note.
+    If no part of the source can be published separately, the plan is returned unchanged, with a note.
 
     Args:
         planned: Summary of the ingest's dry run.

@@ -1,9 +1,10 @@
-"""The order in which Prefect's server evaluates events, so that automations act at once after it was started again.
+"""The order in which Prefect's server evaluates events, changed so that automations act at once after a restart.
 
-The event of a state names the event of the state before, and Prefect holds it, for 15 minutes at most, until its
-automations have seen that one. What they have seen it keeps in memory. So a run that crashed after a restart of the
-server was resumed 15 minutes later, and never if the server ended again within that time. Here all events before the
-start of this process count as seen, because no server has them in its queue. A UUID of version 7 tells its time.
+The event of a state names the event of the state before, and Prefect delays it, for 15 minutes at most, until the
+automations have seen that one. It remembers only in memory which events they have seen. So a run that crashed after a
+restart of the server was resumed 15 minutes later, and never if the server ended again within that time. Here, all
+events before the start of this process count as seen, because no server has them in its queue. The time of an event
+is in its UUID (version 7).
 """
 
 import time

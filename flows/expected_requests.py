@@ -1,7 +1,8 @@
-"""How many requests a publication sends to a store in a cloud: formulas fitted to publications to S3.
+"""Estimate how many requests a publication sends to a cloud store, by formulas fitted to publications to S3.
 
-Surveys of 0.7 to 430 MB, images of 4 and 150 MB, from local disk and, surveys, from a store. Arrays that memory does
-not keep from one stage to the next are fetched again by copies and levels, and in parts by the report.
+They were fitted to surveys of 0.7 to 430 MB, from local disk and from a store, and to images of 4 and 150 MB from
+local disk. Copies and levels fetch arrays again that memory does not keep from one stage to the next; the report
+fetches parts.
 """
 
 from typing import Any
@@ -53,7 +54,7 @@ def requests_of_survey(
 def requests_of_images(
     rows: list[dict[str, Any]], steps: list[str], kept: int, *, local: bool
 ) -> dict[str, int]:
-    """Return the requests of a publication of images; of those in a store, whose reads depend on the files, writes.
+    """Return the requests of a publication of images; only those that write if the images are in a store.
 
     Args:
         rows: Same as in `requests_of_survey`.

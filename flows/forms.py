@@ -1,6 +1,6 @@
 """The form of a flow in Prefect's UI: the order of its fields, and the text about relative paths.
 
-Prefect makes the form of the signature and the docstring. Both are those of the verb, but for what is here.
+Prefect generates the form from the signature and the docstring. Both are those of the verb, with the changes made here.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""Logs as JSON lines on standard error, for what collects them: SEISMILL_LOGS=json.
+"""Write logs as JSON lines on standard error, for log collectors (SEISMILL_LOGS=json).
 
 `python -P -m flows.json_logs prefect worker start …` runs a module and turns its other output into JSON lines, too.
 """
@@ -41,7 +41,7 @@ class JsonLines(logging.Formatter):
 
 
 class JsonConsole(logging.StreamHandler[Any]):
-    """Handler that writes JSON lines, in place of Prefect's; it does not use the styles of that one."""
+    """Handler that writes JSON lines in place of Prefect's console handler; it ignores styles."""
 
     def __init__(self, stream: TextIO | None = None, styles: Mapping[str, str] | None = None) -> None:
         super().__init__(stream)

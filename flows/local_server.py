@@ -1,14 +1,14 @@
-"""A Prefect server on a socket that is open already: `python -P -m flows.local_server FD [until-parent-ends]`.
+"""Run a Prefect server on an open socket: `python -P -m flows.local_server FD [until-parent-ends]`.
 
-Prefect's own ways to start one do not serve here. `server start --background` writes its log into a pipe that nobody
-reads, and the server that a client starts by itself outlives a killed client. Both choose their port before they open
-it, so that two at once may meet, and both import from the current folder.
+Prefect's own commands are not suitable. `server start --background` writes its log into a pipe that nobody reads, and
+the server that a client starts by itself outlives a killed client. Both choose their port before they open it, so two
+servers may choose the same, and both import from the current folder.
 
-Nor may a server on SQLite stand still for a minute at a time. Prefect does everything in one event loop, and calls
-SQLite in threads. When Python's garbage collector runs in the loop's thread and comes upon a cursor that an error left
-behind, SQLite makes it wait for the thread that uses the connection; that one waits, for up to 60 s, for a lock that
-only the loop could give back. So here garbage is collected in a thread of its own, which may wait. Seen with Prefect
-3.8.8 and aiosqlite 0.22; PostgreSQL needs none of this.
+A server on SQLite can also block for a minute. Prefect runs one event loop, and calls SQLite in threads. If Python's
+garbage collector runs in the loop's thread and frees a cursor that an error left, SQLite makes it wait for the thread
+that uses the connection; that thread waits, for up to 60 s, for a lock that only the loop can release. So garbage is
+collected in a thread of its own, which may wait. Seen with Prefect 3.8.8 and aiosqlite 0.22; PostgreSQL needs none of
+this.
 """
 
 import gc
@@ -36,7 +36,7 @@ def collect_elsewhere() -> None:
 
 
 def end_with_parent() -> None:
-    """End this process when its standard input is closed, as it is when the process that started it is gone."""
+    """End this process when its standard input is closed, because the process that started it has then ended."""
 
     def watch() -> None:
         while os.read(0, 1):

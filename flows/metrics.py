@@ -1,7 +1,7 @@
-"""Write what runs did on this machine as Prometheus text, into the folder that SEISMILL_METRICS names.
+"""Write counters of the runs of this machine as Prometheus text, into the folder that SEISMILL_METRICS names.
 
-Each run adds to counters in a file when it ends, under a lock, so that they go on over processes and restarts. The text
-lies beside it, for node_exporter's textfile collector; `seismill metrics` serves it to a scraper.
+Each run adds to counters in a file when it ends, under a lock, so that they persist across processes and restarts. The
+text is written beside it, for node_exporter's textfile collector; `seismill metrics` serves it to a scraper.
 """
 
 import fcntl
@@ -51,13 +51,13 @@ _METRICS = {
 
 
 def note_run(verb: str, outcome: str, seconds: float, spent: Any, summary: Summary) -> None:
-    """Add a run that ended to the counters, if SEISMILL_METRICS names a folder; a full disk only costs the numbers.
+    """Add a run that ended to the counters, if SEISMILL_METRICS names a folder; errors of the disk are only logged.
 
     Args:
         verb: The flow's name.
         outcome: completed, or the name of an outcome such as input-refused; a completed dry run counts as planned.
         seconds: How long it took.
-        spent: Traffic of this process meanwhile.
+        spent: Traffic of this process during the run.
         summary: The run's, or an empty one.
     """
     if not os.environ.get(FOLDER):

@@ -1,4 +1,4 @@
-"""A volume of multidimio 0.8 becomes one of this software, published and proven.
+"""Convert a volume of multidimio 0.8 to a volume of Seismill, published and proven.
 
 Requires on a worker what `flows.publish` does.
 """

@@ -1,6 +1,7 @@
-"""Make Prefect flows of functions: check triggered runs, turn outcomes into states, show results.
+"""Make Prefect flows from functions: check triggered runs, turn outcomes into states, show results.
 
-The flow has the function's signature in the order of a form, and its docstring; Prefect makes the form of both.
+The flow has the function's signature, in the order of the form, and its docstring; Prefect generates the form from
+both.
 """
 
 import functools
@@ -133,10 +134,10 @@ def _of_a_later_attempt(outcome: Outcome) -> Outcome:
 
 @contextmanager
 def lines_of(flow_run: str) -> Iterator[None]:
-    """Note this run in each line of the verbs, inside the `with`.
+    """Attribute log lines of all threads to this run, inside the `with`.
 
-    Prefect finds the run in the context of the thread, which those of blocks and stores have not: it would drop their
-    lines, among them that a store does not answer.
+    Prefect finds the run in the context of the thread. Threads of blocks and stores have none, so it would drop their
+    lines, such as that a store does not answer.
     """
 
     def note(record: logging.LogRecord) -> bool:
@@ -180,7 +181,7 @@ def as_chain(chain: Callable[..., Summary], names: Collection[str]) -> Callable[
 def as_task_of_one(function: Callable[..., Summary]) -> Callable[..., Summary]:
     """Return a call for one of many sources or volumes as a Prefect task that checks its own permissions.
 
-    A run that goes through a prefix was allowed the prefix; a link under it may point out of it.
+    A run over a prefix was checked for the prefix only, and a link below it may point elsewhere.
     """
     signature = inspect.signature(function)
 

@@ -1,7 +1,7 @@
-"""A module of Prefect's with ours imported first: `python -P -m flows.prefect_module prefect.engine`.
+"""Run a module of Prefect with ours imported first: `python -P -m flows.prefect_module prefect.engine`.
 
-Prefect looks for a flow's module in the current folder before anywhere else, where a project may have a folder flows/
-or tasks/ of its own. What is imported already is not looked for.
+Prefect looks for a flow's module in the current folder first, where a project may have a folder flows/ or tasks/ of its
+own. A module that is imported already is not looked for.
 """
 
 import runpy

@@ -1,4 +1,4 @@
-"""Compute what a run costs, by a file of prices that the environment names; none is shipped."""
+"""Compute the cost of a run from a price file that an environment variable names; none is shipped."""
 
 import json
 import os
@@ -11,7 +11,7 @@ PRICE_FILE = "SEISMILL_PRICES"
 
 
 def prices_given() -> dict[str, float]:
-    """Return the prices of the file that the environment names; nothing if it names none.
+    """Return the prices in the file that the environment names; empty if it names none.
 
     Raises:
         InputRefused: The file is not one of prices.

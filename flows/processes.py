@@ -1,6 +1,6 @@
-"""Processes that Seismill starts and finds again: a server, a worker, the runs of a worker.
+"""Start processes and find them later: a server, a worker, the runs of a worker.
 
-A process is known by its number and the time it was started, because numbers are used again.
+A process is identified by its number and its start time, because numbers are reused.
 """
 
 import os
@@ -40,7 +40,7 @@ def spawn(
     keeps: Sequence[int] = (),
     stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own, so that a Ctrl-C at this terminal is not meant for it.
+    """Start a process in a session of its own, so that a Ctrl-C at this terminal does not reach it.
 
     Args:
         command: Words of the command.
@@ -96,12 +96,12 @@ def ask(url: str, body: bytes | None = None, *, seconds: float = 5) -> bytes:
 
 
 def wait_for_api(api: str, log: Path, alive: Callable[[], bool], say: Callable[[str], None]) -> None:
-    """Return when a server answers.
+    """Wait until a server answers.
 
     Args:
         api: Address of the API.
         log: File of the process's output.
-        alive: Says whether its process is there.
+        alive: Returns whether its process is running.
         say: Called with a sentence when this takes long.
 
     Raises:
@@ -128,7 +128,7 @@ def wait_for_api(api: str, log: Path, alive: Callable[[], bool], say: Callable[[
 
 
 def last_line(log: Path) -> str:
-    """Return the last line of a log that says something."""
+    """Return the last line of a log that is not empty."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     telling = [line.strip() for line in lines if line.strip() not in ("", DEBUG_HINT)]
     return telling[-1] if telling else ""

@@ -1,7 +1,7 @@
 """Receivers of progress: the terminal, and a progress artifact in Prefect.
 
-Both are told after every block and must cost nothing: the terminal's bar redraws on its own clock, the artifact is
-sent by a thread of its own, 10 s apart at least, and a slow or absent server only makes it late.
+Both are called after every block and must be cheap: the terminal's bar redraws at its own intervals, and a thread sends
+the artifact every 10 s at most, so a slow or absent server only delays it.
 """
 
 import contextvars
@@ -68,8 +68,8 @@ def artifact_report(volume: str) -> Iterator[Report]:
 def sent_apart(send: Report, *, seconds: float = EVERY_SECONDS) -> Iterator[Report]:
     """Yield a report that calls `send` in its own thread: at first, at last, and else at least `seconds` apart.
 
-    What is reported while `send` is busy is left out, so that nothing waits for it, except for the last of a phase.
-    Phases are told apart by `Progress.stage`.
+    Reports made while `send` is busy are skipped, so that nothing waits for it, except for the last one of a phase.
+    Phases are distinguished by `Progress.stage`.
     """
     sent: dict[str, float] = {}
     unsent: dict[str, Progress] = {}

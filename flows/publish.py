@@ -1,4 +1,4 @@
-"""The main job: one SEG-Y, or one stack of images, becomes one published and proven volume.
+"""The main job: make one published and proven volume from one SEG-Y or one stack of images.
 
 Requires on a worker: SEISMILL_ALLOW, the prefixes that triggered runs may touch; SEISMILL_DASK, if runs may compute
 on "cluster"; the stores' credentials in the environment.

@@ -1,4 +1,4 @@
-"""Publications of a sweep without a deployment, and checks of an audit, one by one in this process."""
+"""Run the publications of a sweep without a deployment, and the checks of an audit, one by one in this process."""
 
 import functools
 import logging
@@ -23,7 +23,7 @@ Publish = Callable[..., Summary]
 
 
 class InThisProcess:
-    """Publications run in this process, one at a time, because one uses every core."""
+    """Runs publications in this process, one at a time, because each uses every core."""
 
     at_once = 1
 
