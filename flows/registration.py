@@ -1,8 +1,8 @@
 """Register work pools, deployments and automations on a Prefect server, from their files.
 
 infra/pools/ holds a job template for each type of pool. It fixes image, command, environment, identity and security
-context, and its schema has no other properties than sizes and labels: a person who may trigger runs can change those
-alone. What is the operator's own (image, cluster, role …) stands in the templates as ${NAME} or ${NAME:-default}.
+context. Its schema has only sizes and labels, so these are all that a person who may trigger runs can change. Values
+of the operator (image, cluster, role …) are in the templates as ${NAME} or ${NAME:-default}.
 """
 
 import json
@@ -235,7 +235,7 @@ def _automate(values: Mapping[str, str]) -> list[str]:
 
 
 def notifications(values: Mapping[str, str]) -> str:
-    """Return a line on where the automations notify, by the value of SEISMILL_NOTIFY."""
+    """Return a line that says where the automations send notifications, from SEISMILL_NOTIFY."""
     count, block = len(automations()), values.get("SEISMILL_NOTIFY", "")
     if block:
         return f"notifications: {count} automations notify {block}"

@@ -1,8 +1,8 @@
 """A local Prefect server and worker, to trigger runs from a browser on this machine.
 
-Everything lies in one folder, in the user's state and not in the current folder: the server's database, by version of
-Prefect, two logs, and a file with the processes that were started, by which `stop` finds them again from anywhere. Both
-listen on the loopback address alone. The database is SQLite, which is for a few runs at a time; a migration wants the
+Everything is in one folder of the user's state, not in the current folder: the server's database, by version of
+Prefect, two logs, and a file that lists the started processes, by which `stop` finds them from any folder. Both
+listen on the loopback address only. The database is SQLite, which suits a few runs at a time; a migration needs the
 PostgreSQL of infra/compose.yaml.
 """
 

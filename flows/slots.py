@@ -1,8 +1,8 @@
 """A limit on runs that read one staging bucket at the same time: a global concurrency limit of the server.
 
-A store answers so many requests a second, and a bucket's egress costs money; pools know nothing of either. The
-limit belongs to the bucket, so it holds for the runs of all pools together. `seismill register` makes it, an operator
-may change it in the UI while runs are under way. A killed run's slot comes back by itself when its lease is over.
+A store handles a limited number of requests a second, and a bucket's egress costs money; limits of pools do not cover
+that. The limit belongs to the bucket, so it holds for the runs of all pools together. `seismill register` makes it,
+and an operator may change it in the UI during runs. The slot of a killed run is released when its lease expires.
 """
 
 from contextlib import AbstractContextManager, nullcontext

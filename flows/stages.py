@@ -1,4 +1,4 @@
-"""The verbs as stages: a verb that opens its own compute, so that it can be called with parameters alone."""
+"""Make stages of verbs: a stage opens its compute itself, so that it can be called with parameters alone."""
 
 import functools
 import importlib
@@ -16,7 +16,7 @@ Stage = Callable[..., Any]
 
 
 class SetWith(threading.Event):
-    """Event that is also set when another one is. A failing stage sets its own event only, and ends only its source."""
+    """Event that is also set when another one is. A failing stage sets its own one, which ends its source alone."""
 
     def __init__(self, other: threading.Event) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A verb's summary as sentences and table rows, the same on the terminal and in Prefect.
+"""Turn a verb's summary into sentences and table rows, the same on the terminal and in Prefect.
 
 A summary is the JSON-able dictionary that every verb returns: volume, stage, arrays (path, shape, chunks, stored
 bytes, measured errors …), blocks, seconds, requests, bytes and notes.
@@ -32,7 +32,7 @@ _COUNTS = {
 
 
 def combined(stage: str, summaries: Sequence[Summary]) -> Summary:
-    """Return one summary of several stages of one volume; of two rows of an array, the later one counts."""
+    """Return one summary of several stages of one volume; of two rows for one array, the later one is kept."""
     arrays: dict[str, dict[str, Any]] = {}
     for array in (array for summary in summaries for array in summary.get("arrays", [])):
         arrays[array["path"]] = arrays.get(array["path"], {}) | array

@@ -1,7 +1,8 @@
 """Set the environment of our processes: the folder of their state, the proxy, and the folders of their code.
 
-A company's machine sets a proxy for everything, a Prefect user has a server's database and settings at home, and a
-project has folders called flows/ and tasks/. None of these may reach the servers and workers that Seismill starts.
+A company's machine sets a proxy for all hosts, a Prefect user has a server's database and settings in the home
+folder, and a project has folders called flows/ and tasks/. None of these may affect the servers and workers that
+Seismill starts.
 """
 
 import os
@@ -75,7 +76,7 @@ def prefect_folder(parent: Path) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that nobody else can read, unless it is there, and see that it can be written.
+    """Make a folder that only this user can read, unless it exists, and check that it can be written.
 
     Raises:
         OSError: The folder cannot be made or written.
@@ -86,7 +87,7 @@ def make_private(folder: Path) -> None:
 
 
 def server_environment(home: Path, api: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the environment of a server of our own, and of what asks it.
+    """Return the environment of a server of ours and of its clients.
 
     Args:
         home: Folder of the server, with its database.

@@ -159,7 +159,7 @@ def _show_findings(findings: dict[str, Any], console: Console, stage: str = "", 
 
 
 def axis_line(axis: dict[str, Any]) -> str:
-    """Return an axis in a line: name, first and last value, step, unit and count."""
+    """Return an axis as one line: name, first and last value, step, unit and count."""
     step, unit = axis["step"], axis.get("unit", "")
     by = "" if step == 1 else f", {step}" if isinstance(step, str) else f" by {step:g}"
     unit = f" {unit}" if unit not in ("", "1") else ""

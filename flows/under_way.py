@@ -1,7 +1,7 @@
-"""Flow runs under way in a pool of this machine's processes: refused to be ended, stopped in order, or taken up again.
+"""Flow runs under way in processes of this machine: refuse to end them, stop them, or have them resumed.
 
-A run whose process is killed would stay Running for ever, and hold the only slot of a sweep. So whoever ends a worker
-asks first, and what is stopped awaits its retry: the volume's ledger knows what is done.
+A run whose process is killed would stay Running for ever, and occupy the only slot of a sweep. So commands that end a
+worker check first, and runs that they stop await their retry: the volume's ledger knows which blocks are done.
 """
 
 import json
@@ -29,7 +29,7 @@ def refuse_under_way(api: str, *, has_worker: bool, command: str) -> None:
 
     Args:
         api: The server's address.
-        has_worker: Whether a worker lives, which may be about to start a run that is pending.
+        has_worker: Whether a worker is running, which may be about to start a pending run.
         command: The command that was typed; the refusal shows it with `--stop-runs`.
 
     Raises:
@@ -79,11 +79,11 @@ def stop_under_way(api: str, worker: int | None) -> set[str]:
 def reschedule(api: str, stopped: Collection[str] = ()) -> None:
     """Set runs to await their retry that were stopped, or that the server calls running and that have no process.
 
-    No worker lives. What was being cancelled is cancelled. A line is printed for each.
+    There must be no worker. Runs that were being cancelled become Cancelled. A line is printed for each run.
 
     Args:
         api: The server's address.
-        stopped: Numbers of runs that were asked to stop, which is to say that they crashed.
+        stopped: Numbers of runs that were asked to stop; Prefect calls these Crashed.
     """
     living = runs_of(api)
     crashed = {"id": {"any_": sorted(stopped)}, "state": {"name": {"any_": ["Crashed", "Resumable"]}}}

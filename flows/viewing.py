@@ -1,4 +1,4 @@
-"""`seismill view`: a server of one volume's pages, from the command to its end."""
+"""Run `seismill view`: serve the pages of one volume until the command is stopped."""
 
 from flows.command import told_in_one_sentence
 from flows.credentials import provide

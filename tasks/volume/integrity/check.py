@@ -1,8 +1,7 @@
 """Check every object of a volume against the checksum that was stored with it.
 
-Everything that is stored can be told right from wrong by something else that is stored: objects by the manifest of
-their array, a manifest by its first line, metadata and what is kept of runs by the root, the root by its commit and
-the commit by the root.
+Every stored object can be checked with another one: objects with the manifest of their array, a manifest with its first
+line, metadata and documents of runs with the root, the root with its commit and the commit with the root.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,8 +40,8 @@ class Finding:
 def open_checked(store: Store) -> tuple[Volume, list[Finding]]:
     """Open a volume or annex from its root or, if that is damaged, from its newest commit.
 
-    Also return a finding for the damaged one of the two. The root is taken for whole if a checksum that commits keep
-    says so, or, where the only one is lost, if it describes every array as it is stored.
+    Also return a finding for the damaged one of the two. The root counts as whole if its checksum in a commit
+    matches or, if the only checksum is lost, if it describes every array as it is stored.
 
     Raises:
         InputRefused: There is no volume.
@@ -170,7 +169,7 @@ def checked(
         volume: The volume.
         entries: The objects.
         most_bytes: Most bytes of objects in memory at once, unless one is larger.
-        on_batch: Told what is looked at next; may raise to end it.
+        on_batch: Called with each batch before it is checked; may raise to end the check.
     """
     for some in _batches(entries, most_bytes):
         on_batch(some)
@@ -198,7 +197,7 @@ def _batches(entries: Iterable[ManifestEntry], most_bytes: int) -> Iterator[list
 
 
 def fetch(store: Store, key: str) -> bytes | None:
-    """Return an object, None if it is not there."""
+    """Return an object; None if it does not exist."""
     try:
         return store.get(key)
     except (FileNotFoundError, IsADirectoryError):

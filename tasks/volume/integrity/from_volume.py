@@ -1,7 +1,7 @@
-"""Stored objects made again, byte for byte, from the other objects of the volume.
+"""Make stored objects again, byte for byte, from the other objects of the volume.
 
-Encoding is deterministic and no chunk knows of its neighbours, so an object made again has the bytes that its
-manifest tells. Whoever puts it back compares its checksum first; what comes out differently is not used.
+Encoding is deterministic and chunks are independent of each other, so an object made again has the bytes that its
+manifest lists. The caller compares the checksum before it restores the object, and does not use one that differs.
 """
 
 import numpy as np

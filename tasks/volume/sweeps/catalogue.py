@@ -1,8 +1,8 @@
 """Keep one record per source beside the volumes, with its history.
 
-Version n + 1 of a record is created next to version n, and the highest one counts. With create-if-absent alone, two
-sweeps therefore cannot overwrite each other: the second create fails, and that sweep reads again. Older versions are
-the source's history; one is added only when its state changes.
+Version n + 1 of a record is created beside version n, and the highest version is valid. So two sweeps cannot overwrite
+each other's record: create-if-absent fails for the second one, which then reads again. Older versions are the source's
+history; a version is added only when the state changes.
 """
 
 import csv
@@ -35,7 +35,7 @@ State = Literal["arriving", "running", "published", "resumable", "quarantined"]
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """One source as far as it has come.
+    """The state of one source.
 
     Attributes:
         name: Name of the source below the staging prefix, with '/'.
@@ -43,14 +43,14 @@ class CatalogueEntry:
         bytes: Size of the source.
         identity: ETag, generation, or size and time of modification.
         volume: The URL of its volume.
-        state: How far it has come: arriving (not unchanged for long enough), running, published, resumable
-            (running it again goes on), quarantined (a person must look; the source stays where it is).
+        state: arriving (not unchanged for long enough), running, published, resumable (the next sweep resumes it), or
+            quarantined (a person must decide; the source stays in place).
         sentence: Reason for the state.
         attempts: Number of attempts.
         run: The flow run of the last attempt, if that was one of a deployment.
-        plan: Digest of how it is published; another one for another sidecar.
+        plan: Digest of the settings of its publication, the sidecar included.
         crc32c: CRC32C of the file, as read, in hexadecimal; in a group each file has its own.
-        proven_at: Time at which its export was shown to be the file, byte for byte.
+        proven_at: Time at which its export was proven identical to the file, byte for byte.
         seen_at: Time at which it was first seen with this size and identity.
         changed_at: Time at which this version of the record was written.
         group: The files of a group, each with its own checksum; empty for a single file.
@@ -108,7 +108,7 @@ class Catalogue:
         self.written: set[str] = set()
 
     def put(self, key: str, content: bytes) -> None:
-        """Write what a sweep shows of the records beside them: the table, or the account of all keys."""
+        """Write a document that a sweep derives from the records: the table, or the account of all keys."""
         self._volumes.put(key, content)
 
     def write(self, record: CatalogueEntry) -> bool:

@@ -1,6 +1,6 @@
-"""Every key under a staging prefix, from one listing: candidates, what describes them, what is no SEG-Y by name.
+"""List every key under a staging prefix, and classify it by name: candidates, sidecars and checksums, other files.
 
-A sweep accounts for each key that is listed here. A candidate is what a name makes SEG-Y, also compressed, in capital
+A sweep accounts for each listed key. A candidate is a file whose name is that of SEG-Y, also compressed, in capital
 letters or in a folder without a name.
 """
 
@@ -40,8 +40,8 @@ class File:
         name: Name below the staging prefix, with '/'.
         url: URL of the file.
         bytes: Size of the file.
-        identity: Identity in the form of `Source`: another content has another one.
-        crc32c: CRC32C of the file, as read, in hexadecimal; empty before.
+        identity: Identity in the form of `Source`; it changes with the content.
+        crc32c: CRC32C of the file in hexadecimal; empty before it was read.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Listing:
     def account(
         self, sources: Sequence["OfFiles"], states: Sequence[str]
     ) -> tuple[dict[str, int], dict[str, int]]:
-        """Count every key that was listed: files by what became of their source, all others by their suffix.
+        """Count every listed key: files by the state of their source, all others by their suffix.
 
         Raises:
             IntegrityFailure: A candidate is part of no source, or a source names what was not listed.

@@ -8,8 +8,8 @@ from tasks.volume.sweeps.sidecar import SIDECAR
 def volume_name(name: str) -> str:
     """Return the name of the volume of a source: a/b.sgy, a/b.seismill.yaml and the folder a/b/ give a/b.zarr.
 
-    Empty parts are left out, and what has a meaning in a parameter is percent-encoded, so that the URL of the volume
-    can be written everywhere.
+    Empty parts are left out, and characters with a meaning in parameters are percent-encoded, so that the volume's URL
+    can be used as a parameter.
     """
     if name.endswith("/"):
         stem = name

@@ -30,7 +30,7 @@ def decide(
         catalogue: Their records.
         again: Whether quarantined sources are tried again.
         settle: Time for which a source must be unchanged.
-        missing: Names of published sources whose volume is not there any more.
+        missing: Names of published sources whose volume no longer exists.
     """
     actions = {}
     for entry in staged:
@@ -55,7 +55,7 @@ def decide(
 
 
 def action_for(record: CatalogueEntry, source: StagedSource, *, again: Retry, settle: timedelta) -> Action:
-    """Return the action for a source whose entry is of its present content."""
+    """Return the action for a source whose record is of its present content."""
     if not _is_of(record, source):
         return "foreign"
     if source.sentence:
@@ -72,7 +72,7 @@ def action_for(record: CatalogueEntry, source: StagedSource, *, again: Retry, se
 
 
 def plan_of(source: StagedSource) -> str:
-    """Return a digest of how a source is published; equal for what sweeps of earlier versions recorded."""
+    """Return a digest of the settings of a publication, the same as sweeps of earlier versions recorded."""
     asked = {"volume": source.volume, "attributes": source.attributes, "md5": source.beside}
     publication = source.publication.model_dump()
     if publication["copies"]["quality"] == "auto":

@@ -1,4 +1,4 @@
-"""Read from a published volume what it says of its source, and add to it the attributes of the sidecar."""
+"""Read from a published volume the description of its source, and add the sidecar's attributes to the volume."""
 
 import logging
 import os
@@ -39,7 +39,7 @@ def receipt(entry: StagedSource, run: Run) -> Receipt:
 
     Raises:
         InputRefused: There is no volume, or it was made of a file at another place.
-        Resumable: The volume is not (yet) the one of this content.
+        Resumable: The volume was not (yet) made of this content.
     """
     store = Store(entry.volume, run.storage_options)
     if entry.publication.index.split != "no":
@@ -98,7 +98,7 @@ def _of_images(source: StagedSource, volume: Volume, run: Run) -> Receipt:
 
 
 def volumes_at(store: Store) -> list[Store]:
-    """Return the volume at a place or, where a source was split, those in the folder that is there instead."""
+    """Return the volume at a URL or, if its source was split, the volumes in the folder at that URL."""
     if store.exists(ROOT_KEY):
         return [store]
     names = [name.rstrip("/") for name in store.children()]
@@ -180,7 +180,7 @@ def _of_parts(entry: StagedSource, volumes: list[Store], run: Run) -> Receipt:
 
 
 def describe(store: Store, attributes: Mapping[str, Any], run: Run) -> None:
-    """Make `attributes` (survey, EPSG code …) those of a published volume; nothing else of it changes.
+    """Set attributes (survey, EPSG code …) of a published volume; nothing else in it changes.
 
     Raises:
         Resumable: Another run writes it, or took it away.

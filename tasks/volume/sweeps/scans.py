@@ -1,7 +1,7 @@
-"""Which files under a staging prefix are scans: folders of slices, files that hold a volume, and described ones.
+"""Find the scans under a staging prefix: folders of slices, files of 3-D images, and images that a sidecar describes.
 
-A name says little of an image: a survey's folder holds figures, too. So an image is a source if it lies in a folder
-without SEG-Y and is one of several slices or of a format for volumes, or if a sidecar describes it.
+The name of an image does not show whether it is a scan: folders of surveys contain figures, too. So an image is a
+source if its folder has no SEG-Y and it is one of several slices or has a 3-D format, or if a sidecar describes it.
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
-"""Sidecars: what a `b.seismill.yaml` in staging says of `b.sgy`, of the scan `b`, or of files that it groups.
+"""Sidecars: a `b.seismill.yaml` in staging describes `b.sgy`, the scan `b`, or files that it groups.
 
-A sidecar tells facts of a survey and never where anything lies: it is written by whoever may write to staging, and
-must not be able to point anywhere else. The files of a group are named relative to its folder.
+A sidecar holds facts about a survey and never addresses: anyone who may write to staging can write one, and it must
+not be able to point elsewhere. The files of a group are named relative to its folder.
 """
 
 import fnmatch
@@ -129,10 +129,10 @@ def read_sidecar(data: bytes) -> Sidecar:
 
 
 def publication_of(sidecar: Sidecar, usual: Publication) -> Publication:
-    """Return the publication of a source: its sidecar's words, else the defaults.
+    """Return the settings of a source's publication: those of its sidecar, else the defaults.
 
     Raises:
-        ValueError: The sidecar asks for what there is not.
+        ValueError: The sidecar has an unknown or invalid setting.
     """
     asked = sidecar.model_dump(include={"index", "image", "master", "copies", "pyramid"})
     plain = {part: {} for part in asked} | usual.model_dump()

@@ -1,4 +1,4 @@
-"""YAML of strangers as plain values: measured before it is expanded, and refused without repeating it."""
+"""Read YAML from untrusted users as plain values: it is measured before it is expanded, and never quoted in refusals."""
 
 import math
 import re
@@ -26,7 +26,7 @@ _Loader.yaml_constructors = _Loader.yaml_constructors | {f"{_TAG}timestamp": _Lo
 
 
 def plain_values(data: bytes) -> Any:
-    """Return what YAML holds: dictionaries, lists, texts, truth values and finite numbers of up to 64 bits.
+    """Return the values of YAML: dictionaries, lists, texts, booleans and finite numbers of up to 64 bits.
 
     Raises:
         ValueError: The text is not YAML, holds anything else, or is too large.

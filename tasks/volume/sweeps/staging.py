@@ -1,8 +1,8 @@
 """List a staging prefix, and decide the volume of each SEG-Y and each scan.
 
 `staging/a/b.sgy`, or the slices in the folder `staging/a/b/`, become `volumes/a/b.zarr`, and so do the files that
-`staging/a/b.seismill.yaml` groups. Two sources that would become one volume are told apart from all others by a
-sentence, and so is a source whose name or sidecar cannot be used: nobody guesses which one was meant.
+`staging/a/b.seismill.yaml` groups. Two sources that would become one
+volume, and sources whose name or sidecar cannot be used, are not published; a sentence says why.
 """
 
 import json
@@ -95,10 +95,10 @@ def size_class(size: int) -> SizeClass:
 def look_under(
     staging: Store, volumes: Store, publication: Publication, kinds: Kinds = "all"
 ) -> tuple[Listing, list[StagedSource]]:
-    """Return all keys under a prefix, and each candidate with its sidecar's words or the reason why it cannot be used.
+    """Return all keys under a prefix, and each candidate with its sidecar's settings or why it cannot be used.
 
     Args:
-        staging: Store that is listed, once; beyond that only sidecars are read.
+        staging: Store that is listed once; otherwise only sidecars are read.
         volumes: Store of the volumes.
         publication: Settings for sources without a sidecar.
         kinds: Whether scans are sources, too.

@@ -1,6 +1,6 @@
 """ZIP files under a staging prefix: a ZIP with one SEG-Y is a source; a ZIP with several is reported.
 
-A ZIP may have any name, so the list of its files decides: two requests for each at every sweep.
+A ZIP may have any name, so the list of its files decides; this takes two requests for each ZIP at every sweep.
 """
 
 from collections.abc import Sequence
