@@ -1,6 +1,6 @@
 """Add `ds.seismill` to datasets: headers, exports and thumbnails of their volume, with the names of MDIO's reader.
 
-What writes is imported when it is called, because compiled kernels take longer to import than opening a volume takes.
+Code that writes is imported when it is called, because importing kernels takes longer than opening a volume.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,8 @@ STATISTICS = ("mean", "std", "rms", "min", "max", "count", "nonfinite_count", "z
 class SeismillAccessor:
     """The volume behind a dataset that `engine="seismill"` opened, or behind a selection of it.
 
-    What is counted by shape (`shape`, `n_dim`, `live_mask`, item access, `line`, `gather`) is of the dataset as it was
-    selected. Headers, statistics, `grid` and `trace_count` are of the whole volume.
+    `shape`, `n_dim`, `live_mask`, item access, `line` and `gather` refer to the selection. Headers, statistics,
+    `grid` and `trace_count` refer to the whole volume.
     """
 
     def __init__(self, dataset: xarray.Dataset) -> None:
@@ -206,7 +206,7 @@ class SeismillAccessor:
         return chosen.assign_coords(distance=("trace", distance, about))
 
     def gather(self, **labels: float) -> xarray.DataArray:
-        """Return the samples at some coordinates; along the last dimension of traces that is left, only live ones.
+        """Return the samples at some coordinates; along the last remaining trace dimension, only live ones.
 
         Raises:
             InputRefused: There is no such coordinate.
@@ -241,7 +241,7 @@ class SeismillAccessor:
         return thumbnail(opened, dim or (opened.dims[0] if len(opened.dims) > 2 else ""), label, size)
 
     def answered_by(self, **labels: Any) -> dict[str, Any]:
-        """Return which stored array answers a selection of this level, and what that takes.
+        """Return the stored array that answers a selection of this level, and the cost of reading it.
 
         The labels are coordinates, lists or slices of them, as `sel` takes them.
         """
@@ -284,7 +284,7 @@ class SeismillAccessor:
     def copy(
         self, target: str, includes: Sequence[str] = (), excludes: Sequence[str] = (), overwrite: bool = False
     ) -> dict[str, Any]:
-        """Copy the volume to another place; `tasks.copy.copy` says what each argument does."""
+        """Copy the volume to another URL; arguments as for `tasks.copy.copy`."""
         from tasks.dataset.handover import copied
 
         return copied(self._opened, str(target), includes, excludes, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""Stored arrays behind xarray's lazy indexing: it passes positions and gets NumPy arrays."""
+"""Provide stored arrays to xarray's lazy indexing, which passes positions and gets NumPy arrays."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tasks.volume.reading.indexing import Group, Positions
 
 
 class LazyArray(BackendArray):
-    """An array of a volume that is read when its values are wanted."""
+    """An array of a volume that is read when its values are needed."""
 
     def __init__(self, opened: Opened, path: str, dtype: np.dtype[Any], field: str = "") -> None:
         """Take an array by its path; of headers one field."""

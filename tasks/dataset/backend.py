@@ -55,12 +55,12 @@ class SeismillBackend(BackendEntrypoint):
         copies: bool = False,
         storage_options: Mapping[str, Any] | StorageOptions | None = None,
     ) -> xarray.Dataset:
-        """Open a level of a volume; samples are read when they are wanted.
+        """Open a level of a volume; samples are read when they are needed.
 
         Args:
             filename_or_obj: Address of the volume: a local path, s3://, gs:// or az://.
             drop_variables: Names of variables to leave out.
-            mask_and_scale: Show NaN where no trace is. False: values and types as they are stored.
+            mask_and_scale: Set samples without a trace to NaN. False: values and types as they are stored.
             max_error: Largest error of a sample that is accepted. 0: lossless.
             headers: Fields of the trace headers that become variables, or "all".
             level: Number of the level; 0 is the finest, -1 the coarsest.
@@ -85,12 +85,12 @@ class SeismillBackend(BackendEntrypoint):
         return dataset
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Return False: other engines open Zarr groups, too, so this engine is always named."""
+        """Return False: other engines open Zarr groups, too, so this engine must be named."""
         return False
 
 
 def opened_volume(store: Store) -> Volume:
-    """Return a volume of this software, levels and copies of another tool's array, or a volume of multidimio 0.8.
+    """Open a volume of Seismill, levels and copies of another tool's array, or a volume of multidimio 0.8.
 
     Raises:
         InputRefused: The place holds no volume.

@@ -1,4 +1,4 @@
-"""The grid of a volume by the names that users of MDIO know."""
+"""The grid of a volume, with the names of MDIO's API."""
 
 from dataclasses import dataclass
 from typing import Any

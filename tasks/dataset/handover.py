@@ -54,7 +54,7 @@ def written(
     *,
     overwrite: bool,
 ) -> dict[str, Any]:
-    """Write the part of a volume that a dataset is as SEG-Y; return the summary."""
+    """Write the part of a volume that a dataset selects as SEG-Y; return the summary."""
     with tempfile.TemporaryDirectory() as folder:
         file = ""
         if mask is not None:

@@ -1,4 +1,4 @@
-"""One level of a volume that is open for reading: its arrays, its traces, and the errors that a reader accepts."""
+"""One level of a volume that is open for reading: its arrays, its traces, and the largest accepted error."""
 
 import math
 from collections.abc import Sequence
@@ -85,7 +85,7 @@ class Opened:
 
     @cached_property
     def has_holes(self) -> bool:
-        """Return whether some places of the grid have no trace."""
+        """Return whether some cells of the grid have no trace."""
         if not self.volume.has(TRACE_MASK):
             return False
         cells = math.prod(self.volume.spec(TRACE_MASK).shape)

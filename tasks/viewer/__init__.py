@@ -1,1 +1,1 @@
-"""Look at a volume in a browser: `seismill view`; the only folder that knows Bokeh."""
+"""Show a volume in a browser (`seismill view`); the only folder that imports Bokeh."""

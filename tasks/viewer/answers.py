@@ -17,8 +17,8 @@ class Request:
 
     Attributes:
         plane: The plane.
-        at: The position along each axis at level 0; those of the plane's own axes do not matter.
-        seen: Start and stop of what is seen across and down, in positions of level 0.
+        at: The position along each axis at level 0; those along the plane's own axes are ignored.
+        seen: Start and stop of the visible range across and down, in positions of level 0.
         pixels: Width and height of the screen.
         shown: `fastest`, `master`, the path of a copy, or `difference: ` and the path of a copy.
     """
@@ -35,17 +35,17 @@ class Answer:
     """The answer to a screen's request.
 
     Attributes:
-        values: float32 of shape (down, across), NaN where nothing is; thinned to what the screen can show.
-        extent: Left, right, first and last edge in positions of level 0: those of cells, not of their middles.
+        values: float32 of shape (down, across), NaN where there is no sample; thinned to the resolution of the screen.
+        extent: Left, right, first and last edge of the cells, in positions of level 0.
         level: The level it was read from.
         array: Path of the array it was read from; a difference names the copy.
         max_abs_error: Largest error of a sample against the master; NaN for a coarser level of means.
-        every: Thinning across and down: every so manyth sample is shown.
-        partial: Whether this is the middle of what was asked for.
+        every: Thinning across and down: every n-th sample is shown.
+        partial: Whether this is only the middle of the requested range.
         full: The values before they were thinned.
         step: Positions of level 0 from one row and column of `full` to the next: across, down.
         distance: For an arbitrary line, the distance on the ground for each column of `full`.
-        is_first: Whether this is a coarser level, to be shown until a sharper answer is there.
+        is_first: Whether this is a coarser level, shown until a sharper answer is ready.
         traces: For an arbitrary line, the positions along both axes of lines for each column of `full`.
     """
 
@@ -64,7 +64,7 @@ class Answer:
 
 
 def following(before: Request, now: Request, sizes: Sequence[int]) -> list[Request]:
-    """Return the requests that come next if what is seen moves on as it did; none if it stood still or jumped.
+    """Return the next requests if the view continues to move as it did; none if it did not move, or jumped.
 
     Args:
         before: Request that was answered before.

@@ -1,4 +1,4 @@
-"""Show the right column: place, sample and header under the cursor, colours, a histogram and a spectrum."""
+"""Show the right column: position, sample and header under the cursor, colours, a histogram and a spectrum."""
 
 from html import escape
 from typing import Any
@@ -76,7 +76,7 @@ class Beside:
         self.spectrum.title.text = f"mean spectrum: {panel.plane.name}"
 
     def point(self, at: tuple[int, ...], value: float) -> bool:
-        """Show where the cursor is and what is shown there; return whether that is another place."""
+        """Show the position of the cursor and the value there; return whether the position changed."""
         if at == self.at:
             return False
         self.at, self._value = at, value

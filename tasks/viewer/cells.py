@@ -1,4 +1,4 @@
-"""A bounded cache of decoded pieces of planes, so that a pan or a step reads only what is new."""
+"""A bounded cache of decoded pieces of planes, so that a pan or a step reads only new pieces."""
 
 import itertools
 import math
@@ -20,7 +20,7 @@ Cell = tuple[tuple[int, int], ...]  # start and stop along each axis
 
 
 class CellCache:
-    """Decoded pieces of arrays by path and place, the least recently used ones forgotten first.
+    """Decoded pieces of arrays by path and region; the least recently used are removed first.
 
     Attributes:
         limit_bytes: Most bytes that are kept.

@@ -81,7 +81,7 @@ class PositionControl:
 
 
 class Controls:
-    """All controls; `page` is what they act on."""
+    """All controls of a `page`."""
 
     def __init__(self, looked: LookedAt, at: Sequence[int], colour_map: str, clip: float, page: Any) -> None:
         """Make the controls."""
@@ -131,7 +131,7 @@ class Controls:
 
 
 def grow(document: Document, columns: Sequence[UIElement]) -> None:
-    """Let what is beside the panels grow with a wide window."""
+    """Let the columns beside the panels grow with a wide window."""
     sized = [model for part in columns for model in part.select({"type": UIElement})]
     for model in sized:
         model.stylesheets = [*model.stylesheets, ".bk-input { font-size: inherit }"]

@@ -1,4 +1,4 @@
-"""The map: where traces are, in X and Y if there is a fitted map of the survey, else in line numbers."""
+"""The map of the traces, in X and Y if a survey map can be fitted, else in line numbers."""
 
 from dataclasses import dataclass
 
@@ -140,7 +140,7 @@ def _track(looked: LookedAt, axis: int) -> SurveyMap | None:
 
 
 def cell_at(looked: LookedAt, shown: SurveyMap, x: float, y: float) -> tuple[int, ...] | None:
-    """Return the positions along the axes of traces at a place of the map; None outside of the survey.
+    """Return the positions along the axes of traces at a point of the map; None outside of the survey.
 
     Of a single line it is the nearest trace.
     """

@@ -42,7 +42,7 @@ window.addEventListener('keydown', (event) => {
 
 
 def listener(command: TextInput) -> CustomJS:
-    """Return what makes keys the values of a field: `Shift+ArrowLeft 12`, the number counting all keys."""
+    """Return JavaScript that writes each key into a field, such as `Shift+ArrowLeft 12`; the number counts all keys."""
     return CustomJS(args={"command": command}, code=_LISTEN)
 
 
@@ -53,7 +53,7 @@ def explained() -> str:
 
 
 def press(page: Any, key: str) -> None:
-    """Do on a page what a key does."""
+    """Carry out the action of a key on a page."""
     key, shift = key.removeprefix("Shift+"), key.startswith("Shift+")
     name = key.lower()
     if name in ("arrowleft", "arrowright") and page.active.plane.stepped >= 0:

@@ -37,7 +37,7 @@ def limits(values: Sequence[np.ndarray], percent: float) -> tuple[float, float]:
 
 
 def histogram(values: np.ndarray, bounds: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many values are in each bin, and the edges of the bins, a little beyond the limits of the colours."""
+    """Return the counts and edges of bins that extend slightly beyond the limits of the colours."""
     seen = finite(values)
     margin = (bounds[1] - bounds[0]) / 4
     low, high = bounds[0] - margin, bounds[1] + margin

@@ -1,6 +1,6 @@
 """The volume shown: its levels, copies and planes, and the answers to requests of the screen.
 
-Nothing here knows a browser. All methods may be called from several threads.
+This module does not depend on the browser. All methods may be called from several threads.
 """
 
 import math
@@ -32,7 +32,7 @@ LINE = "line"
 
 
 class LookedAt:
-    """A volume that is open for looking at."""
+    """A volume that is open in the viewer."""
 
     def __init__(self, url: str, options: StorageOptions, cache_bytes: int = CACHE_BYTES) -> None:
         """Open the volume; only its root, its labels and its mask are read.
@@ -109,11 +109,11 @@ class LookedAt:
         return ((0, self.axes[plane.across].size), (0, self.axes[plane.down].size))
 
     def answer(self, request: Request, *, quick: bool = False) -> Answer:
-        """Return what a screen shows.
+        """Return the answer to a request of a screen.
 
         Args:
             request: Request to answer.
-            quick: Return a coarser level, marked as `is_first`, if what the screen can show takes long.
+            quick: Return a coarser level, marked as `is_first`, if the sharp answer would take long.
 
         Raises:
             IntegrityFailure: A chunk does not fit its checksum, or is missing where a trace exists.

@@ -1,6 +1,6 @@
-"""The page of one visitor: its panels, and what happens when something is moved, chosen, drawn or pointed at.
+"""The page of one browser session: its panels, and the reactions to moves, choices, drawing and the cursor.
 
-Answers are made on threads; everything that touches Bokeh's models runs in the document's turn.
+Answers are computed on threads; code that changes Bokeh's models runs in callbacks of the document.
 """
 
 from collections.abc import Sequence
@@ -117,7 +117,7 @@ class Page:
             self._colour()
 
     def clip(self, percent: float | None) -> None:
-        """Clip the colours at another percentile of what is seen."""
+        """Clip the colours at another percentile of the visible samples."""
         if percent is None:
             return
         self.clipped = min(max(float(percent), LEAST_CLIP), 100.0)
@@ -125,7 +125,7 @@ class Page:
         self._colour()
 
     def follow(self, follows: bool) -> None:
-        """Choose whether the colours follow what is seen."""
+        """Choose whether the colours adapt to the visible samples."""
         self._follows = follows
         if follows:
             self._colour()
@@ -137,7 +137,7 @@ class Page:
             self.set_line([])
 
     def clear_line(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         self.controls.draws.active = False
         self.set_line([])
 
@@ -159,7 +159,7 @@ class Page:
         self.ask_line()
 
     def press(self, key: str) -> None:
-        """Do what a key does; the title of the field says which key was the last."""
+        """Carry out the action of a key, which the title of the field names."""
         press(self, key.rpartition(" ")[0])
         self._command.title = key
 
@@ -173,7 +173,7 @@ class Page:
         self.ask_line()
 
     def ask(self, panel: Panel) -> None:
-        """Ask for what a panel shows; while an answer is awaited, the newest question waits for its turn."""
+        """Request the view of a panel; while an answer is awaited, the newest request waits."""
         panel.version += 1
         if not panel.is_busy:
             request = panel.request(self.at, self.shown)
@@ -181,7 +181,7 @@ class Page:
             self._turns.start(panel, call, partial(self._show, panel, request), partial(self.ask, panel))
 
     def sharpen(self, panel: Panel) -> None:
-        """Ask for all that the screen can show, beside the questions of `ask`: these do not wait for it."""
+        """Request the full resolution of the screen, without delaying the requests of `ask`."""
         panel.sharp.version += 1
         if not panel.sharp.is_busy:
             request, version = panel.request(self.at, self.shown), panel.version

@@ -115,7 +115,7 @@ class Panel:
 
     @property
     def seen(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return start and stop of what is seen, in positions; at least one."""
+        """Return start and stop of the visible range, in positions; at least one."""
         found = []
         for axis, shown in ((self.across, self.figure.x_range), (self.down, self.figure.y_range)):
             ends = sorted((axis.position(shown.start), axis.position(shown.end)))
@@ -128,7 +128,7 @@ class Panel:
         return Request(self.plane, at, self.seen, self.pixels, shown)
 
     def further(self, request: Request) -> list[Request]:
-        """Return what comes after a request whose full answer is shown if the panel moves on as it did."""
+        """Return the next requests, once a full answer is shown, if the panel continues to move as it did."""
         before, self.before = self.before, request
         if before is None or request.shown.startswith(DIFFERENCE):
             return []
@@ -153,7 +153,7 @@ class Panel:
         self.figure.outline_line_color = ACTIVE if is_active else INACTIVE
 
     def tell(self, at: tuple[int, ...], shown: str) -> None:
-        """Say in the title where the plane lies, and what was read for it."""
+        """Show in the title the position of the plane, and the array that was read."""
         answer, axes = self.answer, self.looked.axes
         if answer is None:
             return
@@ -201,7 +201,7 @@ class Panel:
         self._range((x0, x1), (y0, y1), as_home=True)
 
     def zoom(self, factor: float) -> None:
-        """Show a part of what is seen, or more, around the middle."""
+        """Zoom in or out around the middle."""
         ends = []
         for shown in (self.figure.x_range, self.figure.y_range):
             middle, half = (shown.start + shown.end) / 2, (shown.end - shown.start) / 2 * factor
@@ -209,7 +209,7 @@ class Panel:
         self._range(*ends, as_home=False)
 
     def pan(self, across: float, down: float) -> None:
-        """Move what is seen by parts of its width and height; downwards is positive."""
+        """Move the view by fractions of its width and height; downwards is positive."""
         ends = []
         for shown, part in ((self.figure.x_range, across), (self.figure.y_range, -down)):
             by = part * (shown.end - shown.start)

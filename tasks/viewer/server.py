@@ -1,6 +1,6 @@
-"""Serve the pages of one volume: on loopback to everybody here, on another address to those that know a token.
+"""Serve the pages of one volume: on loopback to all users of this machine, on another address only with a token.
 
-The page only reads. What is not this page, its script and its socket is answered with 403 or 404.
+The page only reads. Requests for anything but the page, its script and its socket get 403 or 404.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ UNUSED_SESSION_MS = 30_000
 
 
 class TokenAuth(AuthProvider):  # type: ignore[misc]
-    """Lets in those that know the token: once in the address, from then on in a cookie."""
+    """Accepts requests with the token: first in the address, later in a cookie."""
 
     def __init__(self, token: str, port: int) -> None:
         """Take the token; the port is part of the cookie's name, because browsers share cookies between ports."""

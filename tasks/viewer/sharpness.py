@@ -1,4 +1,4 @@
-"""Choose the level and the array that a plane is read from: sharp enough for the screen, and the fastest of those."""
+"""Choose the level and the array for a plane: the fastest of those that are sharp enough for the screen."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ class Choice:
         array: The stored array.
         cost: Cost of reading.
         spans: Ranges to read, in positions of level 0.
-        partial: Whether that is the middle of what was asked for, because all of it would take too much.
+        partial: Whether this is only the middle of the requested range, because all of it would decode too much.
     """
 
     opened: Opened
@@ -36,7 +36,7 @@ class Choice:
 
 
 def factors_of(opened: Opened) -> tuple[float, ...]:
-    """Return how many positions of level 0 one position of a level stands for, along each axis."""
+    """Return how many positions of level 0 one position of a level covers, along each axis."""
     levels = opened.volume.state.levels
     return tuple(
         (fine_step and coarse / fine_step) or 1.0
@@ -76,7 +76,7 @@ def chosen(
     groups_at: Callable[[Opened, Spans], Sequence[Group]] | None = None,
     limit_bytes: int = MOST_DECODED_BYTES,
 ) -> Choice:
-    """Return what answers fastest of the levels and arrays that are sharp enough for the screen.
+    """Return the fastest of the levels and arrays that are sharp enough for the screen.
 
     If all of those would decode more than the limit, a coarser level answers. If there is none, the middle is read.
 
@@ -108,9 +108,9 @@ def chosen(
 
 
 def quicker(levels: Sequence[Opened], choice: Choice, seconds: float = QUICK_SECONDS) -> Choice | None:
-    """Return a coarser level that answers in some seconds, the finest of those; None if the choice does so itself.
+    """Return the finest coarser level that answers within seconds; None if the choice itself does.
 
-    If no level is so quick, it is the coarsest, if that takes a quarter of the time.
+    If no level does, it is the coarsest, if that takes at most a quarter of the time.
     """
     if choice.cost.seconds <= seconds or choice.partial:
         return None

@@ -1,4 +1,4 @@
-"""Make answers on threads, and show them in the document's turn."""
+"""Compute answers on threads, and show them in callbacks of the document."""
 
 import logging
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Awaited:
 
 
 class Turns:
-    """Questions of one document and their answers, until its session ends."""
+    """Requests of one document and their answers, until its session ends."""
 
     def __init__(
         self, document: Document, pool: Executor, say: Callable[[str], None], wait: Callable[[int], None]

@@ -1,4 +1,4 @@
-"""Read YAML from untrusted users as plain values: it is measured before it is expanded, and never quoted in refusals."""
+"""Read YAML of untrusted users as plain values: it is measured before it is expanded, and refusals do not quote it.
 
 import math
 import re
