@@ -1,1 +1,1 @@
-"""The verbs of Seismill, plain functions; `tasks.volume` holds the nouns they act on."""
+"""The verbs of Seismill as plain functions; `tasks.volume` holds the code that they use."""

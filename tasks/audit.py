@@ -1,8 +1,8 @@
 """Verify a share of every volume that sweeps published, so that each volume is reread in a few nights.
 
-The day determines the objects: each day takes objects that the days before left out. With a fraction of 0.05 every
-stored byte is read within twenty nights. A damaged volume does not end the audit: all volumes are checked, and then
-the audit fails with a sentence that names the damaged ones.
+The day determines the objects: each day reads objects that the days before did not. With a fraction of 0.05 every
+stored byte is read within twenty days. A damaged volume does not end the audit: all volumes are checked, and then the
+audit fails with a sentence that names the damaged ones.
 """
 
 import logging

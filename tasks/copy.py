@@ -1,8 +1,8 @@
 """Copy a published volume and labels of its image to any store, every object compared with its manifest on the way.
 
-Objects travel as they are stored, nothing is decoded. The copy is a volume like any other and, if nothing is left
-out, the same volume: equal bytes of every object that readers meet. It is written under the run protocol, so it can
-be stopped and resumed, and its root comes last.
+Objects are copied as they are stored, without decoding. The copy is a volume like any other; if nothing is left out,
+every object that readers use has the same bytes. It is written under the run protocol, so it can be stopped and
+resumed, and its root is written last.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""Make a survey of its own: a synthetic post-stack 3-D that looks and is numbered like a real one.
+"""Make a synthetic post-stack 3-D survey that looks and is numbered like a real one.
 
 The geology is a function of position and two-way time, so every inline is computed by itself and memory does not
 grow with the survey: flat-lying beds over an unconformity, below it folded and faulted ones with a dome and a
-bright spot on its crest, and a meandering channel. Numbering, coordinates, missing and dead traces are what
-real surveys have, so that what reads this file has been tried on them.
+bright spot on its crest, and a meandering channel. Numbering, coordinates, missing and dead traces are as
+in real surveys, so that a reader is tested on them.
 """
 
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ def export_ome(
 ) -> dict[str, Any]:
     """Write a volume and its levels as a plain OME-Zarr 0.4 group (Zarr v2), for viewers that read nothing newer.
 
-    Run it again to go on with an export that was stopped.
+    Run it again to resume an export that was stopped.
 
     Args:
         volume: The volume, or another tool's group with levels.

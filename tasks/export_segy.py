@@ -1,9 +1,9 @@
-"""Give a volume back as the SEG-Y files it was made from, byte for byte, or part of it, or in another form.
+"""Write a volume as the SEG-Y files it was made from, byte for byte, or part of it, or in another format.
 
 One process decodes windows of traces in parallel and writes them in file order: to a local file through
-`<target>.partial`, which an interrupted export goes on with, or to an object store as one multipart upload, whose
-completion is the commit. What is written is checksummed on the way and, where it is to be the source, compared with
-the source's checksum; what is selected or converted is rewritten trace by trace between decoding and writing.
+`<target>.partial`, with which an interrupted export continues, or to an object store as one multipart upload, whose
+completion makes the object visible. The written bytes are checksummed and, if they should equal the source, compared
+with its checksum. Selected or converted traces are changed between decoding and writing.
 """
 
 import logging

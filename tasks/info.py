@@ -1,7 +1,6 @@
-"""Say what a volume is, from its root alone: one request, whatever the volume's size.
+"""Describe a volume from its root alone, with one request for a volume of any size.
 
-A command that is typed to look something up must answer at once, so nothing heavy is imported on the way: no
-zarr, codecs, numba or matplotlib.
+Such a command must answer at once, so it imports nothing large: no zarr, codecs, numba or matplotlib.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Turn a stack of slices into the master of a volume: every voxel as it is, and where it lies.
+"""Turn a stack of slices into the master of a volume: every voxel unchanged, with its position.
 
 A block is a slab as deep as a stored object, so each slice is read and decoded once. Results for the whole volume
 (statistics, the window of values that a viewer shows) are merged from the ledger in block order.

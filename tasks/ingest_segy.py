@@ -1,8 +1,8 @@
-"""Turn SEG-Y files into the master of a volume: lossless samples, every header, all that export needs.
+"""Turn SEG-Y files into the master of a volume: lossless samples, every header, and everything that export needs.
 
-Samples and headers are read once. What the block-wise pass cannot know before its end (statistics, words that
-float32 does not give back, checksums of the file) is merged from the ledger in block order and stored with
-the metadata, which is what makes the volume visible.
+Samples and headers are read once, in blocks. Results for the whole file (statistics, words that float32 cannot
+reproduce, checksums) are merged from the ledger in block order and stored with the metadata, which makes the volume
+visible.
 """
 
 import logging

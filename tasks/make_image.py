@@ -1,8 +1,8 @@
-"""Make an image of its own: a Zarr array of any shape, chunks and type, to try levels, copies and viewers on.
+"""Make a synthetic image: a Zarr array of any shape, chunks and type, for tests of levels, copies and viewers.
 
-It is as another tool would leave it, field/0 in a group without anything of ours, so what is made of it is what
-would be made of an instrument's. Every chunk is a function of its position and the seed: memory does not grow with the
-image, and the same arguments give the same bytes.
+It is written as another tool would write it, as field/0 in a group without our metadata, so that verbs treat it as
+they treat an instrument's image. Every chunk is a function of its position and the seed: memory does not grow with
+the image, and the same arguments give the same bytes.
 """
 
 import time

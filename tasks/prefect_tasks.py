@@ -1,8 +1,8 @@
-"""How a stage becomes a Prefect task; the verbs themselves know nothing of Prefect.
+"""Make Prefect tasks from stages; the verbs themselves do not depend on Prefect.
 
-One layer, the store, retries single calls; Prefect repeats a whole stage, which resumes from its ledger, when a
-store was out of reach for longer. What the user must act on is never repeated: it becomes the task's state, with
-the sentence as its message and no traceback in the log.
+The store retries single calls. If a store is unreachable for longer, Prefect repeats the whole stage, which resumes
+from its ledger. An outcome that the user must act on is not repeated: it becomes the task's state, with the sentence
+as its message and without a traceback in the log.
 """
 
 import functools

@@ -1,8 +1,9 @@
-"""Prove that a volume holds what its source does, writing nothing but when that was shown.
+"""Prove that a volume holds everything its source does, and record the time of the proof; nothing else is written.
 
-Of SEG-Y, the export is streamed through the source's checksums. After this the staging copy of the file may be
-deleted, and `proven_at` says so. Of images, the source is read again and each voxel compared, which `compared_at`
-records. A volume does not give an image file back (its tags, its compression), so it never has `proven_at`.
+For SEG-Y, the export is computed and compared with the source's checksums. After this the staging copy of the file
+may be deleted, and `proven_at` says so. For images, the source is read again and each voxel compared, which
+`compared_at` records. A volume cannot reproduce an image file (its tags, its compression), so it never has
+`proven_at`.
 """
 
 import logging

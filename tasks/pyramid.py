@@ -1,7 +1,7 @@
 """Coarser levels of a volume's master, or of any Zarr array, each made of the live samples of the level above it.
 
-Level n + 1 has shape ceil(shape / factor): a cell at the far edge is made of the samples it has, traces that
-do not exist and NaN samples are left out, so nothing leaks into a mean. All levels are one plan; a pass over
+Level n + 1 has shape ceil(shape / factor): a cell at the far edge is made of the samples it has. Missing traces and NaN
+samples are left out of means. All levels are one plan; a pass over
 a level starts when that level is complete, and no level is visible before all are.
 """
 

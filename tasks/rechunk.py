@@ -1,9 +1,9 @@
-"""Copies of the master in other chunks, all of them from one read of it, mostly lossy within a proven bound.
+"""Make copies of the master in other chunks, all from one read of it, mostly lossy within a proven bound.
 
-Every chunk is compared with the master while it is encoded: ZFP's encoder knows what a decoder gets from its bits, and
-chunks of any other codec are decoded. Copies of one tolerance have the same blocks of ZFP, which are encoded once. So
-the errors that a copy's attributes name are those of its stored bytes; `verify --errors` decodes these and measures
-again. NaN and Inf would spoil their whole neighbourhood in ZFP and become 0 there; they survive in the master only.
+Every chunk is compared with the master while it is encoded: the ZFP encoder here computes what a decoder gets, and
+chunks of any other codec are decoded. So the errors in a copy's attributes are those of its stored bytes; `verify
+--errors` decodes these and measures again. Copies of one tolerance share their ZFP blocks, which are encoded once.
+NaN and Inf would damage neighbouring samples in ZFP, so they become 0 there; only the master keeps them.
 """
 
 import time

@@ -1,7 +1,7 @@
-"""The report of a volume: it shows a geophysicist the survey and what its copies lose.
+"""Make the report of a volume, which shows the survey and the errors of its copies.
 
-One HTML page and its pictures lie in the volume, under `.seismill/report/`, where no reader of arrays meets them. What
-is read does not grow with the volume beyond one slice in each direction, cut to its middle where even that is much.
+One HTML page and its pictures lie in the volume, under `.seismill/report/`, where readers of arrays do not see them. At
+most one slice in each direction is read, and only its middle if a slice is very large.
 """
 
 import json
@@ -112,7 +112,7 @@ def rows_of(volume: Volume) -> list[dict[str, Any]]:
 
 
 def table(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
-    """Array by array what a person compares, as text; empty where there is no such number."""
+    """Return a table of texts, a row for each array; empty where there is no such number."""
 
     def number(row: dict[str, Any], name: str, form: str) -> str:
         return format(row[name], form) if name in row else ""

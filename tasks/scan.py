@@ -1,7 +1,7 @@
-"""Say what a SEG-Y file is from its headers, before anything is decided about it.
+"""Describe a SEG-Y file from its headers, before it is ingested.
 
-A file whose index is in doubt is not refused here: the sentence that an ingest would refuse it with is part of
-the answer, beside the candidates to choose from. Nothing is written.
+A file whose index is in doubt is not refused here: the result holds the sentence with which an ingest would refuse
+it, and the candidates to choose from. Nothing is written.
 """
 
 import time

@@ -1,8 +1,9 @@
-"""Publish what is new under a staging prefix, and leave what is unchanged alone.
+"""Publish new sources under a staging prefix, and skip unchanged ones.
 
-A sweep lists, decides, starts and ends. What it knows of each source is in the catalogue beside the volumes, so a
-sweep that was killed anywhere is gone on with by the next one, and nothing is published twice. A source that
-cannot be published is quarantined: a record with a sentence. The file itself is never moved, changed or deleted.
+A sweep lists the prefix, decides on an action for each source, starts publications and records their ends. The
+catalogue beside the volumes has a record of each source, so the next sweep continues one that was killed, and nothing
+is published twice. A source that cannot be published is quarantined: its record has a sentence. The file itself is
+never moved, changed or deleted.
 """
 
 import json
@@ -66,10 +67,10 @@ class Publisher(Protocol):
     at_once: int
 
     def submit(self, job: Submission) -> str:
-        """Begin an attempt, or find it begun; its flow run, or nothing if it is carried out in `wait`."""
+        """Begin an attempt, or find it begun; return its flow run, or '' if `wait` carries it out."""
 
     def wait(self, active: Mapping[str, Submission]) -> dict[str, Ending]:
-        """Return when some of these attempts, named by flow run or key, have ended: how."""
+        """Wait until some of these attempts, named by flow run or key, have ended; return how each ended."""
 
     def look(self, runs: Collection[str]) -> dict[str, Ending | None]:
         """Return how flow runs of earlier sweeps ended: None while one runs, no entry for an unknown one."""
@@ -173,7 +174,7 @@ def carry_out(
     stopping: threading.Event,
     report: Callable[[Progress], None],
 ) -> None:
-    """Do what was decided: at most `publisher.at_once` attempts at a time, the smallest sources first.
+    """Carry out the decided actions: at most `publisher.at_once` attempts at a time, the smallest sources first.
 
     Raises:
         Resumable: The sweep was stopped.

@@ -1,9 +1,9 @@
-"""Check what is stored against what was written: every object by its manifest, and on request every promise.
+"""Compare every stored object with its manifest, and on request copies and levels with the master.
 
-An object is checked for presence, size and CRC32C, and its chunks are decoded, so that what passes also
-opens. `fraction` draws objects by a seed, for nightly checks of a part. With `errors` the copies are compared
-with the master again, each pyramid level with the one above, and the proof is repeated. `repair` puts back what is
-broken, as it was written, and touches nothing else.
+An object is checked for presence, size and CRC32C, and its chunks are decoded, so that an object that passes can also
+be read. `fraction` draws a share of the objects by a seed, for nightly checks. With `errors`, the copies are compared
+with the master again, each pyramid level with the one above, and the proof is repeated. `repair` restores damaged
+objects to the bytes that were written, and changes nothing else.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""Read YAML of untrusted users as plain values: it is measured before it is expanded, and refusals do not quote it.
+"""Read YAML of untrusted users as plain values: measured before it is expanded, and never quoted in refusals."""
 
 import math
 import re
