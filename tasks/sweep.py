@@ -1,9 +1,8 @@
 """Publish new sources under a staging prefix, and skip unchanged ones.
 
-A sweep lists the prefix, decides on an action for each source, starts publications and records their ends. The
-catalogue beside the volumes has a record of each source, so the next sweep continues one that was killed, and nothing
-is published twice. A source that cannot be published is quarantined: its record has a sentence. The file itself is
-never moved, changed or deleted.
+A sweep lists the prefix, decides on an action for each source, and publishes. The catalogue beside the volumes has a
+record of each source, so the next sweep continues one that was killed, and nothing is published twice. A source that
+cannot be published is quarantined: its record has a sentence. The file itself is never moved, changed or deleted.
 """
 
 import json

@@ -28,8 +28,8 @@ def asked(index: Index, *, header_bytes: int = TRACE_HEADER_BYTES) -> dict[str, 
         if len(index.names) > 1 or (template and not template.name.startswith("PostStack2D")):
             what = template.name if template else f"the names {', '.join(index.names)}"
             raise InputRefused(
-                f"traces in file order have one dimension, but {what} need more; use PostStack2DTime or name index "
-                "bytes"
+                f"traces in file order have one dimension, but {what} would make more; use PostStack2DTime or name "
+                "index bytes"
             )
         return {}
     if index.bytes == "auto":

@@ -335,7 +335,7 @@ def test_what_the_user_says_is_done(headers, index, expected):
         (Index(bytes="9,13,37", names=["a", "b"]), r"2 index names \(a, b\) are given for 3 index bytes"),
         (
             Index(bytes="trace", template="PostStack3DTime"),
-            "in their order have one dimension, and PostStack3DTime",
+            "traces in file order have one dimension, but PostStack3DTime",
         ),
         (
             Index(bytes="9,13", template="StreamerShotGathers2D", coordinate_bytes="181,185"),
@@ -343,7 +343,7 @@ def test_what_the_user_says_is_done(headers, index, expected):
         ),
         (
             Index(bytes="189,193", template="PostStack3DTime", domain="depth"),
-            "PostStack3DTime is not in depth",
+            "PostStack3DTime is not for the depth domain",
         ),
         (
             Index(bytes="189,238"),

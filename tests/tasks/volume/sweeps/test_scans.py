@@ -153,7 +153,7 @@ def test_a_sidecar_of_another_kind_is_refused_for_its_own_source(staging, name, 
 
 
 def test_checksums_are_of_one_file(staging):
-    with pytest.raises(InputRefused, match="checksum is of one file"):
+    with pytest.raises(InputRefused, match="checksum belongs to one file"):
         swept(staging, publication=Publication(image=Image(checksums=["00000000"])))
 
 
