@@ -85,10 +85,10 @@ def block_memory(volume: Volume, specs: Sequence[ArraySpec], blocks: SuperBlocks
 
 
 def times_held(volume: Volume, specs: Sequence[ArraySpec]) -> int:
-    """Return how often the samples of a block lie in memory.
+    """Return how many times the samples of a block are in memory at once.
 
-    Once for copies in ZFP and once for others; once more as they were, if some are not finite or may not be; and once,
-    encoded, while shards or another tool's objects are read.
+    Once for copies in ZFP, and once for other copies; once more unchanged, if some are or may be NaN or Inf;
+    and once in encoded form, if shards or another tool's objects are read.
     """
     master = volume.spec(volume.master)
     kinds = {is_zfp(spec) for spec in specs}

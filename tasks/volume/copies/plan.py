@@ -27,7 +27,7 @@ Choose = Callable[[Volume, list[ArraySpec]], list[ArraySpec]]
 
 
 def any_tolerance(volume: Volume, specs: list[ArraySpec]) -> list[ArraySpec]:
-    """Return copies with some tolerance in place of a target: neither shapes nor memory depend on it."""
+    """Return copies with any tolerance in place of a target, to plan shapes and memory, which do not depend on it."""
     return [with_tolerance(spec, 1.0) for spec in specs]
 
 

@@ -1,7 +1,7 @@
-"""Samples beyond the end of an array, in the last cells of a chunk that ZFP is to encode.
+"""Fill samples beyond the end of an array, in the last ZFP cells of a chunk.
 
-ZFP takes cells of 4 samples along each axis. Zeros beside values are a step, which costs bits and precision: of a
-volume that is one trace wide, half of what is stored. No reader sees samples beyond the end of an array.
+ZFP encodes cells of 4 samples along each axis. Zeros beside values are a step, which costs bits and precision: half of
+the stored bytes of a volume that is one trace wide. No reader sees samples beyond the end of an array.
 """
 
 from collections.abc import Sequence

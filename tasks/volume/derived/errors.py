@@ -26,7 +26,7 @@ def encode_measured(
 ) -> bytes:
     """Return the stored bytes of a chunk; add the errors of what they decode to to `sums`.
 
-    ZFP of three dimensions is measured by the encoder, which knows what a decoder gets. Anything else is decoded.
+    For ZFP of three dimensions, the encoder computes the decoded values. Other chunks are decoded.
 
     Args:
         spec: The copy.

@@ -1,4 +1,4 @@
-"""Blocks of ZFP that copies share: each is encoded and measured once, and every chunk that has it gets its bits.
+"""ZFP blocks that copies share: each is encoded and measured once, and its bits are used in every chunk that has it.
 
 Chunks of all copies begin at multiples of 4 samples, so copies of one tolerance are made of the same blocks. The bits
 of a slab of blocks, with where each block ends and its errors, take the place of the slab's samples in memory.

@@ -79,7 +79,7 @@ def as_text(runs: Runs) -> str:
 
 
 def from_text(text: str, n_traces: int) -> Runs:
-    """Return the runs that the parameter `traces` means.
+    """Return the ranges of trace numbers in the parameter `traces`.
 
     Args:
         text: Text such as 31-80,95.

@@ -6,7 +6,7 @@ SMALL_ARRAY_CELLS = 1 << 22
 
 
 def small_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Whole rows, up to a few million cells."""
+    """Return chunks of whole rows with up to a few million cells."""
     chunks: list[int] = []
     room = SMALL_ARRAY_CELLS
     for n in reversed(shape):

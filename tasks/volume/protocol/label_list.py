@@ -28,7 +28,7 @@ def open_labels(image: Volume) -> dict[str, Volume]:
     """Return the label volumes that an image lists, by name, without those that are missing.
 
     Raises:
-        InputRefused: Something is there that is no published volume.
+        InputRefused: A listed group is not a published volume.
     """
     labels = {}
     for name in image.root.label_names:

@@ -41,7 +41,7 @@ Fit = Callable[[Compute], Compute]
 
 
 def nothing() -> None:
-    """Read nothing: nothing is replaced, or the verb read it already."""
+    """Do nothing: the `read` of a stage that replaces nothing, or whose verb has read everything already."""
 
 
 def any_memory(compute: Compute) -> Compute:

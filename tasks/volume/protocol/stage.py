@@ -82,7 +82,7 @@ class Job:
         return store, plan
 
     def check(self) -> None:
-        """Return when it is known that this run owned the volume when the block began.
+        """Wait for the check that this run owned the volume when the block began.
 
         Raises:
             Resumable: Another run took over.

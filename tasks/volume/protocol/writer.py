@@ -102,7 +102,7 @@ def _pieces(spec: ArraySpec, values: np.ndarray) -> Iterator[Piece]:
 
 
 def writing_bytes(spec: ArraySpec, *, local: bool) -> int:
-    """Return the peak bytes of `put_region` beside the values: chunks in hand, and encoded ones not yet put."""
+    """Return the peak bytes of `put_region` beside the values: chunks being encoded, and those not yet stored."""
     in_hand = cpu_count() * (spec.chunk_bytes + 2 * encoded_bound(spec))
     if local and not spec.shards:
         return in_hand

@@ -1,1 +1,1 @@
-"""Pictures of a volume."""
+"""The report of a volume: pictures, tables and one HTML page."""

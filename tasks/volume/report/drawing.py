@@ -1,4 +1,4 @@
-"""The whole report: it reads the volume, draws the pictures and writes the page."""
+"""Make the report: read the volume, draw the pictures and write the page."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait

@@ -22,7 +22,7 @@ LAYOUT = 2  # of pages and pictures: raised when those of the same volume look o
 
 
 def name_of(volume: Volume) -> str:
-    """Return the name that a report bears: the last part of the volume's address."""
+    """Return the name in a report's title: the last part of the volume's URL."""
     return volume.store.url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".zarr")
 
 

@@ -18,7 +18,7 @@ class Look:
     """How the report shows the values of a volume.
 
     Attributes:
-        voxels: An image, not a survey: pictures have the proportions of the ground, in greys.
+        voxels: Whether it is an image: pictures are to scale, in greys.
         window: Values at the ends of the greys; None: as the samples shown have them.
         labels: Colour of each label, if values are labels.
         unit: Unit of lengths, for images.

@@ -1,4 +1,4 @@
-"""Pictures of slices as PNG: the master, and each copy with its differences, as a geophysicist looks at them.
+"""Pictures of slices as PNG: the master, and each copy with its differences, as geophysicists expect them.
 
 Samples become pixels here, by the mean over the samples of each pixel, so that a NaN or a missing trace does not
 spread as it does through an interpolation. Positions on a page are in inches, from the lower left.

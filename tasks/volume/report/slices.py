@@ -1,7 +1,7 @@
 """The slices that a report shows, read within limits that do not grow with the volume.
 
-A slice across the long side of chunks touches nearly all of them: one crossline of a copy made for inlines costs as
-much as the whole copy. So only the middle of such a slice is shown, in whole chunks.
+A slice across the long side of chunks touches nearly all of them: reading one crossline of a copy for inlines takes as
+long as reading the whole copy. So only the middle of such a slice is shown, in whole chunks.
 """
 
 import math

@@ -51,8 +51,8 @@ def survey_map(
 ) -> TraceMap | None:
     """Return the map of a volume; None if it is no survey or too large to be read for one.
 
-    Coordinates of many chunks are computed from the corners of the grid, whose misfit the volume keeps; without
-    corners, there is no map of them. `whole_chunks` are the most chunks of a coordinate that are read.
+    If a coordinate has more than `whole_chunks` chunks, it is not read, but computed from the corners of the
+    grid in the root; without corners there is no map.
     """
     if mask.whole is None or not mask.whole.any():
         return None

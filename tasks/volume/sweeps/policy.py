@@ -83,7 +83,7 @@ def plan_of(source: StagedSource) -> str:
 def outcome_of(
     source: StagedSource, actions: Mapping[str, Action], catalogue: Catalogue, *, dry: bool
 ) -> dict[str, Any]:
-    """Return the outcome of a source, as a row."""
+    """Return the row of a source for the summary of a sweep."""
     record, action = catalogue.records[source.name], actions[source.name]
     state, sentence = str(record.state), record.sentence
     if action == "foreign":
