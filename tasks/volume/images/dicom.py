@@ -99,6 +99,11 @@ def describe(opened: OpenFile) -> tuple[VoxelFile, Slices]:
             "save it with 8, "
             "16 or 32"
         )
+    if header.fault:
+        raise InputRefused(
+            f"the frames of {source.url} {header.fault}, so they are no stack; save each stack in a file of its own, "
+            "its frames sorted by place"
+        )
     dtype = np.dtype(f"{'' if header.signed else 'u'}int{header.allocated}")
     count, shape = header.frames, (header.rows, header.columns)
     details: dict[str, Any] = {"bits": header.stored} if header.stored < header.allocated else {}
@@ -159,6 +164,7 @@ def ordered(files: Sequence[tuple[VoxelFile, Slices]], where: str) -> list[tuple
     """
     if len(files) == 1:
         return list(files)
+    _refuse_differing(files, where)
     order, step, notes = places_of_slices([(file.url, slices.in_series) for file, slices in files], where)
     voxels = files[order[0]][1].voxels
     if voxels.length and step:
@@ -184,6 +190,30 @@ def ordered(files: Sequence[tuple[VoxelFile, Slices]], where: str) -> list[tuple
             "stored values cannot be compared; save them with one rescaling"
         )
     return [(files[k][0], replace(files[k][1], voxels=voxels)) for k in order]
+
+
+def _refuse_differing(files: Sequence[tuple[VoxelFile, Slices]], where: str) -> None:
+    """Refuse slices of one scan that are turned, or whose voxels are spaced, in different ways."""
+    scans = {slices.in_series.series for _, slices in files if slices.in_series is not None}
+    if len(scans) > 1:
+        return  # which is said by whoever sorts them
+    first = files[0]
+    for file, slices in files[1:]:
+        for what, there, here in (
+            ("spacing", first[1].voxels.length[1:], slices.voxels.length[1:]),
+            ("direction", _turned(first[1]), _turned(slices)),
+        ):
+            if len(there) != len(here) or not np.allclose(
+                there, here, rtol=1e-3, atol=1e-3 * (what != "spacing")
+            ):
+                raise InputRefused(
+                    f"{first[0].url.rpartition('/')[2]} and {file.url.rpartition('/')[2]} in {where} are of one scan, "
+                    f"but differ in the {what} of their voxels; name the files of one stack in a list (.txt)"
+                )
+
+
+def _turned(slices: Slices) -> tuple[float, ...]:
+    return () if slices.in_series is None else slices.in_series.turned
 
 
 def _syntax(head: bytes) -> str:

@@ -9,6 +9,12 @@ from tasks.volume.images.header import InSeries, Voxels
 from tasks.volume.images.series import distance_of
 from tasks.volume.images.text_header import shown
 
+_SAME = {
+    "PixelMeasuresSequence": ("PixelSpacing",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+}  # what all frames of a stack have in common, by functional group
+
 
 class DicomHeader:
     """The description of voxels in a data set, as plain values."""
@@ -29,6 +35,7 @@ class DicomHeader:
         self.sop_class = shown(str(getattr(data.get("SOPClassUID"), "name", "")))
         # pydicom converts a value when it is first looked at; nothing of it is looked at later.
         self.voxels, self.in_series, self.kept = self._voxels(), self._in_series(), self._kept()
+        self.fault = self._fault()
 
     def _numbers(self, name: str, group: str) -> tuple[float, ...]:
         """Numbers of an element, of the data set or of a functional group."""
@@ -57,7 +64,10 @@ class DicomHeader:
             position = location[0]
         number = _numbers(self._data.get("InstanceNumber"))
         return InSeries(
-            shown(str(self._data.get("SeriesInstanceUID") or "")), position, int(number[0]) if number else 0
+            shown(str(self._data.get("SeriesInstanceUID") or "")),
+            position,
+            int(number[0]) if number else 0,
+            self._numbers("ImageOrientationPatient", "PlaneOrientationSequence"),
         )
 
     def _voxels(self) -> Voxels:
@@ -72,16 +82,20 @@ class DicomHeader:
         between = self._numbers("SpacingBetweenSlices", "PixelMeasuresSequence")
         thick = self._numbers("SliceThickness", "PixelMeasuresSequence")
         depth = next((abs(x[0]) for x in (between, thick) if x and x[0]), 0.0)
-        if step := self._step():
-            depth = step
+        along = self._along()
+        step = distance_of(along) or 0.0
+        depth = abs(step) or depth
         if not depth:
             depth = spacing[1]
             notes.append(no_distance(Voxels((0.0, *spacing))))
         place, normal = self._place(), self._normal()
         origin: tuple[float, ...] = ()
         turned = self._numbers("ImageOrientationPatient", "PlaneOrientationSequence")
-        if place and normal is not None and np.allclose(turned, (1, 0, 0, 0, 1, 0), atol=1e-4):
+        flat = normal is not None and np.allclose(turned, (1, 0, 0, 0, 1, 0), atol=1e-4)
+        if place and flat and step >= 0:
             origin = place[::-1]
+        elif place and flat:
+            notes.append("the frames run downward; they stay in this order, and DICOM's origin was not taken")
         elif place:
             notes.append("the slices are turned against the patient's axes; DICOM's origin was not taken")
         return Voxels((depth, *spacing), "millimeter", origin, tuple(notes), taken)
@@ -94,20 +108,31 @@ class DicomHeader:
             )
         return place if len(place) == 3 else ()
 
-    def _step(self) -> float:
-        """Return the distance of frames by their places; 0 if these do not say it."""
+    def _along(self) -> list[float]:
+        """Return the places of frames along their normal; empty if these do not say them."""
+        offsets = _numbers(self._data.get("GridFrameOffsetVector"), 65536)  # of dose grids
+        if len(offsets) == self.frames > 1:
+            return list(offsets)
         places = [
             _numbers((_first(frame.get("PlanePositionSequence")) or {}).get("ImagePositionPatient"))
             for frame in self._frames
         ]
         normal = self._normal()
-        offsets = _numbers(self._data.get("GridFrameOffsetVector"), 65536)  # of dose grids
-        if len(offsets) == self.frames > 1:
-            return abs(distance_of(offsets) or 0.0)
         if len(places) < 2 or normal is None or any(len(place) != 3 for place in places):
-            return 0.0
-        along = [float(np.dot(place, normal)) for place in places]
-        return abs(distance_of(along) or 0.0)
+            return []
+        return [float(np.dot(place, normal)) for place in places]
+
+    def _fault(self) -> str:
+        """Return why the frames are no stack; empty if they are one."""
+        along = self._along()
+        if along and distance_of(along) is None:
+            return "do not follow each other at one distance"
+        for group, names in _SAME.items():
+            held = [_first(frame.get(group)) or {} for frame in self._frames]
+            for name in names:
+                if len({_numbers(item.get(name)) for item in held}) > 1:
+                    return f"differ in their {name}"
+        return ""
 
     def _kept(self) -> dict[str, Any]:
         """Return what turns stored values into what was measured, as attributes."""

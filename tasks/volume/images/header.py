@@ -87,11 +87,13 @@ class InSeries:
         series: Identifier of the scan; a stack is of one.
         position: Coordinate along the normal of the slices, in the unit of their lengths; NaN if it is not known.
         number: Number of the slice in its scan.
+        turned: Directions of its rows and columns; empty if they are not known.
     """
 
     series: str
     position: float
     number: int
+    turned: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

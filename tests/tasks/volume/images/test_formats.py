@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,12 +166,11 @@ def scan(folder: Path, values: np.ndarray = VALUES, name: str = "{}.dcm", **said
     return ""
 
 
-def enhanced(path: Path) -> None:
+def enhanced(path: Path, places: Sequence[float] = range(len(VALUES)), slopes: Sequence[float] = ()) -> None:
     """Write frames with functional groups."""
-    frames = [
-        items(PlanePositionSequence=items(ImagePositionPatient=[0, 0, 1.5 * k]))[0]
-        for k in range(len(VALUES))
-    ]
+    frames = [items(PlanePositionSequence=items(ImagePositionPatient=[0, 0, 1.5 * k]))[0] for k in places]
+    for frame, slope in zip(frames, slopes, strict=False):
+        frame.PixelValueTransformationSequence = items(RescaleSlope=slope, RescaleIntercept=0)
     shared = items(
         PixelMeasuresSequence=items(PixelSpacing=[0.5, 0.25], SliceThickness=9),
         PlaneOrientationSequence=items(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
@@ -312,6 +311,32 @@ TABLE = [
         VALUES, (3, 0.5, 0.25), "millimeter", (), "sorted by InstanceNumber",
     ),
     Row("dicom enhanced", written("a.dcm", enhanced), VALUES, (1.5, 0.5, 0.25), "millimeter", (0, 0, 0)),
+    Row(
+        "dicom enhanced, shuffled", written("a.dcm", lambda p: enhanced(p, (3, 1, 0, 4, 2, 5))),
+        sentence="frames of .*a.dcm do not follow each other at one distance",
+    ),
+    Row(
+        "dicom enhanced, a place twice", written("a.dcm", lambda p: enhanced(p, (0, 0, 1, 1, 2, 2))),
+        sentence="do not follow each other at one distance",
+    ),
+    Row(
+        "dicom enhanced, downward", written("a.dcm", lambda p: enhanced(p, range(0, -6, -1))),
+        VALUES, (1.5, 0.5, 0.25), "millimeter", (), "the frames run downward",
+    ),
+    Row(
+        "dicom enhanced, rescaled per frame", written("a.dcm", lambda p: enhanced(p, slopes=range(1, 7))),
+        sentence="differ in their RescaleSlope",
+    ),
+    Row(
+        "dicom of two spacings",
+        slices("{}.dcm", lambda p, v, k: dicom(p, v, k, PixelSpacing=[0.5, 0.5 if k == 3 else 0.25])),
+        sentence="0.dcm and 3.dcm in .* differ in the spacing of their voxels",
+    ),
+    Row(
+        "dicom with a view from the side",
+        slices("{}.dcm", lambda p, v, k: dicom(p, v, k, ImageOrientationPatient=[1, 0, 0, 0, 1, 0] if k else [0, 1, 0, 0, 0, -1])),
+        sentence="0.dcm and 1.dcm in .* differ in the direction of their voxels",
+    ),
     Row("dicom frames", written("a.dcm", lambda p: dicom(p, VALUES)), VALUES, (3, 0.5, 0.25), "millimeter", FIRST),
     Row(
         "dicom jpeg 2000",
