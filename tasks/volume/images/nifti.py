@@ -109,7 +109,16 @@ def _voxels(header: Any) -> Voxels:
         if straight and (np.diag(affine)[:3] > 0).all() and np.isfinite(affine).all():
             origin = tuple(float(x) for x in affine[:3, 3][::-1])
         else:
-            notes.append("NIfTI's axes are turned or mirrored; the voxels stay in the order of the file")
+            notes.append(
+                "NIfTI's axes are turned or mirrored; the voxels stay in the order of the file, and its origin was not "
+                "taken"
+            )
+        steps = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
+        if np.isfinite(steps).all() and not np.allclose(steps, length, rtol=1e-3, atol=0):
+            notes.append(
+                f"NIfTI's sform says voxels of {' x '.join(f'{x:g}' for x in steps)}; the lengths of its pixdim were "
+                "taken"
+            )
     return Voxels(length, unit, origin, tuple(notes), "NIfTI's pixdim")
 
 

@@ -247,6 +247,7 @@ def _nrrd_voxels(fields: dict[str, str], source: Source, of_space: int) -> Voxel
         found = place(
             rounded(length), unit, rounded(x * f for x, f in zip(origin, factors, strict=False))[::-1]
         )
-        return found if straight else replace(found, notes=(_TURNED.format("NRRD"),))
+        left_out = ", and its origin was not taken" if origins else ""
+        return found if straight else replace(found, notes=(_TURNED.format("NRRD") + left_out,))
     spacings = numbers(fields.get("spacings", ""), float, source.url)[: min(3, of_space)]
     return place(rounded(x * f for x, f in zip(spacings, factors, strict=False))[::-1], unit, ())

@@ -58,6 +58,7 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
     """
     file = _Pages(source)
     kinds, offsets, encoded, scratch = [], [], 0, 0
+    resolutions = set()
     chosen = choose_image(file.tiff, file.description, image, source.url)
     pages: Iterable[tuple[int, int]] = enumerate(file.offsets())
     if chosen.pages is not None:  # the chain is followed to its end all the same
@@ -68,6 +69,7 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
             continue
         kinds.append((page.shape, checked(page, f"page {number} of {source.url}", source.size)))
         offsets.append(offset)
+        resolutions.add(tuple(page.tags.valueof(code) for code in (282, 283, 296)))  # XResolution to its unit
         encoded, scratch = max(encoded, span(page)[1]), max(scratch, scratch_of(page))
     if not kinds:
         raise InputRefused(f"{source.url} is a TIFF file without an image of full size; it is damaged")
@@ -90,7 +92,10 @@ def describe_tiff(source: Source, image: int = -1) -> Slices:
             "pages; it is cut off or damaged"
         )
     stated = voxels(file.tiff, first, chosen.described)
-    stated = replace(stated, notes=(*notes, *meaning_of_values(first), *stated.notes))
+    differ = (
+        ["the pages have different resolutions; that of the first was taken"] if len(resolutions) > 1 else []
+    )
+    stated = replace(stated, notes=(*notes, *meaning_of_values(first), *stated.notes, *differ))
     channels, step = channels_said(chosen.described), time_step(file.tiff, chosen.described)
     if count > len(kinds):  # ImageJ and tifffile write long stacks behind one page's description
         wanted = first.dataoffsets[0] + count * first.nbytes

@@ -3,6 +3,7 @@
 Covers images/descriptions.py.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,35 @@ def test_a_volume_made_before_an_assumption_was_made_is_recognised(tmp_path, mon
     attributes = zarr.open_array(tmp_path / "a.zarr", path="attenuation", mode="r").attrs
     assert attributes["voxel_length"] == [1.0, 0.5, 0.5]
     assert ingest_images(*places)["notes"][0] == "was done already"
+
+
+def test_pages_of_different_resolutions_are_told(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for number, page in enumerate(VALUES):
+            writer.write(
+                page, resolution=(100 + 100 * (number > 2), 100), resolutionunit="CENTIMETER", metadata=None
+            )
+    found = find_stack(str(tmp_path / "a.tif"), StorageOptions()).voxels
+    assert "the pages have different resolutions; that of the first was taken" in found.notes
+    assert (found.length[1:], found.unit) == ((100, 100), "micrometer")
+
+
+@pytest.mark.parametrize(
+    ("affine", "sentence"),
+    [
+        (np.diag([1.0, 1, 1, 1]), "sform says voxels of 1 x 1 x 1; the lengths of its pixdim were taken"),
+        (np.diag([-0.5, 0.75, 2, 1]), "turned or mirrored; .* and its origin was not taken"),
+        (np.diag([0.5, 0.75, 2, 1]), ""),
+    ],
+)
+def test_what_nifti_says_twice_is_told(tmp_path, affine, sentence):
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(VALUES.transpose(2, 1, 0), affine)
+    image.header.set_zooms((0.5, 0.75, 2))
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1, update_affine=False)
+    nibabel.save(image, tmp_path / "a.nii")
+    found = find_stack(str(tmp_path / "a.nii"), StorageOptions()).voxels
+    assert found.length == (2, 0.75, 0.5)
+    assert len(found.notes) == bool(sentence)
+    assert re.search(sentence, "".join(found.notes))
