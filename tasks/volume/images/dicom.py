@@ -172,7 +172,7 @@ def ordered(files: Sequence[tuple[VoxelFile, Slices]], where: str) -> list[tuple
             voxels,
             length=(step, *voxels.length[1:]),
             notes=tuple(note for note in voxels.notes if note != no_distance(voxels)),
-            taken="DICOM's PixelSpacing and the places of the slices",
+            taken=f"{voxels.taken} and the places of the slices",
         )
     places = [slices.voxels.origin[1:] for _, slices in files]
     shifts = [max(map(abs, np.subtract(place, places[0]))) for place in places if place and places[0]]

@@ -76,7 +76,7 @@ class DicomHeader:
         taken, notes = "DICOM's PixelSpacing", []
         if len(spacing) != 2:
             spacing = self._numbers("ImagerPixelSpacing", "PixelMeasuresSequence")
-            taken = "DICOM's ImagerPixelSpacing"
+            taken = "DICOM's ImagerPixelSpacing (at the detector, not in the object)"
         if len(spacing) != 2 or min(spacing) <= 0:
             return Voxels()
         between = self._numbers("SpacingBetweenSlices", "PixelMeasuresSequence")

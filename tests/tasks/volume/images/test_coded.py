@@ -86,6 +86,17 @@ def test_jpeg2000_of_twelve_bits(tmp_path):
     assert_read(tmp_path, expected)
 
 
+@pytest.mark.parametrize(("values", "opacity"), [(1, False), (2, True), (3, False), (4, True)])
+def test_opacity_is_told_as_the_channel_that_it_becomes(tmp_path, values, opacity):
+    shape = (3, 33, 47, values) if values > 1 else (3, 33, 47)
+    for number, page in enumerate(slices("uint8", shape)):
+        (tmp_path / f"s{number}.png").write_bytes(imagecodecs.png_encode(page))
+    notes = find_stack(str(tmp_path), HERE).voxels.notes
+    assert (
+        "the last value of each voxel is its opacity (alpha); it was taken as a channel" in notes
+    ) == opacity
+
+
 def test_a_palette_and_parts_of_unlike_depths_are_refused(tmp_path):
     palette = (
         b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + struct.pack(">IIBBBBB", 7, 9, 8, 3, 0, 0, 0)

@@ -279,6 +279,11 @@ GRAY = [(k, k, k) for k in range(256)]
 TABLE = [
     # DICOM
     Row("dicom sorted by place", scan, VALUES, MM, "millimeter", FIRST, "places of the slices"),
+    Row(
+        "dicom spacing at the detector",
+        lambda f: scan(f, PixelSpacing=None, ImagerPixelSpacing=[0.5, 0.25]),
+        VALUES, MM, "millimeter", FIRST, "ImagerPixelSpacing (at the detector, not in the object) and the places",
+    ),
     Row("dicom signed", lambda f: scan(f, SIGNED), SIGNED, MM, "millimeter", FIRST),
     Row("dicom bytes, odd rows", lambda f: scan(f, BYTES), BYTES, MM, "millimeter", FIRST),
     Row("dicom implicit", lambda f: scan(f, syntax="1.2.840.10008.1.2"), VALUES, MM, "millimeter", FIRST),
