@@ -271,7 +271,7 @@ def cuts() -> Iterator[Case]:
     yield Case("an empty file", b"", "is empty")
     for length in (1, 80, 3199, 3200, 3224, 3225, 3500, 3599, 3600):
         yield Case(
-            f"cut after byte {length}", content[:length], r"bytes, but the headers of SEG-Y take 3,600"
+            f"cut after byte {length}", content[:length], r"bytes, and the headers of SEG-Y alone take 3,600"
         )
     for length in (3601, 3700, 3839, 3840, 3841, 3875):
         yield Case(

@@ -168,8 +168,8 @@ def read_format(source: ByteSource, given: Given = Given()) -> FileFormat:
     refuse_foreign(name, size, head)
     if size <= HEADERS_BYTES:
         raise InputRefused(
-            f"{name} has {size:,} bytes, but the headers of SEG-Y take {HEADERS_BYTES:,} before the first "
-            "trace; fetch it again"
+            f"{name} holds no trace: it has {size:,} bytes, and the headers of SEG-Y alone take {HEADERS_BYTES:,}; "
+            "fetch it again"
         )
 
     read = reader_with(head, source)

@@ -272,8 +272,9 @@ def _refuse_duplicates(seen: Seen, suspects: Sequence[Candidate], others: Sequen
     first, second = (seen.word(byte) for byte in spoilt[0].bytes)
     count, kept, again = repeated(first, second)
     numbers = seen.numbers
+    have = "trace has" if count == 1 else "traces have"
     raise InputRefused(
-        f"{count:,} traces have the inline and crossline ({spoilt[0].place}) of an earlier one, first "
+        f"{count:,} {have} the inline and crossline ({spoilt[0].place}) of an earlier one, first "
         f"traces {numbers[kept] + 1:,} and {numbers[again] + 1:,} (inline {first.values[again]}, crossline "
         f"{second.values[again]})",
         flags="--has-duplicates",

@@ -195,7 +195,9 @@ def test_trailing_bytes_are_refused_with_their_number(segy, source):
 
 @pytest.mark.parametrize("length", [1, 100, 3199, 3200, 3225, 3599, 3600])
 def test_a_file_that_ends_in_its_headers_is_refused(segy, source, length):
-    with pytest.raises(InputRefused, match=rf"has {length:,} bytes, but the headers of SEG-Y take 3,600"):
+    with pytest.raises(
+        InputRefused, match=rf"has {length:,} bytes, and the headers of SEG-Y alone take 3,600"
+    ):
         read_format(source(segy()[:length]))
 
 
