@@ -3,6 +3,7 @@
 Known are .vgi (VGStudio), .xtekct (Nikon), .log (SkyScan, NRecon) and .pcr or .pca (phoenix datos|x).
 """
 
+import codecs
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -180,6 +181,8 @@ def _sections(file: VoxelFile, options: StorageOptions) -> _Sections:
     try:
         with closing(file.open(options)) as source:
             head = source.read(0, min(source.size, HEADER_BYTES))
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as programs of Windows write it
+            head = head.decode("utf-16", "replace").encode()
         for line, _ in lines_of(head, file.url):
             key, equals, value = line.partition("=")
             if equals:

@@ -230,12 +230,12 @@ def nrrd_of(kinds: str, values: np.ndarray, more: str = "spacings: 0.25 0.5 2 na
     return head.encode() + values.tobytes()
 
 
-def beside(name: str, sidecar: str, text: str) -> Callable[[Path], str]:
+def beside(name: str, sidecar: str, text: str, encoding: str = "utf-8") -> Callable[[Path], str]:
     """Return a maker of an array without calibration, and of what a scanner writes beside it."""
 
     def make(folder: Path) -> str:
         np.save(folder / name, VALUES)
-        (folder / sidecar).write_text(text, newline="")
+        (folder / sidecar).write_text(text, encoding, newline="")
         return name
 
     return make
@@ -591,6 +591,11 @@ TABLE = [
         VALUES, (2, 0.5, 0.25), "millimeter", (3, 2, 1), "the NRRD header"),
     # Sidecars
     Row("raw and vgi", beside("a.npy", "a.vgi", "{volume1}\n[geometry]\nresolution = 0.25 0.5 2\nunit = mm\n"), VALUES, (2, 0.5, 0.25), "millimeter", (), "taken from a.vgi"),
+    Row(
+        "raw and vgi in UTF-16",
+        beside("a.npy", "a.vgi", "{volume1}\r\n[geometry]\r\nresolution = 0.25 0.5 2\r\nunit = mm\r\n", "utf-16"),
+        VALUES, (2, 0.5, 0.25), "millimeter", (), "taken from a.vgi",
+    ),
     Row("raw as vgi describes it", raw_beside("a.vgi", VGI), VALUES, (2, 0.5, 0.25), "millimeter", (), "6 x 7 x 9 (z, y, x) voxels of uint16, as a.vgi describes it"),
     Row("floats behind a header, as vgi describes them", raw_beside("a.vgi", VGI.replace("unsigned integer\nBitsPerElement = 16", "float\nBitsPerElement = 32").replace("SkipHeader = 0", "SkipHeader = 5"),
         voxels("float32"), b"12345"), voxels("float32"), (2, 0.5, 0.25), "millimeter", (), "voxels of float32, as a.vgi"),
